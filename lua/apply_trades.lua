@@ -1,0 +1,554 @@
+-- The trades fold of one symbol: apply a batch, accept a hole, or close quiet windows. One atomic step each.
+--
+-- KEYS (all with the same hash tag)
+--   1 lease hash, 2 raw trades stream, 3 state hash, 4 latest set,
+--   5..11 stats hashes and 12..18 bar streams of 100ms 1m 5m 15m 1h 4h 1d
+-- ARGV
+--   1 operation (apply, skip, close)   2 fencing number, '' for none   3 consumer group
+--   4 retention of the latest set, ms, 0 keeps all   5 members trimmed at most   6..12 bars kept, 0 keeps all
+--   skip:  13 first id   14 last id of the hole that is accepted
+--   close: 13 now, ms    14 grace, ms: windows that ended that long before now are closed
+--   apply: 13 groups   14 trades already known to be repeated   15 their stream ids
+--          16 index of the first member in ARGV   17 index of the first stream id in ARGV
+--          18.. the groups, then score and member JSON of each market trade, then the stream ids.
+--   A group is a row of trades with consecutive ids within one minute: number of runs (0: the group is its own
+--   run), members, stream ids, repeated trades after it, one block of the whole group, one block for each run.
+--   A run is the part of a group within one 100 ms window. A block of trades is
+--     start of its 100 ms, first id, last id, market trades, other trades, newest trade time, open, high, low, close,
+--     volume, quote volume, buy volume, buyer-is-maker trades, `f` of the first and `l` of the last trade.
+--   A block never has other trades before its first market trade.
+-- Returns
+--   {'FENCED'}            the fencing number is not the lease's; nothing was done
+--   {'AGAIN', last id}    a group straddles the last applied id; nothing was done: send the trades after it
+--   {'SINGLE'}            a group of several trades is late; nothing was done: send each trade as its own group
+--   {'NOT_NEXT', last id} skip: the hole does not begin right after the last id; nothing was done
+--   apply {'OK', applied, not market, repeated, late, last id, id after the hole or 0, newest trade time]
+--   skip  {'OK', ids accepted as missing, last id}
+--   close {'OK', bars appended, end of the next open window in ms or 0}
+--
+-- The open windows live in the state hash; the stats hashes are their readable view. Everything written before the
+-- state (members, bars, stats) is a function of the state and the trades, so a call that an error cut short (a key of
+-- a wrong type) is simply repeated. A server without memory refuses the first write, that is the whole call.
+--
+-- Sums are limbs of 15 decimal digits: doubles hold them exactly. Prices stay text and are compared as doubles, which
+-- order decimals of up to 15 significant digits exactly.
+-- Cost: O(trades log(set)) plus about 30 us of server time a call; a late trade adds a search among the bars after it.
+
+local LENGTHS = {100, 60000, 300000, 900000, 3600000, 14400000, 86400000}
+local NAMES = {'100ms', '1m', '5m', '15m', '1h', '4h', '1d'}
+local LIMB = 1000000000000000
+local BLOCK = 16
+local CHUNK = 4000
+local PAGE = 100
+local WINDOW = '^' .. string.rep('(%S+) ', 24) .. '(%S+)$'
+
+local call, format, sub, match, rep = redis.call, string.format, string.sub, string.match, string.rep
+
+local windows = {}
+local opened = {}
+local touched = {}
+local bars_added = {}
+
+local function volume_limbs(text)
+  local whole, fraction = match(text, '^(%d+)%.?(%d*)$')
+  local digits = whole .. fraction .. rep('0', 8 - #fraction)
+  return tonumber(sub(digits, 1, -16)) or 0, tonumber(sub(digits, -15))
+end
+
+local function quote_limbs(text)
+  local whole, fraction = match(text, '^(%d+)%.?(%d*)$')
+  local digits = whole .. fraction .. rep('0', 16 - #fraction)
+  return tonumber(sub(digits, 1, -31)) or 0, tonumber(sub(digits, -30, -16)) or 0, tonumber(sub(digits, -15))
+end
+
+local function volume_text(high, low)
+  if high == 0 and low < 100000000 then
+    if low == 0 then return '0' end
+    return match(format('0.%08d', low), '^.*[1-9]')
+  end
+  local digits = high > 0 and format('%d%015d', high, low) or format('%d', low)
+  if low % 100000000 == 0 then return sub(digits, 1, -9) end
+  return match(sub(digits, 1, -9) .. '.' .. sub(digits, -8), '^.*[1-9]')
+end
+
+local function quote_text(high, middle, low)
+  local digits
+  if high > 0 then
+    digits = format('%d%015d%015d', high, middle, low)
+  else
+    digits = format('%02d%015d', middle, low)
+  end
+  local whole, fraction = sub(digits, 1, -17), sub(digits, -16)
+  if low == 0 and middle % 10 == 0 then return whole end
+  return match(whole .. '.' .. fraction, '^.*[1-9]')
+end
+
+local function from_block(at)
+  local volume_high, volume_low = volume_limbs(ARGV[at + 10])
+  local quote_high, quote_middle, quote_low = quote_limbs(ARGV[at + 11])
+  local buy_high, buy_low = volume_limbs(ARGV[at + 12])
+  return {
+    closed = 0, complete = 1, revision = 0, time = ARGV[at + 5],
+    open = ARGV[at + 6], high = ARGV[at + 7], low = ARGV[at + 8], close = ARGV[at + 9],
+    volume_high = volume_high, volume_low = volume_low,
+    quote_high = quote_high, quote_middle = quote_middle, quote_low = quote_low,
+    buy_high = buy_high, buy_low = buy_low,
+    count = tonumber(ARGV[at + 3]), skipped = tonumber(ARGV[at + 4]), maker = tonumber(ARGV[at + 13]),
+    first = ARGV[at + 14], last = ARGV[at + 15], first_agg = ARGV[at + 1], last_agg = ARGV[at + 2],
+  }
+end
+
+local function from_state(text)
+  local start, closed, complete, revision, bar_ms, bar_sequence, time, open, high, low, close,
+    volume_high, volume_low, quote_high, quote_middle, quote_low, buy_high, buy_low,
+    count, skipped, maker, first, last, first_agg, last_agg = match(text, WINDOW)
+  return {
+    start = tonumber(start), closed = tonumber(closed), complete = tonumber(complete), revision = tonumber(revision),
+    bar_ms = tonumber(bar_ms), bar_sequence = tonumber(bar_sequence),
+    time = time, open = open, high = high, low = low, close = close,
+    volume_high = tonumber(volume_high), volume_low = tonumber(volume_low),
+    quote_high = tonumber(quote_high), quote_middle = tonumber(quote_middle), quote_low = tonumber(quote_low),
+    buy_high = tonumber(buy_high), buy_low = tonumber(buy_low),
+    count = tonumber(count), skipped = tonumber(skipped), maker = tonumber(maker),
+    first = first, last = last, first_agg = first_agg, last_agg = last_agg,
+  }
+end
+
+local function to_state(w)
+  return format('%d %d %d %d %d %d %s %s %s %s %s %d %d %d %d %d %d %d %d %d %d %s %s %s %s',
+    w.start, w.closed, w.complete, w.revision, w.bar_ms, w.bar_sequence, w.time, w.open, w.high, w.low, w.close,
+    w.volume_high, w.volume_low, w.quote_high, w.quote_middle, w.quote_low, w.buy_high, w.buy_low,
+    w.count, w.skipped, w.maker, w.first, w.last, w.first_agg, w.last_agg)
+end
+
+-- A bar read back from its stream: the flat list of its fields and values.
+local function from_bar(list)
+  local bar = {}
+  for at = 1, #list, 2 do bar[list[at]] = list[at + 1] end
+  local volume_high, volume_low = volume_limbs(bar.volume)
+  local quote_high, quote_middle, quote_low = quote_limbs(bar.quote_volume)
+  local buy_high, buy_low = volume_limbs(bar.buy_volume)
+  return {
+    start = tonumber(bar.start), closed = 1, complete = tonumber(bar.complete), revision = tonumber(bar.revision),
+    time = bar.last_update_time,
+    open = bar.open_price, high = bar.high_price, low = bar.low_price, close = bar.close_price,
+    volume_high = volume_high, volume_low = volume_low,
+    quote_high = quote_high, quote_middle = quote_middle, quote_low = quote_low,
+    buy_high = buy_high, buy_low = buy_low,
+    count = tonumber(bar.trades_count), skipped = tonumber(bar.skipped_count),
+    maker = tonumber(bar.is_buyer_maker_count), first = bar.first_trade_id, last = bar.last_trade_id,
+    first_agg = bar.first_agg_trade_id, last_agg = bar.last_agg_trade_id,
+  }
+end
+
+-- `d` holds trades with higher ids than all of `w`.
+local function merge(w, d)
+  if tonumber(d.high) > tonumber(w.high) then w.high = d.high end
+  if tonumber(d.low) < tonumber(w.low) then w.low = d.low end
+  if tonumber(d.time) > tonumber(w.time) then w.time = d.time end
+  w.close, w.last, w.last_agg = d.close, d.last, d.last_agg
+  w.count, w.skipped, w.maker = w.count + d.count, w.skipped + d.skipped, w.maker + d.maker
+  local carry, limb = 0, w.volume_low + d.volume_low
+  if limb >= LIMB then limb, carry = limb - LIMB, 1 end
+  w.volume_low, w.volume_high = limb, w.volume_high + d.volume_high + carry
+  carry, limb = 0, w.buy_low + d.buy_low
+  if limb >= LIMB then limb, carry = limb - LIMB, 1 end
+  w.buy_low, w.buy_high = limb, w.buy_high + d.buy_high + carry
+  carry, limb = 0, w.quote_low + d.quote_low
+  if limb >= LIMB then limb, carry = limb - LIMB, 1 end
+  w.quote_low, limb = limb, w.quote_middle + d.quote_middle + carry
+  carry = 0
+  if limb >= LIMB then limb, carry = limb - LIMB, 1 end
+  w.quote_middle, w.quote_high = limb, w.quote_high + d.quote_high + carry
+end
+
+local function copy(d)
+  local w = {}
+  for name, value in pairs(d) do w[name] = value end
+  return w
+end
+
+-- The id of the next bar of interval `i`: its window's start, or after the last entry when that is not earlier.
+local function next_bar_id(w, start)
+  if start > w.bar_ms then
+    w.bar_ms, w.bar_sequence = start, 0
+  else
+    w.bar_sequence = w.bar_sequence + 1
+  end
+  return format('%d-%d', w.bar_ms, w.bar_sequence)
+end
+
+local function append(i, id, start, revision, complete, time, open, high, low, close, volume, quote, buy,
+    count, skipped, maker, first, last, first_agg, last_agg)
+  local reply = redis.pcall('XADD', KEYS[11 + i], id, 'start', start, 'revision', revision, 'complete', complete,
+    'last_update_time', time, 'open_price', open, 'high_price', high, 'low_price', low, 'close_price', close,
+    'volume', volume, 'quote_volume', quote, 'buy_volume', buy, 'trades_count', count, 'skipped_count', skipped,
+    'is_buyer_maker_count', maker, 'first_trade_id', first, 'last_trade_id', last,
+    'first_agg_trade_id', first_agg, 'last_agg_trade_id', last_agg)
+  -- A bar that a call cut short by an error already appended is there with the same content.
+  if type(reply) == 'table' and reply.err and not string.find(reply.err, 'equal or smaller', 1, true) then
+    error(reply.err, 0)
+  end
+  bars_added[i] = (bars_added[i] or 0) + 1
+end
+
+local function append_window(i, id, w)
+  append(i, id, format('%d', w.start), format('%d', w.revision), w.complete, w.time, w.open, w.high, w.low, w.close,
+    volume_text(w.volume_high, w.volume_low), quote_text(w.quote_high, w.quote_middle, w.quote_low),
+    volume_text(w.buy_high, w.buy_low), format('%d', w.count), format('%d', w.skipped), format('%d', w.maker),
+    w.first, w.last, w.first_agg, w.last_agg)
+end
+
+-- The newest version of a closed window. Entries after the last committed one are of a call cut short: not ours yet.
+local function find_bar(i, start)
+  local w = windows[i]
+  if start > w.bar_ms then return nil end
+  local newest, oldest = format('%d-%d', w.bar_ms, w.bar_sequence), format('%d-0', start)
+  local wanted = format('%d', start)
+  while true do
+    local page = call('XREVRANGE', KEYS[11 + i], newest, oldest, 'COUNT', PAGE)
+    for _, entry in ipairs(page) do
+      local list = entry[2]
+      for at = 1, #list, 2 do
+        if list[at] == 'start' then
+          if list[at + 1] == wanted then return from_bar(list) end
+          break
+        end
+      end
+    end
+    if #page < PAGE then return nil end
+    newest = '(' .. page[#page][1]
+  end
+end
+
+-- A trade whose window is over: the window's newest version with the trade in it goes after the last bar.
+local function revise(i, start, d, complete)
+  local newest = windows[i]
+  local w
+  if start == newest.start then
+    w = newest
+    opened[i], touched[i] = true, true
+  else
+    w = find_bar(i, start)
+  end
+  if w then
+    merge(w, d)
+    w.revision = w.revision + 1
+    if complete == 0 then w.complete = 0 end
+  else
+    w = copy(d)
+    w.start, w.complete, w.revision = start, 0, 0
+  end
+  append_window(i, next_bar_id(newest, start), w)
+end
+
+-- The id of the last bar of a fold that begins anew on a stream that already has some.
+local function last_bar(i)
+  local page = call('XREVRANGE', KEYS[11 + i], '+', '-', 'COUNT', 1)
+  if #page == 0 then return 0, 0 end
+  local ms, sequence = match(page[1][1], '^(%d+)%-(%d+)$')
+  return tonumber(ms), tonumber(sequence)
+end
+
+-- Market trades of one window into interval `i`; true if they were late.
+local function fold(i, start, d, complete)
+  local w = windows[i]
+  if w and start == w.start and w.closed == 0 then
+    merge(w, d)
+    if complete == 0 then w.complete, opened[i] = 0, true end
+    touched[i] = true
+    return false
+  end
+  if w and start <= w.start then
+    revise(i, start, d, complete)
+    return true
+  end
+  local bar_ms, bar_sequence
+  if w then
+    if w.closed == 0 then append_window(i, next_bar_id(w, w.start), w) end
+    bar_ms, bar_sequence = w.bar_ms, w.bar_sequence
+  else
+    bar_ms, bar_sequence = last_bar(i)
+  end
+  w = copy(d)
+  w.start, w.complete, w.bar_ms, w.bar_sequence = start, complete, bar_ms, bar_sequence
+  windows[i], opened[i], touched[i] = w, true, true
+  return false
+end
+
+local function fold_not_market(i, at)
+  local time, w = tonumber(ARGV[at + 5]), windows[i]
+  if w and w.closed == 0 and w.start == time - time % LENGTHS[i] then
+    w.skipped, w.last_agg = w.skipped + tonumber(ARGV[at + 4]), ARGV[at + 2]
+    touched[i] = true
+  end
+end
+
+-- The runs of one group into the 100 ms windows. A window that the next run closes again never becomes a table: its
+-- bar is written straight from the arguments.
+local function fold_runs(at, runs, complete)
+  local held, held_start, held_complete
+  local function settle()
+    if held then
+      local d = from_block(held)
+      held = nil
+      fold(1, held_start, d, held_complete)
+    end
+  end
+  local late = false
+  for _ = 1, runs do
+    local start, w = tonumber(ARGV[at]), windows[1]
+    if ARGV[at + 3] == '0' then
+      settle()
+      fold_not_market(1, at)
+    elseif (held and start > held_start) or (not held and w and start > w.start) then
+      if held then
+        append(1, next_bar_id(w, held_start), ARGV[held], '0', held_complete, ARGV[held + 5], ARGV[held + 6],
+          ARGV[held + 7], ARGV[held + 8], ARGV[held + 9], ARGV[held + 10], ARGV[held + 11], ARGV[held + 12],
+          ARGV[held + 3], ARGV[held + 4], ARGV[held + 13], ARGV[held + 14], ARGV[held + 15], ARGV[held + 1],
+          ARGV[held + 2])
+      elseif w.closed == 0 then
+        append_window(1, next_bar_id(w, w.start), w)
+        w.closed = 1
+      end
+      held, held_start, held_complete = at, start, complete
+      complete = 1
+    else
+      settle()
+      late = fold(1, start, from_block(at), complete) or late
+      complete = 1
+    end
+    at = at + BLOCK
+  end
+  settle()
+  return late
+end
+
+local state = call('HMGET', KEYS[3], 'last_id', 'last_trade_time', 'applied_count', 'repeated_count',
+  'not_market_count', 'missing_count', 'late_count', 'hole_next_id', 'incomplete_next', unpack(NAMES))
+local started = state[1] and true or false
+local last_id = tonumber(state[1] or -1)
+local newest_time = tonumber(state[2] or 0)
+local hole_next = tonumber(state[8] or 0)
+local incomplete_next = tonumber(state[9] or 1)
+
+local function show_stats(i)
+  local w = windows[i]
+  local volume, buy = volume_text(w.volume_high, w.volume_low), volume_text(w.buy_high, w.buy_low)
+  local quote = quote_text(w.quote_high, w.quote_middle, w.quote_low)
+  if opened[i] then
+    call('HSET', KEYS[4 + i], 'start', format('%d', w.start), 'closed', w.closed, 'revision', format('%d', w.revision),
+      'complete', w.complete, 'last_update_time', w.time, 'open_price', w.open, 'high_price', w.high,
+      'low_price', w.low, 'close_price', w.close, 'volume', volume, 'quote_volume', quote, 'buy_volume', buy,
+      'trades_count', format('%d', w.count), 'skipped_count', format('%d', w.skipped),
+      'is_buyer_maker_count', format('%d', w.maker), 'first_trade_id', w.first, 'last_trade_id', w.last,
+      'first_agg_trade_id', w.first_agg, 'last_agg_trade_id', w.last_agg)
+  else
+    call('HSET', KEYS[4 + i], 'last_update_time', w.time, 'high_price', w.high, 'low_price', w.low,
+      'close_price', w.close, 'volume', volume, 'quote_volume', quote, 'buy_volume', buy,
+      'trades_count', format('%d', w.count), 'skipped_count', format('%d', w.skipped),
+      'is_buyer_maker_count', format('%d', w.maker), 'last_trade_id', w.last, 'last_agg_trade_id', w.last_agg)
+  end
+end
+
+-- Stats first, the state after them, trimming last.
+local function commit(fields, cutoff)
+  for i = 1, 7 do
+    if touched[i] then show_stats(i) end
+    if touched[i] or bars_added[i] then
+      fields[#fields + 1] = NAMES[i]
+      fields[#fields + 1] = to_state(windows[i])
+    end
+  end
+  if #fields > 0 then call('HSET', KEYS[3], unpack(fields)) end
+  for i = 1, 7 do
+    if bars_added[i] and ARGV[5 + i] ~= '0' then call('XTRIM', KEYS[11 + i], 'MAXLEN', '~', ARGV[5 + i]) end
+  end
+  if cutoff > 0 then
+    local old = call('ZCOUNT', KEYS[4], '-inf', format('(%d', cutoff))
+    if old > 0 then
+      call('ZREMRANGEBYRANK', KEYS[4], 0, format('%d', math.min(old, tonumber(ARGV[5])) - 1))
+    end
+  end
+end
+
+local function cutoff_at(time)
+  if ARGV[4] == '0' then return 0 end
+  return time - tonumber(ARGV[4])
+end
+
+local function in_chunks(command, key, before, from, to)
+  for at = from, to, CHUNK do
+    local till = math.min(at + CHUNK - 1, to)
+    if before then
+      call(command, key, before, unpack(ARGV, at, till))
+    else
+      call(command, key, unpack(ARGV, at, till))
+    end
+  end
+end
+
+-- Walks over the groups without writing: which are to be applied, and can they be applied as they are?
+local function survey()
+  local at, last, member, entry = 18, last_id, tonumber(ARGV[16]), tonumber(ARGV[17]) + tonumber(ARGV[15])
+  local plan = {first = nil, until_group = 0, repeated = tonumber(ARGV[14]), entry_end = entry - 1, next_id = 0}
+  local starts, closed = {}, {}
+  for i = 1, 7 do
+    local w = windows[i]
+    starts[i], closed[i] = w and w.start or -1, w and w.closed == 1
+  end
+  local known = started
+  for group = 1, tonumber(ARGV[13]) do
+    local runs, block = tonumber(ARGV[at]), at + 4
+    local first, last_of = tonumber(ARGV[block + 1]), tonumber(ARGV[block + 2])
+    local count, skipped = tonumber(ARGV[block + 3]), tonumber(ARGV[block + 4])
+    if known and first > last + 1 then
+      plan.next_id = first
+      break
+    end
+    if known and last_of <= last then
+      plan.repeated = plan.repeated + count + skipped
+      member = member + 2 * tonumber(ARGV[at + 1])
+    else
+      if known and first <= last then return nil, 'AGAIN' end
+      if not plan.first then plan.first, plan.at, plan.member = group, at, member end
+      plan.until_group = group
+      member = member + 2 * tonumber(ARGV[at + 1])
+      plan.member_end = member - 1
+      known, last = true, last_of
+      if count > 0 then
+        local time, alone = tonumber(ARGV[block + 5]), count + skipped == 1
+        for i = 2, 7 do
+          local start = time - time % LENGTHS[i]
+          if start > starts[i] then
+            starts[i], closed[i] = start, false
+          elseif not alone and (start < starts[i] or closed[i]) then
+            return nil, 'SINGLE'
+          end
+        end
+        for run = math.min(runs, 1), runs do
+          local run_block = block + run * BLOCK
+          if ARGV[run_block + 3] ~= '0' then
+            local start = tonumber(ARGV[run_block])
+            if start > starts[1] then
+              starts[1], closed[1] = start, false
+            elseif not alone and (start < starts[1] or closed[1]) then
+              return nil, 'SINGLE'
+            end
+          end
+        end
+      end
+    end
+    plan.repeated = plan.repeated + tonumber(ARGV[at + 3])
+    entry = entry + tonumber(ARGV[at + 2])
+    plan.entry_end = entry - 1
+    at = block + (runs + 1) * BLOCK
+  end
+  return plan
+end
+
+local function apply()
+  local plan, refusal = survey()
+  if refusal == 'AGAIN' then return {refusal, last_id} end
+  if refusal then return {refusal} end
+  local applied, not_market, late = 0, 0, 0
+  if plan.first then
+    in_chunks('ZADD', KEYS[4], nil, plan.member, plan.member_end)
+    local at = plan.at
+    for _ = plan.first, plan.until_group do
+      local runs, block = tonumber(ARGV[at]), at + 4
+      local count, skipped = tonumber(ARGV[block + 3]), tonumber(ARGV[block + 4])
+      if count == 0 then
+        for i = 1, 7 do fold_not_market(i, block) end
+      else
+        local time, complete, was_late = tonumber(ARGV[block + 5]), 1 - incomplete_next, false
+        incomplete_next = 0
+        if runs == 0 then
+          was_late = fold_runs(block, 1, complete)
+        else
+          was_late = fold_runs(block + BLOCK, runs, complete)
+        end
+        local d = from_block(block)
+        for i = 2, 7 do
+          was_late = fold(i, time - time % LENGTHS[i], d, complete) or was_late
+        end
+        if was_late then late = late + count end
+        if time > newest_time then newest_time = time end
+      end
+      applied, not_market = applied + count, not_market + skipped
+      last_id = tonumber(ARGV[block + 2])
+      at = block + (runs + 1) * BLOCK
+    end
+  end
+  local fields = {}
+  local function set(name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = format('%d', value)
+  end
+  if plan.first then
+    set('last_id', last_id)
+    set('last_trade_time', newest_time)
+    set('applied_count', tonumber(state[3] or 0) + applied)
+    set('incomplete_next', incomplete_next)
+  end
+  if plan.repeated > 0 then set('repeated_count', tonumber(state[4] or 0) + plan.repeated) end
+  if not_market > 0 then set('not_market_count', tonumber(state[5] or 0) + not_market) end
+  if late > 0 then set('late_count', tonumber(state[7] or 0) + late) end
+  if plan.first and plan.next_id == 0 then
+    if hole_next > 0 then set('hole_next_id', 0) end
+  elseif plan.next_id > 0 and plan.next_id ~= hole_next then
+    set('hole_next_id', plan.next_id)
+  end
+  commit(fields, cutoff_at(newest_time))
+  in_chunks('XACK', KEYS[2], ARGV[3], tonumber(ARGV[17]), plan.entry_end)
+  return {'OK', applied, not_market, plan.repeated, late, last_id, plan.next_id, newest_time}
+end
+
+local function skip()
+  local first, last = tonumber(ARGV[13]), tonumber(ARGV[14])
+  if not started or first > last_id + 1 then return {'NOT_NEXT', last_id} end
+  local missing = last - last_id
+  if missing <= 0 then return {'OK', 0, last_id} end
+  for i = 1, 7 do
+    local w = windows[i]
+    if w and w.complete == 1 then
+      w.complete, opened[i], touched[i] = 0, true, true
+      if w.closed == 1 then
+        w.revision = w.revision + 1
+        append_window(i, next_bar_id(w, w.start), w)
+      end
+    end
+  end
+  commit({'last_id', format('%d', last), 'missing_count', format('%d', tonumber(state[6] or 0) + missing),
+    'hole_next_id', '0', 'incomplete_next', '1'}, 0)
+  return {'OK', missing, last}
+end
+
+local function close()
+  local now = tonumber(ARGV[13])
+  local before, closed, next_end = now - tonumber(ARGV[14]), 0, 0
+  for i = 1, 7 do
+    local w = windows[i]
+    if w and w.closed == 0 then
+      local finish = w.start + LENGTHS[i]
+      if finish <= before and hole_next == 0 then
+        append_window(i, next_bar_id(w, w.start), w)
+        w.closed, opened[i], touched[i] = 1, true, true
+        closed = closed + 1
+      elseif next_end == 0 or finish < next_end then
+        next_end = finish
+      end
+    end
+  end
+  commit({}, cutoff_at(now))
+  return {'OK', closed, next_end}
+end
+
+if ARGV[2] ~= '' and call('HGET', KEYS[1], 'token') ~= ARGV[2] then return {'FENCED'} end
+for i = 1, 7 do
+  local text = state[9 + i]
+  if text then windows[i] = from_state(text) end
+end
+if ARGV[1] == 'apply' then return apply() end
+if ARGV[1] == 'skip' then return skip() end
+return close()

@@ -1,0 +1,68 @@
+"""Fixtures every test may use: a fakeredis client and a client of a real server, run by the same cases."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import fakeredis
+import pytest
+import redis as redis_sync
+from redis.asyncio import Redis
+
+from workers.store.server import find_server
+
+RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def recorded_folder() -> Path:
+    if not RECORDED.is_dir():
+        pytest.skip("the real recordings (../shared/data) are not on this machine")
+    return RECORDED
+
+
+@pytest.fixture(scope="session")
+def real_server() -> Iterator[str]:
+    """A real server on a unix socket, this test process's own; its URL."""
+    folder = Path(tempfile.mkdtemp(prefix="fleet-test-"))
+    socket = folder / "redis.sock"
+    binary = find_server(os.environ.get("PATH", ""))
+    process = subprocess.Popen(
+        [str(binary), "--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    client = redis_sync.Redis(unix_socket_path=str(socket))
+    for _ in range(500):
+        try:
+            client.ping()
+            break
+        except redis_sync.ConnectionError:
+            time.sleep(0.02)
+    client.close()
+    yield f"unix://{socket}"
+    process.terminate()
+    process.wait(10)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["fake", "real"])
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
+    """An empty database: once fakeredis, once the real server."""
+    if request.param == "fake":
+        fake = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
+        yield fake
+        await fake.aclose()
+        return
+    url = request.getfixturevalue("real_server")
+    real = Redis.from_url(url, protocol=2)
+    await real.flushall()  # the server is this test process's own
+    yield real
+    await real.aclose()

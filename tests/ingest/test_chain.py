@@ -1,0 +1,112 @@
+"""A line's own sequence check, against a naive statement of what must come out."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.ingest.chain import MOST_HELD, StreamChain
+from workers.venues.interface import Message
+
+RESET_MS = 10_000
+
+
+def spot(first: int, last: int, ms: int = 1000) -> Message:
+    return Message("depth", "S", b"{}", ms, first, last, -1)
+
+
+def futures(previous: int, first: int, last: int, ms: int = 1000) -> Message:
+    return Message("depth", "S", b"{}", ms, first, last, previous)
+
+
+def ids(messages: list[Message]) -> list[int]:
+    return [message.update_id for message in messages]
+
+
+def test_in_order_everything_passes_at_once() -> None:
+    chain = StreamChain()
+    assert ids(chain.accept(spot(5, 9), 0, RESET_MS)) == [9]
+    assert ids(chain.accept(spot(10, 10), 0, RESET_MS)) == [10]
+    assert ids(chain.accept(futures(10, 50, 60), 0, RESET_MS)) == [60]
+    assert (chain.breaks, chain.repeats) == (0, 0)
+
+
+def test_repeats_are_dropped_and_overlaps_pass() -> None:
+    chain = StreamChain()
+    chain.accept(spot(5, 9), 0, RESET_MS)
+    assert chain.accept(spot(5, 9), 0, RESET_MS) == []
+    assert chain.accept(spot(1, 3), 0, RESET_MS) == []
+    assert ids(chain.accept(spot(8, 12), 0, RESET_MS)) == [12]
+    assert chain.repeats == 2
+
+
+def test_what_follows_a_break_waits_and_the_missing_one_releases_it() -> None:
+    chain = StreamChain()
+    chain.accept(spot(1, 1), 0, RESET_MS)
+    assert chain.accept(spot(3, 3), 100, RESET_MS) == []
+    assert chain.accept(spot(4, 4), 110, RESET_MS) == []
+    assert not chain.overdue(130, 40)
+    chain.check()
+    assert ids(chain.accept(spot(2, 2), 135, RESET_MS)) == [2, 3, 4]
+    assert not chain.holding
+    assert chain.breaks == 1
+
+
+def test_after_the_grace_what_was_held_passes_in_order() -> None:
+    chain = StreamChain()
+    chain.accept(futures(0, 1, 1), 0, RESET_MS)
+    chain.accept(futures(7, 8, 9), 100, RESET_MS)
+    chain.accept(futures(3, 5, 7), 120, RESET_MS)
+    assert chain.overdue(140, 40)
+    assert ids(chain.release()) == [7, 9]
+    assert ids(chain.accept(futures(9, 10, 11), 150, RESET_MS)) == [11]
+
+
+def test_ids_that_start_anew_pass_when_time_went_on() -> None:
+    chain = StreamChain()
+    chain.accept(spot(500, 500, 1_000), 0, RESET_MS)
+    assert chain.accept(spot(1, 1, 10_999), 0, RESET_MS) == []
+    assert ids(chain.accept(spot(1, 1, 11_000), 0, RESET_MS)) == [1]
+    assert chain.resets == 1
+    assert ids(chain.accept(spot(2, 2, 11_001), 0, RESET_MS)) == [2]
+
+
+def test_holding_is_bounded() -> None:
+    chain = StreamChain()
+    chain.accept(spot(0, 0), 0, RESET_MS)
+    passed = []
+    for update_id in range(5, 5 + MOST_HELD + 1):
+        passed += ids(chain.accept(spot(update_id, update_id), 0, RESET_MS))
+    assert passed == list(range(5, 5 + MOST_HELD + 1))
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=40), st.data())
+def test_any_delivery_gives_each_id_once_in_order_and_nothing_invented(widths: list[int], data: st.DataObject) -> None:
+    tape, first = [], 1
+    for width in widths:
+        tape.append(spot(first, first + width - 1))
+        first += width
+    delivery = list(tape)
+    for _ in range(data.draw(st.integers(0, 6))):
+        what = data.draw(st.sampled_from(["lose", "repeat", "swap"]))
+        at = data.draw(st.integers(0, max(0, len(delivery) - 1)))
+        if what == "lose" and len(delivery) > 1:
+            del delivery[at]
+        elif what == "repeat":
+            delivery.insert(at, delivery[at])
+        elif what == "swap" and at + 1 < len(delivery):
+            delivery[at], delivery[at + 1] = delivery[at + 1], delivery[at]
+    chain = StreamChain()
+    out: list[int] = []
+    start = delivery[0].update_id
+    for now, message in enumerate(delivery):
+        out += ids(chain.accept(message, now * 10, RESET_MS))
+        if chain.overdue(now * 10, 40):
+            out += ids(chain.release())
+        chain.check()
+    out += ids(chain.release())
+    assert out == sorted(set(out))
+    delivered = {message.update_id for message in delivery}
+    assert set(out) <= delivered
+    if len(delivery) < 5:  # nothing can be overdue before the end: nothing after the first may be missing
+        assert set(out) == {update_id for update_id in delivered if update_id >= start}

@@ -1,0 +1,301 @@
+"""Real sockets against a scripted server: silence, floods, huge frames, sudden ends and rotation with overlap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+
+from workers.ingest.connection import Connection
+from workers.ingest.feed import Backoff, Feed
+from workers.ingest.line import Line
+from workers.settings import IngestSettings, VenueSettings
+from workers.store.keys import Keys
+from workers.store.streams import RawEntry
+from workers.venues.binance import Binance
+from workers.venues.interface import Subscription
+
+VENUE = VenueSettings(market="spot", symbols=["BNBBTC"], request_spacing_ms=10, streams_per_request=2)
+NAMES = ["BNBBTC", "ETHBTC", "币安人生USDT"]
+WANTED = [Subscription(f"{name.lower()}@depth", "depth", name) for name in NAMES]
+Handler = Callable[[web.WebSocketResponse], Awaitable[None]]
+
+
+def depth(u: int, symbol: str = "BNBBTC") -> str:
+    import time
+
+    return (
+        f'{{"stream":"x@depth","data":{{"e":"depthUpdate","E":{int(time.time() * 1000)},"s":"{symbol}",'
+        f'"U":{u},"u":{u},"b":[],"a":[]}}}}'
+    )
+
+
+@asynccontextmanager
+async def server(handler: Handler) -> AsyncIterator[str]:
+    async def serve(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(max_msg_size=0)
+        await socket.prepare(request)
+        await handler(socket)
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/stream", serve)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"ws://127.0.0.1:{runner.addresses[0][1]}/stream"
+    await runner.cleanup()
+
+
+class Bench:
+    """A line with its connection, and everything appended."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, **changes: float) -> None:
+        self.settings = IngestSettings(**changes)  # type: ignore[arg-type]
+        venue = Binance("spot", VENUE)
+        self.appended: list[RawEntry] = []
+        self.line = Line(venue, Keys(), "a", self.settings, NAMES, self.appended.append)
+        self._make = lambda: Connection(
+            session, venue, url, WANTED, "a", self.settings, VENUE, self.line.frame
+        )
+
+    def connection(self) -> Connection:
+        return self._make()
+
+    @property
+    def ids(self) -> list[int]:
+        return [entry.update_id for entry in self.appended]
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def test_subscriptions_go_out_in_frames_with_integer_ids(session: aiohttp.ClientSession) -> None:
+    asked: list[dict[str, object]] = []
+
+    async def handler(socket: web.WebSocketResponse) -> None:
+        for _ in range(2):
+            asked.append(msgspec.json.decode((await socket.receive()).data))
+            await socket.send_str(f'{{"result":null,"id":{asked[-1]["id"]}}}')
+        for number, name in enumerate(NAMES):
+            await socket.send_str(depth(number + 1, name))
+        await socket.close()
+
+    async with server(handler) as url:
+        bench = Bench(session, url)
+        connection = bench.connection()
+        assert await connection.run() == "closed with 1000"
+    assert [(request["id"], len(request["params"])) for request in asked] == [(1, 2), (2, 1)]  # type: ignore[arg-type]
+    assert connection.settled.is_set()
+    assert bench.ids == [1, 2, 3]
+
+
+async def test_unusable_frames_stop_nothing(session: aiohttp.ClientSession) -> None:
+    async def handler(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(depth(1))
+        await socket.send_str("no json")
+        await socket.send_bytes(b"\x00\x01")
+        await socket.send_str('{"stream":"x@depth","data":[1]}')
+        await socket.send_str(depth(2))
+        await socket.close()
+
+    async with server(handler) as url:
+        bench = Bench(session, url)
+        await bench.connection().run()
+    assert bench.ids == [1, 2]
+    assert bench.line.counts["malformed"] == 3
+
+
+async def test_a_frame_of_ten_megabytes_ends_the_socket_and_nothing_else(session: aiohttp.ClientSession) -> None:
+    async def handler(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(depth(1))
+        await socket.send_str("x" * 10_000_000)
+        await asyncio.sleep(5)
+
+    async with server(handler) as url:
+        bench = Bench(session, url)
+        assert await asyncio.wait_for(bench.connection().run(), 5) == "oversized frame"
+    assert bench.ids == [1]
+
+
+async def test_pings_are_answered_with_their_payload(session: aiohttp.ClientSession) -> None:
+    answered = asyncio.Event()
+
+    async def handler(socket: web.WebSocketResponse) -> None:
+        socket._autoping = False  # noqa: SLF001 -- the test wants to see the pong
+        await socket.ping(b"1790134675605")
+        while True:
+            message = await socket.receive()
+            if message.type is aiohttp.WSMsgType.PONG:
+                assert message.data == b"1790134675605"
+                answered.set()
+                await socket.close()
+                return
+
+    async with server(handler) as url:
+        await asyncio.wait_for(Bench(session, url).connection().run(), 5)
+    assert answered.is_set()
+
+
+async def test_a_socket_that_acknowledges_and_stays_silent_is_replaced(session: aiohttp.ClientSession) -> None:
+    async def handler(socket: web.WebSocketResponse) -> None:
+        while (message := await socket.receive()).type is aiohttp.WSMsgType.TEXT:
+            request = msgspec.json.decode(message.data)
+            await socket.send_str(f'{{"result":null,"id":{request["id"]}}}')
+
+    async with server(handler) as url:
+        bench = Bench(session, url, first_message_s=0.1)
+        reason = await asyncio.wait_for(bench.connection().run(), 10)
+    assert reason == "no data after the acknowledgement"
+
+
+async def test_one_silent_stream_of_several_is_told_and_does_not_cost_the_socket(
+    session: aiohttp.ClientSession,
+) -> None:
+    async def handler(socket: web.WebSocketResponse) -> None:
+        for _ in range(2):
+            request = msgspec.json.decode((await socket.receive()).data)
+            await socket.send_str(f'{{"result":null,"id":{request["id"]}}}')
+        for u in range(1, 25):
+            await socket.send_str(depth(u))
+            await asyncio.sleep(0.1)
+        await socket.close()
+
+    async with server(handler) as url:
+        bench = Bench(session, url, first_message_s=0.1)
+        connection = bench.connection()
+        assert await asyncio.wait_for(connection.run(), 10) == "closed with 1000"
+    assert connection.settled.is_set()
+    assert bench.ids == list(range(1, 25))
+
+
+async def test_a_socket_on_which_nothing_arrives_is_replaced(session: aiohttp.ClientSession) -> None:
+    async def handler(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(depth(1))
+        await asyncio.sleep(20)
+
+    async with server(handler) as url:
+        reason = await asyncio.wait_for(Bench(session, url, silence_s=0.2).connection().run(), 10)
+    assert reason == "silent"
+
+
+async def test_a_dead_host_is_an_end_with_a_reason(session: aiohttp.ClientSession) -> None:
+    assert await Bench(session, "ws://127.0.0.1:9/stream").connection().run() == "connect failed"
+
+
+async def test_rotation_overlaps_and_loses_nothing(session: aiohttp.ClientSession) -> None:
+    sockets: list[web.WebSocketResponse] = []
+    most_at_once = 0
+    ended = asyncio.Event()
+
+    async def handler(socket: web.WebSocketResponse) -> None:
+        sockets.append(socket)
+        async for _ in socket:
+            pass
+        sockets.remove(socket)
+
+    async def send() -> None:
+        nonlocal most_at_once
+        for u in range(1, 300):
+            most_at_once = max(most_at_once, len(sockets))
+            for socket in list(sockets):
+                for name in NAMES:
+                    try:
+                        await socket.send_str(depth(u, name))
+                    except ConnectionError:
+                        pass
+            await asyncio.sleep(0.005)
+        ended.set()
+
+    async with server(handler) as url:
+        bench = Bench(session, url)
+        feed = Feed(bench.connection, ("spot", "a"), bench.settings, rotate_s=0.3)
+        task = asyncio.create_task(feed.run())
+        while not sockets:
+            await asyncio.sleep(0.01)
+        await send()
+        await ended.wait()
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert most_at_once == 2
+    for name in NAMES:
+        ids = [entry.update_id for entry in bench.appended if entry.key == Keys().raw(name, "depth")]
+        assert ids == list(range(ids[0], 300))
+        assert ids[0] < 20
+
+
+async def test_a_shutdown_notice_makes_a_successor_at_once(session: aiohttp.ClientSession) -> None:
+    opened = 0
+
+    async def handler(socket: web.WebSocketResponse) -> None:
+        nonlocal opened
+        opened += 1
+        first = opened == 1
+        u = opened * 1000
+        while not socket.closed:
+            u += 1
+            try:
+                for name in NAMES:
+                    await socket.send_str(depth(u, name))
+                if first:
+                    await socket.send_str('{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}')
+            except ConnectionError:
+                return
+            await asyncio.sleep(0.02)
+
+    async with server(handler) as url:
+        bench = Bench(session, url, id_reset_ms=1)
+        task = asyncio.create_task(Feed(bench.connection, ("spot", "a"), bench.settings, rotate_s=60).run())
+        for _ in range(200):
+            await asyncio.sleep(0.02)
+            if opened == 2:
+                break
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert opened == 2
+
+
+async def test_a_feed_comes_back_after_sudden_ends(session: aiohttp.ClientSession) -> None:
+    opened = 0
+
+    async def handler(socket: web.WebSocketResponse) -> None:
+        nonlocal opened
+        opened += 1
+        await socket.send_str(depth(opened))
+        assert socket._req is not None  # noqa: SLF001 -- to break the transport under the socket
+        transport = socket._req.transport  # noqa: SLF001
+        assert transport is not None
+        if opened < 4:
+            transport.abort()
+        else:
+            await asyncio.sleep(5)
+
+    async with server(handler) as url:
+        bench = Bench(session, url, backoff_first_s=0.01)
+        task = asyncio.create_task(Feed(bench.connection, ("spot", "a"), bench.settings, rotate_s=60).run())
+        for _ in range(300):
+            await asyncio.sleep(0.02)
+            if opened == 4:
+                break
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert opened == 4
+
+
+def test_backoff_doubles_to_its_cap_with_jitter_and_forgets() -> None:
+    backoff = Backoff(0.5, 30)
+    waits = [backoff.next() for _ in range(40)]
+    for attempt, wait in enumerate(waits):
+        full = min(30, 0.5 * 2**attempt)
+        assert full / 2 <= wait <= full
+    backoff.forget()
+    assert backoff.next() <= 0.5

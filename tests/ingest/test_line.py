@@ -1,0 +1,83 @@
+"""A line: what it files, what it refuses, and that one bad frame costs nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from workers.ingest.line import Line
+from workers.settings import IngestSettings, VenueSettings
+from workers.store.keys import Keys
+from workers.store.streams import RawEntry
+from workers.venues.binance import Binance
+from workers.venues.interface import Acknowledged, Message
+
+NOW_US = 1_672_515_782_136_000
+
+
+def depth(first: int, last: int, symbol: str = "BNBBTC", ms: int = NOW_US // 1000) -> bytes:
+    return (
+        b'{"stream":"x@depth","data":{"e":"depthUpdate","E":%d,"s":"%s","U":%d,"u":%d,"b":[["1","2"]],"a":[]}}'
+        % (ms, symbol.encode(), first, last)
+    )
+
+
+@pytest.fixture
+def appended() -> list[RawEntry]:
+    return []
+
+
+@pytest.fixture
+def line(appended: list[RawEntry]) -> Line:
+    venue = Binance("spot", VenueSettings(market="spot", symbols=["BNBBTC"]))
+    return Line(venue, Keys("spot:"), "a", IngestSettings(), ["BNBBTC"], appended.append)
+
+
+def test_a_frame_becomes_an_entry(line: Line, appended: list[RawEntry]) -> None:
+    assert isinstance(line.frame(depth(1, 5), NOW_US), Message)
+    [entry] = appended
+    assert (entry.key, entry.event_ms, entry.update_id) == ("spot:raw:{BNBBTC}:depth", NOW_US // 1000, 5)
+    assert (entry.received_us, entry.line) == (NOW_US, "a")
+    assert entry.data.startswith(b'{"e":"depthUpdate"')
+
+
+@pytest.mark.parametrize("bad", [b"hello", b"[]", b"\xff", b'{"stream":"x@depth","data":{"e":1}}', b"{}"])
+def test_an_unusable_frame_is_counted_and_costs_nothing_else(
+    line: Line, appended: list[RawEntry], bad: bytes
+) -> None:
+    line.frame(depth(1, 5), NOW_US)
+    assert line.frame(bad, NOW_US) is None
+    line.frame(depth(6, 7), NOW_US)
+    assert line.counts["malformed"] == 1
+    assert [entry.update_id for entry in appended] == [5, 7]
+
+
+def test_a_symbol_nobody_asked_for_is_counted_and_not_appended(line: Line, appended: list[RawEntry]) -> None:
+    line.frame(depth(1, 5, "OTHER"), NOW_US)
+    assert (line.counts["unknown_symbol"], appended) == (1, [])
+    line.follow("OTHER")
+    line.frame(depth(6, 7, "OTHER"), NOW_US)
+    assert [entry.key for entry in appended] == ["spot:raw:{OTHER}:depth"]
+
+
+def test_an_absurd_time_is_refused_before_it_spoils_the_stream_ids(line: Line, appended: list[RawEntry]) -> None:
+    assert line.frame(depth(1, 5, ms=9_000_000_000_000), NOW_US) is None
+    assert line.frame(depth(1, 5, ms=0), NOW_US) is None
+    assert line.counts["malformed"] == 2
+    assert appended == []
+
+
+def test_a_break_waits_for_the_other_line_then_passes(line: Line, appended: list[RawEntry]) -> None:
+    line.frame(depth(1, 5), NOW_US)
+    line.frame(depth(8, 9), NOW_US + 1_000)
+    line.tick(NOW_US + 30_000)
+    assert [entry.update_id for entry in appended] == [5]
+    line.tick(NOW_US + 41_000)
+    assert [(entry.update_id, entry.received_us) for entry in appended] == [(5, NOW_US), (9, NOW_US + 1_000)]
+    assert line.breaks == 1
+
+
+def test_replies_are_no_entries(line: Line, appended: list[RawEntry]) -> None:
+    assert line.frame(b'{"result":null,"id":4}', NOW_US) == Acknowledged(4)
+    line.frame(b'{"error":{"code":2,"msg":"Invalid request"},"id":4}', NOW_US)
+    assert appended == []
+    assert line.counts["malformed"] == 0

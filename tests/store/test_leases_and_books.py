@@ -1,0 +1,139 @@
+"""Leases, publications and commits: only the owner writes, and a zombie changes nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from workers.errors import LeaseLost
+from workers.settings import FleetSettings
+from workers.store.books import BookStore, Publication
+from workers.store.fleet import Leases, Registry, owner_of, share_of
+from workers.store.keys import Keys
+from workers.store.streams import GroupReader, RawEntry, RawStreams
+
+KEYS = Keys()
+S = "BTCUSDT"
+
+
+def leases(client: Redis, worker: str, lease_ms: int = 60_000) -> Leases:
+    return Leases(client, KEYS, "books", worker, lease_ms)
+
+
+async def test_a_symbol_has_one_owner_and_its_number_grows_with_each(client: Redis) -> None:
+    one, two = leases(client, "one"), leases(client, "two")
+    assert await one.take([S, "ETHUSDT"]) == {S, "ETHUSDT"}
+    assert await two.take([S]) == set()
+    assert await one.renew() == set()
+    assert one.safe(S)
+    first = one.held[S]
+    await one.release([S])
+    assert not one.safe(S)
+    assert await two.take([S]) == {S}
+    assert two.held[S] > first
+
+
+async def test_an_expired_lease_is_lost_and_its_holder_learns_it(client: Redis) -> None:
+    one, two = leases(client, "one"), leases(client, "two")
+    await one.take([S])
+    await client.delete(KEYS.lease("books", S))  # as expiry does
+    await two.take([S])
+    assert await one.renew() == {S}
+    assert not one.safe(S)
+    assert one.held == {}
+
+
+async def test_a_restarted_worker_of_the_same_name_does_not_pass_as_the_old_one(client: Redis) -> None:
+    one = leases(client, "one")
+    await one.take([S])
+    await client.delete(KEYS.lease("books", S))
+    again = leases(client, "one")
+    await again.take([S])
+    assert await one.renew() == {S}
+
+
+async def test_publication_shows_withdraws_and_keeps_the_status(client: Redis) -> None:
+    one = leases(client, "one")
+    await one.take([S])
+    store = BookStore(client, KEYS, 100)
+    payload = b'{"s":"BTCUSDT","b":[],"a":[],"u":7}'
+    assert await store.publish([Publication(S, one.held[S], payload, False, {"state": "synced"})]) == []
+    assert await client.hget("LIVE_ORDERBOOK", S) == payload
+    assert await client.hget("book:{BTCUSDT}:status", "state") == b"synced"
+    [(_, fields)] = await client.xrange("book:{BTCUSDT}:top")
+    assert json.loads(fields[b"data"])["u"] == 7
+    await store.publish([Publication(S, one.held[S], None, False, {"bids": 3})])
+    assert await client.hget("LIVE_ORDERBOOK", S) == payload
+    await store.publish([Publication(S, one.held[S], None, True, {"state": "waiting", "reason": ""})])
+    assert await client.hget("LIVE_ORDERBOOK", S) is None
+    assert await client.hmget("book:{BTCUSDT}:status", "state", "reason", "bids") == [b"waiting", b"", b"3"]
+
+
+async def test_a_zombie_publishes_and_commits_nothing(client: Redis) -> None:
+    one, two = leases(client, "one"), leases(client, "two")
+    await one.take([S])
+    old = one.held[S]
+    await client.delete(KEYS.lease("books", S))
+    await two.take([S])
+    store = BookStore(client, KEYS, 100)
+    mine = Publication("ETHUSDT", 1, b"{}", False, {})
+    refused = await store.publish([Publication(S, old, b"wrong", False, {"state": "synced"}), mine])
+    assert refused == [S, "ETHUSDT"]
+    assert await client.exists("LIVE_ORDERBOOK", "book:{BTCUSDT}:status", "book:{BTCUSDT}:top") == 0
+    with pytest.raises(LeaseLost):
+        await store.commit(S, old, "depth", b"checkpoint", [])
+    assert await store.checkpoint(S) is None
+
+
+async def test_a_commit_stores_and_acknowledges_in_one_step(client: Redis) -> None:
+    one = leases(client, "one")
+    await one.take([S])
+    reader = GroupReader(client, "books")
+    key = KEYS.raw(S, "depth")
+    await reader.ensure(key)
+    entries = [RawEntry(key, 1, update_id, b"{}", 1, "a") for update_id in range(1, 2502)]
+    await RawStreams(client, 10_000).append(entries, {key: 1000})
+    taken = [found.stream_id for found in (await reader.new([key], 5000))[key]]
+    store = BookStore(client, KEYS, 100)
+    assert await store.commit(S, one.held[S], "depth", b"state", taken[:2500]) == 2500
+    assert await store.checkpoint(S) == b"state"
+    assert await reader.lag(key) == (0, 1)
+    assert await store.commit(S, one.held[S], "depth", None, []) == 0
+    assert await store.checkpoint(S) == b"state"
+
+
+async def test_heartbeats_come_and_go(client: Redis) -> None:
+    registry = Registry(client, FleetSettings())
+    await registry.beat("books", "one", {"pid": 1, "symbols": 5})
+    await registry.beat("books", "two", {"pid": 2})
+    assert await registry.live("books") == ["one", "two"]
+    assert await registry.live("trades") == []
+    [one, _] = await registry.workers(["books"])
+    assert one == {"name": "one", "role": "books", "pid": "1", "symbols": "5"}
+    await registry.leave("books", "one")
+    assert await registry.live("books") == ["two"]
+
+
+names = st.lists(st.text("abcdefgh", min_size=1, max_size=6), min_size=1, max_size=6, unique=True)
+
+
+@given(names, st.sets(st.text("ABCDEFGHIJ", min_size=1, max_size=5), max_size=60))
+def test_shares_cover_every_symbol_once_and_are_balanced(live: list[str], symbols: set[str]) -> None:
+    shares = [share_of(worker, symbols, live) for worker in live]
+    assert sorted(symbol for share in shares for symbol in share) == sorted(symbols)
+    sizes = [len(share) for share in shares]
+    assert max(sizes) <= -(-len(symbols) // len(live))
+
+
+def test_few_symbols_move_when_a_worker_goes() -> None:
+    symbols = [f"S{number}USDT" for number in range(400)]
+    four = {worker: share_of(worker, symbols, list("abcd")) for worker in "abcd"}
+    three = {worker: share_of(worker, symbols, list("abc")) for worker in "abc"}
+    moved = sum(len(four[worker] - three[worker]) for worker in "abc")
+    assert moved < 80  # all of d's 100 must move; of the others' 300 few
+    assert share_of("d", symbols, list("abc")) == set()
+    assert owner_of("X", []) is None

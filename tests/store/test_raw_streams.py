@@ -1,0 +1,134 @@
+"""Appending: each message once, whatever arrives twice, late, out of order or with a clock that went back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from workers.store.streams import CONSUMER, GroupReader, RawEntry, RawStreams
+
+KEY = "raw:{BTCUSDT}:depth"
+OTHER = "raw:{币安人生USDT}:depth"
+KEPT = {KEY: 600_000, OTHER: 600_000}
+
+
+def entry(ms: int, update_id: int, key: str = KEY, line: str = "a") -> RawEntry:
+    return RawEntry(key, ms, update_id, b'{"u":%d}' % update_id, ms * 1000, line)
+
+
+async def ids(client: Redis, key: str = KEY) -> list[str]:
+    return [stream_id.decode() for stream_id, _ in await client.xrange(key)]
+
+
+async def test_the_bytes_are_kept_and_the_id_is_event_time_and_update_id(client: Redis) -> None:
+    streams = RawStreams(client, 10_000)
+    data = '{"s":"币安人生USDT", "u": 7}'.encode()
+    done = await streams.append([RawEntry(OTHER, 1_700_000_000_000, 7, data, 1_700_000_000_123_456, "b")], KEPT)
+    assert (done.appended, done.repeats, done.resets) == (1, 0, 0)
+    [(stream_id, fields)] = await client.xrange(OTHER)
+    assert stream_id == b"1700000000000-7"
+    assert fields == {b"data": data, b"received": b"1700000000123456", b"line": b"b"}
+
+
+async def test_a_repeat_is_dropped_and_counted_even_with_another_time(client: Redis) -> None:
+    streams = RawStreams(client, 10_000)
+    await streams.append([entry(1000, 5), entry(1001, 6)], KEPT)
+    done = await streams.append([entry(1000, 5, line="b"), entry(1500, 6, line="b"), entry(1501, 7)], KEPT)
+    assert (done.appended, done.repeats, done.repeats_by_key) == (1, 2, {KEY: 2})
+    assert await ids(client) == ["1000-5", "1001-6", "1501-7"]
+
+
+async def test_a_repeat_of_a_whole_batch_after_a_lost_reply_changes_nothing(client: Redis) -> None:
+    streams = RawStreams(client, 10_000)
+    batch = [entry(1000 + i, 10 + i) for i in range(50)]
+    await streams.append(batch, KEPT)
+    done = await streams.append(batch, KEPT)
+    assert (done.appended, done.repeats) == (0, 50)
+    assert len(await ids(client)) == 50
+
+
+async def test_a_new_id_whose_clock_went_back_takes_the_last_ms(client: Redis) -> None:
+    done = await RawStreams(client, 10_000).append([entry(2000, 5), entry(1990, 6), entry(2001, 7)], KEPT)
+    assert done.appended == 3
+    assert await ids(client) == ["2000-5", "2000-6", "2001-7"]
+
+
+async def test_ids_that_start_anew_are_taken_when_time_went_on(client: Redis) -> None:
+    streams = RawStreams(client, 10_000)
+    await streams.append([entry(1_000_000, 500)], KEPT)
+    done = await streams.append([entry(1_010_000, 3), entry(1_010_001, 4)], KEPT)
+    assert (done.appended, done.resets) == (2, 1)
+    assert await ids(client) == ["1000000-500", "1010000-3", "1010001-4"]
+
+
+async def test_update_id_zero_of_a_new_stream_is_taken(client: Redis) -> None:
+    assert (await RawStreams(client, 10_000).append([entry(1000, 0), entry(1000, 1)], KEPT)).appended == 2
+
+
+async def test_old_entries_go_and_young_ones_stay(client: Redis) -> None:
+    streams = RawStreams(client, 10_000)
+    await streams.append([entry(i * 1000, i) for i in range(1, 2001)], {KEY: 100_000})
+    kept = await ids(client)
+    assert kept[-1] == "2000000-2000"
+    assert "1900000-1900" in kept
+    assert len(kept) < 400  # trimming is by whole nodes of about a hundred
+
+
+async def test_a_key_of_another_type_is_refused_and_nothing_is_appended_elsewhere(client: Redis) -> None:
+    await client.set(KEY, "x")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await RawStreams(client, 10_000).append([entry(1, 1, OTHER), entry(1, 1)], KEPT)
+    assert await client.exists(OTHER) == 0
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+async def test_two_lines_in_any_batching_give_every_message_once_in_order(client: Redis, data: st.DataObject) -> None:
+    await client.delete(KEY)
+    streams = RawStreams(client, 10_000_000)
+    tape = []
+    ms, update_id = 1_000, 0
+    for _ in range(data.draw(st.integers(1, 30))):
+        ms += data.draw(st.integers(-3, 20))
+        update_id += data.draw(st.integers(1, 5))
+        tape.append((ms, update_id))
+    cursors = {"a": 0, "b": 0}
+    while min(cursors.values()) < len(tape):
+        line = data.draw(st.sampled_from([line for line, at in cursors.items() if at < len(tape)]))
+        size = data.draw(st.integers(1, 8))
+        batch = [entry(ms, update_id, line=line) for ms, update_id in tape[cursors[line] : cursors[line] + size]]
+        await streams.append(batch, KEPT)
+        cursors[line] += len(batch)
+    assert [int(stream_id.split("-")[1]) for stream_id in await ids(client)] == [u for _, u in tape]
+
+
+async def test_an_owner_reads_new_then_pending_then_nothing_once_acknowledged(client: Redis) -> None:
+    reader = GroupReader(client, "books")
+    assert await reader.ensure(KEY)
+    assert not await reader.ensure(KEY)
+    await reader.ensure(OTHER)
+    await RawStreams(client, 10_000).append([entry(1, 1), entry(2, 2), entry(3, 3), entry(1, 9, OTHER)], KEPT)
+    first = await reader.new([KEY, OTHER], 2)
+    assert [found.stream_id for found in first[KEY]] == [b"1-1", b"2-2"]
+    assert [found.data for found in first[OTHER]] == [b'{"u":9}']
+    assert await reader.lag(KEY) == (1, 2)
+    assert [found.stream_id for found in await reader.pending(KEY, b"0", 10)] == [b"1-1", b"2-2"]
+    assert [found.stream_id for found in await reader.pending(KEY, b"1-1", 10)] == [b"2-2"]
+    assert await reader.acknowledge(KEY, [b"1-1", b"2-2"]) == 2
+    assert await reader.pending(KEY, b"0", 10) == []
+    assert [found.stream_id for found in (await reader.new([KEY, OTHER], 10))[KEY]] == [b"3-3"]
+    assert await reader.new([KEY, OTHER], 10) == {}
+    consumers = await client.xinfo_consumers(KEY, "books")
+    assert [consumer["name"] for consumer in consumers] == [CONSUMER.encode()]
+
+
+async def test_an_entry_trimmed_before_it_was_read_again_comes_without_data(client: Redis) -> None:
+    reader = GroupReader(client, "books")
+    await reader.ensure(KEY)
+    await RawStreams(client, 10_000).append([entry(1, 1), entry(2, 2)], KEPT)
+    await reader.new([KEY], 10)
+    await client.xdel(KEY, "1-1")
+    assert [found.data for found in await reader.pending(KEY, b"0", 10)] == [b"", b'{"u":2}']

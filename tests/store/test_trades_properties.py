@@ -1,0 +1,170 @@
+"""Any tape in any batches leaves exactly what the pure fold says, in every key, on fakeredis and a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import fakeredis
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from workers.model.bars import TradesFold
+from workers.model.events import Trade
+from workers.model.windows import INTERVALS_MS
+from workers.store.keys import Keys
+from workers.store.scripts import Scripts
+from workers.store.trades import TradeStore
+
+KEYS = Keys()
+SYMBOL = "BTCUSDT"
+BASE_MS = 1_723_161_540_000  # one minute before an hour, so that most windows end within a tape
+PRICES = ["61800.30", "61800.3", "0.00000001", "61799.99", "9999999.99999999", "1", "007.50"]
+QUANTITIES = ["0.006", "92233720368.54775807", "0", "0.00000000", "1.5", "123456.00000001"]
+
+
+@st.composite
+def tapes(draw: st.DrawFn) -> list[Trade]:
+    """Trades with consecutive ids whose times mostly rise, by steps from nothing to more than an hour."""
+    count = draw(st.integers(1, 25))
+    first = draw(st.integers(0, 10**10))
+    time, trades, raw = BASE_MS, [], draw(st.integers(1, 10**9))
+    for index in range(count):
+        step = st.sampled_from([0, 0, 1, 7, 37, 60, 100, 900, 30_000, 3_700_000, -1, -90, -150, -2_000, -70_000])
+        time = max(time + draw(step), BASE_MS - 90_000_000)
+        wide = draw(st.integers(1, 3))
+        trades.append(
+            Trade(
+                symbol=SYMBOL,
+                trade_id=first + index,
+                price=draw(st.sampled_from(PRICES)),
+                quantity=draw(st.sampled_from(QUANTITIES)),
+                first_trade_id=raw,
+                last_trade_id=raw + wide - 1,
+                trade_time=time,
+                event_time=time + 3,
+                is_buyer_maker=draw(st.booleans()),
+                is_market=draw(st.integers(0, 9)) > 0,
+            )
+        )
+        raw += wide
+    return trades
+
+
+Step = tuple[str, Any]
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> list[Step]:
+    """A tape as it comes: in batches, some again, some with holes that are repaired or accepted, and clock closes."""
+    tape = draw(tapes())
+    steps: list[Step] = []
+    at = 0
+    while at < len(tape):
+        size = draw(st.integers(1, 12))
+        action = draw(st.sampled_from(["batch", "batch", "batch", "again", "hole", "lost", "close", "mixed"]))
+        if action == "close":
+            steps.append(("close", tape[max(at - 1, 0)].trade_time + draw(st.sampled_from([0, 150, 70_000, 9_000_000]))))
+            continue
+        if action == "again":
+            steps.append(("apply", tape[max(0, at - size) : at + draw(st.integers(0, 4))]))
+            at = max(at, min(len(tape), at + 0))
+            continue
+        if action in ("hole", "lost") and at > 0:
+            gap = draw(st.integers(1, 3))
+            steps.append(("apply", tape[at - 1 : at] + tape[at + gap : at + gap + size]))
+            if draw(st.booleans()):
+                steps.append(("close", tape[at - 1].trade_time + 200_000))
+            if action == "lost" and at + gap < len(tape):
+                steps.append(("skip", (tape[at].trade_id, tape[at + gap - 1].trade_id)))
+                at += gap
+            continue
+        batch = tape[at : at + size]
+        if action == "mixed":
+            batch = batch[:3] + batch[:2] + batch[3:]
+        steps.append(("apply", batch))
+        at += size
+    steps.append(("apply", tape))
+    return steps
+
+
+async def contents(client: Redis) -> dict[str, Any]:
+    """Every key of the symbol that the fold writes."""
+    found: dict[str, Any] = {}
+    for interval in INTERVALS_MS:
+        stats = await client.hgetall(KEYS.stats(SYMBOL, interval))
+        found[f"stats {interval}"] = {name.decode(): value.decode() for name, value in stats.items()}
+        bars = await client.xrange(KEYS.bars(SYMBOL, interval))
+        found[f"bars {interval}"] = [
+            (entry.decode(), [(name.decode(), value.decode()) for name, value in fields.items()])
+            for entry, fields in bars
+        ]
+    latest = await client.zrange(KEYS.trades_latest(SYMBOL), 0, -1, withscores=True)
+    found["latest"] = [(int(score), member) for member, score in latest]
+    state = await client.hgetall(KEYS.trades_state(SYMBOL))
+    found["state"] = {name.decode(): value.decode() for name, value in state.items()}
+    return found
+
+
+def expected(twin: TradesFold) -> dict[str, Any]:
+    """The same of the pure fold."""
+    found: dict[str, Any] = {}
+    for interval in INTERVALS_MS:
+        found[f"stats {interval}"] = twin.stats(interval)
+        found[f"bars {interval}"] = [(entry, list(fields.items())) for entry, fields in twin.bars(interval)]
+    found["latest"] = twin.latest()
+    found["state"] = twin.state()
+    return found
+
+
+async def play(client: Redis, steps: list[Step], retention_ms: int) -> None:
+    store = TradeStore(client, KEYS, Scripts(client), retention_ms=retention_ms, bar_retention={})
+    twin = TradesFold(retention_ms=retention_ms)
+    for action, subject in steps:
+        if action == "apply":
+            got: Any = await store.apply(SYMBOL, [("", trade) for trade in subject])
+            want: Any = twin.apply(subject)
+        elif action == "skip":
+            want = twin.skip(*subject)
+            got = await store.skip(SYMBOL, *subject) if want else None
+        else:
+            got = await store.close(SYMBOL, subject, 100)
+            want = twin.close(subject, 100)
+        assert got == want, (action, subject)
+    state = {"repeated_count", "not_market_count", "missing_count", "late_count", "hole_next_id"}
+    got, want = await contents(client), expected(twin)
+    # A counter that never moved has no field.
+    got["state"] = dict.fromkeys(state, "0") | got["state"] if got["state"] else {}
+    assert got == want
+
+
+PLAYED = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@PLAYED
+@given(steps=deliveries(), retention_ms=st.sampled_from([0, 86_400_000, 3_600_000, 1_000]))
+def test_fakeredis_holds_what_the_pure_fold_says(steps: list[Step], retention_ms: int) -> None:
+    async def run() -> None:
+        client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
+        await play(client, steps, retention_ms)
+        await client.aclose()
+
+    asyncio.run(run())
+
+
+@PLAYED
+@given(steps=deliveries(), retention_ms=st.sampled_from([0, 86_400_000, 3_600_000, 1_000]))
+def test_a_real_server_holds_what_the_pure_fold_says(
+    real_server: str, steps: list[Step], retention_ms: int
+) -> None:
+    async def run() -> None:
+        client = Redis.from_url(real_server, protocol=2)
+        await client.flushall()  # the server is this test process's own
+        await play(client, steps, retention_ms)
+        await client.aclose()
+
+    asyncio.run(run())

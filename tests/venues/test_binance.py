@@ -1,0 +1,272 @@
+"""Binance's frames and replies, literally as captured, and everything malformed that could come instead."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.errors import MalformedFrame
+from workers.model.events import Trade
+from workers.model.sync import SequenceRule
+from workers.settings import VenueSettings
+from workers.venues.binance import Binance, stream_symbol
+from workers.venues.interface import Acknowledged, Ignored, Message, Refused, ShutdownNotice
+
+
+def venue(market: str = "usdm", **changes: object) -> Binance:
+    return Binance(market, VenueSettings(**{"market": market, "symbols": ["BTCUSDT"], **changes}))  # type: ignore[arg-type]
+
+
+FUTURES_DEPTH = (
+    b'{"e":"depthUpdate","E":1790373637622,"T":1790373637613,"s":"BTCUSD_PERP","ps":"BTCUSD","U":11660059838224,'
+    b'"u":11660059844303,"pu":11660059836647,"b":[["84551.10","3"]],"a":[["84551.20","0"]],"st":2}'
+)
+SPOT_DEPTH = (
+    b'{"e":"depthUpdate","E":1672515782136,"s":"BNBBTC","U":157,"u":160,"b":[["0.0024","10"]],"a":[["0.0026","100"]]}'
+)
+FUTURES_TRADE = (
+    b'{"e":"aggTrade","E":1790526539033,"a":3466782974,"s":"BTCUSDT","p":"84551.10","q":"0.030","nq":"0.030",'
+    b'"f":8123344783,"l":8123344783,"T":1790526538883,"m":false,"st":1}'
+)
+RAW_TRADE = (
+    b'{"e":"trade","E":1723161256322,"T":1723161256320,"s":"BTCUSDT","t":5266583935,"p":"61800.30","q":"0.006",'
+    b'"X":"INSURANCE_FUND","m":false}'
+)
+
+
+def combined(stream: str, data: bytes) -> bytes:
+    return b'{"stream":"%s","data":%s}' % (stream.encode(), data)
+
+
+def test_a_combined_depth_frame_keeps_the_exchange_bytes() -> None:
+    spaced = FUTURES_DEPTH.replace(b'"b":', b' "b" : ')
+    found = venue("coinm").split(combined("btcusd_perp@depth@100ms", spaced))
+    assert isinstance(found, Message)
+    assert found.data == spaced
+    assert (found.channel, found.symbol, found.event_ms) == ("depth", "BTCUSD_PERP", 1790373637622)
+    assert (found.first_id, found.update_id, found.previous_id) == (11660059838224, 11660059844303, 11660059836647)
+
+
+@pytest.mark.parametrize("stream", ["bnbbtc@depth", "bnbbtc@depth@100ms", "bnbbtc@depth@0ms"])
+def test_every_diff_speed_is_depth(stream: str) -> None:
+    found = venue("spot").split(combined(stream, SPOT_DEPTH))
+    assert isinstance(found, Message)
+    assert (found.first_id, found.update_id, found.previous_id) == (157, 160, -1)
+
+
+@pytest.mark.parametrize("stream", ["btcusdt@depth20@100ms", "btcusdt@bookTicker", "btcusdt@trade"])
+def test_streams_that_look_alike_are_not_taken_for_it(stream: str) -> None:
+    assert isinstance(venue().split(combined(stream, FUTURES_DEPTH)), Ignored)
+
+
+def test_bare_frames_are_filed_by_their_event_type() -> None:
+    depth, trade = venue().split(FUTURES_DEPTH), venue().split(FUTURES_TRADE.decode())
+    assert isinstance(depth, Message)
+    assert depth.channel == "depth"
+    assert isinstance(trade, Message)
+    assert (trade.channel, trade.update_id, trade.event_ms) == ("aggTrade", 3466782974, 1790526538883)
+    assert trade.data == FUTURES_TRADE
+
+
+def test_key_order_and_unknown_keys_do_not_matter() -> None:
+    shuffled = dict(sorted({**json.loads(FUTURES_DEPTH), "zz": {"new": [1]}}.items(), reverse=True))
+    found = venue().depth(json.dumps(shuffled).encode())
+    assert (found.first_id, found.last_id, found.previous_id) == (11660059838224, 11660059844303, 11660059836647)
+    assert found.bids == [("84551.10", "3")]
+    assert found.asks == [("84551.20", "0")]
+
+
+def test_an_aggregate_trade() -> None:
+    assert venue().trade(FUTURES_TRADE) == Trade(
+        "BTCUSDT", 3466782974, "84551.10", "0.030", 8123344783, 8123344783, 1790526538883, 1790526539033, False, True
+    )
+
+
+def test_raw_trades_are_taken_only_where_asked_for_and_off_book_fills_are_marked() -> None:
+    assert isinstance(venue().split(RAW_TRADE), Ignored)
+    raw = venue(trades="trade")
+    found = raw.split(RAW_TRADE)
+    assert isinstance(found, Message)
+    assert (found.channel, found.update_id, found.event_ms) == ("aggTrade", 5266583935, 1723161256320)
+    trade = raw.trade(RAW_TRADE)
+    assert not trade.is_market
+    assert (trade.first_trade_id, trade.last_trade_id) == (5266583935, 5266583935)
+
+
+def test_microseconds_become_milliseconds() -> None:
+    found = venue("spot").split(SPOT_DEPTH.replace(b"1672515782136", b"1672515782136123"))
+    assert isinstance(found, Message)
+    assert found.event_ms == 1672515782136
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (b'{"result":null,"id":1}', Acknowledged(1)),
+        (b'{"id":3,"result":["btcusdt@aggTrade"]}', Acknowledged(3)),
+        (b'{"error":{"code":3,"msg":"Invalid JSON: EOF"}}', Refused(None, 3, "Invalid JSON: EOF")),
+        (b'{"error":{"code":4,"msg":"Too many subscriptions"},"id":19}', Refused(19, 4, "Too many subscriptions")),
+        (b'{"code":2,"msg":"Invalid request"}', Refused(None, 2, "Invalid request")),
+        (b'{"e":"serverShutdown","E":1770123456789}', ShutdownNotice()),
+        (b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}', ShutdownNotice()),
+    ],
+)
+def test_replies_errors_and_notices(frame: bytes, expected: object) -> None:
+    assert venue("spot").split(frame) == expected
+
+
+MALFORMED = [
+    b"",
+    b"hello",
+    b"[1,2]",
+    b"null",
+    b"{}",
+    b"\xff\xfe\x00",
+    b'{"stream":5,"data":{}}',
+    b"[" * 100_000,
+    combined("btcusdt@depth@100ms", b"[]"),
+    combined("btcusdt@depth@100ms", b'{"e":"depthUpdate"}'),
+    combined("btcusdt@depth@100ms", FUTURES_DEPTH.replace(b"11660059844303", b"99999999999999999999999")),
+    combined("btcusdt@depth@100ms", FUTURES_DEPTH.replace(b"11660059844303", b"-5")),
+    combined("btcusdt@depth@100ms", FUTURES_DEPTH.replace(b"11660059844303", b"5")),
+    combined("btcusdt@depth@100ms", FUTURES_DEPTH.replace(b"11660059844303", b"1.5")),
+    combined("btcusdt@aggTrade", FUTURES_TRADE.replace(b"3466782974", b"-1")),
+    combined("btcusdt@aggTrade", FUTURES_TRADE.replace(b"3466782974", b'"x"')),
+    combined("btcusdt@aggTrade", FUTURES_DEPTH),
+    combined("btcusdt@depth@100ms", FUTURES_DEPTH)[:-20],
+]
+
+
+@pytest.mark.parametrize("frame", MALFORMED, ids=range(len(MALFORMED)))
+def test_an_unusable_frame_is_a_clear_error(frame: bytes) -> None:
+    with pytest.raises(MalformedFrame) as caught:
+        venue().split(frame)
+    assert str(caught.value).startswith("usdm sent an unusable ")
+
+
+@given(st.binary(max_size=200))
+def test_no_frame_raises_anything_else(frame: bytes) -> None:
+    try:
+        venue().split(frame)
+    except MalformedFrame:
+        pass
+
+
+@pytest.mark.parametrize(
+    "levels", [b'[["84551.10"]]', b'[[84551.1,"3"]]', b'{"a":1}', b'[["1","2","3"]]', b'[["' + b"9" * 50 + b'","1"]]']
+)
+def test_malformed_levels_are_found_when_the_event_is_decoded(levels: bytes) -> None:
+    with pytest.raises(MalformedFrame):
+        venue().depth(FUTURES_DEPTH.replace(b'[["84551.10","3"]]', levels))
+
+
+def test_usdm_needs_two_sockets_and_spot_one() -> None:
+    depth, trades = venue("usdm", symbols=["BTCUSDT"]).endpoints(["BTCUSDT", "币安人生USDT"])
+    assert depth.url == "wss://fstream.binance.com/public/stream"
+    assert [wanted.stream for wanted in depth.subscriptions] == ["btcusdt@depth@100ms", "币安人生usdt@depth@100ms"]
+    assert trades.url == "wss://fstream.binance.com/market/stream"
+    assert [wanted.stream for wanted in trades.subscriptions] == ["btcusdt@aggTrade", "币安人生usdt@aggTrade"]
+    [spot] = venue("spot", depth_speed="").endpoints(["BTCUSDT"])
+    assert spot.url == "wss://stream.binance.com:9443/stream"
+    assert [wanted.stream for wanted in spot.subscriptions] == ["btcusdt@depth", "btcusdt@aggTrade"]
+    [coinm] = venue("coinm").endpoints(["BTCUSD_PERP"])
+    assert coinm.url == "wss://dstream.binance.com/stream"
+
+
+def test_every_url_and_path_is_a_setting() -> None:
+    one = venue("usdm", websocket_url="ws://127.0.0.1:1/x/", public_path="", market_path="/m", rest_url="http://h/y/")
+    assert [endpoint.url for endpoint in one.endpoints(["A"])] == ["ws://127.0.0.1:1/x/stream", "ws://127.0.0.1:1/x/m/stream"]
+    assert one.info_request().url == "http://h/y/fapi/v1/exchangeInfo"
+    [raw] = venue("usdm", trades="trade").endpoints(["A"])
+    assert [wanted.stream for wanted in raw.subscriptions] == ["a@depth@100ms", "a@trade"]
+    [none] = venue("usdm", trades="none").endpoints(["A"])
+    assert [wanted.stream for wanted in none.subscriptions] == ["a@depth@100ms"]
+
+
+def test_only_ascii_letters_change_case() -> None:
+    assert stream_symbol("ÄİUSDT") == "Äİusdt"
+
+
+def test_subscribe_is_json_with_an_integer_id() -> None:
+    assert json.loads(venue().subscribe(["a@depth", "币@depth"], 7)) == {
+        "method": "SUBSCRIBE",
+        "params": ["a@depth", "币@depth"],
+        "id": 7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("market", "wanted", "limit", "weight"),
+    [
+        ("spot", 100, 100, 5), ("spot", 500, 500, 25), ("spot", 1000, 1000, 50), ("spot", 9999, 5000, 250),
+        ("usdm", 50, 50, 2), ("usdm", 60, 100, 5), ("usdm", 500, 500, 10), ("usdm", 1000, 1000, 20),
+        ("usdm", 5000, 1000, 20), ("coinm", 1, 5, 2),
+    ],
+)  # fmt: skip
+def test_snapshot_requests_and_their_weight(market: str, wanted: int, limit: int, weight: int) -> None:
+    request = venue(market, snapshot_depth=wanted).snapshot_request("币安人生USDT")
+    assert request.url.endswith(f"/depth?symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT&limit={limit}")
+    assert request.weight == weight
+    assert request.pool == ("spot" if market == "spot" else "um+cm")
+
+
+def test_snapshots() -> None:
+    body = b'{"lastUpdateId":-1,"bids":[],"asks":[]}'
+    empty = venue("spot").snapshot("X", body)
+    assert (empty.last_update_id, empty.bids, empty.limit) == (-1, [], 1000)
+    with pytest.raises(MalformedFrame):
+        venue("spot").snapshot("X", b'{"lastUpdateId":5,"bids":[["1","1"]')
+    with pytest.raises(MalformedFrame):
+        venue("spot").snapshot("X", b"<html>403</html>")
+
+
+def test_trade_pages_come_out_sorted_and_once() -> None:
+    row = '{"a":%d,"p":"1.0","q":"2","f":%d,"l":%d,"T":1498793709153,"m":true,"M":true}'
+    body = "[" + ",".join(row % (a, a, a) for a in (7, 5, 6, 5)) + "]"
+    page = venue("spot").trades("BNBBTC", body.encode())
+    assert [trade.trade_id for trade in page] == [5, 6, 7]
+    assert page[0].event_time == page[0].trade_time == 1498793709153
+    raw = venue("usdm", trades="trade").trades("X", b'[{"id":9,"price":"1","qty":"2","time":5,"isBuyerMaker":false}]')
+    assert (raw[0].trade_id, raw[0].first_trade_id) == (9, 9)
+
+
+def test_trades_requests() -> None:
+    assert venue().trades_request("BTCUSDT", 5) == (
+        "https://fapi.binance.com/fapi/v1/aggTrades?symbol=BTCUSDT&fromId=5&limit=1000", 20, "um+cm",
+    )  # fmt: skip
+    assert "historicalTrades?symbol=A&limit=1000&fromId=5" in venue("spot", trades="trade").trades_request("A", 5).url
+
+
+def test_exchange_info_filters_are_found_by_type() -> None:
+    body = json.dumps(
+        {
+            "rateLimits": [
+                {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 300000},
+                {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 2400},
+            ],
+            "symbols": [
+                {"symbol": "BTCUSD_PERP", "contractStatus": "TRADING", "baseAsset": "BTC", "quoteAsset": "USD",
+                 "filters": [{"filterType": "NEW"}, {"filterType": "LOT_SIZE", "stepSize": "1"},
+                             {"filterType": "PRICE_FILTER", "tickSize": "0.1"}]},
+                {"symbol": "X", "status": "BREAK"},
+            ],
+        }
+    )  # fmt: skip
+    info = venue("coinm").info(body.encode())
+    assert info.weight_limit == 2400
+    assert (info.symbols["BTCUSD_PERP"].tick_size, info.symbols["BTCUSD_PERP"].step_size) == ("0.1", "1")
+    assert info.symbols["BTCUSD_PERP"].status == "TRADING"
+    assert info.symbols["X"].status == "BREAK"
+
+
+def test_error_bodies() -> None:
+    assert venue().error_of(b'{"code":-1121,"msg":"Invalid symbol."}') == (-1121, "Invalid symbol.")
+    assert venue().error_of(b"<html>") == (0, "")
+
+
+def test_rules() -> None:
+    assert venue("spot").rule is SequenceRule.SPOT
+    assert venue("coinm").rule is SequenceRule.FUTURES

@@ -1,0 +1,190 @@
+"""One owned book: the sync machine, what is not yet acknowledged, and what is due."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from workers.books.publisher import TOP_LEVELS, Pace, TopOfBook, encode_top
+from workers.errors import BadNumber, MalformedFrame
+from workers.model.checkpoint import encode_checkpoint
+from workers.model.sync import BookSync, Outcome, SyncState
+from workers.ownership import Claim
+from workers.settings import BookSettings
+from workers.store.streams import Delivered
+
+log = structlog.get_logger()
+
+EVENTS = Counter("fleet_depth_events_total", "Depth events read by the book owners", ["venue", "outcome"])
+MALFORMED = Counter("fleet_malformed_entries_total", "Stream entries that could not be decoded", ["venue"])
+LOSSES = Counter("fleet_sync_lost_total", "Times a book left sync", ["venue", "reason"])
+SYNCS = Counter("fleet_syncs_total", "Times a book came into sync", ["venue"])
+IN_SYNC = Gauge("fleet_books_in_sync", "Books in sync in this worker", ["venue"])
+
+
+class OwnedBook:
+    """A book this worker owns.
+
+    Args:
+        token: the fencing number of its lease.
+        sync: fresh, or restored from the checkpoint.
+    """
+
+    def __init__(self, claim: Claim, token: int, sync: BookSync, settings: BookSettings) -> None:
+        self.claim = claim
+        self.token = token
+        self.sync = sync
+        self.pace = Pace(settings.publish_ms)
+        self._settings = settings
+        self.pending: list[bytes] = []
+        """Stream ids taken in and not acknowledged."""
+        self.last_stream_id = b"0-0"
+        self.received_us = 0
+        self.transaction_time = 0
+        self.published = False
+        """Whether `LIVE_ORDERBOOK` holds this book."""
+        self.withdraw = True
+        """Whether the next publication must withdraw it (also at the start: the last owner may have left it)."""
+        self.committed_at = time.monotonic()
+        self.status_at = 0.0
+        self.lost = False
+        """Whether the stored checkpoint is of a book that was lost since."""
+        self.snapshot_at = 0.0
+        self.snapshot_wait_s = settings.snapshot_retry_s
+        self.fetching = False
+        self.crossed_events = 0
+        self.applied = 0
+        self._was_synced = sync.state is SyncState.SYNCED
+        if self._was_synced:
+            IN_SYNC.labels(claim.context.name).inc()
+            self.pace.changed()
+            self.withdraw = False
+
+    @property
+    def key(self) -> str:
+        """Its raw stream."""
+        return self.claim.context.keys.raw(self.claim.symbol, "depth")
+
+    def take(self, entry: Delivered, now_ms: int) -> Outcome | None:
+        """Fold one stream entry in; None for one that cannot be used (the gap it leaves is found by its ids)."""
+        self.pending.append(entry.stream_id)
+        self.last_stream_id = entry.stream_id
+        if not entry.data:
+            return None  # trimmed before it was read
+        try:
+            event = self.claim.context.venue.depth(entry.data)
+            outcome = self.sync.on_event(event, now_ms)
+        except (MalformedFrame, BadNumber) as error:
+            MALFORMED.labels(self.claim.context.name).inc()
+            log.warning("malformed_entry", key=self.key, entry=entry.stream_id.decode(), error=str(error))
+            return None
+        EVENTS.labels(self.claim.context.name, outcome.value).inc()
+        if outcome in (Outcome.APPLIED, Outcome.SYNCED):
+            self.transaction_time = event.transaction_time
+            self.applied += 1
+            self.received_us = entry.received_us
+            self.pace.changed()
+            if self.sync.book.crossed:
+                self.crossed_events += 1
+        self.noticed()
+        return outcome
+
+    def noticed(self) -> None:
+        """Draw the consequences of a change of state."""
+        synced = self.sync.state is SyncState.SYNCED
+        if synced == self._was_synced:
+            return
+        self._was_synced = synced
+        name = self.claim.context.name
+        if synced:
+            SYNCS.labels(name).inc()
+            IN_SYNC.labels(name).inc()
+            self.snapshot_wait_s = self._settings.snapshot_retry_s
+            self.lost = False
+            self.pace.changed()
+            log.info("book_synced", venue=name, symbol=self.claim.symbol, u=self.sync.last_update_id)
+        else:
+            LOSSES.labels(name, self.sync.reason).inc()
+            IN_SYNC.labels(name).dec()
+            self.withdraw = True
+            self.lost = True
+            log.warning("sync_lost", venue=name, symbol=self.claim.symbol, reason=self.sync.reason)
+
+    def forget(self) -> None:
+        """The book is no longer ours."""
+        if self._was_synced:
+            IN_SYNC.labels(self.claim.context.name).dec()
+
+    @property
+    def showable(self) -> bool:
+        """Whether the book may be shown: in sync and not crossed."""
+        return self.sync.publishable
+
+    def top(self) -> bytes:
+        """The payload to publish now."""
+        bids, asks = self.sync.book.top(TOP_LEVELS)
+        return encode_top(
+            TopOfBook(
+                s=self.claim.symbol,
+                b=bids,
+                a=asks,
+                u=self.sync.last_update_id,
+                E=self.sync.last_event_time,
+                T=self.transaction_time,
+                synced_at=self.sync.synced_at,
+                received=self.received_us,
+                published=time.time_ns() // 1000,
+            )
+        )
+
+    def status(self, owner: str) -> dict[str, str | int | float]:
+        """The fields of `book:{S}:status`."""
+        book = self.sync.book
+        bids, asks = book.counts
+        return {
+            "state": self.sync.state.value,
+            "reason": self.sync.reason,
+            "last_update_id": self.sync.last_update_id,
+            "sync_count": self.sync.sync_count,
+            "gap_count": self.sync.gap_count,
+            "known_low": book.known_low,
+            "known_high": book.known_high,
+            "bids": bids,
+            "asks": asks,
+            "levels": bids + asks,
+            "event_time": self.sync.last_event_time,
+            "synced_at": self.sync.synced_at,
+            "updated": int(time.time() * 1000),
+            "owner": owner,
+            "fence": self.token,
+            "last_audit": "",
+        }
+
+    def commit_due(self, now: float) -> bool:
+        """Whether a checkpoint is due (monotonic seconds)."""
+        if not self.pending and not self.lost:
+            return False
+        return (
+            self.lost
+            or len(self.pending) >= self._settings.commit_entries
+            or now - self.committed_at >= self._settings.commit_ms / 1000
+        )
+
+    def checkpoint(self) -> tuple[bytes | None, list[bytes]]:
+        """What to commit now: the checkpoint (None: leave the stored one) and the ids it allows to acknowledge.
+
+        Out of sync the loss alone is stored; entries stay pending for the next owner, up to a bound.
+        """
+        if self.sync.state is SyncState.SYNCED:
+            return encode_checkpoint(self.sync, self.last_stream_id.decode()), self.pending[:]
+        excess = len(self.pending) - self._settings.commit_entries
+        state = encode_checkpoint(self.sync, self.last_stream_id.decode()) if self.lost else None
+        return state, self.pending[: max(0, excess)]
+
+    def committed(self, ids: list[bytes], now: float) -> None:
+        """A commit was accepted."""
+        del self.pending[: len(ids)]
+        self.committed_at = now
+        self.lost = False

@@ -1,0 +1,97 @@
+"""Asking REST for the snapshots that books want: paced per symbol, within the fleet's budget."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+from prometheus_client import Counter
+from redis.exceptions import RedisError
+
+from workers.books.book import OwnedBook
+from workers.errors import BadNumber, MalformedFrame, RateLimited, RestError
+from workers.model.sync import SnapshotOutcome
+from workers.rest import RestClient
+from workers.settings import Settings
+from workers.store.books import BookStore
+from workers.store.budget import Urgency
+
+log = structlog.get_logger()
+
+SNAPSHOTS = Counter("fleet_snapshots_total", "Snapshots asked for, by what became of them", ["venue", "outcome"])
+
+
+class SnapshotFetcher:
+    """Fetches snapshots for the books of one venue.
+
+    Args:
+        still_owned: False once a book is no longer this worker's; its answer is then thrown away.
+    """
+
+    def __init__(
+        self,
+        rest: RestClient,
+        store: BookStore,
+        settings: Settings,
+        still_owned: Callable[[OwnedBook], bool],
+    ) -> None:
+        self._rest = rest
+        self._store = store
+        self._books = settings.books
+        self._kept = settings.streams.snapshots
+        self._still_owned = still_owned
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def consider(self, book: OwnedBook, now: float) -> None:
+        """Start a request if the book wants a snapshot and its pause is over (monotonic seconds)."""
+        if book.fetching or not book.sync.wants_snapshot or now < book.snapshot_at:
+            return
+        if not book.snapshot_at:
+            # REST answers from a cache that lags the stream: asked at once, it would be older than our first event
+            book.snapshot_at = now + self._books.snapshot_delay_ms / 1000
+            return
+        book.fetching = True
+        task = asyncio.create_task(self._fetch(book))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fetch(self, book: OwnedBook) -> None:
+        name, symbol = book.claim.context.name, book.claim.symbol
+        outcome = "failed"
+        wait_s = book.snapshot_wait_s
+        try:
+            outcome = await self._ask(book)
+        except RateLimited as error:
+            wait_s = error.retry_after_s
+            log.warning("snapshot_failed", venue=name, symbol=symbol, error=str(error))
+        except (RestError, MalformedFrame, BadNumber) as error:
+            log.warning("snapshot_failed", venue=name, symbol=symbol, error=str(error))
+        except (RedisError, OSError) as error:
+            log.warning("snapshot_failed", venue=name, symbol=symbol, error=str(error))
+        finally:
+            book.fetching = False
+            book.snapshot_at = time.monotonic() + wait_s
+            book.snapshot_wait_s = min(book.snapshot_wait_s * 2, self._books.snapshot_retry_max_s)
+        SNAPSHOTS.labels(name, outcome).inc()
+
+    async def _ask(self, book: OwnedBook) -> str:
+        venue, symbol = book.claim.context.venue, book.claim.symbol
+        urgency = Urgency.BROKEN if book.sync.sync_count else Urgency.START
+        body = await self._rest.get(venue.snapshot_request(symbol), urgency, self._books.snapshot_timeout_s)
+        snapshot = venue.snapshot(symbol, body)
+        if not self._still_owned(book):
+            return "not owned"
+        outcome = book.sync.on_snapshot(snapshot, int(time.time() * 1000))
+        book.noticed()
+        log.info("snapshot", venue=venue.name, symbol=symbol, u=snapshot.last_update_id, outcome=outcome.name)
+        if outcome is not SnapshotOutcome.TOO_OLD:
+            await self._store.keep_snapshot(symbol, body, time.time_ns() // 1000, self._kept)
+        return outcome.name.lower()
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,282 @@
+"""The books role: reads the depth streams of the symbols it owns, keeps their books, publishes and commits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import aiohttp
+import structlog
+from prometheus_client import Counter, Histogram
+from redis.exceptions import RedisError, ResponseError
+
+from workers.books.book import OwnedBook
+from workers.books.snapshots import SnapshotFetcher
+from workers.context import venue_contexts
+from workers.errors import LeaseLost, StateUnreadable
+from workers.model.checkpoint import decode_checkpoint
+from workers.model.sync import BookSync, Outcome
+from workers.ownership import Claim, Ownership
+from workers.process import Process
+from workers.rest import RestClient
+from workers.store.books import GROUP, BookStore, Publication
+from workers.store.connection import connect_reader
+from workers.store.keys import DEPTH
+from workers.store.streams import Delivered, GapRecord, GroupReader, record_gap
+
+log = structlog.get_logger()
+
+PUBLISHED = Counter("fleet_published_total", "Top-of-book payloads published", ["venue"])
+WITHDRAWN = Counter("fleet_withdrawn_total", "Books withdrawn because they left sync", ["venue"])
+GAPS = Counter("fleet_depth_gaps_total", "Holes in depth streams", ["venue"])
+UNREADABLE = Counter("fleet_checkpoint_unreadable_total", "Checkpoints that could not be decoded")
+COMMITTED = Counter("fleet_book_commits_total", "Checkpoints stored")
+LATENCY = Histogram(
+    "fleet_publish_latency_seconds",
+    "From the arrival of a change to its publication",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 5),
+)
+END_TO_END = Histogram(
+    "fleet_end_to_end_seconds",
+    "From the exchange's event time of a change to its publication",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
+Observer = Callable[[OwnedBook], None]
+
+
+class BookWorker:
+    """The books this process owns, and the loop over them.
+
+    Args:
+        observer: called after each event applied (the replay compares there).
+    """
+
+    def __init__(self, process: Process, session: aiohttp.ClientSession, observer: Observer | None = None) -> None:
+        self._process = process
+        self._settings = process.settings
+        self._observer = observer
+        self._contexts = venue_contexts(process.settings)
+        self._reader_client = connect_reader(process.url)
+        self._reader = GroupReader(self._reader_client, GROUP)
+        kept = process.settings.streams.top_entries
+        self._stores = {
+            context.name: BookStore(process.client, context.keys, kept) for context in self._contexts
+        }
+        self._fetchers = {
+            context.name: SnapshotFetcher(
+                RestClient(session, process.client, context),
+                self._stores[context.name],
+                process.settings,
+                lambda book: self.books.get(book.key) is book,
+            )
+            for context in self._contexts
+        }
+        self.books: dict[str, OwnedBook] = {}
+        """The books owned and recovered, by raw stream key."""
+        self.ownership = Ownership(process, "books", self._contexts, self)
+        self._reread = False
+        self._recording: set[asyncio.Task[None]] = set()
+
+    async def recover(self, claim: Claim, token: int) -> None:
+        """Take up a book: checkpoint, entries pending after it, then the new ones; REST is not asked."""
+        settings = self._settings.books
+        store = self._stores[claim.context.name]
+        key = claim.context.keys.raw(claim.symbol, DEPTH)
+        await self._reader.ensure(key)
+        sync = BookSync(
+            claim.symbol,
+            claim.context.venue.rule,
+            max_levels=settings.levels,
+            crossed_limit_ms=settings.crossed_ms,
+        )
+        stored = await store.checkpoint(claim.symbol)
+        if stored is not None:
+            try:
+                sync.restore(decode_checkpoint(stored, claim.context.keys.book_checkpoint(claim.symbol)))
+            except StateUnreadable as error:
+                UNREADABLE.inc()
+                log.error("checkpoint_unreadable", symbol=claim.symbol, error=str(error))
+        book = OwnedBook(claim, token, sync, settings)
+        await self._take_pending(book, b"0")
+        self.books[key] = book
+
+    async def _take_pending(self, book: OwnedBook, after: bytes) -> None:
+        while entries := await self._reader.pending(book.key, after, 500):
+            self._take(book, entries)
+            after = entries[-1].stream_id
+
+    async def hand_over(self, claim: Claim) -> None:
+        """Commit a last checkpoint before the lease is given back."""
+        book = self.books.get(claim.context.keys.raw(claim.symbol, DEPTH))
+        if book is None:
+            return
+        await self._publish([book])
+        await self._commit(book)
+        self._drop(book)
+
+    def forget(self, claim: Claim) -> None:
+        """Drop a book that is another worker's now."""
+        book = self.books.get(claim.context.keys.raw(claim.symbol, DEPTH))
+        if book is not None:
+            self._drop(book)
+
+    def _drop(self, book: OwnedBook) -> None:
+        self.books.pop(book.key, None)
+        book.forget()
+
+    def _take(self, book: OwnedBook, entries: Sequence[Delivered]) -> None:
+        now_ms = int(time.time() * 1000)
+        for entry in entries:
+            outcome = book.take(entry, now_ms)
+            if outcome is Outcome.GAP:
+                self._gap(book)
+            elif self._observer and outcome in (Outcome.APPLIED, Outcome.SYNCED):
+                self._observer(book)
+
+    def _gap(self, book: OwnedBook) -> None:
+        name, symbol = book.claim.context.name, book.claim.symbol
+        gap = book.sync.gap
+        expected, got = (gap.expected, gap.got) if gap else (0, 0)
+        GAPS.labels(name).inc()
+        log.warning("depth_gap", venue=name, symbol=symbol, expected=expected, got=got)
+        record = GapRecord(DEPTH, expected, got, book.sync.reason, "resync")
+        key = book.claim.context.keys.gaps(symbol)
+        task = asyncio.create_task(self._record(key, record))
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
+
+    async def _record(self, key: str, record: GapRecord) -> None:
+        try:
+            await record_gap(self._process.client, key, record, self._settings.streams.gaps)
+        except (RedisError, OSError) as error:
+            log.error("gap_not_recorded", key=key, channel=record.channel, first=record.first, error=str(error))
+
+    async def _read(self) -> int:
+        """Read what is new in all streams at once; the number of entries taken in."""
+        if self._reread:
+            for book in list(self.books.values()):
+                await self._take_pending(book, book.last_stream_id)
+            self._reread = False
+        taken = 0
+        try:
+            found = await self._reader.new(list(self.books), self._settings.books.read_count)
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            log.error("streams_lost", error=str(error))
+            for key in list(self.books):
+                await self._reader.ensure(key)
+            return 0
+        for key, entries in found.items():
+            if (owned := self.books.get(key)) is not None:
+                self._take(owned, entries)
+                taken += len(entries)
+        return taken
+
+    async def _publish(self, books: Sequence[OwnedBook]) -> None:
+        now = time.monotonic()
+        owner = self._process.name
+        for context in self._contexts:
+            publications, published = [], []
+            for book in books:
+                if book.claim.context.name != context.name or not self.ownership.safe(book.claim):
+                    continue
+                showable = book.showable
+                if book.published and not showable:
+                    book.withdraw = True
+                due = showable and book.pace.due(now * 1000)
+                status_due = now - book.status_at >= 1.0
+                if not (due or status_due or book.withdraw):
+                    continue
+                payload = book.top() if due else None
+                status = book.status(owner) if status_due or book.withdraw else {}
+                withdraw = book.withdraw and not showable
+                publications.append(
+                    Publication(book.claim.symbol, book.token, payload, withdraw, status)
+                )
+                published.append((book, payload is not None, withdraw, bool(status)))
+            refused = await self._stores[context.name].publish(publications)
+            self._note_published(published, now)
+            for symbol in refused:
+                self.ownership.lost(Claim(context, symbol))
+
+    def _note_published(self, published: Sequence[tuple[OwnedBook, bool, bool, bool]], now: float) -> None:
+        wall = time.time()
+        for book, shown, withdrawn, told in published:
+            if shown:
+                book.pace.published(now * 1000)
+                book.published = True
+                PUBLISHED.labels(book.claim.context.name).inc()
+                LATENCY.observe(max(0.0, wall - book.received_us / 1e6))
+                END_TO_END.observe(max(0.0, wall - book.sync.last_event_time / 1e3))
+            elif withdrawn:
+                book.published = False
+                WITHDRAWN.labels(book.claim.context.name).inc()
+            book.withdraw = False
+            if told:
+                book.status_at = now
+
+    async def _commit(self, book: OwnedBook) -> None:
+        checkpoint, ids = book.checkpoint()
+        store = self._stores[book.claim.context.name]
+        try:
+            await store.commit(book.claim.symbol, book.token, DEPTH, checkpoint, ids)
+        except LeaseLost:
+            self.ownership.lost(book.claim)
+            return
+        COMMITTED.inc()
+        book.committed(ids, time.monotonic())
+
+    async def step(self) -> int:
+        """One round: read, fold, publish, commit; the number of entries taken in."""
+        taken = await self._read()
+        now = time.monotonic()
+        now_ms = int(time.time() * 1000)
+        books = list(self.books.values())
+        for book in books:
+            book.sync.tick(now_ms)
+            book.noticed()
+            self._fetchers[book.claim.context.name].consider(book, now)
+        await self._publish(books)
+        for book in books:
+            if book.commit_due(now) and self.books.get(book.key) is book and self.ownership.safe(book.claim):
+                await self._commit(book)
+        return taken
+
+    async def run(self) -> None:
+        """Serve until told to stop; then commit and give everything back."""
+        leasing = asyncio.create_task(self.ownership.run())
+        pause = self._settings.books.poll_ms / 1000
+        try:
+            while not self._process.stop.is_set():
+                try:
+                    await self.step()
+                except (RedisError, OSError) as error:
+                    log.warning("redis_trouble", role="books", error=str(error))
+                    self._reread = True  # a lost reply may have carried entries: they are pending now
+                    await asyncio.sleep(0.2)
+                self._tell()
+                await asyncio.sleep(pause)
+        finally:
+            leasing.cancel()
+            await asyncio.gather(leasing, return_exceptions=True)
+            for fetcher in self._fetchers.values():
+                await fetcher.close()
+            await self.ownership.release_all()
+            await self._reader_client.aclose()
+
+    def _tell(self) -> None:
+        self._process.details = {
+            "symbols": len(self.books),
+            "in_sync": sum(book.showable for book in self.books.values()),
+            "gaps": sum(book.sync.gap_count for book in self.books.values()),
+        }
+
+
+async def main(process: Process) -> None:
+    """The role's loop."""
+    connector = aiohttp.TCPConnector(limit=4)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        await BookWorker(process, session).run()

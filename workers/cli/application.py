@@ -1,0 +1,160 @@
+"""The commands, their options and their help."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.markup import escape
+
+from workers import __version__
+from workers.cli.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED, EXIT_SETTINGS
+from workers.cli.output import err, seconds_of
+from workers.errors import FleetError, SettingsError
+
+REPLAY_MODULE: Final = "workers.cli.replay"
+EXIT_CODES: Final = (
+    "Exit codes: 0 fine · 1 a check failed or something disagreed · 2 the command line or the settings "
+    "cannot be used · 3 something could not be started or reached · 130 ended by Ctrl-C before the result."
+)
+
+app = typer.Typer(
+    name="fleet",
+    help="Exact order books and exact trade statistics in Redis Streams, and proof that they are exact.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings file, or the name of a shipped one. Else FLEET_CONFIG."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"fleet {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def fleet(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Exact order books and exact trade statistics in Redis Streams, and proof that they are exact."""
+
+
+@app.command(epilog="Example: fleet demo --for 30s --json")
+def demo(
+    duration: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="TIME", help="Run that long, then compare everything. Else until Ctrl-C."
+        ),
+    ] = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Run the fleet on a simulated exchange and compare it with what really happened.
+
+    Everything runs on loopback, on a Redis server of its own unless REDIS_URL names one. Code 1 means that
+    a book, a trade or a bar disagreed, or that something never came into sync.
+    """
+    from workers.cli.demo import run_demo  # noqa: PLC0415 -- keeps `fleet --help` quick
+
+    seconds = seconds_of(duration) if duration else 30.0 if json else None
+    raise typer.Exit(run_demo(seconds, config, as_json=json))
+
+
+@app.command(epilog="Example: fleet live BTCUSDT ETHUSDT")
+def live(
+    symbols: Annotated[list[str] | None, typer.Argument(help="Instead of the first venue's list.")] = None,
+    config: Config = None,
+) -> None:
+    """Run the fleet on the real exchange, until Ctrl-C."""
+    from workers.cli.live import run_live  # noqa: PLC0415 -- as above
+
+    raise typer.Exit(run_live(symbols or [], config))
+
+
+@app.command(name="config", epilog="Example: FLEET_BOOKS__PUBLISH_MS=50 fleet config")
+def show_config(json: Json = False, config: Config = None) -> None:
+    """Print every setting in force and where it came from."""
+    from workers.cli.show_config import run_config  # noqa: PLC0415 -- as above
+
+    raise typer.Exit(run_config(config, as_json=json))
+
+
+@app.command(epilog="Example: fleet status --json")
+def status(json: Json = False, config: Config = None) -> None:
+    """Show the workers and the symbols of the running fleet. Code 3 when none runs."""
+    from workers.cli.status import run_status  # noqa: PLC0415 -- as above
+
+    raise typer.Exit(run_status(config, as_json=json))
+
+
+@app.command(epilog="Example: FLEET_HOME=/srv/fleet fleet stop")
+def stop(config: Config = None) -> None:
+    """Stop the running fleet and wait until it has ended."""
+    from workers.cli.status import run_stop  # noqa: PLC0415 -- as above
+
+    raise typer.Exit(run_stop(config))
+
+
+@app.command(
+    name="test",
+    epilog="Example: ./fleet test -k order_book",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def self_test(context: typer.Context) -> None:
+    """Check a checkout: linters, types, every test; options go to pytest. Ends with the first failure's code."""
+    from workers.cli.self_test import run_tests  # noqa: PLC0415 -- as above
+
+    raise typer.Exit(run_tests(context.args))
+
+
+@app.command(
+    name="run",
+    hidden=True,
+    epilog="Example: fleet run books --number 1",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def run_role(context: typer.Context) -> None:
+    """Run one role in this process; supervisord uses it."""
+    from workers.cli.role import main as role_main  # noqa: PLC0415 -- as above
+
+    raise typer.Exit(role_main(context.args))
+
+
+def _register_replay() -> None:
+    """`fleet replay` registers itself: its module has `register(app)`."""
+    if find_spec(REPLAY_MODULE) is not None:
+        import_module(REPLAY_MODULE).register(app)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code. Errors of ours are one sentence."""
+    _register_replay()
+    try:
+        app(args=arguments)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    except SettingsError as error:
+        err.print(escape(str(error)), highlight=False, soft_wrap=True)
+        return EXIT_SETTINGS
+    except FleetError as error:
+        err.print(escape(str(error)), highlight=False, soft_wrap=True)
+        return EXIT_NOT_STARTED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return EXIT_FINE

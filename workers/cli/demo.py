@@ -1,0 +1,171 @@
+"""`fleet demo`: the whole fleet on the simulated exchange, checked against what really happened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from redis.exceptions import RedisError
+from rich.markup import escape
+from rich.table import Table
+
+from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED
+from workers.cli.foreground import ForegroundFleet, stop_on_signals, with_free_ports
+from workers.cli.held import Held
+from workers.cli.output import LiveStatus, Progress, err, out
+from workers.cli.simulated import discard_simulated
+from workers.cli.truth_source import TruthSource
+from workers.cli.verification import Verification
+from workers.configuration import load, mask, redis_url
+from workers.errors import CommandError
+from workers.paths import socket_path
+from workers.store.connection import connect
+
+START_S: Final = 90.0
+DEFAULT_FILE: Final = Path("demo.toml")
+FAILED: Final = ("books_differ", "trades_missing", "trades_doubled", "trades_differ", "bars_differ")
+
+
+def run_demo(seconds: float | None, config: Path | None, *, as_json: bool) -> int:
+    """Run the demo until Ctrl-C, or for `seconds` with a verdict at the end; the exit code."""
+    chosen = config or Path(os.environ.get("FLEET_CONFIG") or DEFAULT_FILE)
+    given = {**os.environ, "FLEET_EXCHANGE__ENABLED": "true"}
+    effective = load(chosen, given)
+    fleet = ForegroundFleet(chosen, with_free_ports(effective, given))
+    fleet.refuse_if_running()
+    _refuse_other_markets(fleet)
+    discard_simulated(fleet.home)
+    asyncio.run(_refuse_leftovers(fleet))
+    with fleet.running():
+        introduce(fleet)
+        result = asyncio.run(_demo(fleet, seconds))
+    if result is None:
+        err.print(
+            f"Stopped. The logs are in {escape(str(fleet.home / 'log'))}.", highlight=False, soft_wrap=True
+        )
+        return EXIT_INTERRUPTED if seconds is not None else EXIT_FINE
+    if as_json:
+        out.file.write(msgspec.json.encode(result).decode() + "\n")
+    else:
+        out.print(verdict_table(result))
+    failed = bool(result["problems"]) or any(result[name] for name in FAILED)
+    if failed:
+        err.print(f"The logs are in {escape(str(fleet.home / 'log'))}.", highlight=False, soft_wrap=True)
+    return EXIT_DISAGREEMENT if failed else EXIT_FINE
+
+
+def _refuse_other_markets(fleet: ForegroundFleet) -> None:
+    exchange = fleet.effective.settings.exchange
+    here = f"//{exchange.host}:{exchange.port}/"
+    for name, venue in fleet.effective.settings.venues.items():
+        if here not in venue.rest_url or here not in venue.websocket_url:
+            raise CommandError(
+                f"Venue {name} does not point at the simulated exchange ({here}…), so the demo could not be "
+                "checked: give rest_url and websocket_url as config/demo.toml does."
+            )
+
+
+async def _refuse_leftovers(fleet: ForegroundFleet) -> None:
+    """A server we were told to use may hold an earlier run's keys: they would be taken for this one's."""
+    settings = fleet.effective.settings
+    if not settings.redis.url:
+        return
+    client = connect(settings.redis.url)
+    try:
+        found = await Held(client, settings).leftovers()
+    except (RedisError, OSError) as error:
+        raise CommandError(f"Redis at {mask(settings.redis.url)} does not answer: {error}.") from error
+    finally:
+        await client.aclose()
+    if found:
+        raise CommandError(
+            f"{mask(settings.redis.url)} already holds {found[0]} and {len(found) - 1} more keys of these "
+            "symbols. The demo deletes nothing it did not make: name an empty database, such as /5 at the "
+            "end of the URL."
+        )
+
+
+def cli_line(fleet: ForegroundFleet, command: str) -> str:
+    """A redis-cli line to paste."""
+    url = fleet.effective.settings.redis.url
+    where = f"-u '{mask(url)}'" if url else f"-p {fleet.effective.settings.redis.port}"
+    if not url and not fleet.effective.settings.redis.port:
+        where = f"-s '{socket_path(fleet.home, 'redis.sock')}'"
+    return f"redis-cli {where} {command}"
+
+
+def introduce(fleet: ForegroundFleet) -> None:
+    """Say on standard error where everything is."""
+    settings = fleet.effective.settings
+    symbol = next(iter(settings.venues.values())).symbols[0]
+    lines = [
+        f"API and dashboard  http://{settings.api.host}:{settings.api.port}/",
+        f"Redis              {mask(redis_url(settings))}",
+        f"try                {cli_line(fleet, f'HGET LIVE_ORDERBOOK {symbol}')}",
+        f"                   {cli_line(fleet, f'XREVRANGE bars:{{{symbol}}}:1m + - COUNT 3')}",
+        f"logs               {fleet.home / 'log'}",
+    ]
+    for line in lines:
+        err.print(escape(line), highlight=False, soft_wrap=True)
+
+
+async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any] | None:
+    """The verdict; None when Ctrl-C came first."""
+    settings = fleet.effective.settings
+    stop = stop_on_signals()
+    client = connect(redis_url(settings))
+    display = LiveStatus()
+    try:
+        async with TruthSource(f"http://{settings.exchange.host}:{settings.exchange.port}") as source:
+            verification = Verification(Held(client, settings), source)
+            with display.running():
+                showing = asyncio.create_task(_show(display, verification, len(verification.books)))
+                try:
+                    return await _verify(fleet, verification, seconds, stop)
+                finally:
+                    showing.cancel()
+    finally:
+        await client.aclose()
+
+
+async def _verify(
+    fleet: ForegroundFleet, verification: Verification, seconds: float | None, stop: asyncio.Event
+) -> dict[str, Any] | None:
+    if await verification.wait_until_synced(START_S, stop):
+        verification.phase = "running"
+        await verification.run(seconds, stop)
+        if not stop.is_set():
+            verification.phase = "comparing everything"
+            await verification.finish()
+    elif not stop.is_set():
+        for sentence in await asyncio.to_thread(fleet.troubles):
+            verification.findings.tell(sentence)
+    return None if stop.is_set() else await verification.report()
+
+
+async def _show(display: LiveStatus, verification: Verification, symbols: int) -> None:
+    while True:
+        found = verification.findings
+        display.show(
+            Progress(
+                verification.phase, symbols, verification.totals, found.book_samples, len(found.books_differ)
+            )
+        )
+        await asyncio.sleep(0.25)
+
+
+def verdict_table(result: Mapping[str, Any]) -> Table:
+    """The verdict for people."""
+    table = Table(title="Compared with what really happened", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in result.items():
+        if name != "problems":
+            table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+    for sentence in result["problems"]:
+        table.add_row("problem", escape(sentence))
+    return table

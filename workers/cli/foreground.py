@@ -1,0 +1,164 @@
+"""A whole fleet in the foreground: started with the command, watched, and stopped with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from workers.cli.redis_program import port_is_free
+from workers.cli.supervision import Supervisor
+from workers.configuration import Effective, load
+from workers.errors import CommandError
+
+PORTS: Final = range(20_000, 32_000)
+"""Where free ports are looked for: below the range the system gives to outgoing connections."""
+SETTLED: Final = frozenset({"RUNNING", "EXITED"})
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on now.
+
+    Raises:
+        CommandError: none was found.
+    """
+    for port in random.sample(PORTS, 50):
+        if port_is_free("127.0.0.1", port):
+            return port
+    raise CommandError("No free loopback port was found.")
+
+
+class ForegroundFleet:
+    """The fleet of one run directory, run as our child.
+
+    Args:
+        config: the settings file to use.
+        environ: the environment the fleet gets.
+    """
+
+    def __init__(self, config: Path | None, environ: Mapping[str, str]) -> None:
+        self.environ = dict(environ)
+        self.effective: Effective = load(config, self.environ)
+        self.supervisor = Supervisor(self.effective.home)
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def home(self) -> Path:
+        """The run directory."""
+        return self.effective.home
+
+    def refuse_if_running(self) -> None:
+        """Raise if a fleet runs in this home.
+
+        Raises:
+            CommandError: it does.
+        """
+        pid = self.supervisor.pid()
+        if pid is not None:
+            raise CommandError(
+                f"A fleet already runs in {self.home} (supervisord is process {pid}): "
+                "end it with `fleet stop`, or set FLEET_HOME to another folder."
+            )
+
+    def refuse_taken_ports(self) -> None:
+        """Raise if a port of the settings is taken.
+
+        Raises:
+            CommandError: it is.
+        """
+        settings = self.effective.settings
+        wanted = {"redis": ("127.0.0.1", 0 if settings.redis.url else settings.redis.port)}
+        wanted["api"] = (settings.api.host, settings.api.port)
+        if settings.exchange.enabled:
+            wanted["exchange"] = (settings.exchange.host, settings.exchange.port)
+        for section, (host, port) in wanted.items():
+            if port and not port_is_free(host, port):
+                raise CommandError(
+                    f"Port {port} of {host} ({section}.port) is taken; "
+                    f"set FLEET_{section.upper()}__PORT to another."
+                )
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Start everything; stop everything on the way out, whatever the way is."""
+        self.refuse_if_running()
+        self.refuse_taken_ports()
+        self._child = self.supervisor.start_child(self.effective, self.environ)
+        try:
+            self.supervisor.call("startAllProcesses", False)
+            yield
+        finally:
+            with ignoring(STOP_SIGNALS):
+                self.supervisor.stop()
+                self._child.wait()
+
+    def troubles(self) -> list[str]:
+        """Programs that do not run as they should, with the last line each has said."""
+        try:
+            processes = self.supervisor.processes()
+        except CommandError as error:
+            return [str(error)]
+        return [
+            f"{process['name']} is {process['statename']}: {_last_line(process)}"
+            for process in processes
+            if process["statename"] not in SETTLED
+            or (process["statename"] == "EXITED" and process["exitstatus"])
+        ]
+
+
+def _last_line(process: Mapping[str, Any]) -> str:
+    try:
+        lines = Path(process["stdout_logfile"]).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    return lines[-1] if lines else str(process["description"])
+
+
+@contextlib.contextmanager
+def ignoring(numbers: tuple[signal.Signals, ...]) -> Iterator[None]:
+    """Ignore signals: a second Ctrl-C must not leave half a fleet behind."""
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event of the running loop that Ctrl-C, a hang-up or a termination sets."""
+    stop = asyncio.Event()
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def given(environ: Mapping[str, str], section: str) -> bool:
+    """Whether the environment names a port of a section."""
+    return f"FLEET_{section.upper()}__PORT" in environ
+
+
+def with_free_ports(effective: Effective, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment, with a free port for each of ours that it does not name.
+
+    Venues whose URLs point at the simulated exchange follow it to its port.
+    """
+    environment = dict(environ)
+    for section in ("exchange", "api", "redis"):
+        if not given(environ, section):
+            environment[f"FLEET_{section.upper()}__PORT"] = str(free_port())
+    exchange = effective.settings.exchange
+    old = f"//{exchange.host}:{exchange.port}"
+    new = f"//{exchange.host}:{environment['FLEET_EXCHANGE__PORT']}"
+    for name, venue in effective.settings.venues.items():
+        for key in ("websocket_url", "rest_url"):
+            url: str = getattr(venue, key)
+            if old in url:
+                environment[f"FLEET_VENUES__{name}__{key}".upper()] = url.replace(old, new)
+    return environment

@@ -1,0 +1,199 @@
+"""What the fleet holds in Redis, read for a check or a display."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from workers.cli.truth import HeldBars
+from workers.context import VenueContext, venue_contexts
+from workers.model.checkpoint import Checkpoint, decode_checkpoint
+from workers.settings import Settings
+from workers.store.keys import DEPTH, INTERVALS_MS, TRADES
+
+PAGE: Final = 5_000
+Entry = tuple[bytes, dict[bytes, bytes]]
+GROUPS: Final = ((DEPTH, "books"), (TRADES, "trades"))
+
+
+@dataclass(frozen=True, eq=False)
+class Book:
+    """One symbol of one venue."""
+
+    context: VenueContext
+    symbol: str
+
+    @property
+    def name(self) -> str:
+        """`BTCUSDT` of the first venue, `spot:BTCUSDT` of another: as its keys have it."""
+        return f"{self.context.keys.prefix}{self.symbol}"
+
+
+class GroupState(NamedTuple):
+    """How far a consumer group has come with one stream."""
+
+    exists: bool = False
+    waiting: int = 0
+    pending: int = 0
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything in the stream has been delivered and acknowledged."""
+        return self.exists and self.waiting == 0 and self.pending == 0
+
+
+class Totals(NamedTuple):
+    """What the whole fleet has done."""
+
+    synced: int
+    messages: int
+    trades: int
+
+
+class Held:
+    """Reads of one fleet's keys.
+
+    Args:
+        client: a client of its Redis.
+        settings: the fleet's settings.
+    """
+
+    def __init__(self, client: Redis, settings: Settings) -> None:
+        self._client = client
+        self.contexts = venue_contexts(settings)
+        self.books = [Book(context, symbol) for context in self.contexts for symbol in context.symbols]
+        self._top_from: dict[str, str] = {}
+
+    async def shown(self, context: VenueContext) -> dict[str, dict[str, Any]]:
+        """The published payload of every book of a venue that is in sync."""
+        found = await self._hash(context.keys.live_orderbook)
+        return {symbol: msgspec.json.decode(payload) for symbol, payload in found.items()}
+
+    async def totals(self) -> Totals:
+        """Books in sync, messages taken in and trades applied so far."""
+        pipe = self._client.pipeline(transaction=False)
+        for context in self.contexts:
+            pipe.hlen(context.keys.live_orderbook)
+        for book in self.books:
+            keys = book.context.keys
+            pipe.hget(keys.trades_state(book.symbol), "applied_count")
+            pipe.xinfo_stream(keys.raw(book.symbol, DEPTH))
+            pipe.xinfo_stream(keys.raw(book.symbol, TRADES))
+        replies = await pipe.execute(raise_on_error=False)
+        synced = sum(replies[: len(self.contexts)])
+        messages = trades = 0
+        for place in range(len(self.contexts), len(replies), 3):
+            applied, *streams = replies[place : place + 3]
+            trades += int(applied or 0)
+            messages += sum(_added(stream) for stream in streams if not isinstance(stream, Exception))
+        return Totals(synced, messages, trades)
+
+    async def published(self, book: Book) -> list[dict[str, Any]]:
+        """The payloads published since the last call."""
+        key = book.context.keys.book_top(book.symbol)
+        entries = await self._entries(key, self._top_from.get(key, "-"))
+        if entries:
+            self._top_from[key] = f"({entries[-1][0].decode()}"
+        return [msgspec.json.decode(fields[b"data"]) for _, fields in entries]
+
+    async def _entries(self, key: str, after: str, count: int | None = None) -> list[Entry]:
+        # redis-py's types cover decoded replies and both protocols at once; ours are bytes.
+        return cast(list[Entry], await self._client.xrange(key, min=after, count=count))
+
+    async def _hash(self, key: str) -> dict[str, str]:
+        return _texts(cast(dict[bytes, bytes], await self._client.hgetall(key)))
+
+    async def status(self, book: Book) -> dict[str, str]:
+        """The status hash of a book."""
+        return await self._hash(book.context.keys.book_status(book.symbol))
+
+    async def checkpoint(self, book: Book) -> Checkpoint | None:
+        """The stored checkpoint of a book.
+
+        Raises:
+            StateUnreadable: it cannot be decoded.
+        """
+        stored = await self._client.get(book.context.keys.book_checkpoint(book.symbol))
+        return decode_checkpoint(cast(bytes, stored)) if stored is not None else None
+
+    async def gaps(self, book: Book) -> int:
+        """How many holes were recorded."""
+        return int(await self._client.xlen(book.context.keys.gaps(book.symbol)))
+
+    async def group(self, book: Book, channel: str, group: str) -> GroupState:
+        """How far a group has come with one raw stream."""
+        try:
+            groups = await self._client.xinfo_groups(book.context.keys.raw(book.symbol, channel))
+        except ResponseError:
+            return GroupState()
+        for found in groups:
+            if found["name"] == group.encode():
+                lag = found["lag"]
+                return GroupState(True, 1 if lag is None else int(lag), int(found["pending"]))
+        return GroupState()
+
+    async def last_trade_id(self, book: Book) -> int | None:
+        """The last aggregate id of the trades fold."""
+        found = await self._client.hget(book.context.keys.trades_state(book.symbol), "last_id")
+        return int(found) if found is not None else None
+
+    async def trades(self, book: Book) -> list[tuple[float, Mapping[str, Any]]]:
+        """The whole latest set: score and member."""
+        members: list[tuple[float, Mapping[str, Any]]] = []
+        key = book.context.keys.trades_latest(book.symbol)
+        while True:
+            page = cast(
+                list[tuple[bytes, float]],
+                await self._client.zrange(key, len(members), len(members) + PAGE - 1, withscores=True),
+            )
+            members += [(float(score), msgspec.json.decode(member)) for member, score in page]
+            if len(page) < PAGE:
+                return members
+
+    async def bars(self, book: Book, interval: str) -> HeldBars:
+        """The bar stream and the stats hash of one interval."""
+        if interval not in INTERVALS_MS:
+            raise ValueError(interval)
+        keys = book.context.keys
+        key = keys.bars(book.symbol, interval)
+        closed = [bar async for bar in self._bar_stream(key)]
+        try:
+            added = _added(await self._client.xinfo_stream(key))
+        except ResponseError:
+            added = 0
+        stats = await self._hash(keys.stats(book.symbol, interval))
+        return HeldBars(closed, stats, trimmed=added > len(closed))
+
+    async def _bar_stream(self, key: str) -> AsyncIterator[dict[str, str]]:
+        after = "-"
+        while page := await self._entries(key, after, PAGE):
+            for _, fields in page:
+                yield _texts(fields)
+            after = f"({page[-1][0].decode()}"
+
+    async def leftovers(self) -> list[str]:
+        """Keys of these symbols that exist already."""
+        found = []
+        for book in self.books:
+            keys = book.context.keys
+            names = [
+                keys.raw(book.symbol, DEPTH),
+                keys.raw(book.symbol, TRADES),
+                keys.trades_state(book.symbol),
+                keys.book_checkpoint(book.symbol),
+            ]
+            found += [name for name in names if await self._client.exists(name)]
+        return found
+
+
+def _texts(found: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in found.items()}
+
+
+def _added(stream: Mapping[str, Any]) -> int:
+    return int(stream.get("entries-added", stream["length"]))

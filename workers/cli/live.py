@@ -1,0 +1,68 @@
+"""`fleet live`: the whole fleet on the real exchange, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from redis.exceptions import RedisError
+from rich.markup import escape
+
+from workers.cli.demo import introduce
+from workers.cli.exit_codes import EXIT_FINE
+from workers.cli.foreground import ForegroundFleet, stop_on_signals
+from workers.cli.held import Held, Totals
+from workers.cli.output import LiveStatus, Progress, err
+from workers.cli.simulated import mark_or_refuse
+from workers.configuration import load, redis_url
+from workers.store.connection import connect
+
+REFRESH_S: Final = 0.5
+TROUBLE_AFTER_S: Final = 10.0
+
+
+def run_live(symbols: Sequence[str], config: Path | None) -> int:
+    """Run the fleet until Ctrl-C; the exit code."""
+    environment = dict(os.environ)
+    if symbols:
+        first = next(iter(load(config, environment).settings.venues))
+        environment[f"FLEET_VENUES__{first.upper()}__SYMBOLS"] = ",".join(name.upper() for name in symbols)
+    fleet = ForegroundFleet(config, environment)
+    fleet.refuse_if_running()
+    settings = fleet.effective.settings
+    if not settings.redis.url:
+        mark_or_refuse(fleet.home, simulated=settings.exchange.enabled)
+    with fleet.running():
+        introduce(fleet)
+        asyncio.run(_watch(fleet))
+    err.print(f"Stopped. The logs are in {escape(str(fleet.home / 'log'))}.", highlight=False, soft_wrap=True)
+    return EXIT_FINE
+
+
+async def _watch(fleet: ForegroundFleet) -> None:
+    stop = stop_on_signals()
+    client = connect(redis_url(fleet.effective.settings))
+    held = Held(client, fleet.effective.settings)
+    display = LiveStatus()
+    totals, told, passed = Totals(0, 0, 0), set[str](), 0.0
+    try:
+        with display.running():
+            while not stop.is_set():
+                try:
+                    totals = await held.totals()
+                except (RedisError, OSError):
+                    totals = Totals(0, totals.messages, totals.trades)
+                display.show(Progress("live; Ctrl-C stops everything", len(held.books), totals))
+                if passed >= TROUBLE_AFTER_S:
+                    for sentence in await asyncio.to_thread(fleet.troubles):
+                        program = sentence.split(":", 1)[0]
+                        if program not in told:
+                            told.add(program)
+                            err.print(escape(sentence), highlight=False, soft_wrap=True)
+                await asyncio.sleep(REFRESH_S)
+                passed += REFRESH_S
+    finally:
+        await client.aclose()

@@ -1,0 +1,93 @@
+"""Consoles, durations and the live table."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, NamedTuple
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from workers.cli.held import Totals
+from workers.errors import CommandError
+
+UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+PLAIN_EVERY_S: Final = 10.0
+
+out = Console()
+err = Console(stderr=True)
+
+
+def seconds_of(text: str) -> float:
+    """A duration such as `30`, `30s`, `1.5m`, `2h` in seconds.
+
+    Raises:
+        CommandError: it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if not found or float(found.group(1)) <= 0:
+        raise CommandError(f"{text!r} is no duration; write one like 30s, 5m or 1h.")
+    return float(found.group(1)) * UNITS[found.group(2)]
+
+
+class Progress(NamedTuple):
+    """What the live display shows."""
+
+    phase: str
+    symbols: int
+    totals: Totals
+    samples: int | None = None
+    differ: int = 0
+
+
+class LiveStatus:
+    """One table that renews itself on a terminal; a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._live: Live | None = None
+        self._last: tuple[float, int] = (time.monotonic(), 0)
+        self._rate = 0.0
+        self._said = 0.0
+
+    def running(self) -> AbstractContextManager[object]:
+        """To be entered while the display is shown."""
+        if not sys.stderr.isatty():
+            return nullcontext()
+        self._live = Live(console=err, refresh_per_second=4, transient=True)
+        return self._live
+
+    def show(self, progress: Progress) -> None:
+        """Show the present state."""
+        now = time.monotonic()
+        passed = now - self._last[0]
+        if passed >= 1:
+            self._rate = (progress.totals.messages - self._last[1]) / passed
+            self._last = (now, progress.totals.messages)
+        if self._live is not None:
+            self._live.update(self._table(progress))
+        elif now - self._said >= PLAIN_EVERY_S:
+            self._said = now
+            totals = progress.totals
+            err.print(
+                f"fleet: {progress.phase}; {totals.synced} of {progress.symbols} books in sync, "
+                f"{totals.messages} messages, {totals.trades} trades",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def _table(self, progress: Progress) -> Table:
+        table = Table(title=progress.phase)
+        row = [f"{progress.totals.synced}/{progress.symbols}", f"{progress.totals.messages:,}"]
+        row += [f"{self._rate:,.0f}", f"{progress.totals.trades:,}"]
+        names = ["books in sync", "messages", "per second", "trades"]
+        if progress.samples is not None:
+            names += ["books compared", "different"]
+            row += [f"{progress.samples:,}", str(progress.differ)]
+        for name in names:
+            table.add_column(name, justify="right")
+        table.add_row(*row)
+        return table

@@ -1,0 +1,146 @@
+"""`fleet run redis`: the fleet's own server, and its orderly end after the workers'."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+
+from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_NOT_STARTED
+from workers.cli.parent import end_with_parent
+from workers.cli.run_directory import make_socket_folder
+from workers.cli.simulated import mark_or_refuse
+from workers.configuration import mask
+from workers.errors import FleetError
+from workers.paths import data_folder, socket_path
+from workers.process import PORT_OFFSETS, configure_logging
+from workers.settings import Settings
+from workers.store import keys
+from workers.store.server import find_server
+
+log = structlog.get_logger()
+
+PATIENCE_S: Final = 3.0
+"""How long the server waits for one more worker to leave before it stops waiting."""
+RETRY_S: Final = 2.0
+"""Pause before giving up on a taken port, so that supervisord does not try again at once."""
+
+
+def server_command(binary: Path, settings: Settings) -> list[str]:
+    """The command line of the server: `config/redis.conf` and what depends on the run directory."""
+    home = Path(settings.fleet.home)
+    return [
+        str(binary),
+        str(data_folder() / "config" / "redis.conf"),
+        *("--dir", str(home / "redis")),
+        *("--port", str(settings.redis.port)),
+        *("--unixsocket", str(socket_path(home, "redis.sock"))),
+        *("--maxmemory", f"{settings.redis.maxmemory_mb}mb"),
+    ]
+
+
+def _answers(path: Path) -> bool:
+    try:
+        with Redis(unix_socket_path=str(path), socket_timeout=2) as client:
+            client.ping()
+    except (RedisError, OSError):
+        return False
+    return True
+
+
+def port_is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def live_workers(client: Redis, roles: Iterable[str]) -> int:
+    """How many workers have said that they live and not that they left."""
+    seconds, micros = client.time()
+    now = int(seconds) * 1000 + int(micros) // 1000
+    return sum(int(client.zcount(keys.workers(role), now, "+inf")) for role in roles)
+
+
+def _wait_for_workers(path: Path) -> None:
+    """Return when no worker is left, or none has left for a while (a restart of the server alone)."""
+    deadline = time.monotonic() + PATIENCE_S
+    fewest = -1
+    try:
+        with Redis(unix_socket_path=str(path), socket_timeout=2) as client:
+            while time.monotonic() < deadline:
+                left = live_workers(client, PORT_OFFSETS)
+                if left == 0:
+                    return
+                if fewest < 0 or left < fewest:
+                    fewest, deadline = left, time.monotonic() + PATIENCE_S
+                time.sleep(0.05)
+    except (RedisError, OSError):
+        return
+
+
+def run_redis(settings: Settings) -> int:
+    """Run the server until told to stop; 0 at once where the settings name another one."""
+    configure_logging(settings.fleet.log_level, settings.fleet.log_format)
+    if settings.redis.url:
+        log.info("redis_not_wanted", reason="redis.url names another server", url=mask(settings.redis.url))
+        return EXIT_FINE
+    home = Path(settings.fleet.home)
+    path = socket_path(home, "redis.sock")
+    try:
+        binary = find_server(os.environ.get("PATH", ""))
+        make_socket_folder(home)
+        mark_or_refuse(home, simulated=settings.exchange.enabled)
+    except FleetError as error:
+        log.error("redis_not_started", error=str(error))
+        time.sleep(RETRY_S)
+        return EXIT_NOT_STARTED
+    taken = f"socket {path}" if _answers(path) else ""
+    if settings.redis.port and not port_is_free("127.0.0.1", settings.redis.port):
+        taken = taken or f"port {settings.redis.port}"
+    if taken:
+        log.error(
+            "redis_not_started", error=f"Another server has the {taken}; stop it or set FLEET_REDIS__PORT."
+        )
+        time.sleep(RETRY_S)
+        return EXIT_NOT_STARTED
+    return _supervise(server_command(binary, settings), path)
+
+
+def _supervise(command: list[str], path: Path) -> int:
+    asked = False
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent)  # noqa: S603, PLW1509 -- our own command, and this process has one thread
+    log.info("redis_started", binary=command[0], pid=server.pid, socket=str(path))
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    while not asked:
+        try:
+            server.wait(0.2)
+        except subprocess.TimeoutExpired:
+            continue
+        log.error("redis_ended", code=server.returncode)
+        return EXIT_DISAGREEMENT
+    _wait_for_workers(path)
+    server.terminate()
+    code = server.wait()
+    log.info("redis_stopped", code=code)
+    return EXIT_FINE if code == 0 else EXIT_DISAGREEMENT

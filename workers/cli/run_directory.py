@@ -1,0 +1,44 @@
+"""The run directory `<home>`: `run/` with sockets and pids, `log/`, and `redis/` with the server's data."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from workers.errors import CommandError
+from workers.paths import socket_path
+
+
+def make_socket_folder(home: Path) -> None:
+    """Make the folder of the unix sockets, for this user alone.
+
+    Raises:
+        CommandError: the folder belongs to somebody else, or cannot be made.
+    """
+    folder = socket_path(home, "redis.sock").parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = os.stat(folder, follow_symlinks=False)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise CommandError(f"{folder} belongs to another user; set FLEET_HOME to a folder of your own.")
+        if folder != home / "run" and stat.S_IMODE(found.st_mode) != 0o700:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise CommandError(f"The folder {folder} cannot be made: {error}.") from error
+
+
+def make_run_directory(home: Path) -> None:
+    """Make the run directory and what every program expects in it.
+
+    Raises:
+        CommandError: it cannot be made.
+    """
+    try:
+        for name in ("run", "log"):
+            (home / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(
+            f"The run directory {home} cannot be made: {error}. Set FLEET_HOME to another."
+        ) from error
+    make_socket_folder(home)

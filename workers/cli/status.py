@@ -1,0 +1,155 @@
+"""`fleet status` and `fleet stop`: looking at a running fleet, and ending it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from redis.exceptions import RedisError
+from rich.markup import escape
+from rich.table import Table
+
+from workers.cli.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
+from workers.cli.held import GROUPS, Held
+from workers.cli.output import err, out
+from workers.cli.supervision import Supervisor
+from workers.configuration import Effective, load, mask, redis_url
+from workers.errors import CommandError
+from workers.process import PORT_OFFSETS
+from workers.store.connection import connect
+from workers.store.fleet import Registry
+
+
+def running_fleet(config: Path | None) -> tuple[Effective, Supervisor]:
+    """The fleet meant: the one of the settings' home, else a demo's below it, as it was started.
+
+    Its settings are those it was started with, which the environment of this command need not repeat.
+    """
+    effective = load(config, os.environ)
+    for home in (effective.home, effective.home / "demo"):
+        supervisor = Supervisor(home)
+        if supervisor.pid() is not None:
+            started = supervisor.environment()
+            if not started:
+                return effective, supervisor
+            ours = {name: value for name, value in os.environ.items() if not name.startswith("FLEET_")}
+            ours.pop("REDIS_URL", None)
+            return load(None, {**ours, **started}), supervisor
+    return effective, Supervisor(effective.home)
+
+
+def run_stop(config: Path | None) -> int:
+    """Stop the fleet; 0 also when there was none."""
+    _, supervisor = running_fleet(config)
+    if supervisor.stop():
+        err.print(f"Stopped the fleet in {escape(str(supervisor.home))}.", highlight=False, soft_wrap=True)
+    else:
+        err.print(f"No fleet runs in {escape(str(supervisor.home))}.", highlight=False, soft_wrap=True)
+    return EXIT_FINE
+
+
+def run_status(config: Path | None, *, as_json: bool) -> int:
+    """Show the fleet; 3 when its Redis does not answer."""
+    effective, supervisor = running_fleet(config)
+    try:
+        found = asyncio.run(_read(effective))
+    except (RedisError, OSError) as error:
+        url = mask(redis_url(effective.settings))
+        raise CommandError(
+            f"No fleet answers: Redis at {url} says {error}. Start one with `fleet live`."
+        ) from error
+    found["home"] = str(supervisor.home)
+    found["supervisord"] = supervisor.pid()
+    if as_json:
+        out.file.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        for table in (_workers_table(found["workers"]), _symbols_table(found["symbols"])):
+            out.print(table)
+    return EXIT_FINE if found["workers"] else EXIT_NOT_STARTED
+
+
+async def _read(effective: Effective) -> dict[str, Any]:
+    settings = effective.settings
+    client = connect(redis_url(settings))
+    try:
+        await client.ping()
+        held = Held(client, settings)
+        workers = await Registry(client, settings.fleet).workers(PORT_OFFSETS)
+        rows, owned = [], dict[str, int]()
+        for book in held.books:
+            row = await _symbol(held, book)
+            rows.append(row)
+            owned[row["owner"]] = owned.get(row["owner"], 0) + 1
+        now = int(time.time() * 1000)
+        for worker in workers:
+            worker["beat_age_ms"] = str(now - int(worker.get("beat_ms", now)))
+            worker["books_owned"] = str(owned.get(worker["name"], 0))
+        return {"redis": mask(redis_url(settings)), "workers": workers, "symbols": rows}
+    finally:
+        await client.aclose()
+
+
+async def _symbol(held: Held, book: Any) -> dict[str, Any]:  # noqa: ANN401 -- a held.Book
+    status = await held.status(book)
+    groups = {channel: await held.group(book, channel, group) for channel, group in GROUPS}
+    event_time = int(status.get("event_time") or 0)
+    return {
+        "symbol": book.name,
+        "state": status.get("state", "not owned"),
+        "reason": status.get("reason", ""),
+        "update_id": int(status.get("last_update_id") or 0),
+        "age_ms": int(time.time() * 1000) - event_time if event_time else None,
+        "levels": int(status.get("levels") or 0),
+        "gaps": await held.gaps(book),
+        "last_trade_id": await held.last_trade_id(book),
+        "waiting": {channel: group.waiting for channel, group in groups.items()},
+        "pending": {channel: group.pending for channel, group in groups.items()},
+        "owner": status.get("owner", ""),
+    }
+
+
+def _workers_table(workers: list[dict[str, str]]) -> Table:
+    table = Table(title="workers")
+    for name in ("role", "pid", "heartbeat", "books owned", "metrics"):
+        table.add_column(name, justify="left" if name in ("role", "metrics") else "right")
+    for worker in workers:
+        beat = f"{int(worker['beat_age_ms']) / 1000:.1f} s ago"
+        table.add_row(
+            worker["role"],
+            worker.get("pid", ""),
+            beat,
+            worker["books_owned"],
+            escape(worker.get("metrics", "")),
+        )
+    return table
+
+
+def _symbols_table(rows: list[Mapping[str, Any]]) -> Table:
+    table = Table(title="symbols")
+    names = ("symbol", "state", "update id", "age", "levels", "gaps", "last trade", "waiting", "pending")
+    for name in names:
+        table.add_column(name, justify="left" if name in ("symbol", "state") else "right")
+    for row in rows:
+        age = "" if row["age_ms"] is None else f"{row['age_ms'] / 1000:.1f} s"
+        state = (
+            row["state"]
+            if not row["reason"] or row["state"] == "synced"
+            else f"{row['state']}: {row['reason']}"
+        )
+        table.add_row(
+            escape(row["symbol"]),
+            escape(state),
+            str(row["update_id"]),
+            age,
+            str(row["levels"]),
+            str(row["gaps"]),
+            str(row["last_trade_id"] or ""),
+            "/".join(str(value) for value in row["waiting"].values()),
+            "/".join(str(value) for value in row["pending"].values()),
+        )
+    return table

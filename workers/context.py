@@ -1,0 +1,30 @@
+"""A venue with what the settings say of it: its keys and its symbols."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from workers.settings import Settings, VenueSettings
+from workers.store.keys import Keys
+from workers.venues.interface import Venue
+from workers.venues.registry import venue_of
+
+
+class VenueContext(NamedTuple):
+    """One section of `[venues]`, ready for use."""
+
+    name: str
+    venue: Venue
+    settings: VenueSettings
+    keys: Keys
+    symbols: list[str]
+
+
+def venue_contexts(settings: Settings) -> list[VenueContext]:
+    """The venues of the settings, in their order; the first has no key prefix."""
+    return [
+        VenueContext(
+            name, venue_of(name, venue), venue, Keys("" if number == 0 else f"{name}:"), list(venue.symbols)
+        )
+        for number, (name, venue) in enumerate(settings.venues.items())
+    ]

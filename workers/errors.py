@@ -1,0 +1,151 @@
+"""Every error the project raises, in one tree.
+
+FleetError
+├── SettingsError          a setting is unknown, of the wrong type or out of range
+├── WireError              an exchange sent something that cannot be used
+│   ├── MalformedFrame     not JSON, not the expected object, or a field out of range
+│   ├── BadNumber          a price or quantity that is no usable decimal number
+│   └── SubscriptionRefused  the exchange answered a control request with an error
+├── RestError              a REST request did not give a usable answer
+│   ├── RateLimited        429 or 418: nobody may ask before `retry_after_s`
+│   ├── RequestRefused     another 4xx: asking again would not help
+│   └── RestUnavailable    5xx, timeout, connection refused, truncated reply: ask again later
+├── StoreError             Redis could not do what was asked
+│   ├── ServerNotFound     no Redis server to run and no REDIS_URL
+│   ├── ServerTooOld       the server lacks commands of Redis 7.0
+│   ├── LeaseLost          another worker owns the symbol now
+│   └── StateUnreadable    a checkpoint or state key cannot be decoded
+├── RecordingError         a capture file cannot be read at some line
+└── CommandError           the command line cannot do what was asked
+"""
+
+from __future__ import annotations
+
+
+class FleetError(Exception):
+    """Base of all errors raised by the project."""
+
+
+class SettingsError(FleetError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+    def __init__(self, place: str, problem: str, suggestion: str = "") -> None:
+        self.place = place
+        self.problem = problem
+        self.suggestion = suggestion
+        hint = f" Did you mean {suggestion!r}?" if suggestion else ""
+        super().__init__(f"{place}: {problem}.{hint}")
+
+
+class WireError(FleetError):
+    """An exchange sent something that cannot be used; the frame is dropped and counted."""
+
+
+class MalformedFrame(WireError):
+    """A frame is not JSON, not the expected object, or has a field out of range."""
+
+    def __init__(self, venue: str, place: str, problem: str, excerpt: bytes = b"") -> None:
+        self.venue = venue
+        self.place = place
+        self.problem = problem
+        self.excerpt = excerpt[:120]
+        super().__init__(f"{venue} sent an unusable {place}: {problem}; it begins {self.excerpt!r}.")
+
+
+class BadNumber(WireError):
+    """A price or quantity is not a finite, non-negative decimal of at most 15 significant digits."""
+
+    def __init__(self, text: str, place: str) -> None:
+        self.text = text[:40]
+        self.place = place
+        super().__init__(f"{place} is {self.text!r}, which is no usable decimal number.")
+
+
+class SubscriptionRefused(WireError):
+    """The exchange answered a control request with an error frame."""
+
+    def __init__(self, venue: str, request_id: int | None, code: int, message: str) -> None:
+        self.venue = venue
+        self.request_id = request_id
+        self.code = code
+        self.message = message
+        super().__init__(f"{venue} refused request {request_id} with code {code}: {message}.")
+
+
+class RestError(FleetError):
+    """A REST request did not give a usable answer."""
+
+    def __init__(self, url: str, status: int, problem: str) -> None:
+        self.url = url
+        self.status = status
+        self.problem = problem
+        super().__init__(f"GET {url} gave status {status}: {problem}.")
+
+
+class RateLimited(RestError):
+    """Status 429 or 418: no request may be sent from this address before `retry_after_s`."""
+
+    def __init__(self, url: str, status: int, retry_after_s: float, problem: str) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(url, status, f"{problem}; wait {retry_after_s:g} s")
+
+
+class RequestRefused(RestError):
+    """A 4xx other than 429 and 418: the same request would be refused again."""
+
+
+class RestUnavailable(RestError):
+    """A 5xx, a timeout, a refused connection or a truncated reply (status 0 when there was none)."""
+
+
+class StoreError(FleetError):
+    """Redis could not do what was asked."""
+
+
+class ServerNotFound(StoreError):
+    """There is no Redis server to run and no REDIS_URL."""
+
+    def __init__(self, looked_for: str) -> None:
+        self.looked_for = looked_for
+        super().__init__(f"No Redis server found (looked for {looked_for}): set REDIS_URL or install one.")
+
+
+class ServerTooOld(StoreError):
+    """The server is older than Redis 7.0."""
+
+    def __init__(self, where: str, version: str) -> None:
+        self.where = where
+        self.version = version
+        super().__init__(f"The Redis server at {where} is version {version}; 7.0 or newer is needed.")
+
+
+class LeaseLost(StoreError):
+    """Another worker owns the symbol now; what this worker holds of it must be forgotten."""
+
+    def __init__(self, symbol: str, token: int) -> None:
+        self.symbol = symbol
+        self.token = token
+        super().__init__(f"The lease of {symbol} with fencing number {token} is no longer ours.")
+
+
+class StateUnreadable(StoreError):
+    """A checkpoint or state key cannot be decoded; it will be rebuilt."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        self.key = key
+        self.problem = problem
+        super().__init__(f"Key {key} cannot be decoded: {problem}.")
+
+
+class RecordingError(FleetError):
+    """A capture file cannot be read at some line."""
+
+    def __init__(self, path: str, line: int, problem: str) -> None:
+        self.path = path
+        self.line = line
+        self.problem = problem
+        super().__init__(f"{path}, line {line}: {problem}.")
+
+
+class CommandError(FleetError):
+    """The command line cannot do what was asked."""

@@ -1,0 +1,188 @@
+"""The bounded buffer between sockets and Redis, flushed every few ms in one call."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping
+from itertools import islice
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from workers.settings import IngestSettings
+from workers.store.streams import GapRecord, RawEntry, RawStreams, record_gap
+
+log = structlog.get_logger()
+
+APPENDED = Counter("fleet_appended_total", "Entries appended to raw streams", ["line"])
+REPEATS = Counter("fleet_append_repeats_total", "Entries the streams had already (the other line won)", ["line"])
+RESETS = Counter("fleet_id_resets_total", "Update ids that started anew", ["line"])
+DROPPED = Counter("fleet_buffer_dropped_total", "Entries dropped because the buffer was full", ["line"])
+REFUSED = Counter("fleet_append_refused_total", "Entries Redis refused for good (key of another type)", ["line"])
+FAILURES = Counter("fleet_append_failed_total", "Append calls that failed and were tried again", ["line"])
+BUFFERED = Gauge("fleet_buffer_entries", "Entries waiting for Redis", ["line"])
+DELAY = Histogram(
+    "fleet_append_delay_seconds",
+    "From the frame's arrival to its entry in Redis (newest of a batch)",
+    ["line"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
+
+
+class _Lost:
+    """Ids of one stream that were dropped and must be told in `gaps:{S}`."""
+
+    __slots__ = ("count", "first", "last", "reason")
+
+    def __init__(self, entry: RawEntry, reason: str) -> None:
+        self.first = self.last = entry.update_id
+        self.reason = reason
+        self.count = 0
+
+
+class Appender:
+    """Buffers entries and appends them in batches; never loses one silently.
+
+    While Redis is away the buffer grows to its limit, then the oldest entries are dropped, counted, and
+    recorded in the symbol's gaps stream as soon as Redis is back.
+
+    Args:
+        retention_ms: for each raw stream key, its retention.
+        gap_keys: for each raw stream key, (its gaps stream, channel).
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        line: str,
+        settings: IngestSettings,
+        retention_ms: Mapping[str, int],
+        gap_keys: Mapping[str, tuple[str, str]],
+        gaps_kept: int,
+    ) -> None:
+        self._client = client
+        self._streams = RawStreams(client, settings.id_reset_ms)
+        self._settings = settings
+        self._retention_ms = retention_ms
+        self._gap_keys = gap_keys
+        self._gaps_kept = gaps_kept
+        self._line = line
+        self._buffer: deque[RawEntry] = deque()
+        self._lost: dict[str, _Lost] = {}
+        self._full = asyncio.Event()
+        self.appended = 0
+        self.repeats = 0
+        self.dropped = 0
+
+    def add(self, entry: RawEntry) -> None:
+        """Take an entry in; drops the oldest one when the buffer is full."""
+        buffer = self._buffer
+        buffer.append(entry)
+        if len(buffer) >= self._settings.flush_entries:
+            self._full.set()
+            if len(buffer) > self._settings.buffer_entries:
+                self._lose(buffer.popleft(), "redis away, buffer full")
+                self.dropped += 1
+                DROPPED.labels(self._line).inc()
+
+    @property
+    def waiting(self) -> int:
+        """Entries in the buffer."""
+        return len(self._buffer)
+
+    def _lose(self, entry: RawEntry, reason: str) -> None:
+        lost = self._lost.setdefault(entry.key, _Lost(entry, reason))
+        lost.last = entry.update_id
+        lost.count += 1
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Flush until `stop` is set and the buffer is empty (or Redis stays away for another second)."""
+        pause = self._settings.flush_ms / 1000
+        failing_since = 0.0
+        while True:
+            if not self._full.is_set() and not stop.is_set():
+                try:
+                    await asyncio.wait_for(self._full.wait(), pause)
+                except TimeoutError:
+                    pass
+            self._full.clear()
+            BUFFERED.labels(self._line).set(len(self._buffer))
+            try:
+                await self.flush()
+                failing_since = 0.0
+            except (RedisError, OSError) as error:
+                failing_since = failing_since or time.monotonic()
+                FAILURES.labels(self._line).inc()
+                log.warning("append_failed", line=self._line, waiting=len(self._buffer), error=str(error))
+                if stop.is_set() and time.monotonic() - failing_since > 1:
+                    log.error("buffer_abandoned", line=self._line, entries=len(self._buffer))
+                    return
+                await asyncio.sleep(0.1)
+            if stop.is_set() and not self._buffer:
+                return
+
+    async def flush(self) -> None:
+        """Append everything buffered.
+
+        Raises:
+            RedisError: Redis did not do it; the entries are still in the buffer.
+        """
+        while self._buffer:
+            batch = list(islice(self._buffer, self._settings.flush_entries))
+            try:
+                await self._append(batch)
+            except ResponseError as error:
+                if "WRONGTYPE" not in str(error):
+                    raise
+                await self._append_one_by_one(batch)
+            # entries may have been dropped at the front while the call was under way
+            last = batch[-1]
+            while self._buffer:
+                if self._buffer.popleft() is last:
+                    break
+        if self._lost:
+            await self._tell_lost()
+
+    async def _append(self, batch: list[RawEntry]) -> None:
+        done = await self._streams.append(batch, self._retention_ms)
+        self.appended += done.appended
+        self.repeats += done.repeats
+        APPENDED.labels(self._line).inc(done.appended)
+        REPEATS.labels(self._line).inc(done.repeats)
+        if done.resets:
+            RESETS.labels(self._line).inc(done.resets)
+            log.warning("id_reset", line=self._line, resets=done.resets, streams=list(done.repeats_by_key))
+        DELAY.labels(self._line).observe(max(0.0, time.time() - batch[-1].received_us / 1e6))
+
+    async def _append_one_by_one(self, batch: list[RawEntry]) -> None:
+        """One stream's key holds another type: the other streams shall not suffer from it."""
+        by_key: dict[str, list[RawEntry]] = {}
+        for entry in batch:
+            by_key.setdefault(entry.key, []).append(entry)
+        for key, entries in by_key.items():
+            try:
+                await self._append(entries)
+            except ResponseError as error:
+                if "WRONGTYPE" not in str(error):
+                    raise
+                for entry in entries:
+                    self._lose(entry, "append refused")
+                REFUSED.labels(self._line).inc(len(entries))
+                log.error("append_refused", line=self._line, key=key, entries=len(entries), error=str(error))
+
+    async def _tell_lost(self) -> None:
+        for key in list(self._lost):
+            lost = self._lost.pop(key)
+            gap_key, channel = self._gap_keys[key]
+            record = GapRecord(channel, lost.first, lost.last, lost.reason, "no")
+            log.error("entries_lost", line=self._line, stream=key, first=lost.first, last=lost.last,
+                      entries=lost.count, reason=lost.reason)  # fmt: skip
+            try:
+                await record_gap(self._client, gap_key, record, self._gaps_kept)
+            except (RedisError, OSError):
+                self._lost.setdefault(key, lost)
+                raise

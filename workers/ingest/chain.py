@@ -1,0 +1,100 @@
+"""Sequence checking of one line: what passes at once, what waits for the other line, what is a repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from workers.venues.interface import Message
+
+MOST_HELD: Final = 2_000
+"""Messages one stream may hold back; beyond it they pass, break or no break."""
+
+
+class StreamChain:
+    """The chain of one stream on one line (DESIGN: Ingest).
+
+    A message that does not follow the last one is held, so that the other line can supply what is missing
+    first; after the grace it passes, and only what no line had is a gap. Cost: O(1) per message in order.
+    """
+
+    __slots__ = ("_held", "_held_since_ms", "breaks", "last_event_ms", "last_id", "repeats", "resets")
+
+    def __init__(self) -> None:
+        self.last_id = -1
+        self.last_event_ms = 0
+        self.repeats = 0
+        self.breaks = 0
+        self.resets = 0
+        self._held: dict[int, Message] = {}
+        self._held_since_ms = 0
+
+    def follows(self, message: Message) -> bool:
+        """Whether nothing is missing between the last message and this one.
+
+        Futures name their predecessor (`pu`); spot and trades continue at the next id. Two messages may
+        overlap after a reconnect.
+        """
+        if self.last_id < 0:
+            return True
+        if message.previous_id >= 0:
+            return message.previous_id <= self.last_id
+        return message.first_id <= self.last_id + 1
+
+    def accept(self, message: Message, now_ms: int, id_reset_ms: int) -> list[Message]:
+        """What may be appended now, in order."""
+        if message.update_id <= self.last_id:
+            if message.event_ms < self.last_event_ms + id_reset_ms:
+                self.repeats += 1
+                return []
+            self.resets += 1
+            return [*self.release(), self._pass(message)]
+        if self.follows(message):
+            passed = [self._pass(message)]
+            if self._held:
+                passed.extend(self._chained())
+            return passed
+        if not self._held:
+            self._held_since_ms = now_ms
+            self.breaks += 1
+        self._held.setdefault(message.update_id, message)
+        return self.release() if len(self._held) > MOST_HELD else []
+
+    def _pass(self, message: Message) -> Message:
+        self.last_id = message.update_id
+        self.last_event_ms = max(message.event_ms, 0)
+        return message
+
+    def _chained(self) -> Iterator[Message]:
+        for update_id in sorted(self._held):
+            message = self._held[update_id]
+            if update_id <= self.last_id:
+                del self._held[update_id]
+            elif self.follows(message):
+                del self._held[update_id]
+                yield self._pass(message)
+            else:
+                return
+
+    def overdue(self, now_ms: int, hold_ms: int) -> bool:
+        """Whether something is held for longer than the grace."""
+        return bool(self._held) and now_ms - self._held_since_ms >= hold_ms
+
+    def release(self) -> list[Message]:
+        """Everything held, in order, break or no break."""
+        held = [self._held[update_id] for update_id in sorted(self._held)]
+        self._held.clear()
+        return [self._pass(message) for message in held if message.update_id > self.last_id]
+
+    @property
+    def holding(self) -> int:
+        """Messages held back now."""
+        return len(self._held)
+
+    def check(self) -> None:
+        """Assert the invariants: what is held is new, does not follow, and is bounded."""
+        assert len(self._held) <= MOST_HELD
+        for update_id, message in self._held.items():
+            assert update_id == message.update_id
+            assert update_id > self.last_id
+            assert not self.follows(message)

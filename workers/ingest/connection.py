@@ -1,0 +1,165 @@
+"""One websocket: connect, subscribe in paced frames, watch that every stream really delivers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import aiohttp
+import structlog
+from prometheus_client import Counter, Gauge
+
+from workers.settings import IngestSettings, VenueSettings
+from workers.venues.interface import Acknowledged, Frame, Message, ShutdownNotice, Subscription, Venue
+
+log = structlog.get_logger()
+
+CONNECTED = Gauge("fleet_sockets_connected", "Sockets open", ["venue", "line"])
+CONNECTS = Counter("fleet_connects_total", "Sockets opened", ["venue", "line"])
+SILENT_STREAMS = Counter("fleet_stream_silent_total", "Streams acknowledged without data", ["venue", "line"])
+SILENT_SOCKETS = Counter("fleet_socket_silent_total", "Sockets replaced because nothing arrived", ["venue", "line"])
+OVERSIZED = Counter("fleet_oversized_frames_total", "Sockets closed by a frame beyond the limit", ["venue", "line"])
+
+FrameHandler = Callable[[bytes | str, int], Frame | None]
+
+
+class Connection:
+    """One socket and the streams subscribed on it; used once.
+
+    Args:
+        on_frame: takes each text frame and the µs it arrived at (`Line.frame`).
+
+    `settled` is set once every stream delivered, or the first-message time has passed.
+    `replace` is set when the socket should be succeeded: the exchange announced its end, or streams are silent.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        venue: Venue,
+        url: str,
+        subscriptions: Sequence[Subscription],
+        line: str,
+        settings: IngestSettings,
+        venue_settings: VenueSettings,
+        on_frame: FrameHandler,
+    ) -> None:
+        self._session = session
+        self._venue = venue
+        self.url = url
+        self._subscriptions = subscriptions
+        self._settings = settings
+        self._venue_settings = venue_settings
+        self._on_frame = on_frame
+        self._labels = (venue.name, line)
+        self._log = log.bind(venue=venue.name, line=line, url=url, streams=len(subscriptions))
+        self._unheard = {(wanted.channel, wanted.symbol) for wanted in subscriptions}
+        self._unanswered: set[int] = set()
+        self._last_frame = 0.0
+        self.settled = asyncio.Event()
+        self.replace = asyncio.Event()
+        self.reason = ""
+
+    async def run(self) -> str:
+        """Serve until the socket ends; the reason it ended, in a few stable words."""
+        try:
+            async with asyncio.timeout(self._settings.open_timeout_s):
+                socket = await self._session.ws_connect(
+                    self.url,
+                    autoping=False,
+                    max_msg_size=self._settings.max_frame_bytes,
+                    decode_text=False,
+                    compress=0,
+                )
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            self._log.warning("connect_failed", error=str(error) or type(error).__name__)
+            return "connect failed"
+        CONNECTS.labels(*self._labels).inc()
+        CONNECTED.labels(*self._labels).inc()
+        self._log.info("connected")
+        self._last_frame = time.monotonic()
+        tasks = [asyncio.create_task(self._subscribe(socket)), asyncio.create_task(self._watch(socket))]
+        try:
+            return await self._receive(socket)
+        finally:
+            CONNECTED.labels(*self._labels).dec()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with suppress(Exception):
+                await asyncio.wait_for(socket.close(), 1)
+            self._log.info("disconnected", reason=self.reason, code=socket.close_code)
+
+    async def _subscribe(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
+        step = self._venue_settings.streams_per_request
+        for number, first in enumerate(range(0, len(self._subscriptions), step), start=1):
+            streams = [wanted.stream for wanted in self._subscriptions[first : first + step]]
+            self._unanswered.add(number)
+            with suppress(ConnectionError):  # the receive loop tells how the socket ended
+                await socket.send_str(self._venue.subscribe(streams, number))
+            await asyncio.sleep(self._venue_settings.request_spacing_ms / 1000)
+
+    async def _receive(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> str:
+        while True:
+            message = await socket.receive()
+            self._last_frame = time.monotonic()
+            kind = message.type
+            if kind is aiohttp.WSMsgType.TEXT:
+                self._take(message.data)
+            elif kind is aiohttp.WSMsgType.PING:
+                with suppress(ConnectionError):
+                    await socket.pong(message.data)
+            elif kind is aiohttp.WSMsgType.BINARY:
+                self._on_frame(b"", time.time_ns() // 1000)  # no binary frame is expected: counted as malformed
+            elif kind is aiohttp.WSMsgType.ERROR:
+                if socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+                    OVERSIZED.labels(*self._labels).inc()
+                    self._log.error("oversized_frame", limit=self._settings.max_frame_bytes)
+                    self.reason = "oversized frame"
+                else:
+                    self.reason = f"protocol error: {message.data}"
+                return self.reason
+            elif kind in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING):
+                self.reason = self.reason or f"closed with {socket.close_code} {message.extra or ''}".rstrip()
+                return self.reason
+
+    def _take(self, data: bytes) -> None:
+        frame = self._on_frame(data, time.time_ns() // 1000)
+        if isinstance(frame, Message):
+            if self._unheard:
+                self._unheard.discard((frame.channel, frame.symbol))
+                if not self._unheard:
+                    self.settled.set()
+        elif isinstance(frame, Acknowledged):
+            self._unanswered.discard(frame.request_id)
+        elif isinstance(frame, ShutdownNotice):
+            self._log.info("shutdown_notice")
+            self.replace.set()
+
+    async def _watch(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
+        """Replace a silent socket; report streams that were acknowledged and never spoke."""
+        opened = time.monotonic()
+        told = self._settings.first_message_s
+        while True:
+            await asyncio.sleep(min(1.0, max(0.05, self._settings.silence_s / 4)))
+            now = time.monotonic()
+            if now - self._last_frame > self._settings.silence_s:
+                SILENT_SOCKETS.labels(*self._labels).inc()
+                self._log.warning("socket_silent", seconds=round(now - self._last_frame, 1))
+                self.reason = "silent"
+                await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
+                return
+            if self._unheard and now - opened > told:
+                self.settled.set()
+                told *= 4  # a thin or halted stream is told of again, ever more rarely
+                silent = sorted(f"{symbol}@{channel}" for channel, symbol in self._unheard)
+                SILENT_STREAMS.labels(*self._labels).inc(len(silent))
+                self._log.warning(
+                    "stream_silent", silent=silent[:20], count=len(silent), unanswered=sorted(self._unanswered)
+                )
+                if len(silent) == len(self._subscriptions) or self._unanswered:
+                    self.reason = "no data after the acknowledgement"
+                    await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
+                    return

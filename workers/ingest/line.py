@@ -1,0 +1,150 @@
+"""One line of one venue: frames in, stream entries out. No socket and no clock: the replay feeds it too."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
+from prometheus_client import Counter as Metric
+
+from workers.errors import MalformedFrame
+from workers.ingest.chain import StreamChain
+from workers.settings import IngestSettings
+from workers.store.keys import Keys
+from workers.store.streams import RawEntry
+from workers.venues.interface import Acknowledged, Frame, Ignored, Message, Refused, ShutdownNotice, Venue
+
+log = structlog.get_logger()
+
+MESSAGES = Metric("fleet_messages_total", "Messages received", ["venue", "line", "channel"])
+LINE_REPEATS = Metric("fleet_line_repeats_total", "Repeats one line saw of its own", ["venue", "line"])
+LINE_BREAKS = Metric("fleet_line_breaks_total", "Breaks in a line's own sequence", ["venue", "line"])
+MALFORMED = Metric("fleet_malformed_frames_total", "Frames that could not be used", ["venue", "line"])
+REFUSALS = Metric("fleet_subscription_refused_total", "Error frames received", ["venue", "line"])
+UNKNOWN = Metric("fleet_unknown_symbol_total", "Messages of symbols nobody asked for", ["venue", "line"])
+
+
+class Stream(NamedTuple):
+    """A stream of the log as a line sees it."""
+
+    key: str
+    chain: StreamChain
+
+
+class Line:
+    """Files frames, checks their sequence and hands on what the streams shall hold.
+
+    Args:
+        append: takes entries in the order they shall be appended.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        keys: Keys,
+        line: str,
+        settings: IngestSettings,
+        symbols: list[str],
+        append: Callable[[RawEntry], None],
+    ) -> None:
+        self.venue = venue
+        self.line = line
+        self._keys = keys
+        self._settings = settings
+        self._append = append
+        self._streams: dict[tuple[str, str], Stream] = {}
+        for symbol in symbols:
+            self.follow(symbol)
+        self._labels = (venue.name, line)
+        self._messages = {
+            channel: MESSAGES.labels(venue.name, line, channel) for channel in ("depth", "aggTrade", "bookTicker")
+        }
+        self.counts: Counter[str] = Counter()
+        self._holding: set[tuple[str, str]] = set()
+
+    def follow(self, symbol: str) -> None:
+        """Take up a symbol: from now on its messages are appended."""
+        for channel in ("depth", "aggTrade"):
+            key = self._keys.raw(symbol, channel)
+            self._streams.setdefault((channel, symbol), Stream(key, StreamChain()))
+
+    def frame(self, frame: bytes | str, received_us: int) -> Frame | None:
+        """Take in one frame; what it was, or None for one that could not be used (logged and counted).
+
+        Args:
+            received_us: when it arrived, µs since 1970.
+        """
+        try:
+            found = self.venue.split(frame)
+            if isinstance(found, Message):
+                self._message(found, received_us)
+            elif isinstance(found, Refused):
+                REFUSALS.labels(*self._labels).inc()
+                log.warning("subscription_refused", venue=self.venue.name, line=self.line, code=found.code,
+                            message=found.message, request_id=found.request_id)  # fmt: skip
+            elif not isinstance(found, Acknowledged | Ignored | ShutdownNotice):
+                raise MalformedFrame(self.venue.name, "frame", "of no known kind")
+        except MalformedFrame as error:
+            self.counts["malformed"] += 1
+            MALFORMED.labels(*self._labels).inc()
+            log.warning("malformed_frame", venue=self.venue.name, line=self.line, error=str(error))
+            return None
+        return found
+
+    def _message(self, message: Message, received_us: int) -> None:
+        name = (message.channel, message.symbol)
+        stream = self._streams.get(name)
+        if stream is None:
+            self.counts["unknown_symbol"] += 1
+            UNKNOWN.labels(*self._labels).inc()
+            if self.counts["unknown_symbol"] == 1:
+                log.warning("unknown_symbol", venue=self.venue.name, line=self.line, symbol=message.symbol)
+            return
+        now_ms = received_us // 1000
+        if abs(message.event_ms - now_ms) > self._settings.max_clock_skew_ms:
+            raise MalformedFrame(
+                self.venue.name,
+                f"{message.channel} event of {message.symbol}",
+                f"its time {message.event_ms} ms is more than a day away from ours",
+                message.data,
+            )
+        self.counts[message.channel] += 1
+        self._messages[message.channel].inc()
+        message.received_us = received_us
+        chain = stream.chain
+        repeats, breaks = chain.repeats, chain.breaks
+        for passed in chain.accept(message, now_ms, self._settings.id_reset_ms):
+            self._pass(stream.key, passed)
+        if chain.repeats != repeats:
+            LINE_REPEATS.labels(*self._labels).inc()
+        if chain.breaks != breaks:
+            LINE_BREAKS.labels(*self._labels).inc()
+        if chain.holding:
+            self._holding.add(name)
+
+    def _pass(self, key: str, message: Message) -> None:
+        self._append(
+            RawEntry(key, message.event_ms, message.update_id, message.data, message.received_us, self.line)
+        )
+
+    def tick(self, now_us: int, *, all_held: bool = False) -> None:
+        """Let pass what was held for longer than the grace (or everything, at the end of a recording)."""
+        for name in list(self._holding):
+            stream = self._streams[name]
+            if all_held or stream.chain.overdue(now_us // 1000, self._settings.hold_ms):
+                for message in stream.chain.release():
+                    self._pass(stream.key, message)
+            if not stream.chain.holding:
+                self._holding.discard(name)
+
+    @property
+    def breaks(self) -> int:
+        """Breaks seen in this line's own sequences so far."""
+        return sum(stream.chain.breaks for stream in self._streams.values())
+
+    @property
+    def repeats(self) -> int:
+        """Repeats this line saw of its own messages."""
+        return sum(stream.chain.repeats for stream in self._streams.values())

@@ -1,0 +1,266 @@
+"""The trades fold as a pure function: windows, bars, the latest set and the counters of one symbol.
+
+`lua/apply_trades.lua` is the same fold inside Redis, field by field; this one takes trades one at a time,
+has no batches to speak of and exact integers of any size, so that what the script does can be checked
+against it.
+
+Windows are cut by trade time on UTC boundaries; inside a window trades stand in the order of their ids. A
+trade whose window is over (a newer one is open, or the clock closed it) is late: the window's newest version
+with the trade in it is appended to the bars as a revision.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from workers.model.events import Trade
+from workers.model.windows import INTERVALS_MS, EventType, Window, check, latest_member
+
+TRIMMED_AT_MOST: Final = 500
+"""Members of the latest set removed by one call: well under a millisecond of server time."""
+
+
+class Hole(msgspec.Struct, frozen=True):
+    """Ids that nobody has sent: `expected` up to the one before `seen`."""
+
+    expected: int
+    seen: int
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What became of a batch."""
+
+    applied: int
+    """Market trades that are now in the windows."""
+    not_market: int
+    """Trades passed over because they are no market trades (insurance fund, ADL)."""
+    repeated: int
+    """Trades that had been applied before."""
+    late: int
+    """Applied trades that came after one of their windows was over."""
+    last_id: int
+    """The last id of the fold now."""
+    last_trade_time: int
+    """Newest trade time of the fold, ms."""
+    hole: Hole | None
+    """Where the batch stopped; nothing from `seen` on was applied or acknowledged."""
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """What accepting a hole did."""
+
+    missing: int
+    last_id: int
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """What closing by clock did."""
+
+    bars: int
+    next_end: int
+    """When the next open window ends, ms; 0 if none is open."""
+
+
+class _Interval:
+    """One interval: its newest window and its bars."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.newest: Window | None = None
+        self.bars: list[tuple[str, dict[str, str]]] = []
+        self.versions: dict[int, Window] = {}
+        self.bar_ms = 0
+        self.bar_sequence = 0
+
+    def append(self, window: Window) -> None:
+        if window.start > self.bar_ms:
+            self.bar_ms, self.bar_sequence = window.start, 0
+        else:
+            self.bar_sequence += 1
+        self.bars.append((f"{self.bar_ms}-{self.bar_sequence}", window.bar()))
+        self.versions[window.start] = window
+
+    def fold(self, trade: Trade, complete: bool) -> bool:
+        """Take a trade; True if it was late."""
+        start = trade.trade_time - trade.trade_time % self.length
+        newest = self.newest
+        if newest and start == newest.start and not newest.closed:
+            newest.add(trade)
+            newest.complete = newest.complete and complete
+            return False
+        if newest and start <= newest.start:
+            self._revise(trade, start, complete)
+            return True
+        if newest and not newest.closed:
+            self.append(newest)
+        self.newest = Window.of(trade, start)
+        self.newest.complete = complete
+        return False
+
+    def _revise(self, trade: Trade, start: int, complete: bool) -> None:
+        window = self.versions.get(start)
+        if window is None:
+            # Nothing proves that no other trade of that time was missed.
+            window = Window.of(trade, start)
+            window.complete = False
+        else:
+            window.add(trade)
+            window.revision += 1
+            window.complete = window.complete and complete
+        self.append(window)
+
+    def fold_not_market(self, trade: Trade) -> None:
+        newest = self.newest
+        if newest and not newest.closed and 0 <= trade.trade_time - newest.start < self.length:
+            newest.skipped_count += 1
+            newest.last_agg_trade_id = trade.trade_id
+
+    def mark_incomplete(self) -> None:
+        newest = self.newest
+        if newest and newest.complete:
+            newest.complete = False
+            if newest.closed:
+                newest.revision += 1
+                self.append(newest)
+
+    def state(self) -> str:
+        """The newest window as the state hash holds it."""
+        assert self.newest is not None
+        return self.newest.state(self.bar_ms, self.bar_sequence)
+
+
+class TradesFold:
+    """The fold of one symbol's trades. The bars are all kept: retention is the server's affair.
+
+    Args:
+        retention_ms: how far back the latest set goes from the newest trade; 0 keeps all.
+        event_type: what the trades are, as said in the latest set.
+    """
+
+    def __init__(self, *, retention_ms: int = 0, event_type: EventType = "aggTrade") -> None:
+        self._retention_ms = retention_ms
+        self._event_type = event_type
+        self._intervals = {name: _Interval(length) for name, length in INTERVALS_MS.items()}
+        self._latest: list[tuple[int, bytes]] = []
+        self._counts = dict.fromkeys(("applied", "repeated", "not_market", "missing", "late"), 0)
+        self._last_id = -1
+        self._last_trade_time = 0
+        self._hole_next_id = 0
+        self._incomplete_next = True
+
+    def apply(self, trades: Sequence[Trade]) -> Applied:
+        """Take a batch, up to the first hole."""
+        before, hole = dict(self._counts), None
+        moved = False
+        for trade in trades:
+            check(trade)
+        for trade in trades:
+            if self._last_id >= 0 and trade.trade_id > self._last_id + 1:
+                hole = Hole(self._last_id + 1, trade.trade_id)
+                break
+            if trade.trade_id <= self._last_id:
+                self._counts["repeated"] += 1
+                continue
+            self._take(trade)
+            moved = True
+        if hole:
+            self._hole_next_id = hole.seen
+        elif moved:
+            self._hole_next_id = 0
+        self._trim(self._last_trade_time, max(TRIMMED_AT_MOST, 2 * len(trades)))
+        gained = {name: self._counts[name] - before[name] for name in before}
+        return Applied(
+            gained["applied"],
+            gained["not_market"],
+            gained["repeated"],
+            gained["late"],
+            self._last_id,
+            self._last_trade_time,
+            hole,
+        )
+
+    def _take(self, trade: Trade) -> None:
+        self._last_id = trade.trade_id
+        if not trade.is_market:
+            self._counts["not_market"] += 1
+            for interval in self._intervals.values():
+                interval.fold_not_market(trade)
+            return
+        self._counts["applied"] += 1
+        late = [interval.fold(trade, not self._incomplete_next) for interval in self._intervals.values()]
+        self._counts["late"] += any(late)
+        self._incomplete_next = False
+        self._last_trade_time = max(self._last_trade_time, trade.trade_time)
+        insort(self._latest, (trade.trade_time, latest_member(trade, self._event_type)))
+
+    def _trim(self, now_ms: int, at_most: int) -> None:
+        if self._retention_ms and now_ms > self._retention_ms:
+            cutoff = now_ms - self._retention_ms
+            old = sum(1 for time, _ in self._latest[:at_most] if time < cutoff)
+            del self._latest[:old]
+
+    def skip(self, first: int, last: int) -> Skipped | None:
+        """Accept that `first`..`last` will never come; None if the hole does not begin after the last id.
+
+        The newest window of every interval is incomplete from now on, and so are the windows that the first
+        trade after the hole falls into.
+        """
+        if self._last_id < 0 or first > self._last_id + 1:
+            return None
+        missing = last - self._last_id
+        if missing <= 0:
+            return Skipped(0, self._last_id)
+        for interval in self._intervals.values():
+            interval.mark_incomplete()
+        self._counts["missing"] += missing
+        self._last_id, self._hole_next_id, self._incomplete_next = last, 0, True
+        return Skipped(missing, last)
+
+    def close(self, now_ms: int, grace_ms: int) -> Closed:
+        """Close the windows that ended `grace_ms` or longer before `now_ms`; none while a hole waits for repair."""
+        closed, ends = 0, []
+        for interval in self._intervals.values():
+            window = interval.newest
+            if window is None or window.closed:
+                continue
+            if window.start + interval.length + grace_ms <= now_ms and not self._hole_next_id:
+                interval.append(window)
+                window.closed = True
+                closed += 1
+            else:
+                ends.append(window.start + interval.length)
+        self._trim(now_ms, TRIMMED_AT_MOST)
+        return Closed(closed, min(ends, default=0))
+
+    def stats(self, interval: str) -> dict[str, str]:
+        """The stats hash of an interval: its newest window, open or closed; empty before the first trade."""
+        window = self._intervals[interval].newest
+        return {**window.bar(), "closed": str(int(window.closed))} if window else {}
+
+    def bars(self, interval: str) -> list[tuple[str, dict[str, str]]]:
+        """The bar stream of an interval: entry id and fields, oldest first."""
+        return self._intervals[interval].bars
+
+    def latest(self) -> list[tuple[int, bytes]]:
+        """The latest set: score (trade time, ms) and member, in the set's order."""
+        return self._latest
+
+    def state(self) -> dict[str, str]:
+        """The state hash; empty before the first trade."""
+        if self._last_id < 0:
+            return {}
+        fields = {
+            "last_id": str(self._last_id),
+            "last_trade_time": str(self._last_trade_time),
+            "incomplete_next": str(int(self._incomplete_next)),
+            "hole_next_id": str(self._hole_next_id),
+            **{f"{name}_count": str(count) for name, count in self._counts.items()},
+        }
+        for name, interval in self._intervals.items():
+            if interval.newest:
+                fields[name] = interval.state()
+        return fields

@@ -1,0 +1,59 @@
+"""What every venue's messages become: depth events, snapshots and trades.
+
+Prices and quantities stay the exchange's own text everywhere; times are exchange milliseconds.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+Level = tuple[str, str]
+"""A price level as sent: (price text, quantity text). A quantity of zero, in any spelling, deletes it."""
+
+
+class DepthEvent(msgspec.Struct, gc=False):
+    """One change of an order book: absolute quantities by price, with the ids that chain it."""
+
+    symbol: str
+    first_id: int
+    """`U`: the first update id the event contains."""
+    last_id: int
+    """`u`: the last update id the event contains."""
+    previous_id: int
+    """`pu`: the last id of the event before it; -1 where the venue sends none (Binance spot)."""
+    event_time: int
+    """`E`, ms: when the exchange sent it."""
+    transaction_time: int
+    """`T`, ms: when the matching engine made it; 0 where the venue sends none."""
+    bids: list[Level]
+    asks: list[Level]
+
+
+class Snapshot(msgspec.Struct, gc=False):
+    """A full book as REST gave it."""
+
+    symbol: str
+    last_update_id: int
+    """The id the book stands at; -1 for a symbol that never traded."""
+    bids: list[Level]
+    asks: list[Level]
+    event_time: int = 0
+    limit: int = 0
+    """Levels asked for per side; a side with fewer levels is complete to its end. 0: unknown."""
+
+
+class Trade(msgspec.Struct, gc=False):
+    """One aggregate trade (or one raw trade, where that is what the venue is asked for)."""
+
+    symbol: str
+    trade_id: int
+    """`a` of an aggregate trade, `t` of a raw one: consecutive per symbol."""
+    price: str
+    quantity: str
+    first_trade_id: int
+    last_trade_id: int
+    trade_time: int
+    event_time: int
+    is_buyer_maker: bool
+    is_market: bool = True
+    """False for insurance-fund, ADL and other off-book fills: its id counts, its volume does not."""

@@ -1,0 +1,399 @@
+"""Keeping one symbol's book in step with its depth stream: a state machine without clock or socket.
+
+    WAITING ──snapshot inside the buffered events───────────────────────► SYNCED
+    BROKEN  ──snapshot ahead of them──► CONFIRMING ──an event reaches it──► SYNCED   (or silence: `tick`)
+                                        CONFIRMING ──events jump over it──► WAITING or BROKEN
+    SYNCED  ──gap, bad number, crossed, snapshot mismatch, `lose`──► BROKEN
+
+WAITING (never synced yet) and BROKEN (was synced) want a snapshot and buffer events meanwhile; a break in the
+buffered events starts the buffer again at the breaking event. Only in SYNCED does the book hold anything.
+Source of the rules: Binance docs, 'How to manage a local order book correctly', spot and futures.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from workers.errors import BadNumber, StateUnreadable
+from workers.model.events import DepthEvent, Snapshot
+from workers.model.order_book import DEFAULT_MAX_LEVELS, Difference, OrderBook
+
+if TYPE_CHECKING:
+    from workers.model.checkpoint import Checkpoint
+
+REWIND_MS = 5_000
+"""An old update id with an event time this much later is no duplicate: the venue has restarted its ids."""
+
+
+class SequenceRule(Enum):
+    """How a venue's depth events chain to each other, and to a snapshot of id L."""
+
+    SPOT = "spot"
+    """`U` is the previous `u` plus one; the first event has `U <= L + 1 <= u`."""
+    FUTURES = "futures"
+    """`pu` is the previous `u` (ids have holes); the first event has `U <= L <= u`, or `pu <= L < U`."""
+
+    def start_of(self, event: DepthEvent) -> int:
+        """The lowest id a book may stand at for `event` to leave no hole after it."""
+        if self is SequenceRule.SPOT:
+            return event.first_id - 1
+        return event.previous_id if event.previous_id >= 0 else event.first_id
+
+    def follows(self, event: DepthEvent, last_id: int) -> bool:
+        """Whether `event`, newer than `last_id`, is the next one after it."""
+        if self is SequenceRule.SPOT:
+            return event.first_id <= last_id + 1
+        return event.previous_id == last_id
+
+    def contained(self, event: DepthEvent, snapshot_id: int) -> bool:
+        """Whether a snapshot makes `event` superfluous: spot drops `u <= L`, futures only `u < L`."""
+        return event.last_id <= (snapshot_id if self is SequenceRule.SPOT else snapshot_id - 1)
+
+
+class SyncState(Enum):
+    WAITING = "waiting"
+    CONFIRMING = "confirming"
+    SYNCED = "synced"
+    BROKEN = "broken"
+
+
+class Outcome(Enum):
+    """What became of an event, or of a tick."""
+
+    BUFFERED = "buffered"
+    APPLIED = "applied"
+    SYNCED = "synced"  # the book is in step from here on
+    STALE = "stale"  # contained in the book or the held snapshot already: harmless
+    GAP = "gap"  # events before this one are missing; `BookSync.gap` says which
+    LOST = "lost"  # the book was lost for another reason; `BookSync.reason` says which
+
+
+class SnapshotOutcome(Enum):
+    """What became of a snapshot."""
+
+    ACCEPTED = "accepted"
+    HELD = "held"  # ahead of the stream; kept until the events reach it
+    TOO_OLD = "too old"  # an event it would need is gone; a newer one is needed
+    UNUSABLE = "unusable"  # contains something that is no number; `BookSync.bad_number` says what
+    REFRESHED = "refreshed"  # the synced book took over its range
+    MISMATCH = "mismatch"  # contradicts the synced book, which is lost; `BookSync.differences` says where
+    UNWANTED = "unwanted"  # the book is synced and nobody called `begin_refresh`
+
+
+class Gap(NamedTuple):
+    """A hole in the chain: the stream stood at id `expected`, the next event goes on from id `got`."""
+
+    expected: int
+    got: int
+    after_ms: int
+    """Event time of the last event before the hole, 0 if there was none."""
+    until_ms: int
+    """Event time of the first event after it."""
+
+
+class _Run:
+    """Chained events, at most `limit`: a snapshot with an id in `start..end` can be brought up to `end`."""
+
+    def __init__(self, limit: int, at: int | None = None) -> None:
+        self.limit = limit
+        self.start = self.end = at
+        self.events: deque[DepthEvent] = deque()
+
+    def append(self, event: DepthEvent, start: int) -> bool:
+        """Add the next event, O(1); True if the oldest had to go and the run starts after it."""
+        if self.start is None:
+            self.start = start
+        self.events.append(event)
+        self.end = event.last_id
+        if len(self.events) <= self.limit:
+            return False
+        self.start = self.events.popleft().last_id
+        return True
+
+
+class BookSync:
+    """One symbol's book and its state. Times are ms; every `now_ms` is of one clock of the caller's choice.
+
+    Feed it by `on_event`, `on_snapshot`, `tick` (every second or so), `lose`, `begin_refresh`, `restore`. Ask
+    for a snapshot while `wants_snapshot`; when to ask again after TOO_OLD is the caller's decision. Show the
+    book while `publishable`. An event costs `OrderBook.apply` plus O(1), an accepted snapshot O(n log n).
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        rule: SequenceRule,
+        *,
+        max_levels: int = DEFAULT_MAX_LEVELS,
+        buffer_limit: int = 500,
+        confirm_after_ms: int = 10_000,
+        crossed_limit_ms: int = 1_500,
+        hold_limit_ms: int = 60_000,
+    ) -> None:
+        self.symbol = symbol
+        self.rule = rule
+        self.book = OrderBook(max_levels)
+        self.buffer_limit = buffer_limit
+        self.confirm_after_ms = confirm_after_ms
+        self.crossed_limit_ms = crossed_limit_ms
+        self.hold_limit_ms = hold_limit_ms
+        self.state = SyncState.WAITING
+        self.reason = ""
+        """Why a book or snapshot was last lost: "gap", "crossed", "bad number", "buffer full",
+        "ids restarted", "snapshot too old", "snapshot ahead", "snapshot mismatch", or what `lose` got."""
+        self.gap: Gap | None = None
+        self.bad_number: BadNumber | None = None
+        self.differences: list[Difference] = []
+        self.sync_count = self.gap_count = 0
+        self.last_update_id = -1
+        self.last_event_time = 0
+        """Event time of the last event applied or buffered, exchange ms."""
+        self.synced_at = self.lost_at = 0
+        self.crossed_since_ms: int | None = None
+        self.unconfirmed = False
+        """Synced by silence: the next event is still the first one after the snapshot."""
+        self._run = _Run(buffer_limit)
+        self._refresh: _Run | None = None
+        self._held: Snapshot | None = None
+        self._held_ms = self._heard_ms = 0
+        self._heard = False  # an event arrived since the book was last lost
+        self._from_first_event = True  # no event of the stream came before the run
+
+    @property
+    def wants_snapshot(self) -> bool:
+        return self.state in (SyncState.WAITING, SyncState.BROKEN)
+
+    @property
+    def publishable(self) -> bool:
+        return self.state is SyncState.SYNCED and self.crossed_since_ms is None
+
+    @property
+    def refreshing(self) -> bool:
+        return self._refresh is not None
+
+    def on_event(self, event: DepthEvent, now_ms: int) -> Outcome:
+        """Take the next event of the stream, or a copy of an older one."""
+        self._heard_ms, self._heard = now_ms, True
+        if self.state is SyncState.SYNCED:
+            return self._advance(event, now_ms)
+        if self.state is SyncState.CONFIRMING and self._held is not None:
+            return self._approach(event, self._held, now_ms)
+        return self._buffer(event, now_ms)
+
+    def on_snapshot(self, snapshot: Snapshot, now_ms: int) -> SnapshotOutcome:
+        """Take the answer to a request for a snapshot."""
+        if self.state is SyncState.SYNCED:
+            return self._begin_overlap(snapshot, now_ms)
+        run, last_id = self._run, snapshot.last_update_id
+        if last_id == -1:  # never traded when it was taken: only the stream's very first event can follow
+            if not self._from_first_event:
+                return SnapshotOutcome.TOO_OLD
+            if run.events:
+                return self._enter(snapshot, now_ms)
+        elif run.start is not None and run.end is not None:
+            if last_id < run.start:
+                return SnapshotOutcome.TOO_OLD
+            if last_id <= run.end:
+                return self._enter(snapshot, now_ms)
+            self._run = _Run(self.buffer_limit, run.end)
+            self._from_first_event = False
+        if self._held is None or last_id < self._held.last_update_id:
+            self._held, self._held_ms = snapshot, now_ms
+        self.state = SyncState.CONFIRMING
+        return SnapshotOutcome.HELD
+
+    def tick(self, now_ms: int) -> Outcome | None:
+        """What time decides: a book crossed too long, a held snapshot confirmed by silence or given up."""
+        held_too_long = now_ms - self._held_ms >= self.hold_limit_ms
+        if self.state is SyncState.SYNCED:
+            if self.crossed_since_ms is not None and now_ms - self.crossed_since_ms >= self.crossed_limit_ms:
+                self.lose("crossed", now_ms)
+                return Outcome.LOST
+            self._held = None if held_too_long else self._held
+        elif self._held is not None and self._heard and self._run.end is not None:
+            if now_ms - max(self._heard_ms, self._held_ms) >= self.confirm_after_ms:
+                self.unconfirmed = self._enter(self._held, now_ms) is SnapshotOutcome.ACCEPTED
+                return Outcome.SYNCED if self.unconfirmed else Outcome.LOST
+            if held_too_long:
+                self._give_up("snapshot ahead")
+        return None
+
+    def lose(self, reason: str, now_ms: int) -> None:
+        """Forget the book and wait for a snapshot that reaches the id the stream stands at."""
+        at = self.last_update_id if self.state is SyncState.SYNCED else self._run.end
+        self.book.clear()
+        self.lost_at = now_ms
+        self._run, self._refresh = _Run(self.buffer_limit, at), None
+        self._heard = self._from_first_event = self.unconfirmed = False
+        self.crossed_since_ms = None
+        self._give_up(reason)
+
+    def begin_refresh(self) -> None:
+        """Keep events from here on, so that a snapshot asked for now can move a synced book's known range."""
+        if self.state is SyncState.SYNCED:
+            self._refresh, self._held = _Run(self.buffer_limit, self.last_update_id), None
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on where a checkpoint was made; StateUnreadable if it is another book's."""
+        if (checkpoint.symbol, checkpoint.rule) != (self.symbol, self.rule.value):
+            raise StateUnreadable(f"checkpoint of {checkpoint.symbol}", f"it is not of {self.symbol}")
+        self.sync_count, self.gap_count = checkpoint.sync_count, checkpoint.gap_count
+        self.reason, self.last_event_time = checkpoint.reason, checkpoint.last_event_time
+        self.synced_at, self.lost_at = checkpoint.synced_at, checkpoint.lost_at
+        self.last_update_id = checkpoint.last_update_id
+        self._run, self._held, self._refresh = _Run(self.buffer_limit), None, None
+        self._heard, self._from_first_event = False, self.last_event_time == 0
+        self._give_up(self.reason)
+        if checkpoint.synced:
+            self.book.restore((checkpoint.bids, checkpoint.asks), checkpoint.known, checkpoint.proven_best)
+            self.crossed_since_ms = checkpoint.crossed_since_ms
+            self.unconfirmed = checkpoint.unconfirmed
+            self.state = SyncState.SYNCED
+
+    def _advance(self, event: DepthEvent, now_ms: int) -> Outcome:
+        """SYNCED: apply what follows, ignore what is old, break on a hole."""
+        last_id = self.last_update_id
+        if self.unconfirmed:
+            if event.last_id < last_id:
+                return Outcome.STALE
+            chained = self.rule.start_of(event) <= last_id
+        elif event.last_id <= last_id:
+            return self._old(event, now_ms)
+        else:
+            chained = self.rule.follows(event, last_id)
+        if not chained:
+            self.lose("gap", now_ms)
+            return self._note_gap(last_id, event)
+        if not self._apply(event, now_ms):
+            return Outcome.LOST
+        if self._refresh is not None:
+            self._refresh.append(event, last_id)
+            if self._held is not None and self._held.last_update_id <= event.last_id:
+                outcome = self._overlap(self._held, self._refresh, now_ms)
+                return Outcome.LOST if outcome is SnapshotOutcome.MISMATCH else Outcome.APPLIED
+        return Outcome.APPLIED
+
+    def _approach(self, event: DepthEvent, held: Snapshot, now_ms: int) -> Outcome:
+        """CONFIRMING: wait for the event that takes the held snapshot further."""
+        start, last_id, before = self.rule.start_of(event), held.last_update_id, self._run.end
+        if last_id == -1 or start <= last_id <= event.last_id:
+            self._run = _Run(self.buffer_limit)
+            self._run.append(event, start)
+            return Outcome.SYNCED if self._enter(held, now_ms) is SnapshotOutcome.ACCEPTED else Outcome.LOST
+        if event.last_id < last_id:
+            self._run = _Run(self.buffer_limit, event.last_id)
+            self._from_first_event = False
+            self.last_event_time = event.event_time
+            return Outcome.STALE
+        self._give_up("snapshot too old")
+        if before is not None:
+            self.reason = "gap"
+            return self._note_gap(before, event)
+        return self._buffer(event, now_ms)
+
+    def _buffer(self, event: DepthEvent, now_ms: int) -> Outcome:
+        """WAITING or BROKEN: keep what a snapshot to come may need."""
+        end = self._run.end
+        if end is not None and event.last_id <= end:
+            return self._old(event, now_ms)
+        if end is not None and not self.rule.follows(event, end):
+            return self._note_gap(end, event)
+        self.last_event_time = event.event_time
+        if self._run.append(event, self.rule.start_of(event)):
+            self._from_first_event = False
+            self.reason = self.reason or "buffer full"
+        return Outcome.BUFFERED
+
+    def _enter(self, snapshot: Snapshot, now_ms: int) -> SnapshotOutcome:
+        """Load a snapshot, apply the run's events after it, be synced."""
+        try:
+            self.book.load(snapshot)
+        except BadNumber as error:
+            self.bad_number = error
+            self._give_up("bad number")
+            return SnapshotOutcome.UNUSABLE
+        self.last_update_id = snapshot.last_update_id
+        self.last_event_time = max(self.last_event_time, snapshot.event_time)
+        self.crossed_since_ms = now_ms if self.book.crossed else None
+        events = self._run.events
+        while events:
+            event = events.popleft()
+            if not self.rule.contained(event, snapshot.last_update_id) and not self._apply(event, now_ms):
+                for later in events:
+                    self._run.append(later, event.last_id)
+                return SnapshotOutcome.TOO_OLD
+        self._held, self._refresh, self.unconfirmed = None, None, False
+        self.state, self.synced_at = SyncState.SYNCED, now_ms
+        self.sync_count += 1
+        return SnapshotOutcome.ACCEPTED
+
+    def _begin_overlap(self, snapshot: Snapshot, now_ms: int) -> SnapshotOutcome:
+        """SYNCED: the snapshot asked for by a refresh."""
+        run, last_id = self._refresh, snapshot.last_update_id
+        if run is None or run.start is None or run.end is None:
+            return SnapshotOutcome.UNWANTED
+        if last_id < run.start:
+            return SnapshotOutcome.TOO_OLD
+        if last_id > run.end:
+            self._held, self._held_ms = snapshot, now_ms
+            return SnapshotOutcome.HELD
+        return self._overlap(snapshot, run, now_ms)
+
+    def _overlap(self, snapshot: Snapshot, run: _Run, now_ms: int) -> SnapshotOutcome:
+        """SYNCED: compare the book with snapshot plus events at the same id, then take over its range."""
+        self._held = None
+        later = [event for event in run.events if not self.rule.contained(event, snapshot.last_update_id)]
+        try:
+            self.differences = self.book.refresh(snapshot, [(event.bids, event.asks) for event in later])
+        except BadNumber as error:
+            self.bad_number = error
+            return SnapshotOutcome.UNUSABLE
+        self._refresh = None
+        if not self.differences:
+            return SnapshotOutcome.REFRESHED
+        self.lose("snapshot mismatch", now_ms)
+        return SnapshotOutcome.MISMATCH
+
+    def _apply(self, event: DepthEvent, now_ms: int) -> bool:
+        """Change the book, or lose it at an event with a bad number: only a snapshot after it helps."""
+        try:
+            self.book.apply(event.bids, event.asks)
+        except BadNumber as error:
+            self.bad_number = error
+            self.lose("bad number", now_ms)
+            self._run = _Run(self.buffer_limit, event.last_id)
+            return False
+        self.last_update_id = event.last_id
+        self.last_event_time = event.event_time
+        self.unconfirmed = False
+        if not self.book.crossed:
+            self.crossed_since_ms = None
+        elif self.crossed_since_ms is None:
+            self.crossed_since_ms = now_ms
+        return True
+
+    def _old(self, event: DepthEvent, now_ms: int) -> Outcome:
+        if not 0 < self.last_event_time < event.event_time - REWIND_MS:
+            return Outcome.STALE
+        self.lose("ids restarted", now_ms)
+        self._restart(event)
+        return Outcome.LOST
+
+    def _note_gap(self, expected: int, event: DepthEvent) -> Outcome:
+        """Record a hole; the event after it becomes the first one of the next attempt."""
+        self.gap = Gap(expected, self.rule.start_of(event), self.last_event_time, event.event_time)
+        self.gap_count += 1
+        self._restart(event)
+        return Outcome.GAP
+
+    def _restart(self, event: DepthEvent) -> None:
+        self._run = _Run(self.buffer_limit)
+        self._run.append(event, self.rule.start_of(event))
+        self._heard, self._from_first_event, self.last_event_time = True, False, event.event_time
+
+    def _give_up(self, reason: str) -> None:
+        """Want a snapshot (again)."""
+        self._held, self.reason = None, reason
+        self.state = SyncState.BROKEN if self.sync_count else SyncState.WAITING

@@ -1,0 +1,48 @@
+"""Where things lie: the Lua scripts and shipped configuration, the run directory, the unix sockets."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+LONGEST_SOCKET_PATH: Final = 90
+"""Bytes. The system allows 107, and supervisord first binds a name a little longer than the final one."""
+
+
+def data_folder() -> Path:
+    """The folder that holds `lua/`, `config/` and `supervisord.conf`: the checkout, or inside the package."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parent
+    if (checkout / "lua").is_dir() and (checkout / "supervisord.conf").is_file():
+        return checkout
+    return package / "_data"
+
+
+def is_checkout() -> bool:
+    """Whether this code runs from a checkout rather than from an installed wheel."""
+    return data_folder().name != "_data"
+
+
+def absolute_home(home: str) -> Path:
+    """The run directory as an absolute path.
+
+    A relative one belongs to the checkout when there is one, so that every folder one stands in gives the
+    same fleet; of an installed package it is relative to the current folder.
+    """
+    path = Path(home).expanduser()
+    base = data_folder() if is_checkout() else Path.cwd()
+    return (base / path).resolve()
+
+
+def socket_path(home: Path, name: str) -> Path:
+    """The path of a unix socket of the fleet that runs in `home`.
+
+    It is `<home>/run/<name>`. Where that is too long for the system, it is in a folder in /tmp named by the
+    hash of the home: every process finds the same one without being told.
+    """
+    plain = home / "run" / name
+    if len(str(plain).encode()) <= LONGEST_SOCKET_PATH:
+        return plain
+    digest = sha256(str(home).encode()).hexdigest()[:16]
+    return Path("/tmp") / f"fleet-{digest}" / name  # noqa: S108 -- made with mode 0700, and its owner is checked

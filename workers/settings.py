@@ -1,0 +1,205 @@
+"""The typed settings: what can be set, its default, and nothing else.
+
+A value comes from, weakest first: the default written here, the TOML file, the environment
+(`FLEET_BOOKS__PUBLISH_MS=50` sets `books.publish_ms`; `FLEET_HOME` and `REDIS_URL` set `fleet.home` and
+`redis.url`). Loading and validation are in `workers/configuration.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+Count = Annotated[int, Meta(ge=1)]
+Milliseconds = Annotated[int, Meta(ge=0)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class FleetSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The run directory and the logs."""
+
+    home: str = "var"
+    """Where sockets, logs and the server's data live; relative to the current folder."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+    heartbeat_ms: Count = 1000
+    lease_ms: Count = 3000
+    """How long a worker's lease of a symbol outlives its last renewal."""
+
+
+class RedisSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The server: one we run ourselves, unless `url` names another."""
+
+    url: str = ""
+    """`redis://host:port/db` or `unix:///path`; empty: run our own."""
+    port: Port = 7379
+    """Loopback port of our own server; 0: unix socket only."""
+    maxmemory_mb: Annotated[int, Meta(ge=0)] = 0
+    """Memory limit of our own server (0: none). Nothing is ever evicted: beyond it, writes are refused."""
+
+
+class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One market of one exchange. The section's name is the key prefix, except for the first section."""
+
+    exchange: Literal["binance"] = "binance"
+    market: Literal["spot", "usdm", "coinm"]
+    symbols: list[str]
+    depth_speed: Literal["", "100ms", "250ms", "500ms", "0ms"] = "100ms"
+    """Speed suffix of the depth stream; `""` is the venue's default speed."""
+    trades: Literal["aggTrade", "trade", "none"] = "aggTrade"
+    """Which stream feeds the trades fold."""
+    snapshot_depth: Count = 1000
+    """Levels asked for in a REST snapshot."""
+    websocket_url: str = ""
+    """Base of every socket, such as `wss://fstream.binance.com`; empty: the production host."""
+    public_path: str | None = None
+    """Path root of depth sockets, such as `/public`; unset: the market's own."""
+    market_path: str | None = None
+    """Path root of aggTrade sockets, such as `/market`; unset: the market's own."""
+    rest_url: str = ""
+    """Base of every REST request; empty: the production host."""
+    streams_per_socket: Annotated[int, Meta(ge=1, le=1024)] = 200
+    streams_per_request: Annotated[int, Meta(ge=1, le=200)] = 100
+    request_spacing_ms: Milliseconds = 300
+    """Pause between two control frames on one socket; the exchange closes sockets that send more than 5 a second."""
+    weight_per_minute: Annotated[int, Meta(ge=0)] = 0
+    """REST weight we may use a minute; 0: learn it from exchangeInfo and use `weight_share` of it."""
+    weight_share: Annotated[float, Meta(gt=0, le=1)] = 0.8
+
+
+class IngestSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Sockets in, stream entries out."""
+
+    flush_ms: Milliseconds = 4
+    flush_entries: Count = 400
+    buffer_entries: Count = 100_000
+    """Entries held while Redis is slow or away; beyond it the oldest are dropped and recorded as gaps."""
+    hold_ms: Milliseconds = 40
+    """How long a line that saw a break waits for the other line to supply what is missing."""
+    first_message_s: Seconds = 60
+    """A stream that sent nothing this long after its ACK is subscribed again on a new socket."""
+    silence_s: Seconds = 60
+    """A socket on which nothing at all arrived for this long is replaced."""
+    open_timeout_s: Seconds = 10
+    rotate_s: Seconds = 82_800
+    """Age at which a socket is replaced, with overlap (the exchange closes at 24 h)."""
+    rotate_stagger_s: Seconds = 3_600
+    """Line b rotates this much earlier than line a."""
+    backoff_first_s: Seconds = 0.5
+    backoff_max_s: Seconds = 30
+    max_frame_bytes: Count = 8_388_608
+    """A frame larger than this closes the socket (code 1009) and is counted."""
+    max_clock_skew_ms: Count = 86_400_000
+    """An event whose time differs from ours by more is malformed: it would spoil the stream's ids."""
+    id_reset_ms: Count = 10_000
+    """An update id that went back although its time went on this far is the exchange's restart, not a repeat."""
+
+
+class StreamSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """How long the streams keep their entries."""
+
+    depth_ms: Count = 600_000
+    trades_ms: Count = 1_800_000
+    top_entries: Count = 600
+    """Published top-10 payloads kept in `book:{S}:top`."""
+    snapshots: Count = 4
+    gaps: Count = 10_000
+
+
+class BookSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Folding depth into books and publishing them."""
+
+    publish_ms: Count = 100
+    levels: Count = 5_000
+    """Levels kept per side."""
+    read_count: Count = 200
+    poll_ms: Milliseconds = 3
+    commit_ms: Count = 2_000
+    commit_entries: Count = 2_000
+    snapshot_delay_ms: Milliseconds = 800
+    """Pause between the first event of a symbol and the first request for its snapshot, which REST serves late."""
+    snapshot_timeout_s: Seconds = 10
+    snapshot_retry_s: Seconds = 1
+    """Least pause between two snapshot requests of one symbol; doubles up to `snapshot_retry_max_s`."""
+    snapshot_retry_max_s: Seconds = 30
+    crossed_ms: Milliseconds = 1_500
+    stale_ms: Count = 30_000
+    """A book whose stream brought nothing for this long is marked stale in its status."""
+
+
+class TradeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Folding trades into windows."""
+
+    retention_ms: Count = 86_400_000
+    """How long a trade stays in `trades:{S}:latest`."""
+    read_count: Count = 500
+    poll_ms: Milliseconds = 3
+    close_by_clock: bool = True
+    """Close quiet windows by the clock; off while replaying, where the clock is another day's."""
+    close_grace_ms: Milliseconds = 1_000
+    repair_timeout_s: Seconds = 10
+    repair_attempts: Count = 5
+    bars_kept: dict[str, int] = field(
+        default_factory=lambda: {
+            "100ms": 36_000,
+            "1m": 10_080,
+            "5m": 8_640,
+            "15m": 8_640,
+            "1h": 8_760,
+            "4h": 4_380,
+            "1d": 3_650,
+        }
+    )
+    """Closed windows kept per interval."""
+
+
+class KeeperSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Symbol information, trimming and health."""
+
+    info_s: Seconds = 300
+    trim_s: Seconds = 10
+
+
+class ApiSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The HTTP side."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+
+
+class MetricsSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Where each worker serves `/metrics`."""
+
+    host: str = "127.0.0.1"
+    base_port: Port = 0
+    """First port; each worker takes a fixed one above it (docs/metrics.md). 0: any free port, told in its heartbeat."""
+
+
+class ExchangeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The simulated exchange, run only where `enabled`."""
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: Port = 7400
+    seed: int = 20_261_120
+    rate_scale: Annotated[float, Meta(gt=0)] = 1.0
+    spot_symbols: list[str] = field(default_factory=list)
+    usdm_symbols: list[str] = field(default_factory=list)
+
+
+class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set."""
+
+    fleet: FleetSettings = field(default_factory=FleetSettings)
+    redis: RedisSettings = field(default_factory=RedisSettings)
+    venues: dict[str, VenueSettings]
+    ingest: IngestSettings = field(default_factory=IngestSettings)
+    streams: StreamSettings = field(default_factory=StreamSettings)
+    books: BookSettings = field(default_factory=BookSettings)
+    trades: TradeSettings = field(default_factory=TradeSettings)
+    keeper: KeeperSettings = field(default_factory=KeeperSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    exchange: ExchangeSettings = field(default_factory=ExchangeSettings)

@@ -1,0 +1,132 @@
+"""Event faults applied between a stream and its subscribers, without I/O.
+
+Faults for everybody act once per event, so that all connections see the same; faults for some connections
+act where the connection takes the event. Rewriting keeps the text of all prices and quantities it does
+not mean to change.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from workers.sim.faults import ActiveFault, FaultBoard
+from workers.sim.topics import Event
+
+Send = Callable[[Event], None]
+ZERO_SPELLINGS: Final = ("0", "0.0", "0.000", "0.00000000")
+
+
+class EventFaults:
+    """Loses, repeats, swaps, delays and rewrites events as the board says."""
+
+    def __init__(self, board: FaultBoard) -> None:
+        self._board = board
+        self._now_ms = 0.0
+        self._delayed: list[tuple[float, int, Send, Event]] = []
+        self._sequence = 0
+        self._held: dict[tuple[int, int, str], tuple[Send, Event]] = {}
+
+    def advance(self, now_ms: float) -> None:
+        """Send the delayed events that are due."""
+        self._now_ms = now_ms
+        while self._delayed and self._delayed[0][0] <= now_ms:
+            _, _, send, event = heapq.heappop(self._delayed)
+            send(event)
+
+    def release(self) -> None:
+        """Send everything held back or delayed, in order."""
+        for _, _, send, event in sorted(self._delayed, key=lambda entry: entry[:2]):
+            send(event)
+        self._delayed.clear()
+        for send, event in self._held.values():
+            send(event)
+        self._held.clear()
+
+    def apply(self, faults: list[ActiveFault], receiver: int, event: Event, send: Send) -> None:
+        """Pass an event on through the faults that cover it; `receiver` is 0 for everybody."""
+        copies = 1
+        delay_ms = 0.0
+        for active in faults:
+            fault = active.fault
+            if fault.kind == "swap" and (key := (active.number, receiver, event.stream)) in self._held:
+                earlier = self._held.pop(key)
+                send(event)
+                earlier[0](earlier[1])
+                return
+            if not active.strikes():
+                continue
+            if fault.kind in ("lose", "silence"):
+                return
+            if fault.kind == "duplicate":
+                copies += 1
+            elif fault.kind == "delay":
+                delay_ms += fault.value
+            elif fault.kind == "swap":
+                self._held[active.number, receiver, event.stream] = send, event
+                return
+            else:
+                event = rewritten(event, active)
+        for _ in range(copies):
+            if delay_ms:
+                self._sequence += 1
+                heapq.heappush(self._delayed, (self._now_ms + delay_ms, self._sequence, send, event))
+            else:
+                send(event)
+
+    def publish(self, market: str, symbol: str, event: Event, send: Send) -> None:
+        """Pass on an event of a symbol's stream to everybody."""
+        faults = [
+            active
+            for active in self._board.stream_faults
+            if active.fault.covers(market, symbol) and active.fault.covers_stream(event.stream)
+        ]
+        if faults:
+            self.apply(faults, 0, event, send)
+        else:
+            send(event)
+
+    @property
+    def for_everybody(self) -> bool:
+        """Whether any fault for all connections is on."""
+        return bool(self._board.stream_faults)
+
+
+def rewritten(event: Event, active: ActiveFault) -> Event:
+    """The event as a rewriting fault makes it; a fault that does not fit the event leaves it alone."""
+    body: dict[str, Any] = json.loads(event.payload)
+    kind = active.fault.kind
+    if kind == "unknown_keys":
+        body |= {"zz": None, "rpi": "0.000", "ext": {"v": [1, {"u": 1, "pu": 2}], "e": "depthUpdate"}}
+    elif kind == "shuffle_keys":
+        items = list(body.items())
+        active.random.shuffle(items)
+        body = dict(items)
+    elif body.get("e") == "depthUpdate":
+        _rewrite_levels(body, active)
+    return Event(event.stream, json.dumps(body, ensure_ascii=False, separators=(",", ":")))
+
+
+def _rewrite_levels(body: dict[str, Any], active: ActiveFault) -> None:
+    kind = active.fault.kind
+    levels: list[list[str]] = [*body["b"], *body["a"]]
+    if kind == "zero_spelling":
+        for level in levels:
+            if not level[1].strip("0."):
+                level[1] = active.random.choice(ZERO_SPELLINGS)
+    elif kind == "cross":
+        # The deepest ask of the event is above the best one, and its price is on the grid.
+        asks = [level for level in body["a"] if level[1].strip("0.")]
+        if asks:
+            body["b"].insert(0, list(asks[-1]))
+    elif kind == "corrupt" and levels:
+        present = [level for level in levels if level[1].strip("0.")] or levels
+        level = active.random.choice(present)
+        level[1] = _next_digit(level[1])
+
+
+def _next_digit(quantity: str) -> str:
+    """Another quantity of the same spelling: the leading digit is counted up."""
+    return ("1" if quantity[0] == "9" else str(int(quantity[0]) + 1)) + quantity[1:]

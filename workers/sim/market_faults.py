@@ -1,0 +1,71 @@
+"""Faults of the market itself: what happens to a symbol when one is switched on and off.
+
+These change what is true; the ground truth follows them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from workers.sim.faults import MARKET_KINDS, ActiveFault
+from workers.sim.feed import SymbolFeed
+
+if TYPE_CHECKING:
+    from workers.sim.exchange import Exchange
+
+HALTED: Final = {"spot": "HALT", "usdm": "TRADING_HALT"}
+DELISTED: Final = {"spot": "BREAK", "usdm": "SETTLING"}
+TRADING: Final = "TRADING"
+
+
+def begin(exchange: Exchange, active: ActiveFault, now_ms: float) -> None:
+    """Apply a market fault that has just been switched on; other kinds are left alone."""
+    fault = active.fault
+    if fault.kind not in MARKET_KINDS:
+        return
+    if fault.kind == "list":
+        exchange.list_symbol(fault.market, fault.symbol, now_ms)
+        active.hits += 1
+        return
+    for feed in _covered(exchange, active):
+        active.hits += 1
+        market = feed.market
+        if fault.kind == "burst":
+            market.rate_factor = max(0.001, fault.value)
+        elif fault.kind == "drift":
+            market.drift = fault.value
+        elif fault.kind == "price":
+            market.move_to(fault.value)
+        elif fault.kind == "tick_size":
+            market.grid = max(1, int(fault.value))
+        elif fault.kind in ("empty_bids", "empty_asks"):
+            feed.change(now_ms, partial(market.empty, fault.kind == "empty_bids"))
+        else:
+            statuses = DELISTED if fault.kind == "delist" else HALTED
+            feed.halt(statuses[feed.spec.market])
+            exchange.announce_contract(feed, now_ms)
+
+
+def end(exchange: Exchange, active: ActiveFault, now_ms: float) -> None:
+    """Take back a market fault that has just been switched off."""
+    fault = active.fault
+    if fault.kind not in MARKET_KINDS or fault.kind == "list":
+        return
+    for feed in _covered(exchange, active):
+        market = feed.market
+        if fault.kind == "burst":
+            market.rate_factor = 1.0
+        elif fault.kind == "drift":
+            market.drift = 0.0
+        elif fault.kind == "tick_size":
+            market.grid = 1
+        elif fault.kind in ("empty_bids", "empty_asks"):
+            feed.change(now_ms, market.refill)
+        elif fault.kind in ("halt", "delist"):
+            feed.reopen(TRADING, now_ms)
+            exchange.announce_contract(feed, now_ms)
+
+
+def _covered(exchange: Exchange, active: ActiveFault) -> list[SymbolFeed]:
+    return [feed for feed in exchange.feeds() if active.fault.covers(feed.spec.market, feed.spec.symbol)]

@@ -1,0 +1,68 @@
+"""Faults of REST answers: what a request gets instead of, or besides, a good answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from workers.sim.faults import Fault, FaultBoard
+from workers.sim.symbols import Market
+
+FORBIDDEN_PAGE: Final = (
+    "<html>\r\n<head><title>{status} {reason}</title></head>\r\n"
+    "<body>\r\n<center><h1>{status} {reason}</h1></center>\r\n</body>\r\n</html>\r\n"
+)
+REASONS: Final = {403: "Forbidden", 451: "Unavailable For Legal Reasons"}
+RETRY_AFTER_S: Final = {429: 1, 418: 2}
+
+
+class RestFaults:
+    """The faults that strike one request."""
+
+    def __init__(self, board: FaultBoard, market: Market, request: web.Request) -> None:
+        self._board = board
+        self._market = market
+        self._request = request
+
+    def strike(self, kind: str) -> Fault | None:
+        """The fault of a kind that strikes this request, if any."""
+        if not self._board.on(kind):
+            return None
+        agent = self._request.headers.get("User-Agent", "")
+        symbol = self._request.query.get("symbol", "")
+        return self._board.strike(kind, self._market, symbol, self._request.path, agent)
+
+    async def before(self) -> None:
+        """Make the request wait, or cut its connection."""
+        slow = self.strike("rest_slow")
+        if slow is not None:
+            await asyncio.sleep(slow.value)
+        if self.strike("rest_reset") is not None and self._request.transport is not None:
+            self._request.transport.abort()
+            raise web.HTTPInternalServerError
+
+    def instead(self, headers: dict[str, str]) -> web.Response | None:
+        """Another status in place of the answer."""
+        fault = self.strike("rest_status")
+        if fault is None:
+            return None
+        status = int(fault.value) or 500
+        if status in REASONS:
+            page = FORBIDDEN_PAGE.format(status=status, reason=REASONS[status])
+            return web.Response(status=status, text=page, content_type="text/html")
+        body = {"code": -1003, "msg": "Too much request weight used."}
+        if status in RETRY_AFTER_S:
+            headers = headers | {"Retry-After": str(RETRY_AFTER_S[status])}
+        else:
+            body = {"code": -1000, "msg": "An unknown error occurred while processing the request."}
+        return web.Response(
+            status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers
+        )
+
+    def after(self, body: str | bytes) -> bytes:
+        """The body as it goes out: whole, or cut in the middle."""
+        data = body.encode() if isinstance(body, str) else body
+        return data[: len(data) // 2] if self.strike("rest_truncated") is not None else data

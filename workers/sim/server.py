@@ -1,0 +1,205 @@
+"""The simulated exchange as a server: one port, both markets by path prefix, and the control endpoints.
+
+Spot websockets are at `/spot/{ws,stream}`, USD-M ones at `/usdm/{public,market,private}/{ws,stream}` and,
+as on the real exchange, at the legacy roots `/usdm/{ws,stream}`, which deliver the public class only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+from aiohttp import web
+
+from workers.sim.connection import Connection, Root
+from workers.sim.control import ControlApi
+from workers.sim.exchange import Exchange
+from workers.sim.limits import AttemptLimiter
+from workers.sim.rest import RestApi
+from workers.sim.settings import SimSettings
+from workers.sim.symbols import MARKETS, Market
+from workers.sim.topics import StreamClass
+
+log = structlog.get_logger(__name__)
+
+_PUBLIC: Final[frozenset[StreamClass]] = frozenset({"public"})
+_MARKET: Final[frozenset[StreamClass]] = frozenset({"market"})
+_NONE: Final[frozenset[StreamClass]] = frozenset()
+_ROOTS: Final[tuple[tuple[str, Market, frozenset[StreamClass]], ...]] = (
+    ("/spot", "spot", _PUBLIC),
+    ("/usdm", "usdm", _PUBLIC),
+    ("/usdm/public", "usdm", _PUBLIC),
+    ("/usdm/market", "usdm", _MARKET),
+    ("/usdm/private", "usdm", _NONE),
+)
+SHUTDOWN_S: Final = 1.0
+
+
+class ExchangeClock:
+    """Exchange time in ms: wall time at the start, then monotonic, so that it never goes back."""
+
+    def __init__(self, offset_ms: int) -> None:
+        self._start_ms = time.time() * 1000 + offset_ms
+        self._start_s = time.monotonic()
+
+    def now_ms(self) -> float:
+        """The time now, ms since the epoch."""
+        return self._start_ms + (time.monotonic() - self._start_s) * 1000
+
+
+class SimulatedExchange:
+    """A running exchange: `async with SimulatedExchange(settings) as exchange: exchange.url`."""
+
+    def __init__(self, settings: SimSettings) -> None:
+        self.settings = settings
+        self.clock = ExchangeClock(settings.clock_offset_ms)
+        self.exchange = Exchange(settings, int(self.clock.now_ms()))
+        self.rest = RestApi(settings, self.exchange, self.clock.now_ms)
+        self.url = ""
+        self._connections: dict[int, Connection] = {}
+        self._unflushed: list[Connection] = []
+        self._next_number = 1
+        self._attempts = {
+            market: AttemptLimiter(settings.connection_attempts, settings.connection_window_s)
+            for market in MARKETS
+        }
+        self._runner: web.AppRunner | None = None
+        self._driver: asyncio.Task[None] | None = None
+
+    @property
+    def websocket_url(self) -> str:
+        """The base of the websocket URLs, `ws://host:port`."""
+        return "ws" + self.url.removeprefix("http")
+
+    def connections(self) -> list[Connection]:
+        """The open connections, oldest first."""
+        return list(self._connections.values())
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Listen and trade; `url` is set afterwards. Raises OSError when the port is taken."""
+        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.settings.host, self.settings.port)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        self._driver = asyncio.create_task(self._drive())
+        log.info(
+            "exchange_listening",
+            url=self.url,
+            spot=len(self.exchange.listed("spot")),
+            usdm=len(self.exchange.listed("usdm")),
+            seed=self.settings.seed,
+        )
+
+    async def close(self) -> None:
+        """Stop trading and drop every connection."""
+        if self._driver is not None:
+            self._driver.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._driver
+        for connection in self.connections():
+            connection.reset()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def wait(self) -> None:
+        """Wait for the generator, which ends only by an error or by `close`."""
+        if self._driver is not None:
+            await self._driver
+
+    def step(self) -> None:
+        """Bring the exchange up to now and write what came of it."""
+        self.exchange.advance(self.clock.now_ms())
+        self.flush()
+
+    def flush(self) -> None:
+        """Write every collected event to its socket."""
+        for connection in self._unflushed:
+            connection.flush()
+        self._unflushed.clear()
+
+    async def _drive(self) -> None:
+        tick_s = self.settings.tick_ms / 1000
+        while True:
+            self.step()
+            await asyncio.sleep(tick_s)
+
+    def _application(self) -> web.Application:
+        application = web.Application()
+        application.add_routes(self.rest.routes())
+        application.add_routes(ControlApi(self.exchange, self.connections, self.step).routes())
+        for prefix, market, classes in _ROOTS:
+            raw = self._websocket(Root(f"{prefix}/ws", market, classes, combined=False))
+            combined = self._websocket(Root(f"{prefix}/stream", market, classes, combined=True))
+            application.router.add_get(f"{prefix}/ws", raw)
+            application.router.add_get(f"{prefix}/ws/{{streams:.*}}", raw)
+            application.router.add_get(f"{prefix}/stream", combined)
+        return application
+
+    def _websocket(self, root: Root) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            agent = request.headers.get("User-Agent", "")
+            refused = self.exchange.faults.strike("refuse", root.market, "", root.path, agent)
+            if refused is not None:
+                return web.Response(status=int(refused.value) or 503)
+            now_s = asyncio.get_running_loop().time()
+            if not self._attempts[root.market].admit(request.remote or "", now_s):
+                # What the real exchange answers is not documented; a refused upgrade is the plainest.
+                raise web.HTTPTooManyRequests(text="Too many connection attempts")
+            named = (
+                request.query.get("streams", "") if root.combined else request.match_info.get("streams", "")
+            )
+            connection = Connection(
+                number=self._next_number,
+                root=root,
+                request=request,
+                settings=self.settings,
+                exchange=self.exchange,
+                clock_ms=self.clock.now_ms,
+                ready=self._unflushed.append,
+            )
+            self._next_number += 1
+            self._connections[connection.number] = connection
+            try:
+                return await connection.run([name for name in named.split("/") if name])
+            finally:
+                connection.detach_all()
+                del self._connections[connection.number]
+
+        return handle
+
+
+async def serve(
+    settings: SimSettings,
+    *,
+    ready: Callable[[str], None] | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run the exchange until `stop` is set (or for ever); `ready` is called with the base URL."""
+    async with SimulatedExchange(settings) as exchange:
+        if ready is not None:
+            ready(exchange.url)
+        running = asyncio.create_task(exchange.wait())
+        stopping = asyncio.create_task((stop or asyncio.Event()).wait())
+        try:
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+        finally:
+            for task in (running, stopping):
+                task.cancel()

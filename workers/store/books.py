@@ -1,0 +1,88 @@
+"""What the owner of a book writes: publications and checkpoints, both only while its lease holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+
+from workers.errors import LeaseLost
+from workers.store.keys import Keys
+from workers.store.scripts import Argument, Scripts
+
+GROUP = "books"
+
+
+class Publication(NamedTuple):
+    """One write of a book: what it changes of the shown payload and of the status."""
+
+    symbol: str
+    token: int
+    payload: bytes | None
+    """None: leave what is shown."""
+    withdraw: bool
+    """Remove what is shown (there is no payload then)."""
+    status: Mapping[str, str | int | float]
+
+
+class BookStore:
+    """The books of one venue in Redis.
+
+    Args:
+        client: may retry: all writes are absolute. A retried publication may stand twice in `book:{S}:top`.
+        top_entries: payloads kept in each `book:{S}:top`.
+    """
+
+    def __init__(self, client: Redis, keys: Keys, top_entries: int) -> None:
+        self._client: Any = client
+        self._scripts = Scripts(client)
+        self._keys = keys
+        self._top_entries = top_entries
+
+    async def publish(self, publications: Sequence[Publication]) -> list[str]:
+        """Write several books in one call; the symbols whose lease is another's now are returned."""
+        if not publications:
+            return []
+        keys = [self._keys.live_orderbook]
+        arguments: list[Argument] = [self._top_entries]
+        for symbol, token, payload, withdraw, status in publications:
+            keys += (
+                self._keys.lease(GROUP, symbol),
+                self._keys.book_top(symbol),
+                self._keys.book_status(symbol),
+            )
+            told = "".join(f"{name}\n{value}\n" for name, value in status.items())
+            arguments += (symbol, token, b"-" if withdraw else payload or b"", told)
+        refused = await self._scripts.run("publish", keys, arguments)
+        return [publications[position - 1].symbol for position in refused]
+
+    async def commit(
+        self, symbol: str, token: int, channel: str, checkpoint: bytes | None, ids: Sequence[bytes]
+    ) -> int:
+        """Store a checkpoint (None keeps the stored one) and acknowledge `ids`.
+
+        Returns the number acknowledged.
+
+        Raises:
+            LeaseLost: another worker owns the symbol; nothing was written.
+        """
+        keys = [
+            self._keys.lease(GROUP, symbol),
+            self._keys.raw(symbol, channel),
+            self._keys.book_checkpoint(symbol),
+        ]
+        done = int(await self._scripts.run("commit", keys, [token, GROUP, checkpoint or b"", *ids]))
+        if done < 0:
+            raise LeaseLost(symbol, token)
+        return done
+
+    async def checkpoint(self, symbol: str) -> bytes | None:
+        """The stored checkpoint, undecoded."""
+        found = await self._client.get(self._keys.book_checkpoint(symbol))
+        return bytes(found) if found is not None else None
+
+    async def keep_snapshot(self, symbol: str, body: bytes, received_us: int, kept: int) -> None:
+        """Keep a REST snapshot as received, so that the stream explains itself."""
+        fields: dict[str, bytes | int] = {"data": body, "received": received_us}
+        await self._client.xadd(self._keys.raw_snapshot(symbol), fields, maxlen=kept, approximate=False)

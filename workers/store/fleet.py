@@ -1,0 +1,166 @@
+"""The fleet's own state in Redis: who is alive, and who owns which symbol.
+
+Every live worker of a role sees the same list and computes the same owner for each symbol (rendezvous
+hashing), so that few symbols move when a worker comes or goes. The lease makes it safe: only its holder's
+fencing number is accepted by the scripts that write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Collection, Iterable, Mapping
+
+from typing import Any
+
+from redis.asyncio import Redis
+
+from workers.settings import FleetSettings
+from workers.store import keys as names
+from workers.store.keys import Keys
+from workers.store.scripts import Scripts
+
+
+class Registry:
+    """Heartbeats of the workers.
+
+    A heartbeat is a member of the role's sorted set, scored with the ms it runs out by the server's clock.
+    """
+
+    def __init__(self, client: Redis, settings: FleetSettings) -> None:
+        self._client: Any = client
+        self._lifetime_ms = settings.heartbeat_ms * 3
+
+    async def _server_ms(self) -> int:
+        seconds, micros = await self._client.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def beat(self, role: str, name: str, details: Mapping[str, str | int | float]) -> None:
+        """Say that a worker lives, and what it does."""
+        now = await self._server_ms()
+        pipe = self._client.pipeline(transaction=False)
+        pipe.zadd(names.workers(role), {name: now + self._lifetime_ms})
+        pipe.zremrangebyscore(names.workers(role), "-inf", now - 10 * self._lifetime_ms)
+        pipe.hset(names.worker(name), mapping={"role": role, **details})
+        pipe.pexpire(names.worker(name), self._lifetime_ms * 10)
+        await pipe.execute()
+
+    async def leave(self, role: str, name: str) -> None:
+        """Say that a worker stops, so that others need not wait for its heartbeat to run out."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.zrem(names.workers(role), name)
+        pipe.delete(names.worker(name))
+        await pipe.execute()
+
+    async def live(self, role: str) -> list[str]:
+        """The names of the live workers of a role, sorted."""
+        now = await self._server_ms()
+        found = await self._client.zrangebyscore(names.workers(role), now, "+inf")
+        return sorted(_text(name) for name in found)
+
+    async def workers(self, roles: Iterable[str]) -> list[dict[str, str]]:
+        """What every live worker of the given roles says of itself, with `name` and `role`."""
+        told = []
+        for role in roles:
+            for name in await self.live(role):
+                found = await self._client.hgetall(names.worker(name))
+                details = {_text(key): _text(value) for key, value in found.items()}
+                told.append({**details, "name": name, "role": role})
+        return told
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def owner_of(symbol: str, live: Collection[str]) -> str | None:
+    """The live worker that should own a symbol, by rendezvous hashing; None when there is none."""
+
+    def weight(worker: str) -> bytes:
+        return hashlib.blake2b(f"{worker}\0{symbol}".encode(), digest_size=8).digest()
+
+    return max(live, key=weight, default=None)
+
+
+def share_of(worker: str, symbols: Collection[str], live: Collection[str]) -> set[str]:
+    """The symbols a worker should own: balanced to within one symbol, with few moves.
+
+    Symbols are dealt in a fixed order; each goes to its best worker that still has room. Cost:
+    O(symbols x workers).
+    """
+    if worker not in live:
+        return set()
+    room = dict.fromkeys(live, -(-len(symbols) // len(live)))
+    mine = set()
+    for symbol in sorted(symbols):
+        owner = owner_of(symbol, [name for name, left in room.items() if left > 0])
+        if owner is None:
+            break
+        room[owner] -= 1
+        if owner == worker:
+            mine.add(symbol)
+    return mine
+
+
+class Leases:
+    """The leases one worker holds in one role of one venue.
+
+    `held` maps a symbol to its fencing number; a lease is trusted only until `safe_until` (monotonic
+    seconds), which is earlier than the server's expiry by a margin.
+    """
+
+    def __init__(self, client: Redis, keys: Keys, role: str, worker: str, lease_ms: int) -> None:
+        self._scripts = Scripts(client)
+        self._keys = keys
+        self._role = role
+        self._worker = worker
+        self._lease_ms = lease_ms
+        self.held: dict[str, int] = {}
+        self._safe_until: dict[str, float] = {}
+
+    def _call(self, action: str, symbol: str) -> tuple[list[str], list[str | int]]:
+        keys = [self._keys.lease(self._role, symbol), self._keys.fence(self._role, symbol)]
+        return keys, [action, self._worker, self._lease_ms, str(self.held.get(symbol, ""))]
+
+    async def take(self, symbols: Iterable[str]) -> set[str]:
+        """Try to take symbols; those taken now (not those already held)."""
+        wanted = [symbol for symbol in symbols if symbol not in self.held]
+        started = time.monotonic()
+        replies = await self._scripts.run_many("lease", [self._call("take", symbol) for symbol in wanted])
+        taken = set()
+        for symbol, token in zip(wanted, replies, strict=True):
+            if isinstance(token, int) and token > 0:
+                self.held[symbol] = token
+                self._safe_until[symbol] = started + self._lease_ms / 1000 * 0.9
+                taken.add(symbol)
+        return taken
+
+    async def renew(self) -> set[str]:
+        """Renew everything held; the symbols lost to another worker (or to expiry) are returned."""
+        symbols = list(self.held)
+        started = time.monotonic()
+        replies = await self._scripts.run_many("lease", [self._call("renew", symbol) for symbol in symbols])
+        lost = set()
+        for symbol, token in zip(symbols, replies, strict=True):
+            if token == self.held[symbol]:
+                self._safe_until[symbol] = started + self._lease_ms / 1000 * 0.9
+            elif isinstance(token, int):
+                lost.add(symbol)
+                self.forget(symbol)
+        return lost
+
+    async def release(self, symbols: Iterable[str]) -> None:
+        """Give symbols back, so that another worker may take them at once."""
+        given = [symbol for symbol in symbols if symbol in self.held]
+        await self._scripts.run_many("lease", [self._call("release", symbol) for symbol in given])
+        for symbol in given:
+            self.forget(symbol)
+
+    def forget(self, symbol: str) -> None:
+        """Drop a lease without asking: somebody told us that it is lost."""
+        self.held.pop(symbol, None)
+        self._safe_until.pop(symbol, None)
+
+    def safe(self, symbol: str) -> bool:
+        """Whether the lease surely has not run out yet."""
+        return time.monotonic() < self._safe_until.get(symbol, 0.0)

@@ -1,0 +1,121 @@
+"""Every Redis key the fleet uses: the only place where a key is spelled.
+
+The symbol stands in literal braces, Redis Cluster's hash tag, so that all keys of a symbol share a slot and
+every script stays atomic there. A second venue has a prefix (`spot:`); the first has none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+INTERVALS_MS: Final[dict[str, int]] = {
+    "100ms": 100,
+    "1m": 60_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "1h": 3_600_000,
+    "4h": 14_400_000,
+    "1d": 86_400_000,
+}
+"""The trade windows by name, in ms, shortest first."""
+
+DEPTH: Final = "depth"
+TRADES: Final = "aggTrade"
+
+
+class Keys:
+    """The keys of one venue.
+
+    Args:
+        prefix: `""` for the first venue of the settings, else its name and a colon (`spot:`).
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+
+    def _key(self, head: str, symbol: str, tail: str = "") -> str:
+        return f"{self.prefix}{head}:{{{symbol}}}{':' if tail else ''}{tail}"
+
+    def raw(self, symbol: str, channel: str) -> str:
+        """Stream: the exchange's messages of one channel (`depth` or `aggTrade`), byte for byte."""
+        return self._key("raw", symbol, channel)
+
+    def raw_snapshot(self, symbol: str) -> str:
+        """Stream: REST depth snapshots as received."""
+        return self._key("raw", symbol, "snapshot")
+
+    @property
+    def live_orderbook(self) -> str:
+        """Hash: symbol -> JSON of the top 10, while the book is in sync."""
+        return f"{self.prefix}LIVE_ORDERBOOK"
+
+    def book_top(self, symbol: str) -> str:
+        """Stream: each published top 10."""
+        return self._key("book", symbol, "top")
+
+    def book_status(self, symbol: str) -> str:
+        """Hash: why the book can or cannot be trusted."""
+        return self._key("book", symbol, "status")
+
+    def book_checkpoint(self, symbol: str) -> str:
+        """String: the full book with the stream id it is a fold of."""
+        return self._key("book", symbol, "checkpoint")
+
+    def history(self, symbol: str) -> str:
+        """Sorted set: one compressed block of book history a minute."""
+        return self._key("history", symbol)
+
+    def trades_latest(self, symbol: str) -> str:
+        """Sorted set: the aggregate trades of the last 24 h by trade time."""
+        return self._key("trades", symbol, "latest")
+
+    def stats(self, symbol: str, interval: str) -> str:
+        """Hash: the open window of an interval; the 100 ms one is called `current`."""
+        return self._key("stats", symbol, "current" if interval == "100ms" else interval)
+
+    def bars(self, symbol: str, interval: str) -> str:
+        """Stream: closed windows of an interval."""
+        return self._key("bars", symbol, interval)
+
+    def trades_state(self, symbol: str) -> str:
+        """Hash: how far the trades fold has come (last id, open window starts, counters)."""
+        return self._key("trades", symbol, "state")
+
+    def symbol_info(self, symbol: str) -> str:
+        """Hash: what the exchange says of the symbol."""
+        return self._key("symbol", symbol, "info")
+
+    def gaps(self, symbol: str) -> str:
+        """Stream: every hole seen and how it was repaired."""
+        return self._key("gaps", symbol)
+
+    def audit(self, symbol: str) -> str:
+        """Stream: comparisons with an independent REST snapshot."""
+        return self._key("audit", symbol)
+
+    def lease(self, role: str, symbol: str) -> str:
+        """Hash with expiry: the owner of a symbol in a role, and its fencing number."""
+        return f"{self.prefix}fleet:lease:{role}:{{{symbol}}}"
+
+    def fence(self, role: str, symbol: str) -> str:
+        """Integer: the last fencing number given out; it only grows."""
+        return f"{self.prefix}fleet:fence:{role}:{{{symbol}}}"
+
+    def symbols(self) -> str:
+        """Set: the symbols of this venue that the fleet follows now."""
+        return f"{self.prefix}fleet:symbols"
+
+
+def workers(role: str) -> str:
+    """Sorted set: the live workers of a role, by the ms their heartbeat runs out."""
+    return f"fleet:workers:{role}"
+
+
+def worker(name: str) -> str:
+    """Hash with expiry: what one worker says of itself."""
+    return f"fleet:worker:{name}"
+
+
+def budget(pool: str) -> str:
+    """Hash: the request weight of a REST pool in the current minute."""
+    return f"fleet:budget:{pool}"

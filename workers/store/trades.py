@@ -1,0 +1,271 @@
+"""Trades into windows, bars and the latest set: one atomic, exactly-once call per symbol and batch.
+
+Whatever a call is told twice it does once: the script knows the last id it applied, and a call that an error or a
+lost reply cut short can simply be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from workers.errors import BadNumber, FleetError, LeaseLost, StateUnreadable, StoreError
+from workers.model.bars import TRIMMED_AT_MOST, Applied, Closed, Hole, Skipped
+from workers.model.windows import INTERVALS_MS, EventType
+from workers.store.keys import TRADES, Keys
+from workers.store.scripts import Argument, Scripts
+from workers.store.trade_batch import Batch, cut
+
+__all__ = ["Batch", "TradeStore", "TradesState"]
+
+_SCRIPT: Final = "apply_trades"
+_ATTEMPTS: Final = 8
+
+
+class TradesState(msgspec.Struct, frozen=True):
+    """How far the fold of a symbol has come; the counters are totals since it began."""
+
+    last_id: int = -1
+    """The last id applied, passed over or accepted as missing; -1 before the first trade."""
+    last_trade_time: int = 0
+    """Newest trade time, ms."""
+    applied: int = 0
+    repeated: int = 0
+    not_market: int = 0
+    missing: int = 0
+    late: int = 0
+    hole_next_id: int = 0
+    """While a hole waits for repair: the id seen after it; else 0."""
+
+
+class _Call:
+    """One symbol's apply, until the script takes it."""
+
+    def __init__(self, symbol: str, batch: Batch, token: str) -> None:
+        self.symbol = symbol
+        self.batch = batch
+        self.token = token
+        self.after = -1
+        self.singly = False
+
+
+class TradeStore:
+    """The trades fold of one venue's symbols in Redis.
+
+    Args:
+        client: for reading the state.
+        keys: the venue's keys.
+        scripts: runs the scripts.
+        retention_ms: how far back the latest set goes from the newest trade; 0 keeps all.
+        bar_retention: bars kept per interval (about: whole stream nodes are trimmed); 0 or no entry keeps all.
+        group: consumer group whose entries are acknowledged.
+        event_type: what the trades are, as said in the latest set.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        keys: Keys,
+        scripts: Scripts,
+        *,
+        retention_ms: int,
+        bar_retention: Mapping[str, int],
+        group: str = "trades",
+        event_type: EventType = "aggTrade",
+    ) -> None:
+        self._client = client
+        self._keys = keys
+        self._scripts = scripts
+        self._retention_ms = retention_ms
+        self._bar_retention = [bar_retention.get(interval, 0) for interval in INTERVALS_MS]
+        self._group = group
+        self._event_type = event_type
+        self._keys_of: dict[str, list[str]] = {}
+
+    async def apply(self, symbol: str, trades: Batch, token: str = "") -> Applied:
+        """Apply a batch up to the first hole, and acknowledge what was applied or repeated.
+
+        Args:
+            symbol: whose trades these are.
+            trades: in the order they came.
+            token: fencing number of the symbol's lease; empty: unfenced.
+
+        Raises:
+            BadNumber: a trade the fold cannot take; nothing was sent.
+            LeaseLost: the lease is another's; nothing was done.
+        """
+        result = (await self.apply_many({symbol: trades}, {symbol: token}))[symbol]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def apply_many(
+        self, batches: Mapping[str, Batch], tokens: Mapping[str, str] | None = None
+    ) -> dict[str, Applied | Exception]:
+        """Apply the batches of many symbols in one round trip.
+
+        Returns each symbol's result, or the exception that befell that symbol alone.
+        """
+        tokens = tokens or {}
+        results: dict[str, Applied | Exception] = {}
+        waiting = [_Call(symbol, batch, tokens.get(symbol, "")) for symbol, batch in batches.items()]
+        for _ in range(_ATTEMPTS):
+            sent: list[_Call] = []
+            calls: list[tuple[list[str], list[Argument]]] = []
+            for call in waiting:
+                try:
+                    tail = cut(call.batch, self._event_type, call.after, call.singly)
+                except BadNumber as bad:
+                    results[call.symbol] = bad
+                    continue
+                at_most = max(TRIMMED_AT_MOST, 2 * len(call.batch))
+                sent.append(call)
+                calls.append(
+                    (self._script_keys(call.symbol), self._head("apply", call.token, at_most) + tail)
+                )
+            replies = await self._scripts.run_many(_SCRIPT, calls)
+            waiting = []
+            for call, reply in zip(sent, replies, strict=True):
+                result = self._applied(call, reply)
+                if result is None:
+                    waiting.append(call)
+                else:
+                    results[call.symbol] = result
+            if not waiting:
+                break
+        for call in waiting:
+            results[call.symbol] = StoreError(
+                f"The trades of {call.symbol} are written by somebody else too."
+            )
+        return results
+
+    async def skip(self, symbol: str, first: int, last: int, token: str = "") -> Skipped:
+        """Accept that the ids `first`..`last` will never come: they are counted as missing.
+
+        The newest window of every interval and the windows that the first trade after the hole falls into are
+        incomplete; a newest window that the clock had closed is revised. Accepting again is harmless.
+
+        Raises:
+            LeaseLost: the lease is another's; nothing was done.
+            StoreError: the fold does not stand right before `first`; nothing was done.
+        """
+        reply = await self._scripts.run(
+            _SCRIPT, self._script_keys(symbol), [*self._head("skip", token), first, last]
+        )
+        self._refuse_fenced(symbol, token, reply)
+        if reply[0] == b"NOT_NEXT":
+            raise StoreError(
+                f"Trades {first} to {last} of {symbol} do not follow {reply[1]}, the last applied."
+            )
+        return Skipped(reply[1], reply[2])
+
+    async def close(self, symbol: str, now_ms: int, grace_ms: int, token: str = "") -> Closed:
+        """Close the windows that ended `grace_ms` or longer before `now_ms` (exchange time); trim the latest set.
+
+        Nothing is closed while a hole waits for repair. The stats hash keeps a closed window, with `closed` 1,
+        until a trade opens the next.
+
+        Raises:
+            LeaseLost: the lease is another's; nothing was done.
+        """
+        result = (await self.close_many([symbol], now_ms, grace_ms, {symbol: token}))[symbol]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def close_many(
+        self, symbols: Iterable[str], now_ms: int, grace_ms: int, tokens: Mapping[str, str] | None = None
+    ) -> dict[str, Closed | Exception]:
+        """Close the ended windows of many symbols in one round trip.
+
+        Returns each symbol's result, or the exception that befell that symbol alone.
+        """
+        tokens = tokens or {}
+        names = list(symbols)
+        calls = [
+            (
+                self._script_keys(symbol),
+                [*self._head("close", tokens.get(symbol, "")), now_ms, grace_ms],
+            )
+            for symbol in names
+        ]
+        replies = await self._scripts.run_many(_SCRIPT, calls)
+        results: dict[str, Closed | Exception] = {}
+        for symbol, reply in zip(names, replies, strict=True):
+            if isinstance(reply, Exception):
+                results[symbol] = reply
+                continue
+            try:
+                self._refuse_fenced(symbol, tokens.get(symbol, ""), reply)
+            except LeaseLost as lost:
+                results[symbol] = lost
+            else:
+                results[symbol] = Closed(reply[1], reply[2])
+        return results
+
+    async def state(self, symbol: str) -> TradesState:
+        """How far the fold has come.
+
+        Raises:
+            StateUnreadable: the state hash holds something else than numbers.
+        """
+        key = self._keys.trades_state(symbol)
+        names = (
+            "last_id",
+            "last_trade_time",
+            "applied_count",
+            "repeated_count",
+            "not_market_count",
+            "missing_count",
+            "late_count",
+            "hole_next_id",
+        )
+        values: list[Any] = await self._client.execute_command("HMGET", key, *names)
+        if values[0] is None:
+            return TradesState()
+        try:
+            return TradesState(*(int(value or 0) for value in values))
+        except ValueError as error:
+            raise StateUnreadable(key, str(error)) from error
+
+    def _script_keys(self, symbol: str) -> list[str]:
+        known = self._keys_of.get(symbol)
+        if known is None:
+            keys = self._keys
+            known = self._keys_of[symbol] = [
+                keys.lease("trades", symbol),
+                keys.raw(symbol, TRADES),
+                keys.trades_state(symbol),
+                keys.trades_latest(symbol),
+                *(keys.stats(symbol, interval) for interval in INTERVALS_MS),
+                *(keys.bars(symbol, interval) for interval in INTERVALS_MS),
+            ]
+        return known
+
+    def _head(self, operation: str, token: str, at_most: int = TRIMMED_AT_MOST) -> list[Argument]:
+        return [operation, token, self._group, self._retention_ms, at_most, *self._bar_retention]
+
+    @staticmethod
+    def _refuse_fenced(symbol: str, token: str, reply: Any) -> None:
+        if reply[0] == b"FENCED":
+            raise LeaseLost(symbol, int(token))
+
+    def _applied(self, call: _Call, reply: Any) -> Applied | Exception | None:
+        """The result of a call, or None if the batch must be cut again."""
+        if isinstance(reply, Exception):
+            return reply
+        if reply[0] == b"FENCED":
+            return LeaseLost(call.symbol, int(call.token))
+        if reply[0] == b"AGAIN":
+            call.after = reply[1]
+            return None
+        if reply[0] == b"SINGLE":
+            call.singly = True
+            return None
+        _, applied, not_market, repeated, late, last_id, seen, newest = reply
+        hole = Hole(last_id + 1, seen) if seen else None
+        return Applied(applied, not_market, repeated, late, last_id, newest, hole)

@@ -1,0 +1,88 @@
+"""One owned symbol's trades: what was read and is not applied yet, and whether a hole is being filled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from prometheus_client import Counter
+
+from workers.errors import BadNumber, MalformedFrame
+from workers.model.events import Trade
+from workers.model.exchange_clock import ExchangeClock
+from workers.ownership import Claim
+from workers.store.keys import TRADES
+from workers.store.streams import Delivered
+from workers.store.trade_batch import cut
+
+log = structlog.get_logger()
+
+UNUSABLE = Counter("fleet_trades_unusable_total", "Stream entries that are no usable trade", ["venue"])
+TRIMMED = Counter("fleet_trades_trimmed_total", "Entries trimmed before they were applied", ["venue"])
+
+
+class OwnedTape:
+    """The trades of one symbol that this worker owns.
+
+    Args:
+        token: the fencing number of its lease.
+        clock: the venue's clock, fed with every trade.
+    """
+
+    def __init__(self, claim: Claim, token: int, clock: ExchangeClock) -> None:
+        self.claim = claim
+        self.token = str(token)
+        self.waiting: list[tuple[bytes, Trade]] = []
+        """Read and not applied, in the order read."""
+        self.useless: list[bytes] = []
+        """Entries to acknowledge because nothing can be made of them."""
+        self.last_stream_id = b"0-0"
+        self.repairing = False
+        self.next_end_ms = 0
+        """When the shortest open window ends, exchange ms; 0: none is open."""
+        self._clock = clock
+
+    @property
+    def key(self) -> str:
+        """Its raw stream."""
+        return self.claim.context.keys.raw(self.claim.symbol, TRADES)
+
+    def take(self, entries: Sequence[Delivered]) -> None:
+        """Decode entries and put them in the queue; a useless one leaves a hole that its neighbours' ids show."""
+        context = self.claim.context
+        for entry in entries:
+            self.last_stream_id = entry.stream_id
+            if not entry.data:
+                TRIMMED.labels(context.name).inc()
+                self.useless.append(entry.stream_id)
+                continue
+            try:
+                trade = context.venue.trade(entry.data)
+            except MalformedFrame as error:
+                self._discard(entry.stream_id, str(error))
+                continue
+            self._clock.observe(trade.event_time, entry.received_us // 1000)
+            self.waiting.append((entry.stream_id, trade))
+
+    def _discard(self, stream_id: bytes, problem: str) -> None:
+        UNUSABLE.labels(self.claim.context.name).inc()
+        log.warning("trade_unusable", key=self.key, entry=stream_id.decode(), error=problem)
+        self.useless.append(stream_id)
+
+    def discard_bad_numbers(self) -> None:
+        """Take the trades whose price or quantity the fold cannot hold out of the queue."""
+        kept = []
+        for stream_id, trade in self.waiting:
+            try:
+                cut([(stream_id, trade)], "aggTrade")
+            except BadNumber as error:
+                self._discard(stream_id, str(error))
+            else:
+                kept.append((stream_id, trade))
+        self.waiting = kept
+
+    def applied_to(self, last_id: int, last_trade_time: int) -> None:
+        """The fold stands at `last_id`: what is not newer has been acknowledged with it."""
+        self.waiting = [(stream_id, trade) for stream_id, trade in self.waiting if trade.trade_id > last_id]
+        if last_trade_time:
+            self.next_end_ms = last_trade_time - last_trade_time % 100 + 100

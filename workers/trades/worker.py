@@ -1,0 +1,267 @@
+"""The trades role: reads the trade streams of the symbols it owns and folds them into windows and bars."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+import aiohttp
+import structlog
+from prometheus_client import Counter, Histogram
+from redis.exceptions import RedisError, ResponseError
+
+from workers.context import VenueContext, venue_contexts
+from workers.errors import BadNumber, FleetError, LeaseLost
+from workers.model.bars import Applied, Hole
+from workers.model.exchange_clock import ExchangeClock
+from workers.ownership import Claim, Ownership
+from workers.process import Process
+from workers.rest import RestClient
+from workers.store.connection import connect_reader
+from workers.store.keys import TRADES
+from workers.store.scripts import Scripts
+from workers.store.streams import GroupReader
+from workers.store.trades import TradeStore
+from workers.trades.repair import Repair
+from workers.trades.tape import OwnedTape
+
+log = structlog.get_logger()
+
+GROUP = "trades"
+MOST_WAITING = 10_000
+"""Trades of one symbol held in memory while they cannot be applied; the stream holds the rest."""
+APPLIED = Counter("fleet_trades_applied_total", "Trades folded into the windows", ["venue"])
+REPEATED = Counter("fleet_trades_repeated_total", "Trades that had been applied before", ["venue"])
+LATE = Counter("fleet_trades_late_total", "Trades that came after one of their windows was over", ["venue"])
+NOT_MARKET = Counter("fleet_trades_not_market_total", "Insurance-fund, ADL and other off-book fills", ["venue"])
+BARS = Counter("fleet_bars_closed_by_clock_total", "Windows closed because they were over", ["venue"])
+DELAY = Histogram(
+    "fleet_trade_apply_seconds",
+    "From a trade's time to its place in the windows (newest of a batch)",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
+
+class TradeWorker:
+    """The tapes this process owns, and the loop over them."""
+
+    def __init__(self, process: Process, session: aiohttp.ClientSession) -> None:
+        self._process = process
+        self._settings = process.settings
+        self._contexts = [
+            context for context in venue_contexts(process.settings) if context.settings.trades != "none"
+        ]
+        self._reader_client = connect_reader(process.url)
+        self._reader = GroupReader(self._reader_client, GROUP)
+        self._stores = {context.name: self._store(context) for context in self._contexts}
+        self._repairs = {
+            context.name: Repair(
+                RestClient(session, process.client, context),
+                self._stores[context.name],
+                process.client,
+                process.settings,
+            )
+            for context in self._contexts
+        }
+        self._clocks = {context.name: ExchangeClock() for context in self._contexts}
+        self.tapes: dict[str, OwnedTape] = {}
+        """The tapes owned and recovered, by raw stream key."""
+        self.ownership = Ownership(process, GROUP, self._contexts, self)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._reread = False
+        self._applied = 0
+
+    def _store(self, context: VenueContext) -> TradeStore:
+        trades = self._settings.trades
+        return TradeStore(
+            self._process.client,
+            context.keys,
+            Scripts(self._process.client),
+            retention_ms=trades.retention_ms,
+            bar_retention=trades.bars_kept,
+            group=GROUP,
+            event_type="trade" if context.settings.trades == "trade" else "aggTrade",
+        )
+
+    async def recover(self, claim: Claim, token: int) -> None:
+        """Take up a symbol: what was read by an earlier owner and not applied comes first."""
+        tape = OwnedTape(claim, token, self._clocks[claim.context.name])
+        await self._reader.ensure(tape.key)
+        await self._take_pending(tape, b"0")
+        state = await self._stores[claim.context.name].state(claim.symbol)
+        tape.applied_to(state.last_id, state.last_trade_time)
+        self.tapes[tape.key] = tape
+
+    async def _take_pending(self, tape: OwnedTape, after: bytes) -> None:
+        while entries := await self._reader.pending(tape.key, after, 1000):
+            tape.take(entries)
+            after = entries[-1].stream_id
+
+    async def hand_over(self, claim: Claim) -> None:
+        """Give a symbol up: everything applied is acknowledged, the rest is pending for the next owner."""
+        self.forget(claim)
+
+    def forget(self, claim: Claim) -> None:
+        """Drop a symbol."""
+        key = claim.context.keys.raw(claim.symbol, TRADES)
+        self.tapes.pop(key, None)
+        task = self._tasks.pop(key, None)
+        if task is not None:
+            task.cancel()
+
+    async def _read(self) -> None:
+        if self._reread:
+            for tape in list(self.tapes.values()):
+                await self._take_pending(tape, tape.last_stream_id)
+            self._reread = False
+        wanted = [
+            key
+            for key, tape in self.tapes.items()
+            if not tape.repairing and len(tape.waiting) < MOST_WAITING
+        ]
+        try:
+            found = await self._reader.new(wanted, self._settings.trades.read_count)
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            log.error("streams_lost", error=str(error))
+            for key in wanted:
+                await self._reader.ensure(key)
+            return
+        for key, entries in found.items():
+            if (owned := self.tapes.get(key)) is not None:
+                owned.take(entries)
+
+    async def _apply(self, context: VenueContext) -> None:
+        tapes = {
+            tape.claim.symbol: tape
+            for tape in self.tapes.values()
+            if tape.claim.context.name == context.name and tape.waiting and not tape.repairing
+        }
+        if not tapes:
+            return
+        batches = {symbol: tape.waiting for symbol, tape in tapes.items()}
+        tokens = {symbol: tape.token for symbol, tape in tapes.items()}
+        results = await self._stores[context.name].apply_many(batches, tokens)
+        for symbol, result in results.items():
+            self._settle(tapes[symbol], result)
+
+    def _settle(self, tape: OwnedTape, result: Applied | Exception) -> None:
+        name = tape.claim.context.name
+        if isinstance(result, LeaseLost):
+            self.ownership.lost(tape.claim)
+        elif isinstance(result, BadNumber):
+            tape.discard_bad_numbers()
+        elif isinstance(result, Exception):
+            log.error("apply_failed", venue=name, symbol=tape.claim.symbol, error=str(result))
+            if not isinstance(result, FleetError | ResponseError):
+                raise result
+        else:
+            self._applied += result.applied
+            APPLIED.labels(name).inc(result.applied)
+            REPEATED.labels(name).inc(result.repeated)
+            LATE.labels(name).inc(result.late)
+            NOT_MARKET.labels(name).inc(result.not_market)
+            if result.applied:
+                DELAY.observe(max(0.0, time.time() - result.last_trade_time / 1e3))
+            tape.applied_to(result.last_id, result.last_trade_time)
+            if result.hole:
+                self._start_repair(tape, result.hole)
+
+    def _start_repair(self, tape: OwnedTape, hole: Hole) -> None:
+        tape.repairing = True
+        self._tasks[tape.key] = asyncio.create_task(self._repair(tape, hole))
+
+    async def _repair(self, tape: OwnedTape, hole: Hole) -> None:
+        try:
+            await self._repairs[tape.claim.context.name].fill(tape, hole.expected, hole.seen)
+        except LeaseLost:
+            self.ownership.lost(tape.claim)
+        except (RedisError, OSError, FleetError) as error:
+            log.warning("repair_interrupted", symbol=tape.claim.symbol, error=str(error))
+            await asyncio.sleep(0.5)
+        finally:
+            tape.repairing = False
+            if self._tasks.get(tape.key) is asyncio.current_task():
+                del self._tasks[tape.key]
+
+    async def _close_quiet(self, context: VenueContext) -> None:
+        now_ms = self._clocks[context.name].now(int(time.time() * 1000))
+        if now_ms is None:
+            return
+        grace_ms = self._settings.trades.close_grace_ms
+        due = {
+            tape.claim.symbol: tape
+            for tape in self.tapes.values()
+            if tape.claim.context.name == context.name
+            and tape.next_end_ms
+            and not tape.repairing
+            and tape.next_end_ms + grace_ms <= now_ms
+        }
+        if not due:
+            return
+        tokens: Mapping[str, str] = {symbol: tape.token for symbol, tape in due.items()}
+        results = await self._stores[context.name].close_many(due, now_ms, grace_ms, tokens)
+        for symbol, closed in results.items():
+            if isinstance(closed, LeaseLost):
+                self.ownership.lost(due[symbol].claim)
+            elif isinstance(closed, Exception):
+                log.error("close_failed", venue=context.name, symbol=symbol, error=str(closed))
+            else:
+                due[symbol].next_end_ms = closed.next_end
+                BARS.labels(context.name).inc(closed.bars)
+
+    async def _discard(self) -> None:
+        for tape in list(self.tapes.values()):
+            if tape.useless:
+                ids, tape.useless = tape.useless, []
+                await self._reader.acknowledge(tape.key, ids)
+
+    async def step(self) -> None:
+        """One round: read, apply, close what is over."""
+        await self._read()
+        for context in self._contexts:
+            await self._apply(context)
+            if self._settings.trades.close_by_clock:
+                await self._close_quiet(context)
+        await self._discard()
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing read is waiting and no hole is being filled."""
+        return not any(tape.waiting or tape.repairing for tape in self.tapes.values())
+
+    async def run(self) -> None:
+        """Serve until told to stop; then give everything back."""
+        leasing = asyncio.create_task(self.ownership.run())
+        pause = self._settings.trades.poll_ms / 1000
+        try:
+            while not self._process.stop.is_set():
+                try:
+                    await self.step()
+                except (RedisError, OSError) as error:
+                    log.warning("redis_trouble", role=GROUP, error=str(error))
+                    self._reread = True  # a lost reply may have carried entries: they are pending now
+                    await asyncio.sleep(0.2)
+                self._process.details = {
+                    "symbols": len(self.tapes),
+                    "applied": self._applied,
+                    "repairing": len(self._tasks),
+                }
+                await asyncio.sleep(pause)
+        finally:
+            leasing.cancel()
+            tasks = list(self._tasks.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(leasing, *tasks, return_exceptions=True)
+            await self.ownership.release_all()
+            await self._reader_client.aclose()
+
+
+async def main(process: Process) -> None:
+    """The role's loop."""
+    connector = aiohttp.TCPConnector(limit=4)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        await TradeWorker(process, session).run()

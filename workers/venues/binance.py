@@ -1,0 +1,312 @@
+"""Binance spot, USD-M and COIN-M futures.
+
+Sources of the rules: Binance's "How to manage a local order book correctly" (spot and futures pages), the
+change notice of 2026-03-06 that split USD-M sockets into `/public` (depth) and `/market` (aggTrade), and wire
+captures where the documents and the wire differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec import UNSET
+
+from workers.errors import MalformedFrame
+from workers.model.events import DepthEvent, Snapshot, Trade
+from workers.model.symbols import SymbolInfo
+from workers.model.sync import SequenceRule
+from workers.settings import VenueSettings
+from workers.venues import binance_wire as wire
+from workers.venues.interface import (
+    Acknowledged,
+    Endpoint,
+    ExchangeInfo,
+    Frame,
+    Ignored,
+    Message,
+    Refused,
+    RestRequest,
+    ShutdownNotice,
+    Subscription,
+)
+
+MICROSECONDS_FROM: Final = 10**14
+"""Times this large are microseconds (spot sockets opened with `timeUnit`); as ms they would be the year 5138."""
+
+
+class _Market(NamedTuple):
+    websocket_url: str
+    depth_path: str
+    trades_path: str
+    rest_url: str
+    api: str
+    rule: SequenceRule
+    pool: str
+    weight_limit: int
+    depth_limits: tuple[int, ...]
+    depth_weights: tuple[tuple[int, int], ...]
+    trades_weight: int
+    raw_trades: str
+    raw_trades_weight: int
+    info_weight: int
+
+
+_SPOT = _Market(
+    "wss://stream.binance.com:9443",
+    "",
+    "",
+    "https://api.binance.com",
+    "/api/v3",
+    SequenceRule.SPOT,
+    "spot",
+    6000,
+    (),
+    ((100, 5), (500, 25), (1000, 50), (5000, 250)),
+    4,
+    "historicalTrades",
+    25,
+    20,
+)
+_USDM = _Market(
+    "wss://fstream.binance.com",
+    "/public",
+    "/market",
+    "https://fapi.binance.com",
+    "/fapi/v1",
+    SequenceRule.FUTURES,
+    "um+cm",
+    2400,
+    (5, 10, 20, 50, 100, 500, 1000),
+    ((50, 2), (100, 5), (500, 10), (1000, 20)),
+    20,
+    "trades",
+    5,
+    1,
+)
+_COINM = _USDM._replace(
+    websocket_url="wss://dstream.binance.com",
+    depth_path="",
+    trades_path="",
+    rest_url="https://dapi.binance.com",
+    api="/dapi/v1",
+)
+_MARKETS: Final = {"spot": _SPOT, "usdm": _USDM, "coinm": _COINM}
+
+Decoded = TypeVar("Decoded")
+
+
+def _milliseconds(time: int) -> int:
+    return time // 1000 if time >= MICROSECONDS_FROM else time
+
+
+def stream_symbol(symbol: str) -> str:
+    """A symbol as stream names spell it: only ASCII letters have a lower case (`币安人生USDT` → `币安人生usdt`)."""
+    return symbol.encode().lower().decode()
+
+
+class Binance:
+    """One Binance market as a `Venue`.
+
+    Args:
+        name: the settings section, used in errors, logs and metrics.
+        settings: hosts, speeds and limits of the section.
+    """
+
+    used_weight_header = "X-MBX-USED-WEIGHT-1M"
+    trades_span = 1000
+
+    def __init__(self, name: str, settings: VenueSettings) -> None:
+        self.name = name
+        self._market = market = _MARKETS[settings.market]
+        self.rule = market.rule
+        self.pool = market.pool
+        self.assumed_weight_limit = market.weight_limit
+        self._settings = settings
+        self._rest = (settings.rest_url or market.rest_url).rstrip("/") + market.api
+        self._raw_trades = settings.trades == "trade"
+        self._envelope = msgspec.json.Decoder(wire.Envelope)
+        self._depth_head = msgspec.json.Decoder(wire.DepthHead)
+        self._trade_head = msgspec.json.Decoder(wire.TradeHead)
+        self._raw_trade_head = msgspec.json.Decoder(wire.RawTradeHead)
+        self._depth = msgspec.json.Decoder(wire.DepthUpdate)
+        self._trade = msgspec.json.Decoder(wire.AggregateTrade)
+        self._raw_trade = msgspec.json.Decoder(wire.RawTrade)
+
+    def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
+        """Two sockets where the path roots of depth and trades differ (USD-M), else one."""
+        market, settings = self._market, self._settings
+        base = (settings.websocket_url or market.websocket_url).rstrip("/")
+        depth_path = market.depth_path if settings.public_path is None else settings.public_path
+        trades_path = market.trades_path if settings.market_path is None else settings.market_path
+        if self._raw_trades:
+            trades_path = depth_path  # `@trade` is a public-class stream
+        speed = f"@{settings.depth_speed}" if settings.depth_speed else ""
+        by_path: dict[str, list[Subscription]] = {}
+        for symbol in symbols:
+            name = stream_symbol(symbol)
+            by_path.setdefault(depth_path, []).append(Subscription(f"{name}@depth{speed}", "depth", symbol))
+            if settings.trades != "none":
+                stream = f"{name}@{settings.trades}"
+                by_path.setdefault(trades_path, []).append(Subscription(stream, "aggTrade", symbol))
+        return [Endpoint(f"{base}{path}/stream", streams) for path, streams in by_path.items()]
+
+    def subscribe(self, streams: Sequence[str], request_id: int) -> str:
+        """`{"method":"SUBSCRIBE","params":["btcusdt@depth@100ms"],"id":1}`; the id is a positive integer."""
+        request = {"method": "SUBSCRIBE", "params": list(streams), "id": request_id}
+        return msgspec.json.encode(request).decode()
+
+    def split(self, frame: bytes | str) -> Frame:
+        """File one frame, combined (`{"stream":…,"data":{…}}`) or bare; `data` keeps the exchange's bytes."""
+        envelope = self._decoded(self._envelope, frame, "frame")
+        if envelope.data is not UNSET and envelope.stream is not UNSET:
+            kind = envelope.stream.partition("@")[2] or envelope.stream
+            return self._event(kind, bytes(envelope.data))
+        if envelope.e is not UNSET:
+            return self._event(envelope.e, frame if isinstance(frame, bytes) else frame.encode())
+        request_id = envelope.id if isinstance(envelope.id, int) else None
+        if envelope.error is not UNSET:
+            return Refused(request_id, envelope.error.code, envelope.error.msg)
+        if envelope.code is not UNSET:
+            return Refused(request_id, envelope.code, envelope.msg)
+        if envelope.result is not UNSET and request_id is not None:
+            return Acknowledged(request_id)
+        excerpt = frame if isinstance(frame, bytes) else frame.encode()
+        raise MalformedFrame(self.name, "frame", "neither data, nor a reply, nor an error", excerpt)
+
+    def _event(self, kind: str, data: bytes) -> Frame:
+        if kind in ("depth", "depthUpdate") or kind.startswith("depth@"):
+            depth = self._decoded(self._depth_head, data, "depth event")
+            if not 0 <= depth.U <= depth.u:
+                raise MalformedFrame(self.name, "depth event", f"U {depth.U} is not in 0..u {depth.u}", data)
+            return Message("depth", depth.s, data, _milliseconds(depth.E), depth.U, depth.u, depth.pu)
+        if kind == "aggTrade":
+            head = self._decoded(self._trade_head, data, "aggTrade event")
+            return self._traded(head.s, data, head.T, head.a)
+        if kind == "trade" and self._raw_trades:
+            raw = self._decoded(self._raw_trade_head, data, "trade event")
+            return self._traded(raw.s, data, raw.T, raw.t)
+        if kind in ("serverShutdown", "!serverShutdown"):
+            return ShutdownNotice()
+        return Ignored(kind)
+
+    def _traded(self, symbol: str, data: bytes, time: int, trade_id: int) -> Message:
+        if trade_id < 0:
+            raise MalformedFrame(self.name, "trade event", f"its id is {trade_id}", data)
+        return Message("aggTrade", symbol, data, _milliseconds(time), trade_id, trade_id, -1)
+
+    def depth(self, data: bytes) -> DepthEvent:
+        """Decode a `depthUpdate`."""
+        event = self._decoded(self._depth, data, "depth event")
+        return DepthEvent(
+            event.s, event.U, event.u, event.pu, _milliseconds(event.E), _milliseconds(event.T), event.b, event.a
+        )
+
+    def trade(self, data: bytes) -> Trade:
+        """Decode an `aggTrade`, or a `trade` where the settings ask for those."""
+        if self._raw_trades:
+            raw = self._decoded(self._raw_trade, data, "trade event")
+            time, sent = _milliseconds(raw.T), _milliseconds(raw.E)
+            market = raw.X == "MARKET"
+            return Trade(raw.s, raw.t, raw.p, raw.q, raw.t, raw.t, time, sent, raw.m, market)
+        event = self._decoded(self._trade, data, "aggTrade event")
+        return self._aggregate(event.s, event)
+
+    def _aggregate(self, symbol: str, row: wire.AggregateTrade) -> Trade:
+        time = _milliseconds(row.T)
+        return Trade(symbol, row.a, row.p, row.q, row.f, row.l, time, _milliseconds(row.E) or time, row.m)
+
+    def _request(self, path: str, weight: int, **query: str | int) -> RestRequest:
+        asked = f"?{urlencode(query, quote_via=quote)}" if query else ""
+        return RestRequest(f"{self._rest}/{path}{asked}", weight, self.pool)
+
+    @property
+    def snapshot_limit(self) -> int:
+        """Levels per side a snapshot request really asks for (futures take only certain numbers)."""
+        wanted = self._settings.snapshot_depth
+        allowed = self._market.depth_limits
+        if not allowed:
+            return min(wanted, 5000)
+        return next((limit for limit in allowed if limit >= wanted), allowed[-1])
+
+    def snapshot_request(self, symbol: str) -> RestRequest:
+        """`GET depth`; its weight grows with the limit."""
+        limit = self.snapshot_limit
+        weight = next(cost for up_to, cost in self._market.depth_weights if limit <= up_to)
+        return self._request("depth", weight, symbol=symbol, limit=limit)
+
+    def snapshot(self, symbol: str, body: bytes) -> Snapshot:
+        """Decode `{"lastUpdateId":…,"bids":[[price,qty]],"asks":[…]}`; an id of -1 is a symbol without trades."""
+        reply = self._decoded(msgspec.json.Decoder(wire.DepthReply), body, "depth snapshot")
+        return Snapshot(
+            symbol, reply.lastUpdateId, reply.bids, reply.asks, _milliseconds(reply.E), self.snapshot_limit
+        )
+
+    def trades_request(self, symbol: str, from_id: int) -> RestRequest:
+        """`GET aggTrades?fromId=`; for raw trades spot's `historicalTrades`, on futures only the recent ones."""
+        market = self._market
+        if not self._raw_trades:
+            weight = market.trades_weight
+            return self._request("aggTrades", weight, symbol=symbol, fromId=from_id, limit=self.trades_span)
+        query: dict[str, str | int] = {"symbol": symbol, "limit": self.trades_span}
+        if market.raw_trades == "historicalTrades":
+            query["fromId"] = from_id
+        return self._request(market.raw_trades, market.raw_trades_weight, **query)
+
+    def trades(self, symbol: str, body: bytes) -> list[Trade]:
+        """Decode a page of trades; they come out in id order, each once."""
+        if self._raw_trades:
+            rows = self._decoded(msgspec.json.Decoder(list[wire.RawTradeRow]), body, "trades page")
+            found = [self._raw_row(symbol, row) for row in rows]
+        else:
+            page = self._decoded(msgspec.json.Decoder(list[wire.AggregateTrade]), body, "aggTrades page")
+            found = [self._aggregate(symbol, row) for row in page]
+        by_id = {trade.trade_id: trade for trade in found}
+        return [by_id[trade_id] for trade_id in sorted(by_id)]
+
+    def _raw_row(self, symbol: str, row: wire.RawTradeRow) -> Trade:
+        time = _milliseconds(row.time)
+        return Trade(symbol, row.id, row.price, row.qty, row.id, row.id, time, time, row.isBuyerMaker)
+
+    def info_request(self) -> RestRequest:
+        """`GET exchangeInfo`."""
+        return self._request("exchangeInfo", self._market.info_weight)
+
+    def info(self, body: bytes) -> ExchangeInfo:
+        """Decode exchangeInfo: every symbol, and the request-weight limit of a minute."""
+        reply = self._decoded(msgspec.json.Decoder(wire.ExchangeInfoReply), body, "exchangeInfo")
+        limits = [
+            limit.limit
+            for limit in reply.rateLimits
+            if (limit.rateLimitType, limit.interval, limit.intervalNum) == ("REQUEST_WEIGHT", "MINUTE", 1)
+        ]
+        symbols = {}
+        for listed in reply.symbols:
+            filters = {found.filterType: found for found in listed.filters}
+            price, lot = filters.get("PRICE_FILTER"), filters.get("LOT_SIZE")
+            symbols[listed.symbol] = SymbolInfo(
+                listed.symbol,
+                listed.status or listed.contractStatus,
+                listed.baseAsset,
+                listed.quoteAsset,
+                price.tickSize if price else "",
+                lot.stepSize if lot else "",
+            )
+        return ExchangeInfo(symbols, min(limits, default=0))
+
+    def error_of(self, body: bytes) -> tuple[int, str]:
+        """`{"code":-1121,"msg":"Invalid symbol."}`; a firewall's HTML page gives (0, "")."""
+        try:
+            error = msgspec.json.decode(body, type=wire.ErrorBody)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return 0, ""
+        return error.code, error.msg
+
+    def _decoded(self, decoder: Any, frame: bytes | str, place: str) -> Any:
+        try:
+            return decoder.decode(frame)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            excerpt = frame if isinstance(frame, bytes) else frame[:200].encode(errors="replace")
+            raise MalformedFrame(self.name, place, str(error), excerpt) from None

@@ -1,0 +1,176 @@
+"""Binance's wire objects, spot and futures, as they arrive. Unknown keys and any key order are tolerated.
+
+Depth, futures:
+
+    {"e":"depthUpdate","E":1790373637622,"T":1790373637613,"s":"BTCUSD_PERP","ps":"BTCUSD",
+     "U":11660059838224,"u":11660059844303,"pu":11660059836647,"b":[["9.1","2"]],"a":[["9.2","0"]],"st":2}
+
+Depth, spot (no `T`, no `pu`):
+
+    {"e":"depthUpdate","E":1672515782136,"s":"BNBBTC","U":157,"u":160,"b":[["0.0024","10"]],"a":[]}
+
+Aggregate trade, futures (`nq`: quantity without RPI fills) and spot (`M`: ignore):
+
+    {"e":"aggTrade","E":1790526539033,"a":3466782974,"s":"BTCUSDT","p":"84551.10","q":"0.030","nq":"0.030",
+     "f":8123344783,"l":8123344783,"T":1790526538883,"m":false,"st":1}
+    {"e":"aggTrade","E":1672515782136,"s":"BNBBTC","a":12345,"p":"0.001","q":"100","f":100,"l":105,
+     "T":1672515782136,"m":true,"M":true}
+
+Raw trade, futures (`X`: MARKET, INSURANCE_FUND, ADL or NA) and spot:
+
+    {"e":"trade","E":1723161256322,"T":1723161256322,"s":"BTCUSDT","t":5266583935,"p":"61800.30","q":"0.006",
+     "X":"MARKET","m":false}
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+Id = Annotated[int, Meta(ge=-1, le=2**53)]
+"""Update and trade ids: about 1.2e13 today; beyond 2^53 a double would no longer hold them."""
+Time = Annotated[int, Meta(ge=0, le=2**53)]
+"""Milliseconds, or microseconds where the connection asked for them."""
+Text = Annotated[str, Meta(min_length=1, max_length=40)]
+Pair = tuple[Text, Text]
+
+
+class ErrorBody(Struct, gc=False):
+    """`{"code":2,"msg":"Invalid request: …"}`, inside `error` on the socket, bare in REST replies."""
+
+    code: int = 0
+    msg: str = ""
+
+
+class Envelope(Struct, gc=False):
+    """Any frame: combined data, the reply to a request, an error, or a bare event."""
+
+    stream: str | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
+    id: int | str | None | UnsetType = UNSET
+    result: Raw | UnsetType = UNSET
+    error: ErrorBody | UnsetType = UNSET
+    code: int | UnsetType = UNSET
+    msg: str = ""
+    e: str | UnsetType = UNSET
+
+
+class DepthHead(Struct, gc=False):
+    """The ids of a `depthUpdate`; its levels are skipped, not decoded."""
+
+    s: str
+    E: Time
+    U: Id
+    u: Id
+    pu: Id = -1
+
+
+class TradeHead(Struct, gc=False):
+    """The ids of an `aggTrade`."""
+
+    s: str
+    T: Time
+    a: Id
+
+
+class RawTradeHead(Struct, gc=False):
+    """The ids of a `trade`."""
+
+    s: str
+    T: Time
+    t: Id
+
+
+class DepthUpdate(Struct, gc=False):
+    """A whole `depthUpdate`."""
+
+    s: str
+    E: Time
+    U: Id
+    u: Id
+    b: list[Pair]
+    a: list[Pair]
+    pu: Id = -1
+    T: Time = 0
+
+
+class AggregateTrade(Struct, gc=False):
+    """A whole `aggTrade`; REST sends the same without `e`, `E` and `s`."""
+
+    a: Id
+    p: Text
+    q: Text
+    f: Id
+    l: Id  # noqa: E741 -- the wire's own key
+    T: Time
+    m: bool
+    s: str = ""
+    E: Time = 0
+
+
+class RawTrade(Struct, gc=False):
+    """A whole `trade`."""
+
+    s: str
+    t: Id
+    p: Text
+    q: Text
+    T: Time
+    m: bool
+    E: Time = 0
+    X: str = "MARKET"
+
+
+class DepthReply(Struct, gc=False):
+    """`{"lastUpdateId":1027024,"E":…,"T":…,"bids":[["4.00","431.0"]],"asks":[["4.02","12.0"]]}`"""
+
+    lastUpdateId: Id  # noqa: N815 -- the wire's own key
+    bids: list[Pair]
+    asks: list[Pair]
+    E: Time = 0
+
+
+class RateLimit(Struct):
+    """`{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":1,"limit":6000}`"""
+
+    rateLimitType: str  # noqa: N815 -- the wire's own key
+    interval: str = ""
+    intervalNum: int = 1  # noqa: N815 -- the wire's own key
+    limit: int = 0
+
+
+class Filter(Struct):
+    """`{"filterType":"PRICE_FILTER","tickSize":"0.01",…}`: found by type, never by position."""
+
+    filterType: str  # noqa: N815 -- the wire's own key
+    tickSize: str = ""  # noqa: N815 -- the wire's own key
+    stepSize: str = ""  # noqa: N815 -- the wire's own key
+
+
+class ListedSymbol(Struct):
+    """One entry of `symbols`; COIN-M says `contractStatus`, the others `status`."""
+
+    symbol: str
+    baseAsset: str = ""  # noqa: N815 -- the wire's own key
+    quoteAsset: str = ""  # noqa: N815 -- the wire's own key
+    status: str = ""
+    contractStatus: str = ""  # noqa: N815 -- the wire's own key
+    filters: list[Filter] = []
+
+
+class ExchangeInfoReply(Struct):
+    """`{"rateLimits":[…],"symbols":[…],…}`"""
+
+    symbols: list[ListedSymbol]
+    rateLimits: list[RateLimit] = []  # noqa: N815 -- the wire's own key
+
+
+class RawTradeRow(Struct, gc=False):
+    """One row of REST `trades`: `{"id":28457,"price":"4.00","qty":"12.0","time":1499865549590,…}`"""
+
+    id: Id
+    price: Text
+    qty: Text
+    time: Time
+    isBuyerMaker: bool  # noqa: N815 -- the wire's own key

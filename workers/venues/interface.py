@@ -1,0 +1,142 @@
+"""What a venue is: everything the fleet knows of one exchange's market, without a socket or a clock.
+
+A new exchange is one new file that implements `Venue` and one line in `workers/venues/registry.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+from workers.model.events import DepthEvent, Snapshot, Trade
+from workers.model.symbols import SymbolInfo
+from workers.model.sync import SequenceRule
+
+Channel = Literal["depth", "aggTrade", "bookTicker"]
+"""What a stream feeds, in the fleet's words; raw trades feed `aggTrade` too."""
+
+
+class Subscription(NamedTuple):
+    """One stream of the venue: its wire name, and what it is to us."""
+
+    stream: str
+    channel: Channel
+    symbol: str
+
+
+class Endpoint(NamedTuple):
+    """One kind of socket, and the streams that go over it; a role opens as many sockets as the limit needs."""
+
+    url: str
+    subscriptions: list[Subscription]
+
+
+class RestRequest(NamedTuple):
+    """A GET and its cost."""
+
+    url: str
+    weight: int
+    pool: str
+
+
+class Message(msgspec.Struct, gc=False):
+    """A data frame: the exchange's own object, byte for byte, and the few fields that file it."""
+
+    channel: Channel
+    symbol: str
+    data: bytes
+    event_ms: int
+    """The time the stream id carries: `E` of a depth event, `T` of a trade."""
+    first_id: int
+    update_id: int
+    """`u` of a depth event, the trade id of a trade."""
+    previous_id: int
+    """`pu`, or -1 where continuity is `first_id == previous update_id + 1`."""
+    received_us: int = 0
+    """When it arrived, µs since 1970; set by the line."""
+
+
+class Acknowledged(msgspec.Struct, gc=False):
+    """The reply to a control request; says nothing about whether data will come."""
+
+    request_id: int
+
+
+class Refused(msgspec.Struct, gc=False):
+    """An error frame; `request_id` is None where the exchange names none."""
+
+    request_id: int | None
+    code: int
+    message: str
+
+
+class ShutdownNotice(msgspec.Struct, gc=False):
+    """The exchange will close this socket soon: replace it now."""
+
+
+class Ignored(msgspec.Struct, gc=False):
+    """A well-formed frame that feeds nothing (a stream we did not ask for)."""
+
+    kind: str
+
+
+Frame = Message | Acknowledged | Refused | ShutdownNotice | Ignored
+
+
+class ExchangeInfo(msgspec.Struct):
+    """The symbols of a market and its request-weight limit a minute (0: not told)."""
+
+    symbols: dict[str, SymbolInfo]
+    weight_limit: int
+
+
+class Venue(Protocol):
+    """One market of one exchange."""
+
+    name: str
+    rule: SequenceRule
+    pool: str
+    """REST requests that share a limit share a pool."""
+    assumed_weight_limit: int
+    """Weight a minute while exchangeInfo has not been read."""
+    used_weight_header: str
+    trades_span: int
+    """Trades one REST page brings."""
+
+    def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
+        """The sockets needed for the depth and trades of these symbols."""
+
+    def subscribe(self, streams: Sequence[str], request_id: int) -> str:
+        """The text frame that subscribes to streams."""
+
+    def split(self, frame: bytes | str) -> Frame:
+        """File one frame without re-encoding its data. Raises: MalformedFrame."""
+
+    def depth(self, data: bytes) -> DepthEvent:
+        """Decode what `split` filed under `depth`. Raises: MalformedFrame."""
+
+    def trade(self, data: bytes) -> Trade:
+        """Decode what `split` filed under `aggTrade`. Raises: MalformedFrame."""
+
+    def snapshot_request(self, symbol: str) -> RestRequest:
+        """The request for a full book."""
+
+    def snapshot(self, symbol: str, body: bytes) -> Snapshot:
+        """Decode its reply. Raises: MalformedFrame."""
+
+    def trades_request(self, symbol: str, from_id: int) -> RestRequest:
+        """The request for trades from an id on."""
+
+    def trades(self, symbol: str, body: bytes) -> list[Trade]:
+        """Decode its reply, in id order. Raises: MalformedFrame."""
+
+    def info_request(self) -> RestRequest:
+        """The request for all symbols."""
+
+    def info(self, body: bytes) -> ExchangeInfo:
+        """Decode its reply. Raises: MalformedFrame."""
+
+    def error_of(self, body: bytes) -> tuple[int, str]:
+        """The exchange's code and message in an error reply; (0, "") when there is none to read."""
