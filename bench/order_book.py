@@ -1,8 +1,23 @@
-"""Book engine: apply one depth event and read the top 10 of both sides, without decoding. Run: python bench/order_book.py
+"""Book engine: apply one depth event and read the top 10 of both sides, without decoding.
 
-The changes are mixed as in a recorded hour of USD-M BTCUSDT: 59 % change a held level, 20 % insert, 17 % delete, 4 %
-delete what is not there; most of them near the best. All texts are new objects, as a decoder makes them.
-RESULTS
+Run: `python bench/order_book.py`. The changes are mixed as in a recording of USD-M BTCUSDT: 59 % change a
+held level, 20 % insert, 17 % delete, 4 % delete what is not there; most near the best. All texts are new
+objects, as a decoder makes them. The quietest of several rounds counts: a shared machine only ever adds time.
+
+Measured on a 2 vCPU VM with Python 3.11, µs, changes per event on both sides:
+
+                                              10+10    50+50
+    1,000 levels a side   OrderBook            19.7     68.7
+                          dict + list          19.9     68.3
+                          dict + SortedList    25.8     88.5
+                          SortedDict           34.3    116.2
+    5,000 levels a side   OrderBook            21.8     86.5
+                          dict + list          21.6     83.4
+                          dict + SortedList    32.0    117.6
+                          SortedDict           41.5    146.7
+
+So a plain list with bisect holds the prices: up to far more levels than a book has, the memmove of an insert
+is cheaper than a list of lists, and with the best at the end most changes move little.
 """
 
 from __future__ import annotations
@@ -93,16 +108,18 @@ class TwoSides:
         self.bids, self.asks = side(), side()
 
     def apply(self, bids: Changes, asks: Changes) -> None:
-        prices, quantities = parse_changes(bids, asks)
+        keys, quantities = parse_changes(bids, asks)
         n = len(bids)
-        self.bids.apply(bids, prices, quantities)
-        self.asks.apply(asks, [-price for price in prices[n:]], quantities[n:])
+        self.bids.apply(bids, keys, quantities)
+        self.asks.apply(asks, keys[n:], quantities[n:])
 
     def top(self, n: int) -> tuple[Changes, Changes]:
         return self.bids.top(n), self.asks.top(n)
 
 
-def make_side(rng: random.Random, levels: int, events: int, size: int, sign: int) -> tuple[Changes, list[Changes]]:
+def make_side(
+    rng: random.Random, levels: int, events: int, size: int, sign: int
+) -> tuple[Changes, list[Changes]]:
     """A full side and `events` lists of changes that keep it at about `levels` levels."""
     places = range(2 * levels)
     held = set(rng.sample(places, levels))
@@ -127,14 +144,22 @@ def make_side(rng: random.Random, levels: int, events: int, size: int, sign: int
 
 
 def fresh(changes: Changes) -> Changes:
-    return [(str(bytes(price, "ascii"), "ascii"), str(bytes(quantity, "ascii"), "ascii")) for price, quantity in changes]
+    return [
+        (str(bytes(price, "ascii"), "ascii"), str(bytes(quantity, "ascii"), "ascii"))
+        for price, quantity in changes
+    ]
 
 
-def measure(book: OrderBook | TwoSides, levels: int, size: int, events: int) -> tuple[float, float]:
-    """p50 and p99 in µs."""
+def make_tape(levels: int, size: int, events: int) -> tuple[Changes, list[Changes], Changes, list[Changes]]:
     rng = random.Random(7)
-    bids, bid_batches = make_side(rng, levels, events, size, -1)
-    asks, ask_batches = make_side(rng, levels, events, size, 1)
+    return *make_side(rng, levels, events, size, -1), *make_side(rng, levels, events, size, 1)
+
+
+def measure(
+    book: OrderBook | TwoSides, levels: int, tape: tuple[Changes, list[Changes], Changes, list[Changes]]
+) -> float:
+    """p50 in µs of applying one event and reading the top 10."""
+    bids, bid_batches, asks, ask_batches = tape
     if isinstance(book, OrderBook):
         book.load(Snapshot("X", 1, bids, asks, limit=levels))
     else:
@@ -147,7 +172,7 @@ def measure(book: OrderBook | TwoSides, levels: int, size: int, events: int) -> 
         book.top(10)
         taken.append(time.perf_counter_ns() - start)
     taken.sort()
-    return taken[len(taken) // 2] / 1000, taken[len(taken) * 99 // 100] / 1000
+    return taken[len(taken) // 2] / 1000
 
 
 def measure_checkpoint(levels: int) -> tuple[float, float, int]:
@@ -155,10 +180,12 @@ def measure_checkpoint(levels: int) -> tuple[float, float, int]:
     rng = random.Random(7)
     bids, _ = make_side(rng, levels, 0, 0, -1)
     asks, _ = make_side(rng, levels, 0, 0, 1)
-    spread = lambda side: [(price, f"{rng.expovariate(2):.3f}") for price, _ in side if True]  # noqa: E731
+    bids, asks = (
+        [(price, f"{rng.expovariate(2) + 0.001:.3f}") for price, _ in side] for side in (bids, asks)
+    )
     sync = BookSync("X", SequenceRule.SPOT)
     sync.on_event(DepthEvent("X", 1, 2, -1, 1, 0, [], []), 0)
-    sync.on_snapshot(Snapshot("X", 2, spread(bids), spread(asks), limit=levels), 0)
+    sync.on_snapshot(Snapshot("X", 2, bids, asks, limit=levels), 0)
     times: list[tuple[int, int]] = []
     data = b""
     for _ in range(9):
@@ -171,20 +198,28 @@ def measure_checkpoint(levels: int) -> tuple[float, float, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--events", type=int, default=3000)
-    events = parser.parse_args().events
-    print("apply + top 10, µs                 10+10 p50   p99   50+50 p50   p99")
+    parser = argparse.ArgumentParser(
+        description="Apply one depth event and read the top 10, without decoding."
+    )
+    parser.add_argument("--events", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=15)
+    settings = parser.parse_args()
+    candidates = {
+        "OrderBook": OrderBook,
+        "dict + list + bisect": lambda: TwoSides(BisectSide),
+        "dict + SortedList": lambda: TwoSides(SortedListSide),
+        "SortedDict": lambda: TwoSides(SortedDictSide),
+    }
+    print(f"µs, p50 of the quietest of {settings.rounds} rounds    10+10   50+50")
     for levels in (1000, 5000):
-        candidates = {
-            "OrderBook": lambda: OrderBook(),
-            "dict + list + bisect": lambda: TwoSides(BisectSide),
-            "dict + SortedList": lambda: TwoSides(SortedListSide),
-            "SortedDict": lambda: TwoSides(SortedDictSide),
-        }
-        for name, make in candidates.items():
-            row = [value for size in (10, 50) for value in measure(make(), levels, size, events)]
-            print(f"{levels:5d} levels, {name:22s} " + "  ".join(f"{value:6.1f}" for value in row))
+        best = {name: [float("inf")] * 2 for name in candidates}
+        for index, size in enumerate((10, 50)):
+            tape = make_tape(levels, size, settings.events)
+            for _ in range(settings.rounds):
+                for name, make in candidates.items():
+                    best[name][index] = min(best[name][index], measure(make(), levels, tape))
+        for name, (small, large) in best.items():
+            print(f"{levels:5d} levels, {name:22s} {small:12.1f} {large:7.1f}")
     for levels in (1000, 5000):
         encode, decode, size = measure_checkpoint(levels)
         print(f"{levels:5d} levels, checkpoint: encode {encode:.0f} µs, decode {decode:.0f} µs, {size} bytes")

@@ -4,7 +4,7 @@
 -- ARGV[1]  number of entries n
 -- ARGV[2 .. 1+k]  retention in ms of KEYS[1 .. k] (entries older than this before the new one are trimmed)
 -- ARGV[2+k]  id_reset_ms: an id that went back while its time went on by at least this much starts anew
--- then n times 6:  key index (1-based), event ms, update id, data, received us, line
+-- then n times 2:  "<key index from 1> <event ms> <update id> <received us> <line>", data
 --
 -- An entry's id is <event ms>-<update id>, so the last id of a stream names the last update id it holds.
 -- An entry whose update id is not greater than that is a repeat and is dropped, whatever its time: two lines
@@ -12,6 +12,7 @@
 --
 -- Returns {appended, repeats, resets, then for each key: its repeats}.
 -- Cost: one XINFO and one XTRIM per key, one XADD per new entry.
+local call, format, match = redis.call, string.format, string.match
 local n = tonumber(ARGV[1])
 local k = #KEYS
 local reset_ms = tonumber(ARGV[2 + k])
@@ -22,7 +23,7 @@ for i = 1, k do
     if info.err == nil then
         for j = 1, #info, 2 do
             if info[j] == 'last-generated-id' then
-                local ms, id = string.match(info[j + 1], '^(%d+)-(%d+)$')
+                local ms, id = match(info[j + 1], '^(%d+)-(%d+)$')
                 last_ms[i], last_id[i] = tonumber(ms), tonumber(id)
                 break
             end
@@ -37,8 +38,8 @@ end
 local appended, repeats, resets = 0, 0, 0
 local at = 3 + k
 for _ = 1, n do
-    local i = tonumber(ARGV[at])
-    local ms, id = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+    local index, event_ms, update_id, received, line = match(ARGV[at], '^(%d+) (%d+) (%d+) (%d+) (%S+)$')
+    local i, ms, id = tonumber(index), tonumber(event_ms), tonumber(update_id)
     local wanted = true
     if id <= last_id[i] then
         if ms >= last_ms[i] + reset_ms then
@@ -50,14 +51,14 @@ for _ = 1, n do
         ms = last_ms[i]
     end
     if wanted then
-        redis.call('XADD', KEYS[i], string.format('%.0f-%.0f', ms, id), 'data', ARGV[at + 3], 'received', ARGV[at + 4], 'line', ARGV[at + 5])
+        call('XADD', KEYS[i], format('%.0f-%.0f', ms, id), 'data', ARGV[at + 1], 'received', received, 'line', line)
         last_ms[i], last_id[i] = ms, id
         appended = appended + 1
     else
         repeats = repeats + 1
         repeats_of[i] = repeats_of[i] + 1
     end
-    at = at + 6
+    at = at + 2
 end
 for i = 1, k do
     local oldest = last_ms[i] - tonumber(ARGV[1 + i])

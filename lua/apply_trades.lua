@@ -11,12 +11,13 @@
 --   apply: 13 groups   14 trades already known to be repeated   15 their stream ids
 --          16 index of the first member in ARGV   17 index of the first stream id in ARGV
 --          18.. the groups, then score and member JSON of each market trade, then the stream ids.
---   A group is a row of trades with consecutive ids within one minute: number of runs (0: the group is its own
---   run), members, stream ids, repeated trades after it, one block of the whole group, one block for each run.
---   A run is the part of a group within one 100 ms window. A block of trades is
---     start of its 100 ms, first id, last id, market trades, other trades, newest trade time, open, high, low, close,
---     volume, quote volume, buy volume, buyer-is-maker trades, `f` of the first and `l` of the last trade.
---   A block never has other trades before its first market trade.
+--   A group is a row of trades with consecutive ids within one minute, in the order of their 100 ms windows: number of
+--   runs (0: the group is its own run), members, stream ids, repeated trades after it, the block of the whole group,
+--   a block for each run. A run is the part of a group within one 100 ms window. A block is one text, separated by
+--   blanks: start of its (first) 100 ms window, first id, last id, market trades, other trades, newest trade time,
+--   open, high, low, close, volume, quote volume, buy volume, buyer-is-maker trades, `f` of the first and `l` of the
+--   last trade. In a group's block the volumes are integers (units of 1e-8, quote 1e-16), in a run's plain decimals.
+--   Other trades come before the first market trade of a group only in a group without market trades.
 -- Returns
 --   {'FENCED'}            the fencing number is not the lease's; nothing was done
 --   {'AGAIN', last id}    a group straddles the last applied id; nothing was done: send the trades after it
@@ -37,97 +38,104 @@
 local LENGTHS = {100, 60000, 300000, 900000, 3600000, 14400000, 86400000}
 local NAMES = {'100ms', '1m', '5m', '15m', '1h', '4h', '1d'}
 local LIMB = 1000000000000000
-local BLOCK = 16
 local CHUNK = 4000
 local PAGE = 100
-local WINDOW = '^' .. string.rep('(%S+) ', 24) .. '(%S+)$'
+local ZEROS = '0000000000000000'
+local BLOCK = '^' .. string.rep('(%S+) ', 15) .. '(%S+)$'
+local FIXED = '^%S+ %S+ (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$'
+local WINDOW = '^((%d+) (%d) [^|]+)|' .. string.rep('(%S+) ', 11) .. '(%S+)$'
 
-local call, format, sub, match, rep = redis.call, string.format, string.sub, string.match, string.rep
+local call, format, sub, match = redis.call, string.format, string.sub, string.match
 
-local windows = {}
-local opened = {}
-local touched = {}
-local bars_added = {}
+local windows, opened, touched, bars_added = {}, {}, {}, {}
 
-local function volume_limbs(text)
+local function two_limbs(digits)
+  if #digits <= 15 then return 0, tonumber(digits) end
+  return tonumber(sub(digits, 1, -16)), tonumber(sub(digits, -15))
+end
+
+local function three_limbs(digits)
+  if #digits <= 15 then return 0, 0, tonumber(digits) end
+  return tonumber(sub(digits, 1, -31)) or 0, tonumber(sub(digits, -30, -16)), tonumber(sub(digits, -15))
+end
+
+local function two_digits(high, low)
+  if high == 0 then return format('%d', low) end
+  return format('%d%015d', high, low)
+end
+
+local function three_digits(high, middle, low)
+  if high > 0 then return format('%d%015d%015d', high, middle, low) end
+  if middle > 0 then return format('%d%015d', middle, low) end
+  return format('%d', low)
+end
+
+-- Digits of an integer number of 10^-places as a plain decimal, and back.
+local function plain(digits, places)
+  if #digits <= places then digits = sub(ZEROS, 1, places + 1 - #digits) .. digits end
+  local fraction = match(sub(digits, -places), '^.*[1-9]')
+  if fraction then return sub(digits, 1, -places - 1) .. '.' .. fraction end
+  return sub(digits, 1, -places - 1)
+end
+
+local function unplain(text, places)
   local whole, fraction = match(text, '^(%d+)%.?(%d*)$')
-  local digits = whole .. fraction .. rep('0', 8 - #fraction)
-  return tonumber(sub(digits, 1, -16)) or 0, tonumber(sub(digits, -15))
+  return whole .. fraction .. sub(ZEROS, 1, places - #fraction)
 end
 
-local function quote_limbs(text)
-  local whole, fraction = match(text, '^(%d+)%.?(%d*)$')
-  local digits = whole .. fraction .. rep('0', 16 - #fraction)
-  return tonumber(sub(digits, 1, -31)) or 0, tonumber(sub(digits, -30, -16)) or 0, tonumber(sub(digits, -15))
-end
-
-local function volume_text(high, low)
-  if high == 0 and low < 100000000 then
-    if low == 0 then return '0' end
-    return match(format('0.%08d', low), '^.*[1-9]')
-  end
-  local digits = high > 0 and format('%d%015d', high, low) or format('%d', low)
-  if low % 100000000 == 0 then return sub(digits, 1, -9) end
-  return match(sub(digits, 1, -9) .. '.' .. sub(digits, -8), '^.*[1-9]')
-end
-
-local function quote_text(high, middle, low)
-  local digits
-  if high > 0 then
-    digits = format('%d%015d%015d', high, middle, low)
-  else
-    digits = format('%02d%015d', middle, low)
-  end
-  local whole, fraction = sub(digits, 1, -17), sub(digits, -16)
-  if low == 0 and middle % 10 == 0 then return whole end
-  return match(whole .. '.' .. fraction, '^.*[1-9]')
-end
-
-local function from_block(at)
-  local volume_high, volume_low = volume_limbs(ARGV[at + 10])
-  local quote_high, quote_middle, quote_low = quote_limbs(ARGV[at + 11])
-  local buy_high, buy_low = volume_limbs(ARGV[at + 12])
+-- A window is a table of texts, but for what is added up. Of one read from the state, `fixed` is the part that stays
+-- while the window is open; `unfold` takes it apart.
+local function from_state(text)
+  local fixed, start, closed, time, high, low, close, volume, quote, buy, count, skipped, maker, last, last_agg =
+    match(text, WINDOW)
+  local volume_high, volume_low = two_limbs(volume)
+  local quote_high, quote_middle, quote_low = three_limbs(quote)
+  local buy_high, buy_low = two_limbs(buy)
   return {
-    closed = 0, complete = 1, revision = 0, time = ARGV[at + 5],
-    open = ARGV[at + 6], high = ARGV[at + 7], low = ARGV[at + 8], close = ARGV[at + 9],
+    fixed = fixed, start = tonumber(start), closed = tonumber(closed), time = time, high = high, low = low, close = close,
     volume_high = volume_high, volume_low = volume_low,
     quote_high = quote_high, quote_middle = quote_middle, quote_low = quote_low,
     buy_high = buy_high, buy_low = buy_low,
-    count = tonumber(ARGV[at + 3]), skipped = tonumber(ARGV[at + 4]), maker = tonumber(ARGV[at + 13]),
-    first = ARGV[at + 14], last = ARGV[at + 15], first_agg = ARGV[at + 1], last_agg = ARGV[at + 2],
+    count = tonumber(count), skipped = tonumber(skipped), maker = tonumber(maker), last = last, last_agg = last_agg,
   }
 end
 
-local function from_state(text)
-  local start, closed, complete, revision, bar_ms, bar_sequence, time, open, high, low, close,
-    volume_high, volume_low, quote_high, quote_middle, quote_low, buy_high, buy_low,
-    count, skipped, maker, first, last, first_agg, last_agg = match(text, WINDOW)
+local function unfold(w)
+  if w.fixed then
+    local complete, revision, bar_ms, bar_sequence
+    complete, revision, bar_ms, bar_sequence, w.open, w.first, w.first_agg = match(w.fixed, FIXED)
+    w.complete, w.revision = tonumber(complete), tonumber(revision)
+    w.bar_ms, w.bar_sequence = tonumber(bar_ms), tonumber(bar_sequence)
+    w.fixed = nil
+  end
+  return w
+end
+
+-- A block, and what else the caller wants of it: a table as above without a place in time.
+local function from_block(text, decimals)
+  local start, first_agg, last_agg, count, skipped, time, open, high, low, close, volume, quote, buy, maker,
+    first, last = match(text, BLOCK)
+  if decimals then volume, quote, buy = unplain(volume, 8), unplain(quote, 16), unplain(buy, 8) end
+  local volume_high, volume_low = two_limbs(volume)
+  local quote_high, quote_middle, quote_low = three_limbs(quote)
+  local buy_high, buy_low = two_limbs(buy)
   return {
-    start = tonumber(start), closed = tonumber(closed), complete = tonumber(complete), revision = tonumber(revision),
-    bar_ms = tonumber(bar_ms), bar_sequence = tonumber(bar_sequence),
-    time = time, open = open, high = high, low = low, close = close,
-    volume_high = tonumber(volume_high), volume_low = tonumber(volume_low),
-    quote_high = tonumber(quote_high), quote_middle = tonumber(quote_middle), quote_low = tonumber(quote_low),
-    buy_high = tonumber(buy_high), buy_low = tonumber(buy_low),
+    closed = 0, complete = 1, revision = 0, time = time, open = open, high = high, low = low, close = close,
+    volume_high = volume_high, volume_low = volume_low,
+    quote_high = quote_high, quote_middle = quote_middle, quote_low = quote_low,
+    buy_high = buy_high, buy_low = buy_low,
     count = tonumber(count), skipped = tonumber(skipped), maker = tonumber(maker),
-    first = first, last = last, first_agg = first_agg, last_agg = last_agg,
+    first = first, last = last, first_agg = first_agg, last_agg = last_agg, block_start = tonumber(start),
   }
-end
-
-local function to_state(w)
-  return format('%d %d %d %d %d %d %s %s %s %s %s %d %d %d %d %d %d %d %d %d %d %s %s %s %s',
-    w.start, w.closed, w.complete, w.revision, w.bar_ms, w.bar_sequence, w.time, w.open, w.high, w.low, w.close,
-    w.volume_high, w.volume_low, w.quote_high, w.quote_middle, w.quote_low, w.buy_high, w.buy_low,
-    w.count, w.skipped, w.maker, w.first, w.last, w.first_agg, w.last_agg)
 end
 
 -- A bar read back from its stream: the flat list of its fields and values.
 local function from_bar(list)
   local bar = {}
   for at = 1, #list, 2 do bar[list[at]] = list[at + 1] end
-  local volume_high, volume_low = volume_limbs(bar.volume)
-  local quote_high, quote_middle, quote_low = quote_limbs(bar.quote_volume)
-  local buy_high, buy_low = volume_limbs(bar.buy_volume)
+  local volume_high, volume_low = two_limbs(unplain(bar.volume, 8))
+  local quote_high, quote_middle, quote_low = three_limbs(unplain(bar.quote_volume, 16))
+  local buy_high, buy_low = two_limbs(unplain(bar.buy_volume, 8))
   return {
     start = tonumber(bar.start), closed = 1, complete = tonumber(bar.complete), revision = tonumber(bar.revision),
     time = bar.last_update_time,
@@ -143,8 +151,8 @@ end
 
 -- `d` holds trades with higher ids than all of `w`.
 local function merge(w, d)
-  if tonumber(d.high) > tonumber(w.high) then w.high = d.high end
-  if tonumber(d.low) < tonumber(w.low) then w.low = d.low end
+  if d.high ~= w.high and tonumber(d.high) > tonumber(w.high) then w.high, w.range_changed = d.high, true end
+  if d.low ~= w.low and tonumber(d.low) < tonumber(w.low) then w.low, w.range_changed = d.low, true end
   if tonumber(d.time) > tonumber(w.time) then w.time = d.time end
   w.close, w.last, w.last_agg = d.close, d.last, d.last_agg
   w.count, w.skipped, w.maker = w.count + d.count, w.skipped + d.skipped, w.maker + d.maker
@@ -194,9 +202,9 @@ end
 
 local function append_window(i, id, w)
   append(i, id, format('%d', w.start), format('%d', w.revision), w.complete, w.time, w.open, w.high, w.low, w.close,
-    volume_text(w.volume_high, w.volume_low), quote_text(w.quote_high, w.quote_middle, w.quote_low),
-    volume_text(w.buy_high, w.buy_low), format('%d', w.count), format('%d', w.skipped), format('%d', w.maker),
-    w.first, w.last, w.first_agg, w.last_agg)
+    plain(two_digits(w.volume_high, w.volume_low), 8),
+    plain(three_digits(w.quote_high, w.quote_middle, w.quote_low), 16), plain(two_digits(w.buy_high, w.buy_low), 8),
+    format('%d', w.count), format('%d', w.skipped), format('%d', w.maker), w.first, w.last, w.first_agg, w.last_agg)
 end
 
 -- The newest version of a closed window. Entries after the last committed one are of a call cut short: not ours yet.
@@ -223,7 +231,7 @@ end
 
 -- A trade whose window is over: the window's newest version with the trade in it goes after the last bar.
 local function revise(i, start, d, complete)
-  local newest = windows[i]
+  local newest = unfold(windows[i])
   local w
   if start == newest.start then
     w = newest
@@ -255,7 +263,9 @@ local function fold(i, start, d, complete)
   local w = windows[i]
   if w and start == w.start and w.closed == 0 then
     merge(w, d)
-    if complete == 0 then w.complete, opened[i] = 0, true end
+    if complete == 0 then
+      unfold(w).complete, opened[i] = 0, true
+    end
     touched[i] = true
     return false
   end
@@ -265,6 +275,7 @@ local function fold(i, start, d, complete)
   end
   local bar_ms, bar_sequence
   if w then
+    unfold(w)
     if w.closed == 0 then append_window(i, next_bar_id(w, w.start), w) end
     bar_ms, bar_sequence = w.bar_ms, w.bar_sequence
   else
@@ -276,52 +287,51 @@ local function fold(i, start, d, complete)
   return false
 end
 
-local function fold_not_market(i, at)
-  local time, w = tonumber(ARGV[at + 5]), windows[i]
+local function fold_not_market(i, time, skipped, last_agg)
+  local w = windows[i]
   if w and w.closed == 0 and w.start == time - time % LENGTHS[i] then
-    w.skipped, w.last_agg = w.skipped + tonumber(ARGV[at + 4]), ARGV[at + 2]
+    w.skipped, w.last_agg = w.skipped + skipped, last_agg
     touched[i] = true
   end
 end
 
--- The runs of one group into the 100 ms windows. A window that the next run closes again never becomes a table: its
--- bar is written straight from the arguments.
+-- The runs of one group, from ARGV[at] on, into the 100 ms windows. A window that the next run ends never becomes a
+-- table: its bar is written straight from the block.
 local function fold_runs(at, runs, complete)
-  local held, held_start, held_complete
-  local function settle()
-    if held then
-      local d = from_block(held)
+  local held, held_complete, held_start
+  for run = at, at + runs - 1 do
+    local text = ARGV[run]
+    local start_text, count = match(text, '^(%d+) %d+ %d+ (%d+)')
+    local start, w = tonumber(start_text), windows[1]
+    if held and (count == '0' or start <= held_start) then
+      fold(1, held_start, from_block(held, true), held_complete)
       held = nil
-      fold(1, held_start, d, held_complete)
+      w = windows[1]
     end
-  end
-  local late = false
-  for _ = 1, runs do
-    local start, w = tonumber(ARGV[at]), windows[1]
-    if ARGV[at + 3] == '0' then
-      settle()
-      fold_not_market(1, at)
-    elseif (held and start > held_start) or (not held and w and start > w.start) then
-      if held then
-        append(1, next_bar_id(w, held_start), ARGV[held], '0', held_complete, ARGV[held + 5], ARGV[held + 6],
-          ARGV[held + 7], ARGV[held + 8], ARGV[held + 9], ARGV[held + 10], ARGV[held + 11], ARGV[held + 12],
-          ARGV[held + 3], ARGV[held + 4], ARGV[held + 13], ARGV[held + 14], ARGV[held + 15], ARGV[held + 1],
-          ARGV[held + 2])
-      elseif w.closed == 0 then
-        append_window(1, next_bar_id(w, w.start), w)
-        w.closed = 1
-      end
-      held, held_start, held_complete = at, start, complete
-      complete = 1
+    if count == '0' then
+      local last_agg, skipped, time = match(text, '^%d+ %d+ (%d+) %d+ (%d+) (%d+)')
+      fold_not_market(1, tonumber(time), tonumber(skipped), last_agg)
     else
-      settle()
-      late = fold(1, start, from_block(at), complete) or late
+      if held then
+        local _, first_agg, last_agg, trades, skipped, time, open, high, low, close, volume, quote, buy, maker,
+          first, last = match(held, BLOCK)
+        append(1, next_bar_id(w, held_start), format('%d', held_start), '0', held_complete, time, open, high, low,
+          close, volume, quote, buy, trades, skipped, maker, first, last, first_agg, last_agg)
+        held, held_start, held_complete = text, start, complete
+      elseif w and start > w.start then
+        unfold(w)
+        if w.closed == 0 then
+          append_window(1, next_bar_id(w, w.start), w)
+          w.closed = 1
+        end
+        held, held_start, held_complete = text, start, complete
+      else
+        fold(1, start, from_block(text, true), complete)
+      end
       complete = 1
     end
-    at = at + BLOCK
   end
-  settle()
-  return late
+  if held then fold(1, held_start, from_block(held, true), held_complete) end
 end
 
 local state = call('HMGET', KEYS[3], 'last_id', 'last_trade_time', 'applied_count', 'repeated_count',
@@ -332,32 +342,39 @@ local newest_time = tonumber(state[2] or 0)
 local hole_next = tonumber(state[8] or 0)
 local incomplete_next = tonumber(state[9] or 1)
 
-local function show_stats(i)
+-- Writes the stats of a window; what the state keeps of it.
+local function show(i)
   local w = windows[i]
-  local volume, buy = volume_text(w.volume_high, w.volume_low), volume_text(w.buy_high, w.buy_low)
-  local quote = quote_text(w.quote_high, w.quote_middle, w.quote_low)
+  local volume = two_digits(w.volume_high, w.volume_low)
+  local quote = three_digits(w.quote_high, w.quote_middle, w.quote_low)
+  local buy = two_digits(w.buy_high, w.buy_low)
+  local count, skipped, maker = format('%d', w.count), format('%d', w.skipped), format('%d', w.maker)
   if opened[i] then
     call('HSET', KEYS[4 + i], 'start', format('%d', w.start), 'closed', w.closed, 'revision', format('%d', w.revision),
       'complete', w.complete, 'last_update_time', w.time, 'open_price', w.open, 'high_price', w.high,
-      'low_price', w.low, 'close_price', w.close, 'volume', volume, 'quote_volume', quote, 'buy_volume', buy,
-      'trades_count', format('%d', w.count), 'skipped_count', format('%d', w.skipped),
-      'is_buyer_maker_count', format('%d', w.maker), 'first_trade_id', w.first, 'last_trade_id', w.last,
-      'first_agg_trade_id', w.first_agg, 'last_agg_trade_id', w.last_agg)
-  else
-    call('HSET', KEYS[4 + i], 'last_update_time', w.time, 'high_price', w.high, 'low_price', w.low,
-      'close_price', w.close, 'volume', volume, 'quote_volume', quote, 'buy_volume', buy,
-      'trades_count', format('%d', w.count), 'skipped_count', format('%d', w.skipped),
-      'is_buyer_maker_count', format('%d', w.maker), 'last_trade_id', w.last, 'last_agg_trade_id', w.last_agg)
+      'low_price', w.low, 'close_price', w.close, 'volume', plain(volume, 8), 'quote_volume', plain(quote, 16),
+      'buy_volume', plain(buy, 8), 'trades_count', count, 'skipped_count', skipped, 'is_buyer_maker_count', maker,
+      'first_trade_id', w.first, 'last_trade_id', w.last, 'first_agg_trade_id', w.first_agg,
+      'last_agg_trade_id', w.last_agg)
+  elseif touched[i] then
+    call('HSET', KEYS[4 + i], 'last_update_time', w.time, 'close_price', w.close, 'volume', plain(volume, 8),
+      'quote_volume', plain(quote, 16), 'buy_volume', plain(buy, 8), 'trades_count', count,
+      'is_buyer_maker_count', maker, 'last_trade_id', w.last, 'last_agg_trade_id', w.last_agg)
+    if w.range_changed then call('HSET', KEYS[4 + i], 'high_price', w.high, 'low_price', w.low) end
+    if w.skipped > 0 then call('HSET', KEYS[4 + i], 'skipped_count', skipped) end
   end
+  local fixed = w.fixed or format('%d %d %d %d %d %d %s %s %s', w.start, w.closed, w.complete, w.revision, w.bar_ms,
+    w.bar_sequence, w.open, w.first, w.first_agg)
+  return fixed .. '|' .. w.time .. ' ' .. w.high .. ' ' .. w.low .. ' ' .. w.close .. ' ' .. volume .. ' ' .. quote ..
+    ' ' .. buy .. ' ' .. count .. ' ' .. skipped .. ' ' .. maker .. ' ' .. w.last .. ' ' .. w.last_agg
 end
 
 -- Stats first, the state after them, trimming last.
 local function commit(fields, cutoff)
   for i = 1, 7 do
-    if touched[i] then show_stats(i) end
     if touched[i] or bars_added[i] then
       fields[#fields + 1] = NAMES[i]
-      fields[#fields + 1] = to_state(windows[i])
+      fields[#fields + 1] = show(i)
     end
   end
   if #fields > 0 then call('HSET', KEYS[3], unpack(fields)) end
@@ -399,9 +416,9 @@ local function survey()
   end
   local known = started
   for group = 1, tonumber(ARGV[13]) do
-    local runs, block = tonumber(ARGV[at]), at + 4
-    local first, last_of = tonumber(ARGV[block + 1]), tonumber(ARGV[block + 2])
-    local count, skipped = tonumber(ARGV[block + 3]), tonumber(ARGV[block + 4])
+    local block = ARGV[at + 4]
+    local start, first, last_of, count, skipped, time = match(block, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)')
+    first, last_of, count, skipped = tonumber(first), tonumber(last_of), tonumber(count), tonumber(skipped)
     if known and first > last + 1 then
       plan.next_id = first
       break
@@ -417,32 +434,20 @@ local function survey()
       plan.member_end = member - 1
       known, last = true, last_of
       if count > 0 then
-        local time, alone = tonumber(ARGV[block + 5]), count + skipped == 1
-        for i = 2, 7 do
-          local start = time - time % LENGTHS[i]
-          if start > starts[i] then
-            starts[i], closed[i] = start, false
-          elseif not alone and (start < starts[i] or closed[i]) then
-            return nil, 'SINGLE'
-          end
-        end
-        for run = math.min(runs, 1), runs do
-          local run_block = block + run * BLOCK
-          if ARGV[run_block + 3] ~= '0' then
-            local start = tonumber(ARGV[run_block])
-            if start > starts[1] then
-              starts[1], closed[1] = start, false
-            elseif not alone and (start < starts[1] or closed[1]) then
-              return nil, 'SINGLE'
-            end
-          end
+        time, start = tonumber(time), tonumber(start)
+        local several = count + skipped > 1
+        for i = 1, 7 do
+          if i > 1 then start = time - time % LENGTHS[i] end
+          if several and (start < starts[i] or (closed[i] and start == starts[i])) then return nil, 'SINGLE' end
+          if i == 1 then start = time - time % 100 end
+          if start > starts[i] then starts[i], closed[i] = start, false end
         end
       end
     end
     plan.repeated = plan.repeated + tonumber(ARGV[at + 3])
     entry = entry + tonumber(ARGV[at + 2])
     plan.entry_end = entry - 1
-    at = block + (runs + 1) * BLOCK
+    at = at + 5 + tonumber(ARGV[at])
   end
   return plan
 end
@@ -456,28 +461,27 @@ local function apply()
     in_chunks('ZADD', KEYS[4], nil, plan.member, plan.member_end)
     local at = plan.at
     for _ = plan.first, plan.until_group do
-      local runs, block = tonumber(ARGV[at]), at + 4
-      local count, skipped = tonumber(ARGV[block + 3]), tonumber(ARGV[block + 4])
-      if count == 0 then
-        for i = 1, 7 do fold_not_market(i, block) end
+      local runs, d = tonumber(ARGV[at]), from_block(ARGV[at + 4])
+      local time, was_late = tonumber(d.time), false
+      if d.count == 0 then
+        for i = 1, 7 do fold_not_market(i, time, d.skipped, d.last_agg) end
       else
-        local time, complete, was_late = tonumber(ARGV[block + 5]), 1 - incomplete_next, false
+        local complete = 1 - incomplete_next
         incomplete_next = 0
         if runs == 0 then
-          was_late = fold_runs(block, 1, complete)
+          was_late = fold(1, d.block_start, d, complete)
         else
-          was_late = fold_runs(block + BLOCK, runs, complete)
+          fold_runs(at + 5, runs, complete)
         end
-        local d = from_block(block)
         for i = 2, 7 do
           was_late = fold(i, time - time % LENGTHS[i], d, complete) or was_late
         end
-        if was_late then late = late + count end
+        if was_late then late = late + d.count end
         if time > newest_time then newest_time = time end
       end
-      applied, not_market = applied + count, not_market + skipped
-      last_id = tonumber(ARGV[block + 2])
-      at = block + (runs + 1) * BLOCK
+      applied, not_market = applied + d.count, not_market + d.skipped
+      last_id = tonumber(d.last_agg)
+      at = at + 5 + runs
     end
   end
   local fields = {}
@@ -511,7 +515,7 @@ local function skip()
   if missing <= 0 then return {'OK', 0, last_id} end
   for i = 1, 7 do
     local w = windows[i]
-    if w and w.complete == 1 then
+    if w and unfold(w).complete == 1 then
       w.complete, opened[i], touched[i] = 0, true, true
       if w.closed == 1 then
         w.revision = w.revision + 1
@@ -532,6 +536,7 @@ local function close()
     if w and w.closed == 0 then
       local finish = w.start + LENGTHS[i]
       if finish <= before and hole_next == 0 then
+        unfold(w)
         append_window(i, next_bar_id(w, w.start), w)
         w.closed, opened[i], touched[i] = 1, true, true
         closed = closed + 1

@@ -136,7 +136,8 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> Effective:
         origin[".".join(item.key)] = item.place
     _check_venues(values, name, place, origin)
     settings = msgspec.convert(values, Settings)
-    settings.fleet.home = str(absolute_home(settings.fleet.home))
+    typed = origin.get("fleet.home", "").startswith("environment")
+    settings.fleet.home = str(absolute_home(settings.fleet.home, typed=typed))
     effective = Effective(settings, origin)
     _check_meaning(effective, name)
     return effective

@@ -24,15 +24,15 @@ def is_checkout() -> bool:
     return data_folder().name != "_data"
 
 
-def absolute_home(home: str) -> Path:
+def absolute_home(home: str, *, typed: bool) -> Path:
     """The run directory as an absolute path.
 
-    A relative one belongs to the checkout when there is one, so that every folder one stands in gives the
-    same fleet; of an installed package it is relative to the current folder.
+    A relative one that was typed (an environment variable) is relative to the current folder. One of a
+    settings file belongs to the checkout when there is one, so that every folder one stands in gives the
+    same fleet.
     """
-    path = Path(home).expanduser()
-    base = data_folder() if is_checkout() else Path.cwd()
-    return (base / path).resolve()
+    base = data_folder() if is_checkout() and not typed else Path.cwd()
+    return (base / Path(home).expanduser()).resolve()
 
 
 def socket_path(home: Path, name: str) -> Path:

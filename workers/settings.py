@@ -21,7 +21,8 @@ class FleetSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """The run directory and the logs."""
 
     home: str = "var"
-    """Where sockets, logs and the server's data live; relative to the current folder."""
+    """Where sockets, logs and the server's data live; relative to the checkout (`FLEET_HOME`: to the current
+    folder, as everywhere in an installed package)."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
     heartbeat_ms: Count = 1000

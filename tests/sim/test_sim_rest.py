@@ -6,7 +6,7 @@ import pytest
 from sim_readers import NaiveBook
 
 
-async def fill_tape(here, seconds: float = 60) -> None:
+async def fill_tape(here, seconds: float = 35) -> None:
     """Let market time pass without waiting for it, then stop the market."""
     exchange = here.exchange.exchange
     end = exchange.now_ms + seconds * 1000

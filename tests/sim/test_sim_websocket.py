@@ -8,9 +8,22 @@ import pytest
 import websockets
 from sim_readers import NaiveBook
 
+from workers.sim import SimSettings, serve
+
 
 def of(kind: str):
     return lambda frame: frame.get("data", frame).get("e") == kind
+
+
+async def test_serve_says_where_it_is_and_stops_when_told():
+    stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
+    settings = SimSettings(port=0, spot_symbols=(), usdm_symbols=("BTCUSDT",))
+    task = asyncio.create_task(serve(settings, ready=ready.set_result, stop=stop))
+    url = await ready
+    async with aiohttp.ClientSession() as http, http.get(url + "/usdm/fapi/v1/ping") as reply:
+        assert reply.status == 200
+    stop.set()
+    await asyncio.wait_for(task, 8)
 
 
 async def test_acknowledged_then_silent_on_the_wrong_path_case_or_symbol(world):

@@ -61,7 +61,7 @@ async def test_publication_shows_withdraws_and_keeps_the_status(client: Redis) -
     await one.take([S])
     store = BookStore(client, KEYS, 100)
     payload = b'{"s":"BTCUSDT","b":[],"a":[],"u":7}'
-    assert await store.publish([Publication(S, one.held[S], payload, False, {"state": "synced"})]) == []
+    assert await store.publish([Publication(S, one.held[S], payload, False, {"state": "synced"})]) == ([], {})
     assert await client.hget("LIVE_ORDERBOOK", S) == payload
     assert await client.hget("book:{BTCUSDT}:status", "state") == b"synced"
     [(_, fields)] = await client.xrange("book:{BTCUSDT}:top")
@@ -82,11 +82,22 @@ async def test_a_zombie_publishes_and_commits_nothing(client: Redis) -> None:
     store = BookStore(client, KEYS, 100)
     mine = Publication("ETHUSDT", 1, b"{}", False, {})
     refused = await store.publish([Publication(S, old, b"wrong", False, {"state": "synced"}), mine])
-    assert refused == [S, "ETHUSDT"]
+    assert refused == ([S, "ETHUSDT"], {})
     assert await client.exists("LIVE_ORDERBOOK", "book:{BTCUSDT}:status", "book:{BTCUSDT}:top") == 0
     with pytest.raises(LeaseLost):
         await store.commit(S, old, "depth", b"checkpoint", [])
     assert await store.checkpoint(S) is None
+
+
+async def test_distrust_reaches_the_owner_once_with_its_next_status(client: Redis) -> None:
+    one = leases(client, "one")
+    await one.take([S])
+    store = BookStore(client, KEYS, 100)
+    await store.distrust(S, "audit mismatch")
+    assert await store.publish([Publication(S, one.held[S], b"{}", False, {})]) == ([], {})
+    told = Publication(S, one.held[S], None, False, {"state": "synced"})
+    assert await store.publish([told]) == ([], {S: "audit mismatch"})
+    assert await store.publish([told]) == ([], {})
 
 
 async def test_a_commit_stores_and_acknowledges_in_one_step(client: Redis) -> None:

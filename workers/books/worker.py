@@ -197,10 +197,14 @@ class BookWorker:
                     Publication(book.claim.symbol, book.token, payload, withdraw, status)
                 )
                 published.append((book, payload is not None, withdraw, bool(status)))
-            refused = await self._stores[context.name].publish(publications)
+            signals = await self._stores[context.name].publish(publications)
             self._note_published(published, now)
-            for symbol in refused:
+            for symbol in signals.fenced:
                 self.ownership.lost(Claim(context, symbol))
+            for symbol, reason in signals.distrusted.items():
+                if (book := self.books.get(context.keys.raw(symbol, DEPTH))) is not None:
+                    book.sync.lose(reason, int(time.time() * 1000))
+                    book.noticed()
 
     def _note_published(self, published: Sequence[tuple[OwnedBook, bool, bool, bool]], now: float) -> None:
         wall = time.time()

@@ -117,7 +117,7 @@ def stop(config: Config = None) -> None:
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def self_test(context: typer.Context) -> None:
-    """Check a checkout: linters, types, every test; options go to pytest. Ends with the first failure's code."""
+    """Check a checkout: linters, types, every test. Options go to pytest; ends at the first failure."""
     from workers.cli.self_test import run_tests  # noqa: PLC0415 -- as above
 
     raise typer.Exit(run_tests(context.args))

@@ -112,6 +112,11 @@ class Held:
         """The status hash of a book."""
         return await self._hash(book.context.keys.book_status(book.symbol))
 
+    async def owner(self, book: Book, role: str) -> str:
+        """The worker that holds the lease of a symbol in a role; empty when nobody does."""
+        found = await self._client.hget(book.context.keys.lease(role, book.symbol), "owner")
+        return cast(bytes, found).decode() if found is not None else ""
+
     async def checkpoint(self, book: Book) -> Checkpoint | None:
         """The stored checkpoint of a book.
 

@@ -18,7 +18,7 @@ from workers.errors import CommandError
 UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 PLAIN_EVERY_S: Final = 10.0
 
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
 

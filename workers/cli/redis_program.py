@@ -1,4 +1,7 @@
-"""`fleet run redis`: the fleet's own server, and its orderly end after the workers'."""
+"""`fleet run redis`: the fleet's own server, and its orderly end after the workers'.
+
+Every worker waits for the server, so it is started before what only talks and watches is imported.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -23,12 +25,12 @@ from workers.cli.simulated import mark_or_refuse
 from workers.configuration import mask
 from workers.errors import FleetError
 from workers.paths import data_folder, socket_path
-from workers.process import PORT_OFFSETS, configure_logging
 from workers.settings import Settings
 from workers.store import keys
 from workers.store.server import find_server
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 PATIENCE_S: Final = 3.0
 """How long the server waits for one more worker to leave before it stops waiting."""
@@ -78,6 +80,8 @@ def live_workers(client: Redis, roles: Iterable[str]) -> int:
 
 def _wait_for_workers(path: Path) -> None:
     """Return when no worker is left, or none has left for a while (a restart of the server alone)."""
+    from workers.process import PORT_OFFSETS  # noqa: PLC0415 -- see the head of this file
+
     deadline = time.monotonic() + PATIENCE_S
     fewest = -1
     try:
@@ -95,9 +99,10 @@ def _wait_for_workers(path: Path) -> None:
 
 def run_redis(settings: Settings) -> int:
     """Run the server until told to stop; 0 at once where the settings name another one."""
-    configure_logging(settings.fleet.log_level, settings.fleet.log_format)
     if settings.redis.url:
-        log.info("redis_not_wanted", reason="redis.url names another server", url=mask(settings.redis.url))
+        _logger(settings).info(
+            "redis_not_wanted", reason="redis.url names another server", url=mask(settings.redis.url)
+        )
         return EXIT_FINE
     home = Path(settings.fleet.home)
     path = socket_path(home, "redis.sock")
@@ -106,25 +111,34 @@ def run_redis(settings: Settings) -> int:
         make_socket_folder(home)
         mark_or_refuse(home, simulated=settings.exchange.enabled)
     except FleetError as error:
-        log.error("redis_not_started", error=str(error))
-        time.sleep(RETRY_S)
-        return EXIT_NOT_STARTED
+        return _not_started(settings, str(error))
     taken = f"socket {path}" if _answers(path) else ""
     if settings.redis.port and not port_is_free("127.0.0.1", settings.redis.port):
         taken = taken or f"port {settings.redis.port}"
     if taken:
-        log.error(
-            "redis_not_started", error=f"Another server has the {taken}; stop it or set FLEET_REDIS__PORT."
-        )
-        time.sleep(RETRY_S)
-        return EXIT_NOT_STARTED
-    return _supervise(server_command(binary, settings), path)
+        return _not_started(settings, f"Another server has the {taken}: stop it or set FLEET_REDIS__PORT.")
+    return _supervise(server_command(binary, settings), path, settings)
 
 
-def _supervise(command: list[str], path: Path) -> int:
+def _logger(settings: Settings) -> FilteringBoundLogger:
+    from structlog import get_logger  # noqa: PLC0415 -- see the head of this file
+
+    from workers.process import configure_logging  # noqa: PLC0415 -- see the head of this file
+
+    configure_logging(settings.fleet.log_level, settings.fleet.log_format)
+    logger: FilteringBoundLogger = get_logger()
+    return logger
+
+
+def _not_started(settings: Settings, error: str) -> int:
+    _logger(settings).error("redis_not_started", error=error)
+    time.sleep(RETRY_S)
+    return EXIT_NOT_STARTED
+
+
+def _supervise(command: list[str], path: Path, settings: Settings) -> int:
     asked = False
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent)  # noqa: S603, PLW1509 -- our own command, and this process has one thread
-    log.info("redis_started", binary=command[0], pid=server.pid, socket=str(path))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         nonlocal asked
@@ -132,6 +146,8 @@ def _supervise(command: list[str], path: Path) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    log = _logger(settings)
+    log.info("redis_started", binary=command[0], pid=server.pid, socket=str(path))
     while not asked:
         try:
             server.wait(0.2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,6 @@ from workers.cli.exit_codes import EXIT_SETTINGS
 from workers.cli.parent import end_with_parent
 from workers.configuration import load, redis_url
 from workers.errors import SettingsError
-from workers.process import Process, run_role
 
 WORKERS: Final = {
     "ingest-a": "workers.ingest.worker",
@@ -59,6 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         from workers.cli.exchange_program import run_exchange  # noqa: PLC0415 -- workers do not need the simulator
 
         return run_exchange(effective.settings)
-    role_main: Callable[[Process], Awaitable[None]] = import_module(WORKERS[chosen.role]).main
-    url = redis_url(effective.settings)
-    return run_role(chosen.role, effective.settings, chosen.number, url, role_main)
+    from workers.process import run_role  # noqa: PLC0415 -- the server's wrapper starts without it
+
+    role_main = import_module(WORKERS[chosen.role]).main
+    return run_role(chosen.role, effective.settings, chosen.number, redis_url(effective.settings), role_main)

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from workers.cli.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
-from workers.cli.held import GROUPS, Held
+from workers.cli.held import GROUPS, Book, Held
 from workers.cli.output import err, out
 from workers.cli.supervision import Supervisor
 from workers.configuration import Effective, load, mask, redis_url
@@ -84,17 +84,18 @@ async def _read(effective: Effective) -> dict[str, Any]:
         for book in held.books:
             row = await _symbol(held, book)
             rows.append(row)
-            owned[row["owner"]] = owned.get(row["owner"], 0) + 1
+            for owner in row["owners"].values():
+                owned[owner] = owned.get(owner, 0) + 1
         now = int(time.time() * 1000)
         for worker in workers:
             worker["beat_age_ms"] = str(now - int(worker.get("beat_ms", now)))
-            worker["books_owned"] = str(owned.get(worker["name"], 0))
+            worker["symbols_owned"] = str(owned.get(worker["name"], 0))
         return {"redis": mask(redis_url(settings)), "workers": workers, "symbols": rows}
     finally:
         await client.aclose()
 
 
-async def _symbol(held: Held, book: Any) -> dict[str, Any]:  # noqa: ANN401 -- a held.Book
+async def _symbol(held: Held, book: Book) -> dict[str, Any]:
     status = await held.status(book)
     groups = {channel: await held.group(book, channel, group) for channel, group in GROUPS}
     event_time = int(status.get("event_time") or 0)
@@ -109,13 +110,13 @@ async def _symbol(held: Held, book: Any) -> dict[str, Any]:  # noqa: ANN401 -- a
         "last_trade_id": await held.last_trade_id(book),
         "waiting": {channel: group.waiting for channel, group in groups.items()},
         "pending": {channel: group.pending for channel, group in groups.items()},
-        "owner": status.get("owner", ""),
+        "owners": {group: await held.owner(book, group) for _, group in GROUPS},
     }
 
 
 def _workers_table(workers: list[dict[str, str]]) -> Table:
     table = Table(title="workers")
-    for name in ("role", "pid", "heartbeat", "books owned", "metrics"):
+    for name in ("role", "pid", "heartbeat", "symbols owned", "metrics"):
         table.add_column(name, justify="left" if name in ("role", "metrics") else "right")
     for worker in workers:
         beat = f"{int(worker['beat_age_ms']) / 1000:.1f} s ago"
@@ -123,7 +124,7 @@ def _workers_table(workers: list[dict[str, str]]) -> Table:
             worker["role"],
             worker.get("pid", ""),
             beat,
-            worker["books_owned"],
+            worker["symbols_owned"],
             escape(worker.get("metrics", "")),
         )
     return table

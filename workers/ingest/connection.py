@@ -22,6 +22,8 @@ SILENT_STREAMS = Counter("fleet_stream_silent_total", "Streams acknowledged with
 SILENT_SOCKETS = Counter("fleet_socket_silent_total", "Sockets replaced because nothing arrived", ["venue", "line"])
 OVERSIZED = Counter("fleet_oversized_frames_total", "Sockets closed by a frame beyond the limit", ["venue", "line"])
 
+FRAMES_PER_TURN = 64
+
 FrameHandler = Callable[[bytes | str, int], Frame | None]
 
 
@@ -102,9 +104,13 @@ class Connection:
             await asyncio.sleep(self._venue_settings.request_spacing_ms / 1000)
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> str:
+        taken = 0
         while True:
             message = await socket.receive()
             self._last_frame = time.monotonic()
+            taken += 1
+            if taken % FRAMES_PER_TURN == 0:
+                await asyncio.sleep(0)  # while frames are queued `receive` never yields, and nothing else would run
             kind = message.type
             if kind is aiohttp.WSMsgType.TEXT:
                 self._take(message.data)

@@ -62,6 +62,7 @@ class Line:
             channel: MESSAGES.labels(venue.name, line, channel) for channel in ("depth", "aggTrade", "bookTicker")
         }
         self.counts: Counter[str] = Counter()
+        self._told: Counter[str] = Counter()
         self._holding: set[tuple[str, str]] = set()
 
     def follow(self, symbol: str) -> None:
@@ -111,7 +112,6 @@ class Line:
                 message.data,
             )
         self.counts[message.channel] += 1
-        self._messages[message.channel].inc()
         message.received_us = received_us
         chain = stream.chain
         repeats, breaks = chain.repeats, chain.breaks
@@ -138,6 +138,9 @@ class Line:
                     self._pass(stream.key, message)
             if not stream.chain.holding:
                 self._holding.discard(name)
+        for channel, metric in self._messages.items():  # here and not per message: a metric costs a lock
+            metric.inc(self.counts[channel] - self._told[channel])
+            self._told[channel] = self.counts[channel]
 
     @property
     def breaks(self) -> int:

@@ -131,7 +131,10 @@ class IngestWorker:
         for line in self._lines:
             line.tick(time.time_ns() // 1000, all_held=True)
         no_more.set()
-        await asyncio.wait_for(flushing, DRAIN_S)
+        try:
+            await asyncio.wait_for(flushing, DRAIN_S)
+        except TimeoutError:
+            log.error("buffer_abandoned", line=self._line, entries=self._appender.waiting)
         for task in done:
             task.result()  # a feed that ended by itself did so by an error nobody foresaw
 

@@ -31,7 +31,7 @@ LONGEST_NUMBER = 40
 
 _DECIMAL = re.compile(r"(?=\.?[0-9])[0-9]*\.?[0-9]*")
 _ZERO = re.compile(r"[+-]?(?=\.?0)0*\.?0*(?:[eE][+-]?[0-9]+)?")
-_SHAPE = bytes(ord("0" if byte in b"0123456789." else "," if byte in b"," else "x") for byte in range(256))
+_SHAPE = bytes(ord("0" if byte in b"0123456789." else "," if byte in b",-" else "x") for byte in range(256))
 _SIXTEEN = b"0" * 16
 _decode_numbers = msgspec.json.Decoder(list[float]).decode
 
@@ -71,31 +71,35 @@ def quantity_value(text: str) -> float:
 
 
 def parse_changes(bids: list[Level], asks: list[Level]) -> tuple[list[float], list[float]]:
-    """Prices and quantities of `bids`, then of `asks`, as doubles; BadNumber if one is unusable. O(n).
+    """The sort keys of `bids`, then of `asks` (minus the price), and numbers that are 0 where a quantity is.
 
     One JSON decode of all numbers costs half of a `float()` for each, and refuses nan, inf and underscores by
-    itself. Whatever is unusual (a sign, an exponent, more than 15 characters) is looked at one by one.
+    itself. Whatever is unusual (a sign, an exponent, more than 15 characters) is looked at one by one. O(n).
+    Raises BadNumber if a single one is unusable.
     """
-    texts = [*chain.from_iterable(bids), *chain.from_iterable(asks)]
-    joined = ",".join(texts).encode("utf-8", "replace")
+    bid_text = ",".join(chain.from_iterable(bids))
+    ask_text = ",-".join(chain.from_iterable(asks))
+    text = f"{bid_text},-{ask_text}" if bids and asks else f"-{ask_text}" if asks else bid_text
+    joined = text.encode("utf-8", "replace")
     shape = joined.translate(_SHAPE)
-    if b"x" not in shape and _SIXTEEN not in shape:
+    if b"x" not in shape and _SIXTEEN not in shape and "-" not in bid_text:
         try:
             numbers = _decode_numbers(b"[" + joined + b"]")
         except msgspec.DecodeError:
             numbers = []
-        prices = numbers[::2]
-        if len(numbers) == len(texts) and all(prices):
-            return prices, numbers[1::2]
-    return [price_key(text) for text in texts[::2]], [quantity_value(text) for text in texts[1::2]]
+        keys = numbers[::2]
+        if len(numbers) == 2 * (len(bids) + len(asks)) and all(keys):
+            return keys, numbers[1::2]
+    keys = [price_key(price) for price, _ in bids] + [-price_key(price) for price, _ in asks]
+    return keys, [quantity_value(quantity) for _, quantity in chain(bids, asks)]
 
 
 class _BookSide:
     """One side of a book, the best level last, so that a change near the best moves little memory.
 
-    `levels` maps price to level as sent, `keys` holds `sign * price` ascending. To change a held level is
-    O(1); to insert or delete O(log n) to find the place plus a memmove of what is better; best O(1), top k
-    O(k).
+    `levels` maps key to level as sent, `keys` holds the keys ascending; a key is the price of a bid, or minus
+    that of an ask. A change of a held level is O(1); insert and delete O(log n) to find the place plus a
+    memmove of what is better; best O(1), top k O(k).
     """
 
     __slots__ = ("edge", "edge_text", "keys", "levels", "max_levels", "proven_best", "side", "sign")
@@ -113,15 +117,14 @@ class _BookSide:
         self.edge = self.proven_best = math.inf
         self.edge_text = ""
 
-    def load(self, changes: list[Level], prices: list[float], quantities: list[float], limit: int) -> None:
+    def load(self, changes: list[Level], keys: list[float], quantities: list[float], limit: int) -> None:
         """Replace everything by a snapshot's side of at most `limit` levels (0: unknown). O(n log n)."""
-        filled = zip(changes, prices, quantities, strict=True)
-        self.levels = {price: level for level, price, quantity in filled if quantity}
-        self.keys = sorted(self.sign * price for price in self.levels)
+        self.levels = {k: level for level, k, q in zip(changes, keys, quantities, strict=True) if q}
+        self.keys = sorted(self.levels)
         if len(changes) < limit or not self.keys:
             self.prove(-math.inf, "")
         else:
-            self.prove(self.keys[0], self.levels[abs(self.keys[0])][0])
+            self.prove(self.keys[0], self.levels[self.keys[0]][0])
 
     def prove(self, edge: float, edge_text: str, proven_best: float | None = None) -> None:
         """Declare every key from `edge` upwards known, and `room` to be measured from the best level."""
@@ -130,18 +133,18 @@ class _BookSide:
         best = self.keys[-1] if self.keys else self.edge
         self.proven_best = best if proven_best is None else proven_best
 
-    def apply(self, changes: list[Level], prices: list[float], quantities: list[float]) -> None:
-        """Set or delete levels, O(log n) each; `prices` and `quantities` may be longer than `changes`."""
-        levels, keys, sign = self.levels, self.keys, self.sign
-        for level, price, quantity in zip(changes, prices, quantities, strict=False):
+    def apply(self, changes: list[Level], keys: list[float], quantities: list[float]) -> None:
+        """Set or delete levels, O(log n) each; `keys` and `quantities` may be longer than `changes`."""
+        levels, ordered = self.levels, self.keys
+        for level, key, quantity in zip(changes, keys, quantities, strict=False):
             if quantity:
-                if price not in levels:
-                    insort(keys, sign * price)
-                levels[price] = level
-            elif price in levels:
-                del levels[price]
-                del keys[bisect_left(keys, sign * price)]
-        if len(keys) > self.max_levels:
+                if key not in levels:
+                    insort(ordered, key)
+                levels[key] = level
+            elif key in levels:
+                del levels[key]
+                del ordered[bisect_left(ordered, key)]
+        if len(ordered) > self.max_levels:
             self.drop_farthest()
 
     def drop_farthest(self) -> None:
@@ -149,27 +152,27 @@ class _BookSide:
         if excess > 0:
             farthest_edge = self.keys[excess - 1]
             for key in self.keys[:excess]:
-                del self.levels[abs(key)]
+                del self.levels[key]
             del self.keys[:excess]
             if farthest_edge >= self.edge:
-                self.edge, self.edge_text = self.keys[0], self.levels[abs(self.keys[0])][0]
+                self.edge, self.edge_text = self.keys[0], self.levels[self.keys[0]][0]
 
     def extend(self, older: _BookSide) -> None:
         """Replace what is held beyond the edge by what `older` knows there, at the same update id. O(n)."""
         start = self.known_start()
         for key in self.keys[:start]:
-            del self.levels[abs(key)]
+            del self.levels[key]
         beyond = older.keys[older.known_start() : bisect_left(older.keys, self.edge)]
-        self.levels.update((abs(key), older.levels[abs(key)]) for key in beyond)
+        self.levels.update((key, older.levels[key]) for key in beyond)
         self.keys[:start] = beyond
         if older.edge < self.edge:
             self.prove(older.edge, older.edge_text)
 
     def best(self) -> Level | None:
-        return self.levels[abs(self.keys[-1])] if self.keys else None
+        return self.levels[self.keys[-1]] if self.keys else None
 
     def top(self, n: int) -> list[Level]:
-        return list(map(self.levels.__getitem__, map(abs, self.keys[: -n - 1 : -1])))
+        return list(map(self.levels.__getitem__, self.keys[: -n - 1 : -1]))
 
     def known_start(self) -> int:
         """Index of the worst known level in `keys`. O(log n)."""
@@ -178,7 +181,7 @@ class _BookSide:
     def from_best(self, start: int = 0) -> Iterator[Level]:
         """The levels held, best first, down to the index `start` of `keys`."""
         for index in range(len(self.keys) - 1, start - 1, -1):
-            yield self.levels[abs(self.keys[index])]
+            yield self.levels[self.keys[index]]
 
     def room(self) -> float:
         """The share left of the way from best level to edge, compared with when the range was proven."""
@@ -192,7 +195,7 @@ class _BookSide:
         assert len(self.keys) == len(self.levels) <= self.max_levels, (len(self.keys), len(self.levels))
         assert all(a < b for a, b in zip(self.keys, self.keys[1:], strict=False)), "keys must ascend"
         for key in self.keys:
-            price, quantity = self.levels[abs(key)]
+            price, quantity = self.levels[key]
             assert self.sign * price_key(price) == key, (key, price)
             assert quantity_value(quantity) > 0, (price, quantity)
         named = self.sign * price_key(self.edge_text) if self.edge_text else None
@@ -232,16 +235,16 @@ class OrderBook:
     def load(self, snapshot: Snapshot) -> None:
         """Replace the book by a snapshot; a side with fewer levels than `limit` is complete to its end."""
         n = len(snapshot.bids)
-        prices, quantities = parse_changes(snapshot.bids, snapshot.asks)
-        self._bids.load(snapshot.bids, prices[:n], quantities[:n], snapshot.limit)
-        self._asks.load(snapshot.asks, prices[n:], quantities[n:], snapshot.limit)
+        keys, quantities = parse_changes(snapshot.bids, snapshot.asks)
+        self._bids.load(snapshot.bids, keys[:n], quantities[:n], snapshot.limit)
+        self._asks.load(snapshot.asks, keys[n:], quantities[n:], snapshot.limit)
 
     def apply(self, bids: list[Level], asks: list[Level]) -> None:
         """Set absolute quantities by price; zero deletes, and deleting what is not there is normal."""
         n = len(bids)
-        prices, quantities = parse_changes(bids, asks)
-        self._bids.apply(bids, prices, quantities)
-        self._asks.apply(asks, prices[n:], quantities[n:])
+        keys, quantities = parse_changes(bids, asks)
+        self._bids.apply(bids, keys, quantities)
+        self._asks.apply(asks, keys[n:], quantities[n:])
 
     def top(self, n: int = 10) -> tuple[list[Level], list[Level]]:
         """The best `n` bids and asks, best first."""
@@ -317,8 +320,8 @@ class OrderBook:
     def quantity_at(self, side: Side, price: str) -> str | None:
         """The quantity as sent, `"0"` where none is known to be, None for unknown. Raises BadNumber."""
         one = self._bids if side == "bid" else self._asks
-        key = price_key(price)
-        if one.sign * key < one.edge:
+        key = one.sign * price_key(price)
+        if key < one.edge:
             return None
         return one.levels.get(key, ("", "0"))[1]
 
@@ -327,9 +330,10 @@ class OrderBook:
         key, target = price_key(price), Decimal(price)
         near: list[tuple[Decimal, Decimal, int, Side, Level]] = []
         for rank, one in enumerate((self._bids, self._asks)):
-            place = bisect_left(one.keys, one.sign * key)
-            for found in one.keys[max(place - 1, one.known_start()) : place + 1]:
-                level = one.levels[abs(found)]
+            start = one.known_start()
+            place = max(start, bisect_left(one.keys, one.sign * key))
+            for found in one.keys[max(start, place - 1) : place + 1]:
+                level = one.levels[found]
                 near.append((abs(Decimal(level[0]) - target), Decimal(level[0]), rank, one.side, level))
         return min(near)[3:] if near else None
 
@@ -370,23 +374,20 @@ class OrderBook:
             for key in sorted({*mine.keys, *theirs.keys}, reverse=True):
                 if key < edge:
                     break
-                held, sent = mine.levels.get(abs(key)), theirs.levels.get(abs(key))
+                held, sent = mine.levels.get(key), theirs.levels.get(key)
                 quantities = held[1] if held else "0", sent[1] if sent else "0"
                 if quantities[0] != quantities[1] and Decimal(quantities[0]) != Decimal(quantities[1]):
                     different.append(Difference(mine.side, (held or sent or ("",))[0], *quantities))
         return different
 
     def restore(
-        self,
-        levels: tuple[list[Level], list[Level]],
-        known: tuple[str, str],
-        proven_best: tuple[float, float],
+        self, bids: list[Level], asks: list[Level], known: tuple[str, str], proven_best: tuple[float, float]
     ) -> None:
         """Become the book that gave these: `levels`, (`known_low`, `known_high`) and `proven_best`."""
         low = -math.inf if known[0] == "0" else math.inf if known[0] == "inf" else price_key(known[0])
         high = math.inf if known[1] == "inf" else 0.0 if known[1] == "0" else price_key(known[1])
-        self._bids.max_levels = self._asks.max_levels = max(len(levels[0]), len(levels[1]), self.max_levels)
-        self.load(Snapshot(symbol="", last_update_id=0, bids=levels[0], asks=levels[1]))
+        self._bids.max_levels = self._asks.max_levels = max(len(bids), len(asks), self.max_levels)
+        self.load(Snapshot(symbol="", last_update_id=0, bids=bids, asks=asks))
         self._bids.max_levels = self._asks.max_levels = self.max_levels
         self._bids.prove(low, "" if math.isinf(low) else known[0], proven_best[0])
         self._asks.prove(-high or math.inf, known[1] if 0 < high < math.inf else "", -proven_best[1])

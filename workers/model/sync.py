@@ -247,7 +247,7 @@ class BookSync:
         self._heard, self._from_first_event = False, self.last_event_time == 0
         self._give_up(self.reason)
         if checkpoint.synced:
-            self.book.restore((checkpoint.bids, checkpoint.asks), checkpoint.known, checkpoint.proven_best)
+            self.book.restore(checkpoint.bids, checkpoint.asks, checkpoint.known, checkpoint.proven_best)
             self.crossed_since_ms = checkpoint.crossed_since_ms
             self.unconfirmed = checkpoint.unconfirmed
             self.state = SyncState.SYNCED

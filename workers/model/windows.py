@@ -7,7 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from workers.errors import BadNumber
-from workers.model.decimals import limbs, plain_product, plain_quantity, price_units, quantity_units
+from workers.model.decimals import plain_product, plain_quantity, price_units, quantity_units
 from workers.model.events import Trade
 
 INTERVALS_MS: Final[dict[str, int]] = {
@@ -166,27 +166,29 @@ class Window(msgspec.Struct):
 
     def state(self, bar_ms: int, bar_sequence: int) -> str:
         """The window as the state hash holds it, with the id of its interval's last bar (`0-0`: none)."""
-        values = (
+        fixed = (
             self.start,
             int(self.closed),
             int(self.complete),
             self.revision,
             bar_ms,
             bar_sequence,
-            self.last_update_time,
             self.open_price,
+            self.first_trade_id,
+            self.first_agg_trade_id,
+        )
+        changing = (
+            self.last_update_time,
             self.high_price,
             self.low_price,
             self.close_price,
-            *limbs(self.volume, 2),
-            *limbs(self.quote_volume, 3),
-            *limbs(self.buy_volume, 2),
+            self.volume,
+            self.quote_volume,
+            self.buy_volume,
             self.trades_count,
             self.skipped_count,
             self.is_buyer_maker_count,
-            self.first_trade_id,
             self.last_trade_id,
-            self.first_agg_trade_id,
             self.last_agg_trade_id,
         )
-        return " ".join(map(str, values))
+        return " ".join(map(str, fixed)) + "|" + " ".join(map(str, changing))

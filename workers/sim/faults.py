@@ -88,6 +88,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @classmethod
     def parse(cls, text: str) -> Fault:
         """The fault that `kind name=value …` describes; ValueError when it is none."""
+        if not text.strip():
+            raise ValueError("a fault begins with its kind")
         kind, *words = text.split()
         pairs = dict(word.partition("=")[::2] for word in words)
         return msgspec.convert({"kind": kind, **pairs}, cls, strict=False)

@@ -7,6 +7,7 @@ that keeps asking in the window in which it was refused is banned.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -61,14 +62,14 @@ class WeightPool:
             account.banned_until_ms = now_ms + ban_s * 1000
             return self._banned(account, now_ms)
         wait_ms = (window + 1) * self.window_s * 1000 - now_ms
-        return Verdict(429, account.used, retry_after_s=max(1, round(wait_ms / 1000 + 0.5)))
+        return Verdict(429, account.used, retry_after_s=max(1, math.ceil(wait_ms / 1000)))
 
     def _banned(self, account: _Account, now_ms: float) -> Verdict:
         wait_ms = account.banned_until_ms - now_ms
         return Verdict(
             418,
             account.used,
-            retry_after_s=max(1, round(wait_ms / 1000 + 0.5)),
+            retry_after_s=max(1, math.ceil(wait_ms / 1000)),
             banned_until_ms=int(account.banned_until_ms),
         )
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from workers.sim.faults import Fault
+
 DEFAULT_USDM_SYMBOLS = (
     "BTCUSDT",
     "ETHUSDT",
@@ -54,7 +56,7 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             `snapshot_refresh_ms` and visible `snapshot_lag_ms` later.
         agg_trade_horizon_s: how far back USD-M aggregate trades are served.
     Ground truth
-        truth_changes: book changes remembered per symbol (16 bytes each).
+        truth_changes: book changes remembered per symbol (16 bytes each), 100,000 at least.
     Faults
         faults: what goes wrong from the start, as texts such as `lose stream=*@depth* share=0.01`; the
             kinds are in `workers.sim.faults`.
@@ -124,8 +126,12 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 raise ValueError(f"{name} must not be negative")
         if self.levels_per_side < 50:
             raise ValueError("levels_per_side must be at least 50")
+        if self.truth_changes < 100_000:
+            raise ValueError("truth_changes must be at least 100000, or depth events would lose changes")
         if self.off_book_share > 1:
             raise ValueError("off_book_share must be at most 1")
+        for text in self.faults:
+            Fault.parse(text)
 
     def listed(self, market: str) -> tuple[str, ...]:
         """All symbols of a market, the named ones first, none twice."""

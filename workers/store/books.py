@@ -26,6 +26,15 @@ class Publication(NamedTuple):
     status: Mapping[str, str | int | float]
 
 
+class Signals(NamedTuple):
+    """What a publication told the owner."""
+
+    fenced: list[str]
+    """Symbols whose lease is another's now: nothing of theirs was written."""
+    distrusted: dict[str, str]
+    """Symbols whose book was found wrong, and why."""
+
+
 class BookStore:
     """The books of one venue in Redis.
 
@@ -40,10 +49,10 @@ class BookStore:
         self._keys = keys
         self._top_entries = top_entries
 
-    async def publish(self, publications: Sequence[Publication]) -> list[str]:
-        """Write several books in one call; the symbols whose lease is another's now are returned."""
+    async def publish(self, publications: Sequence[Publication]) -> Signals:
+        """Write several books in one call; what it tells the owner is returned."""
         if not publications:
-            return []
+            return Signals([], {})
         keys = [self._keys.live_orderbook]
         arguments: list[Argument] = [self._top_entries]
         for symbol, token, payload, withdraw, status in publications:
@@ -51,11 +60,23 @@ class BookStore:
                 self._keys.lease(GROUP, symbol),
                 self._keys.book_top(symbol),
                 self._keys.book_status(symbol),
+                self._keys.book_distrust(symbol),
             )
             told = "".join(f"{name}\n{value}\n" for name, value in status.items())
             arguments += (symbol, token, b"-" if withdraw else payload or b"", told)
-        refused = await self._scripts.run("publish", keys, arguments)
-        return [publications[position - 1].symbol for position in refused]
+        reply = await self._scripts.run("publish", keys, arguments)
+        fenced, distrusted = [], {}
+        for position, signal in zip(reply[::2], reply[1::2], strict=True):
+            symbol = publications[position - 1].symbol
+            if signal == b"FENCED":
+                fenced.append(symbol)
+            else:
+                distrusted[symbol] = signal.decode().partition(" ")[2]
+        return Signals(fenced, distrusted)
+
+    async def distrust(self, symbol: str, reason: str) -> None:
+        """Make the owner of a book take it out of sync, within a second or so, and sync it anew."""
+        await self._client.set(self._keys.book_distrust(symbol), reason, ex=60)
 
     async def commit(
         self, symbol: str, token: int, channel: str, checkpoint: bytes | None, ids: Sequence[bytes]

@@ -61,6 +61,10 @@ class Keys:
         """String: the full book with the stream id it is a fold of."""
         return self._key("book", symbol, "checkpoint")
 
+    def book_distrust(self, symbol: str) -> str:
+        """String: why the owner must take its book out of sync (set by the audit, taken by the owner)."""
+        return self._key("book", symbol, "distrust")
+
     def history(self, symbol: str) -> str:
         """Sorted set: one compressed block of book history a minute."""
         return self._key("history", symbol)

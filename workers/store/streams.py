@@ -69,7 +69,8 @@ class RawStreams:
             position = index.get(entry.key)
             if position is None:
                 position = index[entry.key] = len(index) + 1
-            flat += (position, entry.event_ms, entry.update_id, entry.data, entry.received_us, entry.line)
+            flat.append(f"{position} {entry.event_ms} {entry.update_id} {entry.received_us} {entry.line}")
+            flat.append(entry.data)
         arguments: list[Argument] = [len(entries), *(retention_ms[key] for key in index), self._id_reset_ms]
         reply = await self._scripts.run("append", list(index), arguments + flat)
         return Appended(reply[0], reply[1], reply[2], dict(zip(index, reply[3:], strict=True)))

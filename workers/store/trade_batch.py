@@ -35,6 +35,7 @@ class _Run(_Tally):
     """The sums of some trades with consecutive ids, in units of 1e-8 (1e-16 for the quote volume)."""
 
     __slots__ = (
+        "alone",
         "bucket",
         "buy",
         "close",
@@ -57,6 +58,7 @@ class _Run(_Tally):
 
     def __init__(self, bucket: int, trade: Trade, units: int) -> None:
         self.entries = self.repeated = 0
+        self.alone = False
         self.bucket = bucket
         self.count = self.skipped = self.maker = 0
         self.volume = self.quote = self.buy = 0
@@ -66,25 +68,17 @@ class _Run(_Tally):
         self.open = self.high = self.low = self.close = trade.price
         self.high_units = self.low_units = units
 
-    def block(self) -> tuple[Argument, ...]:
-        """The arguments of one block (see the script's header)."""
+    def block(self, decimals: bool) -> str:
+        """The text of one block (see the script's header): of a run with `decimals`, of a group without."""
+        volume: int | str = self.volume
+        quote: int | str = self.quote
+        buy: int | str = self.buy
+        if decimals:
+            volume, quote, buy = plain_quantity(self.volume), plain_product(self.quote), plain_quantity(self.buy)
         return (
-            self.bucket * 100,
-            self.first_agg,
-            self.last_agg,
-            self.count,
-            self.skipped,
-            self.time,
-            self.open,
-            self.high,
-            self.low,
-            self.close,
-            plain_quantity(self.volume),
-            plain_product(self.quote),
-            plain_quantity(self.buy),
-            self.maker,
-            self.first_trade,
-            self.last_trade,
+            f"{self.bucket * 100} {self.first_agg} {self.last_agg} {self.count} {self.skipped} {self.time} {self.open}"
+            f" {self.high} {self.low} {self.close} {volume} {quote} {buy} {self.maker} {self.first_trade}"
+            f" {self.last_trade}"
         )
 
     def add(self, run: _Run) -> None:
@@ -126,7 +120,7 @@ class _Cut:
         members, stream_ids, runs = self.members, self.stream_ids, self.runs
         tally: _Tally = self.lead
         run: _Run | None = None
-        current = self.after
+        current, newest = self.after, 0
         for stream_id, trade in batch:
             number, time = trade.trade_id, trade.trade_time
             if stream_id:
@@ -147,11 +141,16 @@ class _Cut:
                 run is None
                 or number != current + 1
                 or run.bucket != time // 100
-                or singly
+                or run.alone
                 or (market and not run.count)
             ):
                 run = tally = _Run(time // 100, trade, units)
                 runs.append(run)
+                if run.bucket >= newest:
+                    run.alone = singly
+                    newest = run.bucket if market else newest
+                else:
+                    run.alone = singly or market
             current = run.last_agg = number
             if stream_id:
                 run.entries += 1
@@ -182,7 +181,8 @@ class _Cut:
         for run in self.runs:
             if (
                 last is None
-                or self.singly
+                or run.alone
+                or last.alone
                 or run.first_agg != last.last_agg + 1
                 or run.bucket // _BUCKETS_PER_GROUP != last.bucket // _BUCKETS_PER_GROUP
                 or not groups[-1][0].count
@@ -203,11 +203,10 @@ class _Cut:
                 total = copy(total)
                 for run in group[1:]:
                     total.add(run)
-            blocks += (len(group) if len(group) > 1 else 0, total.count, total.entries, total.repeated)
-            blocks += total.block()
-            if len(group) > 1:
-                for run in group:
-                    blocks += run.block()
+                blocks += (len(group), total.count, total.entries, total.repeated, total.block(decimals=False))
+                blocks += [run.block(decimals=True) for run in group]
+            else:
+                blocks += (0, total.count, total.entries, total.repeated, total.block(decimals=False))
         member_at = 18 + len(blocks)
         return [
             len(groups),

@@ -1,0 +1,144 @@
+"""`fleet demo` as a user runs it: everything agrees, and what does not is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis as redis_sync
+
+from tests.cli.conftest import plain_environment
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+pytestmark = pytest.mark.e2e
+AGREE = ("books_differ", "trades_missing", "trades_doubled", "trades_differ", "bars_differ")
+
+
+def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "workers.cli", "demo", *arguments],
+        env=plain_environment(FLEET_HOME=str(home)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_books(home: Path, wanted: int, seconds: float = 120) -> redis_sync.Redis:
+    """A client of the demo's server, once that many books of the first venue are shown."""
+    client = redis_sync.Redis(unix_socket_path=str(home / "run" / "redis.sock"))
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if client.hlen("LIVE_ORDERBOOK") >= wanted:
+                return client
+        except redis_sync.ConnectionError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError("the demo did not start")
+
+
+def processes_of(home: Path) -> list[str]:
+    """The command lines of processes that belong to a run directory."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (folder / "environ").read_bytes()
+            if f"FLEET_HOME={home}".encode() in environment.split(b"\0"):
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_demo_agrees_with_what_really_happened(fleet: Run, folder: Path):
+    done = fleet("demo", "--for", "15s", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert {name: result[name] for name in AGREE} == dict.fromkeys(AGREE, 0)
+    assert result["problems"] == []
+    assert result["symbols"] == result["books_equal"] >= 8
+    assert result["book_samples"] > result["symbols"]
+    assert result["trades_seen"] > 100
+    assert result["bars_equal"] > 7 * result["symbols"]
+    assert result["p50_ms"] > 0
+    assert "redis-cli" in done.stderr
+    assert (folder / "home" / "log" / "books-0.log").stat().st_size > 0
+    assert (folder / "home" / "redis" / "appendonlydir").is_dir()
+    assert processes_of(folder / "home") == []
+
+
+def test_a_lost_trade_and_a_wrong_bar_are_found(folder: Path):
+    home = folder / "home"
+    demo = start(home, "--for", "10s", "--json")
+    client = wait_for_books(home, 6)
+    deadline = time.monotonic() + 60
+    while not client.zcard("trades:{BTCUSDT}:latest") > 5 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    middle = client.zrange("trades:{BTCUSDT}:latest", 2, 2)
+    client.zrem("trades:{BTCUSDT}:latest", *middle)
+    bar = client.xrange("bars:{BTCUSDT}:100ms", count=1)[0]
+    client.xadd("bars:{BTCUSDT}:100ms", {**bar[1], b"volume": b"1234"})
+    output, errors = demo.communicate(timeout=200)
+    assert demo.returncode == 1, output + errors
+    result = json.loads(output)
+    assert (result["trades_missing"], result["bars_differ"]) == (1, 1)
+    assert any("is missing" in sentence for sentence in result["problems"])
+    assert any("volume 1234" in sentence for sentence in result["problems"])
+
+
+def test_ctrl_c_stops_everything_and_says_where_the_logs_are(folder: Path):
+    home = folder / "home"
+    demo = start(home)
+    wait_for_books(home, 1).close()
+    second = subprocess.run(
+        [sys.executable, "-P", "-m", "workers.cli", "demo"],
+        env=plain_environment(FLEET_HOME=str(home)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 3
+    assert "already runs" in second.stderr
+    demo.send_signal(signal.SIGINT)
+    _, errors = demo.communicate(timeout=120)
+    assert demo.returncode == 0, errors
+    assert f"The logs are in {home / 'log'}" in errors
+    assert processes_of(home) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ending with the parent is a service of Linux")
+def test_nothing_outlives_a_demo_that_was_killed(folder: Path):
+    home = folder / "home"
+    demo = start(home)
+    wait_for_books(home, 1).close()
+    os.kill(demo.pid, signal.SIGKILL)
+    demo.communicate()
+    deadline = time.monotonic() + 120
+    while processes_of(home) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes_of(home) == []
+
+
+def test_a_server_that_was_named_is_used_and_left_as_it_was(fleet: Run, folder: Path, real_server: str):
+    client = redis_sync.Redis.from_url(real_server)
+    client.flushall()  # the server is this test process's own
+    client.set("mine", "kept")
+    done = fleet("demo", "--for", "5s", "--json", REDIS_URL=real_server)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert client.get("mine") == b"kept"
+    assert not (folder / "home" / "redis").exists()
+    again = fleet("demo", "--for", "5s", "--json", REDIS_URL=real_server)
+    assert again.returncode == 3
+    assert "already holds" in again.stderr
+    client.flushall()
+    client.close()

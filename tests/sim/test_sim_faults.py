@@ -1,0 +1,304 @@
+"""Faults: each does what its sentence says, and the truth stays the truth."""
+
+import asyncio
+import itertools
+from decimal import Decimal
+
+import aiohttp
+import msgspec
+import pytest
+import websockets
+from conftest import SMALL, START_MS
+from sim_readers import NaiveBook, Recorder, truth_book
+
+from workers.sim.exchange import Exchange
+from workers.sim.faults import EVENT_KINDS, KINDS, MARKET_KINDS, Fault, FaultBoard
+from workers.sim.settings import SimSettings
+
+DEPTH = "btcusdt@depth@100ms"
+
+
+def build(market: str = "usdm", **changed) -> Exchange:
+    lists = {"spot_symbols": (), "usdm_symbols": (), f"{market}_symbols": ("BTCUSDT", "1000SHIBUSDT")}
+    return Exchange(SimSettings(**{**SMALL, "rate_scale": 1.0, **lists, **changed}), START_MS)
+
+
+def run(exchange: Exchange, seconds: float, step_ms: float = 20) -> None:
+    end = exchange.now_ms + seconds * 1000
+    while exchange.now_ms < end:
+        exchange.advance(min(end, exchange.now_ms + step_ms))
+
+
+def recorded(fault: str, seconds: float = 5, name: str = DEPTH, **changed) -> tuple[list[dict], list[dict]]:
+    """The events of one stream without and with a fault, otherwise the same tape."""
+    tapes = []
+    for faults in ((), (fault,)):
+        exchange = build(faults=faults, **changed)
+        recorder = Recorder(exchange, "usdm", name)
+        run(exchange, seconds)
+        exchange.pause()
+        tapes.append(recorder.events[name])
+    return tapes[0], tapes[1]
+
+
+def test_lose_takes_events_away_and_is_repeatable():
+    clean, faulty = recorded("lose stream=*@depth* share=0.2")
+    assert 0 < len(faulty) < len(clean)
+    assert [event for event in clean if event in faulty] == faulty
+    assert recorded("lose stream=*@depth* share=0.2")[1] == faulty
+    assert recorded("lose stream=*@depth* share=0.2", seed=1, spot_symbols=())[0] == clean
+
+
+def test_lose_after_a_while_a_few_times():
+    clean, faulty = recorded("lose stream=*@depth* skip=3 count=2")
+    assert faulty == clean[:3] + clean[5:]
+    clean, faulty = recorded("lose symbol=1000SHIBUSDT")
+    assert faulty == clean
+    clean, faulty = recorded("lose after_s=2 for_s=1")
+    lost = [event for event in clean if event not in faulty]
+    assert 7 <= len(lost) <= 12
+    assert all(START_MS + 1900 <= event["E"] <= START_MS + 3200 for event in lost)
+
+
+def test_duplicate_swap_and_delay():
+    clean, faulty = recorded("duplicate skip=2 count=1")
+    assert faulty == [*clean[:3], *clean[2:]]
+    clean, faulty = recorded("swap skip=2 count=1")
+    assert faulty == [*clean[:2], clean[3], clean[2], *clean[4:]]
+    clean, faulty = recorded("delay value=700")
+    assert faulty == clean
+
+
+def test_delay_sends_late_and_pause_sends_at_once():
+    exchange = build(faults=("delay stream=*@aggTrade value=2000",))
+    recorder = Recorder(exchange, "usdm", DEPTH, "btcusdt@aggTrade")
+    run(exchange, 1.5)
+    assert recorder.events[DEPTH]
+    assert recorder.events["btcusdt@aggTrade"] == []
+    exchange.pause()
+    tape = exchange.listed("usdm")["BTCUSDT"].market.tape
+    assert recorder.events["btcusdt@aggTrade"][-1]["a"] == tape.next_aggregate_id - 1
+
+
+@pytest.mark.parametrize("kind", ["unknown_keys", "shuffle_keys", "zero_spelling"])
+def test_rewriting_keeps_the_meaning(kind):
+    clean, faulty = recorded(kind)
+    orders, zeros = set(), set()
+    for before, after in zip(clean, faulty, strict=True):
+        for side in "ba":
+            assert [(p, Decimal(q)) for p, q in before[side]] == [(p, Decimal(q)) for p, q in after[side]]
+            zeros |= {q for _, q in after[side] if not Decimal(q)}
+        assert {key: after[key] for key in before if key not in "ba"} == {
+            key: before[key] for key in before if key not in "ba"
+        }
+        orders.add(tuple(after))
+    assert (len(orders) > 1) == (kind == "shuffle_keys")
+    assert (len(zeros) > 1) == (kind == "zero_spelling")
+    assert ("zz" in faulty[0]) == (kind == "unknown_keys")
+
+
+def test_cross_and_corrupt_make_a_book_wrong_without_a_gap():
+    for kind, crossed in (("cross", True), ("corrupt", False)):
+        exchange = build(faults=(f"{kind} stream={DEPTH} skip=5 count=1",))
+        recorder = Recorder(exchange, "usdm", DEPTH)
+        book = NaiveBook(truth_book(exchange, "usdm", "BTCUSDT", exchange.listed("usdm")["BTCUSDT"].first_id))
+        run(exchange, 1)
+        for event in recorder.events[DEPTH][:6]:
+            book.apply(event)
+        assert not book.same(truth_book(exchange, "usdm", "BTCUSDT", book.last_id))
+        assert (max(book.bids) >= min(book.asks)) is crossed
+        pairs = itertools.pairwise(recorder.events[DEPTH])
+        assert all(later["pu"] == earlier["u"] for earlier, later in pairs)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "burst value=10",
+        "drift value=3000",
+        "drift value=-3000",
+        "price value=100010",
+        "price value=70000",
+        "empty_bids for_s=1",
+        "empty_asks for_s=1",
+        "tick_size value=10",
+        "halt for_s=1",
+        "delist",
+    ],
+)
+@pytest.mark.parametrize("market", ["spot", "usdm"])
+def test_after_a_market_fault_the_chain_still_replays_to_the_truth(market, fault):
+    exchange = build(market)
+    feed = exchange.listed(market)["BTCUSDT"]
+    recorder = Recorder(exchange, market, DEPTH)
+    book = NaiveBook(truth_book(exchange, market, "BTCUSDT", feed.first_id))
+    run(exchange, 0.5)
+    exchange.set_fault(Fault.parse(f"{fault} symbol=BTCUSDT"))
+    run(exchange, 0.5)
+    during = len(recorder.events[DEPTH])
+    run(exchange, 1.5)
+    exchange.pause()
+    feed.market.book.check()
+    for earlier, later in itertools.pairwise(recorder.events[DEPTH]):
+        assert later["U"] == earlier["u"] + 1 if market == "spot" else later["pu"] == earlier["u"]
+    for event in recorder.events[DEPTH]:
+        book.apply(event)
+    assert book.same(truth_book(exchange, market, "BTCUSDT", feed.market.last_id))
+    assert (len(recorder.events[DEPTH]) > during) is (fault != "delist")
+    if fault.startswith("price"):
+        best = max(book.bids)
+        assert abs(best - Decimal(fault.partition("=")[2])) < 500
+
+
+def test_one_side_is_empty_while_the_fault_lasts():
+    exchange = build()
+    market = exchange.listed("usdm")["BTCUSDT"].market
+    active = exchange.set_fault(Fault.parse("empty_asks symbol=BTCUSDT"))
+    run(exchange, 2)
+    assert market.book.asks.keys == []
+    assert market.book.bids.keys
+    exchange.remove_faults(active.number)
+    run(exchange, 2)
+    assert market.book.asks.keys
+    market.book.check()
+
+
+def test_tick_size_change_shows_in_new_prices():
+    exchange = build()
+    recorder = Recorder(exchange, "usdm", DEPTH)
+    known = {key for key, _ in exchange.listed("usdm")["BTCUSDT"].market.book.levels()}
+    exchange.set_fault(Fault.parse("tick_size value=50"))
+    run(exchange, 3)
+    known = {Decimal(abs(key)) / 10 for key in known}
+    new = {
+        Decimal(price)
+        for event in recorder.events[DEPTH]
+        for price, quantity in event["b"] + event["a"]
+        if Decimal(quantity)
+    } - known
+    assert new
+    assert all(price % 5 == 0 for price in new)
+
+
+def test_listing_and_delisting_are_announced():
+    exchange = build()
+    recorder = Recorder(exchange, "usdm", "!contractInfo")
+    exchange.set_fault(Fault.parse("list market=usdm symbol=新币USDT"))
+    trades = Recorder(exchange, "usdm", "新币usdt@depth@100ms")
+    exchange.set_fault(Fault.parse("delist symbol=1000SHIBUSDT after_s=1"))
+    run(exchange, 5)
+    announced = [(event["s"], event["cs"]) for event in recorder.events["!contractInfo"]]
+    assert announced == [("新币USDT", "TRADING"), ("1000SHIBUSDT", "SETTLING")]
+    assert trades.events["新币usdt@depth@100ms"]
+    assert exchange.listed("usdm")["1000SHIBUSDT"].status == "SETTLING"
+
+
+def test_fault_texts_are_checked():
+    assert Fault.parse("lose share=0.5 count=3") == Fault(kind="lose", share=0.5, count=3)
+    for text in ("", "nonsense", "lose shape=1", "lose share=x", "list symbol=X"):
+        with pytest.raises((ValueError, msgspec.ValidationError)):
+            Fault.parse(text)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"faults": ["loose"]}, SimSettings)
+    board = FaultBoard(1)
+    board.add(Fault(kind="lose", after_s=5), 0)
+    assert board.advance(4_999) == ([], [])
+    assert len(board.advance(5_000)[0]) == 1
+    assert len(KINDS) >= len(EVENT_KINDS) + len(MARKET_KINDS)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "kind"),
+    [
+        ("rest_status path=*/depth value=429", 429, "application/json"),
+        ("rest_status path=*/depth value=418", 418, "application/json"),
+        ("rest_status path=*/depth value=403", 403, "text/html"),
+        ("rest_status path=*/depth value=503", 503, "application/json"),
+    ],
+)
+async def test_rest_status(world, fault, status, kind):
+    here = await world(faults=(fault + " count=1",))
+    got, headers, _ = await here.get("/usdm/fapi/v1/depth", symbol="BTCUSDT")
+    assert (got, headers["Content-Type"].partition(";")[0]) == (status, kind)
+    assert ("Retry-After" in headers) == (status in (418, 429))
+    assert (await here.get("/usdm/fapi/v1/depth", symbol="BTCUSDT"))[0] == 200
+
+
+async def test_snapshots_can_be_wrong_in_every_way(world):
+    here = await world()
+    query = {"symbol": "BTCUSDT", "limit": 1000}
+
+    async def depth(fault: str) -> dict:
+        _, row = await here.post("/control/faults", {"fault": fault})
+        body = (await here.get("/usdm/fapi/v1/depth", **query))[2]
+        async with here.http.delete(f"{here.exchange.url}/control/faults?id={row['id']}") as reply:
+            assert (await reply.json())["removed"][0]["hits"] == 1
+        return body
+
+    here.exchange.exchange.advance(here.exchange.exchange.now_ms + 4_000)
+    await here.post("/control/pause")
+    usual = (await here.get("/usdm/fapi/v1/depth", **query))[2]
+    last_id = here.exchange.exchange.listed("usdm")["BTCUSDT"].market.last_id
+    assert (await depth("snapshot_empty"))["lastUpdateId"] == -1
+    assert (await depth("snapshot_ahead"))["lastUpdateId"] == last_id
+    assert (await depth("snapshot_stale value=9000"))["lastUpdateId"] < last_id
+    wrong = await depth("snapshot_wrong market=usdm")
+    assert wrong["lastUpdateId"] == last_id == usual["lastUpdateId"] or usual["lastUpdateId"] <= last_id
+    assert wrong["bids"][0] != usual["bids"][0]
+    assert wrong["bids"][1:] == usual["bids"][1:]
+
+
+async def test_truncated_slow_and_cut_answers(world):
+    here = await world()
+    await here.post("/control/faults", {"kind": "rest_truncated", "count": 1})
+    with pytest.raises(msgspec.DecodeError):
+        await here.get("/spot/api/v3/depth", symbol="BTCUSDT")
+    await here.post("/control/faults", {"kind": "rest_reset", "path": "*/time"})
+    with pytest.raises(aiohttp.ClientError):
+        await here.get("/spot/api/v3/time")
+    async with here.http.delete(here.exchange.url + "/control/faults") as reply:
+        assert [row["fault"]["kind"] for row in (await reply.json())["removed"]]
+    await here.post("/control/faults", {"kind": "rest_slow", "value": 3600})
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(here.get("/spot/api/v3/time"), 0.1)
+
+
+async def test_faults_can_concern_one_connection_only(world):
+    here = await world()
+    clients = [await here.connect("/spot/ws/" + DEPTH, user_agent_header=f"line-{name}") for name in "ab"]
+    for client in clients:
+        await client.until(lambda frame: "u" in frame)
+    await here.post("/control/faults", {"fault": "silence agent=line-b"})
+    seen = len(clients[1].frames)
+    last = clients[0].frames[-1]["u"]
+    await clients[0].until(lambda frame: frame["u"] > last)
+    assert len(clients[1].frames) <= seen + 1
+    reply = await clients[1].ask({"method": "LIST_SUBSCRIPTIONS", "id": 1})
+    assert reply["result"] == [DEPTH]
+    await here.post("/control/faults", {"fault": "stall agent=line-b"})
+    await clients[1].send({"method": "LIST_SUBSCRIPTIONS", "id": 2})
+    pong = await clients[1].socket.ping()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(pong, 0.2)
+    assert clients[1].frames[-1]["id"] == 1
+    last = clients[0].frames[-1]["u"]
+    await clients[0].until(lambda frame: frame["u"] > last)
+
+
+async def test_upgrades_can_be_refused(world):
+    here = await world(faults=("refuse market=spot value=451 count=1",))
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await here.connect("/spot/ws")
+    assert refused.value.response.status_code == 451
+    await here.connect("/spot/ws")
+
+
+async def test_fault_endpoint(world):
+    here = await world()
+    assert (await here.post("/control/faults", {"fault": "nonsense"}))[0] == 400
+    assert (await here.post("/control/faults", {"kind": "lose", "shape": 1}))[0] == 400
+    _, row = await here.post("/control/faults", {"kind": "lose", "share": 0.5})
+    assert row["on"] is True
+    _, _, body = await here.get("/control/faults")
+    assert [entry["fault"]["kind"] for entry in body["faults"]] == ["lose"]
+    assert set(body["kinds"]) == set(KINDS)
