@@ -10,13 +10,14 @@
 -- An entry whose update id is not greater than that is a repeat and is dropped, whatever its time: two lines
 -- may stamp one event differently. An entry that is new but whose clock went back takes the stream's last ms.
 --
--- Returns {appended, repeats, resets, then for each key: its repeats}.
--- Cost: one XINFO and one XTRIM per key, one XADD per new entry.
+-- Returns {appended, repeats, resets, then for each key: its repeats, then for the last repeat of each key whose
+-- first copy is still there: the line that was first and by how many us}.
+-- Cost: one XINFO and one XTRIM per key, one XADD per new entry, one XRANGE per key with repeats.
 local call, format, match = redis.call, string.format, string.match
 local n = tonumber(ARGV[1])
 local k = #KEYS
 local reset_ms = tonumber(ARGV[2 + k])
-local last_ms, last_id, repeats_of = {}, {}, {}
+local last_ms, last_id, repeats_of, repeated = {}, {}, {}, {}
 for i = 1, k do
     last_ms[i], last_id[i], repeats_of[i] = 0, -1, 0
     local info = redis.pcall('XINFO', 'STREAM', KEYS[i])
@@ -57,6 +58,7 @@ for _ = 1, n do
     else
         repeats = repeats + 1
         repeats_of[i] = repeats_of[i] + 1
+        repeated[i] = { event_ms .. '-' .. update_id, received }
     end
     at = at + 2
 end
@@ -69,5 +71,14 @@ end
 local reply = { appended, repeats, resets }
 for i = 1, k do
     reply[3 + i] = repeats_of[i]
+end
+for i = 1, k do
+    if repeated[i] then
+        local first = call('XRANGE', KEYS[i], repeated[i][1], repeated[i][1])[1]
+        if first and first[2][3] == 'received' then
+            reply[#reply + 1] = first[2][6]
+            reply[#reply + 1] = tonumber(repeated[i][2]) - tonumber(first[2][4])
+        end
+    end
 end
 return reply

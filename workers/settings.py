@@ -125,6 +125,8 @@ class BookSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     snapshot_retry_s: Seconds = 1
     """Least pause between two snapshot requests of one symbol; doubles up to `snapshot_retry_max_s`."""
     snapshot_retry_max_s: Seconds = 30
+    refresh_below: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """A new snapshot moves the known range when less than this share of the way to its edge is left; 0: never."""
     crossed_ms: Milliseconds = 1_500
     stale_ms: Count = 30_000
     """A book whose stream brought nothing for this long is marked stale in its status."""

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 import redis as redis_sync
-
-from tests.cli.conftest import plain_environment
+from fleet_runs import plain_environment
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.e2e

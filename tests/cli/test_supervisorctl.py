@@ -1,4 +1,4 @@
-"""`supervisorctl -c supervisord.conf …` on a checkout, with no supervisord running and nothing else set up."""
+"""`supervisorctl -c supervisord.conf …` on a checkout: no supervisord running, nothing else set up."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis as redis_sync
+from fleet_runs import CHECKOUT, plain_environment
 
-from tests.cli.conftest import CHECKOUT, plain_environment
 from workers.cli.foreground import with_free_ports
 from workers.cli.held import Held
 from workers.cli.truth_source import TruthSource
@@ -94,13 +95,14 @@ def test_a_very_long_path_works(folder: Path, supervisorctl: Supervisorctl):
     try:
         assert long("start", "redis").returncode == 0
         deadline = time.monotonic() + 30
-        client = connect(redis_url(load(None, long.environment).settings))
+        client = redis_sync.Redis.from_url(redis_url(load(None, long.environment).settings))
         while time.monotonic() < deadline:
             try:
-                asyncio.run(client.ping())
+                client.ping()
                 break
-            except OSError:
+            except redis_sync.ConnectionError:
                 time.sleep(0.1)
+        client.close()
         assert long.states()["redis"] == "RUNNING"
         assert (home / "log" / "redis.log").exists()
     finally:

@@ -41,6 +41,14 @@ async def test_a_repeat_is_dropped_and_counted_even_with_another_time(client: Re
     assert await ids(client) == ["1000-5", "1001-6", "1501-7"]
 
 
+async def test_a_sample_of_the_repeats_says_which_line_was_first_and_by_how_much(client: Redis) -> None:
+    streams = RawStreams(client, 10_000)
+    await streams.append([entry(1000, 5), entry(1001, 6)], KEPT)
+    late = entry(1001, 6, line="b")._replace(received_us=1_001_750)
+    assert (await streams.append([late], KEPT)).leads == [("a", 750)]
+    assert (await streams.append([entry(1002, 6, line="b")], KEPT)).leads == []
+
+
 async def test_a_repeat_of_a_whole_batch_after_a_lost_reply_changes_nothing(client: Redis) -> None:
     streams = RawStreams(client, 10_000)
     batch = [entry(1000 + i, 10 + i) for i in range(50)]

@@ -141,7 +141,7 @@ async def play(client: Redis, steps: list[Step], retention_ms: int) -> None:
 
 
 PLAYED = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

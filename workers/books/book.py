@@ -51,6 +51,11 @@ class OwnedBook:
         self.status_at = 0.0
         self.lost = False
         """Whether the stored checkpoint is of a book that was lost since."""
+        self.heard = False
+        """Whether the stream brought anything: a snapshot without a stream is worth nothing."""
+        self.before_last = b"0-0"
+        """The stream id taken in before the last one."""
+        self.refresh_check_at = 0.0
         self.snapshot_at = 0.0
         self.snapshot_wait_s = settings.snapshot_retry_s
         self.fetching = False
@@ -70,7 +75,8 @@ class OwnedBook:
     def take(self, entry: Delivered, now_ms: int) -> Outcome | None:
         """Fold one stream entry in; None for one that cannot be used (the gap it leaves is found by its ids)."""
         self.pending.append(entry.stream_id)
-        self.last_stream_id = entry.stream_id
+        self.before_last, self.last_stream_id = self.last_stream_id, entry.stream_id
+        self.heard = True
         if not entry.data:
             return None  # trimmed before it was read
         try:
@@ -110,6 +116,8 @@ class OwnedBook:
             IN_SYNC.labels(name).dec()
             self.withdraw = True
             self.lost = True
+            # REST answers from a cache that lags the stream: asked at once, it would be older than the gap
+            self.snapshot_at = time.monotonic() + self._settings.snapshot_delay_ms / 1000
             log.warning("sync_lost", venue=name, symbol=self.claim.symbol, reason=self.sync.reason)
 
     def forget(self) -> None:
@@ -159,7 +167,6 @@ class OwnedBook:
             "updated": int(time.time() * 1000),
             "owner": owner,
             "fence": self.token,
-            "last_audit": "",
         }
 
     def commit_due(self, now: float) -> bool:

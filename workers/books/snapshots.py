@@ -12,13 +12,15 @@ from redis.exceptions import RedisError
 
 from workers.books.book import OwnedBook
 from workers.errors import BadNumber, MalformedFrame, RateLimited, RestError
-from workers.model.sync import SnapshotOutcome
+from workers.model.sync import SnapshotOutcome, SyncState
 from workers.rest import RestClient
 from workers.settings import Settings
 from workers.store.books import BookStore
 from workers.store.budget import Urgency
 
 log = structlog.get_logger()
+
+REFRESH_CHECK_S = 0.25
 
 SNAPSHOTS = Counter("fleet_snapshots_total", "Snapshots asked for, by what became of them", ["venue", "outcome"])
 
@@ -46,9 +48,13 @@ class SnapshotFetcher:
 
     def consider(self, book: OwnedBook, now: float) -> None:
         """Start a request if the book wants a snapshot and its pause is over (monotonic seconds)."""
-        if book.fetching or not book.sync.wants_snapshot or now < book.snapshot_at:
+        if book.fetching or not book.heard or now < book.snapshot_at:
             return
-        if not book.snapshot_at:
+        if not book.sync.wants_snapshot:
+            if book.sync.state is not SyncState.SYNCED or not self._near_edge(book, now):
+                return
+            book.sync.begin_refresh()
+        elif not book.snapshot_at and self._books.snapshot_delay_ms:
             # REST answers from a cache that lags the stream: asked at once, it would be older than our first event
             book.snapshot_at = now + self._books.snapshot_delay_ms / 1000
             return
@@ -56,6 +62,13 @@ class SnapshotFetcher:
         task = asyncio.create_task(self._fetch(book))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _near_edge(self, book: OwnedBook, now: float) -> bool:
+        """Whether the market has come so near an end of the known range that it must be moved."""
+        if now < book.refresh_check_at:
+            return False
+        book.refresh_check_at = now + REFRESH_CHECK_S
+        return book.sync.book.edge_distance() < self._books.refresh_below
 
     async def _fetch(self, book: OwnedBook) -> None:
         name, symbol = book.claim.context.name, book.claim.symbol
@@ -73,12 +86,16 @@ class SnapshotFetcher:
         finally:
             book.fetching = False
             book.snapshot_at = time.monotonic() + wait_s
-            book.snapshot_wait_s = min(book.snapshot_wait_s * 2, self._books.snapshot_retry_max_s)
+            if outcome in ("accepted", "refreshed"):
+                book.snapshot_wait_s = self._books.snapshot_retry_s
+            else:
+                book.snapshot_wait_s = min(book.snapshot_wait_s * 2, self._books.snapshot_retry_max_s)
         SNAPSHOTS.labels(name, outcome).inc()
 
     async def _ask(self, book: OwnedBook) -> str:
         venue, symbol = book.claim.context.venue, book.claim.symbol
-        urgency = Urgency.BROKEN if book.sync.sync_count else Urgency.START
+        resync = book.sync.sync_count and book.sync.wants_snapshot
+        urgency = Urgency.BROKEN if resync else Urgency.START
         body = await self._rest.get(venue.snapshot_request(symbol), urgency, self._books.snapshot_timeout_s)
         snapshot = venue.snapshot(symbol, body)
         if not self._still_owned(book):

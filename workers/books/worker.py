@@ -31,6 +31,7 @@ PUBLISHED = Counter("fleet_published_total", "Top-of-book payloads published", [
 WITHDRAWN = Counter("fleet_withdrawn_total", "Books withdrawn because they left sync", ["venue"])
 GAPS = Counter("fleet_depth_gaps_total", "Holes in depth streams", ["venue"])
 UNREADABLE = Counter("fleet_checkpoint_unreadable_total", "Checkpoints that could not be decoded")
+STOLEN = Counter("fleet_entries_read_elsewhere_total", "Entries an earlier owner read after a takeover", ["venue"])
 COMMITTED = Counter("fleet_book_commits_total", "Checkpoints stored")
 LATENCY = Histogram(
     "fleet_publish_latency_seconds",
@@ -142,16 +143,24 @@ class BookWorker:
         GAPS.labels(name).inc()
         log.warning("depth_gap", venue=name, symbol=symbol, expected=expected, got=got)
         record = GapRecord(DEPTH, expected, got, book.sync.reason, "resync")
-        key = book.claim.context.keys.gaps(symbol)
-        task = asyncio.create_task(self._record(key, record))
+        task = asyncio.create_task(self._after_gap(book, book.before_last, book.last_stream_id, record))
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
 
-    async def _record(self, key: str, record: GapRecord) -> None:
+    async def _after_gap(self, book: OwnedBook, before: bytes, after: bytes, record: GapRecord) -> None:
+        """Record a gap, unless the log has what is missing: then an earlier owner, not gone yet, was given it."""
         try:
-            await record_gap(self._process.client, key, record, self._settings.streams.gaps)
+            following = await self._reader.range(book.key, before, 1) if before != b"0-0" else []
+            taken_elsewhere = bool(following) and following[0].stream_id != after
+            if taken_elsewhere and self.books.get(book.key) is book:
+                STOLEN.labels(book.claim.context.name).inc()
+                log.warning("entries_read_elsewhere", symbol=book.claim.symbol, after=before.decode())
+                self.ownership.lost(book.claim)  # recovered from its checkpoint when it is taken again, at once
+                return
+            gaps = book.claim.context.keys.gaps(book.claim.symbol)
+            await record_gap(self._process.client, gaps, record, self._settings.streams.gaps)
         except (RedisError, OSError) as error:
-            log.error("gap_not_recorded", key=key, channel=record.channel, first=record.first, error=str(error))
+            log.error("gap_not_recorded", symbol=book.claim.symbol, first=record.first, error=str(error))
 
     async def _read(self) -> int:
         """Read what is new in all streams at once; the number of entries taken in."""
@@ -202,9 +211,9 @@ class BookWorker:
             for symbol in signals.fenced:
                 self.ownership.lost(Claim(context, symbol))
             for symbol, reason in signals.distrusted.items():
-                if (book := self.books.get(context.keys.raw(symbol, DEPTH))) is not None:
-                    book.sync.lose(reason, int(time.time() * 1000))
-                    book.noticed()
+                if (distrusted := self.books.get(context.keys.raw(symbol, DEPTH))) is not None:
+                    distrusted.sync.lose(reason, int(time.time() * 1000))
+                    distrusted.noticed()
 
     def _note_published(self, published: Sequence[tuple[OwnedBook, bool, bool, bool]], now: float) -> None:
         wall = time.time()

@@ -28,6 +28,12 @@ DROPPED = Counter("fleet_buffer_dropped_total", "Entries dropped because the buf
 REFUSED = Counter("fleet_append_refused_total", "Entries Redis refused for good (key of another type)", ["line"])
 FAILURES = Counter("fleet_append_failed_total", "Append calls that failed and were tried again", ["line"])
 BUFFERED = Gauge("fleet_buffer_entries", "Entries waiting for Redis", ["line"])
+LEAD = Histogram(
+    "fleet_line_lead_seconds",
+    "By how much the first copy of a message was ahead of this line's (a sample)",
+    ["first", "line"],
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1),
+)
 DELAY = Histogram(
     "fleet_append_delay_seconds",
     "From the frame's arrival to its entry in Redis (newest of a batch)",
@@ -159,6 +165,9 @@ class Appender:
         if done.resets:
             RESETS.labels(self._line).inc(done.resets)
             log.warning("id_reset", line=self._line, resets=done.resets, streams=list(done.repeats_by_key))
+        for first, lead_us in done.leads:
+            if first != self._line:
+                LEAD.labels(first, self._line).observe(max(0.0, lead_us / 1e6))
         DELAY.labels(self._line).observe(max(0.0, time.time() - batch[-1].received_us / 1e6))
 
     async def _append_one_by_one(self, batch: list[RawEntry]) -> None:

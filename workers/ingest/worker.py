@@ -118,7 +118,7 @@ class IngestWorker:
         """Serve until told to stop; then close the sockets and flush what is buffered."""
         no_more = asyncio.Event()
         flushing = asyncio.create_task(self._appender.run(no_more))
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(headers={"User-Agent": f"marketfleet line-{self._line}"}) as session:
             feeds = [asyncio.create_task(feed.run()) for feed in self._feeds(session)]
             ticking = asyncio.create_task(self._tick())
             stopping = asyncio.create_task(self._process.stop.wait())

@@ -32,6 +32,8 @@ class Appended(NamedTuple):
     repeats: int
     resets: int
     repeats_by_key: dict[str, int]
+    leads: list[tuple[str, int]]
+    """For a sample of the repeats: the line that was first, and by how many µs."""
 
 
 class Delivered(NamedTuple):
@@ -73,7 +75,9 @@ class RawStreams:
             flat.append(entry.data)
         arguments: list[Argument] = [len(entries), *(retention_ms[key] for key in index), self._id_reset_ms]
         reply = await self._scripts.run("append", list(index), arguments + flat)
-        return Appended(reply[0], reply[1], reply[2], dict(zip(index, reply[3:], strict=True)))
+        counts, firsts = reply[3 : 3 + len(index)], reply[3 + len(index) :]
+        leads = [(line.decode(), lead) for line, lead in zip(firsts[::2], firsts[1::2], strict=True)]
+        return Appended(reply[0], reply[1], reply[2], dict(zip(index, counts, strict=True)), leads)
 
 
 def _delivered(entries: Iterable[tuple[bytes, Mapping[bytes, bytes] | None]]) -> list[Delivered]:
