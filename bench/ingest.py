@@ -29,7 +29,6 @@ from workers.process import Process, configure_logging
 from workers.settings import IngestSettings, Settings, StreamSettings, VenueSettings
 from workers.store.server import find_server
 
-
 FIRST_ID = 10**12 + 7 * 10**11
 """Ids of one width, so that every frame of a symbol has the same length."""
 
@@ -103,17 +102,17 @@ async def measure(url: str, server_pid: int, port: int, symbols: list[str], seco
     process = Process("ingest-a", settings, 0, url)
     worker = IngestWorker(process, "a")
     running = asyncio.create_task(worker.run())
-    while worker._appender.appended < 1000:  # noqa: SLF001 -- the warm-up ends when entries flow
+    while worker._appender.appended < 1000:
         await asyncio.sleep(0.05)
-    appended, cpu, server_cpu = worker._appender.appended, time.process_time(), cpu_of(server_pid)  # noqa: SLF001
+    appended, cpu, server_cpu = worker._appender.appended, time.process_time(), cpu_of(server_pid)
     started = time.monotonic()
     await asyncio.sleep(seconds)
     took = time.monotonic() - started
-    done = worker._appender.appended - appended  # noqa: SLF001
+    done = worker._appender.appended - appended
     used, server_used = time.process_time() - cpu, cpu_of(server_pid) - server_cpu
     print(
         f"{done / took:,.0f} messages/s   {done / used:,.0f} per line CPU s   "
-        f"{done / server_used:,.0f} per server CPU s   breaks {sum(line.breaks for line in worker._lines)}"  # noqa: SLF001
+        f"{done / server_used:,.0f} per server CPU s   breaks {sum(line.breaks for line in worker._lines)}"
     )
     process.stop.set()
     await running

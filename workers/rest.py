@@ -59,7 +59,7 @@ class RestClient:
             RateLimited, RequestRefused, RestUnavailable: see `workers.errors`.
         """
         started = time.monotonic()
-        while wait_ms := await self.budget.ask(request.weight, urgency):
+        while wait_ms := await self.budget.ask(request.weight, urgency):  # noqa: ASYNC110 -- other processes spend it
             await asyncio.sleep(min(wait_ms / 1000, 5.0))
         WAITED.labels(self._name).observe(time.monotonic() - started)
         try:

@@ -81,7 +81,9 @@ def test_holding_is_bounded() -> None:
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=40), st.data())
-def test_any_delivery_gives_each_id_once_in_order_and_nothing_invented(widths: list[int], data: st.DataObject) -> None:
+def test_any_delivery_gives_each_id_once_in_order_and_nothing_invented(
+    widths: list[int], data: st.DataObject
+) -> None:
     tape, first = [], 1
     for width in widths:
         tape.append(spot(first, first + width - 1))

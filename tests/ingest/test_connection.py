@@ -114,7 +114,9 @@ async def test_unusable_frames_stop_nothing(session: aiohttp.ClientSession) -> N
     assert bench.line.counts["malformed"] == 3
 
 
-async def test_a_frame_of_ten_megabytes_ends_the_socket_and_nothing_else(session: aiohttp.ClientSession) -> None:
+async def test_a_frame_of_ten_megabytes_ends_the_socket_and_nothing_else(
+    session: aiohttp.ClientSession,
+) -> None:
     async def handler(socket: web.WebSocketResponse) -> None:
         await socket.send_str(depth(1))
         await socket.send_str("x" * 10_000_000)
@@ -130,7 +132,7 @@ async def test_pings_are_answered_with_their_payload(session: aiohttp.ClientSess
     answered = asyncio.Event()
 
     async def handler(socket: web.WebSocketResponse) -> None:
-        socket._autoping = False  # noqa: SLF001 -- the test wants to see the pong
+        socket._autoping = False
         await socket.ping(b"1790134675605")
         while True:
             message = await socket.receive()
@@ -145,7 +147,9 @@ async def test_pings_are_answered_with_their_payload(session: aiohttp.ClientSess
     assert answered.is_set()
 
 
-async def test_a_socket_that_acknowledges_and_stays_silent_is_replaced(session: aiohttp.ClientSession) -> None:
+async def test_a_socket_that_acknowledges_and_stays_silent_is_replaced(
+    session: aiohttp.ClientSession,
+) -> None:
     async def handler(socket: web.WebSocketResponse) -> None:
         while (message := await socket.receive()).type is aiohttp.WSMsgType.TEXT:
             request = msgspec.json.decode(message.data)
@@ -206,7 +210,7 @@ async def test_rotation_overlaps_and_loses_nothing(session: aiohttp.ClientSessio
         nonlocal most_at_once
         for u in range(1, 300):
             most_at_once = max(most_at_once, len(sockets))
-            for socket in list(sockets):
+            for socket in sockets:
                 for name in NAMES:
                     try:
                         await socket.send_str(depth(u, name))
@@ -271,8 +275,8 @@ async def test_a_feed_comes_back_after_sudden_ends(session: aiohttp.ClientSessio
         nonlocal opened
         opened += 1
         await socket.send_str(depth(opened))
-        assert socket._req is not None  # noqa: SLF001 -- to break the transport under the socket
-        transport = socket._req.transport  # noqa: SLF001
+        assert socket._req is not None
+        transport = socket._req.transport
         assert transport is not None
         if opened < 4:
             transport.abort()

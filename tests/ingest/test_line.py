@@ -59,7 +59,9 @@ def test_a_symbol_nobody_asked_for_is_counted_and_not_appended(line: Line, appen
     assert [entry.key for entry in appended] == ["spot:raw:{OTHER}:depth"]
 
 
-def test_an_absurd_time_is_refused_before_it_spoils_the_stream_ids(line: Line, appended: list[RawEntry]) -> None:
+def test_an_absurd_time_is_refused_before_it_spoils_the_stream_ids(
+    line: Line, appended: list[RawEntry]
+) -> None:
     assert line.frame(depth(1, 5, ms=9_000_000_000_000), NOW_US) is None
     assert line.frame(depth(1, 5, ms=0), NOW_US) is None
     assert line.counts["malformed"] == 2

@@ -54,7 +54,9 @@ async def test_what_the_exchange_counted_stands(client: Redis, clock: Clock) -> 
     assert await budget.ask(5, Urgency.BROKEN) > 0
 
 
-async def test_the_learned_limit_replaces_the_assumed_one_but_not_a_fixed_one(client: Redis, clock: Clock) -> None:
+async def test_the_learned_limit_replaces_the_assumed_one_but_not_a_fixed_one(
+    client: Redis, clock: Clock
+) -> None:
     budget = Budget(client, "spot", assumed_limit=100, share=0.5)
     await budget.learn(1000)
     assert await budget.ask(500, Urgency.BROKEN) == 0

@@ -26,7 +26,9 @@ async def ids(client: Redis, key: str = KEY) -> list[str]:
 async def test_the_bytes_are_kept_and_the_id_is_event_time_and_update_id(client: Redis) -> None:
     streams = RawStreams(client, 10_000)
     data = '{"s":"币安人生USDT", "u": 7}'.encode()
-    done = await streams.append([RawEntry(OTHER, 1_700_000_000_000, 7, data, 1_700_000_000_123_456, "b")], KEPT)
+    done = await streams.append(
+        [RawEntry(OTHER, 1_700_000_000_000, 7, data, 1_700_000_000_123_456, "b")], KEPT
+    )
     assert (done.appended, done.repeats, done.resets) == (1, 0, 0)
     [(stream_id, fields)] = await client.xrange(OTHER)
     assert stream_id == b"1700000000000-7"
@@ -94,7 +96,9 @@ async def test_a_key_of_another_type_is_refused_and_nothing_is_appended_elsewher
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-async def test_two_lines_in_any_batching_give_every_message_once_in_order(client: Redis, data: st.DataObject) -> None:
+async def test_two_lines_in_any_batching_give_every_message_once_in_order(
+    client: Redis, data: st.DataObject
+) -> None:
     await client.delete(KEY)
     streams = RawStreams(client, 10_000_000)
     tape = []
@@ -107,7 +111,9 @@ async def test_two_lines_in_any_batching_give_every_message_once_in_order(client
     while min(cursors.values()) < len(tape):
         line = data.draw(st.sampled_from([line for line, at in cursors.items() if at < len(tape)]))
         size = data.draw(st.integers(1, 8))
-        batch = [entry(ms, update_id, line=line) for ms, update_id in tape[cursors[line] : cursors[line] + size]]
+        batch = [
+            entry(ms, update_id, line=line) for ms, update_id in tape[cursors[line] : cursors[line] + size]
+        ]
         await streams.append(batch, KEPT)
         cursors[line] += len(batch)
     assert [int(stream_id.split("-")[1]) for stream_id in await ids(client)] == [u for _, u in tape]

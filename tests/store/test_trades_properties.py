@@ -32,7 +32,9 @@ def tapes(draw: st.DrawFn) -> list[Trade]:
     first = draw(st.integers(0, 10**10))
     time, trades, raw = BASE_MS, [], draw(st.integers(1, 10**9))
     for index in range(count):
-        step = st.sampled_from([0, 0, 1, 7, 37, 60, 100, 900, 30_000, 3_700_000, -1, -90, -150, -2_000, -70_000])
+        step = st.sampled_from(
+            [0, 0, 1, 7, 37, 60, 100, 900, 30_000, 3_700_000, -1, -90, -150, -2_000, -70_000]
+        )
         time = max(time + draw(step), BASE_MS - 90_000_000)
         wide = draw(st.integers(1, 3))
         trades.append(
@@ -66,7 +68,12 @@ def deliveries(draw: st.DrawFn) -> list[Step]:
         size = draw(st.integers(1, 12))
         action = draw(st.sampled_from(["batch", "batch", "batch", "again", "hole", "lost", "close", "mixed"]))
         if action == "close":
-            steps.append(("close", tape[max(at - 1, 0)].trade_time + draw(st.sampled_from([0, 150, 70_000, 9_000_000]))))
+            steps.append(
+                (
+                    "close",
+                    tape[max(at - 1, 0)].trade_time + draw(st.sampled_from([0, 150, 70_000, 9_000_000])),
+                )
+            )
             continue
         if action == "again":
             steps.append(("apply", tape[max(0, at - size) : at + draw(st.integers(0, 4))]))
@@ -141,7 +148,9 @@ async def play(client: Redis, steps: list[Step], retention_ms: int) -> None:
 
 
 PLAYED = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

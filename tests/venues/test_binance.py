@@ -25,7 +25,8 @@ FUTURES_DEPTH = (
     b'"u":11660059844303,"pu":11660059836647,"b":[["84551.10","3"]],"a":[["84551.20","0"]],"st":2}'
 )
 SPOT_DEPTH = (
-    b'{"e":"depthUpdate","E":1672515782136,"s":"BNBBTC","U":157,"u":160,"b":[["0.0024","10"]],"a":[["0.0026","100"]]}'
+    b'{"e":"depthUpdate","E":1672515782136,"s":"BNBBTC","U":157,"u":160,'
+    b'"b":[["0.0024","10"]],"a":[["0.0026","100"]]}'
 )
 FUTURES_TRADE = (
     b'{"e":"aggTrade","E":1790526539033,"a":3466782974,"s":"BTCUSDT","p":"84551.10","q":"0.030","nq":"0.030",'
@@ -47,7 +48,11 @@ def test_a_combined_depth_frame_keeps_the_exchange_bytes() -> None:
     assert isinstance(found, Message)
     assert found.data == spaced
     assert (found.channel, found.symbol, found.event_ms) == ("depth", "BTCUSD_PERP", 1790373637622)
-    assert (found.first_id, found.update_id, found.previous_id) == (11660059838224, 11660059844303, 11660059836647)
+    assert (found.first_id, found.update_id, found.previous_id) == (
+        11660059838224,
+        11660059844303,
+        11660059836647,
+    )
 
 
 @pytest.mark.parametrize("stream", ["bnbbtc@depth", "bnbbtc@depth@100ms", "bnbbtc@depth@0ms"])
@@ -74,14 +79,27 @@ def test_bare_frames_are_filed_by_their_event_type() -> None:
 def test_key_order_and_unknown_keys_do_not_matter() -> None:
     shuffled = dict(sorted({**json.loads(FUTURES_DEPTH), "zz": {"new": [1]}}.items(), reverse=True))
     found = venue().depth(json.dumps(shuffled).encode())
-    assert (found.first_id, found.last_id, found.previous_id) == (11660059838224, 11660059844303, 11660059836647)
+    assert (found.first_id, found.last_id, found.previous_id) == (
+        11660059838224,
+        11660059844303,
+        11660059836647,
+    )
     assert found.bids == [("84551.10", "3")]
     assert found.asks == [("84551.20", "0")]
 
 
 def test_an_aggregate_trade() -> None:
     assert venue().trade(FUTURES_TRADE) == Trade(
-        "BTCUSDT", 3466782974, "84551.10", "0.030", 8123344783, 8123344783, 1790526538883, 1790526539033, False, True
+        "BTCUSDT",
+        3466782974,
+        "84551.10",
+        "0.030",
+        8123344783,
+        8123344783,
+        1790526538883,
+        1790526539033,
+        False,
+        True,
     )
 
 
@@ -108,7 +126,10 @@ def test_microseconds_become_milliseconds() -> None:
         (b'{"result":null,"id":1}', Acknowledged(1)),
         (b'{"id":3,"result":["btcusdt@aggTrade"]}', Acknowledged(3)),
         (b'{"error":{"code":3,"msg":"Invalid JSON: EOF"}}', Refused(None, 3, "Invalid JSON: EOF")),
-        (b'{"error":{"code":4,"msg":"Too many subscriptions"},"id":19}', Refused(19, 4, "Too many subscriptions")),
+        (
+            b'{"error":{"code":4,"msg":"Too many subscriptions"},"id":19}',
+            Refused(19, 4, "Too many subscriptions"),
+        ),
         (b'{"code":2,"msg":"Invalid request"}', Refused(None, 2, "Invalid request")),
         (b'{"e":"serverShutdown","E":1770123456789}', ShutdownNotice()),
         (b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}', ShutdownNotice()),
@@ -156,7 +177,8 @@ def test_no_frame_raises_anything_else(frame: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "levels", [b'[["84551.10"]]', b'[[84551.1,"3"]]', b'{"a":1}', b'[["1","2","3"]]', b'[["' + b"9" * 50 + b'","1"]]']
+    "levels",
+    [b'[["84551.10"]]', b'[[84551.1,"3"]]', b'{"a":1}', b'[["1","2","3"]]', b'[["' + b"9" * 50 + b'","1"]]'],
 )
 def test_malformed_levels_are_found_when_the_event_is_decoded(levels: bytes) -> None:
     with pytest.raises(MalformedFrame):
@@ -166,7 +188,10 @@ def test_malformed_levels_are_found_when_the_event_is_decoded(levels: bytes) -> 
 def test_usdm_needs_two_sockets_and_spot_one() -> None:
     depth, trades = venue("usdm", symbols=["BTCUSDT"]).endpoints(["BTCUSDT", "币安人生USDT"])
     assert depth.url == "wss://fstream.binance.com/public/stream"
-    assert [wanted.stream for wanted in depth.subscriptions] == ["btcusdt@depth@100ms", "币安人生usdt@depth@100ms"]
+    assert [wanted.stream for wanted in depth.subscriptions] == [
+        "btcusdt@depth@100ms",
+        "币安人生usdt@depth@100ms",
+    ]
     assert trades.url == "wss://fstream.binance.com/market/stream"
     assert [wanted.stream for wanted in trades.subscriptions] == ["btcusdt@aggTrade", "币安人生usdt@aggTrade"]
     [spot] = venue("spot", depth_speed="").endpoints(["BTCUSDT"])
@@ -177,8 +202,13 @@ def test_usdm_needs_two_sockets_and_spot_one() -> None:
 
 
 def test_every_url_and_path_is_a_setting() -> None:
-    one = venue("usdm", websocket_url="ws://127.0.0.1:1/x/", public_path="", market_path="/m", rest_url="http://h/y/")
-    assert [endpoint.url for endpoint in one.endpoints(["A"])] == ["ws://127.0.0.1:1/x/stream", "ws://127.0.0.1:1/x/m/stream"]
+    one = venue(
+        "usdm", websocket_url="ws://127.0.0.1:1/x/", public_path="", market_path="/m", rest_url="http://h/y/"
+    )
+    assert [endpoint.url for endpoint in one.endpoints(["A"])] == [
+        "ws://127.0.0.1:1/x/stream",
+        "ws://127.0.0.1:1/x/m/stream",
+    ]
     assert one.info_request().url == "http://h/y/fapi/v1/exchangeInfo"
     [raw] = venue("usdm", trades="trade").endpoints(["A"])
     assert [wanted.stream for wanted in raw.subscriptions] == ["a@depth@100ms", "a@trade"]
@@ -229,7 +259,9 @@ def test_trade_pages_come_out_sorted_and_once() -> None:
     page = venue("spot").trades("BNBBTC", body.encode())
     assert [trade.trade_id for trade in page] == [5, 6, 7]
     assert page[0].event_time == page[0].trade_time == 1498793709153
-    raw = venue("usdm", trades="trade").trades("X", b'[{"id":9,"price":"1","qty":"2","time":5,"isBuyerMaker":false}]')
+    raw = venue("usdm", trades="trade").trades(
+        "X", b'[{"id":9,"price":"1","qty":"2","time":5,"isBuyerMaker":false}]'
+    )
     assert (raw[0].trade_id, raw[0].first_trade_id) == (9, 9)
 
 
@@ -237,7 +269,10 @@ def test_trades_requests() -> None:
     assert venue().trades_request("BTCUSDT", 5) == (
         "https://fapi.binance.com/fapi/v1/aggTrades?symbol=BTCUSDT&fromId=5&limit=1000", 20, "um+cm",
     )  # fmt: skip
-    assert "historicalTrades?symbol=A&limit=1000&fromId=5" in venue("spot", trades="trade").trades_request("A", 5).url
+    assert (
+        "historicalTrades?symbol=A&limit=1000&fromId=5"
+        in venue("spot", trades="trade").trades_request("A", 5).url
+    )
 
 
 def test_exchange_info_filters_are_found_by_type() -> None:

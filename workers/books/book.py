@@ -109,6 +109,7 @@ class OwnedBook:
             IN_SYNC.labels(name).inc()
             self.snapshot_wait_s = self._settings.snapshot_retry_s
             self.lost = False
+            self.committed_at = 0.0  # at once: from now on the next owner needs no snapshot
             self.pace.changed()
             log.info("book_synced", venue=name, symbol=self.claim.symbol, u=self.sync.last_update_id)
         else:

@@ -22,7 +22,9 @@ log = structlog.get_logger()
 
 REFRESH_CHECK_S = 0.25
 
-SNAPSHOTS = Counter("fleet_snapshots_total", "Snapshots asked for, by what became of them", ["venue", "outcome"])
+SNAPSHOTS = Counter(
+    "fleet_snapshots_total", "Snapshots asked for, by what became of them", ["venue", "outcome"]
+)
 
 
 class SnapshotFetcher:

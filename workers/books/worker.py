@@ -31,7 +31,9 @@ PUBLISHED = Counter("fleet_published_total", "Top-of-book payloads published", [
 WITHDRAWN = Counter("fleet_withdrawn_total", "Books withdrawn because they left sync", ["venue"])
 GAPS = Counter("fleet_depth_gaps_total", "Holes in depth streams", ["venue"])
 UNREADABLE = Counter("fleet_checkpoint_unreadable_total", "Checkpoints that could not be decoded")
-STOLEN = Counter("fleet_entries_read_elsewhere_total", "Entries an earlier owner read after a takeover", ["venue"])
+STOLEN = Counter(
+    "fleet_entries_read_elsewhere_total", "Entries an earlier owner read after a takeover", ["venue"]
+)
 COMMITTED = Counter("fleet_book_commits_total", "Checkpoints stored")
 LATENCY = Histogram(
     "fleet_publish_latency_seconds",
@@ -54,7 +56,9 @@ class BookWorker:
         observer: called after each event applied (the replay compares there).
     """
 
-    def __init__(self, process: Process, session: aiohttp.ClientSession, observer: Observer | None = None) -> None:
+    def __init__(
+        self, process: Process, session: aiohttp.ClientSession, observer: Observer | None = None
+    ) -> None:
         self._process = process
         self._settings = process.settings
         self._observer = observer
@@ -155,7 +159,9 @@ class BookWorker:
             if taken_elsewhere and self.books.get(book.key) is book:
                 STOLEN.labels(book.claim.context.name).inc()
                 log.warning("entries_read_elsewhere", symbol=book.claim.symbol, after=before.decode())
-                self.ownership.lost(book.claim)  # recovered from its checkpoint when it is taken again, at once
+                self.ownership.lost(
+                    book.claim
+                )  # recovered from its checkpoint when it is taken again, at once
                 return
             gaps = book.claim.context.keys.gaps(book.claim.symbol)
             await record_gap(self._process.client, gaps, record, self._settings.streams.gaps)
@@ -202,9 +208,7 @@ class BookWorker:
                 payload = book.top() if due else None
                 status = book.status(owner) if status_due or book.withdraw else {}
                 withdraw = book.withdraw and not showable
-                publications.append(
-                    Publication(book.claim.symbol, book.token, payload, withdraw, status)
-                )
+                publications.append(Publication(book.claim.symbol, book.token, payload, withdraw, status))
                 published.append((book, payload is not None, withdraw, bool(status)))
             signals = await self._stores[context.name].publish(publications)
             self._note_published(published, now)

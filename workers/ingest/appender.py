@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import islice
 
 import structlog
@@ -22,10 +23,14 @@ MOST_PER_CALL = 1_000
 """Entries of one script call: a few ms of the server's time at the most."""
 
 APPENDED = Counter("fleet_appended_total", "Entries appended to raw streams", ["line"])
-REPEATS = Counter("fleet_append_repeats_total", "Entries the streams had already (the other line won)", ["line"])
+REPEATS = Counter(
+    "fleet_append_repeats_total", "Entries the streams had already (the other line won)", ["line"]
+)
 RESETS = Counter("fleet_id_resets_total", "Update ids that started anew", ["line"])
 DROPPED = Counter("fleet_buffer_dropped_total", "Entries dropped because the buffer was full", ["line"])
-REFUSED = Counter("fleet_append_refused_total", "Entries Redis refused for good (key of another type)", ["line"])
+REFUSED = Counter(
+    "fleet_append_refused_total", "Entries Redis refused for good (key of another type)", ["line"]
+)
 FAILURES = Counter("fleet_append_failed_total", "Append calls that failed and were tried again", ["line"])
 BUFFERED = Gauge("fleet_buffer_entries", "Entries waiting for Redis", ["line"])
 LEAD = Histogram(
@@ -114,10 +119,8 @@ class Appender:
         failing_since = 0.0
         while True:
             if not self._full.is_set() and not stop.is_set():
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._full.wait(), pause)
-                except TimeoutError:
-                    pass
             self._full.clear()
             BUFFERED.labels(self._line).set(len(self._buffer))
             try:

@@ -19,8 +19,12 @@ log = structlog.get_logger()
 CONNECTED = Gauge("fleet_sockets_connected", "Sockets open", ["venue", "line"])
 CONNECTS = Counter("fleet_connects_total", "Sockets opened", ["venue", "line"])
 SILENT_STREAMS = Counter("fleet_stream_silent_total", "Streams acknowledged without data", ["venue", "line"])
-SILENT_SOCKETS = Counter("fleet_socket_silent_total", "Sockets replaced because nothing arrived", ["venue", "line"])
-OVERSIZED = Counter("fleet_oversized_frames_total", "Sockets closed by a frame beyond the limit", ["venue", "line"])
+SILENT_SOCKETS = Counter(
+    "fleet_socket_silent_total", "Sockets replaced because nothing arrived", ["venue", "line"]
+)
+OVERSIZED = Counter(
+    "fleet_oversized_frames_total", "Sockets closed by a frame beyond the limit", ["venue", "line"]
+)
 
 FRAMES_PER_TURN = 64
 
@@ -110,7 +114,9 @@ class Connection:
             self._last_frame = time.monotonic()
             taken += 1
             if taken % FRAMES_PER_TURN == 0:
-                await asyncio.sleep(0)  # while frames are queued `receive` never yields, and nothing else would run
+                await asyncio.sleep(
+                    0
+                )  # while frames are queued `receive` never yields, and nothing else would run
             kind = message.type
             if kind is aiohttp.WSMsgType.TEXT:
                 self._take(message.data)
@@ -118,7 +124,9 @@ class Connection:
                 with suppress(ConnectionError):
                     await socket.pong(message.data)
             elif kind is aiohttp.WSMsgType.BINARY:
-                self._on_frame(b"", time.time_ns() // 1000)  # no binary frame is expected: counted as malformed
+                self._on_frame(
+                    b"", time.time_ns() // 1000
+                )  # no binary frame is expected: counted as malformed
             elif kind is aiohttp.WSMsgType.ERROR:
                 if socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
                     OVERSIZED.labels(*self._labels).inc()
@@ -163,7 +171,10 @@ class Connection:
                 silent = sorted(f"{symbol}@{channel}" for channel, symbol in self._unheard)
                 SILENT_STREAMS.labels(*self._labels).inc(len(silent))
                 self._log.warning(
-                    "stream_silent", silent=silent[:20], count=len(silent), unanswered=sorted(self._unanswered)
+                    "stream_silent",
+                    silent=silent[:20],
+                    count=len(silent),
+                    unanswered=sorted(self._unanswered),
                 )
                 if len(silent) == len(self._subscriptions) or self._unanswered:
                     self.reason = "no data after the acknowledgement"

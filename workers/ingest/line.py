@@ -59,7 +59,8 @@ class Line:
             self.follow(symbol)
         self._labels = (venue.name, line)
         self._messages = {
-            channel: MESSAGES.labels(venue.name, line, channel) for channel in ("depth", "aggTrade", "bookTicker")
+            channel: MESSAGES.labels(venue.name, line, channel)
+            for channel in ("depth", "aggTrade", "bookTicker")
         }
         self.counts: Counter[str] = Counter()
         self._told: Counter[str] = Counter()

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import structlog
 
+from workers.context import VenueContext, venue_contexts
 from workers.ingest.appender import Appender
 from workers.ingest.connection import Connection
 from workers.ingest.feed import Feed
@@ -17,7 +18,6 @@ from workers.ingest.line import Line
 from workers.process import Process
 from workers.settings import Settings
 from workers.store.keys import DEPTH, TRADES
-from workers.context import VenueContext, venue_contexts
 from workers.venues.interface import Endpoint, Subscription
 
 log = structlog.get_logger()
@@ -68,7 +68,14 @@ class IngestWorker:
             process.settings.streams.gaps,
         )
         self._lines = [
-            Line(context.venue, context.keys, line, process.settings.ingest, context.symbols, self._appender.add)
+            Line(
+                context.venue,
+                context.keys,
+                line,
+                process.settings.ingest,
+                context.symbols,
+                self._appender.add,
+            )
             for context in self._contexts
         ]
 
@@ -91,7 +98,14 @@ class IngestWorker:
     ) -> Callable[[], Connection]:
         def opened() -> Connection:
             return Connection(
-                session, context.venue, url, shard, self._line, self._settings.ingest, context.settings, line.frame
+                session,
+                context.venue,
+                url,
+                shard,
+                self._line,
+                self._settings.ingest,
+                context.settings,
+                line.frame,
             )
 
         return opened

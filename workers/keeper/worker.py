@@ -38,9 +38,7 @@ class Keeper:
         self._rest = {
             context.name: RestClient(session, process.client, context) for context in self._contexts
         }
-        self._stores = {
-            context.name: SymbolStore(process.client, context.keys) for context in self._contexts
-        }
+        self._stores = {context.name: SymbolStore(process.client, context.keys) for context in self._contexts}
         self._due = {context.name: 0.0 for context in self._contexts}
         self._told_unlisted: set[tuple[str, str]] = set()
 

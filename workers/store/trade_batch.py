@@ -74,7 +74,11 @@ class _Run(_Tally):
         quote: int | str = self.quote
         buy: int | str = self.buy
         if decimals:
-            volume, quote, buy = plain_quantity(self.volume), plain_product(self.quote), plain_quantity(self.buy)
+            volume, quote, buy = (
+                plain_quantity(self.volume),
+                plain_product(self.quote),
+                plain_quantity(self.buy),
+            )
         return (
             f"{self.bucket * 100} {self.first_agg} {self.last_agg} {self.count} {self.skipped} {self.time} {self.open}"
             f" {self.high} {self.low} {self.close} {volume} {quote} {buy} {self.maker} {self.first_trade}"
@@ -203,7 +207,13 @@ class _Cut:
                 total = copy(total)
                 for run in group[1:]:
                     total.add(run)
-                blocks += (len(group), total.count, total.entries, total.repeated, total.block(decimals=False))
+                blocks += (
+                    len(group),
+                    total.count,
+                    total.entries,
+                    total.repeated,
+                    total.block(decimals=False),
+                )
                 blocks += [run.block(decimals=True) for run in group]
             else:
                 blocks += (0, total.count, total.entries, total.repeated, total.block(decimals=False))

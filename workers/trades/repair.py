@@ -56,7 +56,9 @@ class Repair:
                 continue  # the budget makes the next request wait until it may be sent
             except (RequestRefused, RestError, MalformedFrame) as error:
                 attempts += 1
-                log.warning("repair_failed", venue=context.name, symbol=symbol, attempt=attempts, error=str(error))
+                log.warning(
+                    "repair_failed", venue=context.name, symbol=symbol, attempt=attempts, error=str(error)
+                )
                 if isinstance(error, RequestRefused) or attempts >= self._settings.trades.repair_attempts:
                     await self._accept(tape, first, seen - 1, str(error))
                     break
@@ -73,7 +75,7 @@ class Repair:
             first = done.last_id + 1
         if repaired:
             REPAIRED.labels(context.name).inc(repaired)
-            await self._record(tape, expected, first - 1, "sequence", f"{repaired} over REST")
+            await self.record(tape, expected, first - 1, "sequence", f"{repaired} over REST")
         log.info("trade_hole_closed", venue=context.name, symbol=symbol, repaired=repaired)
 
     async def _page(self, tape: OwnedTape, first: int) -> list[Trade]:
@@ -87,9 +89,10 @@ class Repair:
         MISSING.labels(tape.claim.context.name).inc(done.missing)
         log.error("trades_missing", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first,
                   last=last, reason=reason)  # fmt: skip
-        await self._record(tape, first, last, reason, "no")
+        await self.record(tape, first, last, reason, "no")
 
-    async def _record(self, tape: OwnedTape, first: int, last: int, reason: str, repaired: str) -> None:
+    async def record(self, tape: OwnedTape, first: int, last: int, reason: str, repaired: str) -> None:
+        """Write a hole to the symbol's gaps stream."""
         key = tape.claim.context.keys.gaps(tape.claim.symbol)
         record = GapRecord(TRADES, first, last, reason, repaired)
         await record_gap(self._client, key, record, self._settings.streams.gaps)

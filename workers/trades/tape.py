@@ -40,6 +40,8 @@ class OwnedTape:
         self.repairing = False
         self.next_end_ms = 0
         """When the shortest open window ends, exchange ms; 0: none is open."""
+        self.lost_after: int | None = None
+        """The last id applied before Redis lost its data; None: it did not."""
         self._clock = clock
 
     @property

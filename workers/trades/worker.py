@@ -34,7 +34,9 @@ MOST_WAITING = 10_000
 APPLIED = Counter("fleet_trades_applied_total", "Trades folded into the windows", ["venue"])
 REPEATED = Counter("fleet_trades_repeated_total", "Trades that had been applied before", ["venue"])
 LATE = Counter("fleet_trades_late_total", "Trades that came after one of their windows was over", ["venue"])
-NOT_MARKET = Counter("fleet_trades_not_market_total", "Insurance-fund, ADL and other off-book fills", ["venue"])
+NOT_MARKET = Counter(
+    "fleet_trades_not_market_total", "Insurance-fund, ADL and other off-book fills", ["venue"]
+)
 BARS = Counter("fleet_bars_closed_by_clock_total", "Windows closed because they were over", ["venue"])
 DELAY = Histogram(
     "fleet_trade_apply_seconds",
@@ -69,8 +71,11 @@ class TradeWorker:
         """The tapes owned and recovered, by raw stream key."""
         self.ownership = Ownership(process, GROUP, self._contexts, self)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._recording: set[asyncio.Task[None]] = set()
         self._reread = False
         self._applied = 0
+        self._last_ids: dict[str, int] = {}
+        """By raw stream key, the last id this worker saw applied: it outlives what Redis may lose."""
 
     def _store(self, context: VenueContext) -> TradeStore:
         trades = self._settings.trades
@@ -91,6 +96,8 @@ class TradeWorker:
         await self._take_pending(tape, b"0")
         state = await self._stores[claim.context.name].state(claim.symbol)
         tape.applied_to(state.last_id, state.last_trade_time)
+        if state.last_id < 0 <= self._last_ids.get(tape.key, -1):
+            tape.lost_after = self._last_ids[tape.key]
         self.tapes[tape.key] = tape
 
     async def _take_pending(self, tape: OwnedTape, after: bytes) -> None:
@@ -116,9 +123,7 @@ class TradeWorker:
                 await self._take_pending(tape, tape.last_stream_id)
             self._reread = False
         wanted = [
-            key
-            for key, tape in self.tapes.items()
-            if not tape.repairing and len(tape.waiting) < MOST_WAITING
+            key for key, tape in self.tapes.items() if not tape.repairing and len(tape.waiting) < MOST_WAITING
         ]
         try:
             found = await self._reader.new(wanted, self._settings.trades.read_count)
@@ -165,9 +170,30 @@ class TradeWorker:
             NOT_MARKET.labels(name).inc(result.not_market)
             if result.applied:
                 DELAY.observe(max(0.0, time.time() - result.last_trade_time / 1e3))
+            if tape.lost_after is not None and result.applied:
+                self._start_recording(tape, tape.lost_after + 1, tape.waiting[0][1].trade_id - 1)
+                tape.lost_after = None
             tape.applied_to(result.last_id, result.last_trade_time)
+            self._last_ids[tape.key] = result.last_id
             if result.hole:
                 self._start_repair(tape, result.hole)
+
+    def _start_recording(self, tape: OwnedTape, first: int, last: int) -> None:
+        """Redis lost the fold, which began anew: say which trades it lacks between the two."""
+        log.error("trades_state_lost", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first,
+                  last=last)  # fmt: skip
+        if last >= first:
+            task = asyncio.create_task(self._record_lost(tape, first, last))
+            self._recording.add(task)
+            task.add_done_callback(self._recording.discard)
+
+    async def _record_lost(self, tape: OwnedTape, first: int, last: int) -> None:
+        try:
+            await self._repairs[tape.claim.context.name].record(
+                tape, first, last, "redis lost its data", "no"
+            )
+        except (RedisError, OSError) as error:
+            log.error("gap_not_recorded", symbol=tape.claim.symbol, first=first, error=str(error))
 
     def _start_repair(self, tape: OwnedTape, hole: Hole) -> None:
         tape.repairing = True

@@ -201,7 +201,14 @@ class Binance:
         """Decode a `depthUpdate`."""
         event = self._decoded(self._depth, data, "depth event")
         return DepthEvent(
-            event.s, event.U, event.u, event.pu, _milliseconds(event.E), _milliseconds(event.T), event.b, event.a
+            event.s,
+            event.U,
+            event.u,
+            event.pu,
+            _milliseconds(event.E),
+            _milliseconds(event.T),
+            event.b,
+            event.a,
         )
 
     def trade(self, data: bytes) -> Trade:

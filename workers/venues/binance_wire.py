@@ -48,7 +48,7 @@ class Envelope(Struct, gc=False):
 
     stream: str | UnsetType = UNSET
     data: Raw | UnsetType = UNSET
-    id: int | str | None | UnsetType = UNSET
+    id: int | str | UnsetType | None = UNSET
     result: Raw | UnsetType = UNSET
     error: ErrorBody | UnsetType = UNSET
     code: int | UnsetType = UNSET

@@ -1,0 +1,294 @@
+"""The trades fold in Redis: what a caller relies on, on fakeredis and on a real server."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+from test_trades_properties import KEYS, SYMBOL, contents, expected
+
+from workers.errors import BadNumber, LeaseLost, StoreError
+from workers.model.bars import Closed, Hole, Skipped, TradesFold
+from workers.model.events import Trade
+from workers.model.windows import INTERVALS_MS
+from workers.store.keys import TRADES
+from workers.store.scripts import Scripts
+from workers.store.trades import TradesState, TradeStore
+
+T0 = 1_723_165_200_000
+RAW = KEYS.raw(SYMBOL, TRADES)
+WRITTEN = [
+    KEYS.trades_state(SYMBOL),
+    KEYS.trades_latest(SYMBOL),
+    *(KEYS.stats(SYMBOL, interval) for interval in INTERVALS_MS),
+    *(KEYS.bars(SYMBOL, interval) for interval in INTERVALS_MS),
+]
+
+
+def trade(number: int, time: int, price: str = "10.0", quantity: str = "1.5", symbol: str = SYMBOL) -> Trade:
+    return Trade(symbol, number, price, quantity, 10 * number, 10 * number + 2, time, time + 5, number % 2 == 0)
+
+
+def tape(count: int, spacing_ms: int = 37) -> list[Trade]:
+    return [trade(n, T0 + n * spacing_ms, f"{100 + n % 7}.5", f"{n % 5}.25") for n in range(count)]
+
+
+def unacknowledged(trades: list[Trade]) -> list[tuple[str, Trade]]:
+    return [("", one) for one in trades]
+
+
+def trade_store(client: Redis, retention_ms: int = 0, bar_retention: dict[str, int] | None = None) -> TradeStore:
+    return TradeStore(
+        client, KEYS, Scripts(client), retention_ms=retention_ms, bar_retention=bar_retention or {}
+    )
+
+
+async def deliver(client: Redis, trades: list[Trade]) -> list[tuple[bytes, Trade]]:
+    """Put the trades on the raw stream and hand them to the group."""
+    ids = [
+        await client.xadd(RAW, {"data": "{}"}, id=f"{one.trade_time}-{one.trade_id}") for one in trades
+    ]
+    await client.xgroup_create(RAW, "trades", id="0")
+    await client.xreadgroup("trades", "owner", {RAW: ">"})
+    return list(zip(ids, trades, strict=True))
+
+
+async def pending(client: Redis) -> int:
+    return int((await client.xpending(RAW, "trades"))["pending"])
+
+
+async def matches(client: Redis, twin: TradesFold) -> None:
+    got, want = await contents(client), expected(twin)
+    assert {name: value for name, value in got.items() if name != "state"} == {
+        name: value for name, value in want.items() if name != "state"
+    }
+    assert got["state"].items() <= want["state"].items()
+
+
+async def test_what_is_applied_or_repeated_is_acknowledged_in_the_same_step(client: Redis) -> None:
+    store = trade_store(client)
+    entries = await deliver(client, [*tape(6), trade(9, T0 + 900), trade(10, T0 + 901)])
+    assert (await store.apply(SYMBOL, entries[:2])).applied == 2
+    assert await pending(client) == 6
+    result = await store.apply(SYMBOL, entries)
+    assert (result.applied, result.repeated, result.hole) == (4, 2, Hole(6, 9))
+    assert await pending(client) == 2
+    repair = unacknowledged([trade(6, T0 + 300), trade(7, T0 + 301), trade(8, T0 + 302)])
+    result = await store.apply(SYMBOL, [*repair, *entries[6:]])
+    assert (result.applied, result.hole) == (5, None)
+    assert await pending(client) == 0
+    # After a lost reply everything is sent again, in another cut.
+    result = await store.apply(SYMBOL, entries[3:])
+    assert (result.applied, result.repeated) == (0, 5)
+
+
+async def test_a_batch_that_straddles_the_last_id_is_cut_there(client: Redis) -> None:
+    store, twin = trade_store(client), TradesFold()
+    entries = await deliver(client, tape(40, 3))
+    for at, till in ((0, 10), (5, 25), (0, 40)):
+        result = await store.apply(SYMBOL, entries[at:till])
+        assert result == twin.apply([one for _, one in entries[at:till]])
+    assert await pending(client) == 0
+    await matches(client, twin)
+
+
+async def test_a_wrong_fencing_number_changes_nothing(client: Redis) -> None:
+    store = trade_store(client)
+    await client.hset(KEYS.lease("trades", SYMBOL), mapping={"owner": "b", "token": "8"})
+    await store.apply(SYMBOL, unacknowledged(tape(3)), token="8")
+    before = await contents(client)
+    with pytest.raises(LeaseLost):
+        await store.apply(SYMBOL, unacknowledged(tape(6)), token="7")
+    with pytest.raises(LeaseLost):
+        await store.skip(SYMBOL, 3, 5, token="7")
+    with pytest.raises(LeaseLost):
+        await store.close(SYMBOL, T0 + 10**9, 0, token="7")
+    await client.delete(KEYS.lease("trades", SYMBOL))
+    with pytest.raises(LeaseLost):
+        await store.apply(SYMBOL, unacknowledged(tape(6)), token="8")
+    assert await contents(client) == before
+
+
+async def test_one_symbols_trouble_is_its_own(client: Redis) -> None:
+    store = trade_store(client)
+    await client.set(KEYS.trades_state("BROKEN"), "not a hash")
+    results = await store.apply_many(
+        {
+            "GOOD": unacknowledged([trade(1, T0, symbol="GOOD")]),
+            "BAD": unacknowledged([trade(1, T0, symbol="BAD"), trade(2, T0, "1e5", symbol="BAD")]),
+            "BROKEN": unacknowledged([trade(1, T0, symbol="BROKEN")]),
+            "中文USDT": unacknowledged([trade(1, T0, symbol="中文USDT")]),
+            "EMPTY": [],
+        }
+    )
+    assert isinstance(results["BAD"], BadNumber)
+    assert "price of trade 2 of BAD" in str(results["BAD"])
+    assert await client.exists(KEYS.trades_state("BAD")) == 0
+    assert isinstance(results["BROKEN"], ResponseError)
+    for symbol in ("GOOD", "中文USDT"):
+        result = results[symbol]
+        assert not isinstance(result, Exception)
+        assert result.applied == 1
+    empty = results["EMPTY"]
+    assert not isinstance(empty, Exception)
+    assert (empty.applied, empty.last_id) == (0, -1)
+    closed = await store.close_many(["GOOD", "BROKEN", "EMPTY"], T0 + 200, 0)
+    assert closed["GOOD"] == Closed(1, T0 + 60_000)
+    assert isinstance(closed["BROKEN"], ResponseError)
+    assert closed["EMPTY"] == Closed(0, 0)
+
+
+@pytest.mark.parametrize("key", [*WRITTEN, RAW])
+async def test_a_call_that_an_error_cut_short_is_simply_repeated(client: Redis, key: str) -> None:
+    store, twin = trade_store(client, retention_ms=60_000), TradesFold(retention_ms=60_000)
+    late = [*tape(30, 3_000), trade(30, T0 + 1000), trade(31, T0 + 1001), trade(32, T0 + 7_300_000)]
+    await client.set(key, "of the wrong type")
+    with pytest.raises(ResponseError):
+        await store.apply(SYMBOL, [("1-1", one) for one in late])
+    await client.delete(key)
+    for at, till in ((0, 20), (20, 31), (25, 33)):
+        twin.apply(late[at:till])
+        await store.apply(SYMBOL, unacknowledged(late[at:till]))
+    got, want = await contents(client), expected(twin)
+    if key == RAW:
+        return  # the state was committed before the acknowledgement failed: the repeat counts as repeated
+    for content in (got, want):
+        content.pop("state")
+        content.pop("latest")  # trimming depends on the number of calls
+    assert got == want
+    assert (await store.state(SYMBOL)).applied == 33
+
+
+async def test_a_failed_acknowledgement_does_not_double(client: Redis) -> None:
+    store, twin = trade_store(client), TradesFold()
+    await client.set(RAW, "of the wrong type")
+    with pytest.raises(ResponseError):
+        await store.apply(SYMBOL, [("1-1", one) for one in tape(9)])
+    await client.delete(RAW)
+    twin.apply(tape(9))
+    twin.apply(tape(9))
+    result = await store.apply(SYMBOL, unacknowledged(tape(9)))
+    assert (result.applied, result.repeated) == (0, 9)
+    await matches(client, twin)
+
+
+async def test_batches_of_thousands(client: Redis) -> None:
+    store, twin = trade_store(client), TradesFold()
+    entries = await deliver(client, tape(5_000, 11))
+    assert (await store.apply(SYMBOL, entries)).applied == 5_000
+    twin.apply([one for _, one in entries])
+    assert await pending(client) == 0
+    await matches(client, twin)
+
+
+async def test_sums_beyond_what_a_double_holds_stay_exact(client: Redis) -> None:
+    store = trade_store(client)
+    largest = "92233720368.54775807"
+    trades = [trade(n, T0 + n, "9999999.99999999", largest) for n in range(60)]
+    for at in range(0, 60, 7):
+        await store.apply(SYMBOL, unacknowledged(trades[at : at + 7]))
+    stats = await client.hgetall(KEYS.stats(SYMBOL, "1d"))
+    volume = 60 * Decimal(largest)
+    assert stats[b"volume"].decode() == str(volume) == "5534023222112.8654842"[: len(str(volume))]
+    quote = 60 * int("999999999999999") * int("9223372036854775807")
+    whole, fraction = divmod(quote, 10**16)
+    assert stats[b"quote_volume"].decode() == f"{whole}.{fraction:016d}".rstrip("0")
+    assert stats[b"buy_volume"].decode() == f"{30 * Decimal(largest):f}".rstrip("0")
+
+
+async def test_the_state_tells_how_far_the_fold_has_come(client: Redis) -> None:
+    store = trade_store(client)
+    assert await store.state(SYMBOL) == TradesState()
+    with pytest.raises(StoreError):
+        await store.skip(SYMBOL, 1, 2)
+    await store.apply(SYMBOL, unacknowledged([*tape(4), trade(7, T0 + 500)]))
+    assert await store.state(SYMBOL) == TradesState(
+        last_id=3, last_trade_time=T0 + 111, applied=4, hole_next_id=7
+    )
+    assert await store.close(SYMBOL, T0 + 10**9, 0) == Closed(0, T0 + 200)
+    with pytest.raises(StoreError, match="do not follow 3"):
+        await store.skip(SYMBOL, 5, 6)
+    assert await store.skip(SYMBOL, 4, 6) == Skipped(3, 6)
+    assert await store.skip(SYMBOL, 4, 6) == Skipped(0, 6)
+    await store.apply(SYMBOL, unacknowledged([trade(7, T0 + 500), trade(7, T0 + 500), trade(8, T0)]))
+    assert await store.state(SYMBOL) == TradesState(
+        last_id=8, last_trade_time=T0 + 500, applied=6, repeated=1, missing=3, late=1
+    )
+
+
+async def test_bars_are_kept_as_many_as_asked_for(client: Redis) -> None:
+    store = trade_store(client, bar_retention={"100ms": 200})
+    for at in range(0, 1000, 50):
+        await store.apply(SYMBOL, unacknowledged(tape(1000, 100)[at : at + 50]))
+    assert 200 <= await client.xlen(KEYS.bars(SYMBOL, "100ms")) <= 400
+    assert await client.xlen(KEYS.bars(SYMBOL, "1m")) == 1
+
+
+async def test_the_latest_set_is_trimmed_a_little_at_a_time(client: Redis) -> None:
+    store = trade_store(client, retention_ms=1000)
+    await store.apply(SYMBOL, unacknowledged(tape(1300, 1)))
+    latest = KEYS.trades_latest(SYMBOL)
+    assert await client.zcard(latest) == 1001
+    await store.apply(SYMBOL, unacknowledged([trade(1300, T0 + 10_000)]))
+    assert await client.zcard(latest) == 502
+    await store.close(SYMBOL, T0 + 10_500, 0)
+    assert await client.zcard(latest) == 2
+    await store.close(SYMBOL, T0 + 11_001, 0)
+    assert await client.zcard(latest) == 0
+
+
+async def test_a_fold_begun_anew_appends_after_the_bars_that_are_there(client: Redis) -> None:
+    store = trade_store(client)
+    await store.apply(SYMBOL, unacknowledged(tape(10, 100)))
+    await client.delete(KEYS.trades_state(SYMBOL))
+    await store.apply(SYMBOL, unacknowledged([trade(n, T0 + 50 * n) for n in range(14, 40)]))
+    bars = await client.xrange(KEYS.bars(SYMBOL, "100ms"))
+    first = next(fields for entry, fields in bars if entry == f"{T0 + 800}-1".encode())
+    assert (first[b"start"], first[b"complete"]) == (str(T0 + 700).encode(), b"0")
+    assert len(bars) == 9 + 12
+
+
+async def test_a_server_that_forgot_the_script_gets_it_again(client: Redis) -> None:
+    store = trade_store(client)
+    await store.apply(SYMBOL, unacknowledged(tape(3)))
+    await client.script_flush()
+    assert (await store.apply(SYMBOL, unacknowledged(tape(6)))).applied == 3
+
+
+async def test_a_full_server_refuses_the_whole_call(real_server: str) -> None:
+    client = Redis.from_url(real_server, protocol=2)
+    await client.flushall()  # the server is this test process's own
+    store, twin = trade_store(client), TradesFold()
+    await store.apply(SYMBOL, unacknowledged(tape(3)))
+    twin.apply(tape(3))
+    await client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(ResponseError):
+            await store.apply(SYMBOL, unacknowledged(tape(30)))
+    finally:
+        await client.config_set("maxmemory", 0)
+    await matches(client, twin)
+    assert (await store.apply(SYMBOL, unacknowledged(tape(30)))).applied == 27
+    await client.aclose()
+
+
+@pytest.mark.recorded
+async def test_a_recording_gives_what_the_pure_fold_says(client: Redis, recorded_folder: Path) -> None:
+    trades = []
+    with gzip.open(recorded_folder / "usdm__btcusdt_20240808.gz", "rt") as lines:
+        for line in lines:
+            if '"e":"trade"' in line:
+                d = json.loads(line.split(" ", 1)[1])["data"]
+                trades.append(
+                    Trade(d["s"], d["t"], d["p"], d["q"], d["t"], d["t"], d["T"], d["E"], d["m"], d["X"] == "MARKET")
+                )
+    store, twin = trade_store(client, retention_ms=86_400_000), TradesFold(retention_ms=86_400_000)
+    for at in range(0, len(trades), 400):
+        batch = trades[at : at + 400]
+        assert await store.apply(SYMBOL, unacknowledged(batch)) == twin.apply(batch)
+    await matches(client, twin)

@@ -1,0 +1,38 @@
+"""Captures of hftbacktest's collector: one frame a line, after the time it was received.
+
+    1723161255030314667 {"stream":"btcusdt@depth@0ms","data":{"e":"depthUpdate","E":1723161256299,…}}
+    1723161255319702468 {"lastUpdateId":5123107852948,"E":…,"T":…,"bids":[["61800.20","2.909"]],"asks":[…]}
+
+The time is in ns since 1970. The second kind is the body of a REST `depth` reply.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from workers.errors import RecordingError
+from workers.recordings.records import Note, Received, RecordedSnapshot
+from workers.recordings.snapshots import is_snapshot, snapshot_head
+
+RECOGNISED: Final = re.compile(rb"\d{19} \{")
+_DIGITS: Final = 19
+"""Digits of a time in ns from 2001 to 2286."""
+
+
+def parse_line(path: str, number: int, line: bytes) -> Received | RecordedSnapshot | Note:
+    """What one line holds.
+
+    Raises:
+        RecordingError: nothing that can be used; it names the file and the line.
+    """
+    stamp, _, payload = line.rstrip(b"\r").partition(b" ")
+    if len(stamp) != _DIGITS or not stamp.isdigit():
+        raise RecordingError(path, number, f"it does not begin with a time in ns, but with {stamp[:40]!r}")
+    if payload[:1] != b"{" or payload[-1:] != b"}":
+        raise RecordingError(path, number, f"no whole JSON object follows the time, but {payload[-40:]!r}")
+    time_us = int(stamp) // 1000
+    if is_snapshot(payload):
+        head = snapshot_head(path, number, payload)
+        return RecordedSnapshot(time_us, number, head.symbol, payload, max(len(head.bids), len(head.asks)))
+    return Received(time_us, number, payload)

@@ -1,0 +1,50 @@
+"""What a capture file consists of, whatever its format."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from workers.errors import RecordingError
+
+Market = Literal["spot", "usdm", "coinm"]
+
+
+class Received(NamedTuple):
+    """A frame that came over a websocket, byte for byte."""
+
+    time_us: int
+    """When the recorder received it, µs since 1970."""
+    line: int
+    """Where it stands in its file, from 1."""
+    frame: bytes
+
+
+class RecordedSnapshot(NamedTuple):
+    """The body of a REST `depth` reply, at the time it arrived."""
+
+    time_us: int
+    line: int
+    symbol: str
+    """Empty where the capture does not name it."""
+    body: bytes
+    limit: int
+    """Levels asked for per side; where the capture does not say, the levels of the longer side."""
+
+
+class Note(NamedTuple):
+    """What feeds nothing: a connection, a frame the recorder sent, another REST reply, the configuration."""
+
+    time_us: int
+    line: int
+    url: str
+
+
+class Damage(NamedTuple):
+    """A line that cannot be used, or the place from which on a file cannot be read; what is usable goes on."""
+
+    time_us: int
+    line: int
+    error: RecordingError
+
+
+Record = Received | RecordedSnapshot | Note | Damage

@@ -1,0 +1,130 @@
+"""Which stream a recorded frame is of, and which market its content shows."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from workers.recordings.records import Market
+
+_PREFIX: Final = b'{"stream":"'
+_EVENTS: Final = {"depthUpdate": "depth"}
+"""Streams whose events are called otherwise."""
+
+
+class Stream(NamedTuple):
+    """A stream as its exchange names it, such as `btcusdt@depth@100ms`."""
+
+    name: str
+    symbol: str
+    """In capitals: `BTCUSDT`."""
+    kind: str
+    """What follows the first `@`: `depth@100ms`, `bookTicker`."""
+
+    @property
+    def is_depth(self) -> bool:
+        """Whether it carries the changes of a book (and not, as `depth20` does, its top)."""
+        return self.kind == "depth" or self.kind.startswith("depth@")
+
+
+class _Head(msgspec.Struct, gc=False):
+    stream: str | UnsetType = UNSET
+    e: str | UnsetType = UNSET
+    s: str = ""
+
+
+class _Ticker(msgspec.Struct, gc=False):
+    """`{"u":5123107839020,"s":"BTCUSDT","b":"61800.20","B":"2.507","a":"61800.30","A":"2.510"}`"""
+
+    u: int
+    s: str
+    b: str
+    B: str
+    a: str
+    A: str
+
+
+class _TickerFrame(msgspec.Struct, gc=False):
+    data: _Ticker
+
+
+class Quote(NamedTuple):
+    """Best bid and ask with their quantities, as text, at update id `u`."""
+
+    u: int
+    bid: tuple[str, str]
+    ask: tuple[str, str]
+
+
+_head = msgspec.json.Decoder(_Head)
+_ticker_frame = msgspec.json.Decoder(_TickerFrame)
+_ticker = msgspec.json.Decoder(_Ticker)
+
+
+def stream_named(name: str) -> Stream:
+    """A stream from its name; only ASCII letters of a symbol have a lower case there."""
+    symbol, _, kind = name.partition("@")
+    return Stream(name, symbol.encode().upper().decode(), kind)
+
+
+def stream_of(frame: bytes) -> Stream | None:
+    """The stream of a frame; None for a reply, an error, or what is no JSON object."""
+    if frame.startswith(_PREFIX):
+        end = frame.find(b'"', len(_PREFIX))
+        name = frame[len(_PREFIX) : end]
+        known = _known.get(name)
+        if known is None and end > 0:
+            try:
+                known = stream_named(name.decode())
+            except UnicodeDecodeError:
+                return None
+            if b"\\" not in name and len(_known) < _MOST_KNOWN:
+                _known[name] = known
+        if known is not None and b"\\" not in name:
+            return known
+    try:
+        head = _head.decode(frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if head.stream is not UNSET:
+        return stream_named(head.stream)
+    if head.e is not UNSET and head.s:
+        return stream_named(f"{head.s.encode().lower().decode()}@{_EVENTS.get(head.e, head.e)}")
+    return None
+
+
+_known: dict[bytes, Stream] = {}
+_MOST_KNOWN: Final = 10_000
+
+
+def quote_of(frame: bytes) -> Quote | None:
+    """The content of a `bookTicker` frame, combined or bare; None when it is not whole."""
+    try:
+        if frame.startswith(_PREFIX) or b'"data"' in frame:
+            ticker = _ticker_frame.decode(frame).data
+        else:
+            ticker = _ticker.decode(frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return Quote(ticker.u, (ticker.b, ticker.B), (ticker.a, ticker.A))
+
+
+def market_shown_by(stream: Stream, frame: bytes) -> Market | None:
+    """The market whose events look like this one; None when the kind of event does not tell.
+
+    Depth events name their predecessor (`pu`) on futures only; a bookTicker has times (`T`) there only; trades
+    say `M` on spot and, raw ones, `X` on futures. COIN-M names the pair (`ps`).
+    """
+    if stream.is_depth:
+        futures = b'"pu":' in frame
+    elif stream.kind == "bookTicker":
+        futures = b'"T":' in frame
+    elif stream.kind in ("trade", "aggTrade"):
+        futures = b'"M":' not in frame
+    else:
+        return None
+    if not futures:
+        return "spot"
+    return "coinm" if b'"ps":' in frame or stream.symbol.endswith("USD_PERP") else "usdm"
