@@ -10,7 +10,6 @@ and the latest set. Server CPU is read from the scheduler's statistics of its th
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import random
 import subprocess
@@ -86,7 +85,11 @@ async def measure(url: str, process: int, batch: int, spacing_ms: int, count: in
     for number, name in enumerate(names):
         trades = tape(name, count // symbols, spacing_ms, seed=number)
         tapes[name] = list(zip(await fill(client, name, trades), trades, strict=True))
-    server_before, client_before, wall_before = server_cpu_s(process), time.process_time(), time.perf_counter()
+    server_before, client_before, wall_before = (
+        server_cpu_s(process),
+        time.process_time(),
+        time.perf_counter(),
+    )
     applied = 0
     for at in range(0, count // symbols, batch):
         results = await store.apply_many({name: tapes[name][at : at + batch] for name in names})
@@ -97,13 +100,28 @@ async def measure(url: str, process: int, batch: int, spacing_ms: int, count: in
     server_s, client_s = server_cpu_s(process) - server_before, time.process_time() - client_before
     wall_s = time.perf_counter() - wall_before
     await client.aclose()
+    server_us, client_us = server_s / applied * 1e6, client_s / applied * 1e6
     return (
-        f"{batch:5d} {spacing_ms:5d} ms {symbols:4d}   {applied / server_s:10,.0f} /s  {server_s / applied * 1e6:7.2f} us"
-        f"   {client_s / applied * 1e6:7.2f} us   {applied / wall_s:10,.0f} /s"
+        f"{batch:5d} {spacing_ms:5d} ms {symbols:4d}   {applied / server_s:10,.0f} /s  {server_us:7.2f} us"
+        f"   {client_us:7.2f} us   {applied / wall_s:10,.0f} /s"
     )
 
 
+async def empty_call_us(url: str, process: int) -> float:
+    """Server time of a script that does nothing: how fast this machine is."""
+    client = Redis.from_url(url, protocol=2)
+    sha = await client.script_load("return 1")
+    pipe = client.pipeline(transaction=False)
+    for _ in range(5_000):
+        pipe.execute_command("EVALSHA", sha, 0)
+    before = server_cpu_s(process)
+    await pipe.execute()
+    await client.aclose()
+    return (server_cpu_s(process) - before) / 5_000 * 1e6
+
+
 async def run(url: str, process: int, count: int) -> None:
+    print(f"an empty script: {await empty_call_us(url, process):.2f} us of server CPU")
     print("batch spacing symbols   server core   server/trade  client/trade   wall clock")
     for symbols, batches in ((1, (1, 10, 100, 500)), (50, (1, 10))):
         for spacing_ms in (5, 37):

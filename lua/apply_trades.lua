@@ -23,13 +23,14 @@
 --   {'AGAIN', last id}    a group straddles the last applied id; nothing was done: send the trades after it
 --   {'SINGLE'}            a group of several trades is late; nothing was done: send each trade as its own group
 --   {'NOT_NEXT', last id} skip: the hole does not begin right after the last id; nothing was done
---   apply {'OK', applied, not market, repeated, late, last id, id after the hole or 0, newest trade time]
+--   apply {'OK', applied, not market, repeated, late, last id, id after the hole or 0, newest trade time}
 --   skip  {'OK', ids accepted as missing, last id}
 --   close {'OK', bars appended, end of the next open window in ms or 0}
 --
--- The open windows live in the state hash; the stats hashes are their readable view. Everything written before the
--- state (members, bars, stats) is a function of the state and the trades, so a call that an error cut short (a key of
--- a wrong type) is simply repeated. A server without memory refuses the first write, that is the whole call.
+-- The open windows live in the state hash (one text each: see from_state); the stats hashes are their readable view.
+-- Everything written before the state (members, bars, stats) is a function of the state and the trades, so a call that
+-- an error cut short (a key of a wrong type) is simply repeated. A server that is out of memory or read-only refuses
+-- the first write, that is the whole call.
 --
 -- Sums are limbs of 15 decimal digits: doubles hold them exactly. Prices stay text and are compared as doubles, which
 -- order decimals of up to 15 significant digits exactly.
@@ -47,7 +48,7 @@ local WINDOW = '^((%d+) (%d) [^|]+)|' .. string.rep('(%S+) ', 11) .. '(%S+)$'
 
 local call, format, sub, match = redis.call, string.format, string.sub, string.match
 
-local windows, opened, touched, bars_added = {}, {}, {}, {}
+local windows, opened, touched, bars_added, bars_before = {}, {}, {}, {}, nil
 
 local function two_limbs(digits)
   if #digits <= 15 then return 0, tonumber(digits) end
@@ -92,7 +93,8 @@ local function from_state(text)
   local quote_high, quote_middle, quote_low = three_limbs(quote)
   local buy_high, buy_low = two_limbs(buy)
   return {
-    fixed = fixed, start = tonumber(start), closed = tonumber(closed), time = time, high = high, low = low, close = close,
+    fixed = fixed, start = tonumber(start), closed = tonumber(closed),
+    time = time, high = high, low = low, close = close,
     volume_high = volume_high, volume_low = volume_low,
     quote_high = quote_high, quote_middle = quote_middle, quote_low = quote_low,
     buy_high = buy_high, buy_low = buy_low,
@@ -194,8 +196,9 @@ local function append(i, id, start, revision, complete, time, open, high, low, c
     'is_buyer_maker_count', maker, 'first_trade_id', first, 'last_trade_id', last,
     'first_agg_trade_id', first_agg, 'last_agg_trade_id', last_agg)
   -- A bar that a call cut short by an error already appended is there with the same content.
-  if type(reply) == 'table' and reply.err and not string.find(reply.err, 'equal or smaller', 1, true) then
-    error(reply.err, 0)
+  if type(reply) == 'table' and reply.err then
+    local message = tostring(reply.err)
+    if not string.find(message, 'equal or smaller', 1, true) then error(message, 0) end
   end
   bars_added[i] = (bars_added[i] or 0) + 1
 end
@@ -250,12 +253,23 @@ local function revise(i, start, d, complete)
   append_window(i, next_bar_id(newest, start), w)
 end
 
--- The id of the last bar of a fold that begins anew on a stream that already has some.
-local function last_bar(i)
-  local page = call('XREVRANGE', KEYS[11 + i], '+', '-', 'COUNT', 1)
-  if #page == 0 then return 0, 0 end
-  local ms, sequence = match(page[1][1], '^(%d+)%-(%d+)$')
-  return tonumber(ms), tonumber(sequence)
+-- Where the bars of each interval stood when the fold began: the state keeps it, so that a first call that was cut
+-- short does not take its own bars for those of an earlier fold.
+local function last_bars()
+  local ids = {}
+  for i = 1, 7 do
+    local page = call('XREVRANGE', KEYS[11 + i], '+', '-', 'COUNT', 1)
+    ids[i] = #page > 0 and page[1][1] or '0-0'
+  end
+  return table.concat(ids, ' ')
+end
+
+local function bar_before(i)
+  local at = 0
+  for ms, sequence in string.gmatch(bars_before, '(%d+)%-(%d+)') do
+    at = at + 1
+    if at == i then return tonumber(ms), tonumber(sequence) end
+  end
 end
 
 -- Market trades of one window into interval `i`; true if they were late.
@@ -279,7 +293,7 @@ local function fold(i, start, d, complete)
     if w.closed == 0 then append_window(i, next_bar_id(w, w.start), w) end
     bar_ms, bar_sequence = w.bar_ms, w.bar_sequence
   else
-    bar_ms, bar_sequence = last_bar(i)
+    bar_ms, bar_sequence = bar_before(i)
   end
   w = copy(d)
   w.start, w.complete, w.bar_ms, w.bar_sequence = start, complete, bar_ms, bar_sequence
@@ -335,12 +349,13 @@ local function fold_runs(at, runs, complete)
 end
 
 local state = call('HMGET', KEYS[3], 'last_id', 'last_trade_time', 'applied_count', 'repeated_count',
-  'not_market_count', 'missing_count', 'late_count', 'hole_next_id', 'incomplete_next', unpack(NAMES))
+  'not_market_count', 'missing_count', 'late_count', 'hole_next_id', 'incomplete_next', 'bars_before', unpack(NAMES))
 local started = state[1] and true or false
 local last_id = tonumber(state[1] or -1)
 local newest_time = tonumber(state[2] or 0)
 local hole_next = tonumber(state[8] or 0)
 local incomplete_next = tonumber(state[9] or 1)
+bars_before = state[10]
 
 -- Writes the stats of a window; what the state keeps of it.
 local function show(i)
@@ -458,6 +473,10 @@ local function apply()
   if refusal then return {refusal} end
   local applied, not_market, late = 0, 0, 0
   if plan.first then
+    if not bars_before then
+      bars_before = last_bars()
+      call('HSET', KEYS[3], 'bars_before', bars_before)
+    end
     in_chunks('ZADD', KEYS[4], nil, plan.member, plan.member_end)
     local at = plan.at
     for _ = plan.first, plan.until_group do
@@ -551,7 +570,7 @@ end
 
 if ARGV[2] ~= '' and call('HGET', KEYS[1], 'token') ~= ARGV[2] then return {'FENCED'} end
 for i = 1, 7 do
-  local text = state[9 + i]
+  local text = state[10 + i]
   if text then windows[i] = from_state(text) end
 end
 if ARGV[1] == 'apply' then return apply() end

@@ -28,8 +28,9 @@ ALLOWED: dict[str, set[str]] = {
     "model": BASE | {"model"},
     "venues": BASE | {"settings", "model", "venues"},
     "store": BASE | {"settings", "paths", "model", "store"},
+    "recordings": BASE | {"model", "recordings"},
     "sim": BASE | {"settings", "sim"},
-    "cli": SHARED | CORE | ROLES | {"sim", "cli"},
+    "cli": SHARED | CORE | ROLES | {"recordings", "sim", "cli"},
     **{role: SHARED | CORE | {role} for role in ROLES},
 }
 """What a package may import of ours; the modules at the top may import everything but roles, cli and sim."""

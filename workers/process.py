@@ -143,6 +143,17 @@ class Process:
                 log.warning("heartbeat_failed", error=str(error))
             await asyncio.sleep(pause)
 
+    async def serve(self, main: Callable[[Process], Awaitable[None]]) -> None:
+        """Run the role's loop with its heartbeat, until `stop` is set or it ends; Redis must answer already."""
+        beat = asyncio.create_task(self._beat())
+        try:
+            if not self.stop.is_set():
+                await main(self)
+        finally:
+            beat.cancel()
+            with suppress(asyncio.CancelledError, RedisError, OSError):
+                await self.registry.leave(self.role, self.name)
+
     async def run(self, main: Callable[[Process], Awaitable[None]]) -> None:
         """Run the role's loop until SIGTERM, SIGINT or its own end."""
         loop = asyncio.get_running_loop()
@@ -153,14 +164,7 @@ class Process:
         runner = await self._serve_metrics()
         try:
             await self.wait_for_redis()
-            beat = asyncio.create_task(self._beat())
-            try:
-                if not self.stop.is_set():
-                    await main(self)
-            finally:
-                beat.cancel()
-                with suppress(asyncio.CancelledError, RedisError, OSError):
-                    await self.registry.leave(self.role, self.name)
+            await self.serve(main)
         finally:
             await runner.cleanup()
             await self.client.aclose()

@@ -129,7 +129,7 @@ class BookSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """A new snapshot moves the known range when less than this share of the way to its edge is left; 0: never."""
     crossed_ms: Milliseconds = 1_500
     stale_ms: Count = 30_000
-    """A book whose stream brought nothing for this long is marked stale in its status."""
+    """A book whose stream brought nothing for this long is withheld, unless a line's sockets are known to be alive."""
 
 
 class TradeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -163,6 +163,16 @@ class KeeperSettings(Struct, forbid_unknown_fields=True, kw_only=True):
 
     info_s: Seconds = 300
     trim_s: Seconds = 10
+    audit_s: Seconds = 60
+    """Least pause between two audits of one symbol (a REST snapshot compared with the book); 0: no audits."""
+    audit_weight_share: Annotated[float, Meta(gt=0, le=0.5)] = 0.1
+    """Part of the exchange's weight limit a minute that audits may use."""
+    audit_wait_s: Seconds = 10
+    """How long an audit waits for the stream and the checkpoint to reach its snapshot."""
+    audit_confirm_s: Seconds = 5
+    """Pause after a first difference until a second snapshot shall confirm it."""
+    audits_kept: Count = 1_000
+    """Entries kept in each `audit:{S}`."""
 
 
 class ApiSettings(Struct, forbid_unknown_fields=True, kw_only=True):

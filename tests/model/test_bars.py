@@ -81,7 +81,9 @@ def test_the_windows_are_those_of_the_key_map() -> None:
 
 def test_a_window_holds_its_trades() -> None:
     fold = TradesFold()
-    fold.apply([trade(5, T0 + 1), trade(6, T0 + 99, "12.5", "0.5", is_buyer_maker=True), trade(7, T0 + 100, "9")])
+    fold.apply(
+        [trade(5, T0 + 1), trade(6, T0 + 99, "12.5", "0.5", is_buyer_maker=True), trade(7, T0 + 100, "9")]
+    )
     ((entry, bar),) = fold.bars("100ms")
     assert entry == f"{T0}-0"
     assert bar == {

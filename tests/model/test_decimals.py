@@ -36,7 +36,25 @@ def test_the_largest_quantity_of_the_exchange_is_exact() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ".", "-1", "+1", "1e5", "1E-8", "nan", "inf", "0x10", "1_000", "1,5", " 1", "1 ", "1.2.3", "٣", "²", "1\n"],
+    [
+        "",
+        ".",
+        "-1",
+        "+1",
+        "1e5",
+        "1E-8",
+        "nan",
+        "inf",
+        "0x10",
+        "1_000",
+        "1,5",
+        " 1",
+        "1 ",
+        "1.2.3",
+        "٣",
+        "²",
+        "1\n",
+    ],
 )
 def test_what_is_no_plain_decimal_is_refused(text: str) -> None:
     for units in (price_units, quantity_units):

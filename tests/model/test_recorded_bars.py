@@ -42,9 +42,7 @@ def perpetual_trades(folder: Path) -> list[Trade]:
                 continue
             d = json.loads(line.split(" ", 1)[1])["data"]
             market = d["X"] == "MARKET"
-            tape.append(
-                Trade(d["s"], d["t"], d["p"], d["q"], d["t"], d["t"], d["T"], d["E"], d["m"], market)
-            )
+            tape.append(Trade(d["s"], d["t"], d["p"], d["q"], d["t"], d["t"], d["T"], d["E"], d["m"], market))
     return tape
 
 

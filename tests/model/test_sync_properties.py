@@ -193,6 +193,17 @@ class Line:
         self.now += self.rng.choice((100, 4_000, 11_000, 70_000))
         self.sync.tick(self.now)
 
+    def fall_silent(self) -> None:
+        """A snapshot ahead of a line that then says nothing, and may lose something when it speaks again."""
+        self.change()
+        self.sync.on_snapshot(self.exchange.snapshot(self.exchange.id, 10), self.now)
+        self.now += 11_000
+        self.sync.tick(self.now)
+        assert_right(self.sync, self.exchange)
+        for _ in range(self.rng.choice((0, 0, 1, 2))):
+            self.lose()
+        self.deliver()
+
     def refresh(self) -> None:
         self.sync.begin_refresh()
 
@@ -209,13 +220,13 @@ class Line:
 
 ACTIONS = [
     *("change", "deliver", "deliver", "deliver", "deliver", "answer", "answer", "refresh"),
-    *("lose", "double", "swap", "wait", "drop", "restart"),
+    *("lose", "double", "swap", "wait", "drop", "restart", "fall_silent"),
 ]
 
 
 @pytest.mark.parametrize("rule", list(SequenceRule))
-@settings(max_examples=150, deadline=None)
-@given(seed=st.integers(0, 2**32), actions=st.lists(st.sampled_from(ACTIONS), min_size=5, max_size=60))
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32), actions=st.lists(st.sampled_from(ACTIONS), min_size=30, max_size=60))
 def test_synced_implies_true(rule, seed, actions):
     line = Line(random.Random(seed), rule)
     for action in actions:

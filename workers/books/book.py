@@ -51,6 +51,9 @@ class OwnedBook:
         self.status_at = 0.0
         self.lost = False
         """Whether the stored checkpoint is of a book that was lost since."""
+        self.stale = False
+        """Silent for long, and no line's sockets are alive: the exchange may have gone on without us."""
+        self.heard_at = time.monotonic()
         self.heard = False
         """Whether the stream brought anything: a snapshot without a stream is worth nothing."""
         self.before_last = b"0-0"
@@ -77,6 +80,7 @@ class OwnedBook:
         self.pending.append(entry.stream_id)
         self.before_last, self.last_stream_id = self.last_stream_id, entry.stream_id
         self.heard = True
+        self.heard_at = time.monotonic()
         if not entry.data:
             return None  # trimmed before it was read
         try:
@@ -116,7 +120,7 @@ class OwnedBook:
             LOSSES.labels(name, self.sync.reason).inc()
             IN_SYNC.labels(name).dec()
             self.withdraw = True
-            self.lost = True
+            self.lost = self.sync.reason != "gap"  # a gap is looked into first: the log may have what is missing
             # REST answers from a cache that lags the stream: asked at once, it would be older than the gap
             self.snapshot_at = time.monotonic() + self._settings.snapshot_delay_ms / 1000
             log.warning("sync_lost", venue=name, symbol=self.claim.symbol, reason=self.sync.reason)
@@ -128,8 +132,8 @@ class OwnedBook:
 
     @property
     def showable(self) -> bool:
-        """Whether the book may be shown: in sync and not crossed."""
-        return self.sync.publishable
+        """Whether the book may be shown: in sync, not crossed, and its feed alive."""
+        return self.sync.publishable and not self.stale
 
     def top(self) -> bytes:
         """The payload to publish now."""
@@ -153,8 +157,9 @@ class OwnedBook:
         book = self.sync.book
         bids, asks = book.counts
         return {
-            "state": self.sync.state.value,
+            "state": "stale" if self.stale and self.sync.publishable else self.sync.state.value,
             "reason": self.sync.reason,
+            "age_ms": int((time.monotonic() - self.heard_at) * 1000),
             "last_update_id": self.sync.last_update_id,
             "sync_count": self.sync.sync_count,
             "gap_count": self.sync.gap_count,

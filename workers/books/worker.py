@@ -16,7 +16,7 @@ from workers.books.snapshots import SnapshotFetcher
 from workers.context import venue_contexts
 from workers.errors import LeaseLost, StateUnreadable
 from workers.model.checkpoint import decode_checkpoint
-from workers.model.sync import BookSync, Outcome
+from workers.model.sync import BookSync, Outcome, SyncState
 from workers.ownership import Claim, Ownership
 from workers.process import Process
 from workers.rest import RestClient
@@ -31,6 +31,7 @@ PUBLISHED = Counter("fleet_published_total", "Top-of-book payloads published", [
 WITHDRAWN = Counter("fleet_withdrawn_total", "Books withdrawn because they left sync", ["venue"])
 GAPS = Counter("fleet_depth_gaps_total", "Holes in depth streams", ["venue"])
 UNREADABLE = Counter("fleet_checkpoint_unreadable_total", "Checkpoints that could not be decoded")
+STALE = Counter("fleet_books_stale_total", "Books withheld because their feed was silent and not alive", ["venue"])
 STOLEN = Counter(
     "fleet_entries_read_elsewhere_total", "Entries an earlier owner read after a takeover", ["venue"]
 )
@@ -82,6 +83,8 @@ class BookWorker:
         """The books owned and recovered, by raw stream key."""
         self.ownership = Ownership(process, "books", self._contexts, self)
         self._reread = False
+        self._alive: set[str] = set()
+        self._asked_lines_at = 0.0
         self._recording: set[asyncio.Task[None]] = set()
 
     async def recover(self, claim: Claim, token: int) -> None:
@@ -97,13 +100,18 @@ class BookWorker:
             crossed_limit_ms=settings.crossed_ms,
         )
         stored = await store.checkpoint(claim.symbol)
+        folded = b"0-0"
         if stored is not None:
             try:
-                sync.restore(decode_checkpoint(stored, claim.context.keys.book_checkpoint(claim.symbol)))
+                checkpoint = decode_checkpoint(stored, claim.context.keys.book_checkpoint(claim.symbol))
+                sync.restore(checkpoint)
+                if checkpoint.synced:
+                    folded = checkpoint.stream_id.encode()
             except StateUnreadable as error:
                 UNREADABLE.inc()
                 log.error("checkpoint_unreadable", symbol=claim.symbol, error=str(error))
         book = OwnedBook(claim, token, sync, settings)
+        book.last_stream_id = folded
         await self._take_pending(book, b"0")
         self.books[key] = book
 
@@ -163,6 +171,7 @@ class BookWorker:
                     book.claim
                 )  # recovered from its checkpoint when it is taken again, at once
                 return
+            book.lost = book.sync.state is not SyncState.SYNCED
             gaps = book.claim.context.keys.gaps(book.claim.symbol)
             await record_gap(self._process.client, gaps, record, self._settings.streams.gaps)
         except (RedisError, OSError) as error:
@@ -246,15 +255,37 @@ class BookWorker:
         COMMITTED.inc()
         book.committed(ids, time.monotonic())
 
+    async def _ask_lines(self, now: float) -> None:
+        """Learn about once a second which venues have a line whose sockets are all alive."""
+        if now - self._asked_lines_at < 1.0:
+            return
+        self._asked_lines_at = now
+        lines = await self._process.registry.workers(("ingest-a", "ingest-b"))
+        self._alive = {name for line in lines for name in line.get("alive", "").split(",")}
+
+    def _judge_age(self, book: OwnedBook, now: float) -> None:
+        """Withhold a book whose feed is silent and may be dead; it is shown again when its chain goes on."""
+        silent = now - book.heard_at > self._settings.books.stale_ms / 1000
+        stale = silent and book.claim.context.name not in self._alive
+        if stale != book.stale:
+            book.stale = stale
+            if stale:
+                STALE.labels(book.claim.context.name).inc()
+                log.warning("book_stale", venue=book.claim.context.name, symbol=book.claim.symbol)
+            else:
+                book.pace.changed()
+
     async def step(self) -> int:
         """One round: read, fold, publish, commit; the number of entries taken in."""
         taken = await self._read()
         now = time.monotonic()
         now_ms = int(time.time() * 1000)
         books = list(self.books.values())
+        await self._ask_lines(now)
         for book in books:
             book.sync.tick(now_ms)
             book.noticed()
+            self._judge_age(book, now)
             self._fetchers[book.claim.context.name].consider(book, now)
         await self._publish(books)
         for book in books:

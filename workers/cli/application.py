@@ -14,7 +14,7 @@ from rich.markup import escape
 from workers import __version__
 from workers.cli.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED, EXIT_SETTINGS
 from workers.cli.output import err, seconds_of
-from workers.errors import FleetError, SettingsError
+from workers.errors import CommandError, FleetError, SettingsError
 
 REPLAY_MODULE: Final = "workers.cli.replay"
 EXIT_CODES: Final = (
@@ -72,7 +72,10 @@ def demo(
     """
     from workers.cli.demo import run_demo  # noqa: PLC0415 -- keeps `fleet --help` quick
 
-    seconds = seconds_of(duration) if duration else 30.0 if json else None
+    try:
+        seconds = seconds_of(duration) if duration else 30.0 if json else None
+    except CommandError as error:
+        raise typer.BadParameter(str(error), param_hint="--for") from error
     raise typer.Exit(run_demo(seconds, config, as_json=json))
 
 

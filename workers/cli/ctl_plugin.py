@@ -33,7 +33,7 @@ class Plugin:
     name = "fleet"
 
 
-def make_plugin(controller: Any, **_options: str) -> Plugin:  # noqa: ANN401 -- supervisor has no types
+def make_plugin(controller: Any, **_options: str) -> Plugin:
     """Point `controller` at a running supervisord, starting one where the action needs it."""
     action = controller.options.args[0] if controller.options.args else ""
     written = str(controller.options.serverurl)

@@ -21,8 +21,9 @@ from workers.cli.simulated import discard_simulated
 from workers.cli.truth_source import TruthSource
 from workers.cli.verification import Verification
 from workers.configuration import load, mask, redis_url
-from workers.errors import CommandError
+from workers.errors import CommandError, SettingsError
 from workers.paths import socket_path
+from workers.sim.symbols import MARKETS
 from workers.store.connection import connect
 
 START_S: Final = 90.0
@@ -62,10 +63,15 @@ def _refuse_other_markets(fleet: ForegroundFleet) -> None:
     exchange = fleet.effective.settings.exchange
     here = f"//{exchange.host}:{exchange.port}/"
     for name, venue in fleet.effective.settings.venues.items():
+        if venue.market not in MARKETS:
+            raise SettingsError(
+                f"venues.{name}.market", f"the simulated exchange has no {venue.market} market"
+            )
         if here not in venue.rest_url or here not in venue.websocket_url:
-            raise CommandError(
-                f"Venue {name} does not point at the simulated exchange ({here}…), so the demo could not be "
-                "checked: give rest_url and websocket_url as config/demo.toml does."
+            raise SettingsError(
+                f"venues.{name}",
+                f"rest_url and websocket_url do not point at the simulated exchange ({here}…), so there would be "
+                "nothing to compare with: write them as config/demo.toml does",
             )
 
 
@@ -128,6 +134,9 @@ async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any]
                     return await _verify(fleet, verification, seconds, stop)
                 finally:
                     showing.cancel()
+    except (RedisError, OSError, CommandError) as error:
+        what = "It was stopped by somebody else" if fleet.ended else f"It stopped answering: {error}"
+        raise CommandError(f"The demo cannot go on. {what}. The logs are in {fleet.home / 'log'}.") from error
     finally:
         await client.aclose()
 

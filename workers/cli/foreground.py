@@ -53,6 +53,11 @@ class ForegroundFleet:
         """The run directory."""
         return self.effective.home
 
+    @property
+    def ended(self) -> bool:
+        """Whether somebody else has stopped supervisord."""
+        return self._child is not None and self._child.poll() is not None
+
     def refuse_if_running(self) -> None:
         """Raise if a fleet runs in this home.
 

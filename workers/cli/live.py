@@ -38,7 +38,10 @@ def run_live(symbols: Sequence[str], config: Path | None) -> int:
     with fleet.running():
         introduce(fleet)
         asyncio.run(_watch(fleet))
-    err.print(f"Stopped. The logs are in {escape(str(fleet.home / 'log'))}.", highlight=False, soft_wrap=True)
+        who = " by somebody else" if fleet.ended else ""
+    err.print(
+        f"Stopped{who}. The logs are in {escape(str(fleet.home / 'log'))}.", highlight=False, soft_wrap=True
+    )
     return EXIT_FINE
 
 
@@ -50,7 +53,7 @@ async def _watch(fleet: ForegroundFleet) -> None:
     totals, told, passed = Totals(0, 0, 0), set[str](), 0.0
     try:
         with display.running():
-            while not stop.is_set():
+            while not stop.is_set() and not fleet.ended:
                 try:
                     totals = await held.totals()
                 except (RedisError, OSError):

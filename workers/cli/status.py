@@ -61,7 +61,7 @@ def run_status(config: Path | None, *, as_json: bool) -> int:
     except (RedisError, OSError) as error:
         url = mask(redis_url(effective.settings))
         raise CommandError(
-            f"No fleet answers: Redis at {url} says {error}. Start one with `fleet live`."
+            f"No fleet answers: Redis at {url} says: {str(error).rstrip('.')}. Start one with `fleet live`."
         ) from error
     found["home"] = str(supervisor.home)
     found["supervisord"] = supervisor.pid()

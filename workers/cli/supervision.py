@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, cast
@@ -73,7 +73,7 @@ class Supervisor:
         self.log = home / "log" / "supervisord.log"
         self._record = home / "run" / "started.json"
 
-    def call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 -- XML-RPC gives what it gives
+    def call(self, method: str, *arguments: object) -> Any:
         """One call of supervisord's own interface, such as `getAllProcessInfo`.
 
         Raises:
@@ -174,8 +174,13 @@ class Supervisor:
                 said = output.read_text(encoding="utf-8", errors="replace").strip()
                 raise CommandError(f"supervisord did not start: {said}")
 
-        self._wait_until_up(check)
-        self._put_on_record(environment)
+        try:
+            self._wait_until_up(check)
+            self._put_on_record(environment)
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
         return child
 
     def _wait_until_up(self, check: Callable[[], None]) -> None:
@@ -199,7 +204,8 @@ class Supervisor:
             self.call("stopAllProcesses")
             self.call("shutdown")
         except CommandError:
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_S
         while _alive(pid):
             if time.monotonic() > deadline:
@@ -210,11 +216,9 @@ class Supervisor:
 
 def _alive(pid: int) -> bool:
     """Whether a process runs; a child of ours that has ended is collected on the way."""
-    try:
+    with suppress(ChildProcessError):
         if os.waitpid(pid, os.WNOHANG)[0] == pid:
             return False
-    except ChildProcessError:
-        pass
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

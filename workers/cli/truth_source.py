@@ -45,7 +45,7 @@ class TruthSource:
         if self._session:
             await self._session.close()
 
-    async def _ask(self, method: str, path: str, **query: str | int) -> Any:  # noqa: ANN401 -- JSON
+    async def _ask(self, method: str, path: str, **query: str | int) -> Any:
         assert self._session is not None
         try:
             async with self._session.request(method, self.url + path, params=query) as response:

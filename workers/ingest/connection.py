@@ -27,6 +27,7 @@ OVERSIZED = Counter(
 )
 
 FRAMES_PER_TURN = 64
+ALIVE_S = 10.0
 
 FrameHandler = Callable[[bytes | str, int], Frame | None]
 
@@ -63,7 +64,7 @@ class Connection:
         self._log = log.bind(venue=venue.name, line=line, url=url, streams=len(subscriptions))
         self._unheard = {(wanted.channel, wanted.symbol) for wanted in subscriptions}
         self._unanswered: set[int] = set()
-        self._last_frame = 0.0
+        self._last_frame = -ALIVE_S
         self.settled = asyncio.Event()
         self.replace = asyncio.Event()
         self.reason = ""
@@ -97,6 +98,11 @@ class Connection:
             with suppress(Exception):
                 await asyncio.wait_for(socket.close(), 1)
             self._log.info("disconnected", reason=self.reason, code=socket.close_code)
+
+    @property
+    def alive(self) -> bool:
+        """Whether something arrived just now: what a silent symbol on a living socket did not send, did not happen."""
+        return time.monotonic() - self._last_frame < ALIVE_S
 
     async def _subscribe(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         step = self._venue_settings.streams_per_request

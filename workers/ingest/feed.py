@@ -60,6 +60,7 @@ class Feed:
         self._rotate_s = rotate_s
         self._backoff = Backoff(settings.backoff_first_s, settings.backoff_max_s)
         self._tasks: set[asyncio.Task[str]] = set()
+        self._connection: Connection | None = None
 
     async def run(self) -> None:
         """Serve for ever; cancel to stop. Closing sockets on the way out is part of the cancellation."""
@@ -77,6 +78,7 @@ class Feed:
                 if serving is not None:
                     await self._end(serving)
                 serving = task
+                self._connection = connection
                 await self._until_due(connection, task)
                 if not task.done():
                     ROTATIONS.labels(*self._labels).inc()
@@ -87,6 +89,11 @@ class Feed:
         finally:
             for task in list(self._tasks):
                 await self._end(task)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the socket that serves delivered something just now."""
+        return self._connection is not None and self._connection.alive
 
     async def _pause(self, connection: Connection, task: asyncio.Task[str], lived_s: float) -> None:
         if lived_s > 60:

@@ -14,7 +14,16 @@ from workers.ingest.chain import StreamChain
 from workers.settings import IngestSettings
 from workers.store.keys import Keys
 from workers.store.streams import RawEntry
-from workers.venues.interface import Acknowledged, Frame, Ignored, Message, Refused, ShutdownNotice, Venue
+from workers.venues.interface import (
+    Acknowledged,
+    Channel,
+    Frame,
+    Ignored,
+    Message,
+    Refused,
+    ShutdownNotice,
+    Venue,
+)
 
 log = structlog.get_logger()
 
@@ -142,6 +151,11 @@ class Line:
         for channel, metric in self._messages.items():  # here and not per message: a metric costs a lock
             metric.inc(self.counts[channel] - self._told[channel])
             self._told[channel] = self.counts[channel]
+
+    def holds(self, channel: Channel, symbol: str) -> bool:
+        """Whether messages of a stream are held back now."""
+        stream = self._streams.get((channel, symbol))
+        return stream is not None and stream.chain.holding > 0
 
     @property
     def breaks(self) -> int:

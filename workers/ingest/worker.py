@@ -67,6 +67,7 @@ class IngestWorker:
             gap_keys(self._contexts),
             process.settings.streams.gaps,
         )
+        self._feeds_of: dict[str, list[Feed]] = {}
         self._lines = [
             Line(
                 context.venue,
@@ -79,14 +80,13 @@ class IngestWorker:
             for context in self._contexts
         ]
 
-    def _feeds(self, session: aiohttp.ClientSession) -> Iterator[Feed]:
+    def _feeds(self, session: aiohttp.ClientSession, context: VenueContext, line: Line) -> Iterator[Feed]:
         ingest = self._settings.ingest
         rotate_s = ingest.rotate_s - (ingest.rotate_stagger_s if self._line == "b" else 0)
-        for context, line in zip(self._contexts, self._lines, strict=True):
-            for endpoint in context.venue.endpoints(context.symbols):
-                for shard in shards(endpoint, context.settings.streams_per_socket):
-                    opener = self._opener(session, context, line, endpoint.url, shard)
-                    yield Feed(opener, (context.name, self._line), ingest, max(rotate_s, 1.0))
+        for endpoint in context.venue.endpoints(context.symbols):
+            for shard in shards(endpoint, context.settings.streams_per_socket):
+                opener = self._opener(session, context, line, endpoint.url, shard)
+                yield Feed(opener, (context.name, self._line), ingest, max(rotate_s, 1.0))
 
     def _opener(
         self,
@@ -120,6 +120,9 @@ class IngestWorker:
                 line.tick(now_us)
             self._process.details = {
                 "venues": ",".join(context.name for context in self._contexts),
+                "alive": ",".join(
+                    name for name, feeds in self._feeds_of.items() if all(feed.alive for feed in feeds)
+                ),
                 "symbols": sum(len(context.symbols) for context in self._contexts),
                 "appended": self._appender.appended,
                 "repeats": self._appender.repeats,
@@ -133,7 +136,9 @@ class IngestWorker:
         no_more = asyncio.Event()
         flushing = asyncio.create_task(self._appender.run(no_more))
         async with aiohttp.ClientSession(headers={"User-Agent": f"marketfleet line-{self._line}"}) as session:
-            feeds = [asyncio.create_task(feed.run()) for feed in self._feeds(session)]
+            self._feeds_of = {context.name: list(self._feeds(session, context, line)) for context, line in
+                              zip(self._contexts, self._lines, strict=True)}  # fmt: skip
+            feeds = [asyncio.create_task(feed.run()) for some in self._feeds_of.values() for feed in some]
             ticking = asyncio.create_task(self._tick())
             stopping = asyncio.create_task(self._process.stop.wait())
             watched: set[asyncio.Task[Any]] = {stopping, ticking, *feeds}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import aiohttp
@@ -11,6 +12,7 @@ from redis.exceptions import RedisError
 
 from workers.context import VenueContext, venue_contexts
 from workers.errors import MalformedFrame, RestError
+from workers.keeper.audit import Auditor
 from workers.process import Process
 from workers.rest import RestClient
 from workers.store.budget import Urgency
@@ -39,6 +41,7 @@ class Keeper:
             context.name: RestClient(session, process.client, context) for context in self._contexts
         }
         self._stores = {context.name: SymbolStore(process.client, context.keys) for context in self._contexts}
+        self._auditor = Auditor(process, self._contexts, self._rest)
         self._due = {context.name: 0.0 for context in self._contexts}
         self._told_unlisted: set[tuple[str, str]] = set()
 
@@ -49,6 +52,7 @@ class Keeper:
         info = context.venue.info(body)
         if info.weight_limit:
             await self._rest[context.name].budget.learn(info.weight_limit)
+            self._auditor.learned(context, info.weight_limit)
         found = [info.symbols[symbol] for symbol in context.symbols if symbol in info.symbols]
         for change in await self._stores[context.name].store(found):
             STATUS_CHANGES.labels(context.name).inc()
@@ -83,16 +87,24 @@ class Keeper:
         self._process.details = {
             "symbols": sum(len(context.symbols) for context in self._contexts),
             "redis_memory_bytes": used,
+            **self._auditor.details,
         }
 
     async def run(self) -> None:
         """Serve until told to stop."""
-        while not self._process.stop.is_set():
-            try:
-                await self.step(time.monotonic())
-            except (RedisError, OSError) as error:
-                log.warning("redis_trouble", role="keeper", error=str(error))
-            await self._process.sleep(1.0)
+        auditing = asyncio.create_task(self._auditor.run())
+        try:
+            while not self._process.stop.is_set():
+                try:
+                    await self.step(time.monotonic())
+                except (RedisError, OSError) as error:
+                    log.warning("redis_trouble", role="keeper", error=str(error))
+                if auditing.done():
+                    auditing.result()  # an error nobody foresaw
+                await self._process.sleep(1.0)
+        finally:
+            auditing.cancel()
+            await asyncio.gather(auditing, return_exceptions=True)
 
 
 async def main(process: Process) -> None:

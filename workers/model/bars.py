@@ -1,12 +1,15 @@
 """The trades fold as a pure function: windows, bars, the latest set and the counters of one symbol.
 
-`lua/apply_trades.lua` is the same fold inside Redis, field by field; this one takes trades one at a time,
-has no batches to speak of and exact integers of any size, so that what the script does can be checked
-against it.
+`lua/apply_trades.lua` is the same fold inside Redis, field by field; this one takes trades one at a time and
+has exact integers of any size, so that what the script does can be checked against it.
 
-Windows are cut by trade time on UTC boundaries; inside a window trades stand in the order of their ids. A
-trade whose window is over (a newer one is open, or the clock closed it) is late: the window's newest version
-with the trade in it is appended to the bars as a revision.
+Windows are cut by trade time on UTC boundaries; inside a window trades stand in the order of their ids. A trade
+whose window is over (a newer one is open, or the clock closed it) is late: the window's newest version with the
+trade in it is appended to the bars as a revision.
+
+A bar is `complete` if no id was missed that could belong to it: not the windows the fold began in, not those on
+either side of an accepted hole, not a window that only a late trade made known. Where no trade of another window
+came in between, `last_agg_trade_id - first_agg_trade_id + 1 == trades_count + skipped_count` proves it.
 """
 
 from __future__ import annotations
@@ -258,6 +261,7 @@ class TradesFold:
             "last_trade_time": str(self._last_trade_time),
             "incomplete_next": str(int(self._incomplete_next)),
             "hole_next_id": str(self._hole_next_id),
+            "bars_before": " ".join(["0-0"] * len(self._intervals)),
             **{f"{name}_count": str(count) for name, count in self._counts.items()},
         }
         for name, interval in self._intervals.items():

@@ -1,7 +1,7 @@
 """Exact decimals as integers: price and quantity text in, sums out as plain decimal text.
 
-A price or quantity is counted in units of 1e-8, a product of the two in units of 1e-16. Lua has doubles
-only, so what a script must add is cut into limbs of 15 decimal digits, each far below 2**53.
+A price or quantity is counted in units of 1e-8, a product of the two in units of 1e-16. Python's integers have no
+limit; Lua has doubles only and cuts them into limbs of 15 decimal digits (see `lua/apply_trades.lua`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ PRICE_DIGITS: Final = 15
 """Significant digits of a price: as many as a double orders exactly, which is how Lua compares prices."""
 QUANTITY_LIMIT: Final = 10**12
 """Quantities are below this."""
-LIMB: Final = 10**15
 
 _CACHED_TEXTS = 1 << 16
 
@@ -32,7 +31,7 @@ def _units(text: str, place: str) -> int:
             raise BadNumber(text, place)
         digits = whole + fraction[:FRACTION_DIGITS]
         return int(digits)
-    return int(digits) * 10 ** (FRACTION_DIGITS - len(fraction))
+    return int(digits.ljust(len(whole) + FRACTION_DIGITS, "0"))
 
 
 @lru_cache(_CACHED_TEXTS)
@@ -43,7 +42,7 @@ def price_units(text: str) -> int:
         BadNumber: not a plain non-negative decimal, more than 8 decimals, or more than 15 significant digits.
     """
     units = _units(text, "price")
-    if units >= LIMB and len(str(units).rstrip("0")) > PRICE_DIGITS:
+    if units >= 10**PRICE_DIGITS and len(str(units).rstrip("0")) > PRICE_DIGITS:
         raise BadNumber(text, "price")
     return units
 
@@ -71,20 +70,3 @@ def plain_product(units: int) -> str:
     """Canonical text of a number of 1e-16: no exponent, no trailing zeros, no bare point."""
     whole, fraction = divmod(units, 10**16)
     return f"{whole}.{fraction:016d}".rstrip("0") if fraction else str(whole)
-
-
-def limbs(units: int, count: int) -> tuple[int, ...]:
-    """`units` in `count` limbs of 15 digits, highest first; the first takes whatever is left."""
-    low: list[int] = []
-    for _ in range(count - 1):
-        units, limb = divmod(units, LIMB)
-        low.append(limb)
-    return (units, *reversed(low))
-
-
-def from_limbs(parts: tuple[int, ...]) -> int:
-    """The inverse of `limbs`."""
-    units = 0
-    for part in parts:
-        units = units * LIMB + part
-    return units

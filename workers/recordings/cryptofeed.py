@@ -81,4 +81,4 @@ def _of_url(path: str, number: int, line: bytes) -> RecordedSnapshot | Note:
     symbol = query.get("symbol", [head.symbol])[0]
     limit = query.get("limit", [""])[0]
     asked = int(limit) if limit.isdigit() else _DEFAULT_LIMITS[market_of(url) or "spot"]
-    return RecordedSnapshot(time_us, number, symbol, body, asked)
+    return RecordedSnapshot(time_us, number, symbol, body, asked, url)

@@ -26,7 +26,9 @@ def parse_line(path: str, number: int, line: bytes) -> Received | RecordedSnapsh
     Raises:
         RecordingError: nothing that can be used; it names the file and the line.
     """
-    stamp, _, payload = line.rstrip(b"\r").partition(b" ")
+    if line[-1:] == b"\r":
+        line = line[:-1]
+    stamp, _, payload = line.partition(b" ")
     if len(stamp) != _DIGITS or not stamp.isdigit():
         raise RecordingError(path, number, f"it does not begin with a time in ns, but with {stamp[:40]!r}")
     if payload[:1] != b"{" or payload[-1:] != b"}":
@@ -34,5 +36,6 @@ def parse_line(path: str, number: int, line: bytes) -> Received | RecordedSnapsh
     time_us = int(stamp) // 1000
     if is_snapshot(payload):
         head = snapshot_head(path, number, payload)
-        return RecordedSnapshot(time_us, number, head.symbol, payload, max(len(head.bids), len(head.asks)))
+        levels = max(len(head.bids), len(head.asks))
+        return RecordedSnapshot(time_us, number, head.symbol, payload, levels, "")
     return Received(time_us, number, payload)

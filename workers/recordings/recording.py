@@ -46,7 +46,8 @@ class Recording:
     def __init__(self, path: Path, market: Market | None = None) -> None:
         self.path = path
         self._format = self._recognised()
-        self.messages: Counter[Stream] = Counter()
+        self.streams: dict[Stream, int] = {}
+        """How many frames each stream has."""
         self.snapshots: Counter[str] = Counter()
         self.snapshot_limit = 0
         """The least number of levels a snapshot was asked for; 0 without snapshots."""
@@ -56,14 +57,14 @@ class Recording:
         for record in self._records():
             self._look_at(record)
         self.market: Market = market or self._market_found()
-        if not self.messages and not self.snapshots:
+        if not self.streams and not self.snapshots:
             raise RecordingError(str(path), 1, "it holds no message of Binance")
 
     @property
     def symbols(self) -> list[str]:
         """The symbols of its depth and trade streams, in order of appearance."""
         wanted = [
-            stream for stream in self.messages if stream.is_depth or stream.kind in ("trade", "aggTrade")
+            stream for stream in self.streams if stream.is_depth or stream.kind in ("trade", "aggTrade")
         ]
         return list(dict.fromkeys(stream.symbol for stream in wanted))
 
@@ -80,20 +81,22 @@ class Recording:
         if isinstance(record, Received):
             stream = stream_of(record.frame)
             if stream is not None:
-                self.messages[stream] += 1
-                if stream.is_depth not in self._shown:
-                    shown = market_shown_by(stream, record.frame)
-                    if shown is not None:
-                        self._shown[stream.is_depth] = shown
+                count = self.streams.get(stream, 0)
+                self.streams[stream] = count + 1
+                if count == 0 and (shown := market_shown_by(stream, record.frame)) is not None:
+                    self._shown.setdefault(stream.is_depth, shown)
         elif isinstance(record, RecordedSnapshot):
             self.snapshots[record.symbol] += 1
             self.snapshot_limit = min(self.snapshot_limit or record.limit, record.limit)
-        elif isinstance(record, Note) and record.url:
+            self._urls.setdefault(record.url, record.line)
+        elif isinstance(record, Note):
             self._urls.setdefault(record.url, record.line)
 
     def _market_found(self) -> Market:
         found: dict[Market, str] = {}
         for url, line in self._urls.items():
+            if not url:
+                continue
             market = cryptofeed.market_of(url)
             if market is None:
                 host = url.split("/")[2] if url.count("/") > 1 else url

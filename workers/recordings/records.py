@@ -29,6 +29,8 @@ class RecordedSnapshot(NamedTuple):
     body: bytes
     limit: int
     """Levels asked for per side; where the capture does not say, the levels of the longer side."""
+    url: str
+    """Where it was asked for; empty where the capture does not say."""
 
 
 class Note(NamedTuple):
@@ -40,7 +42,7 @@ class Note(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """A line that cannot be used, or the place from which on a file cannot be read; what is usable goes on."""
+    """A line that cannot be used, or the place from which on a file cannot be read."""
 
     time_us: int
     line: int

@@ -8,12 +8,13 @@ import msgspec
 
 from workers.errors import RecordingError
 
+_FRAMES: Final = (b'{"stream"', b'{"e"')
 _HEAD: Final = 200
 """Bytes in which `lastUpdateId` stands: COIN-M replies begin with a few short keys at the most."""
 
 
 class SnapshotHead(msgspec.Struct, gc=False):
-    """`{"lastUpdateId":86143357460,"symbol":"BCHUSD_210625","bids":[…],"asks":[…]}`; only COIN-M names itself."""
+    """`{"lastUpdateId":86143357460,"symbol":"BCHUSD_210625","bids":[…],"asks":[…]}`; the symbol on COIN-M."""
 
     lastUpdateId: int  # noqa: N815 -- the wire's own key
     bids: list[msgspec.Raw]
@@ -26,7 +27,9 @@ _decoder = msgspec.json.Decoder(SnapshotHead)
 
 def is_snapshot(payload: bytes) -> bool:
     """Whether this may be a depth reply rather than a frame."""
-    return b'"lastUpdateId"' in payload[:_HEAD] and not payload.startswith((b'{"stream"', b'{"e"'))
+    if payload.startswith(_FRAMES):
+        return False
+    return b'"lastUpdateId"' in payload[:_HEAD]
 
 
 def snapshot_head(path: str, number: int, payload: bytes) -> SnapshotHead:

@@ -172,7 +172,7 @@ class _Cut:
                 run.high, run.high_units = trade.price, units
             elif units < run.low_units:
                 run.low, run.low_units = trade.price, units
-            if time > run.time:
+            if time > run.time:  # noqa: PLR1730 -- max() is a call, and this is once per trade
                 run.time = time
             run.close, run.last_trade = trade.price, trade.last_trade_id
             members.append(time)

@@ -11,9 +11,8 @@ from typing import Any, Final
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from workers.errors import BadNumber, FleetError, LeaseLost, StateUnreadable, StoreError
+from workers.errors import BadNumber, LeaseLost, StateUnreadable, StoreError
 from workers.model.bars import TRIMMED_AT_MOST, Applied, Closed, Hole, Skipped
 from workers.model.windows import INTERVALS_MS, EventType
 from workers.store.keys import TRADES, Keys
@@ -164,10 +163,10 @@ class TradeStore:
         return Skipped(reply[1], reply[2])
 
     async def close(self, symbol: str, now_ms: int, grace_ms: int, token: str = "") -> Closed:
-        """Close the windows that ended `grace_ms` or longer before `now_ms` (exchange time); trim the latest set.
+        """Close the windows that ended `grace_ms` or longer before `now_ms` (exchange time).
 
         Nothing is closed while a hole waits for repair. The stats hash keeps a closed window, with `closed` 1,
-        until a trade opens the next.
+        until a trade opens the next. The latest set is trimmed by `now_ms`.
 
         Raises:
             LeaseLost: the lease is another's; nothing was done.
@@ -224,7 +223,7 @@ class TradeStore:
             "late_count",
             "hole_next_id",
         )
-        values: list[Any] = await self._client.execute_command("HMGET", key, *names)
+        values = await self._client.hmget(key, list(names))
         if values[0] is None:
             return TradesState()
         try:
@@ -250,11 +249,11 @@ class TradeStore:
         return [operation, token, self._group, self._retention_ms, at_most, *self._bar_retention]
 
     @staticmethod
-    def _refuse_fenced(symbol: str, token: str, reply: Any) -> None:
+    def _refuse_fenced(symbol: str, token: str, reply: list[Any]) -> None:
         if reply[0] == b"FENCED":
             raise LeaseLost(symbol, int(token))
 
-    def _applied(self, call: _Call, reply: Any) -> Applied | Exception | None:
+    def _applied(self, call: _Call, reply: list[Any] | Exception) -> Applied | Exception | None:
         """The result of a call, or None if the batch must be cut again."""
         if isinstance(reply, Exception):
             return reply

@@ -1,0 +1,155 @@
+"""The filled-in supervisord.conf, the programs, and the run directory."""
+
+from __future__ import annotations
+
+import asyncio
+import configparser
+import shlex
+import socket
+from pathlib import Path
+
+import pytest
+from fleet_runs import CHECKOUT
+from redis.asyncio import Redis
+
+from workers.cli import self_test
+from workers.cli.exchange_program import simulator_settings
+from workers.cli.foreground import with_free_ports
+from workers.cli.output import seconds_of
+from workers.cli.redis_program import port_is_free, server_command
+from workers.cli.role import PROGRAMS, WORKERS
+from workers.cli.run_directory import make_socket_folder
+from workers.cli.simulated import discard_simulated, mark_or_refuse
+from workers.cli.supervision import fill_in, inherited
+from workers.configuration import load, parse
+from workers.errors import CommandError
+from workers.store.server import find_server
+
+CONF = (CHECKOUT / "supervisord.conf").read_text(encoding="utf-8")
+
+
+def programs(text: str) -> dict[str, configparser.SectionProxy]:
+    parser = configparser.RawConfigParser()
+    parser.read_string(text)
+    return {name.removeprefix("program:"): parser[name] for name in parser if name.startswith("program:")}
+
+
+def test_every_role_is_a_program_of_its_own():
+    found = programs(CONF)
+    assert set(found) == {*WORKERS, *PROGRAMS}
+    assert "[group:" not in CONF
+    for name, program in found.items():
+        assert program["stopsignal"] == "TERM"
+        assert program["killasgroup"] == "true"
+        assert program["autostart"] == "false"
+        assert shlex.split(program["command"])[1:3] == ["run", name]
+        assert f"/var/log/{name}" in program["stdout_logfile"]
+        assert int(program["stdout_logfile_backups"]) > 0
+    for name in WORKERS:
+        assert found[name]["autorestart"] == "true"
+        assert int(found[name]["stopwaitsecs"]) >= 20
+
+
+def test_the_copy_has_the_run_directory_and_the_interpreter_in_it():
+    text = fill_in(CONF, Path("/srv/a b/100%/home"), "/opt/py thon/bin/python")
+    found = programs(text)
+    command = shlex.split(found["books"]["command"] % {"process_num": 1})
+    assert command == ["/opt/py thon/bin/python", "-P", "-m", "workers.cli", "run", "books", "--number", "1"]
+    log = found["books"]["stdout_logfile"] % {"process_num": 1}
+    assert log == "/srv/a b/100%/home/log/books-1.log"
+    assert "file=/srv/a b/100%%/home/run/supervisor.sock" in text
+
+
+@pytest.mark.parametrize("path", ['/a"b', "/a ;b", "/a #b", "/a\nb", "/a\\b"])
+def test_a_path_the_file_cannot_hold_is_refused(path: str):
+    with pytest.raises(CommandError, match="plainer"):
+        fill_in(CONF, Path(path), "/usr/bin/python3")
+
+
+def test_what_a_fleet_inherits():
+    environ = {"FLEET_HOME": "/x", "REDIS_URL": "redis://h", "PATH": "/bin"}
+    assert inherited(environ) == {"FLEET_HOME": "/x", "REDIS_URL": "redis://h"}
+
+
+def test_free_ports_are_chosen_and_venues_follow_the_exchange():
+    effective = load(Path("demo.toml"), {})
+    chosen = with_free_ports(effective, {"FLEET_CONFIG": "demo.toml", "FLEET_API__PORT": "7"})
+    settings = load(None, chosen).settings
+    assert settings.api.port == 7
+    assert settings.exchange.port not in (0, effective.settings.exchange.port)
+    assert settings.venues["spot"].rest_url == f"http://127.0.0.1:{settings.exchange.port}/spot"
+    assert settings.venues["usdm"].websocket_url == f"ws://127.0.0.1:{settings.exchange.port}/usdm"
+
+
+def test_a_taken_port_is_seen():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert not port_is_free("127.0.0.1", taken.getsockname()[1])
+
+
+def test_simulated_and_real_data_are_never_mixed(tmp_path: Path):
+    mark_or_refuse(tmp_path, simulated=True)
+    mark_or_refuse(tmp_path, simulated=True)
+    with pytest.raises(CommandError, match="holds simulated market data"):
+        mark_or_refuse(tmp_path, simulated=False)
+    discard_simulated(tmp_path)
+    mark_or_refuse(tmp_path, simulated=False)
+    (tmp_path / "redis" / "appendonly.aof").touch()
+    with pytest.raises(CommandError, match="holds real market data"):
+        mark_or_refuse(tmp_path, simulated=True)
+    discard_simulated(tmp_path)
+    assert (tmp_path / "redis" / "appendonly.aof").exists()
+
+
+def test_a_socket_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.geteuid", lambda: 4_242)
+    with pytest.raises(CommandError, match="belongs to another user"):
+        make_socket_folder(tmp_path)
+
+
+def test_the_simulator_lists_the_venues_symbols():
+    found = simulator_settings(load(Path("demo.toml"), {}).settings)
+    assert "币安人生USDT" in found.spot_symbols
+    assert "BTCUSDT_261225" in found.usdm_symbols
+    named = {"FLEET_EXCHANGE__SPOT_SYMBOLS": "BNBBTC"}
+    assert simulator_settings(load(Path("demo.toml"), named).settings).spot_symbols == ("BNBBTC",)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("30", 30), ("1.5m", 90), ("2h", 7200)])
+def test_durations(text: str, seconds: float):
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0s", "soon", "-1s", "1d"])
+def test_what_is_no_duration(text: str):
+    with pytest.raises(CommandError, match="no duration"):
+        seconds_of(text)
+
+
+def test_the_steps_of_the_self_test():
+    assert [name for name, _ in self_test.steps([])][:3] == ["ruff check", "ruff format", "mypy"]
+    assert self_test.steps(["-k", "book"])[-1] == ("pytest", ["pytest", "-k", "book"])
+
+
+async def test_our_server_takes_the_shipped_configuration(tmp_path: Path):
+    venue = '[venues.usdm]\nmarket = "usdm"\nsymbols = ["BTCUSDT"]\n[redis]\nport = 0\nmaxmemory_mb = 64\n'
+    settings = parse(venue, "my.toml", {"FLEET_HOME": str(tmp_path)}).settings
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "run").mkdir()
+    command = server_command(find_server("/usr/bin:/usr/local/bin"), settings)
+    server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+    path = tmp_path / "run" / "redis.sock"
+    for _ in range(200):
+        if path.exists():
+            break
+        await asyncio.sleep(0.05)
+    client = Redis(unix_socket_path=str(path), protocol=2, decode_responses=True)
+    wanted = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction", "save": ""}
+    found = {name: (await client.config_get(name))[name] for name in wanted}
+    assert found == wanted
+    assert (await client.config_get("maxmemory"))["maxmemory"] == str(64 * 2**20)
+    assert path.stat().st_mode & 0o777 == 0o700
+    await client.aclose()
+    server.terminate()
+    assert await server.wait() == 0

@@ -1,0 +1,104 @@
+"""The settings of a suite's fleet and of its exchange: everything that waits is scaled down to seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from workers.sim.faults import Fault
+
+LEVELS: Final = 200
+SIMULATOR: Final[dict[str, Any]] = {
+    "rate_scale": 2.0,
+    "levels_per_side": LEVELS,
+    "jump_every_s": 0.0,
+    "burst_every_s": 0.0,
+    "spot_ping_s": 5.0,
+    "shutdown_delay_s": 2.0,
+    "connection_attempts": 100_000,
+    "spot_weight_limit": 60_000,
+    "usdm_weight_limit": 60_000,
+    "snapshot_lag_ms": 100,
+    "snapshot_refresh_ms": 200,
+}
+BRIEF: Final[dict[str, Any]] = {**SIMULATOR, "lifetime_s": 6.0}
+"""The exchange whose day lasts six seconds."""
+
+MARKETS: Final = {"usdm": "usdm", "spot": "spot", "legacy": "usdm", "brief": "usdm"}
+"""The fleet's venues and their markets, in order; `brief` is on an exchange of its own."""
+SNAPSHOT_DEPTHS: Final = {"usdm": 500, "spot": 100, "legacy": 500, "brief": 500}
+"""500 levels are more than there are, so those books are complete; spot books know a range."""
+
+SECTIONS: Final[dict[str, dict[str, Any]]] = {
+    "fleet": {"log_level": "info", "heartbeat_ms": 500, "lease_ms": 2000},
+    "ingest": {
+        "silence_s": 4,
+        "first_message_s": 3,
+        "open_timeout_s": 3,
+        "backoff_first_s": 0.2,
+        "backoff_max_s": 1.0,
+        "rotate_s": 100_000,
+        "rotate_stagger_s": 0,
+    },
+    "books": {
+        "snapshot_delay_ms": 400,
+        "snapshot_timeout_s": 1.5,
+        "snapshot_retry_s": 0.5,
+        "snapshot_retry_max_s": 2,
+        "commit_ms": 500,
+        "crossed_ms": 600,
+        "stale_ms": 3000,
+    },
+    "trades": {"close_grace_ms": 500, "repair_timeout_s": 2},
+    "keeper": {"info_s": 2},
+}
+
+
+def symbols_of(books: Iterable[str]) -> dict[str, list[str]]:
+    """Venue by venue the symbols of books written `venue:SYMBOL`."""
+    found: dict[str, list[str]] = {venue: [] for venue in MARKETS}
+    for name in books:
+        venue, _, symbol = name.partition(":")
+        if symbol not in found[venue]:
+            found[venue].append(symbol)
+    return {venue: symbols for venue, symbols in found.items() if symbols}
+
+
+def simulator(
+    settings: Mapping[str, Any], port: int, symbols: Mapping[str, Sequence[str]], faults: Sequence[str] = ()
+) -> str:
+    """The settings of an exchange process, as JSON."""
+    listed = {
+        f"{market}_symbols": list(dict.fromkeys(name for venue in venues for name in symbols.get(venue, ())))
+        for market, venues in {"usdm": ("usdm", "legacy", "brief"), "spot": ("spot",)}.items()
+    }
+    for text in faults:
+        Fault.parse(text)
+    return json.dumps({**settings, **listed, "port": port, "faults": list(faults)}, ensure_ascii=False)
+
+
+def fleet_file(
+    home: Path, symbols: Mapping[str, Sequence[str]], ports: Mapping[str, int], redis_url: str
+) -> str:
+    """The fleet's settings file."""
+    tables: dict[str, dict[str, Any]] = {name: dict(keys) for name, keys in SECTIONS.items()}
+    tables["fleet"]["home"] = str(home)
+    tables["redis"] = {"url": redis_url, "port": 0}
+    tables["api"] = {"port": ports["api"]}
+    for venue, names in symbols.items():
+        port = ports["brief" if venue == "brief" else "exchange"]
+        tables[f"venues.{venue}"] = {
+            "market": MARKETS[venue],
+            "symbols": list(names),
+            "websocket_url": f"ws://127.0.0.1:{port}/{MARKETS[venue]}",
+            "rest_url": f"http://127.0.0.1:{port}/{MARKETS[venue]}",
+            "snapshot_depth": SNAPSHOT_DEPTHS[venue],
+        }
+    if "legacy" in symbols:
+        tables["venues.legacy"]["market_path"] = ""
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in keys.items())
+        for name, keys in tables.items()
+    )

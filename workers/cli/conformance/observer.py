@@ -1,0 +1,136 @@
+"""Looking at a fleet all the time: everything it publishes is compared with the truth at the same update id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from workers.cli.held import Book
+from workers.cli.truth import Findings, check_levels
+from workers.cli.truth_source import TruthSource
+from workers.errors import CommandError
+
+LOOK_S: Final = 0.1
+TOP: Final = 10
+AT_ONCE: Final = 8
+MOST_PER_BOOK: Final = 20
+
+
+@dataclass
+class Sight:
+    """A book as it was seen last."""
+
+    status: Mapping[str, str] = field(default_factory=dict)
+    shown: Mapping[str, Any] | None = None
+
+    def number(self, name: str) -> int:
+        """A whole number of the status; 0 where it has none."""
+        return int(self.status.get(name, "0") or "0")
+
+
+class Observer:
+    """Watches books until cancelled.
+
+    `problems` are sentences by book; `absent` counts the looks in which a book was not shown; `compared` the
+    publications compared.
+
+    Args:
+        source_of: where the truth of a book is told.
+    """
+
+    def __init__(self, client: Redis, books: Iterable[Book], source_of: Callable[[Book], TruthSource]) -> None:
+        self._client = client
+        self._books = list(books)
+        self._source_of = source_of
+        self._seen_to: dict[Book, str] = dict.fromkeys(self._books, "-")
+        self._last_id: dict[Book, int] = {}
+        self._looking = asyncio.Lock()
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self.sights: dict[Book, Sight] = defaultdict(Sight)
+        self.problems: dict[Book, list[str]] = defaultdict(list)
+        self.absent: Counter[Book] = Counter()
+        self.compared: Counter[Book] = Counter()
+        self.looks = 0
+
+    async def run(self) -> None:
+        """Look all the time; a server that is away is looked for again."""
+        while True:
+            with suppress(RedisError, OSError):
+                await self.look()
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """Look once: what is shown, what is said of it, and everything published since the last look.
+
+        Raises:
+            RedisError: the server did not answer.
+        """
+        async with self._looking:
+            await self._look_at_hashes()
+            published = await self._published()
+            await asyncio.gather(*(self._compare(book, payload) for book, payload in published))
+            self.looks += 1
+
+    async def _look_at_hashes(self) -> None:
+        pipe = self._client.pipeline(transaction=True)
+        for book in self._books:
+            pipe.hget(book.context.keys.live_orderbook, book.symbol)
+            pipe.hgetall(book.context.keys.book_status(book.symbol))
+        replies = await pipe.execute()
+        for book, payload, status in zip(self._books, replies[::2], replies[1::2], strict=True):
+            said = {name.decode(): value.decode() for name, value in status.items()}
+            shown = msgspec.json.decode(payload) if payload is not None else None
+            sight = self.sights[book] = Sight(said, shown)
+            self.absent[book] += shown is None
+            state = said.get("state", "synced")
+            if shown and state != "synced" and sight.number("updated") > shown["published"] // 1000:
+                self._tell(book, f"{book.name} is shown though its status says {state}.")
+
+    async def _published(self) -> list[tuple[Book, dict[str, Any]]]:
+        pipe = self._client.pipeline(transaction=False)
+        for book in self._books:
+            pipe.xrange(book.context.keys.book_top(book.symbol), min=self._seen_to[book])
+        found = []
+        for book, entries in zip(self._books, await pipe.execute(), strict=True):
+            for _, fields in cast(list[tuple[bytes, dict[bytes, bytes]]], entries):
+                found.append((book, msgspec.json.decode(fields[b"data"])))
+            if entries:
+                self._seen_to[book] = f"({entries[-1][0].decode()}"
+        return found
+
+    async def _compare(self, book: Book, payload: dict[str, Any]) -> None:
+        update_id = int(payload["u"])
+        if update_id < self._last_id.get(book, 0):
+            self._tell(book, f"{book.name} was published at {update_id} after {self._last_id[book]}.")
+        self._last_id[book] = update_id
+        bids, asks = payload["b"], payload["a"]
+        if bids and asks and Decimal(bids[0][0]) >= Decimal(asks[0][0]):
+            self._tell(book, f"{book.name} was published crossed at update id {update_id}.")
+        try:
+            async with self._slots:
+                truth = await self._source_of(book).book(
+                    book.context.settings.market, book.symbol, update_id, TOP
+                )
+        except CommandError as error:
+            if "gave status" in str(error):
+                self._tell(book, f"{book.name} was published at {update_id}, which never was: {error}")
+            return
+        findings = Findings()
+        check_levels(book.name, update_id, (bids, asks), (truth.bids, truth.asks), findings)
+        self.compared[book] += 1
+        for sentence in findings.sentences():
+            self._tell(book, f"Published wrong: {sentence}")
+
+    def _tell(self, book: Book, sentence: str) -> None:
+        if len(self.problems[book]) < MOST_PER_BOOK:
+            self.problems[book].append(sentence)
+

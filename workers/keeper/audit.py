@@ -1,0 +1,319 @@
+"""The continuous audit: one book after the other is compared with a REST snapshot, within a share of the weight."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from prometheus_client import Counter, Gauge
+from redis.exceptions import RedisError
+
+from workers.context import VenueContext
+from workers.errors import MalformedFrame, RateLimited, RestError, StateUnreadable, WireError
+from workers.model.audit import AuditOutcome, Confirmation, compare_checkpoint
+from workers.model.checkpoint import Checkpoint
+from workers.model.events import DepthEvent, Snapshot
+from workers.model.sync import SyncState
+from workers.process import Process
+from workers.rest import RestClient
+from workers.settings import Settings
+from workers.store.audits import Audit, AuditStore, LastAudit
+from workers.store.books import BookStore
+from workers.store.budget import Urgency
+from workers.store.streams import Delivered
+
+log = structlog.get_logger()
+
+AUDITS = Counter("fleet_audits_total", "Audits by what they found", ["venue", "outcome"])
+MISMATCHED = Counter(
+    "fleet_audit_mismatched_levels_total", "Levels that differed from the exchange's", ["venue"]
+)
+AGE = Gauge("fleet_audit_age_seconds", "Time since the longest uncompared book was compared", ["venue"])
+
+DISTRUST: Final = "audit mismatch"
+WINDOW_S: Final = 60.0
+STEP_S: Final = 0.25
+POLL_S: Final = 0.25
+RETRY_S: Final = 5.0
+"""Until a book that was not in sync is looked at again."""
+AT_ONCE: Final = 8
+_LEVELS: Final = {
+    AuditOutcome.MATCH: "info",
+    AuditOutcome.UNKNOWN: "info",
+    AuditOutcome.UNCONFIRMED: "warning",
+    AuditOutcome.MISMATCH: "error",
+}
+
+
+class AuditPace:
+    """When the next audit of a REST pool may ask (monotonic seconds): evenly, and in no minute beyond a bound.
+
+    A request that is out to get its share of the budget holds up the next one.
+    """
+
+    def __init__(self) -> None:
+        self._sent: deque[tuple[float, int]] = deque()
+        self._next = 0.0
+        self._asking = False
+
+    def ready(self, now: float, weight: int, allowed: float) -> bool:
+        """Whether a request of this weight fits into `allowed`, the weight of 60 s.
+
+        One that is larger than that may go alone, as seldom as keeps the mean below it.
+        """
+        while self._sent and self._sent[0][0] <= now - WINDOW_S:
+            self._sent.popleft()
+        if self._asking or now < self._next:
+            return False
+        return not self._sent or sum(one for _, one in self._sent) + weight <= allowed
+
+    def asking(self) -> None:
+        """A request begins to wait for the budget."""
+        self._asking = True
+
+    def sent(self, now: float, weight: int, allowed: float) -> None:
+        """That request has been sent, or failed."""
+        self._asking = False
+        self._sent.append((now, weight))
+        self._next = now + WINDOW_S * weight / allowed
+
+    def hold(self, until: float) -> None:
+        """Nobody may ask before this time."""
+        self._next = max(self._next, until)
+
+
+@dataclass(eq=False)
+class _Audited:
+    """One symbol and its place in the round."""
+
+    context: VenueContext
+    symbol: str
+    compared_at: float
+    """Monotonic seconds; at first the start of the keeper."""
+    tried_ms: int = 0
+    due: float = 0.0
+    hurried: bool = False
+    """To be confirmed: before all others."""
+    running: bool = False
+    told: tuple[AuditOutcome, str] | None = None
+    """The last outcome and reason."""
+    confirmation: Confirmation = field(default_factory=Confirmation)
+
+
+class Auditor:
+    """Audits every symbol of every venue, the longest unaudited first, never one twice at once.
+
+    Args:
+        rest: by venue.
+    """
+
+    def __init__(
+        self, process: Process, contexts: list[VenueContext], rest: Mapping[str, RestClient]
+    ) -> None:
+        self._process = process
+        self._settings: Settings = process.settings
+        self._keeper = process.settings.keeper
+        self._rest = rest
+        kept, top = self._keeper.audits_kept, process.settings.streams.top_entries
+        self._stores = {one.name: AuditStore(process.client, one.keys, kept) for one in contexts}
+        self._books = {one.name: BookStore(process.client, one.keys, top) for one in contexts}
+        self._limits = {
+            one.name: one.settings.weight_per_minute or one.venue.assumed_weight_limit for one in contexts
+        }
+        self._paces = {one.venue.pool: AuditPace() for one in contexts}
+        self._contexts = contexts
+        now = time.monotonic()
+        self._audited = [_Audited(one, symbol, now) for one in contexts for symbol in one.symbols]
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loaded = False
+        self.counts = dict.fromkeys(AuditOutcome, 0)
+
+    def learned(self, context: VenueContext, limit: int) -> None:
+        """The exchange told its request-weight limit; one fixed by the settings stands instead."""
+        self._limits[context.name] = context.settings.weight_per_minute or limit
+
+    @property
+    def details(self) -> dict[str, str | int | float]:
+        """What the keeper's heartbeat says of the audits."""
+        return {f"audits_{outcome.value}": count for outcome, count in self.counts.items()}
+
+    async def run(self) -> None:
+        """Audit until told to stop; at once over if the settings want no audits."""
+        try:
+            while self._keeper.audit_s and not self._process.stop.is_set():
+                try:
+                    await self.step(time.monotonic())
+                except (RedisError, OSError) as error:
+                    log.warning("redis_trouble", role="keeper", error=str(error))
+                await self._process.sleep(STEP_S)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def step(self, now: float) -> None:
+        """One round (monotonic seconds): begin the audits that are due, tell how old the oldest is."""
+        if not self._loaded:
+            await self._load(now)
+        for task in [task for task in self._tasks if task.done()]:
+            self._tasks.discard(task)
+            task.result()  # an error nobody foresaw
+        while len(self._tasks) < AT_ONCE and (book := self._next(now)) is not None:
+            if await self._stores[book.context.name].state(book.symbol) != SyncState.SYNCED.value:
+                await self._not_in_sync(book, now)
+                continue
+            book.running = True
+            self._paces[book.context.venue.pool].asking()
+            self._tasks.add(asyncio.create_task(self._audit(book)))
+        for context in self._contexts:
+            ages = [now - one.compared_at for one in self._audited if one.context.name == context.name]
+            AGE.labels(context.name).set(max(ages, default=0.0))
+
+    async def _load(self, now: float) -> None:
+        """Go on where the last keeper stopped."""
+        now_ms = int(time.time() * 1000)
+        found: dict[tuple[str, str], LastAudit] = {}
+        for context in self._contexts:
+            last = await self._stores[context.name].last_audits(context.symbols)
+            found |= {(context.name, symbol): one for symbol, one in last.items()}
+        for book in self._audited:
+            last_ms, outcome = found[book.context.name, book.symbol]
+            ago_s = max(0, now_ms - last_ms) / 1000
+            book.tried_ms = last_ms
+            if last_ms and outcome != AuditOutcome.UNKNOWN.value:
+                book.due = now - ago_s + self._keeper.audit_s
+                book.compared_at = now - ago_s
+        self._loaded = True
+
+    def _weight(self, book: _Audited) -> tuple[int, float]:
+        """What an audit costs, and the weight all audits of its pool may use in a minute."""
+        weight = book.context.venue.snapshot_request(book.symbol).weight
+        return weight, self._keeper.audit_weight_share * self._limits[book.context.name]
+
+    def _next(self, now: float) -> _Audited | None:
+        due = [
+            one
+            for one in self._audited
+            if not one.running
+            and one.due <= now
+            and self._paces[one.context.venue.pool].ready(now, *self._weight(one))
+        ]
+        return min(due, key=lambda one: (not one.hurried, one.tried_ms), default=None)
+
+    async def _not_in_sync(self, book: _Audited, now: float) -> None:
+        """Put a book off without asking REST; told once, not every few seconds."""
+        book.due, book.hurried = now + RETRY_S, False
+        told = (AuditOutcome.UNKNOWN, "book not in sync")
+        if book.told != told:
+            await self._tell(book, Audit(int(time.time() * 1000), *told))
+
+    async def _audit(self, book: _Audited) -> None:
+        book.hurried = False
+        try:
+            audit = await self._compare(book)
+            pause_s = self._keeper.audit_confirm_s if book.hurried else self._keeper.audit_s
+            book.due = time.monotonic() + pause_s
+            await self._tell(book, audit)
+        except (RedisError, OSError) as error:
+            book.due = time.monotonic() + RETRY_S
+            log.warning("redis_trouble", role="keeper", symbol=book.symbol, error=str(error))
+        finally:
+            book.running = False
+
+    async def _snapshot(self, book: _Audited) -> Snapshot:
+        venue, pace = book.context.venue, self._paces[book.context.venue.pool]
+        try:
+            body = await self._rest[book.context.name].get(
+                venue.snapshot_request(book.symbol), Urgency.AUDIT, self._settings.books.snapshot_timeout_s
+            )
+        finally:
+            pace.sent(time.monotonic(), *self._weight(book))
+        return venue.snapshot(book.symbol, body)
+
+    async def _compare(self, book: _Audited) -> Audit:
+        """One audit: a snapshot, the checkpoint that has passed it, the stream between them."""
+        try:
+            snapshot = await self._snapshot(book)
+        except (RestError, MalformedFrame) as error:
+            if isinstance(error, RateLimited):
+                self._paces[book.context.venue.pool].hold(time.monotonic() + error.retry_after_s)
+            log.warning("snapshot_failed", venue=book.context.name, symbol=book.symbol, error=str(error))
+            return self._unknown("no snapshot")
+        if snapshot.last_update_id < 0:
+            return self._unknown("never traded", snapshot)
+        started = time.monotonic()
+        checkpoint = await self._reached(book, snapshot.last_update_id)
+        waited_s = time.monotonic() - started
+        if isinstance(checkpoint, str):
+            return self._unknown(checkpoint, snapshot, waited_s)
+        store = self._stores[book.context.name]
+        shown = await store.shown(book.symbol)
+        events = self._decoded(book, await store.entries_from(book.symbol, snapshot.last_update_id))
+        try:
+            found = compare_checkpoint(checkpoint, snapshot, events, shown, self._settings.books.levels)
+        except WireError:
+            return self._unknown("bad number in the snapshot", snapshot, waited_s)
+        if isinstance(found, str):
+            return self._unknown(found, snapshot, waited_s)
+        now_ms, suspected = int(time.time() * 1000), book.confirmation.suspicious
+        verdict = book.confirmation.judge(found, snapshot.last_update_id, checkpoint.synced_at, now_ms)
+        book.hurried = book.confirmation.suspicious and not suspected
+        return Audit(
+            now_ms, *verdict, found.update_id, snapshot.last_update_id, found.compared, found.differences,
+            found.low, found.high, waited_s,
+        )  # fmt: skip
+
+    async def _reached(self, book: _Audited, update_id: int) -> Checkpoint | str:
+        """The first checkpoint found at or beyond an update id; or why there was none in time."""
+        store = self._stores[book.context.name]
+        deadline = time.monotonic() + self._keeper.audit_wait_s
+        while True:
+            problem = "stream behind"
+            if await store.last_update_id(book.symbol) >= update_id:
+                problem = "no checkpoint"
+                try:
+                    checkpoint = await store.checkpoint(book.symbol)
+                except StateUnreadable as error:
+                    log.error("checkpoint_unreadable", symbol=book.symbol, error=str(error))
+                    return "checkpoint unreadable"
+                if checkpoint is not None:
+                    if not checkpoint.synced or checkpoint.last_update_id >= update_id:
+                        return checkpoint
+                    problem = "checkpoint behind"
+            if time.monotonic() >= deadline:
+                return problem
+            await asyncio.sleep(POLL_S)
+
+    @staticmethod
+    def _decoded(book: _Audited, entries: list[Delivered]) -> list[DepthEvent]:
+        events = []
+        for entry in entries:
+            try:
+                events.append(book.context.venue.depth(entry.data))
+            except MalformedFrame:
+                continue  # its owner said so; if it matters, the next event does not follow
+        return events
+
+    @staticmethod
+    def _unknown(reason: str, snapshot: Snapshot | None = None, waited_s: float = 0.0) -> Audit:
+        at = snapshot.last_update_id if snapshot else -1
+        return Audit(int(time.time() * 1000), AuditOutcome.UNKNOWN, reason, snapshot_id=at, waited_s=waited_s)
+
+    async def _tell(self, book: _Audited, audit: Audit) -> None:
+        """Act on an audit, record it and say so."""
+        name, outcome = book.context.name, audit.outcome
+        if outcome is AuditOutcome.MISMATCH:
+            await self._books[name].distrust(book.symbol, DISTRUST)
+        await self._stores[name].record(book.symbol, audit)
+        book.tried_ms, book.told = audit.time_ms, (outcome, audit.reason)
+        if outcome is not AuditOutcome.UNKNOWN:
+            book.compared_at = time.monotonic()
+        self.counts[outcome] += 1
+        AUDITS.labels(name, outcome.value).inc()
+        MISMATCHED.labels(name).inc(len(audit.differences))
+        getattr(log, _LEVELS[outcome])("audit", venue=name, symbol=book.symbol, **audit.fields())
