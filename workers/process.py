@@ -28,6 +28,7 @@ from workers.settings import Settings
 from workers.store.connection import connect
 from workers.store.fleet import Registry
 from workers.store.server import check_version
+from workers.tasks import end
 
 log = structlog.get_logger()
 
@@ -150,8 +151,8 @@ class Process:
             if not self.stop.is_set():
                 await main(self)
         finally:
-            beat.cancel()
-            with suppress(asyncio.CancelledError, RedisError, OSError):
+            await end([beat])
+            with suppress(RedisError, OSError):
                 await self.registry.leave(self.role, self.name)
 
     async def run(self, main: Callable[[Process], Awaitable[None]]) -> None:

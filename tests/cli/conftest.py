@@ -13,6 +13,13 @@ import pytest
 from fleet_runs import plain_environment
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole fleets run one after another also where tests run in several processes (`--dist loadgroup`)."""
+    for item in items:
+        if item.get_closest_marker("e2e"):
+            item.add_marker(pytest.mark.xdist_group("e2e"))
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that other users may enter, with a short path."""

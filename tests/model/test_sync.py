@@ -129,6 +129,14 @@ class TestFirstEvent:
             assert (sync.last_update_id, sync.book.best_bid) == (710, ("10", "1"))
             assert (sync.book.known_low, sync.book.known_high) == ("0", "inf")
 
+    def test_a_snapshot_with_an_id_is_better_than_one_without(self):
+        empty = Snapshot("BNBBTC", -1, [], [], limit=100)
+        for first, second in ((empty, snapshot(160)), (snapshot(160), empty)):
+            sync = machine(SPOT)
+            sync.on_snapshot(first, 0)
+            assert sync.on_snapshot(second, 0) is SnapshotOutcome.HELD
+            assert sync.on_event(spot(162, 170), 1) is Outcome.BUFFERED, "160 does not lead to it"
+
     def test_id_minus_one_is_old_once_events_are_gone(self):
         empty = Snapshot("BNBBTC", -1, [], [])
         sync = machine(SPOT, spot(1, 2), spot(3, 4), buffer_limit=1)

@@ -120,7 +120,9 @@ class OwnedBook:
             LOSSES.labels(name, self.sync.reason).inc()
             IN_SYNC.labels(name).dec()
             self.withdraw = True
-            self.lost = self.sync.reason != "gap"  # a gap is looked into first: the log may have what is missing
+            self.lost = (
+                self.sync.reason != "gap"
+            )  # a gap is looked into first: the log may have what is missing
             # REST answers from a cache that lags the stream: asked at once, it would be older than the gap
             self.snapshot_at = time.monotonic() + self._settings.snapshot_delay_ms / 1000
             log.warning("sync_lost", venue=name, symbol=self.claim.symbol, reason=self.sync.reason)

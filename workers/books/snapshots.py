@@ -17,6 +17,7 @@ from workers.rest import RestClient
 from workers.settings import Settings
 from workers.store.books import BookStore
 from workers.store.budget import Urgency
+from workers.tasks import end
 
 log = structlog.get_logger()
 
@@ -111,6 +112,4 @@ class SnapshotFetcher:
 
     async def close(self) -> None:
         """Give up what is under way."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(list(self._tasks))

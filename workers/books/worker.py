@@ -24,6 +24,7 @@ from workers.store.books import GROUP, BookStore, Publication
 from workers.store.connection import connect_reader
 from workers.store.keys import DEPTH
 from workers.store.streams import Delivered, GapRecord, GroupReader, record_gap
+from workers.tasks import end
 
 log = structlog.get_logger()
 
@@ -31,7 +32,9 @@ PUBLISHED = Counter("fleet_published_total", "Top-of-book payloads published", [
 WITHDRAWN = Counter("fleet_withdrawn_total", "Books withdrawn because they left sync", ["venue"])
 GAPS = Counter("fleet_depth_gaps_total", "Holes in depth streams", ["venue"])
 UNREADABLE = Counter("fleet_checkpoint_unreadable_total", "Checkpoints that could not be decoded")
-STALE = Counter("fleet_books_stale_total", "Books withheld because their feed was silent and not alive", ["venue"])
+STALE = Counter(
+    "fleet_books_stale_total", "Books withheld because their feed was silent and not alive", ["venue"]
+)
 STOLEN = Counter(
     "fleet_entries_read_elsewhere_total", "Entries an earlier owner read after a takeover", ["venue"]
 )
@@ -308,8 +311,7 @@ class BookWorker:
                 self._tell()
                 await asyncio.sleep(pause)
         finally:
-            leasing.cancel()
-            await asyncio.gather(leasing, return_exceptions=True)
+            await end([leasing])
             for fetcher in self._fetchers.values():
                 await fetcher.close()
             await self.ownership.release_all()

@@ -6,32 +6,27 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Final
 
 from workers.cli.output import err
 from workers.errors import CommandError
 from workers.paths import data_folder, is_checkout
 
-SERIAL = "e2e"
+PARALLEL: Final = ("-q", "-n", "2", "--dist", "loadgroup")
 
 
 def steps(options: Sequence[str]) -> list[tuple[str, list[str]]]:
     """What is run, in order: a name and the module with its arguments.
 
-    With options there is one run of pytest with just these. Without, the tests that start whole fleets come
-    last and one at a time, so that they do not take each other's processor.
+    Options replace pytest's own here. Without any there are two processes of tests; those that start whole
+    fleets are one group, so that they run one after another in one of the two.
     """
     checks = [
         ("ruff check", ["ruff", "check", "."]),
         ("ruff format", ["ruff", "format", "--check", "."]),
         ("mypy", ["mypy"]),
     ]
-    if options:
-        return [*checks, ("pytest", ["pytest", *options])]
-    return [
-        *checks,
-        ("tests of parts", ["pytest", "-q", "-n", "2", "-m", f"not {SERIAL}"]),
-        ("tests of the whole fleet", ["pytest", "-q", "-m", SERIAL]),
-    ]
+    return [*checks, ("pytest", ["pytest", *(options or PARALLEL)])]
 
 
 def run_tests(options: Sequence[str]) -> int:

@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from workers.settings import IngestSettings, VenueSettings
+from workers.tasks import end
 from workers.venues.interface import Acknowledged, Frame, Message, ShutdownNotice, Subscription, Venue
 
 log = structlog.get_logger()
@@ -92,9 +93,7 @@ class Connection:
             return await self._receive(socket)
         finally:
             CONNECTED.labels(*self._labels).dec()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
             with suppress(Exception):
                 await asyncio.wait_for(socket.close(), 1)
             self._log.info("disconnected", reason=self.reason, code=socket.close_code)

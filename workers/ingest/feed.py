@@ -6,13 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
 from prometheus_client import Counter
 
 from workers.ingest.connection import Connection
 from workers.settings import IngestSettings
+from workers.tasks import end
 
 log = structlog.get_logger()
 
@@ -76,7 +76,7 @@ class Feed:
                     await asyncio.sleep(self._backoff.next())
                     continue  # the old socket goes on serving while we try again
                 if serving is not None:
-                    await self._end(serving)
+                    await end([serving])
                 serving = task
                 self._connection = connection
                 await self._until_due(connection, task)
@@ -87,8 +87,7 @@ class Feed:
                 serving = None
                 await self._pause(connection, task, time.monotonic() - started)
         finally:
-            for task in list(self._tasks):
-                await self._end(task)
+            await end(list(self._tasks))
 
     @property
     def alive(self) -> bool:
@@ -116,9 +115,3 @@ class Feed:
         due = asyncio.create_task(connection.replace.wait())
         await asyncio.wait({due, task}, timeout=self._rotate_s, return_when=asyncio.FIRST_COMPLETED)
         due.cancel()
-
-    @staticmethod
-    async def _end(task: asyncio.Task[str]) -> None:
-        task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await task

@@ -18,6 +18,7 @@ from workers.ingest.line import Line
 from workers.process import Process
 from workers.settings import Settings
 from workers.store.keys import DEPTH, TRADES
+from workers.tasks import end
 from workers.venues.interface import Endpoint, Subscription
 
 log = structlog.get_logger()
@@ -144,9 +145,7 @@ class IngestWorker:
             watched: set[asyncio.Task[Any]] = {stopping, ticking, *feeds}
             done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             self._process.stop.set()
-            for task in (ticking, *feeds):
-                task.cancel()
-            await asyncio.gather(ticking, *feeds, return_exceptions=True)
+            await end([ticking, stopping, *feeds])
         for line in self._lines:
             line.tick(time.time_ns() // 1000, all_held=True)
         no_more.set()

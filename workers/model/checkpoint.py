@@ -1,10 +1,10 @@
 """A book's state as bytes, from which another worker goes on without asking the exchange.
 
 Format 1: `MFBK`, one byte of version, CRC-32 of what follows (4 bytes, big endian), then zlib level 1 of one
-msgpack map. Measured on a 2 vCPU VM (encode, decode, size), and the same without zlib:
+msgpack map. Measured on a 2 vCPU VM (encode, decode, size; of which zlib, and the size without it):
 
-    1,000 levels a side    0.6 ms  0.7 ms  11 kB    0.1 ms  0.5 ms   32 kB
-    5,000 levels a side    2.3 ms  2.8 ms  55 kB    0.5 ms  1.6 ms  160 kB
+    1,000 levels a side    0.8 ms  0.9 ms  11 kB    0.5 ms  0.2 ms   32 kB
+    5,000 levels a side    3.6 ms  5.5 ms  55 kB    1.8 ms  0.6 ms  160 kB
 
 A fleet writes one per symbol and second into an append-only file, so the size decides.
 """

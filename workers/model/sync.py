@@ -103,8 +103,7 @@ class _Run:
 
     def append(self, event: DepthEvent, start: int) -> bool:
         """Add the next event, O(1); True if the oldest had to go and the run starts after it."""
-        if self.start is None:
-            self.start = start
+        self.start = start if self.start is None else self.start
         self.events.append(event)
         self.end = event.last_id
         if len(self.events) <= self.limit:
@@ -187,7 +186,7 @@ class BookSync:
         if self.state is SyncState.SYNCED:
             return self._begin_overlap(snapshot, now_ms)
         run, last_id = self._run, snapshot.last_update_id
-        if last_id == -1:  # never traded when it was taken: only the stream's very first event can follow
+        if last_id == -1:  # never traded when taken: only the stream's very first event can follow
             if not self._from_first_event:
                 return SnapshotOutcome.TOO_OLD
             if run.events:
@@ -199,7 +198,8 @@ class BookSync:
                 return self._enter(snapshot, now_ms)
             self._run = _Run(self.buffer_limit, run.end)
             self._from_first_event = False
-        if self._held is None or last_id < self._held.last_update_id:
+        held_id = -1 if self._held is None else self._held.last_update_id
+        if self._held is None or held_id == -1 or -1 < last_id < held_id:
             self._held, self._held_ms = snapshot, now_ms
         self.state = SyncState.CONFIRMING
         return SnapshotOutcome.HELD

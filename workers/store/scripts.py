@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from workers.paths import data_folder
 
@@ -60,5 +60,8 @@ class Scripts:
         for index, reply in enumerate(replies):
             if isinstance(reply, NoScriptError):
                 keys, arguments = calls[index]
-                replies[index] = await self.run(name, keys, arguments)
+                try:
+                    replies[index] = await self.run(name, keys, arguments)
+                except ResponseError as error:
+                    replies[index] = error
         return list(replies)

@@ -23,6 +23,7 @@ from workers.store.keys import TRADES
 from workers.store.scripts import Scripts
 from workers.store.streams import GroupReader
 from workers.store.trades import TradeStore
+from workers.tasks import end
 from workers.trades.repair import Repair
 from workers.trades.tape import OwnedTape
 
@@ -277,11 +278,7 @@ class TradeWorker:
                 }
                 await asyncio.sleep(pause)
         finally:
-            leasing.cancel()
-            tasks = list(self._tasks.values())
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(leasing, *tasks, return_exceptions=True)
+            await end([leasing, *self._tasks.values()])
             await self.ownership.release_all()
             await self._reader_client.aclose()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -38,10 +39,68 @@ async def run_fleet(scenarios: Sequence[Scenario], calm: Sequence[str]) -> Async
     names = list(dict.fromkeys([*calm, *(name for part in parts for name in part.books)]))
     unlisted = [name for part in parts for name in part.unlisted]
     with tempfile.TemporaryDirectory(prefix="fleet-conform-") as folder:
-        world = FleetWorld(Path(folder), names, unlisted, [text for part in parts for text in from_start(part)])
+        world = FleetWorld(
+            Path(folder), names, unlisted, [text for part in parts for text in part.start_faults()]
+        )
         async with world.running():
             together = [one for one in wanted if one.fleet is not None and not one.fleet.alone]
             alone = [one for one in wanted if one.fleet is not None and one.fleet.alone]
             for group in ([together] if together else []) + [[one] for one in alone]:
                 for result in await _run_group(world, group, [world.book(name) for name in calm]):
                     yield result
+
+
+async def _run_group(world: FleetWorld, group: Sequence[Scenario], calm: Sequence[Book]) -> list[Result]:
+    runs = []
+    for scenario in group:
+        assert scenario.fleet is not None
+        books = [world.book(name) for name in scenario.fleet.books]
+        runs.append(FleetRun(world, scenario, books or calm))
+    for run in runs:
+        await run.begin()
+    await asyncio.gather(*(_play(run) for run in runs))
+    await _settle(world, runs)
+    return [run.result for run in runs]
+
+
+async def _play(run: FleetRun) -> None:
+    assert run.scenario.fleet is not None
+    try:
+        async with asyncio.timeout(SCRIPT_S):
+            await run.scenario.fleet.script(run)
+    except TimeoutError:
+        run.problem(f"The scenario was not over after {SCRIPT_S:g} s.")
+    except (FleetError, RedisError, OSError) as error:
+        run.problem(f"The scenario could not be played to its end: {error}")
+
+
+async def _settle(world: FleetWorld, runs: Sequence[FleetRun]) -> None:
+    """Stop the markets, compare everything, let them go on."""
+    for run in runs:
+        await run.remove()
+    stopped_ms = int(time.time() * 1000)
+    for run in runs:
+        try:
+            await run.settle()
+        except (FleetError, RedisError, OSError) as error:
+            run.problem(f"The end could not be compared: {error}")
+    books = {book for run in runs for book in run.books}
+    await _until_fresh(world, books, stopped_ms)
+    for run in runs:
+        await run.conclude()
+    if not await world.reconnected():
+        runs[-1].problem("Not all sockets deliver again.")
+    await world.control.resume()
+    if await world.brief.ready():
+        await world.brief.resume()
+
+
+async def _until_fresh(world: FleetWorld, books: set[Book], since_ms: int) -> None:
+    """Wait until everything published was looked at and each status was written after the markets stopped."""
+    deadline = time.monotonic() + FRESH_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(RedisError, OSError):
+            await world.observer.look()
+        if all(world.observer.sights[book].number("updated") > since_ms for book in books):
+            return
+        await asyncio.sleep(0.05)

@@ -99,6 +99,7 @@ def fleet_file(
     if "legacy" in symbols:
         tables["venues.legacy"]["market_path"] = ""
     return "\n".join(
-        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in keys.items())
+        f"[{name}]\n"
+        + "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in keys.items())
         for name, keys in tables.items()
     )

@@ -45,7 +45,9 @@ class FleetWorld:
         faults: what is wrong from the start.
     """
 
-    def __init__(self, home: Path, names: Sequence[str], unlisted: Sequence[str], faults: Sequence[str]) -> None:
+    def __init__(
+        self, home: Path, names: Sequence[str], unlisted: Sequence[str], faults: Sequence[str]
+    ) -> None:
         self.home = home
         symbols = fleet_settings.symbols_of(names)
         ports = {name: free_port() for name in ("exchange", "brief", "api")}
@@ -80,7 +82,8 @@ class FleetWorld:
         self.processes.add("redis", server_command(binary, self.settings))
         everything = {venue: names for venue, names in listed.items() if venue != "brief"}
         self.processes.add_exchange(
-            "exchange", fleet_settings.simulator(fleet_settings.SIMULATOR, ports["exchange"], everything, faults)
+            "exchange",
+            fleet_settings.simulator(fleet_settings.SIMULATOR, ports["exchange"], everything, faults),
         )
         brief = {"brief": symbols.get("brief", ())}
         self.processes.add_exchange(

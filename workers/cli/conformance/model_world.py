@@ -163,11 +163,16 @@ class ModelWorld:
                 continue
             edge = _edge(known, place, shown)
             keys = sorted(sign * price for price in side)
-            inside = [(sign * key, side[sign * key]) for key in (keys if edge is None else keys[: bisect_right(keys, sign * edge)])]
+            inside = [
+                (sign * key, side[sign * key])
+                for key in (keys if edge is None else keys[: bisect_right(keys, sign * edge)])
+            ]
             self._compare_side(where, shown, inside)
             # A book that says what it knows may show fewer, but none that is not so.
             wanted = len(best) if known is not None and len(best) == min(TOP, len(shown)) else TOP
-            self._compare_side(f"top {where}", best, [(sign * key, side[sign * key]) for key in keys[:wanted]])
+            self._compare_side(
+                f"top {where}", best, [(sign * key, side[sign * key]) for key in keys[:wanted]]
+            )
 
     def _numbers(self, levels: Levels, where: str) -> list[Numbers] | None:
         try:

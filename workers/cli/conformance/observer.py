@@ -47,7 +47,9 @@ class Observer:
         source_of: where the truth of a book is told.
     """
 
-    def __init__(self, client: Redis, books: Iterable[Book], source_of: Callable[[Book], TruthSource]) -> None:
+    def __init__(
+        self, client: Redis, books: Iterable[Book], source_of: Callable[[Book], TruthSource]
+    ) -> None:
         self._client = client
         self._books = list(books)
         self._source_of = source_of
@@ -133,4 +135,3 @@ class Observer:
     def _tell(self, book: Book, sentence: str) -> None:
         if len(self.problems[book]) < MOST_PER_BOOK:
             self.problems[book].append(sentence)
-

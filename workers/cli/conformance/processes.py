@@ -143,7 +143,9 @@ class Processes:
 
     async def _end(self) -> None:
         """Workers first, then the rest; what does not end is killed."""
-        last = [program for program in self._programs.values() if program.name.startswith(("redis", "exchange"))]
+        last = [
+            program for program in self._programs.values() if program.name.startswith(("redis", "exchange"))
+        ]
         first = [program for program in self._programs.values() if program not in last]
         for programs in (first, last):
             for program in programs:

@@ -57,6 +57,13 @@ class OnFleet:
     unlisted: tuple[str, ...] = ()
     from_start: tuple[str, ...] = ()
 
+    def start_faults(self) -> list[str]:
+        """The faults that are there from the start, each for its book alone."""
+        scopes = [name.split(":", 1) for name in self.books]
+        return [
+            f"{text} market={market} symbol={symbol}" for text in self.from_start for market, symbol in scopes
+        ]
+
 
 @dataclass(frozen=True)
 class Scenario:

@@ -1,0 +1,107 @@
+"""Fleet-level scripts of snapshots and REST: what is wrong with the answers after a gap."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from workers.cli.conformance.fleet_run import FleetRun
+from workers.cli.conformance.fleet_streams import DEPTH
+
+DEPTH_PATH: Final = "path=*/depth"
+
+
+async def resync_against(run: FleetRun, *faults: str, most_requests: int, struck: int = 1) -> None:
+    """Set faults of the answers, lose an event, and expect a resync that asks for few snapshots."""
+    numbers = [number for text in faults for number in await run.fault(text)]
+    await run.fault(f"lose {DEPTH} count=1")
+    await run.struck(numbers, struck)
+    await run.one_gap_resynced(most_requests)
+
+
+async def stale(run: FleetRun) -> None:
+    """Two answers are older than the gap."""
+    await resync_against(run, "snapshot_stale value=4000 count=2", most_requests=4, struck=2)
+
+
+async def ahead(run: FleetRun) -> None:
+    """The answer is a second and a half ahead of the stream."""
+    late = await run.fault(f"delay {DEPTH} value=1500")
+    await resync_against(run, "snapshot_ahead count=1", most_requests=2)
+    await run.remove(late)
+
+
+async def minus_one(run: FleetRun) -> None:
+    """Two answers have no levels and lastUpdateId -1."""
+    await resync_against(run, "snapshot_empty count=2", most_requests=4, struck=2)
+
+
+async def minus_one_at_start(run: FleetRun) -> None:
+    """The first answer ever is empty with lastUpdateId -1, though the symbol trades."""
+    await run.until("the book is shown", run.shown)
+    await asyncio.sleep(2.0)
+
+
+async def forbidden(run: FleetRun) -> None:
+    """A firewall's HTML page instead of JSON, twice."""
+    await resync_against(run, f"rest_status value=403 {DEPTH_PATH} count=2", most_requests=4, struck=2)
+
+
+async def server_errors(run: FleetRun) -> None:
+    """500, 503 and 504."""
+    texts = [f"rest_status value={status} {DEPTH_PATH} count=1" for status in (500, 503, 504)]
+    await resync_against(run, *texts, most_requests=5)
+
+
+async def slow(run: FleetRun) -> None:
+    """The answer takes longer than anybody waits."""
+    for book in run.books:  # the probe counts by a slow answer of 0 s, and only one of a kind strikes
+        await run.world.control.remove_fault(run.world.probes.pop(book))
+    numbers = await run.fault(f"rest_slow value=3 {DEPTH_PATH} count=1")
+    await run.fault(f"lose {DEPTH} count=1")
+    await run.struck(numbers)
+    await run.resynced()
+
+
+async def truncated(run: FleetRun) -> None:
+    """The JSON text ends in the middle, twice."""
+    await resync_against(run, f"rest_truncated {DEPTH_PATH} count=2", most_requests=4, struck=2)
+
+
+async def reset(run: FleetRun) -> None:
+    """The connection is cut instead of an answer, twice."""
+    await resync_against(run, f"rest_reset {DEPTH_PATH} count=2", most_requests=4, struck=2)
+
+
+async def _everybody_waits(run: FleetRun, status: int) -> None:
+    """One request is refused; until Retry-After is over no other is sent, whosever it is."""
+    refused = await run.world.control.set_fault(
+        f"rest_status value={status} market=usdm {DEPTH_PATH} count=1"
+    )
+    run.books = [book for book in run.books if book.context.settings.market == "usdm"]
+    lost = await run.fault(f"lose {DEPTH} count=1")
+    await run.until("a request was refused", lambda: _hit(run, refused))
+    asked = sum([await run.requests(book) for book in run.books])
+    await asyncio.sleep(0.7)
+    now = sum([await run.requests(book) for book in run.books])
+    run.expect(now <= asked + 3, f"{now - asked} requests were sent though everybody had to wait.")
+    await run.world.control.remove_fault(refused)
+    await run.struck(lost)
+    await run.resynced()
+    run.facts["snapshots"] = sum([await run.requests(book) for book in run.books])
+    most = 2 * len(run.books)
+    run.expect(run.facts["snapshots"] <= most, f"{run.facts['snapshots']} snapshots; {most} suffice.")
+
+
+async def _hit(run: FleetRun, number: int) -> bool:
+    return await run.hits([number]) > 0
+
+
+async def too_many(run: FleetRun) -> None:
+    """429 with Retry-After."""
+    await _everybody_waits(run, 429)
+
+
+async def banned(run: FleetRun) -> None:
+    """418 with Retry-After."""
+    await _everybody_waits(run, 418)

@@ -1,0 +1,189 @@
+"""Fleet-level scripts of processes and of the server: they are killed, stopped, starved."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from workers.cli.conformance.fleet_run import FleetRun
+
+AFTER_S: Final = 1.5
+
+
+async def _killed(run: FleetRun, *names: str) -> None:
+    """kill -9, and start again as supervisord does."""
+    programs = [run.world.processes[name] for name in names]
+    before = [program.pid for program in programs]
+    for program in programs:
+        program.signal(signal.SIGKILL)
+    await run.until(
+        f"{' and '.join(names)} runs again",
+        lambda: all(
+            program.running and program.pid != pid for program, pid in zip(programs, before, strict=True)
+        ),
+    )
+
+
+async def _owned_again(run: FleetRun, role: str, gone: int) -> None:
+    """Wait until every symbol has an owner that is not the process which is gone."""
+    began = time.monotonic()
+    latest = 0.0
+    for book in run.books:
+
+        async def taken(book=book) -> bool:  # type: ignore[no-untyped-def] # noqa: ANN001 -- bound now
+            owner = await run.world.held.owner(book, role)
+            return bool(owner) and not owner.endswith(f"-{gone}")
+
+        await run.until(f"{book.name} has an owner again", taken)
+        latest = time.monotonic() - began
+    run.facts["takeover_s"] = round(latest, 2)
+
+
+async def kill_ingest_a(run: FleetRun) -> None:
+    """kill -9 of line a."""
+    await _killed(run, "ingest-a")
+    await asyncio.sleep(AFTER_S)
+
+
+async def kill_ingest_b(run: FleetRun) -> None:
+    """kill -9 of line b."""
+    await _killed(run, "ingest-b")
+    await asyncio.sleep(AFTER_S)
+
+
+async def kill_both_lines(run: FleetRun) -> None:
+    """kill -9 of both lines at once."""
+    await _killed(run, "ingest-a", "ingest-b")
+    await asyncio.sleep(AFTER_S)
+    await run.world.reconnected()
+    await run.until("every book is shown", run.shown)
+    await asyncio.sleep(AFTER_S)
+
+
+async def kill_books(run: FleetRun) -> None:
+    """kill -9 of a books worker."""
+    gone = run.world.processes["books-0"].pid
+    await _killed(run, "books-0")
+    await _owned_again(run, "books", gone)
+    await run.until("every book is shown", run.shown)
+    await asyncio.sleep(AFTER_S)
+
+
+async def kill_trades(run: FleetRun) -> None:
+    """kill -9 of a trades worker."""
+    gone = run.world.processes["trades-0"].pid
+    await _killed(run, "trades-0")
+    await _owned_again(run, "trades", gone)
+    await asyncio.sleep(AFTER_S)
+
+
+async def kill_keeper(run: FleetRun) -> None:
+    """kill -9 of the keeper."""
+    await _killed(run, "keeper")
+    await asyncio.sleep(AFTER_S)
+
+
+async def kill_api(run: FleetRun) -> None:
+    """kill -9 of the API."""
+    await _killed(run, "api")
+    await asyncio.sleep(AFTER_S)
+
+
+async def _zombie(run: FleetRun, name: str, role: str) -> None:
+    """Stop a worker until others have its symbols, then let it go on as if nothing had been."""
+    program = run.world.processes[name]
+    pid = program.pid
+    program.signal(signal.SIGSTOP)
+    await _owned_again(run, role, pid)
+    await asyncio.sleep(AFTER_S)
+    program.signal(signal.SIGCONT)
+    await asyncio.sleep(2 * AFTER_S)
+    run.expect(program.running and program.pid == pid, f"{name} did not survive being stopped.")
+    await run.until("every book is shown", run.shown)
+
+
+async def zombie_books(run: FleetRun) -> None:
+    """A books worker is stopped for longer than its lease."""
+    await _zombie(run, "books-0", "books")
+
+
+async def zombie_trades(run: FleetRun) -> None:
+    """A trades worker is stopped for longer than its lease."""
+    await _zombie(run, "trades-0", "trades")
+
+
+async def _back(run: FleetRun) -> None:
+    """Wait until the server answers and every book has been shown and published anew."""
+    await run.until("Redis answers", run.world.redis_answers)
+    began_ms = time.time() * 1000
+
+    def published() -> bool:
+        shown = [run.world.observer.sights[book].shown for book in run.books]
+        return all(payload and payload["published"] / 1000 > began_ms for payload in shown)
+
+    await run.until("every book was published anew", published)
+    await asyncio.sleep(AFTER_S)
+
+
+async def restart_redis(run: FleetRun) -> None:
+    """The server ends in good order and comes back with what it had stored."""
+    server = run.world.processes["redis"]
+    server.signal(signal.SIGTERM)
+    await server.ended()
+    await _back(run)
+
+
+async def kill_redis(run: FleetRun) -> None:
+    """kill -9 of the server; it comes back with its append-only file."""
+    server = run.world.processes["redis"]
+    server.signal(signal.SIGKILL)
+    await server.ended()
+    await _back(run)
+
+
+async def lose_redis_data(run: FleetRun) -> None:
+    """The server comes back empty."""
+    await run.world.lose_data()
+    await _back(run)
+    run.facts["syncs"] = sum(run.world.observer.sights[book].number("sync_count") for book in run.books)
+
+
+async def freeze_redis(run: FleetRun) -> None:
+    """The server stands still for three seconds."""
+    server = run.world.processes["redis"]
+    server.signal(signal.SIGSTOP)
+    await asyncio.sleep(3.0)
+    server.signal(signal.SIGCONT)
+    await _back(run)
+
+
+async def starve_redis(run: FleetRun) -> None:
+    """The server refuses writes for lack of memory for four seconds."""
+    client = run.world.client
+    await client.config_set("maxmemory", "1mb")
+    refused = False
+    deadline = time.monotonic() + 4
+    while time.monotonic() < deadline:
+        try:
+            await client.set("fleet:conform", "1")
+        except RedisError:
+            refused = True
+        await asyncio.sleep(0.2)
+    await client.config_set("maxmemory", "0")
+    await client.delete("fleet:conform")
+    run.expect(refused, "The server refused nothing, so nothing was tried.")
+    await _back(run)
+
+
+async def freeze_exchange(run: FleetRun) -> None:
+    """The exchange stands still for three seconds and goes on."""
+    program = run.world.processes["exchange"]
+    program.signal(signal.SIGSTOP)
+    await asyncio.sleep(3.0)
+    program.signal(signal.SIGCONT)
+    await asyncio.sleep(AFTER_S)
+    await run.until("every book is shown", run.shown)

@@ -1,0 +1,161 @@
+"""Fleet-level scripts of sockets: they happen to a whole line, or to both."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from workers.cli.conformance.fleet_run import FleetRun
+
+SILENT_S: Final = 9.0
+LINE_A: Final = "marketfleet line-a"
+LINE_B: Final = "marketfleet line-b"
+
+
+async def of_line(run: FleetRun, agent: str, market: str = "") -> list[dict[str, Any]]:
+    """The open connections of a line."""
+    rows = await run.world.control.connections()
+    return [row for row in rows if row["agent"] == agent and market in ("", row["market"])]
+
+
+async def replaced(run: FleetRun, before: list[dict[str, Any]], agent: str, market: str = "") -> None:
+    """Wait until none of some connections is left and as many new ones deliver."""
+    old = {row["id"] for row in before}
+
+    async def done() -> bool:
+        now = await of_line(run, agent, market)
+        return not old & {row["id"] for row in now} and len(now) >= len(before)
+
+    await run.until(f"all {len(before)} sockets of {agent} were replaced", done)
+
+
+async def silent_line(run: FleetRun) -> None:
+    """Line a gets no data though its sockets stay open and answer."""
+    before = await of_line(run, LINE_A, "usdm")
+    numbers = await run.fault("silence agent=*line-a*", of_books=False)
+    await replaced(run, before, LINE_A, "usdm")
+    await run.remove(numbers)
+    await asyncio.sleep(1.0)
+
+
+async def silent_line_with_pings(run: FleetRun) -> None:
+    """Spot sockets of line a get pings and no data."""
+    before = await of_line(run, LINE_A, "spot")
+    numbers = await run.fault("silence agent=*line-a* market=spot", of_books=False)
+    await replaced(run, before, LINE_A, "spot")
+    await run.remove(numbers)
+    await asyncio.sleep(1.0)
+
+
+async def silent_exchange(run: FleetRun) -> None:
+    """Nobody gets data for longer than anybody waits."""
+    numbers = await run.fault("silence", of_books=False)
+    await asyncio.sleep(SILENT_S)
+    await run.remove(numbers)
+    await asyncio.sleep(2.0)
+    await run.until("every book is shown", run.shown)
+
+
+async def acknowledged_and_silent(run: FleetRun) -> None:
+    """New sockets of line b acknowledge the subscription and bring nothing."""
+    before = await of_line(run, LINE_B)
+    numbers = await run.fault("silence agent=*line-b*", of_books=False)
+    for row in before:
+        await run.world.control.disconnect(row["id"])
+    await replaced(run, before, LINE_B)
+    await replaced(run, await of_line(run, LINE_B), LINE_B)
+    await run.remove(numbers)
+    await asyncio.sleep(1.0)
+
+
+async def half_open(run: FleetRun) -> None:
+    """The sockets of line a stay open and nothing comes, not even a pong."""
+    before = await of_line(run, LINE_A)
+    numbers = await run.fault("stall agent=*line-a*", of_books=False)
+    await asyncio.sleep(SILENT_S)
+    await run.remove(numbers)
+    await replaced(run, before, LINE_A)
+
+
+async def reset_line(run: FleetRun) -> None:
+    """The TCP connections of line a are cut."""
+    before = await of_line(run, LINE_A)
+    for row in before:
+        await run.world.control.disconnect(row["id"])
+    await replaced(run, before, LINE_A)
+    await asyncio.sleep(1.0)
+
+
+async def reset_both(run: FleetRun) -> None:
+    """All TCP connections are cut at once."""
+    lines = {agent: await of_line(run, agent) for agent in (LINE_A, LINE_B)}
+    for row in await run.world.control.connections():
+        await run.world.control.disconnect(row["id"])
+    for agent, before in lines.items():
+        await replaced(run, before, agent)
+    await asyncio.sleep(2.0)
+    await run.until("every book is shown", run.shown)
+
+
+async def refused(run: FleetRun) -> None:
+    """Line a is cut off and refused for a while."""
+    before = await of_line(run, LINE_A)
+    numbers = await run.fault("refuse value=503 agent=*line-a*", of_books=False)
+    for row in before:
+        await run.world.control.disconnect(row["id"])
+    await asyncio.sleep(3.0)
+    await run.remove(numbers)
+    await replaced(run, before, LINE_A)
+
+
+async def shutdown_notice(run: FleetRun) -> None:
+    """The exchange announces the end of every connection and closes it a little later."""
+    lines = {agent: await of_line(run, agent) for agent in (LINE_A, LINE_B)}
+    await run.world.control.announce_shutdown()
+    for agent, before in lines.items():
+        await replaced(run, before, agent)
+    await asyncio.sleep(1.0)
+
+
+async def legacy_path(run: FleetRun) -> None:
+    """The aggTrade socket of a USD-M venue goes to the old root, which acknowledges and stays silent."""
+
+    async def told() -> bool:
+        text = (run.world.home / "log" / "ingest-a.log").read_text(encoding="utf-8")
+        return any('"stream_silent"' in line and '"legacy"' in line for line in text.splitlines())
+
+    await run.until("line a reports the silent streams", told)
+    await run.until("the books are shown nevertheless", run.shown)
+
+
+async def day_over(run: FleetRun) -> None:
+    """The exchange closes every connection at the end of its day, both lines at about the same time."""
+    run.world.processes["exchange-brief"].start()
+    await run.until("the exchange is there and the book is shown", run.shown)
+    before = await run.world.brief.connections()
+
+    async def all_gone() -> bool:
+        ids = {row["id"] for row in await run.world.brief.connections()}
+        return len(ids) >= len(before) and not ids & {row["id"] for row in before}
+
+    await run.until("every connection has ended and has a successor", all_gone)
+    await run.until("the book is shown", run.shown)
+
+
+async def day_with_rotation(run: FleetRun) -> None:
+    """The same exchange, with sockets replaced before its day is over, at different times for each line."""
+    processes = run.world.processes
+    for line in ("ingest-a", "ingest-b"):
+        await run.world.restart(
+            processes[line], FLEET_INGEST__ROTATE_S="4", FLEET_INGEST__ROTATE_STAGGER_S="1"
+        )
+        await asyncio.sleep(2.5)
+    await run.until("the book is shown", run.shown)
+    await asyncio.sleep(2.0)
+    await run.begin()
+    await asyncio.sleep(10.0)
+    for line in ("ingest-a", "ingest-b"):
+        await run.world.restart(
+            processes[line], FLEET_INGEST__ROTATE_S="100000", FLEET_INGEST__ROTATE_STAGGER_S="0"
+        )
+        await asyncio.sleep(2.5)

@@ -1,0 +1,260 @@
+"""Fleet-level scripts of single streams and symbols: each keeps to its own books."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Final
+
+from workers.cli.conformance.fleet_run import FleetRun
+from workers.cli.held import Book
+from workers.cli.truth import Findings, check_levels, within
+
+DEPTH: Final = "stream=*@depth*"
+WHILE_S: Final = 5.0
+
+
+async def calm(run: FleetRun) -> None:
+    """Let the others have their trouble."""
+    await asyncio.sleep(WHILE_S)
+
+
+async def lost(run: FleetRun) -> None:
+    """One depth event is sent to nobody."""
+    await run.fault(f"lose {DEPTH} count=1")
+    await run.one_gap_resynced()
+
+
+async def lost_on_one_line(run: FleetRun) -> None:
+    """Line a misses a few events of both channels, line b others."""
+    numbers = await run.fault("lose agent=*line-a* share=0.3 count=6")
+    await run.struck(numbers, 6)
+    await run.remove(numbers)
+    numbers = await run.fault("lose agent=*line-b* share=0.3 count=6")
+    await run.struck(numbers, 6)
+
+
+async def lost_trades(run: FleetRun) -> None:
+    """Aggregate trades are sent to nobody."""
+    numbers = await run.fault("lose stream=*@aggTrade count=3")
+    await run.struck(numbers, 3)
+    await run.remove(numbers)
+
+    async def repaired() -> bool:
+        return all([await run.world.held.gaps(book) > 0 for book in run.books])
+
+    await run.until("the repaired hole is in the gaps stream", repaired)
+
+
+async def for_a_while(run: FleetRun, *faults: str) -> None:
+    """Faults that change nothing of what is true."""
+    numbers = [number for text in faults for number in await run.fault(text)]
+    await asyncio.sleep(WHILE_S)
+    await run.struck(numbers)
+
+
+async def duplicated(run: FleetRun) -> None:
+    """Every message comes twice."""
+    await for_a_while(run, "duplicate")
+
+
+async def swapped(run: FleetRun) -> None:
+    """Neighbours come in the wrong order."""
+    numbers = await run.fault(f"swap {DEPTH} count=2 share=0.5")
+    await run.struck(numbers, 2)
+    await run.until("every book is shown again", run.shown)
+    for book in run.books:
+        asked = await run.requests(book)
+        run.expect(asked <= 6, f"{book.name} asked for {asked} snapshots for two swapped events.")
+
+
+async def delayed(run: FleetRun) -> None:
+    """Depth is late by more than a second for a while."""
+    numbers = await run.fault(f"delay {DEPTH} value=1300")
+    await asyncio.sleep(WHILE_S)
+    await run.remove(numbers)
+
+
+async def delayed_trades(run: FleetRun) -> None:
+    """Trades come seconds after the depth events of the same moment."""
+    numbers = await run.fault("delay stream=*@aggTrade value=3000")
+    await asyncio.sleep(WHILE_S)
+    await run.remove(numbers)
+
+
+async def burst(run: FleetRun) -> None:
+    """Everything runs ten times faster."""
+    await run.fault("burst value=10")
+    await asyncio.sleep(WHILE_S)
+
+
+async def crossed(run: FleetRun) -> None:
+    """A depth event puts a bid above the best ask, which no later event takes back."""
+
+    def all_lost() -> bool:
+        return all(run.world.observer.sights[book].status.get("reason") == "crossed" for book in run.books)
+
+    for _ in range(20):  # an event without asks cannot be crossed
+        await run.struck(await run.fault(f"cross {DEPTH} count=1"))
+        await asyncio.sleep(1.0)
+        if all_lost():
+            break
+    await run.until("the crossed book was taken out of sync for being crossed", all_lost)
+    await run.resynced()
+    for book in run.books:
+        run.expect(run.absent(book) > 0, f"{book.name} was shown all the time, also while crossed.")
+        run.expect(run.gaps(book) == 0, f"{book.name} counts gaps; there was none.")
+
+
+async def keys_spoiled(run: FleetRun) -> None:
+    """Unknown keys."""
+    await for_a_while(run, "unknown_keys")
+
+
+async def keys_shuffled(run: FleetRun) -> None:
+    """Keys in any order."""
+    await for_a_while(run, "shuffle_keys")
+
+
+async def zero_spellings(run: FleetRun) -> None:
+    """Zeros in several spellings."""
+    await for_a_while(run, f"zero_spelling {DEPTH}")
+
+
+async def cjk_and_digits(run: FleetRun) -> None:
+    """Symbols that no case change leaves alone lose an event."""
+    await lost(run)
+
+
+def middle(run: FleetRun, book: Book) -> Decimal:
+    """The middle of the market as the book shows it, 0 while it shows none."""
+    shown = run.world.observer.sights[book].shown
+    if not shown or not shown["b"] or not shown["a"]:
+        return Decimal(0)
+    return (Decimal(shown["b"][0][0]) + Decimal(shown["a"][0][0])) / 2
+
+
+async def power_of_ten(run: FleetRun) -> None:
+    """The price goes over a power of ten, up and down."""
+    for book in run.books:
+        now = middle(run, book)
+        power = Decimal(10) ** (now.adjusted() + (1 if now.scaleb(-now.adjusted()) > 3 else 0))
+        for above in (False, True, False, True):
+            wanted = power * (Decimal("1.0006") if above else Decimal("0.9994"))
+            market = book.context.settings.market
+            number = await run.world.control.set_fault(
+                f"price value={wanted} market={market} symbol={book.symbol}"
+            )
+            await run.until(
+                f"{book.name} is {'above' if above else 'below'} {power}",
+                lambda book=book, above=above: middle(run, book) and (middle(run, book) > power) is above,
+            )
+            await run.world.control.remove_fault(number)
+
+
+async def check_known(run: FleetRun, book: Book) -> int:
+    """Compare everything a book claims to know now with the truth; the levels compared."""
+    checkpoint = await run.world.held.checkpoint(book)
+    if checkpoint is None or not checkpoint.synced:
+        return 0
+    at = checkpoint.last_update_id
+    truth = await run.world.source_of(book).book(book.context.settings.market, book.symbol, at)
+    low, high = checkpoint.known
+    held = within(checkpoint.bids, low, "inf"), within(checkpoint.asks, "0", high)
+    real = within(truth.bids, low, "inf"), within(truth.asks, "0", high)
+    findings = Findings()
+    check_levels(f"{book.name} (known range)", at, held, real, findings)
+    run.result.problems += findings.sentences()
+    return len(held[0]) + len(held[1])
+
+
+async def drift(run: FleetRun) -> None:
+    """The price drifts by thousands of ticks; what the book knows is compared all the time."""
+    compared = 0
+    for value in (500, -500):
+        numbers = await run.fault(f"drift value={value}")
+        for _ in range(12):
+            await asyncio.sleep(0.5)
+            for book in run.books:
+                compared += await check_known(run, book)
+        await run.remove(numbers)
+    run.facts["levels_compared"] = compared
+    for book in run.books:
+        asked = await run.requests(book)
+        run.facts["refreshes"] = run.facts.get("refreshes", 0) + asked
+        run.expect(asked > 0, f"{book.name} never asked for a newer snapshot.")
+        run.expect(run.syncs(book) == 0, f"{book.name} left sync {run.syncs(book)} times; nothing was wrong.")
+
+
+async def one_side_empty(run: FleetRun) -> None:
+    """One side disappears and comes back, then the other."""
+    for place, kind in (("b", "empty_bids"), ("a", "empty_asks")):
+        numbers = await run.fault(kind)
+        await run.until(
+            "the side is shown empty",
+            lambda place=place: all(
+                (shown := run.world.observer.sights[book].shown) is not None and not shown[place]
+                for book in run.books
+            ),
+        )
+        await run.remove(numbers)
+        await run.until(
+            "the side is there again",
+            lambda: all(middle(run, book) > 0 for book in run.books),
+        )
+
+
+async def status_of(run: FleetRun, book: Book, field: str) -> str:
+    """A field of a symbol's information."""
+    found = await run.world.client.hget(book.context.keys.symbol_info(book.symbol), field)
+    return found.decode() if isinstance(found, bytes) else ""
+
+
+async def _until_field(run: FleetRun, field: str, wanted: set[str]) -> None:
+    async def told() -> bool:
+        return all([await status_of(run, book, field) in wanted for book in run.books])
+
+    await run.until(f"{field} of the symbols is one of {', '.join(sorted(wanted))}", told)
+
+
+async def halted(run: FleetRun) -> None:
+    """Trading stops for some seconds."""
+    await _until_field(run, "status", {"TRADING"})
+    numbers = await run.fault("halt")
+    await _until_field(run, "status", {"HALT", "TRADING_HALT"})
+    await asyncio.sleep(2.0)
+    await run.remove(numbers)
+    await _until_field(run, "status", {"TRADING"})
+    await asyncio.sleep(2.0)
+
+
+async def delisted(run: FleetRun) -> None:
+    """The symbol stops for good."""
+    await _until_field(run, "status", {"TRADING"})
+    await run.fault("delist")
+    await _until_field(run, "status", {"BREAK", "SETTLING"})
+    await asyncio.sleep(2.0)
+
+
+async def listed(run: FleetRun) -> None:
+    """A symbol the fleet waits for is listed."""
+    await asyncio.sleep(2.0)
+    await run.fault("list")
+    await run.until("the new symbol's book is shown", run.shown)
+    await _until_field(run, "status", {"TRADING"})
+    await asyncio.sleep(2.0)
+
+
+async def tick_size(run: FleetRun) -> None:
+    """Prices get a five times coarser grid."""
+    steps = [Decimal(await status_of(run, book, "tick_size") or 0) for book in run.books]
+    numbers = await run.fault("tick_size value=5")
+
+    async def told() -> bool:
+        now = [Decimal(await status_of(run, book, "tick_size") or 0) for book in run.books]
+        return now == [step * 5 for step in steps]
+
+    await run.until("the new tick size is known", told)
+    await asyncio.sleep(2.0)
+    await run.remove(numbers)
+    await asyncio.sleep(1.0)
