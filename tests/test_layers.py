@@ -20,6 +20,7 @@ SHARED = {
     "context",
     "ownership",
     "rest",
+    "tasks",
 }
 """Modules at the top of the package that the roles share."""
 ROLES = {"ingest", "books", "trades", "keeper", "archive", "api"}

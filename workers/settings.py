@@ -93,7 +93,9 @@ class IngestSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     max_frame_bytes: Count = 8_388_608
     """A frame larger than this closes the socket (code 1009) and is counted."""
     max_clock_skew_ms: Count = 86_400_000
-    """An event whose time differs from ours by more is malformed: it would spoil the stream's ids."""
+    """An event older than this by our clock is malformed."""
+    max_clock_ahead_ms: Count = 600_000
+    """So is one this far in the future: it would spoil the stream's ids and make every later trade a late one."""
     id_reset_ms: Count = 10_000
     """An update id that went back although its time went on this far is the exchange's restart, not a repeat."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 
 import structlog
 from prometheus_client import Counter, Gauge
 
 from workers.books.publisher import TOP_LEVELS, Pace, TopOfBook, encode_top
 from workers.errors import BadNumber, MalformedFrame
+from workers.model.events import Level
 from workers.model.checkpoint import encode_checkpoint
 from workers.model.sync import BookSync, Outcome, SyncState
 from workers.ownership import Claim
@@ -134,12 +136,27 @@ class OwnedBook:
 
     @property
     def showable(self) -> bool:
-        """Whether the book may be shown: in sync, not crossed, and its feed alive."""
-        return self.sync.publishable and not self.stale
+        """Whether the book may be shown: in sync, not crossed, its feed alive, its best levels proven."""
+        return self.sync.publishable and not self.stale and not self.beyond_range
+
+    @property
+    def beyond_range(self) -> bool:
+        """Whether the market has left the known range: the best levels held may miss better ones."""
+        return self.sync.book.edge_distance() <= 0.0
+
+    def proven_top(self) -> tuple[list[Level], list[Level]]:
+        """The best levels that are known; fewer than `TOP_LEVELS` where the known range ends before."""
+        book = self.sync.book
+        if min(book.known_counts) >= TOP_LEVELS:
+            return book.top(TOP_LEVELS)
+        return (
+            list(islice(book.known_levels("bid"), TOP_LEVELS)),
+            list(islice(book.known_levels("ask"), TOP_LEVELS)),
+        )
 
     def top(self) -> bytes:
         """The payload to publish now."""
-        bids, asks = self.sync.book.top(TOP_LEVELS)
+        bids, asks = self.proven_top()
         return encode_top(
             TopOfBook(
                 s=self.claim.symbol,
@@ -159,7 +176,7 @@ class OwnedBook:
         book = self.sync.book
         bids, asks = book.counts
         return {
-            "state": "stale" if self.stale and self.sync.publishable else self.sync.state.value,
+            "state": self._told_state(),
             "reason": self.sync.reason,
             "age_ms": int((time.monotonic() - self.heard_at) * 1000),
             "last_update_id": self.sync.last_update_id,
@@ -176,6 +193,15 @@ class OwnedBook:
             "owner": owner,
             "fence": self.token,
         }
+
+    def _told_state(self) -> str:
+        if self.sync.state is not SyncState.SYNCED:
+            return self.sync.state.value
+        if self.sync.crossed_since_ms is not None:
+            return "crossed"
+        if self.stale:
+            return "stale"
+        return "beyond range" if self.beyond_range else "synced"
 
     def commit_due(self, now: float) -> bool:
         """Whether a checkpoint is due (monotonic seconds)."""

@@ -16,7 +16,8 @@ from workers.cli.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED
 from workers.cli.output import err, seconds_of
 from workers.errors import CommandError, FleetError, SettingsError
 
-REPLAY_MODULE: Final = "workers.cli.replay"
+REGISTERED: Final = ("workers.cli.replay", "workers.cli.conformance.command")
+"""Modules with commands of their own: each has `register(app)`."""
 EXIT_CODES: Final = (
     "Exit codes: 0 fine · 1 a check failed or something disagreed · 2 the command line or the settings "
     "cannot be used · 3 something could not be started or reached · 130 ended by Ctrl-C before the result."
@@ -139,15 +140,15 @@ def run_role(context: typer.Context) -> None:
     raise typer.Exit(role_main(context.args))
 
 
-def _register_replay() -> None:
-    """`fleet replay` registers itself: its module has `register(app)`."""
-    if find_spec(REPLAY_MODULE) is not None:
-        import_module(REPLAY_MODULE).register(app)
+def _register_others() -> None:
+    for name in REGISTERED:
+        if find_spec(name) is not None:
+            import_module(name).register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code. Errors of ours are one sentence."""
-    _register_replay()
+    _register_others()
     try:
         app(args=arguments)
     except SystemExit as ended:

@@ -100,7 +100,10 @@ class Line:
         except MalformedFrame as error:
             self.counts["malformed"] += 1
             MALFORMED.labels(*self._labels).inc()
-            log.warning("malformed_frame", venue=self.venue.name, line=self.line, error=str(error))
+            if (
+                self.counts["malformed"] <= 20 or self.counts["malformed"] % 1000 == 0
+            ):  # not a log line a message
+                log.warning("malformed_frame", venue=self.venue.name, line=self.line, error=str(error))
             return None
         return found
 
@@ -114,11 +117,12 @@ class Line:
                 log.warning("unknown_symbol", venue=self.venue.name, line=self.line, symbol=message.symbol)
             return
         now_ms = received_us // 1000
-        if abs(message.event_ms - now_ms) > self._settings.max_clock_skew_ms:
+        ahead_ms = message.event_ms - now_ms
+        if ahead_ms > self._settings.max_clock_ahead_ms or -ahead_ms > self._settings.max_clock_skew_ms:
             raise MalformedFrame(
                 self.venue.name,
                 f"{message.channel} event of {message.symbol}",
-                f"its time {message.event_ms} ms is more than a day away from ours",
+                f"its time {message.event_ms} ms is {ahead_ms} ms away from ours",
                 message.data,
             )
         self.counts[message.channel] += 1

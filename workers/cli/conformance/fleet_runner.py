@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -23,11 +22,14 @@ FRESH_S: Final = 4.0
 SCRIPT_S: Final = 120.0
 
 
-async def run_fleet(scenarios: Sequence[Scenario], calm: Sequence[str]) -> AsyncIterator[Result]:
+async def run_fleet(
+    scenarios: Sequence[Scenario], calm: Sequence[str], home: Path
+) -> AsyncIterator[Result]:
     """Start a fleet, run the scenarios on it, end it.
 
     Args:
         calm: the books to which nothing happens; a scenario without books of its own looks at these.
+        home: the run directory.
 
     Raises:
         CommandError: the fleet did not start.
@@ -38,16 +40,13 @@ async def run_fleet(scenarios: Sequence[Scenario], calm: Sequence[str]) -> Async
     parts = [scenario.fleet for scenario in wanted if scenario.fleet is not None]
     names = list(dict.fromkeys([*calm, *(name for part in parts for name in part.books)]))
     unlisted = [name for part in parts for name in part.unlisted]
-    with tempfile.TemporaryDirectory(prefix="fleet-conform-") as folder:
-        world = FleetWorld(
-            Path(folder), names, unlisted, [text for part in parts for text in part.start_faults()]
-        )
-        async with world.running():
-            together = [one for one in wanted if one.fleet is not None and not one.fleet.alone]
-            alone = [one for one in wanted if one.fleet is not None and one.fleet.alone]
-            for group in ([together] if together else []) + [[one] for one in alone]:
-                for result in await _run_group(world, group, [world.book(name) for name in calm]):
-                    yield result
+    world = FleetWorld(home, names, unlisted, [text for part in parts for text in part.start_faults()])
+    async with world.running():
+        together = [one for one in wanted if one.fleet is not None and not one.fleet.alone]
+        alone = [one for one in wanted if one.fleet is not None and one.fleet.alone]
+        for group in ([together] if together else []) + [[one] for one in alone]:
+            for result in await _run_group(world, group, [world.book(name) for name in calm]):
+                yield result
 
 
 async def _run_group(world: FleetWorld, group: Sequence[Scenario], calm: Sequence[Book]) -> list[Result]:

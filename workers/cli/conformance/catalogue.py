@@ -1,0 +1,130 @@
+"""All scenarios."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Final
+
+from workers.cli.conformance import fleet_machines as machines
+from workers.cli.conformance.catalogue_answers import SNAPSHOTS, SOCKETS
+from workers.cli.conformance.catalogue_streams import CALM, MARKETS, STREAMS
+from workers.cli.conformance.scenario import OnFleet, Scenario
+from workers.errors import CommandError
+
+__all__ = ["CALM", "SCENARIOS", "chosen"]
+
+NOTHING: Final = "No gap, no resync, no snapshot, no missing or doubled trade."
+
+MACHINES: Final = (
+    Scenario(
+        "kill-ingest-a",
+        "kill -9 of line a.",
+        NOTHING,
+        fleet=OnFleet(machines.kill_ingest_a, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "kill-ingest-b",
+        "kill -9 of line b.",
+        NOTHING,
+        fleet=OnFleet(machines.kill_ingest_b, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "kill-both-lines",
+        "kill -9 of both lines at once.",
+        "What was missed is a gap: books resync, trades are fetched, all is right afterwards.",
+        fleet=OnFleet(machines.kill_both_lines, alone=True),
+    ),
+    Scenario(
+        "kill-books",
+        "kill -9 of a books worker.",
+        f"Another takes its books over from checkpoint and stream. {NOTHING}",
+        fleet=OnFleet(machines.kill_books, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "kill-trades",
+        "kill -9 of a trades worker.",
+        f"Another takes its symbols over. {NOTHING}",
+        fleet=OnFleet(machines.kill_trades, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "kill-keeper",
+        "kill -9 of the keeper.",
+        NOTHING,
+        fleet=OnFleet(machines.kill_keeper, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "kill-api",
+        "kill -9 of the API.",
+        NOTHING,
+        fleet=OnFleet(machines.kill_api, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "zombie-books",
+        "A books worker is stopped for longer than its lease, and goes on when others own its books.",
+        f"It changes nothing. {NOTHING}",
+        fleet=OnFleet(machines.zombie_books, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "zombie-trades",
+        "A trades worker is stopped for longer than its lease, and goes on when others own its symbols.",
+        f"It changes nothing. {NOTHING}",
+        fleet=OnFleet(machines.zombie_trades, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "redis-restart",
+        "The server is stopped and started with what it had stored.",
+        f"Everything goes on where it was. {NOTHING}",
+        fleet=OnFleet(machines.restart_redis, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "redis-killed",
+        "kill -9 of the server, which comes back with its append-only file.",
+        f"Everything goes on where it was. {NOTHING}",
+        fleet=OnFleet(machines.kill_redis, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "redis-data-lost",
+        "The server comes back empty.",
+        "Groups, scripts and streams are made anew, books resync, trades from then on are complete.",
+        fleet=OnFleet(machines.lose_redis_data, alone=True),
+    ),
+    Scenario(
+        "redis-frozen",
+        "The server stands still for longer than a lease.",
+        f"Everything goes on where it was. {NOTHING}",
+        fleet=OnFleet(machines.freeze_redis, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "redis-out-of-memory",
+        "The server refuses writes for some seconds.",
+        f"What arrived meanwhile is kept and written then. {NOTHING}",
+        fleet=OnFleet(machines.starve_redis, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "exchange-frozen",
+        "The exchange stands still for some seconds and goes on.",
+        "Everything is right afterwards.",
+        fleet=OnFleet(machines.freeze_exchange, alone=True),
+    ),
+)
+
+SCENARIOS: Final[tuple[Scenario, ...]] = (*STREAMS, *MARKETS, *SNAPSHOTS, *SOCKETS, *MACHINES)
+
+
+def chosen(patterns: Sequence[str], levels: Sequence[str]) -> list[Scenario]:
+    """The scenarios whose names fit one of the shell patterns (all without any) and that run on a wanted level.
+
+    Raises:
+        CommandError: a pattern fits none.
+    """
+    found = []
+    for pattern in patterns or ["*"]:
+        fitting = [one for one in SCENARIOS if fnmatchcase(one.name, pattern) and set(one.levels) & set(levels)]
+        if not fitting:
+            near = get_close_matches(pattern, [one.name for one in SCENARIOS], 1)
+            hint = f" Did you mean {near[0]!r}?" if near else " `fleet conform --list` tells them."
+            raise CommandError(f"No scenario is called {pattern!r}.{hint}")
+        found += fitting
+    return [one for one in SCENARIOS if one in found]

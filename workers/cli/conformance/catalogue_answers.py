@@ -1,0 +1,185 @@
+"""The scenarios of snapshots, REST and sockets."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from workers.cli.conformance import fleet_answers as rest
+from workers.cli.conformance import fleet_sockets as sockets
+from workers.cli.conformance import model_snapshots as model
+from workers.cli.conformance.catalogue_streams import both
+from workers.cli.conformance.scenario import OnFleet, OnModel, Scenario
+
+SNAPSHOTS: Final = (
+    Scenario(
+        "snapshot-stale",
+        "Snapshots are older than the stream.",
+        "They are not used; another one is asked for, not in a storm.",
+        OnModel(model.stale),
+        OnFleet(rest.stale, both("STALEUSDT")),
+    ),
+    Scenario(
+        "snapshot-ahead",
+        "The snapshot is far ahead of the stream.",
+        "Nothing is shown until the stream has reached it; one snapshot suffices.",
+        OnModel(model.ahead),
+        OnFleet(rest.ahead, ("usdm:AHEADUSDT",)),
+    ),
+    Scenario(
+        "snapshot-minus-one",
+        "Snapshots of a trading symbol have no levels and lastUpdateId -1.",
+        "They are not used.",
+        OnModel(model.minus_one),
+        OnFleet(rest.minus_one, both("MINUSUSDT")),
+    ),
+    Scenario(
+        "snapshot-wrong-level",
+        "A snapshot has a wrong best bid though its id fits; a later one shows it.",
+        "The book leaves sync when the later one comes, and is right afterwards.",
+        OnModel(model.wrong_level),
+    ),
+    Scenario(
+        "snapshot-check",
+        "Right snapshots come to a book in sync.",
+        "It agrees with each of them and stays in sync.",
+        OnModel(model.right_check),
+    ),
+    Scenario(
+        "snapshot-inside-event",
+        "The snapshot's id lies inside an event.",
+        "The event is applied on top: the book neither rolls back nor asks again.",
+        OnModel(model.overlapping),
+    ),
+    Scenario(
+        "snapshot-before-event",
+        "The first event begins exactly where the snapshot ends.",
+        "The two fit.",
+        OnModel(model.adjoining),
+    ),
+    Scenario(
+        "late-snapshot",
+        "An old reply comes when the book has long been in sync.",
+        "It changes nothing.",
+        OnModel(model.late_reply),
+    ),
+    Scenario(
+        "rest-truncated",
+        "Replies end in the middle.",
+        "They are not used; another one is asked for.",
+        OnModel(model.truncated_reply),
+        OnFleet(rest.truncated, both("HALFUSDT")),
+    ),
+    Scenario(
+        "rest-forbidden",
+        "REST answers 403 with an HTML page.",
+        "It is asked again a little later; the book is right afterwards.",
+        fleet=OnFleet(rest.forbidden, both("HTMLUSDT")),
+    ),
+    Scenario(
+        "rest-server-error",
+        "REST answers 500, 503 and 504.",
+        "It is asked again a little later; the book is right afterwards.",
+        fleet=OnFleet(rest.server_errors, both("ERRORUSDT")),
+    ),
+    Scenario(
+        "rest-slow",
+        "A reply takes longer than the reader waits.",
+        "It is asked again; the book is right afterwards.",
+        fleet=OnFleet(rest.slow, ("usdm:SLOWUSDT",)),
+    ),
+    Scenario(
+        "rest-reset",
+        "The connection is cut instead of a reply.",
+        "It is asked again; the book is right afterwards.",
+        fleet=OnFleet(rest.reset, both("CUTUSDT")),
+    ),
+    Scenario(
+        "rest-429",
+        "Several books want a snapshot and the first request gets 429 with Retry-After.",
+        "Nobody asks before that time is over; then all books come right with few requests.",
+        fleet=OnFleet(rest.too_many, alone=True),
+    ),
+    Scenario(
+        "rest-418",
+        "The same with 418, a ban.",
+        "Nobody asks before that time is over; then all books come right with few requests.",
+        fleet=OnFleet(rest.banned, alone=True),
+    ),
+)
+
+SOCKETS: Final = (
+    Scenario(
+        "legacy-path",
+        "The aggTrade socket goes to the root of before 2026, which acknowledges and stays silent.",
+        "The silence is reported and hangs nothing: the books of that venue are right.",
+        fleet=OnFleet(sockets.legacy_path, ("legacy:OLDPATH1USDT", "legacy:OLDPATH2USDT"), undisturbed=True),
+    ),
+    Scenario(
+        "silent-line",
+        "One line's sockets stay open and bring no data.",
+        "Its sockets are replaced; no gap, no resync, no missing trade.",
+        fleet=OnFleet(sockets.silent_line, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "silent-line-with-pings",
+        "One line's spot sockets bring pings and no data.",
+        "A ping is no data: its sockets are replaced; no gap, no resync, no missing trade.",
+        fleet=OnFleet(sockets.silent_line_with_pings, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "silent-exchange",
+        "Nobody gets data for many seconds while the market goes on.",
+        "Books resync, lost trades are fetched, all is right afterwards.",
+        fleet=OnFleet(sockets.silent_exchange, alone=True),
+    ),
+    Scenario(
+        "ack-then-silence",
+        "New sockets of one line acknowledge the subscription and bring nothing.",
+        "They are given up and opened again; the other line carries everything.",
+        fleet=OnFleet(sockets.acknowledged_and_silent, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "half-open-stall",
+        "One line's sockets are half open: nothing comes, no close, no pong.",
+        "They are replaced; no gap, no resync, no missing trade.",
+        fleet=OnFleet(sockets.half_open, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "tcp-reset-of-one-line",
+        "All TCP connections of one line are cut.",
+        "No gap, no resync, no missing trade.",
+        fleet=OnFleet(sockets.reset_line, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "tcp-reset",
+        "All TCP connections are cut at once.",
+        "What was missed is a gap: books resync, trades are fetched, all is right afterwards.",
+        fleet=OnFleet(sockets.reset_both, alone=True),
+    ),
+    Scenario(
+        "upgrade-refused",
+        "One line is cut off and its new connections get 503 for a while.",
+        "No gap, no resync, no missing trade; the line comes back.",
+        fleet=OnFleet(sockets.refused, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "server-shutdown",
+        "The exchange announces the end of all connections and closes them soon.",
+        "They are replaced before they end; no gap, no resync, no missing trade.",
+        fleet=OnFleet(sockets.shutdown_notice, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "day-over",
+        "An exchange that was away begins to answer, and closes each connection after its (six second) day.",
+        "The venue starts late, reconnects each time, and is right afterwards.",
+        fleet=OnFleet(sockets.day_over, ("brief:DAYUSDT", "brief:NIGHTUSDT"), alone=True),
+    ),
+    Scenario(
+        "day-with-rotation",
+        "The same exchange, and sockets are replaced before its day is over, line by line.",
+        "No gap, no resync, no missing trade.",
+        fleet=OnFleet(
+            sockets.day_with_rotation, ("brief:DAYUSDT", "brief:NIGHTUSDT"), alone=True, undisturbed=True
+        ),
+    ),
+)

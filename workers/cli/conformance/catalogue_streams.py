@@ -1,0 +1,201 @@
+"""The scenarios of streams and markets."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from workers.cli.conformance import fleet_streams as fleet
+from workers.cli.conformance import model_snapshots as snapshots
+from workers.cli.conformance import model_streams as model
+from workers.cli.conformance.scenario import OnFleet, OnModel, Scenario
+
+CALM: Final = (
+    *(f"usdm:CALM{number}USDT" for number in range(1, 9)),
+    *(f"spot:CALM{number}USDT" for number in range(1, 5)),
+)
+"""The books to which nothing happens."""
+
+
+def both(symbol: str) -> tuple[str, str]:
+    """A symbol of either market."""
+    return f"usdm:{symbol}", f"spot:{symbol}"
+
+
+STREAMS: Final = (
+    Scenario(
+        "calm",
+        "Nothing goes wrong.",
+        "One snapshot, every book right at every update id, whatever happens to other symbols.",
+        OnModel(model.calm),
+        OnFleet(fleet.calm, CALM, undisturbed=True),
+    ),
+    Scenario(
+        "lost-event",
+        "A depth event is sent to nobody.",
+        "The book leaves sync at the next event, is withdrawn, and is right again after one snapshot.",
+        OnModel(model.lost),
+        OnFleet(fleet.lost, both("LOSTUSDT")),
+    ),
+    Scenario(
+        "lost-on-one-line",
+        "One line misses messages, then the other.",
+        "Nothing: no gap, no snapshot, no repair.",
+        fleet=OnFleet(fleet.lost_on_one_line, both("ONELINEUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "lost-trades",
+        "Aggregate trades are sent to nobody.",
+        "The hole in the ids is filled over REST and recorded; bars and the latest set are complete.",
+        fleet=OnFleet(fleet.lost_trades, both("HOLEUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "duplicated-events",
+        "Every message comes twice, and old ones come again.",
+        "Nothing is applied twice, sync is kept.",
+        OnModel(model.duplicated),
+        OnFleet(fleet.duplicated, both("TWICEUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "swapped-events",
+        "Neighbouring depth events come in the wrong order.",
+        "The book is put right, with a resync at most for each; it never shows a state in between.",
+        OnModel(model.swapped),
+        OnFleet(fleet.swapped, both("SWAPUSDT")),
+    ),
+    Scenario(
+        "delayed-events",
+        "Depth events come late, then in a heap.",
+        "Every state shown is right for its update id; sync is kept.",
+        OnModel(model.delayed),
+        OnFleet(fleet.delayed, both("LATEUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "delayed-trades",
+        "Trades come three seconds after the depth events of the same moment.",
+        "Bars are those of the trade times, by revisions where they had been closed.",
+        fleet=OnFleet(fleet.delayed_trades, both("LATETRADEUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "burst",
+        "Ten times the usual rate, and events with thousands of levels.",
+        "Nothing is lost and sync is kept.",
+        OnModel(model.burst),
+        OnFleet(fleet.burst, both("BURSTUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "long-burst",
+        "More events than a buffer holds come before the first snapshot.",
+        "The first usable snapshot still gives a right book.",
+        OnModel(model.long_burst),
+    ),
+    Scenario(
+        "crossed-book",
+        "A depth event puts a bid above the best ask, and no later event takes it back.",
+        "A crossed book is never shown; if it stays crossed it is resynced.",
+        OnModel(model.crossed),
+        OnFleet(fleet.crossed, both("CROSSUSDT")),
+    ),
+    Scenario(
+        "truncated-event",
+        "The text of an event ends in the middle.",
+        "The event counts as lost: out of sync at the next one, then a snapshot.",
+        OnModel(model.truncated_event),
+    ),
+    Scenario(
+        "absurd-number",
+        "An event has a quantity that is no number.",
+        "The book leaves sync rather than hold the event in part.",
+        OnModel(model.absurd_number),
+    ),
+    Scenario(
+        "unknown-keys",
+        "Messages have keys no document names.",
+        "They are ignored.",
+        OnModel(model.unknown_keys),
+        OnFleet(fleet.keys_spoiled, both("KEYSUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "shuffled-keys",
+        "The keys of messages come in any order.",
+        "The order means nothing.",
+        OnModel(model.shuffled_keys),
+        OnFleet(fleet.keys_shuffled, both("SHUFFLEUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "zero-spellings",
+        "Zero quantities are spelled 0, 0.0, 0.000 or 0.00000000.",
+        "Each of them deletes the level.",
+        OnModel(model.zero_spellings),
+        OnFleet(fleet.zero_spellings, both("ZEROUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "unknown-deletes",
+        "Events delete levels nobody ever saw.",
+        "They are normal.",
+        OnModel(model.unknown_deletes),
+    ),
+    Scenario(
+        "ids-restarted",
+        "The exchange begins to count its update ids anew.",
+        "The book leaves sync once and is right again after one snapshot.",
+        OnModel(model.ids_restarted),
+    ),
+)
+
+MARKETS: Final = (
+    Scenario(
+        "power-of-ten",
+        "The price crosses a power of ten, up and down.",
+        "Levels stay in the order of their numbers, not of their texts.",
+        OnModel(model.power_of_ten, middle=9_990),
+        OnFleet(fleet.power_of_ten, both("TENUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "drift",
+        "The price drifts by thousands of ticks, out of the range of the snapshot.",
+        "Every level it claims to know is right at all times; the range moves with the market, in sync.",
+        OnModel(model.drift, limit=20, reach=100, middle=50_000),
+        OnFleet(fleet.drift, ("spot:DRIFTUSDT",)),
+    ),
+    Scenario(
+        "one-side-empty",
+        "All bids are taken away and come back, then all asks.",
+        "The empty side is shown empty; sync is kept.",
+        OnModel(model.one_side_empty),
+        OnFleet(fleet.one_side_empty, ("usdm:EMPTYUSDT",), undisturbed=True),
+    ),
+    Scenario(
+        "halt",
+        "The symbol stops trading and goes on later.",
+        "The last book stays, the status says so, sync is kept.",
+        OnModel(model.halted),
+        OnFleet(fleet.halted, both("HALTUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "delisting",
+        "The symbol stops for good.",
+        "Its status says so; other symbols notice nothing.",
+        fleet=OnFleet(fleet.delisted, both("GONEUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "listing",
+        "A symbol is listed while the reader waits for it.",
+        "Its book begins with its first event.",
+        OnModel(snapshots.listed, begins_empty=True),
+        OnFleet(fleet.listed, ("usdm:NEWUSDT",), unlisted=("usdm:NEWUSDT",)),
+    ),
+    Scenario(
+        "tick-size",
+        "The grid of prices changes, and with it how they are spelled.",
+        "Two spellings of one price are one level.",
+        OnModel(model.tick_size),
+        OnFleet(fleet.tick_size, both("TICKUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "cjk-and-digit-symbols",
+        "Symbols are written in Chinese or begin with digits, and lose an event.",
+        "They are symbols like others.",
+        OnModel(model.lost, symbol="币安人生USDT"),
+        OnFleet(fleet.cjk_and_digits, ("usdm:币安人生USDT", "spot:币安人生USDT", "usdm:1000SHIBUSDT")),
+    ),
+)

@@ -1,0 +1,90 @@
+"""The whole suite, from the command line to the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from workers.cli.conformance.adapter import load_adapter
+from workers.cli.conformance.catalogue import CALM, chosen
+from workers.cli.conformance.fleet_runner import run_fleet
+from workers.cli.conformance.model_runner import run_model
+from workers.cli.conformance.report import list_table, report_object, result_line, result_table
+from workers.cli.conformance.scenario import LEVELS, Result, Scenario
+from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
+from workers.cli.output import err, out
+from workers.errors import CommandError
+
+OUR_BOOK: Final = "workers.cli.conformance.synced_book:SyncedBook"
+
+
+def run_suite(
+    names: Sequence[str],
+    levels: Sequence[str],
+    adapter: str | None,
+    keep: Path | None,
+    *,
+    listing: bool,
+    as_json: bool,
+) -> int:
+    """Run the wanted scenarios; the exit code.
+
+    Raises:
+        CommandError: there is no such scenario, level or adapter, or the fleet did not start.
+    """
+    for level in levels:
+        if level not in LEVELS:
+            raise CommandError(f"{level!r} is no level; there are {' and '.join(LEVELS)}.")
+    if adapter is not None and "fleet" in levels:
+        raise CommandError("An adapter runs on the model level; the fleet level runs the fleet.")
+    wanted_levels = list(levels) or (["model"] if adapter else list(LEVELS))
+    scenarios = chosen(names, wanted_levels)
+    if listing:
+        out.print(list_table(scenarios))
+        return EXIT_FINE
+    began = time.monotonic()
+    with _run_directory(keep) as home:
+        results = asyncio.run(_run(scenarios, wanted_levels, adapter or OUR_BOOK, home))
+    seconds = time.monotonic() - began
+    err.print(result_table(results, seconds))
+    if as_json:
+        out.file.write(msgspec.json.encode(report_object(results, seconds)).decode() + "\n")
+    return EXIT_FINE if all(result.passed for result in results) else EXIT_DISAGREEMENT
+
+
+@contextlib.contextmanager
+def _run_directory(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="fleet-conform-") as folder:
+            yield Path(folder)
+        return
+    if keep.exists() and any(keep.iterdir()):
+        raise CommandError(f"{keep} is not empty; name a new folder.")
+    yield keep.absolute()
+    err.print(f"The logs are in {keep / 'log'}.", highlight=False, soft_wrap=True)
+
+
+async def _run(
+    scenarios: Sequence[Scenario], levels: Sequence[str], adapter: str, home: Path
+) -> list[Result]:
+    results = []
+    if "model" in levels:
+        for result in run_model(scenarios, load_adapter(adapter)):
+            results.append(result)
+            _tell(result)
+    if "fleet" in levels:
+        async for result in run_fleet(scenarios, CALM, home):
+            results.append(result)
+            _tell(result)
+    return results
+
+
+def _tell(result: Result) -> None:
+    err.print(result_line(result), highlight=False, soft_wrap=True)
