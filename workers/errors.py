@@ -16,6 +16,8 @@ FleetError
 │   ├── LeaseLost          another worker owns the symbol now
 │   └── StateUnreadable    a checkpoint or state key cannot be decoded
 ├── RecordingError         a capture file cannot be read at some line
+├── ArchiveUnreadable      a file of the archive is damaged or of another format
+├── ExtraMissing           an optional package is not installed
 └── CommandError           the command line cannot do what was asked
 """
 
@@ -145,6 +147,24 @@ class RecordingError(FleetError):
         self.line = line
         self.problem = problem
         super().__init__(f"{path}, line {line}: {problem}.")
+
+
+class ArchiveUnreadable(FleetError):
+    """A file of the archive is damaged or of another format."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"Archive file {path} cannot be used: {problem.rstrip('.')}.")
+
+
+class ExtraMissing(FleetError):
+    """An optional package is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(f"{what} need {package}, which is not installed: pip install 'marketfleet[{extra}]'.")
 
 
 class CommandError(FleetError):

@@ -28,6 +28,8 @@ from workers.tasks import end
 
 log = structlog.get_logger()
 
+PROGRESS_S = 5.0
+
 PUBLISHED = Counter("fleet_published_total", "Top-of-book payloads published", ["venue"])
 WITHDRAWN = Counter("fleet_withdrawn_total", "Books withdrawn because they left sync", ["venue"])
 GAPS = Counter("fleet_depth_gaps_total", "Holes in depth streams", ["venue"])
@@ -88,6 +90,7 @@ class BookWorker:
         self._reread = False
         self._alive: set[str] = set()
         self._asked_lines_at = 0.0
+        self._told_progress_at = 0.0
         self._recording: set[asyncio.Task[None]] = set()
 
     async def recover(self, claim: Claim, token: int) -> None:
@@ -318,9 +321,13 @@ class BookWorker:
             await self._reader_client.aclose()
 
     def _tell(self) -> None:
+        in_sync = sum(book.showable for book in self.books.values())
+        if in_sync < len(self.books) and time.monotonic() - self._told_progress_at >= PROGRESS_S:
+            self._told_progress_at = time.monotonic()
+            log.info("books_syncing", in_sync=in_sync, owned=len(self.books))
         self._process.details = {
             "symbols": len(self.books),
-            "in_sync": sum(book.showable for book in self.books.values()),
+            "in_sync": in_sync,
             "gaps": sum(book.sync.gap_count for book in self.books.values()),
         }
 

@@ -42,7 +42,8 @@ def run_replay(
     """Replay files; the exit code."""
     configure_logging("critical", "console")
     try:
-        plan = ReplayPlan([Recording(path, market) for path in files])
+        with err.status("Looking through the recordings") if err.is_terminal else contextlib.nullcontext():
+            plan = ReplayPlan([Recording(path, market) for path in files])
     except RecordingError as error:
         _say(str(error))
         return EXIT_SETTINGS

@@ -92,7 +92,8 @@ async def report(
         market = book.context.settings.market
         streams = [stream for stream in feeder.messages[market] if stream.symbol == book.symbol]
         if any(stream.is_depth for stream in streams):
-            await _add_book(client, held, book, replayed.outcomes[book.name], found, problems)
+            outcome = replayed.outcomes.get(book.name, BookOutcome("unowned", "its lease was lost", 0, 0))
+            await _add_book(client, held, book, outcome, found, problems)
         if any(stream.kind == book.context.settings.trades for stream in streams):
             await _add_trades(client, held, book, found, problems)
     if replayed.crossed:

@@ -97,6 +97,10 @@ class Keys:
         """Stream: comparisons with an independent REST snapshot."""
         return self._key("audit", symbol)
 
+    def archive(self, symbol: str) -> str:
+        """Hash: how far each stream of the symbol has been archived."""
+        return self._key("archive", symbol)
+
     def lease(self, role: str, symbol: str) -> str:
         """Hash with expiry: the owner of a symbol in a role, and its fencing number."""
         return f"{self.prefix}fleet:lease:{role}:{{{symbol}}}"

@@ -37,6 +37,13 @@ SNAPSHOTS: Final = (
         "A snapshot has a wrong best bid though its id fits; a later one shows it.",
         "The book leaves sync when the later one comes, and is right afterwards.",
         OnModel(model.wrong_level),
+        OnFleet(rest.wrong_level, ("usdm:WRONGUSDT",), alone=True),
+    ),
+    Scenario(
+        "wrong-quantity",
+        "Depth events that follow each other have wrong quantities.",
+        "An audit finds it, says so, and the book is resynced.",
+        fleet=OnFleet(rest.wrong_quantity, ("usdm:CORRUPTUSDT",), alone=True),
     ),
     Scenario(
         "snapshot-check",
@@ -129,7 +136,7 @@ SOCKETS: Final = (
     Scenario(
         "silent-exchange",
         "Nobody gets data for many seconds while the market goes on.",
-        "Books resync, lost trades are fetched, all is right afterwards.",
+        "Books are withdrawn as stale; afterwards they resync, lost trades are fetched, all is right.",
         fleet=OnFleet(sockets.silent_exchange, alone=True),
     ),
     Scenario(

@@ -148,7 +148,7 @@ MARKETS: Final = (
         "The price crosses a power of ten, up and down.",
         "Levels stay in the order of their numbers, not of their texts.",
         OnModel(model.power_of_ten, middle=9_990),
-        OnFleet(fleet.power_of_ten, both("TENUSDT"), undisturbed=True),
+        OnFleet(fleet.power_of_ten, ("usdm:TENUSDT",), undisturbed=True),
     ),
     Scenario(
         "drift",
@@ -172,9 +172,15 @@ MARKETS: Final = (
         OnFleet(fleet.halted, both("HALTUSDT"), undisturbed=True),
     ),
     Scenario(
+        "silent-stream",
+        "One symbol's streams stop for a while, its sockets live and its market goes on.",
+        "When they go on there is a gap: the book is withdrawn and resynced, trades are fetched.",
+        fleet=OnFleet(fleet.silent_stream, both("STILLUSDT")),
+    ),
+    Scenario(
         "delisting",
         "The symbol stops for good.",
-        "Its status says so; other symbols notice nothing.",
+        "Its status says so; its last book stays, other symbols notice nothing.",
         fleet=OnFleet(fleet.delisted, both("GONEUSDT"), undisturbed=True),
     ),
     Scenario(

@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 from workers.cli.conformance.fleet_run import FleetRun
+from workers.cli.conformance.fleet_settings import AUDITING, NOT_AUDITING
 from workers.cli.conformance.fleet_streams import DEPTH
 
 DEPTH_PATH: Final = "path=*/depth"
@@ -40,6 +41,43 @@ async def minus_one_at_start(run: FleetRun) -> None:
     """The first answer ever is empty with lastUpdateId -1, though the symbol trades."""
     await run.until("the book is shown", run.shown)
     await asyncio.sleep(2.0)
+
+
+async def _found_by_audit(run: FleetRun) -> None:
+    """Audit until a book that is wrong is found and put right; what it showed until then is forgiven."""
+    keeper = run.world.processes["keeper"]
+    await run.world.restart(keeper, **AUDITING)
+
+    def found() -> bool:
+        return all(
+            run.world.observer.sights[book].status.get("reason") == "audit mismatch" for book in run.books
+        )
+
+    try:
+        await run.until("an audit took every book out of sync", found)
+        await run.until("every book is shown again", run.shown)
+        for book in run.books:
+            entries = await run.world.client.xrange(book.context.keys.audit(book.symbol))
+            outcomes = [fields.get(b"outcome") for _, fields in entries]
+            run.expect(b"mismatch" in outcomes, f"The mismatch of {book.name} is not in its audit stream.")
+    finally:
+        await run.world.restart(keeper, **NOT_AUDITING)
+    run.forgive()
+    await asyncio.sleep(1.0)
+
+
+async def wrong_level(run: FleetRun) -> None:
+    """A snapshot whose id fits has a wrong best bid."""
+    await resync_against(run, "snapshot_wrong count=1", most_requests=1)
+    await _found_by_audit(run)
+
+
+async def wrong_quantity(run: FleetRun) -> None:
+    """Depth events have wrong quantities."""
+    numbers = await run.fault(f"corrupt {DEPTH} count=20")
+    await run.struck(numbers, 8)
+    await run.remove(numbers)
+    await _found_by_audit(run)
 
 
 async def forbidden(run: FleetRun) -> None:

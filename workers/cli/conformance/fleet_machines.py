@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from functools import partial
 from typing import Final
 
 from redis.exceptions import RedisError
 
 from workers.cli.conformance.fleet_run import FleetRun
+from workers.cli.held import Book
 
 AFTER_S: Final = 1.5
 
@@ -28,17 +30,17 @@ async def _killed(run: FleetRun, *names: str) -> None:
     )
 
 
+async def _taken(run: FleetRun, book: Book, role: str, gone: int) -> bool:
+    owner = await run.world.held.owner(book, role)
+    return bool(owner) and not owner.endswith(f"-{gone}")
+
+
 async def _owned_again(run: FleetRun, role: str, gone: int) -> None:
     """Wait until every symbol has an owner that is not the process which is gone."""
     began = time.monotonic()
     latest = 0.0
     for book in run.books:
-
-        async def taken(book=book) -> bool:  # type: ignore[no-untyped-def] # noqa: ANN001 -- bound now
-            owner = await run.world.held.owner(book, role)
-            return bool(owner) and not owner.endswith(f"-{gone}")
-
-        await run.until(f"{book.name} has an owner again", taken)
+        await run.until(f"{book.name} has an owner again", partial(_taken, run, book, role, gone))
         latest = time.monotonic() - began
     run.facts["takeover_s"] = round(latest, 2)
 

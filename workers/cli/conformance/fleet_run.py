@@ -114,6 +114,14 @@ class FleetRun:
                 return False
             await asyncio.sleep(POLL_S)
 
+    def forgive(self) -> None:
+        """What was published so far was wrong and nobody could know."""
+        observer = self.world.observer
+        self._base = {
+            book: counts._replace(problems=len(observer.problems[book]))
+            for book, counts in self._base.items()
+        }
+
     def syncs(self, book: Book) -> int:
         """How often a book came into sync since the scenario began."""
         return self.world.observer.sights[book].number("sync_count") - self._base[book].syncs

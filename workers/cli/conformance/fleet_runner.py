@@ -71,6 +71,8 @@ async def _play(run: FleetRun) -> None:
         run.problem(f"The scenario was not over after {SCRIPT_S:g} s.")
     except (FleetError, RedisError, OSError) as error:
         run.problem(f"The scenario could not be played to its end: {error}")
+    except Exception as error:  # noqa: BLE001 -- one scenario's mistake must not take the others with it
+        run.problem(f"The scenario's script failed: {error!r}")
 
 
 async def _settle(world: FleetWorld, runs: Sequence[FleetRun]) -> None:
@@ -101,5 +103,6 @@ async def _until_fresh(world: FleetWorld, books: set[Book], since_ms: int) -> No
         with contextlib.suppress(RedisError, OSError):
             await world.observer.look()
         if all(world.observer.sights[book].number("updated") > since_ms for book in books):
-            return
+            break
         await asyncio.sleep(0.05)
+    await world.observer.compared_all()

@@ -31,10 +31,14 @@ MARKETS: Final = {"usdm": "usdm", "spot": "spot", "legacy": "usdm", "brief": "us
 SNAPSHOT_DEPTHS: Final = {"usdm": 500, "spot": 100, "legacy": 500, "brief": 500}
 """500 levels are more than there are, so those books are complete; spot books know a range."""
 
+AUDITING: Final = {"FLEET_KEEPER__AUDIT_S": "1"}
+"""Switches the audits on, which are off elsewhere because they ask for snapshots too."""
+NOT_AUDITING: Final = {"FLEET_KEEPER__AUDIT_S": "0"}
+
 SECTIONS: Final[dict[str, dict[str, Any]]] = {
     "fleet": {"log_level": "info", "heartbeat_ms": 500, "lease_ms": 2000},
     "ingest": {
-        "silence_s": 4,
+        "silence_s": 6,
         "first_message_s": 3,
         "open_timeout_s": 3,
         "backoff_first_s": 0.2,
@@ -43,16 +47,16 @@ SECTIONS: Final[dict[str, dict[str, Any]]] = {
         "rotate_stagger_s": 0,
     },
     "books": {
-        "snapshot_delay_ms": 400,
+        "snapshot_delay_ms": 600,
         "snapshot_timeout_s": 1.5,
         "snapshot_retry_s": 0.5,
         "snapshot_retry_max_s": 2,
         "commit_ms": 500,
         "crossed_ms": 600,
-        "stale_ms": 3000,
+        "stale_ms": 12_000,
     },
     "trades": {"close_grace_ms": 500, "repair_timeout_s": 2},
-    "keeper": {"info_s": 2},
+    "keeper": {"info_s": 2, "audit_s": 0, "audit_confirm_s": 0.5, "audit_weight_share": 0.5},
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from workers.cli.conformance.fleet_run import FleetRun
 
 SILENT_S: Final = 9.0
+STALE_S: Final = 40.0
 LINE_A: Final = "marketfleet line-a"
 LINE_B: Final = "marketfleet line-b"
 
@@ -48,9 +49,16 @@ async def silent_line_with_pings(run: FleetRun) -> None:
 
 
 async def silent_exchange(run: FleetRun) -> None:
-    """Nobody gets data for longer than anybody waits."""
+    """Nobody gets data until every book is withdrawn as stale."""
     numbers = await run.fault("silence", of_books=False)
-    await asyncio.sleep(SILENT_S)
+
+    def withdrawn() -> bool:
+        sights = [run.world.observer.sights[book] for book in run.books]
+        return all(sight.shown is None for sight in sights)
+
+    await run.until("every book is withdrawn", withdrawn, STALE_S)
+    states = {run.world.observer.sights[book].status.get("state") for book in run.books}
+    run.expect("stale" in states, f"No book is called stale; they are {states}.")
     await run.remove(numbers)
     await asyncio.sleep(2.0)
     await run.until("every book is shown", run.shown)

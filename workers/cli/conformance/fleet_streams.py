@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 from workers.cli.conformance.fleet_run import FleetRun
@@ -134,6 +135,17 @@ def middle(run: FleetRun, book: Book) -> Decimal:
     return (Decimal(shown["b"][0][0]) + Decimal(shown["a"][0][0])) / 2
 
 
+def _is_beyond(run: FleetRun, book: Book, price: Decimal, *, above: bool) -> bool:
+    now = middle(run, book)
+    return now > price if above else 0 < now < price
+
+
+def _is_empty(run: FleetRun, place: str) -> bool:
+    """Whether every book is shown with an empty side."""
+    shown = [run.world.observer.sights[book].shown for book in run.books]
+    return all(payload is not None and not payload[place] for payload in shown)
+
+
 async def power_of_ten(run: FleetRun) -> None:
     """The price goes over a power of ten, up and down."""
     for book in run.books:
@@ -147,7 +159,7 @@ async def power_of_ten(run: FleetRun) -> None:
             )
             await run.until(
                 f"{book.name} is {'above' if above else 'below'} {power}",
-                lambda book=book, above=above: middle(run, book) and (middle(run, book) > power) is above,
+                partial(_is_beyond, run, book, power, above=above),
             )
             await run.world.control.remove_fault(number)
 
@@ -192,10 +204,7 @@ async def one_side_empty(run: FleetRun) -> None:
         numbers = await run.fault(kind)
         await run.until(
             "the side is shown empty",
-            lambda place=place: all(
-                (shown := run.world.observer.sights[book].shown) is not None and not shown[place]
-                for book in run.books
-            ),
+            partial(_is_empty, run, place),
         )
         await run.remove(numbers)
         await run.until(
@@ -234,6 +243,14 @@ async def delisted(run: FleetRun) -> None:
     await run.fault("delist")
     await _until_field(run, "status", {"BREAK", "SETTLING"})
     await asyncio.sleep(2.0)
+
+
+async def silent_stream(run: FleetRun) -> None:
+    """The streams of one symbol stop while all else goes on."""
+    numbers = await run.fault("silence")
+    await asyncio.sleep(WHILE_S)
+    await run.remove(numbers)
+    await run.one_gap_resynced()
 
 
 async def listed(run: FleetRun) -> None:

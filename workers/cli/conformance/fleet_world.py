@@ -149,7 +149,10 @@ class FleetWorld:
     async def _until_ready(self) -> None:
         def shown() -> bool:
             sights = self.observer.sights
-            return all(book in sights and sights[book].shown for book in self.expected_books())
+            return all(
+                sights[book].shown and sights[book].status.get("state") == "synced"
+                for book in self.expected_books()
+            )
 
         await self._until("every book is shown", shown)
         self._sockets = len([row for row in await self.control.connections() if row["delivering"]])
