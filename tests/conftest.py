@@ -15,6 +15,7 @@ import pytest
 import redis as redis_sync
 from redis.asyncio import Redis
 
+from workers.cli.parent import end_with_parent
 from workers.store.server import find_server
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -38,6 +39,7 @@ def real_server() -> Iterator[str]:
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        preexec_fn=end_with_parent,
     )
     client = redis_sync.Redis(unix_socket_path=str(socket))
     for _ in range(500):

@@ -14,6 +14,7 @@ FleetError
 │   ├── ServerNotFound     no Redis server to run and no REDIS_URL
 │   ├── ServerTooOld       the server lacks commands of Redis 7.0
 │   ├── LeaseLost          another worker owns the symbol now
+│   ├── OffsetMoved        the archive of a stream stands elsewhere than its owner knows
 │   └── StateUnreadable    a checkpoint or state key cannot be decoded
 ├── RecordingError         a capture file cannot be read at some line
 ├── ArchiveUnreadable      a file of the archive is damaged or of another format
@@ -128,6 +129,15 @@ class LeaseLost(StoreError):
         self.symbol = symbol
         self.token = token
         super().__init__(f"The lease of {symbol} with fencing number {token} is no longer ours.")
+
+
+class OffsetMoved(StoreError):
+    """The archive of a stream stands elsewhere than its owner knows; the owner looks again."""
+
+    def __init__(self, key: str, expected: str) -> None:
+        self.key = key
+        self.expected = expected
+        super().__init__(f"The archive of {key} does not stand at {expected or 'its beginning'}.")
 
 
 class StateUnreadable(StoreError):

@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 REDIS_WAITS = Counter("fleet_redis_unavailable_total", "Times this worker found Redis away and waited")
 
-PORT_OFFSETS = {"ingest-a": 1, "ingest-b": 2, "keeper": 3, "api": 4, "books": 10, "trades": 40}
+PORT_OFFSETS = {"ingest-a": 1, "ingest-b": 2, "keeper": 3, "api": 4, "books": 10, "trades": 40, "archive": 70}
 
 
 def configure_logging(level: str, log_format: str) -> None:
@@ -62,7 +62,7 @@ class Process:
     """One worker process of a role.
 
     Args:
-        role: `ingest-a`, `ingest-b`, `books`, `trades`, `keeper`, `api`.
+        role: `ingest-a`, `ingest-b`, `books`, `trades`, `keeper`, `archive`, `api`.
         settings: the effective settings.
         number: which of several processes of the role this is, from 0.
         url: the Redis URL (settings resolved: see `workers.configuration.redis_url`).

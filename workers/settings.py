@@ -177,6 +177,37 @@ class KeeperSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Entries kept in each `audit:{S}`."""
 
 
+class ArchiveSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Cold storage in Parquet files (docs/how-to/archive.md); needs the extra `archive`."""
+
+    enabled: bool = False
+    url: str = "archive"
+    """A folder, relative to the run directory, or any URL that fsspec knows (`s3://bucket/archive`)."""
+    kinds: list[Literal["trades", "bars", "depth"]] = field(
+        default_factory=lambda: ["trades", "bars", "depth"]
+    )
+    intervals: list[Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]] = field(
+        default_factory=lambda: ["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]
+    )
+    """Which bars."""
+    rotate_rows: Count = 100_000
+    """Rows after which a file ends."""
+    rotate_mb: Count = 64
+    """Megabytes of memory the rows of one file may take."""
+    rotate_s: Annotated[float, Meta(gt=0)] = 300
+    """Age at which a file of trades, depth or 100 ms bars ends; never more than half of what the stream keeps."""
+    rotate_bars_s: Annotated[float, Meta(gt=0)] = 3_600
+    """Age at which a file of longer bars ends."""
+    buffer_mb: Count = 256
+    """Megabytes that all rows in memory may take; beyond it files end early, then reading waits."""
+    read_count: Count = 500
+    poll_ms: Milliseconds = 200
+    hole_wait_s: Seconds = 120
+    """How long trades after a hole wait for its repair."""
+    compression_level: Annotated[int, Meta(ge=1, le=22)] = 3
+    """Of zstd."""
+
+
 class ApiSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """The HTTP side."""
 
@@ -215,6 +246,7 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     books: BookSettings = field(default_factory=BookSettings)
     trades: TradeSettings = field(default_factory=TradeSettings)
     keeper: KeeperSettings = field(default_factory=KeeperSettings)
+    archive: ArchiveSettings = field(default_factory=ArchiveSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     exchange: ExchangeSettings = field(default_factory=ExchangeSettings)

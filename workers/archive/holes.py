@@ -55,7 +55,9 @@ async def fill(stream: OwnedStream, now: float, wait_s: float) -> None:
 
 
 async def _tell(stream: OwnedStream, hole: Hole, first: int, last: int) -> None:
-    reason = "was trimmed before it was archived" if hole.trimmed else "never had them, nor were they repaired"
+    reason = (
+        "was trimmed before it was archived" if hole.trimmed else "never had them, nor were they repaired"
+    )
     await stream.tell_missing(first, last, reason)
 
 

@@ -11,8 +11,9 @@ it survives every file system and URL, and can be read back.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Final, Literal, NamedTuple, cast
+from typing import Final, Literal, NamedTuple
 from urllib.parse import quote, unquote
 
 from workers.store.keys import DEPTH, TRADES, Keys
@@ -63,7 +64,9 @@ class Source(NamedTuple):
 
     def key(self, keys: Keys) -> str:
         """Its key in Redis."""
-        return keys.bars(self.symbol, self.interval) if self.kind == "bars" else keys.raw(self.symbol, self.name)
+        return (
+            keys.bars(self.symbol, self.interval) if self.kind == "bars" else keys.raw(self.symbol, self.name)
+        )
 
     @property
     def folder(self) -> str:
@@ -146,11 +149,11 @@ def iso_text(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def sources_of(venue: str, symbol: str, kinds: list[str], intervals: list[str]) -> list[Source]:
+def sources_of(venue: str, symbol: str, kinds: Sequence[str], intervals: Sequence[str]) -> list[Source]:
     """The streams of a symbol that the settings want archived."""
     found: list[Source] = []
     for kind in KINDS:
         if kind in kinds:
             names = intervals if kind == "bars" else [""]
-            found += [Source(venue, symbol, cast(Kind, kind), name) for name in names]
+            found += [Source(venue, symbol, kind, name) for name in names]
     return found

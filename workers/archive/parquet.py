@@ -79,8 +79,12 @@ def _exact(text: str | None) -> Decimal | None:
         number = Decimal(text or "")
     except InvalidOperation:
         return None
-    sign, digits, exponent = number.as_tuple()
-    if not isinstance(exponent, int) or exponent < -_PRECISION[1] or number.adjusted() >= _PRECISION[0] - _PRECISION[1]:
+    exponent = number.as_tuple().exponent
+    if (
+        not isinstance(exponent, int)
+        or exponent < -_PRECISION[1]
+        or number.adjusted() >= _PRECISION[0] - _PRECISION[1]
+    ):
         return None
     return number
 
@@ -174,7 +178,9 @@ class ExportWriter:
         self._kind = source.kind
         self._named = {"symbol": source.symbol, **({"interval": source.interval} if source.interval else {})}
         schema = pa.schema([*(pa.field(name, pa.string()) for name in self._named), *_schema(self._kind)])
-        self._schema = schema.with_metadata({f"{_PREFIX}format": FORMAT_VERSION, f"{_PREFIX}venue": source.venue})
+        self._schema = schema.with_metadata(
+            {f"{_PREFIX}format": FORMAT_VERSION, f"{_PREFIX}venue": source.venue}
+        )
         self._writer = Writer(file, self._kind, self._schema, level)
 
     def rows(self, rows: Sequence[Values]) -> None:
@@ -203,7 +209,9 @@ def _metadata(opened: Any, path: str) -> dict[str, str]:
     if "format" not in ours:
         raise ArchiveUnreadable(path, "it is no file of the archive")
     if ours["format"] != FORMAT_VERSION:
-        raise ArchiveUnreadable(path, f"its format is version {ours['format']}, this release reads {FORMAT_VERSION}")
+        raise ArchiveUnreadable(
+            path, f"its format is version {ours['format']}, this release reads {FORMAT_VERSION}"
+        )
     return ours
 
 

@@ -126,7 +126,7 @@ def row_of(source: Source, venue: Venue, stream_id: StreamId, fields: Mapping[by
         trade = venue.trade(data)
     except MalformedFrame:
         nothing = (None,) * 9
-        values = (str(stream_id), *nothing, received, line, data)
+        values: Values = (str(stream_id), *nothing, received, line, data)
         size, sequence = _ROW_BYTES + len(data), stream_id.sequence
         return Row(stream_id, values, _day(None, stream_id), size, sequence, sequence)
     return trade_row(stream_id, trade, received, line)
@@ -136,7 +136,7 @@ def trade_row(
     stream_id: StreamId, trade: Trade, received: int | None, line: str, *, pending: bool = True
 ) -> Row:
     """The row of a trade."""
-    values = (
+    values: Values = (
         str(stream_id),
         trade.trade_id,
         trade.price,
@@ -177,7 +177,7 @@ def _depth(venue: Venue, stream_id: StreamId, data: bytes, received: int | None,
     try:
         event = venue.depth(data)
     except MalformedFrame:
-        values = (str(stream_id), None, None, None, None, None, received, line, data)
+        values: Values = (str(stream_id), None, None, None, None, None, received, line, data)
         return Row(stream_id, values, _day(None, stream_id), size, -1, stream_id.sequence)
     previous = event.previous_id if event.previous_id >= 0 else None
     values = (

@@ -22,7 +22,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
-from redis.exceptions import RedisError
 
 from workers.archive import parquet
 from workers.archive.buffer import Batch, Buffer, Hole, Limits
@@ -32,8 +31,8 @@ from workers.archive.recovery import UNKNOWN, Announced, Offset, Recovery
 from workers.archive.rows import POSITIONS, row_of
 from workers.archive.storage import Storage
 from workers.context import VenueContext
-from workers.errors import LeaseLost
-from workers.store.archive_offsets import ArchiveStore, Entry, OffsetMoved
+from workers.errors import LeaseLost, OffsetMoved, StateUnreadable
+from workers.store.archive_offsets import ArchiveStore, Entry
 
 log = structlog.get_logger()
 
@@ -79,19 +78,41 @@ class OwnedStream:
         """Of its metrics."""
         return self.source.venue, self.source.kind
 
+    @property
+    def reads_new(self) -> bool:
+        """Whether everything delivered before is in the buffer or in files."""
+        return self.catching_up is None and not self.uncertain
+
+    def needs_work(self, now: float) -> bool:
+        """Whether there is something to do besides reading what is new."""
+        if now < self.retry_at:
+            return False
+        return not self.reads_new or bool(self.buffer.holes) or self.buffer.due(now)
+
+    def failed(self, now: float, error: Exception) -> None:
+        """Something went wrong: it is tried again after a pause."""
+        self._failures += 1
+        FAILURES.labels(*self.labels).inc()
+        pause = min(RETRY_LONGEST_S, RETRY_FIRST_S * 2.0 ** (self._failures - 1))
+        self.retry_at = now + pause
+        log.error("archive_write_failed", key=self.key, error=str(error), retry_in_s=pause)
+
     async def recover(self) -> None:
         """Find out where the archive stands, counting what an earlier owner had no time to count.
 
         Raises:
             RedisError, OSError: to be tried again.
             LeaseLost: the symbol is another worker's.
+            StateUnreadable: what Redis has on record is not from us.
         """
         store, symbol, name = self.parts.store, self.source.symbol, self.source.name
         recovery = Recovery(self.parts.storage, self.source, self.token)
         stored, file = await store.stored(symbol, name)
         await asyncio.to_thread(recovery.remove_incomplete)
-        announced = Announced.parse(file) if file else None
-        self.offset = Offset.parse(stored)
+        try:
+            announced, self.offset = Announced.parse(file) if file else None, Offset.parse(stored)
+        except ValueError as error:
+            raise StateUnreadable(self.parts.context.keys.archive(symbol), str(error)) from error
         if stored or announced:
             for offset in await asyncio.to_thread(recovery.uncounted, self.offset, announced):
                 await self._count(offset, ())
@@ -165,7 +186,9 @@ class OwnedStream:
         if self.source.kind == "trades" and self._chain != UNKNOWN:
             return
         if self.source.kind == "bars":
-            await self.tell_missing(lost[0].ms, lost[-1].ms, "lost windows that start between these times, ms")
+            await self.tell_missing(
+                lost[0].ms, lost[-1].ms, "lost windows that start between these times, ms"
+            )
             self._chain = UNKNOWN
         else:
             await self.tell_missing(lost[0].sequence, lost[-1].sequence, "was trimmed before it was archived")
@@ -181,6 +204,7 @@ class OwnedStream:
         """Write the next file; False when there is nothing that can be written.
 
         Raises:
+            OSError: the storage refused something: see `failed`.
             RedisError: it is uncertain whether the file counts: `recover` finds out.
             LeaseLost: the symbol is another worker's.
         """
@@ -192,17 +216,8 @@ class OwnedStream:
         except LeaseLost:
             await asyncio.to_thread(self._remove_own)
             raise
-        except RedisError:
-            raise
         except OffsetMoved:
             log.error("archive_offset_moved", key=self.key, ours=str(self.offset))
-            return False
-        except OSError as error:
-            self._failures += 1
-            FAILURES.labels(*self.labels).inc()
-            pause = min(RETRY_LONGEST_S, RETRY_FIRST_S * 2.0 ** (self._failures - 1))
-            self.retry_at = now + pause
-            log.error("archive_write_failed", key=self.key, error=str(error), retry_in_s=pause)
             return False
         self._failures = 0
         return True

@@ -14,6 +14,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from workers.books.book import OwnedBook
 from workers.cli.held import Book, Held
 from workers.cli.replay_feed import Feeder
 from workers.cli.replay_plan import ReplayPlan
@@ -22,8 +23,9 @@ from workers.cli.replay_tape import Tape, bars_of, tape_of
 from workers.errors import StateUnreadable
 from workers.ingest.appender import Appender
 from workers.model.checkpoint import Checkpoint
-from workers.model.sync import BookSync, SyncState
-from workers.store.keys import DEPTH, TRADES
+from workers.model.events import Level
+from workers.model.sync import SyncState
+from workers.store.keys import DEPTH, INTERVALS_MS, TRADES
 
 TOP: Final = 10
 GAPS_TOLD: Final = 3
@@ -36,12 +38,24 @@ class BookOutcome(NamedTuple):
     reason: str
     gaps: int
     left_sync: int
+    top: tuple[list[Level], list[Level]] | None = None
+    """What may be shown of it; None for nothing."""
+    beyond_range: bool = False
+    """The market has left the range of prices that the last snapshot proved."""
 
     @classmethod
-    def of(cls, sync: BookSync) -> BookOutcome:
-        """Read it from the owner's state machine."""
+    def of(cls, owned: OwnedBook) -> BookOutcome:
+        """Read it from the book's owner."""
+        sync = owned.sync
         synced = sync.state is SyncState.SYNCED
-        return cls(sync.state.value, sync.reason, sync.gap_count, sync.sync_count - synced)
+        return cls(
+            sync.state.value,
+            sync.reason,
+            sync.gap_count,
+            sync.sync_count - synced,
+            owned.proven_top() if owned.showable else None,
+            synced and owned.beyond_range,
+        )
 
     @property
     def problem(self) -> str:
@@ -87,6 +101,7 @@ async def report(
         }
     }
     found |= {"gaps": 0, "resyncs": 0, "crossed": replayed.crossed, "books": {}, "states": {}}
+    found["notes"] = list(plan.notes)
     found |= {"bookticker": _quotes(plan, replayed, problems), "trades": {}, "not_market": {}, "bars": {}}
     for book in held.books:
         market = book.context.settings.market
@@ -110,7 +125,6 @@ async def report(
         "snapshots": {"recorded": feeder.snapshots, "fetched": replayed.snapshots_served},
         "repeats": appender.repeats + feeder.repeats,
         "malformed": feeder.malformed,
-        "notes": plan.notes,
         "problems": problems,
     }
 
@@ -145,6 +159,10 @@ async def _add_book(
         stored = await held.checkpoint(book)
     except StateUnreadable as error:
         problems.append(str(error))
+    if outcome.beyond_range:
+        found["notes"].append(
+            f"{name}: the market left the range its snapshot proves, so LIVE_ORDERBOOK withholds the book."
+        )
     if outcome.problem or stored is None or not stored.synced:
         problems.append(f"{name}: {outcome.problem or 'no checkpoint of the book was stored'}.")
         found["books"][name] = {"u": -1, "bids": [], "asks": [], "levels": [0, 0]}
@@ -155,7 +173,7 @@ async def _add_book(
         "asks": [list(level) for level in stored.asks[:TOP]],
         "levels": [len(stored.bids), len(stored.asks)],
     }
-    problems += await _disagreements(client, held, book, stored)
+    problems += await _disagreements(client, held, book, outcome, stored)
 
 
 async def _gaps_told(client: Any, book: Book) -> str:
@@ -167,7 +185,9 @@ async def _gaps_told(client: Any, book: Book) -> str:
     return f": {', '.join(told)}" if told else ""
 
 
-async def _disagreements(client: Any, held: Held, book: Book, stored: Checkpoint) -> list[str]:
+async def _disagreements(
+    client: Any, held: Held, book: Book, outcome: BookOutcome, stored: Checkpoint
+) -> list[str]:
     """Where the stream, the group, the checkpoint and what is shown do not say the same."""
     key = book.context.keys.raw(book.symbol, DEPTH)
     last = (await client.xinfo_stream(key))["last-generated-id"].decode()
@@ -177,11 +197,9 @@ async def _disagreements(client: Any, held: Held, book: Book, stored: Checkpoint
     group = await held.group(book, DEPTH, "books")
     if group.pending:
         found.append(f"{book.name}: {group.pending} depth events are not acknowledged.")
-    if stored.crossed_since_ms is not None:
-        return found  # what is crossed is not shown
-    shown = (await held.shown(book.context)).get(book.symbol, {})
-    top = ([list(level) for level in stored.bids[:TOP]], [list(level) for level in stored.asks[:TOP]])
-    if (shown.get("u"), shown.get("b"), shown.get("a")) != (stored.last_update_id, *top):
+    shown = (await held.shown(book.context)).get(book.symbol)
+    wanted = outcome.top and [stored.last_update_id, *(list(map(list, side)) for side in outcome.top)]
+    if (shown and [shown["u"], shown["b"], shown["a"]]) != wanted:
         found.append(f"{book.name}: LIVE_ORDERBOOK does not show the book at u {stored.last_update_id}.")
     return found
 
@@ -214,35 +232,46 @@ def _number(value: object) -> str:
 
 def tables(found: Mapping[str, Any]) -> RenderableType:
     """The report for people."""
-    books = Table(title="Books")
-    for name in ("", "state", "u", "best bid", "best ask", "levels", "bookTicker exact"):
-        books.add_column(name, justify="right" if name else "left")
+    parts: list[RenderableType] = [_totals(found), _books_table(found)]
+    if found["trades"]:
+        parts += [_trades_table(found), _bars_table(found)]
+    parts += [escape(f"note: {note}") for note in found["notes"]]
+    parts += [f"[red]{escape(f'problem: {sentence}')}[/red]" for sentence in found["problems"]]
+    return Group(*parts)
+
+
+def _table(title: str, *names: str) -> Table:
+    table = Table(title=title)
+    for name in names:
+        table.add_column(name, justify="right" if name else "left", overflow="fold")
+    return table
+
+
+def _books_table(found: Mapping[str, Any]) -> Table:
+    table = _table("Books", "", "state", "u", "best bid", "best ask", "levels", "bookTicker exact")
     for name, book in found["books"].items():
-        bids, asks = book["bids"], book["asks"]
+        best = [f"{side[0][1]} at {side[0][0]}" if side else "" for side in (book["bids"], book["asks"])]
+        levels = " / ".join(map(_number, book["levels"]))
         check = found["bookticker"].get(name)
-        books.add_row(
-            escape(name),
-            found["states"][name],
-            str(book["u"]),
-            f"{bids[0][1]} at {bids[0][0]}" if bids else "",
-            f"{asks[0][1]} at {asks[0][0]}" if asks else "",
-            f"{book['levels'][0]:,} / {book['levels'][1]:,}",
-            f"{check['exact']:,} of {check['of']:,}" if check else "",
-        )
-    trades = Table(title="Trades")
-    intervals = list(next(iter(found["bars"].values()), {}))
-    for name in ("", "count", "first id", "last id", "missing", "doubled", *(f"{i} bars" for i in intervals)):
-        trades.add_column(name, justify="right" if name else "left")
+        exact = f"{check['exact']:,} of {check['of']:,}" if check else ""
+        table.add_row(escape(name), found["states"][name], str(book["u"]), *best, levels, exact)
+    return table
+
+
+def _trades_table(found: Mapping[str, Any]) -> Table:
+    table = _table("Trades", "", "count", "first id", "last id", "missing", "doubled")
     for name, tape in found["trades"].items():
         ids = (str(tape["first_id"]), str(tape["last_id"]))
-        bars = [_number(count) for count in found["bars"][name].values()]
-        row = [_number(tape["count"]), *ids, _number(tape["missing"]), _number(tape["doubled"])]
-        trades.add_row(escape(name), *row, *bars)
-    parts: list[RenderableType] = [_totals(found), books]
-    if found["trades"]:
-        parts.append(trades)
-    return Group(*parts, *(escape(f"note: {note}") for note in found["notes"]),
-                 *(f"[red]{escape(f'problem: {sentence}')}[/red]" for sentence in found["problems"]))  # fmt: skip
+        lost = (_number(tape["missing"]), _number(tape["doubled"]))
+        table.add_row(escape(name), _number(tape["count"]), *ids, *lost)
+    return table
+
+
+def _bars_table(found: Mapping[str, Any]) -> Table:
+    table = _table("Bars with trades", "", *INTERVALS_MS)
+    for name, counts in found["bars"].items():
+        table.add_row(escape(name), *(_number(counts[interval]) for interval in INTERVALS_MS))
+    return table
 
 
 def _totals(found: Mapping[str, Any]) -> Table:

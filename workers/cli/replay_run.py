@@ -180,7 +180,7 @@ async def _replay(
         unsettled = await _settle(books, trades, held)
         seconds = time.monotonic() - began
         outcomes = {
-            f"{book.claim.context.keys.prefix}{book.claim.symbol}": BookOutcome.of(book.sync)
+            f"{book.claim.context.keys.prefix}{book.claim.symbol}": BookOutcome.of(book)
             for book in books.books.values()
         }
     replayed = Replayed(feeder, quotes, outcomes, observer.crossed, rest.served, seconds)

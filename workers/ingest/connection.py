@@ -65,7 +65,7 @@ class Connection:
         self._log = log.bind(venue=venue.name, line=line, url=url, streams=len(subscriptions))
         self._unheard = {(wanted.channel, wanted.symbol) for wanted in subscriptions}
         self._unanswered: set[int] = set()
-        self._last_frame = -ALIVE_S
+        self._last_frame = self._last_data = -ALIVE_S
         self.settled = asyncio.Event()
         self.replace = asyncio.Event()
         self.reason = ""
@@ -100,8 +100,11 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """Whether something arrived just now: what a silent symbol on a living socket did not send, did not happen."""
-        return time.monotonic() - self._last_frame < ALIVE_S
+        """Whether data arrived just now: what a silent symbol on a living socket did not send, did not happen.
+
+        A ping or an acknowledgement is no data: a socket that brings nothing else may be dead at its source.
+        """
+        return time.monotonic() - self._last_data < ALIVE_S
 
     async def _subscribe(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         step = self._venue_settings.streams_per_request
@@ -147,6 +150,7 @@ class Connection:
     def _take(self, data: bytes) -> None:
         frame = self._on_frame(data, time.time_ns() // 1000)
         if isinstance(frame, Message):
+            self._last_data = self._last_frame
             if self._unheard:
                 self._unheard.discard((frame.channel, frame.symbol))
                 if not self._unheard:
@@ -170,6 +174,10 @@ class Connection:
                 self.reason = "silent"
                 await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
                 return
+            if now - max(opened, self._last_data) > self._settings.silence_s and not self.replace.is_set():
+                SILENT_SOCKETS.labels(*self._labels).inc()
+                self._log.warning("socket_without_data", seconds=round(now - max(opened, self._last_data), 1))
+                self.replace.set()  # pings come, so it may only be a quiet market: the successor overlaps
             if self._unheard and now - opened > told:
                 self.settled.set()
                 told *= 4  # a thin or halted stream is told of again, ever more rarely

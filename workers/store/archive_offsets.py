@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
-from workers.errors import LeaseLost
+from workers.errors import LeaseLost, OffsetMoved
 from workers.model.events import Trade
 from workers.model.windows import LatestTrade
 from workers.store.keys import Keys
@@ -33,10 +33,6 @@ class Stored(NamedTuple):
 
     offset: str
     file: str
-
-
-class OffsetMoved(Exception):
-    """The stored offset is not the one this owner knows."""
 
 
 class ArchiveStore:
@@ -85,12 +81,10 @@ class ArchiveStore:
         if reply == -1:
             raise LeaseLost(symbol, token)
         if reply == -2:
-            raise OffsetMoved
+            raise OffsetMoved(key, str(arguments[2]))
         return reply
 
-    async def prepare(
-        self, symbol: str, key: str, token: int, *, name: str, offset: str, file: str
-    ) -> int:
+    async def prepare(self, symbol: str, key: str, token: int, *, name: str, offset: str, file: str) -> int:
         """Put on record that a file is about to appear; the number of entries pending in the whole stream.
 
         Raises:
@@ -144,9 +138,7 @@ class ArchiveStore:
         found: dict[int, Trade] = {}
         key, passed = self._keys.trades_latest(symbol), 0
         while True:
-            page = await self._client.zrange(
-                key, from_ms, to_ms, byscore=True, offset=passed, num=_PAGE
-            )
+            page = await self._client.zrange(key, from_ms, to_ms, byscore=True, offset=passed, num=_PAGE)
             for member in page:
                 row = self._latest.decode(member)
                 if first <= row.agg_trade_id <= last:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Final
 
 from workers.cli.conformance.fleet_run import FleetRun
 from workers.cli.conformance.fleet_settings import AUDITING, NOT_AUDITING
 from workers.cli.conformance.fleet_streams import DEPTH
+from workers.cli.held import Book
 
 DEPTH_PATH: Final = "path=*/depth"
 
@@ -43,41 +46,67 @@ async def minus_one_at_start(run: FleetRun) -> None:
     await asyncio.sleep(2.0)
 
 
-async def _found_by_audit(run: FleetRun) -> None:
-    """Audit until a book that is wrong is found and put right; what it showed until then is forgiven."""
+@contextlib.asynccontextmanager
+async def _audited(run: FleetRun) -> AsyncIterator[None]:
+    """With the audits on; what was shown until they found it is forgiven."""
     keeper = run.world.processes["keeper"]
     await run.world.restart(keeper, **AUDITING)
-
-    def found() -> bool:
-        return all(
-            run.world.observer.sights[book].status.get("reason") == "audit mismatch" for book in run.books
-        )
-
+    await run.until("the keeper audits", lambda: _audits(run))
     try:
-        await run.until("an audit took every book out of sync", found)
-        await run.until("every book is shown again", run.shown)
-        for book in run.books:
-            entries = await run.world.client.xrange(book.context.keys.audit(book.symbol))
-            outcomes = [fields.get(b"outcome") for _, fields in entries]
-            run.expect(b"mismatch" in outcomes, f"The mismatch of {book.name} is not in its audit stream.")
+        yield
     finally:
         await run.world.restart(keeper, **NOT_AUDITING)
+    await run.until("every book is shown again", run.shown)
+    for book in run.books:
+        outcomes = await _outcomes(run, book)
+        run.expect(b"mismatch" in outcomes, f"The mismatch of {book.name} is not in its audit stream.")
     run.forgive()
     await asyncio.sleep(1.0)
 
 
+async def _outcomes(run: FleetRun, book: Book) -> list[bytes]:
+    entries = await run.world.client.xrange(book.context.keys.audit(book.symbol))
+    return [fields[b"outcome"] for _, fields in entries]
+
+
+async def _audits(run: FleetRun) -> bool:
+    return all([await _outcomes(run, book) for book in run.books])
+
+
+def _found(run: FleetRun) -> bool:
+    sights = [run.world.observer.sights[book] for book in run.books]
+    return all(sight.status.get("reason") == "audit mismatch" for sight in sights)
+
+
 async def wrong_level(run: FleetRun) -> None:
-    """A snapshot whose id fits has a wrong best bid."""
-    await resync_against(run, "snapshot_wrong count=1", most_requests=1)
-    await _found_by_audit(run)
+    """A snapshot whose id fits has a wrong best bid; then the market is so slow that it stays wrong.
+
+    The market may put the level right before it is slow, so there are several tries.
+    """
+    async with _audited(run):
+        for _ in range(6):
+            syncs = {book: run.syncs(book) for book in run.books}
+            faults = [*await run.fault("snapshot_wrong count=1"), *await run.fault(f"lose {DEPTH} count=1")]
+            await run.struck(faults)
+            await run.until(
+                "the book is in sync again",
+                lambda syncs=syncs: run.shown() and all(run.syncs(book) > syncs[book] for book in run.books),
+            )
+            slow = await run.fault("burst value=0.05")
+            await asyncio.sleep(6.0)
+            await run.remove([*faults, *slow])
+            if _found(run):
+                break
+        await run.until("an audit took every book out of sync", lambda: _found(run))
 
 
 async def wrong_quantity(run: FleetRun) -> None:
     """Depth events have wrong quantities."""
-    numbers = await run.fault(f"corrupt {DEPTH} count=20")
-    await run.struck(numbers, 8)
-    await run.remove(numbers)
-    await _found_by_audit(run)
+    async with _audited(run):
+        numbers = await run.fault(f"corrupt {DEPTH} count=20")
+        await run.struck(numbers, 8)
+        await run.remove(numbers)
+        await run.until("an audit took every book out of sync", lambda: _found(run))
 
 
 async def forbidden(run: FleetRun) -> None:

@@ -62,8 +62,7 @@ async def kill_both_lines(run: FleetRun) -> None:
     await _killed(run, "ingest-a", "ingest-b")
     await asyncio.sleep(AFTER_S)
     await run.world.reconnected()
-    await run.until("every book is shown", run.shown)
-    await asyncio.sleep(AFTER_S)
+    await run.overtaken()
 
 
 async def kill_books(run: FleetRun) -> None:
@@ -119,16 +118,9 @@ async def zombie_trades(run: FleetRun) -> None:
 
 
 async def _back(run: FleetRun) -> None:
-    """Wait until the server answers and every book has been shown and published anew."""
+    """Wait until the server answers and everything goes on."""
     await run.until("Redis answers", run.world.redis_answers)
-    began_ms = time.time() * 1000
-
-    def published() -> bool:
-        shown = [run.world.observer.sights[book].shown for book in run.books]
-        return all(payload and payload["published"] / 1000 > began_ms for payload in shown)
-
-    await run.until("every book was published anew", published)
-    await asyncio.sleep(AFTER_S)
+    await run.overtaken()
 
 
 async def restart_redis(run: FleetRun) -> None:
@@ -187,5 +179,4 @@ async def freeze_exchange(run: FleetRun) -> None:
     program.signal(signal.SIGSTOP)
     await asyncio.sleep(3.0)
     program.signal(signal.SIGCONT)
-    await asyncio.sleep(AFTER_S)
-    await run.until("every book is shown", run.shown)
+    await run.overtaken()

@@ -14,6 +14,8 @@ from workers.cli.verification import Verification
 
 WAIT_S: Final = 25.0
 """How long anything may take that must come to pass."""
+OVERTAKE_S: Final = 40.0
+"""The slowest symbol trades every few seconds."""
 POLL_S: Final = 0.05
 
 
@@ -25,6 +27,7 @@ class Counts(NamedTuple):
     requests: int
     absent: int
     problems: int
+    compared: int
 
 
 class FleetRun:
@@ -58,6 +61,7 @@ class FleetRun:
             await self.world.requests(book),
             observer.absent[book],
             len(observer.problems[book]),
+            observer.compared[book],
         )
 
     def problem(self, sentence: str) -> None:
@@ -138,6 +142,28 @@ class FleetRun:
         """In how many looks it was not shown since then."""
         return self.world.observer.absent[book] - self._base[book].absent
 
+    async def overtaken(self) -> None:
+        """Wait until every book and every tape has passed where the exchange stands now.
+
+        What is lost at the very end of a stream shows only when something comes after it.
+        """
+        marks = {}
+        for source in {self.world.source_of(book) for book in self.books}:
+            marks[source] = await source.summary()
+
+        async def passed() -> bool:
+            for book in self.books:
+                row = marks[self.world.source_of(book)][book.context.settings.market][book.symbol]
+                shown = self.world.observer.sights[book].shown
+                if not shown or shown["u"] <= row["update_id"]["last"]:
+                    return False
+                last = await self.world.held.last_trade_id(book)
+                if last is not None and last < row["agg_trade_id"]["next"]:
+                    return False
+            return True
+
+        await self.until("every book and tape has passed where the exchange stood", passed, OVERTAKE_S)
+
     def shown(self) -> bool:
         """Whether every book of the scenario is shown now."""
         return all(self.world.observer.sights[book].shown for book in self.books)
@@ -195,7 +221,9 @@ class FleetRun:
         observer = self.world.observer
         for book in self.books:
             self.result.problems += observer.problems[book][self._base[book].problems :]
-        self.facts["publications"] = sum(observer.compared[book] for book in self.books)
+        self.facts["publications"] = sum(
+            observer.compared[book] - self._base[book].compared for book in self.books
+        )
         if self.scenario.fleet is not None and self.scenario.fleet.undisturbed:
             await self.undisturbed()
         self.result.seconds = time.monotonic() - self._began

@@ -60,8 +60,7 @@ async def silent_exchange(run: FleetRun) -> None:
     states = {run.world.observer.sights[book].status.get("state") for book in run.books}
     run.expect("stale" in states, f"No book is called stale; they are {states}.")
     await run.remove(numbers)
-    await asyncio.sleep(2.0)
-    await run.until("every book is shown", run.shown)
+    await run.overtaken()
 
 
 async def acknowledged_and_silent(run: FleetRun) -> None:
@@ -101,8 +100,7 @@ async def reset_both(run: FleetRun) -> None:
         await run.world.control.disconnect(row["id"])
     for agent, before in lines.items():
         await replaced(run, before, agent)
-    await asyncio.sleep(2.0)
-    await run.until("every book is shown", run.shown)
+    await run.overtaken()
 
 
 async def refused(run: FleetRun) -> None:
@@ -147,23 +145,40 @@ async def day_over(run: FleetRun) -> None:
         return len(ids) >= len(before) and not ids & {row["id"] for row in before}
 
     await run.until("every connection has ended and has a successor", all_gone)
-    await run.until("the book is shown", run.shown)
+    await run.overtaken()
+
+
+async def _restart_lines(run: FleetRun, **changes: str) -> None:
+    """Restart one line after the other; the second when the first delivers again."""
+    for line, agent in (("ingest-a", LINE_A), ("ingest-b", LINE_B)):
+        sources = (run.world.control, run.world.brief)
+
+        async def delivering(agent: str = agent) -> list[int]:
+            rows = [await source.connections() for source in sources]
+            return [
+                sum(row["agent"] == agent and row["delivering"] > 0 for row in found) for found in rows
+            ]
+
+        before = await delivering()
+        await run.world.restart(run.world.processes[line], **changes)
+
+        async def back(before: list[int] = before) -> bool:
+            now = await delivering()
+            return all(count >= wanted for count, wanted in zip(now, before, strict=True))
+
+        await run.until(f"{line} delivers again", back)
+        await asyncio.sleep(1.0)
 
 
 async def day_with_rotation(run: FleetRun) -> None:
     """The same exchange, with sockets replaced before its day is over, at different times for each line."""
-    processes = run.world.processes
-    for line in ("ingest-a", "ingest-b"):
-        await run.world.restart(
-            processes[line], FLEET_INGEST__ROTATE_S="4", FLEET_INGEST__ROTATE_STAGGER_S="1"
-        )
-        await asyncio.sleep(2.5)
-    await run.until("the book is shown", run.shown)
-    await asyncio.sleep(2.0)
+    if not await run.world.brief.ready():
+        run.world.processes["exchange-brief"].start()
+        await run.until("the exchange is there", run.world.brief.ready)
+    await _restart_lines(run, FLEET_INGEST__ROTATE_S="3", FLEET_INGEST__ROTATE_STAGGER_S="1")
+    await run.until("every book is shown", run.shown)
+    await run.overtaken()
     await run.begin()
     await asyncio.sleep(10.0)
-    for line in ("ingest-a", "ingest-b"):
-        await run.world.restart(
-            processes[line], FLEET_INGEST__ROTATE_S="100000", FLEET_INGEST__ROTATE_STAGGER_S="0"
-        )
-        await asyncio.sleep(2.5)
+    await run.conclude()
+    await _restart_lines(run, FLEET_INGEST__ROTATE_S="100000", FLEET_INGEST__ROTATE_STAGGER_S="0")

@@ -251,6 +251,7 @@ async def silent_stream(run: FleetRun) -> None:
     await asyncio.sleep(WHILE_S)
     await run.remove(numbers)
     await run.one_gap_resynced()
+    await run.overtaken()
 
 
 async def listed(run: FleetRun) -> None:

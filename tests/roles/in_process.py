@@ -1,0 +1,158 @@
+"""A whole fleet inside one test process: real sockets, a real server, the simulated exchange."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+from redis.asyncio import Redis
+
+from workers.books.publisher import decode_top
+from workers.books.worker import BookWorker
+from workers.ingest.worker import IngestWorker
+from workers.process import Process
+from workers.settings import BookSettings, FleetSettings, Settings, TradeSettings, VenueSettings
+from workers.sim import SimSettings, SimulatedExchange
+from workers.store.keys import Keys
+from workers.store.streams import GroupReader
+from workers.tasks import end
+from workers.trades.worker import TradeWorker
+
+SYMBOLS = ["BTCUSDT", "SOLUSDT", "币安人生USDT"]
+KEYS = Keys()
+
+
+class Fleet:
+    """Workers of one fleet in this process, each with a name and a client of its own."""
+
+    def __init__(self, exchange: SimulatedExchange, url: str) -> None:
+        self.exchange = exchange
+        self.url = url
+        self.settings = Settings(
+            fleet=FleetSettings(lease_ms=600, heartbeat_ms=200),
+            venues={
+                "usdm": VenueSettings(
+                    market="usdm",
+                    symbols=SYMBOLS,
+                    websocket_url=f"{exchange.websocket_url}/usdm",
+                    rest_url=f"{exchange.url}/usdm",
+                    request_spacing_ms=20,
+                )
+            },
+            books=BookSettings(commit_ms=300, snapshot_delay_ms=600),
+            trades=TradeSettings(repair_attempts=2, repair_timeout_s=2),
+        )
+        self.client: Redis = Redis.from_url(url, protocol=2)
+        self.processes: dict[str, Process] = {}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.workers: dict[str, BookWorker | TradeWorker] = {}
+
+    def start(self, role: str, name: str) -> None:
+        process = Process(role, self.settings, 0, self.url)
+        process.name = name
+        self.processes[name] = process
+        self.tasks[name] = asyncio.create_task(self._run(process, name))
+
+    async def _run(self, process: Process, name: str) -> None:
+        beat = asyncio.create_task(process._beat())
+        try:
+            if process.role.startswith("ingest"):
+                await IngestWorker(process, process.role[-1]).run()
+            else:
+                async with aiohttp.ClientSession() as session:
+                    kind = BookWorker if process.role == "books" else TradeWorker
+                    worker = self.workers[name] = kind(process, session)
+                    await worker.run()
+        finally:
+            await end([beat])
+
+    async def stop(self, name: str) -> None:
+        """Ask a worker to stop, as SIGTERM does."""
+        self.processes[name].stop.set()
+        await self.tasks.pop(name)
+        await self.processes[name].registry.leave(self.processes[name].role, name)
+
+    async def crash(self, name: str) -> None:
+        """End a worker without a last word: what it held in memory is gone, its lease runs out."""
+        worker = self.workers.pop(name)
+
+        async def nothing() -> None:
+            return None
+
+        worker.ownership.release_all = nothing  # type: ignore[method-assign]
+        task = self.tasks.pop(name)
+        await end([task])
+
+    async def until(self, what: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(20):
+            while not await what():  # noqa: ASYNC110 -- the world outside has no event to wait for
+                await asyncio.sleep(0.02)
+
+    async def all_shown(self) -> bool:
+        return set(await self.client.hkeys("LIVE_ORDERBOOK")) == {symbol.encode() for symbol in SYMBOLS}
+
+    async def owner(self, role: str, symbol: str) -> str:
+        found = await self.client.hget(KEYS.lease(role, symbol), "owner")
+        return found.decode() if found else ""
+
+    async def snapshots(self) -> int:
+        """Snapshots the books asked for and used since the start."""
+        return sum([await self.client.xlen(KEYS.raw_snapshot(symbol)) for symbol in SYMBOLS])
+
+    async def check_books(self) -> None:
+        for symbol in SYMBOLS:
+            top = decode_top(await self.client.hget("LIVE_ORDERBOOK", symbol))
+            url = f"{self.exchange.url}/control/truth/book"
+            query = {"market": "usdm", "symbol": symbol, "u": str(top.u), "depth": "10"}
+            async with aiohttp.ClientSession() as session, session.get(url, params=query) as response:
+                truth = await response.json()
+            assert [list(level) for level in top.b] == truth["bids"], symbol
+            assert [list(level) for level in top.a] == truth["asks"], symbol
+
+    async def check_trades(self) -> None:
+        for symbol in SYMBOLS:
+            url = f"{self.exchange.url}/control/truth/trades"
+            query = {"market": "usdm", "symbol": symbol}
+            async with aiohttp.ClientSession() as session, session.get(url, params=query) as response:
+                truth = [row["a"] for row in (await response.json())["trades"]]
+            held = [
+                int(member.split(b'"agg_trade_id":')[1].split(b",")[0])
+                for member in await self.client.zrange(KEYS.trades_latest(symbol), 0, -1)
+            ]
+            assert sorted(held) == truth[-len(held) :], symbol
+            assert len(held) == len(set(held))
+
+
+@asynccontextmanager
+async def fleet_of(real_server: str, **sim: object) -> AsyncIterator[Fleet]:
+    settings = SimSettings(port=0, usdm_symbols=SYMBOLS, spot_symbols=[], rate_scale=2.0, **sim)  # type: ignore[arg-type]
+    async with AsyncExitStack() as stack:
+        exchange = await stack.enter_async_context(SimulatedExchange(settings))
+        fleet = Fleet(exchange, real_server)
+        await fleet.client.flushall()  # the server is this test process's own
+        yield fleet
+        await end(fleet.tasks.values())
+        for process in fleet.processes.values():
+            await process.client.aclose()
+        await fleet.client.aclose()
+
+
+async def settle(fleet: Fleet) -> None:
+    """Stop the exchange's clock and wait until everything sent is folded."""
+    async with aiohttp.ClientSession() as session:
+        await session.post(f"{fleet.exchange.url}/control/pause")
+
+    async def folded() -> bool:
+        for symbol in SYMBOLS:
+            for group, channel in (("books", "depth"), ("trades", "aggTrade")):
+                key = KEYS.raw(symbol, channel)
+                waiting, pending = await GroupReader(fleet.client, group).lag(key)
+                if waiting or (pending and group == "trades"):
+                    return False
+        return True
+
+    await asyncio.sleep(0.3)
+    await fleet.until(folded)
+    await asyncio.sleep(0.3)

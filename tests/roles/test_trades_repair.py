@@ -1,0 +1,83 @@
+"""Holes in the trades: filled over REST while everybody else goes on, or told where they cannot be."""
+
+from __future__ import annotations
+
+import aiohttp
+from in_process import KEYS, Fleet, fleet_of, settle
+
+from workers.store.scripts import Scripts
+from workers.store.trades import TradesState, TradeStore
+
+
+async def fault(fleet: Fleet, text: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{fleet.exchange.url}/control/faults", json={"fault": text}) as response:
+            assert response.status == 200, await response.text()
+
+
+async def state(fleet: Fleet, symbol: str) -> TradesState:
+    store = TradeStore(fleet.client, KEYS, Scripts(fleet.client), retention_ms=0, bar_retention={})
+    return await store.state(symbol)
+
+
+async def trades_flow(fleet: Fleet, symbol: str, at_least: int) -> None:
+    async def enough() -> bool:
+        return (await state(fleet, symbol)).applied >= at_least
+
+    await fleet.until(enough)
+
+
+async def test_trades_no_line_had_are_filled_in_and_nothing_is_missing(real_server: str) -> None:
+    async with fleet_of(real_server) as fleet:
+        fleet.start("ingest-a", "a")
+        fleet.start("trades", "trades-1")
+        await trades_flow(fleet, "BTCUSDT", 20)
+        await fault(fleet, "lose stream=*@aggTrade symbol=BTCUSDT share=0.2 for_s=3")
+        await trades_flow(fleet, "BTCUSDT", 150)
+        await settle(fleet)
+        await fleet.check_trades()
+        gaps = await fleet.client.xrange(KEYS.gaps("BTCUSDT"))
+        assert gaps
+        assert all(gap[b"repaired"].endswith(b"over REST") for _, gap in gaps)
+        assert (await state(fleet, "BTCUSDT")).missing == 0
+        assert await fleet.client.exists(KEYS.gaps("SOLUSDT")) == 0
+
+
+async def test_a_line_cut_off_for_a_while_leaves_no_hole(real_server: str) -> None:
+    async with fleet_of(real_server) as fleet:
+        fleet.start("ingest-a", "a")
+        fleet.start("trades", "trades-1")
+        await trades_flow(fleet, "BTCUSDT", 20)
+        await fleet.stop("a")
+        before = (await state(fleet, "BTCUSDT")).last_id
+        await fleet.until(lambda: more_trades(fleet, before + 60))
+        fleet.start("ingest-a", "a-again")
+        await trades_flow(fleet, "BTCUSDT", 120)
+        await settle(fleet)
+        await fleet.check_trades()
+
+
+async def more_trades(fleet: Fleet, beyond: int) -> bool:
+    query = {"market": "usdm", "symbol": "BTCUSDT"}
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{fleet.exchange.url}/control/truth/trades", params=query) as response:
+            return int((await response.json())["next_id"]) > beyond
+
+
+async def test_what_the_exchange_does_not_give_is_missing_told_and_the_fold_goes_on(real_server: str) -> None:
+    async with fleet_of(real_server) as fleet:
+        fleet.start("ingest-a", "a")
+        fleet.start("trades", "trades-1")
+        await trades_flow(fleet, "BTCUSDT", 20)
+        await fault(fleet, "rest_status path=*aggTrades* value=400")
+        await fault(fleet, "lose stream=*@aggTrade symbol=BTCUSDT share=0.3 for_s=2")
+        await trades_flow(fleet, "BTCUSDT", 150)
+        await settle(fleet)
+        told = [gap for _, gap in await fleet.client.xrange(KEYS.gaps("BTCUSDT"))]
+        missing = sum(int(gap[b"to"]) - int(gap[b"from"]) + 1 for gap in told)
+        found = await state(fleet, "BTCUSDT")
+        assert missing > 0
+        assert found.missing == missing
+        assert {gap[b"repaired"] for gap in told} == {b"no"}
+        latest = await fleet.client.hgetall(KEYS.stats("BTCUSDT", "1d"))
+        assert latest[b"complete"] == b"0"
