@@ -23,6 +23,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from workers.configuration import mask
 from workers.errors import FleetError, ServerTooOld
 from workers.settings import Settings
 from workers.store.connection import connect
@@ -96,14 +97,14 @@ class Process:
         pause = 0.1
         while not self.stop.is_set():
             try:
-                version = await check_version(self.client, self.url)
+                version = await check_version(self.client, mask(self.url))
             except (RedisError, OSError) as error:
                 REDIS_WAITS.inc()
-                log.warning("redis_unavailable", url=self.url, error=str(error), retry_in_s=pause)
+                log.warning("redis_unavailable", url=mask(self.url), error=str(error), retry_in_s=pause)
                 await self.sleep(pause)
                 pause = min(pause * 2, 2.0)
             else:
-                log.info("redis_ready", url=self.url, version=version)
+                log.info("redis_ready", url=mask(self.url), version=version)
                 return
 
     async def _serve_metrics(self) -> web.AppRunner:

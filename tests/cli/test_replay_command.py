@@ -184,3 +184,25 @@ def _holds_depth(socket: Path) -> bool:
             return bool(client.xlen("raw:{BTCUSDT}:depth"))
     except redis.RedisError:
         return False
+
+
+def test_keeping_what_is_not_ours_is_refused(run: Run, capture: Capture, tmp_path: Path, real_server: str):
+    done = run(capture.write(tmp_path / "a"), "--redis", real_server, "--keep")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "--keep" in done.stderr
+
+
+def test_a_termination_while_the_recordings_are_looked_through_ends_with_130(tmp_path: Path, temporary: Path):
+    os.mkfifo(tmp_path / "a")
+    process = subprocess.Popen(
+        command(tmp_path / "a", "--json"),
+        env=plain_environment(TMPDIR=str(temporary)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with (tmp_path / "a").open("wb"):  # opened by the command now: it waits for our bytes
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert list(temporary.iterdir()) == []

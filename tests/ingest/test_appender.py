@@ -88,6 +88,26 @@ async def test_a_full_buffer_drops_the_oldest_and_says_which(client: Redis) -> N
     assert await client.exists("gaps:{B}") == 0
 
 
+async def test_an_overflow_during_a_call_costs_no_more_than_it_dropped(client: Redis) -> None:
+    class Slow(Away):
+        async def execute_command(self, *arguments: Any, **options: Any) -> Any:
+            if not one.dropped:
+                for entry in entries(KEY, 21, 25):
+                    one.add(entry)
+            return await super().execute_command(*arguments, **options)
+
+    slow = Slow(client)
+    slow.away = False
+    one = appender(slow, buffer_entries=20)
+    for entry in entries(KEY, 1, 20):
+        one.add(entry)
+    await one.flush()
+    held = [int(found[0].split(b"-")[1]) for found in await client.xrange(KEY)]
+    [(_, gap)] = await client.xrange("gaps:{A}")
+    assert held[-1] == 45
+    assert set(range(1, 46)) - set(held) <= set(range(int(gap[b"from"]), int(gap[b"to"]) + 1))
+
+
 async def test_a_key_of_another_type_does_not_stop_the_others(client: Redis) -> None:
     await client.set(KEY, "x")
     one = appender(client)

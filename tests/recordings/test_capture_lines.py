@@ -28,13 +28,19 @@ def lines_before_error(path: Path) -> tuple[list[tuple[int, bytes]], RecordingEr
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("a", TEXT),
-        ("a.gz", gzip.compress(TEXT)),
-        ("a.zst", zstandard.compress(TEXT)),
-        ("by content", gzip.compress(TEXT)),
-        ("two members.gz", gzip.compress(TEXT[:5]) + gzip.compress(TEXT[5:]) + b"\0\0\0"),
-        ("two frames.zst", zstandard.compress(TEXT[:5]) + zstandard.compress(TEXT[5:])),
-        ("no last newline", TEXT[:-1]),
+        pytest.param("a", TEXT, id="plain"),
+        pytest.param("a.gz", gzip.compress(TEXT), id="a.gz"),
+        pytest.param("a.zst", zstandard.compress(TEXT), id="a.zst"),
+        pytest.param("by content", gzip.compress(TEXT), id="by content"),
+        pytest.param(
+            "two members.gz",
+            gzip.compress(TEXT[:5]) + gzip.compress(TEXT[5:]) + b"\0\0\0",
+            id="two members.gz",
+        ),
+        pytest.param(
+            "two frames.zst", zstandard.compress(TEXT[:5]) + zstandard.compress(TEXT[5:]), id="two frames.zst"
+        ),
+        pytest.param("no last newline", TEXT[:-1], id="no last newline"),
     ],
 )
 def test_every_kind_of_file_gives_the_same_lines(tmp_path: Path, name: str, data: bytes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED, EXIT_SETTINGS
-from workers.cli.foreground import stop_on_signals
+from workers.cli.foreground import STOP_SIGNALS, ignoring, stop_on_signals
 from workers.cli.output import PLAIN_EVERY_S, err, out
 from workers.cli.replay_feed import Feeder, Interrupted
 from workers.cli.replay_plan import ReplayPlan
@@ -40,25 +41,27 @@ def run_replay(
     keep: bool,
 ) -> int:
     """Replay files; the exit code."""
+    if redis and keep:
+        raise CommandError("--keep is for the private server; what --redis names is left as it is anyway.")
     configure_logging("critical", "console")
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.default_int_handler)  # whatever ends us, the server is ended first
+    server = None
+    finished = False
     try:
         with err.status("Looking through the recordings") if err.is_terminal else contextlib.nullcontext():
             plan = ReplayPlan([Recording(path, market) for path in files])
-    except RecordingError as error:
-        _say(str(error))
-        return EXIT_SETTINGS
-    if redis and keep:
-        raise CommandError("--keep is for the private server; what --redis names is left as it is anyway.")
-    server = None if redis else PrivateServer(keep=keep)
-    finished = False
-    try:
+        server = None if redis else PrivateServer(keep=keep)
         if server is not None:
             server.start()
         url = redis or (server.url if server else "")
         home = str(server.folder) if server else ""
         found = uvloop.run(_replay(plan, Options(url, home, speed, add)))
         finished = True
-    except Interrupted:
+    except RecordingError as error:
+        _say(str(error))
+        return EXIT_SETTINGS
+    except (Interrupted, KeyboardInterrupt):
         _say("Stopped before the end of the recording.")
         return EXIT_INTERRUPTED
     except (RedisError, OSError) as error:
@@ -67,7 +70,8 @@ def run_replay(
         ) from error
     finally:
         if server is not None and not (keep and finished):
-            server.stop()
+            with ignoring(STOP_SIGNALS):
+                server.stop()
     if server is not None and keep:
         found["redis"] = server.url
         _say(f"The server runs on: redis-cli -s {server.socket}")

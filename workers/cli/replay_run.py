@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -35,6 +35,8 @@ from workers.trades.worker import TradeWorker
 
 SETTLE_S: Final = 10.0
 POLL_S: Final = 0.005
+Quotes = dict[str, dict[str, QuoteCheck]]
+"""By venue and symbol."""
 
 
 @dataclass
@@ -61,7 +63,7 @@ class Observer:
         quotes: by venue and symbol.
     """
 
-    def __init__(self, quotes: Mapping[str, Mapping[str, QuoteCheck]]) -> None:
+    def __init__(self, quotes: Quotes) -> None:
         self._quotes = quotes
         self.crossed = 0
 
@@ -137,40 +139,9 @@ async def _replay(
         aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
         _workers(settings, options.url, session, observer) as (books, trades, tasks),
     ):
-        feeder: Feeder
-
-        def append(entry: RawEntry) -> None:
-            feeder.entry(entry)
-
-        async def delivered(key: str) -> int:
-            return await _delivered(client, key)
-
-        appender = Appender(
-            client,
-            LINE,
-            settings.ingest,
-            retentions(settings, held.contexts),
-            gap_keys(held.contexts),
-            settings.streams.gaps,
-        )
-        markets: dict[Market, Fed] = {
-            context.settings.market: Fed(
-                context, line_of(context, settings.ingest, append), quotes[context.name]
-            )
-            for context in held.contexts
-        }
-        feeder = Feeder(
-            plan,
-            markets,
-            appender,
-            books,
-            trades,
-            rest,
-            delivered,
-            tasks,
-            stop,
-            hold_ms=settings.ingest.hold_ms,
-            speed=options.speed,
+        appender = _appender(client, settings, held)
+        feeder = _feeder(
+            plan, options, client, settings, held, quotes, appender, books, trades, rest, tasks, stop
         )
         shown(feeder)
         await _owned(feeder, books, trades, held)
@@ -185,6 +156,53 @@ async def _replay(
         }
     replayed = Replayed(feeder, quotes, outcomes, observer.crossed, rest.served, seconds)
     return await report(client, held, plan, replayed, appender, unsettled)
+
+
+def _appender(client: Redis, settings: Settings, held: Held) -> Appender:
+    kept, gaps = retentions(settings, held.contexts), gap_keys(held.contexts)
+    return Appender(client, LINE, settings.ingest, kept, gaps, settings.streams.gaps)
+
+
+def _feeder(
+    plan: ReplayPlan,
+    options: Options,
+    client: Redis,
+    settings: Settings,
+    held: Held,
+    quotes: Quotes,
+    appender: Appender,
+    books: BookWorker,
+    trades: TradeWorker,
+    rest: RecordedRest,
+    tasks: Sequence[asyncio.Task[None]],
+    stop: asyncio.Event,
+) -> Feeder:
+    feeder: Feeder
+
+    def append(entry: RawEntry) -> None:
+        feeder.entry(entry)
+
+    async def delivered(key: str) -> int:
+        return await _delivered(client, key)
+
+    markets: dict[Market, Fed] = {
+        context.settings.market: Fed(context, line_of(context, settings.ingest, append), quotes[context.name])
+        for context in held.contexts
+    }
+    feeder = Feeder(
+        plan,
+        markets,
+        appender,
+        books,
+        trades,
+        rest,
+        delivered,
+        tasks,
+        stop,
+        hold_ms=settings.ingest.hold_ms,
+        speed=options.speed,
+    )
+    return feeder
 
 
 async def _delivered(client: Any, key: str) -> int:

@@ -145,17 +145,16 @@ class Appender:
         """
         while self._buffer:
             batch = list(islice(self._buffer, MOST_PER_CALL))
+            dropped = self.dropped
             try:
                 await self._append(batch)
             except ResponseError as error:
                 if "WRONGTYPE" not in str(error):
                     raise
                 await self._append_one_by_one(batch)
-            # entries may have been dropped at the front while the call was under way
-            last = batch[-1]
-            while self._buffer:
-                if self._buffer.popleft() is last:
-                    break
+            # some of them may have been dropped at the front while the call was under way
+            for _ in range(len(batch) - (self.dropped - dropped)):
+                self._buffer.popleft()
         if self._lost:
             await self._tell_lost()
 

@@ -82,9 +82,9 @@ class Program:
             self._ended_at = 0.0
             self.start()
 
-    async def ended(self, timeout_s: float = STOP_S) -> bool:
+    async def ended(self, timeout_s: float | None = None) -> bool:
         """Wait until its process has ended; False when it has not."""
-        deadline = asyncio.get_running_loop().time() + timeout_s
+        deadline = asyncio.get_running_loop().time() + (STOP_S if timeout_s is None else timeout_s)
         while self.running:
             if asyncio.get_running_loop().time() > deadline:
                 return False

@@ -1,0 +1,303 @@
+"""Writes the tables of docs/configuration.md and docs/metrics.md from the code, so that they cannot go stale.
+
+    python docs/tables.py            rewrite what stands between the marks of each page
+    python docs/tables.py --check    write nothing; exit 1 and name the page when one is out of date
+
+A page marks a table with `<!-- table: NAME -->` before and `<!-- end -->` after it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+DOCS: Final = Path(__file__).resolve().parent
+PACKAGE: Final = DOCS.parent / "workers"
+sys.path.insert(0, str(DOCS.parent))
+
+from workers import settings as declared  # noqa: E402 -- from this checkout, wherever it is run
+
+MEANING: Final = {
+    "fleet.log_level": "Least level that is logged.",
+    "fleet.log_format": "One JSON object a line, or text for people.",
+    "fleet.heartbeat_ms": "How often a worker says that it lives; after three of them without a word it counts as dead.",
+    "venues.*.exchange": "The venue's implementation in `workers/venues/`.",
+    "venues.*.market": "Which market of the exchange. Required.",
+    "venues.*.symbols": "The symbols to follow, in capitals. Required.",
+    "venues.*.streams_per_socket": "Streams on one socket; more symbols open more sockets.",
+    "venues.*.streams_per_request": "Streams named in one SUBSCRIBE frame.",
+    "venues.*.weight_share": "Part of the learned weight limit the fleet may use.",
+    "ingest.flush_ms": "How long entries are collected before they are appended.",
+    "ingest.flush_entries": "Entries that are appended at once, before `flush_ms` is over.",
+    "ingest.open_timeout_s": "Time a connection may take to open.",
+    "ingest.backoff_first_s": "Pause before the first reconnection; doubles, with jitter.",
+    "ingest.backoff_max_s": "Longest pause between reconnections.",
+    "streams.depth_ms": "How much older than its newest an entry of `raw:{S}:depth` may become.",
+    "streams.trades_ms": "The same for `raw:{S}:aggTrade`.",
+    "streams.snapshots": "Entries kept in `raw:{S}:snapshot`.",
+    "streams.gaps": "Entries kept, about, in `gaps:{S}`.",
+    "books.publish_ms": "Least pause between two publications of one book.",
+    "books.read_count": "Entries read from one stream at once.",
+    "books.poll_ms": "Pause between two rounds of reading.",
+    "books.commit_ms": "Longest pause between two checkpoints of a book that changes.",
+    "books.commit_entries": "Entries after which a checkpoint is made earlier.",
+    "books.snapshot_timeout_s": "Time a snapshot request may take once it is sent.",
+    "books.snapshot_retry_max_s": "Longest pause between two snapshot requests of one symbol.",
+    "books.crossed_ms": "How long a book may stay crossed before it is lost and synced anew; it is withheld at once.",
+    "trades.read_count": "Entries read from one stream at once.",
+    "trades.poll_ms": "Pause between two rounds of reading.",
+    "trades.close_grace_ms": "How long after its end a quiet window is closed by the clock.",
+    "trades.repair_timeout_s": "Time a request for missing trades may take once it is sent.",
+    "trades.repair_attempts": "Failed requests after which the missing trades are accepted as missing.",
+    "keeper.info_s": "Pause between two readings of exchangeInfo.",
+    "keeper.trim_s": "Not used yet.",
+    "api.host": "Address the status API listens on.",
+    "api.port": "Its port; 0: any free port, told in the heartbeat.",
+    "metrics.host": "Address the workers' `/metrics` listen on.",
+    "exchange.enabled": "Run the simulated exchange. `fleet demo` sets it.",
+    "exchange.host": "Address it listens on.",
+    "exchange.port": "Its port.",
+    "exchange.seed": "Seed of its random markets.",
+    "exchange.rate_scale": "Factor on the number of its events.",
+    "exchange.spot_symbols": "Spot symbols it lists; empty: those of the spot venues.",
+    "exchange.usdm_symbols": "USD-M symbols it lists; empty: those of the USD-M venues.",
+    "archive.enabled": "Run the archive.",
+    "archive.kinds": "What is archived.",
+    "archive.read_count": "Entries read from one stream at once.",
+    "archive.poll_ms": "Pause between two rounds of reading.",
+}
+"""What `workers/settings.py` leaves to the name."""
+
+EVENTS: Final = {
+    "fleet_redis_unavailable_total": ["redis_unavailable", "heartbeat_failed"],
+    "fleet_leases_taken_total": ["lease_taken"],
+    "fleet_lease_lost_total": ["lease_lost"],
+    "fleet_rest_requests_total": ["rate_limited"],
+    "fleet_connects_total": ["connected"],
+    "fleet_sockets_connected": ["connected", "disconnected"],
+    "fleet_stream_silent_total": ["stream_silent"],
+    "fleet_socket_silent_total": ["socket_silent"],
+    "fleet_oversized_frames_total": ["oversized_frame"],
+    "fleet_reconnects_total": ["reconnecting"],
+    "fleet_rotations_total": ["rotating"],
+    "fleet_malformed_frames_total": ["malformed_frame"],
+    "fleet_subscription_refused_total": ["subscription_refused"],
+    "fleet_unknown_symbol_total": ["unknown_symbol"],
+    "fleet_id_resets_total": ["id_reset"],
+    "fleet_buffer_dropped_total": ["entries_lost"],
+    "fleet_append_refused_total": ["append_refused"],
+    "fleet_append_failed_total": ["append_failed"],
+    "fleet_malformed_entries_total": ["malformed_entry"],
+    "fleet_sync_lost_total": ["sync_lost"],
+    "fleet_syncs_total": ["book_synced"],
+    "fleet_depth_gaps_total": ["depth_gap"],
+    "fleet_checkpoint_unreadable_total": ["checkpoint_unreadable"],
+    "fleet_books_stale_total": ["book_stale"],
+    "fleet_entries_read_elsewhere_total": ["entries_read_elsewhere"],
+    "fleet_snapshots_total": ["snapshot", "snapshot_failed"],
+    "fleet_trade_holes_total": ["trade_hole"],
+    "fleet_trades_repaired_total": ["trade_hole_closed"],
+    "fleet_trades_missing_total": ["trades_missing"],
+    "fleet_trades_unusable_total": ["trade_unusable"],
+    "fleet_symbol_refreshes_total": ["symbols_refreshed", "symbol_refresh_failed"],
+    "fleet_symbol_unlisted_total": ["symbol_unlisted"],
+    "fleet_symbol_status_changes_total": ["symbol_status_changed"],
+    "fleet_audits_total": ["audit"],
+    "fleet_archive_files_total": ["archive_file_written"],
+    "fleet_archive_failures_total": ["archive_write_failed"],
+    "fleet_archive_adopted_total": ["archive_file_adopted"],
+    "fleet_archive_missing_total": ["archive_rows_missing"],
+    "fleet_archive_undecoded_total": ["archive_entry_undecoded"],
+}
+"""The log events that stand for one increase of a metric."""
+
+ROLES: Final = {
+    "ingest": "ingest",
+    "books": "books",
+    "trades": "trades",
+    "keeper": "keeper",
+    "api": "api",
+    "archive": "archive",
+    "process.py": "every worker",
+    "ownership.py": "workers that own symbols",
+    "rest.py": "workers that use REST",
+}
+"""Who has the metrics of a folder or module, in the order of the page."""
+
+
+class Setting(NamedTuple):
+    """One key of the settings."""
+
+    name: str
+    kind: str
+    default: str
+    meaning: str
+
+
+class Metric(NamedTuple):
+    """One metric as the code declares it."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+    where: str
+
+
+def _kind(text: str) -> str:
+    """A type as the page shows it: `Literal["a", "b"]` is `"a"` or `"b"`."""
+    if text.startswith("Annotated["):
+        text = text.removeprefix("Annotated[").split(",", 1)[0]
+    if text.startswith("list[Literal["):
+        return "list"
+    if text.startswith("Literal["):
+        return " or ".join(f"`{word.strip()}`" for word in text[8:-1].replace("'", '"').split(","))
+    names = {"Count": "int", "Milliseconds": "int", "Port": "int", "Seconds": "float", "list[str]": "list"}
+    return names.get(text, "table" if text.startswith("dict") else text.replace(" | None", ""))
+
+
+def _section(name: str, struct: type[msgspec.Struct], node: ast.ClassDef) -> Iterator[Setting]:
+    wire = {field.name: field for field in msgspec.structs.fields(struct)}
+    for place, item in enumerate(node.body):
+        if not isinstance(item, ast.AnnAssign) or not isinstance(item.target, ast.Name):
+            continue
+        field = wire[item.target.id]
+        after = node.body[place + 1] if place + 1 < len(node.body) else None
+        text = ""
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            text = " ".join(str(after.value.value).split())
+        key = f"{name}.{item.target.id}"
+        meaning = text or MEANING.get(key, "")
+        if not meaning:
+            raise SystemExit(f"{key} has no meaning: write it under the setting, or into docs/tables.py")
+        default: Any = msgspec.NODEFAULT
+        if field.default is not msgspec.NODEFAULT:
+            default = field.default
+        elif field.default_factory is not msgspec.NODEFAULT:
+            default = field.default_factory()
+        shown = "" if default is msgspec.NODEFAULT else f"`{msgspec.json.encode(default).decode()}`"
+        yield Setting(key, _kind(ast.unparse(item.annotation)), shown, meaning)
+
+
+def settings() -> Iterator[Setting]:
+    """Every setting, in the order of `workers/settings.py`; those of a venue as `venues.*.key`."""
+    tree = ast.parse((PACKAGE / "settings.py").read_text(encoding="utf-8"))
+    nodes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    for field in msgspec.structs.fields(declared.Settings):
+        name, struct = field.name, field.type
+        if typing.get_origin(struct) is dict:
+            name, struct = f"{name}.*", typing.get_args(struct)[1]
+        yield from _section(name, struct, nodes[struct.__name__])
+
+
+def _metric(call: ast.Call, constants: dict[str, ast.expr], where: str) -> Metric | None:
+    kind = call.func.id if isinstance(call.func, ast.Name) else ""
+    kind = {"Metric": "Counter"}.get(kind, kind)
+    if kind not in ("Counter", "Gauge", "Histogram") or not call.args or not isinstance(call.args[0], ast.Constant):
+        return None
+    labels = call.args[2] if len(call.args) > 2 else ast.Tuple([])
+    if isinstance(labels, ast.Name):
+        labels = constants[labels.id]
+    meaning = ast.literal_eval(call.args[1])
+    return Metric(str(call.args[0].value), kind.lower(), tuple(ast.literal_eval(labels)), meaning, where)
+
+
+def metrics() -> list[Metric]:
+    """Every metric the code declares, by role and in the order of the code."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        where = path.relative_to(PACKAGE).parts[0]
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        constants = {
+            node.target.id if isinstance(node, ast.AnnAssign) else node.targets[0].id: node.value
+            for node in tree.body
+            if (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value)
+            or (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name))
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and (metric := _metric(node, constants, where)):
+                found.append(metric)
+    order = list(ROLES)
+    return sorted(found, key=lambda metric: order.index(metric.where))
+
+
+def log_events() -> set[str]:
+    """Every name of an event that the code may log."""
+    names = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                names.add(node.args[0].value)
+    return {name for name in names if isinstance(name, str)}
+
+
+def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def settings_table(section: str) -> str:
+    """The table of one section."""
+    rows = [
+        (f"`{found.name.rpartition('.')[2]}`", found.kind, found.default, found.meaning)
+        for found in settings()
+        if found.name.rpartition(".")[0] == section
+    ]
+    return _table(("key", "type", "default", "meaning"), rows)
+
+
+def metrics_table(where: str) -> str:
+    """The table of one role's metrics."""
+    rows = []
+    for metric in metrics():
+        if metric.where == where:
+            labels = ", ".join(f"`{label}`" for label in metric.labels)
+            events = ", ".join(f"`{event}`" for event in EVENTS.get(metric.name, []))
+            rows.append((f"`{metric.name}`", metric.kind, labels, f"{metric.meaning}.", events))
+    return _table(("metric", "type", "labels", "meaning", "log event"), rows)
+
+
+def pages() -> dict[Path, str]:
+    """Each page with tables, as it should be."""
+    sections = {found.name.rpartition(".")[0] for found in settings()}
+    wheres = {metric.where for metric in metrics()}
+    made = {}
+    for name, known, table in (
+        ("configuration.md", sections, settings_table),
+        ("metrics.md", wheres, metrics_table),
+    ):
+        path = DOCS / name
+        text = path.read_text(encoding="utf-8")
+        marked = set(re.findall(r"<!-- table: (\S+) -->", text))
+        if marked != known:
+            raise SystemExit(f"docs/{name} has the tables {sorted(marked)}; there should be {sorted(known)}")
+        made[path] = re.sub(
+            r"(<!-- table: (\S+) -->\n).*?(\n<!-- end -->)",
+            lambda place, table=table: place[1] + table(place[2]) + place[3],
+            text,
+            flags=re.DOTALL,
+        )
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    """Rewrite the pages, or check them."""
+    stale = [path for path, text in pages().items() if path.read_text(encoding="utf-8") != text]
+    if arguments == ["--check"]:
+        for path in stale:
+            sys.stderr.write(f"{path.name} is out of date: run python docs/tables.py\n")
+        return 1 if stale else 0
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,99 @@
+"""The catalogue: what is declared can be run, and scenarios that run together keep out of each other's way."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+
+import msgspec
+import pytest
+
+from workers.cli.conformance.adapter import load_adapter
+from workers.cli.conformance.catalogue import CALM, SCENARIOS, chosen
+from workers.cli.conformance.fleet_settings import BRIEF, MARKETS, SIMULATOR, fleet_file, simulator, symbols_of
+from workers.cli.conformance.plain_book import PlainBook
+from workers.cli.conformance.report import report_object, result_line, result_table
+from workers.cli.conformance.scenario import LEVELS, Result
+from workers.configuration import parse
+from workers.errors import CommandError
+from workers.sim.settings import SimSettings
+
+ON_FLEET = [scenario for scenario in SCENARIOS if scenario.fleet is not None]
+ALL_BOOKS = [*CALM, *(name for scenario in ON_FLEET for name in scenario.fleet.books)]
+
+
+def test_there_are_many_and_each_says_what_it_is():
+    assert len(SCENARIOS) >= 50
+    assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
+    assert len(ON_FLEET) >= 30
+    assert sum(scenario.model is not None for scenario in SCENARIOS) >= 20
+    for scenario in SCENARIOS:
+        assert scenario.levels
+        assert scenario.world.endswith(".")
+        assert scenario.reader.endswith(".")
+
+
+def test_scenarios_that_run_together_share_no_book():
+    together = [name for one in ON_FLEET if not one.fleet.alone for name in one.fleet.books]
+    assert [name for name, times in Counter(together).items() if times > 1] == []
+
+
+def test_the_settings_of_the_whole_suite_are_valid(tmp_path):
+    ports = {"exchange": 1, "brief": 2, "api": 3}
+    text = fleet_file(tmp_path, symbols_of(ALL_BOOKS), ports, "unix:///tmp/none.sock")
+    settings = parse(text, "suite", {}).settings
+    assert list(settings.venues) == list(MARKETS)
+    assert settings.venues["legacy"].market_path == ""
+    assert tomllib.loads(text)["venues"]["usdm"]["symbols"][0] == "CALM1USDT"
+    for settings_of in (SIMULATOR, BRIEF):
+        encoded = simulator(settings_of, 1, symbols_of(ALL_BOOKS), ["lose count=1"])
+        decoded = msgspec.json.decode(encoded, type=SimSettings)
+        assert "币安人生USDT" in decoded.listed("usdm")
+
+
+def test_names_and_patterns_choose():
+    assert [one.name for one in chosen(["kill-*"], LEVELS)] == [
+        name for name in (one.name for one in SCENARIOS) if name.startswith("kill-")
+    ]
+    assert [one.name for one in chosen(["drift", "calm"], LEVELS)] == ["calm", "drift"]
+    assert chosen([], LEVELS) == list(SCENARIOS)
+    with pytest.raises(CommandError, match="Did you mean 'lost-event'"):
+        chosen(["lost-events"], LEVELS)
+    with pytest.raises(CommandError, match="No scenario"):
+        chosen(["kill-books"], ["model"])
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("PlainBook", "write module:Class"),
+        ("no_such_module:Book", "No module named"),
+        ("workers.cli.conformance.plain_book:Book", "has no attribute 'Book'"),
+        ("builtins:dict", "lacks on_event, on_snapshot"),
+    ],
+)
+def test_an_adapter_that_is_none_is_refused(name: str, problem: str):
+    with pytest.raises(CommandError, match=problem):
+        load_adapter(name)
+
+
+def test_an_adapter_is_found_by_its_name():
+    assert load_adapter("workers.cli.conformance.plain_book:PlainBook") is PlainBook
+
+
+def test_the_report_counts_and_tells():
+    good = Result("calm", "model", "Nothing.", 0.1)
+    bad = Result("drift", "fleet", "Nothing.", 2.0, ["a", "b", "c [x]", "d"], {"n": 1})
+    report = report_object([good, bad], 3.04)
+    assert (report["passed"], report["failed"], report["seconds"]) == (1, 1, 3.0)
+    assert report["scenarios"][1] == {
+        "name": "drift",
+        "level": "fleet",
+        "passed": False,
+        "seconds": 2.0,
+        "expected": "Nothing.",
+        "problems": ["a", "b", "c [x]", "d"],
+        "facts": {"n": 1},
+    }
+    assert "FAILED" in result_line(bad)
+    assert result_table([good, bad], 3.0).row_count == 2
