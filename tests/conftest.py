@@ -39,7 +39,7 @@ def real_server() -> Iterator[str]:
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=end_with_parent,
+        preexec_fn=end_with_parent,  # noqa: PLW1509 -- sets one flag of the new process, takes no lock
     )
     client = redis_sync.Redis(unix_socket_path=str(socket))
     for _ in range(500):

@@ -28,6 +28,7 @@ def test_leading_edge_at_once_trailing_edge_after_the_interval() -> None:
     pace.published(0)
     pace.changed()
     assert not pace.due(99)
+    assert pace.waiting
     assert pace.due(100)
 
 

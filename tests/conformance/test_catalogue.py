@@ -10,7 +10,14 @@ import pytest
 
 from workers.cli.conformance.adapter import load_adapter
 from workers.cli.conformance.catalogue import CALM, SCENARIOS, chosen
-from workers.cli.conformance.fleet_settings import BRIEF, MARKETS, SIMULATOR, fleet_file, simulator, symbols_of
+from workers.cli.conformance.fleet_settings import (
+    BRIEF,
+    MARKETS,
+    SIMULATOR,
+    fleet_file,
+    simulator,
+    symbols_of,
+)
 from workers.cli.conformance.plain_book import PlainBook
 from workers.cli.conformance.report import report_object, result_line, result_table
 from workers.cli.conformance.scenario import LEVELS, Result

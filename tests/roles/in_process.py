@@ -87,7 +87,7 @@ class Fleet:
 
     async def until(self, what: Callable[[], Awaitable[bool]]) -> None:
         async with asyncio.timeout(20):
-            while not await what():  # noqa: ASYNC110 -- the world outside has no event to wait for
+            while not await what():
                 await asyncio.sleep(0.02)
 
     async def all_shown(self) -> bool:

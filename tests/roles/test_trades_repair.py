@@ -10,9 +10,9 @@ from workers.store.trades import TradesState, TradeStore
 
 
 async def fault(fleet: Fleet, text: str) -> None:
-    async with aiohttp.ClientSession() as session:
-        async with session.post(f"{fleet.exchange.url}/control/faults", json={"fault": text}) as response:
-            assert response.status == 200, await response.text()
+    url = f"{fleet.exchange.url}/control/faults"
+    async with aiohttp.ClientSession() as session, session.post(url, json={"fault": text}) as response:
+        assert response.status == 200, await response.text()
 
 
 async def state(fleet: Fleet, symbol: str) -> TradesState:
@@ -59,9 +59,9 @@ async def test_a_line_cut_off_for_a_while_leaves_no_hole(real_server: str) -> No
 
 async def more_trades(fleet: Fleet, beyond: int) -> bool:
     query = {"market": "usdm", "symbol": "BTCUSDT"}
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"{fleet.exchange.url}/control/truth/trades", params=query) as response:
-            return int((await response.json())["next_id"]) > beyond
+    url = f"{fleet.exchange.url}/control/truth/trades"
+    async with aiohttp.ClientSession() as session, session.get(url, params=query) as response:
+        return int((await response.json())["next_id"]) > beyond
 
 
 async def test_what_the_exchange_does_not_give_is_missing_told_and_the_fold_goes_on(real_server: str) -> None:

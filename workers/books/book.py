@@ -10,8 +10,8 @@ from prometheus_client import Counter, Gauge
 
 from workers.books.publisher import TOP_LEVELS, Pace, TopOfBook, encode_top
 from workers.errors import BadNumber, MalformedFrame
-from workers.model.events import Level
 from workers.model.checkpoint import encode_checkpoint
+from workers.model.events import Level
 from workers.model.sync import BookSync, Outcome, SyncState
 from workers.ownership import Claim
 from workers.settings import BookSettings

@@ -72,6 +72,11 @@ class Pace:
         """Whether there is a change and the interval since the last publication is over."""
         return self._changed and now_ms - self._published_ms >= self._interval_ms
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a change that has not gone out."""
+        return self._changed
+
     def published(self, now_ms: float) -> None:
         """What there was has been written."""
         self._published_ms = int(now_ms)

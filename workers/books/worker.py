@@ -131,7 +131,7 @@ class BookWorker:
         book = self.books.get(claim.context.keys.raw(claim.symbol, DEPTH))
         if book is None:
             return
-        await self._publish([book])
+        await self._publish([book], last=True)
         await self._commit(book)
         self._drop(book)
 
@@ -205,7 +205,8 @@ class BookWorker:
                 taken += len(entries)
         return taken
 
-    async def _publish(self, books: Sequence[OwnedBook]) -> None:
+    async def _publish(self, books: Sequence[OwnedBook], *, last: bool = False) -> None:
+        """Write what is due; with `last`, also a change whose interval is not over: nobody would write it later."""
         now = time.monotonic()
         owner = self._process.name
         for context in self._contexts:
@@ -216,7 +217,7 @@ class BookWorker:
                 showable = book.showable
                 if book.published and not showable:
                     book.withdraw = True
-                due = showable and book.pace.due(now * 1000)
+                due = showable and (book.pace.due(now * 1000) or (last and book.pace.waiting))
                 status_due = now - book.status_at >= 1.0
                 if not (due or status_due or book.withdraw):
                     continue

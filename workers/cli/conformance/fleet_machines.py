@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
 from redis.exceptions import RedisError
 
 from workers.cli.conformance.fleet_run import FleetRun
+from workers.cli.conformance.processes import Program
 from workers.cli.held import Book
 
 AFTER_S: Final = 1.5
@@ -94,14 +97,23 @@ async def kill_api(run: FleetRun) -> None:
     await asyncio.sleep(AFTER_S)
 
 
+@contextlib.contextmanager
+def _stopped(program: Program) -> Iterator[None]:
+    """Let a process stand still."""
+    program.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        program.signal(signal.SIGCONT)
+
+
 async def _zombie(run: FleetRun, name: str, role: str) -> None:
     """Stop a worker until others have its symbols, then let it go on as if nothing had been."""
     program = run.world.processes[name]
     pid = program.pid
-    program.signal(signal.SIGSTOP)
-    await _owned_again(run, role, pid)
-    await asyncio.sleep(AFTER_S)
-    program.signal(signal.SIGCONT)
+    with _stopped(program):
+        await _owned_again(run, role, pid)
+        await asyncio.sleep(AFTER_S)
     await asyncio.sleep(2 * AFTER_S)
     run.expect(program.running and program.pid == pid, f"{name} did not survive being stopped.")
     await run.until("every book is shown", run.shown)
@@ -148,10 +160,8 @@ async def lose_redis_data(run: FleetRun) -> None:
 
 async def freeze_redis(run: FleetRun) -> None:
     """The server stands still for three seconds."""
-    server = run.world.processes["redis"]
-    server.signal(signal.SIGSTOP)
-    await asyncio.sleep(3.0)
-    server.signal(signal.SIGCONT)
+    with _stopped(run.world.processes["redis"]):
+        await asyncio.sleep(3.0)
     await _back(run)
 
 
@@ -175,8 +185,6 @@ async def starve_redis(run: FleetRun) -> None:
 
 async def freeze_exchange(run: FleetRun) -> None:
     """The exchange stands still for three seconds and goes on."""
-    program = run.world.processes["exchange"]
-    program.signal(signal.SIGSTOP)
-    await asyncio.sleep(3.0)
-    program.signal(signal.SIGCONT)
+    with _stopped(run.world.processes["exchange"]):
+        await asyncio.sleep(3.0)
     await run.overtaken()

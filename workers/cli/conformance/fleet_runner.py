@@ -19,7 +19,7 @@ from workers.errors import FleetError
 
 FRESH_S: Final = 4.0
 """How long the last status of a book may be under way."""
-SCRIPT_S: Final = 120.0
+SCRIPT_S: Final = 300.0
 
 
 async def run_fleet(

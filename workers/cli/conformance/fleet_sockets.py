@@ -8,7 +8,6 @@ from typing import Any, Final
 from workers.cli.conformance.fleet_run import FleetRun
 
 SILENT_S: Final = 9.0
-STALE_S: Final = 40.0
 LINE_A: Final = "marketfleet line-a"
 LINE_B: Final = "marketfleet line-b"
 
@@ -56,7 +55,7 @@ async def silent_exchange(run: FleetRun) -> None:
         sights = [run.world.observer.sights[book] for book in run.books]
         return all(sight.shown is None for sight in sights)
 
-    await run.until("every book is withdrawn", withdrawn, STALE_S)
+    await run.until("every book is withdrawn", withdrawn)
     states = {run.world.observer.sights[book].status.get("state") for book in run.books}
     run.expect("stale" in states, f"No book is called stale; they are {states}.")
     await run.remove(numbers)
@@ -180,5 +179,4 @@ async def day_with_rotation(run: FleetRun) -> None:
     await run.overtaken()
     await run.begin()
     await asyncio.sleep(10.0)
-    await run.conclude()
     await _restart_lines(run, FLEET_INGEST__ROTATE_S="100000", FLEET_INGEST__ROTATE_STAGGER_S="0")

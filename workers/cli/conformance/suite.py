@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from rich.markup import escape
 
 from workers.cli.conformance.adapter import load_adapter
 from workers.cli.conformance.catalogue import CALM, chosen
@@ -88,3 +89,5 @@ async def _run(
 
 def _tell(result: Result) -> None:
     err.print(result_line(result), highlight=False, soft_wrap=True)
+    for sentence in result.problems:
+        err.print(f"    {escape(sentence)}", highlight=False, soft_wrap=True)
