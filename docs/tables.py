@@ -27,7 +27,7 @@ from workers import settings as declared  # noqa: E402 -- from this checkout, wh
 MEANING: Final = {
     "fleet.log_level": "Least level that is logged.",
     "fleet.log_format": "One JSON object a line, or text for people.",
-    "fleet.heartbeat_ms": "How often a worker says that it lives; after three of them without a word it counts as dead.",
+    "fleet.heartbeat_ms": "How often a worker says that it lives; after three without a word it counts as dead.",
     "venues.*.exchange": "The venue's implementation in `workers/venues/`.",
     "venues.*.market": "Which market of the exchange. Required.",
     "venues.*.symbols": "The symbols to follow, in capitals. Required.",
@@ -200,7 +200,11 @@ def settings() -> Iterator[Setting]:
 def _metric(call: ast.Call, constants: dict[str, ast.expr], where: str) -> Metric | None:
     kind = call.func.id if isinstance(call.func, ast.Name) else ""
     kind = {"Metric": "Counter"}.get(kind, kind)
-    if kind not in ("Counter", "Gauge", "Histogram") or not call.args or not isinstance(call.args[0], ast.Constant):
+    if (
+        kind not in ("Counter", "Gauge", "Histogram")
+        or not call.args
+        or not isinstance(call.args[0], ast.Constant)
+    ):
         return None
     labels = call.args[2] if len(call.args) > 2 else ast.Tuple([])
     if isinstance(labels, ast.Name):
@@ -211,7 +215,7 @@ def _metric(call: ast.Call, constants: dict[str, ast.expr], where: str) -> Metri
 
 def metrics() -> list[Metric]:
     """Every metric the code declares, by role and in the order of the code."""
-    found = []
+    found: list[Metric] = []
     for path in sorted(PACKAGE.rglob("*.py")):
         where = path.relative_to(PACKAGE).parts[0]
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -221,9 +225,8 @@ def metrics() -> list[Metric]:
             if (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value)
             or (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name))
         }
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and (metric := _metric(node, constants, where)):
-                found.append(metric)
+        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+        found += [metric for call in calls if (metric := _metric(call, constants, where))]
     order = list(ROLES)
     return sorted(found, key=lambda metric: order.index(metric.where))
 
@@ -279,8 +282,8 @@ def pages() -> dict[Path, str]:
         if marked != known:
             raise SystemExit(f"docs/{name} has the tables {sorted(marked)}; there should be {sorted(known)}")
         made[path] = re.sub(
-            r"(<!-- table: (\S+) -->\n).*?(\n<!-- end -->)",
-            lambda place, table=table: place[1] + table(place[2]) + place[3],
+            r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)",
+            lambda place, table=table: f"{place[1]}{table(place[2])}\n{place[3]}",
             text,
             flags=re.DOTALL,
         )

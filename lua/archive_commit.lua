@@ -12,7 +12,7 @@
 -- Returns a number >= 0 (pending, or acknowledged entries), -1 when the fencing number is not the lease's, -2 when
 -- the stored offset is another one. In both cases nothing was done.
 -- Cost: one XACK per 1000 ids, 0.4 ms each; a caller with more of them sends the rest with 'ack'.
-if false then
+if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
     return -1
 end
 local name, operation = ARGV[3], ARGV[4]

@@ -121,7 +121,9 @@ class Ownership:
 
     async def _recover(self, context: VenueContext, symbol: str) -> None:
         leases = self._leases[context.name]
-        token = leases.held[symbol]
+        token = leases.held.get(symbol)
+        if token is None:
+            return  # an answer to a call under the lease before this one has just said `lost`
         TAKEN.labels(self._role, context.name).inc()
         try:
             await self._owner.recover(Claim(context, symbol), token)

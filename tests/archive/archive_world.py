@@ -196,16 +196,15 @@ class World:
         held = self.rows()
         if held:
             newest = StreamId.parse(held[-1][0])
-            await self.client.xtrim(
-                self.key, minid=f"{newest.ms}-{newest.sequence + 1}", approximate=False
-            )
+            await self.client.xtrim(self.key, minid=f"{newest.ms}-{newest.sequence + 1}", approximate=False)
 
     def files(self) -> list[tuple[FileRange, int, Path]]:
         found = []
         for path in self.root.rglob("*.parquet"):
             held = FileRange.parse(path.name)
             day = next(day_of_folder(part) for part in path.parts if part.startswith("date="))
-            assert held is not None and day is not None
+            assert held is not None
+            assert day is not None
             found.append((held, day, path))
         return sorted(found)
 

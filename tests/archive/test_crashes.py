@@ -84,7 +84,7 @@ async def every_step(client: Any, kind: str, how: str) -> int:
             await world.append(3, 1)
             owner = await world.alive()
             await owner.work(flush=True)
-            await world.append(6, 60)
+            await world.append(2, 60)
 
             async def overtaken(world: World = world) -> None:
                 successor = await world.takeover()
@@ -96,13 +96,17 @@ async def every_step(client: Any, kind: str, how: str) -> int:
 
             if how == "zombie":
                 await owner.work(flush=False)
-                await world.append(2, 1)
                 owner = await world.takeover()
-            owner.fuse.set(left, how if how in ("kill", "cut") else "pause", zombie if how == "zombie" else overtaken)
-            for _ in range(3):
+            await world.append(4, 60)
+            owner.fuse.set(
+                left, how if how in ("kill", "cut") else "pause", zombie if how == "zombie" else overtaken
+            )
+            for _ in range(4):
                 if owner.alive:
                     await owner.work(flush=True)
             hit = not owner.fuse.left
+            if how == "cut":
+                assert owner.stream.offset.stream_id == max(world.appended), "it goes on by itself"
             if how == "kill":
                 await world.trim_what_is_on_disk()
             await world.append(2, 1)

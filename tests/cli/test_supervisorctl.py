@@ -30,6 +30,7 @@ PROGRAMS = {
     "trades:trades-0",
     "trades:trades-1",
     "keeper",
+    "archive",
     "api",
 }
 

@@ -67,7 +67,7 @@ def _schema(kind: Kind) -> Any:
     pa, _ = _arrow()
     fields = []
     for name, column_type in COLUMNS[kind]:
-        fields.append(pa.field(name, _type_of(column_type), nullable=name != "stream_id"))
+        fields.append(pa.field(name, _type_of(column_type)))
         if column_type == "number":
             fields.append(pa.field(f"{name}_decimal", pa.decimal128(*_PRECISION)))
     return pa.schema(fields)

@@ -166,8 +166,10 @@ class ArchiveWorker:
                 await self._catch_up(stream)
                 now = time.monotonic()
                 await fill(stream, now, self._settings.hole_wait_s)
-                if urgent or stream.buffer.due(now):
-                    await stream.write(now)
+                while urgent or stream.buffer.due(now):
+                    urgent = False
+                    if not await stream.write(now):
+                        break
             except LeaseLost:
                 self.ownership.lost(self._claims[stream.key])
             except RedisError as error:

@@ -16,7 +16,12 @@ from workers.cli.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED
 from workers.cli.output import err, seconds_of
 from workers.errors import CommandError, FleetError, SettingsError
 
-REGISTERED: Final = ("workers.cli.replay", "workers.cli.conformance.command")
+REGISTERED: Final = (
+    "workers.cli.replay",
+    "workers.cli.conformance.command",
+    "workers.cli.export",
+    "workers.cli.verify_archive",
+)
 """Modules with commands of their own: each has `register(app)`."""
 EXIT_CODES: Final = (
     "Exit codes: 0 fine · 1 a check failed or something disagreed · 2 the command line or the settings "

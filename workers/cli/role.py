@@ -25,7 +25,7 @@ WORKERS: Final = {
 }
 """The module of each role; it has `async def main(process)`."""
 
-PROGRAMS: Final = ("redis", "exchange")
+PROGRAMS: Final = ("redis", "exchange", "archive")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,6 +58,10 @@ def main(arguments: Sequence[str]) -> int:
         from workers.cli.exchange_program import run_exchange  # noqa: PLC0415 -- workers do not need the simulator
 
         return run_exchange(effective.settings)
+    if chosen.role == "archive":
+        from workers.cli.archive_program import run_archive  # noqa: PLC0415 -- as above
+
+        return run_archive(effective.settings, chosen.number)
     from workers.process import run_role  # noqa: PLC0415 -- the server's wrapper starts without it
 
     role_main = import_module(WORKERS[chosen.role]).main

@@ -17,6 +17,7 @@ from workers.errors import LeaseLost, OffsetMoved
 from workers.model.events import Trade
 from workers.model.windows import LatestTrade
 from workers.store.keys import Keys
+from workers.store.ranges import trade_of
 from workers.store.scripts import Argument, Scripts
 from workers.store.streams import CONSUMER, GapRecord, GroupReader, record_gap
 
@@ -142,22 +143,8 @@ class ArchiveStore:
             for member in page:
                 row = self._latest.decode(member)
                 if first <= row.agg_trade_id <= last:
-                    found[row.agg_trade_id] = _trade(row)
+                    found[row.agg_trade_id] = trade_of(row)
             passed += len(page)
             # Members of one time are not in id order: what is found beyond `at_most` makes sure of those before it.
             if len(page) < _PAGE or len(found) >= 2 * at_most:
                 return [found[trade_id] for trade_id in sorted(found)[:at_most]]
-
-
-def _trade(row: LatestTrade) -> Trade:
-    return Trade(
-        row.symbol,
-        row.agg_trade_id,
-        row.price,
-        row.quantity,
-        row.first_trade_id,
-        row.last_trade_id,
-        row.trade_time,
-        row.event_time,
-        row.is_buyer_maker,
-    )

@@ -141,6 +141,8 @@ class Leases:
         replies = await self._scripts.run_many("lease", [self._call("renew", symbol) for symbol in symbols])
         lost = set()
         for symbol, token in zip(symbols, replies, strict=True):
+            if symbol not in self.held:
+                continue  # forgotten meanwhile
             if token == self.held[symbol]:
                 self._safe_until[symbol] = started + self._lease_ms / 1000 * 0.9
             elif isinstance(token, int):

@@ -265,6 +265,8 @@ class TradeWorker:
         pause = self._settings.trades.poll_ms / 1000
         try:
             while not self._process.stop.is_set():
+                if leasing.done():
+                    leasing.result()  # an error nobody foresaw: without leases this process is of no use
                 try:
                     await self.step()
                 except (RedisError, OSError) as error:

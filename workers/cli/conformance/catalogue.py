@@ -121,7 +121,9 @@ def chosen(patterns: Sequence[str], levels: Sequence[str]) -> list[Scenario]:
     """
     found = []
     for pattern in patterns or ["*"]:
-        fitting = [one for one in SCENARIOS if fnmatchcase(one.name, pattern) and set(one.levels) & set(levels)]
+        fitting = [
+            one for one in SCENARIOS if fnmatchcase(one.name, pattern) and set(one.levels) & set(levels)
+        ]
         if not fitting:
             near = get_close_matches(pattern, [one.name for one in SCENARIOS], 1)
             hint = f" Did you mean {near[0]!r}?" if near else " `fleet conform --list` tells them."

@@ -37,7 +37,7 @@ SNAPSHOTS: Final = (
         "A snapshot has a wrong best bid though its id fits; a later one shows it.",
         "The book leaves sync when the later one comes, and is right afterwards.",
         OnModel(model.wrong_level),
-        OnFleet(rest.wrong_level, ("usdm:WRONGUSDT",), alone=True),
+        OnFleet(rest.wrong_level, ("spot:WRONGUSDT",), alone=True),
     ),
     Scenario(
         "wrong-quantity",

@@ -15,17 +15,21 @@ def register(app: typer.Typer) -> None:
     def conform(
         scenario: Annotated[
             list[str] | None,
-            typer.Option("--scenario", metavar="NAME", help="Only this one; may be repeated, may be a pattern."),
+            typer.Option(
+                "--scenario", metavar="NAME", help="Only this one; may be repeated, may be a pattern."
+            ),
         ] = None,
         level: Annotated[
-            list[str] | None, typer.Option("--level", help="Only on this level: model or fleet; may be repeated.")
+            list[str] | None,
+            typer.Option("--level", help="Only on this level: model or fleet; may be repeated."),
         ] = None,
         adapter: Annotated[
             str | None,
             typer.Option(metavar="MODULE:CLASS", help="Run this book on the model level instead of ours."),
         ] = None,
         keep: Annotated[
-            Path | None, typer.Option(metavar="FOLDER", help="Leave the fleet's logs and data in a new folder.")
+            Path | None,
+            typer.Option(metavar="FOLDER", help="Leave the fleet's logs and data in a new folder."),
         ] = None,
         listing: Annotated[bool, typer.Option("--list", help="Tell the scenarios and run none.")] = False,
         json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,

@@ -22,9 +22,7 @@ FRESH_S: Final = 4.0
 SCRIPT_S: Final = 300.0
 
 
-async def run_fleet(
-    scenarios: Sequence[Scenario], calm: Sequence[str], home: Path
-) -> AsyncIterator[Result]:
+async def run_fleet(scenarios: Sequence[Scenario], calm: Sequence[str], home: Path) -> AsyncIterator[Result]:
     """Start a fleet, run the scenarios on it, end it.
 
     Args:

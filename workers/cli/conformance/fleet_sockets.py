@@ -154,9 +154,7 @@ async def _restart_lines(run: FleetRun, **changes: str) -> None:
 
         async def delivering(agent: str = agent) -> list[int]:
             rows = [await source.connections() for source in sources]
-            return [
-                sum(row["agent"] == agent and row["delivering"] > 0 for row in found) for found in rows
-            ]
+            return [sum(row["agent"] == agent and row["delivering"] > 0 for row in found) for found in rows]
 
         before = await delivering()
         await run.world.restart(run.world.processes[line], **changes)

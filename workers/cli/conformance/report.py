@@ -55,5 +55,7 @@ def list_table(scenarios: Sequence[Scenario]) -> Table:
     for name in ("what the world does", "what a correct reader must see"):
         table.add_column(name)
     for scenario in scenarios:
-        table.add_row(scenario.name, ", ".join(scenario.levels), escape(scenario.world), escape(scenario.reader))
+        table.add_row(
+            scenario.name, ", ".join(scenario.levels), escape(scenario.world), escape(scenario.reader)
+        )
     return table

@@ -1,0 +1,64 @@
+"""`fleet export`: a stretch of what is held, from Redis and the archive, as CSV or Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from workers.cli.times import LATEST_MS, time_ms
+
+EXAMPLE = "fleet export --kind bars --interval 1m --symbol BTCUSDT --from 2026-11-20 --format csv -o bars.csv"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="export", epilog=f"Example: {EXAMPLE}")(export)
+
+
+def export(
+    kind: Annotated[Literal["trades", "bars", "depth"], typer.Option("--kind", help="What to export.")],
+    symbol: Annotated[str, typer.Option("--symbol", help="Whose.")],
+    venue: Annotated[
+        str, typer.Option("--venue", help="Else the first venue of the settings that has the symbol.")
+    ] = "",
+    start: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="ISO (UTC) or ms since 1970. Else the beginning.")
+    ] = "",
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="The same, excluded. Else the end.")] = "",
+    interval: Annotated[
+        Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"],
+        typer.Option("--interval", help="Of bars."),
+    ] = "1m",
+    form: Annotated[
+        Literal["csv", "parquet"] | None,
+        typer.Option("--format", help="Else what the file's name ends in, else csv."),
+    ] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="`-` is standard output.")
+    ] = "-",
+    source: Annotated[
+        Literal["auto", "redis", "archive"],
+        typer.Option("--source", help="auto is both, each row once."),
+    ] = "auto",
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", help="Settings file, or the name of a shipped one. Else FLEET_CONFIG."
+        ),
+    ] = None,
+) -> None:
+    """Export trades, bars or raw depth of one symbol from Redis and the archive.
+
+    Trades are selected by trade time, bars by the start of their window, depth by event time.
+    """
+    from workers.cli.export_command import Asked, run_export  # noqa: PLC0415 -- keeps `fleet --help` quick
+
+    from_ms = time_ms(start, "--from") if start else 0
+    to_ms = time_ms(end, "--to") if end else LATEST_MS
+    if to_ms <= from_ms:
+        raise typer.BadParameter("it must be later than --from.", param_hint="--to")
+    wanted = interval if kind == "bars" else ""
+    asked = Asked(kind, symbol, venue, from_ms, to_ms, wanted, form, output, source)
+    raise typer.Exit(run_export(asked, config))

@@ -1,0 +1,88 @@
+"""Running the export command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from rich.markup import escape
+
+from workers.archive.layout import Kind, Source, iso_text
+from workers.cli.exit_codes import EXIT_FINE
+from workers.cli.held_sources import SourceName, first_venue_with, held_rows, venue_named
+from workers.cli.output import PLAIN_EVERY_S, err
+from workers.cli.row_writers import row_writer
+from workers.cli.status import running_fleet
+from workers.cli.times import LATEST_MS
+from workers.configuration import Effective
+from workers.context import VenueContext
+from workers.errors import CommandError
+
+SUFFIXES = (".csv", ".parquet")
+
+
+class Asked(NamedTuple):
+    """The command line."""
+
+    kind: Kind
+    symbol: str
+    venue: str
+    from_ms: int
+    to_ms: int
+    interval: str
+    form: Literal["csv", "parquet"] | None
+    output: str
+    source: SourceName
+
+    @property
+    def format(self) -> str:
+        """The format: asked for, or what the file's name ends in."""
+        suffix = Path(self.output).suffix
+        return self.form or (suffix.removeprefix(".") if suffix in SUFFIXES else "csv")
+
+
+def run_export(asked: Asked, config: Path | None) -> int:
+    """Export; the exit code."""
+    effective, _ = running_fleet(config)
+    context = (
+        venue_named(effective, asked.venue) if asked.venue else first_venue_with(effective, asked.symbol)
+    )
+    started = time.monotonic()
+    try:
+        rows = asyncio.run(_export(effective, context, asked))
+    except BrokenPipeError:
+        # Whoever read our output has enough; python would complain again when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FINE
+    where = "standard output" if asked.output == "-" else asked.output
+    what = f"{asked.kind}{' ' + asked.interval if asked.interval else ''} of {context.name} {asked.symbol}"
+    passed = max(time.monotonic() - started, 1e-3)
+    _say(f"{rows:,} rows: {what} to {where} in {passed:.1f} s ({rows / passed:,.0f} a second).")
+    return EXIT_FINE
+
+
+async def _export(effective: Effective, context: VenueContext, asked: Asked) -> int:
+    source = Source(context.name, asked.symbol, asked.kind, asked.interval)
+    count, said = 0, time.monotonic()
+    with row_writer(asked.output, asked.format, source) as writer:
+        async with held_rows(effective, context, asked.source) as held:
+            async for rows in held.rows(source, asked.from_ms, asked.to_ms):
+                writer.rows(rows)
+                count += len(rows)
+                if time.monotonic() - said >= PLAIN_EVERY_S:
+                    said = time.monotonic()
+                    _say(f"fleet: {count:,} rows so far")
+        if not count:
+            since = f" from {iso_text(asked.from_ms)}" if asked.from_ms else ""
+            until = f" until {iso_text(asked.to_ms)}" if asked.to_ms < LATEST_MS else ""
+            what = f"{asked.kind} of {context.name} {asked.symbol}{since}{until}"
+            raise CommandError(f"Nothing is held of the {what}.")
+    return count
+
+
+def _say(sentence: str) -> None:
+    err.print(escape(sentence), highlight=False, soft_wrap=True)
