@@ -40,7 +40,12 @@ async def until_served(held: Any, client: Any, since_us: float, give_up_s: float
                 first = first or time.monotonic() - started
         await asyncio.sleep(0.05)
     took = time.monotonic() - started
-    return {"first_s": round(first, 1), "all_s": round(took, 1), "left": len(waiting), "fullest_minute": fullest}
+    return {
+        "first_s": round(first, 1),
+        "all_s": round(took, 1),
+        "left": len(waiting),
+        "fullest_minute": fullest,
+    }
 
 
 async def bench(symbols: list[str], restart: bool) -> dict[str, Any]:
@@ -62,7 +67,9 @@ async def bench(symbols: list[str], restart: bool) -> dict[str, Any]:
                 line.start()
                 await asyncio.sleep(20)
             workers = [
-                program for program in processes.named("") if not program.name.startswith(("exchange", "ingest"))
+                program
+                for program in processes.named("")
+                if not program.name.startswith(("exchange", "ingest"))
             ]
             for program in sorted(workers, key=lambda program: program.name == "redis-0"):
                 program.held = True

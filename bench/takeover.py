@@ -52,7 +52,7 @@ def settings_file(home: Path, symbols: list[str], exchange: int, api: int) -> Pa
     path.write_text(
         f'[fleet]\nhome = "{home}"\nlog_level = "info"\n'
         f"[redis]\nport = 0\n[api]\nport = {api}\n[keeper]\naudit_s = 0\n[streams]\nsnapshots = 100000\n"
-        f"[venues.usdm]\nmarket = \"usdm\"\nsymbols = {json.dumps(symbols)}\nsnapshot_depth = 500\n"
+        f'[venues.usdm]\nmarket = "usdm"\nsymbols = {json.dumps(symbols)}\nsnapshot_depth = 500\n'
         f'websocket_url = "ws://127.0.0.1:{exchange}/usdm"\nrest_url = "http://127.0.0.1:{exchange}/usdm"\n',
         encoding="utf-8",
     )
@@ -60,7 +60,9 @@ def settings_file(home: Path, symbols: list[str], exchange: int, api: int) -> Pa
 
 
 @contextlib.asynccontextmanager
-async def running_fleet(symbols: list[str], **sim: Any) -> AsyncIterator[tuple[Processes, Held, TruthSource, Redis]]:
+async def running_fleet(
+    symbols: list[str], **sim: Any
+) -> AsyncIterator[tuple[Processes, Held, TruthSource, Redis]]:
     """The whole fleet as processes on the simulated exchange; everything is ended and removed afterwards."""
     home = Path(tempfile.mkdtemp(prefix="fleet-bench-"))
     exchange = free_port()
@@ -69,7 +71,13 @@ async def running_fleet(symbols: list[str], **sim: Any) -> AsyncIterator[tuple[P
     os.environ["FLEET_CONFIG"] = str(file)
     settings = load(file, dict(os.environ)).settings
     processes = Processes(home, dict(os.environ))
-    simulator = {"port": exchange, "usdm_symbols": symbols, "spot_symbols": [], "usdm_weight_limit": 2400, **sim}
+    simulator = {
+        "port": exchange,
+        "usdm_symbols": symbols,
+        "spot_symbols": [],
+        "usdm_weight_limit": 2400,
+        **sim,
+    }
     processes.add_exchange("exchange", json.dumps(simulator))
     for role, number in (("redis", 0), ("keeper", 0), ("books", 0), ("books", 1), ("trades", 0), ("trades", 1),
                          ("ingest-a", 0), ("ingest-b", 0)):  # fmt: skip

@@ -57,7 +57,6 @@ MEANING: Final = {
     "trades.repair_timeout_s": "Time a request for missing trades may take once it is sent.",
     "trades.repair_attempts": "Failed requests after which the missing trades are accepted as missing.",
     "keeper.info_s": "Pause between two readings of exchangeInfo.",
-    "keeper.trim_s": "Not used yet.",
     "api.host": "Address the status API listens on.",
     "api.port": "Its port; 0: any free port, told in the heartbeat.",
     "metrics.host": "Address the workers' `/metrics` listen on.",

@@ -174,7 +174,9 @@ class ExtraMissing(FleetError):
     def __init__(self, what: str, package: str, extra: str) -> None:
         self.package = package
         self.extra = extra
-        super().__init__(f"{what} need {package}, which is not installed: pip install 'marketfleet[{extra}]'.")
+        super().__init__(
+            f"{what} need {package}, which is not installed: pip install 'marketfleet[{extra}]'."
+        )
 
 
 class CommandError(FleetError):

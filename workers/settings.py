@@ -164,7 +164,6 @@ class KeeperSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Symbol information, trimming and health."""
 
     info_s: Seconds = 300
-    trim_s: Seconds = 10
     audit_s: Seconds = 60
     """Least pause between two audits of one symbol (a REST snapshot compared with the book); 0: no audits."""
     audit_weight_share: Annotated[float, Meta(gt=0, le=0.5)] = 0.1

@@ -61,7 +61,9 @@ async def test_a_book_is_given_as_published_or_not_at_all(api: TestClient, redis
 @pytest.mark.parametrize(
     ("path", "status"), [("/nothing", 404), ("/orderbook?symbol=NO", 404), ("/orderbook?venue=moon", 404)]
 )
-async def test_unknown_things_are_problems_that_say_what_to_do(api: TestClient, path: str, status: int) -> None:  # type: ignore[type-arg]
+async def test_unknown_things_are_problems_that_say_what_to_do(
+    api: TestClient, path: str, status: int
+) -> None:  # type: ignore[type-arg]
     response = await api.get(path)
     assert response.status == status
     problem = await response.json()

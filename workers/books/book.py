@@ -196,7 +196,7 @@ class OwnedBook:
 
     def _told_state(self) -> str:
         if self.sync.state is not SyncState.SYNCED:
-            return self.sync.state.value
+            return str(self.sync.state.value)
         if self.sync.crossed_since_ms is not None:
             return "crossed"
         if self.stale:

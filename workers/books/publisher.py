@@ -35,7 +35,7 @@ class TopOfBook(msgspec.Struct):
     synced_at: int
     """ms: since when the book has been in sync without interruption."""
     received: int
-    """µs: when the last change reached us."""
+    """µs: when the last change reached us; 0 right after a takeover, until the next one."""
     published: int
     """µs: when this payload was written."""
 

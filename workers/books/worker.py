@@ -242,7 +242,8 @@ class BookWorker:
                 book.pace.published(now * 1000)
                 book.published = True
                 PUBLISHED.labels(book.claim.context.name).inc()
-                LATENCY.observe(max(0.0, wall - book.received_us / 1e6))
+                if book.received_us:  # not known of a book just restored, until its first event
+                    LATENCY.observe(max(0.0, wall - book.received_us / 1e6))
                 END_TO_END.observe(max(0.0, wall - book.sync.last_event_time / 1e3))
             elif withdrawn:
                 book.published = False

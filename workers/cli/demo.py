@@ -109,7 +109,7 @@ def introduce(fleet: ForegroundFleet) -> None:
     settings = fleet.effective.settings
     symbol = next(iter(settings.venues.values())).symbols[0]
     lines = [
-        f"API and dashboard  http://{settings.api.host}:{settings.api.port}/",
+        f"API                http://{settings.api.host}:{settings.api.port}/",
         f"Redis              {mask(redis_url(settings))}",
         f"try                {cli_line(fleet, f'HGET LIVE_ORDERBOOK {symbol}')}",
         f"                   {cli_line(fleet, f'XREVRANGE bars:{{{symbol}}}:1m + - COUNT 3')}",

@@ -29,6 +29,8 @@ OVERSIZED = Counter(
 
 FRAMES_PER_TURN = 64
 ALIVE_S = 10.0
+RARELY_S = 600.0
+"""Longest pause between two reports of streams that were never heard."""
 
 FrameHandler = Callable[[bytes | str, int], Frame | None]
 
@@ -115,6 +117,18 @@ class Connection:
                 await socket.send_str(self._venue.subscribe(streams, number))
             await asyncio.sleep(self._venue_settings.request_spacing_ms / 1000)
 
+    async def _subscribe_again(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
+        """Subscribe anew to what was never heard: a symbol listed since then may not know of us."""
+        wanted = [one.stream for one in self._subscriptions if (one.channel, one.symbol) in self._unheard]
+        step = self._venue_settings.streams_per_request
+        request_id = len(self._subscriptions)  # beyond those of `_subscribe`
+        for first in range(0, len(wanted), step):
+            for frame in (self._venue.unsubscribe, self._venue.subscribe):
+                request_id += 1
+                with suppress(ConnectionError):  # the receive loop tells how the socket ended
+                    await socket.send_str(frame(wanted[first : first + step], request_id))
+                await asyncio.sleep(self._venue_settings.request_spacing_ms / 1000)
+
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> str:
         taken = 0
         while True:
@@ -180,7 +194,7 @@ class Connection:
                 self.replace.set()  # pings come, so it may only be a quiet market: the successor overlaps
             if self._unheard and now - opened > told:
                 self.settled.set()
-                told *= 4  # a thin or halted stream is told of again, ever more rarely
+                told = min(told * 2, told + RARELY_S)  # a thin or halted stream is told of ever more rarely
                 silent = sorted(f"{symbol}@{channel}" for channel, symbol in self._unheard)
                 SILENT_STREAMS.labels(*self._labels).inc(len(silent))
                 self._log.warning(
@@ -193,3 +207,4 @@ class Connection:
                     self.reason = "no data after the acknowledgement"
                     await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
                     return
+                await self._subscribe_again(socket)

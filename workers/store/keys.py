@@ -109,10 +109,6 @@ class Keys:
         """Integer: the last fencing number given out; it only grows."""
         return f"{self.prefix}fleet:fence:{role}:{{{symbol}}}"
 
-    def symbols(self) -> str:
-        """Set: the symbols of this venue that the fleet follows now."""
-        return f"{self.prefix}fleet:symbols"
-
 
 def workers(role: str) -> str:
     """Sorted set: the live workers of a role, by the ms their heartbeat runs out."""

@@ -155,7 +155,15 @@ class Binance:
 
     def subscribe(self, streams: Sequence[str], request_id: int) -> str:
         """`{"method":"SUBSCRIBE","params":["btcusdt@depth@100ms"],"id":1}`; the id is a positive integer."""
-        request = {"method": "SUBSCRIBE", "params": list(streams), "id": request_id}
+        return self._control("SUBSCRIBE", streams, request_id)
+
+    def unsubscribe(self, streams: Sequence[str], request_id: int) -> str:
+        """The same with `UNSUBSCRIBE`; streams that are not subscribed are ignored."""
+        return self._control("UNSUBSCRIBE", streams, request_id)
+
+    @staticmethod
+    def _control(method: str, streams: Sequence[str], request_id: int) -> str:
+        request = {"method": method, "params": list(streams), "id": request_id}
         return msgspec.json.encode(request).decode()
 
     def split(self, frame: bytes | str) -> Frame:

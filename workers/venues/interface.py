@@ -111,6 +111,9 @@ class Venue(Protocol):
     def subscribe(self, streams: Sequence[str], request_id: int) -> str:
         """The text frame that subscribes to streams."""
 
+    def unsubscribe(self, streams: Sequence[str], request_id: int) -> str:
+        """The text frame that takes subscriptions back."""
+
     def split(self, frame: bytes | str) -> Frame:
         """File one frame without re-encoding its data. Raises: MalformedFrame."""
 

@@ -130,7 +130,7 @@ SOCKETS: Final = (
     Scenario(
         "silent-line-with-pings",
         "One line's spot sockets bring pings and no data.",
-        "A ping is no data: its sockets are replaced; no gap, no resync, no missing trade.",
+        "A ping is no data: new sockets are tried; no gap, no resync, no missing trade.",
         fleet=OnFleet(sockets.silent_line_with_pings, alone=True, undisturbed=True),
     ),
     Scenario(

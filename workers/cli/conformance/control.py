@@ -14,7 +14,7 @@ from workers.errors import CommandError
 class ExchangeControl(TruthSource):
     """Ground truth, faults and connections of one simulated exchange."""
 
-    async def _send(self, method: str, path: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 -- JSON
+    async def _send(self, method: str, path: str, body: dict[str, Any]) -> Any:
         assert self._session is not None
         try:
             async with self._session.request(method, self.url + path, json=body) as response:

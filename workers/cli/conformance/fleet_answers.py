@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, cast
 
 from workers.cli.conformance.fleet_run import FleetRun
 from workers.cli.conformance.fleet_settings import AUDITING, NOT_AUDITING
@@ -60,13 +60,14 @@ async def _audited(run: FleetRun) -> AsyncIterator[None]:
     for book in run.books:
         outcomes = await _outcomes(run, book)
         run.expect(b"mismatch" in outcomes, f"The mismatch of {book.name} is not in its audit stream.")
-    run.forgive()
+    await run.forgive()
     await run.remove()
     await run.overtaken()
 
 
 async def _outcomes(run: FleetRun, book: Book) -> list[bytes]:
-    entries = await run.world.client.xrange(book.context.keys.audit(book.symbol))
+    found = await run.world.client.xrange(book.context.keys.audit(book.symbol))
+    entries = cast(list[tuple[bytes, dict[bytes, bytes]]], found)
     return [fields[b"outcome"] for _, fields in entries]
 
 

@@ -116,9 +116,11 @@ class FleetRun:
                 return False
             await asyncio.sleep(POLL_S)
 
-    def forgive(self) -> None:
+    async def forgive(self) -> None:
         """What was published so far was wrong and nobody could know."""
         observer = self.world.observer
+        await observer.look()
+        await observer.compared_all()
         self._base = {
             book: counts._replace(problems=len(observer.problems[book]))
             for book, counts in self._base.items()

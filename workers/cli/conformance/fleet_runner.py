@@ -69,7 +69,7 @@ async def _play(run: FleetRun) -> None:
         run.problem(f"The scenario was not over after {SCRIPT_S:g} s.")
     except (FleetError, RedisError, OSError) as error:
         run.problem(f"The scenario could not be played to its end: {error}")
-    except Exception as error:  # noqa: BLE001 -- one scenario's mistake must not take the others with it
+    except Exception as error:
         run.problem(f"The scenario's script failed: {error!r}")
 
 
@@ -78,11 +78,7 @@ async def _settle(world: FleetWorld, runs: Sequence[FleetRun]) -> None:
     for run in runs:
         await run.remove()
     stopped_ms = int(time.time() * 1000)
-    for run in runs:
-        try:
-            await run.settle()
-        except (FleetError, RedisError, OSError) as error:
-            run.problem(f"The end could not be compared: {error}")
+    await asyncio.gather(*(_compared(run) for run in runs))
     books = {book for run in runs for book in run.books}
     await _until_fresh(world, books, stopped_ms)
     for run in runs:
@@ -92,6 +88,13 @@ async def _settle(world: FleetWorld, runs: Sequence[FleetRun]) -> None:
     await world.control.resume()
     if await world.brief.ready():
         await world.brief.resume()
+
+
+async def _compared(run: FleetRun) -> None:
+    try:
+        await run.settle()
+    except (FleetError, RedisError, OSError) as error:
+        run.problem(f"The end could not be compared: {error}")
 
 
 async def _until_fresh(world: FleetWorld, books: set[Book], since_ms: int) -> None:

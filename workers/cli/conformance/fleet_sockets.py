@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, Final
 
 from workers.cli.conformance.fleet_run import FleetRun
@@ -40,11 +41,15 @@ async def silent_line(run: FleetRun) -> None:
 
 async def silent_line_with_pings(run: FleetRun) -> None:
     """Spot sockets of line a get pings and no data."""
-    before = await of_line(run, LINE_A, "spot")
+    newest = max(row["id"] for row in await of_line(run, LINE_A, "spot"))
     numbers = await run.fault("silence agent=*line-a* market=spot", of_books=False)
-    await replaced(run, before, LINE_A, "spot")
+
+    async def tried() -> bool:
+        return any(row["id"] > newest for row in await of_line(run, LINE_A, "spot"))
+
+    await run.until("line a tried new spot sockets", tried)
     await run.remove(numbers)
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(2.0)
 
 
 async def silent_exchange(run: FleetRun) -> None:
@@ -147,24 +152,27 @@ async def day_over(run: FleetRun) -> None:
     await run.overtaken()
 
 
+async def _delivering(run: FleetRun, agent: str) -> set[tuple[str, str]]:
+    """The roots on which a line gets data, of both exchanges."""
+    found = set()
+    for source in (run.world.control, run.world.brief):
+        for row in await source.connections():
+            if row["agent"] == agent and row["delivering"]:
+                found.add((source.url, row["path"]))
+    return found
+
+
 async def _restart_lines(run: FleetRun, **changes: str) -> None:
     """Restart one line after the other; the second when the first delivers again."""
     for line, agent in (("ingest-a", LINE_A), ("ingest-b", LINE_B)):
-        sources = (run.world.control, run.world.brief)
-
-        async def delivering(agent: str = agent) -> list[int]:
-            rows = [await source.connections() for source in sources]
-            return [sum(row["agent"] == agent and row["delivering"] > 0 for row in found) for found in rows]
-
-        before = await delivering()
+        before = await _delivering(run, agent)
         await run.world.restart(run.world.processes[line], **changes)
-
-        async def back(before: list[int] = before) -> bool:
-            now = await delivering()
-            return all(count >= wanted for count, wanted in zip(now, before, strict=True))
-
-        await run.until(f"{line} delivers again", back)
+        await run.until(f"{line} delivers again", partial(_delivers, run, agent, before))
         await asyncio.sleep(1.0)
+
+
+async def _delivers(run: FleetRun, agent: str, wanted: set[tuple[str, str]]) -> bool:
+    return await _delivering(run, agent) >= wanted
 
 
 async def day_with_rotation(run: FleetRun) -> None:

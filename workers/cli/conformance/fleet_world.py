@@ -157,7 +157,7 @@ class FleetWorld:
         await self._until("every book is shown", shown)
         self._sockets = len([row for row in await self.control.connections() if row["delivering"]])
 
-    async def _until(self, what: str, condition: Any) -> None:  # noqa: ANN401 -- plain or async function
+    async def _until(self, what: str, condition: Any) -> None:
         deadline = time.monotonic() + START_S
         while True:
             found = condition()

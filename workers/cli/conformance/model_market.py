@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import random
 from bisect import bisect_right
-from itertools import islice
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from workers.cli.conformance.scenario import Rule

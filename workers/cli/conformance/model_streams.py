@@ -206,7 +206,7 @@ def ids_restarted(world: ModelWorld) -> None:
     world.expect_asked(2)
 
 
-def _damaged(world: ModelWorld, spoil: Any) -> None:  # noqa: ANN401 -- a function from event to bytes
+def _damaged(world: ModelWorld, spoil: Any) -> None:
     world.start()
     for _ in range(3):
         event = world.market.event()

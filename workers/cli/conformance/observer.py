@@ -95,6 +95,8 @@ class Observer:
                 book, payload = await self._queue.get()
                 try:
                     await self._compare(book, payload)
+                except Exception as error:
+                    self._tell(book, f"A publication of {book.name} could not be compared: {error!r}")
                 finally:
                     self._queue.task_done()
 

@@ -36,8 +36,8 @@ class PlainBook:
     def on_snapshot(self, wire_json: bytes) -> None:
         """Begin with a snapshot."""
         snapshot = json.loads(wire_json)
-        self._bids = {price: quantity for price, quantity in snapshot["bids"]}
-        self._asks = {price: quantity for price, quantity in snapshot["asks"]}
+        self._bids = dict(snapshot["bids"])
+        self._asks = dict(snapshot["asks"])
         self._last_id = snapshot["lastUpdateId"]
         self._seeded = True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Final
+from typing import Final, Literal
 
 from workers.cli.conformance.adapter import Sides
 from workers.errors import BadNumber, MalformedFrame
@@ -19,7 +19,7 @@ class SyncedBook:
     """A `BookAdapter` over `workers.model.sync`."""
 
     def __init__(self, symbol: str, rule: str, limit: int) -> None:
-        market = "spot" if rule == "spot" else "usdm"
+        market: Literal["spot", "usdm"] = "spot" if rule == "spot" else "usdm"
         settings = VenueSettings(market=market, symbols=[symbol], snapshot_depth=limit)
         self._symbol = symbol
         self._venue = Binance(market, settings)
@@ -37,9 +37,9 @@ class SyncedBook:
 
     def _refresh_near_edge(self) -> None:
         sync = self.sync
-        if sync.state is SyncState.SYNCED and not sync.refreshing:
-            if sync.book.edge_distance() < REFRESH_BELOW:
-                sync.begin_refresh()
+        settled = sync.state is SyncState.SYNCED and not sync.refreshing
+        if settled and sync.book.edge_distance() < REFRESH_BELOW:
+            sync.begin_refresh()
 
     def on_snapshot(self, wire_json: bytes) -> None:
         """Decode and hand over; a truncated reply is asked for again."""
