@@ -28,6 +28,7 @@ from workers.process import Process
 from workers.settings import ArchiveSettings, FleetSettings, Settings, VenueSettings
 from workers.sim import SimSettings, SimulatedExchange
 from workers.store.keys import Keys
+from workers.tasks import end
 from workers.trades.worker import TradeWorker
 
 SYMBOLS = ["BTCUSDT", "币安人生USDT", "BTCUSDT_261225"]
@@ -248,7 +249,7 @@ async def test_kill_9_of_the_role_loses_and_doubles_nothing(real_server: str, ar
                     while len(list(_files(archive_folder))) < before + 2:
                         await asyncio.sleep(0.011)
                 if round_ == 2:
-                    feeding.cancel()
+                    await end([feeding])
                     await _until_all_is_read(client, key)
                     worker.terminate()
                     assert await asyncio.to_thread(worker.wait, 10) == 0
@@ -256,8 +257,7 @@ async def test_kill_9_of_the_role_loses_and_doubles_nothing(real_server: str, ar
                 worker.kill()
                 worker.wait()
     finally:
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
+        await end([feeding])
     rows = list(ArchiveReader(storage).rows(source, *ALWAYS))
     assert [row[0] for row in rows] == ids[: len(rows)]
     assert len(ids) - len(rows) <= 1, "the last one may have come with the cancellation"

@@ -27,16 +27,19 @@ SEARCH_MS: Final = 10_000
 
 async def fill(stream: OwnedStream, now: float, wait_s: float) -> None:
     """Fill the holes of a stream, up to one that the fold has not passed and that is not older than `wait_s` yet."""
-    while stream.buffer.holes and not stream.buffer.full:
-        if not await _fill_first(stream, now, wait_s):
+    filled = 0
+    while stream.buffer.holes and filled < FILLED_AT_ONCE:
+        rows = await _fill_first(stream, now, wait_s)
+        if rows is None:
             return
+        filled += rows
 
 
-async def _fill_first(stream: OwnedStream, now: float, wait_s: float) -> bool:
-    """Fill the first hole or a part of it; False when it has to wait."""
+async def _fill_first(stream: OwnedStream, now: float, wait_s: float) -> int | None:
+    """Fill the first hole or a part of it; how many rows that are, None when it has to wait."""
     hole, symbol, store = stream.buffer.holes[0], stream.source.symbol, stream.parts.store
     if now - hole.since < wait_s and await store.folded_to(symbol) < hole.last:
-        return False
+        return None
     neighbour = stream.buffer.neighbour_before(hole.before)
     after = neighbour.stream_id if neighbour else stream.offset.stream_id
     trades = await store.folded_trades(
@@ -52,12 +55,12 @@ async def _fill_first(stream: OwnedStream, now: float, wait_s: float) -> bool:
     REPAIRED_ROWS.labels(stream.source.venue).inc(len(rows))
     if len(trades) == FILLED_AT_ONCE and expected <= hole.last:
         hole.first = expected
-        return True
+        return len(rows)
     if expected <= hole.last:
         await _tell(stream, hole, expected, hole.last)
     stream.buffer.holes.pop(0)
     log.info("archive_hole_passed", key=stream.key, first=hole.first, last=hole.last, repaired=len(rows))
-    return True
+    return len(rows)
 
 
 async def _tell(stream: OwnedStream, hole: Hole, first: int, last: int) -> None:

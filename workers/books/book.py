@@ -70,7 +70,7 @@ class OwnedBook:
         if self._was_synced:
             IN_SYNC.labels(claim.context.name).inc()
             self.pace.changed()
-            self.withdraw = False
+            self.withdraw = not self.showable
 
     @property
     def key(self) -> str:

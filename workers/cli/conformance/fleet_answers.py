@@ -123,7 +123,7 @@ async def slow(run: FleetRun) -> None:
     """The answer takes longer than anybody waits."""
     for book in run.books:  # the probe counts by a slow answer of 0 s, and only one of a kind strikes
         await run.world.control.remove_fault(run.world.probes.pop(book))
-    numbers = await run.fault(f"rest_slow value=3 {DEPTH_PATH} count=1")
+    numbers = await run.fault(f"rest_slow value=8 {DEPTH_PATH} count=1")
     await run.fault(f"lose {DEPTH} count=1")
     await run.struck(numbers)
     await run.resynced()

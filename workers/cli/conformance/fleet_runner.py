@@ -20,6 +20,8 @@ from workers.errors import FleetError
 FRESH_S: Final = 4.0
 """How long the last status of a book may be under way."""
 SCRIPT_S: Final = 300.0
+STAGGER_S: Final = 0.1
+"""Between the beginnings of scenarios that run together: they share the fleet's few REST connections."""
 
 
 async def run_fleet(scenarios: Sequence[Scenario], calm: Sequence[str], home: Path) -> AsyncIterator[Result]:
@@ -55,13 +57,14 @@ async def _run_group(world: FleetWorld, group: Sequence[Scenario], calm: Sequenc
         runs.append(FleetRun(world, scenario, books or calm))
     for run in runs:
         await run.begin()
-    await asyncio.gather(*(_play(run) for run in runs))
+    await asyncio.gather(*(_play(run, STAGGER_S * place) for place, run in enumerate(runs)))
     await _settle(world, runs)
     return [run.result for run in runs]
 
 
-async def _play(run: FleetRun) -> None:
+async def _play(run: FleetRun, after_s: float) -> None:
     assert run.scenario.fleet is not None
+    await asyncio.sleep(after_s)
     try:
         async with asyncio.timeout(SCRIPT_S):
             await run.scenario.fleet.script(run)

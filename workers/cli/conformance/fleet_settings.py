@@ -36,7 +36,7 @@ AUDITING: Final = {"FLEET_KEEPER__AUDIT_S": "1"}
 NOT_AUDITING: Final = {"FLEET_KEEPER__AUDIT_S": "0"}
 
 SECTIONS: Final[dict[str, dict[str, Any]]] = {
-    "fleet": {"log_level": "info", "heartbeat_ms": 500, "lease_ms": 2000},
+    "fleet": {"log_level": "info", "heartbeat_ms": 1000, "lease_ms": 3000},
     "ingest": {
         "silence_s": 6,
         "first_message_s": 3,
@@ -48,7 +48,7 @@ SECTIONS: Final[dict[str, dict[str, Any]]] = {
     },
     "books": {
         "snapshot_delay_ms": 600,
-        "snapshot_timeout_s": 1.5,
+        "snapshot_timeout_s": 6,
         "snapshot_retry_s": 0.5,
         "snapshot_retry_max_s": 2,
         "commit_ms": 500,
