@@ -119,8 +119,10 @@ async def test_entries_trimmed_after_delivery_are_told_and_acknowledged(
     await world.append(2, 10)
     await world.finish()
     assert len(world.rows()) == 4 + 2
-    expected = (lost[0], lost[-1]) if kind == "bars" else (1004, 1007)
-    assert await gaps(client) == [(b"archive", *expected)]
+    told = await gaps(client)
+    assert {channel for channel, _, _ in told} == {b"archive"}
+    ends = (told[0][1], told[-1][2])  # one record for each page that was read
+    assert ends == ((lost[0], lost[-1]) if kind == "bars" else (1004, 1007))
     assert (await client.xpending(world.key, "archive"))["pending"] == 0
 
 

@@ -1,0 +1,119 @@
+"""Files of data.binance.vision in each layout, and how each kind of damage is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from workers.errors import RecordingError
+from workers.model.reordering import in_order
+from workers.recordings.official import OfficialTrades, Period
+
+FUTURES = "3466782974,84551.1,0.030,8123344783,8123344783,1790526538883,false\n"
+SPOT = "26129,0.01633102,4.70443515,27781,27790,1735689600000123,True,True\n"
+SPOT_MS = "26129,0.01633102,4.70443515,27781,27790,1498793709153,False,True\n"
+HEADER = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n"
+
+
+def written(path: Path, text: str, inner: str = "x.csv") -> OfficialTrades:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as packed:
+            packed.writestr(inner, text)
+    else:
+        path.write_text(text, encoding="utf-8")
+    return OfficialTrades(path)
+
+
+@pytest.mark.parametrize("name", ["BTCUSDT-aggTrades-2026-09-27.zip", "BTCUSDT-aggTrades-2026-09-27.csv"])
+@pytest.mark.parametrize("header", ["", HEADER, "\ufeff" + HEADER, "\ufeff"])
+def test_a_futures_file_with_and_without_header(tmp_path: Path, name: str, header: str):
+    file = written(tmp_path / name, header + FUTURES)
+    (trade,) = file.trades()
+    assert (trade.trade_id, trade.price, trade.quantity) == (3466782974, "84551.1", "0.030")
+    assert (trade.first_trade_id, trade.last_trade_id) == (8123344783, 8123344783)
+    assert (trade.trade_time, trade.is_buyer_maker, trade.symbol) == (1790526538883, False, "BTCUSDT")
+    assert file.market() == "usdm"
+    assert file.period == Period(1790467200000, 1790553600000)
+
+
+@pytest.mark.parametrize(
+    ("text", "time", "maker"), [(SPOT, 1735689600000, True), (SPOT_MS, 1498793709153, False)]
+)
+def test_a_spot_file_in_microseconds_and_milliseconds(tmp_path: Path, text: str, time: int, maker: bool):
+    file = written(tmp_path / "BNBBTC-aggTrades-2025-01.zip", text)
+    (trade,) = file.trades()
+    assert (trade.trade_time, trade.is_buyer_maker) == (time, maker)
+    assert file.market() == "spot"
+    assert file.period == Period(1735689600000, 1738368000000)
+
+
+@pytest.mark.parametrize(
+    ("name", "market", "symbol"),
+    [
+        ("futures/cm/daily/aggTrades/X/BTCUSD_PERP-aggTrades-2026-09-27.csv", "coinm", "BTCUSD_PERP"),
+        ("BTCUSD_261225-aggTrades-2026-12.csv", "coinm", "BTCUSD_261225"),
+        ("BTCUSDT_261225-aggTrades-2026-12.csv", "usdm", "BTCUSDT_261225"),
+        ("data/spot/币安人生USDT-aggTrades-2026-09-27.csv", "spot", "币安人生USDT"),
+        ("spot/futures/um/A-B-aggTrades-2026-09-27.csv", "usdm", "A-B"),
+        ("something.csv", "usdm", ""),
+        ("BTCUSDT-aggTrades-2026-13-45.csv", "usdm", "BTCUSDT"),
+    ],
+)
+def test_market_and_symbol_of_a_file(tmp_path: Path, name: str, market: str, symbol: str):
+    file = written(tmp_path / name, FUTURES)
+    assert (file.market(), file.symbol) == (market, symbol)
+
+
+def test_a_month_at_the_end_of_the_year(tmp_path: Path):
+    file = OfficialTrades(tmp_path / "BTCUSDT-aggTrades-2026-12.zip")
+    assert file.period == Period(1796083200000, 1798761600000)
+
+
+def test_the_checksum(tmp_path: Path):
+    file = written(tmp_path / "BTCUSDT-aggTrades-2026-09-27.zip", FUTURES)
+    assert file.verify_checksum() is False
+    beside = file.path.with_name(file.path.name + ".CHECKSUM")
+    beside.write_text(f"{hashlib.sha256(file.path.read_bytes()).hexdigest()}  {file.path.name}\n")
+    assert file.verify_checksum() is True
+    for text in ("", "\n", "0" * 64):
+        beside.write_text(text)
+        with pytest.raises(RecordingError, match="sha256"):
+            file.verify_checksum()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (FUTURES + "1,2,3\n", 2),
+        (HEADER + "1,2,3,4,5,now,true\n", 2),
+        (FUTURES + FUTURES.replace("false", "maybe"), 2),
+        (FUTURES + "\n" + FUTURES.replace("3466782974", "id"), 3),
+    ],
+)
+def test_a_row_that_is_none_is_told_with_its_line(tmp_path: Path, text: str, line: int):
+    file = written(tmp_path / "BTCUSDT-aggTrades-2026-09-27.csv", text)
+    with pytest.raises(RecordingError, match=f"line {line}:"):
+        list(file.trades())
+
+
+def test_a_package_that_is_none(tmp_path: Path):
+    path = tmp_path / "BTCUSDT-aggTrades-2026-09-27.zip"
+    with pytest.raises(RecordingError, match="cannot be read"):
+        list(OfficialTrades(path).trades())
+    path.write_bytes(b"PK but no more")
+    with pytest.raises(RecordingError, match="cannot be read"):
+        list(OfficialTrades(path).trades())
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("a.csv", FUTURES)
+        packed.writestr("b.csv", FUTURES)
+    with pytest.raises(RecordingError, match=r"2 \.csv files"):
+        list(OfficialTrades(path).trades())
+
+
+def test_rows_come_in_order_of_their_ids():
+    assert list(in_order([3, 1, 2, 5, 4, 4], lambda number: number, 2)) == [1, 2, 3, 4, 4, 5]
+    assert list(in_order([], lambda number: number, 2)) == []
