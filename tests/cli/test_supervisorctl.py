@@ -163,4 +163,4 @@ async def test_start_restart_and_stop_lose_and_double_nothing(supervisorctl: Sup
     done = await asyncio.to_thread(supervisorctl, "stop", "all")
     assert done.returncode == 0, done.stdout + done.stderr
     states = await asyncio.to_thread(supervisorctl.states)
-    assert states == dict.fromkeys(PROGRAMS, "STOPPED")
+    assert states == {**dict.fromkeys(PROGRAMS, "STOPPED"), "archive": "EXITED"}

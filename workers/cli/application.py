@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -145,6 +146,7 @@ def run_role(context: typer.Context) -> None:
     raise typer.Exit(role_main(context.args))
 
 
+@cache
 def _register_others() -> None:
     for name in REGISTERED:
         if find_spec(name) is not None:
