@@ -45,7 +45,7 @@ async def feed(client: Any, from_id: int, count: int) -> None:
 
 async def archive(url: str, home: Path) -> None:
     settings = Settings(
-        fleet=FleetSettings(home=str(home), log_level="error"),
+        fleet=FleetSettings(home=str(home), lease_ms=600_000),
         venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL])},
         archive=ArchiveSettings(kinds=["trades"]),
     )
