@@ -126,7 +126,7 @@ class Buffer:
             size += self.rows[end].size
             end += 1
         rows = self.rows[:end]
-        return Batch(rows, [str(row.stream_id) for row in rows if row.pending])
+        return Batch(rows, [row.values[0] for row in rows if row.pending])
 
     def drop(self, batch: Batch, now: float) -> None:
         """Forget the rows of a file that is written."""

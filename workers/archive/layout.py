@@ -35,7 +35,7 @@ class StreamId(NamedTuple):
     @classmethod
     def parse(cls, text: bytes | str) -> StreamId:
         """`1790000000000-42`."""
-        ms, _, sequence = (text.decode() if isinstance(text, bytes) else text).partition("-")
+        ms, sequence = (text.decode() if isinstance(text, bytes) else text).split("-")
         return cls(int(ms), int(sequence))
 
     def __str__(self) -> str:

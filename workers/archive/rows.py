@@ -111,6 +111,7 @@ class Row(NamedTuple):
     """Last id it holds (aggregate trade, update, or of a bar the aggregate trade); -1: nothing is known."""
     pending: bool = True
     """Whether there is an entry to acknowledge."""
+    decoded: bool = True
 
 
 def row_of(source: Source, venue: Venue, stream_id: StreamId, fields: Mapping[bytes, bytes]) -> Row:
@@ -128,7 +129,7 @@ def row_of(source: Source, venue: Venue, stream_id: StreamId, fields: Mapping[by
         nothing = (None,) * 9
         values: Values = (str(stream_id), *nothing, received, line, data)
         size, sequence = _ROW_BYTES + len(data), stream_id.sequence
-        return Row(stream_id, values, _day(None, stream_id), size, sequence, sequence)
+        return Row(stream_id, values, _day(None, stream_id), size, sequence, sequence, decoded=False)
     return trade_row(stream_id, trade, received, line)
 
 
@@ -178,7 +179,7 @@ def _depth(venue: Venue, stream_id: StreamId, data: bytes, received: int | None,
         event = venue.depth(data)
     except MalformedFrame:
         values: Values = (str(stream_id), None, None, None, None, None, received, line, data)
-        return Row(stream_id, values, _day(None, stream_id), size, -1, stream_id.sequence)
+        return Row(stream_id, values, _day(None, stream_id), size, -1, stream_id.sequence, decoded=False)
     previous = event.previous_id if event.previous_id >= 0 else None
     values = (
         str(stream_id),

@@ -18,7 +18,7 @@ renamed (and adopts it).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import structlog
@@ -28,7 +28,7 @@ from workers.archive.buffer import Batch, Buffer, Hole, Limits
 from workers.archive.layout import Source, StreamId
 from workers.archive.metrics import ADOPTED, BYTES, FAILURES, FILES, MISSING, ROWS, UNDECODED
 from workers.archive.recovery import UNKNOWN, Announced, Offset, Recovery
-from workers.archive.rows import POSITIONS, row_of
+from workers.archive.rows import Row, row_of
 from workers.archive.storage import Storage
 from workers.context import VenueContext
 from workers.errors import LeaseLost, OffsetMoved, StateUnreadable
@@ -152,47 +152,48 @@ class OwnedStream:
         """Put entries into the buffer; those archived already, or trimmed after delivery, are acknowledged."""
         done: list[str] = []
         lost: list[StreamId] = []
+        venue, archived = self.parts.context.venue, self.offset.stream_id
         for raw_id, fields in entries:
             stream_id = StreamId.parse(raw_id)
-            if stream_id > self.offset.stream_id and fields:
-                await self._take_one(stream_id, fields, now)
-                continue
-            done.append(str(stream_id))
-            if stream_id > self.offset.stream_id:
+            if stream_id <= archived:
+                done.append(str(stream_id))
+            elif not fields:
                 lost.append(stream_id)
+            else:
+                if lost:
+                    done += await self._tell_lost(lost)
+                    lost = []
+                row = row_of(self.source, venue, stream_id, fields)
+                if row.first > self._chain + 1 and self._chain != UNKNOWN:
+                    await self._tell_break(row, now)
+                self.buffer.add(row, now)
+                if row.last != UNKNOWN:
+                    self._chain = row.last
         if lost:
-            await self._tell_lost(lost)
+            done += await self._tell_lost(lost)
         if done:
             await self.parts.store.acknowledge(self.source.symbol, self.key, self.token, done)
 
-    async def _take_one(self, stream_id: StreamId, fields: Mapping[bytes, bytes], now: float) -> None:
-        row = row_of(self.source, self.parts.context.venue, stream_id, fields)
-        if self.source.kind != "bars" and row.values[POSITIONS[self.source.kind]["event_time"]] is None:
-            UNDECODED.labels(*self.labels).inc()
-            log.warning("archive_entry_undecoded", key=self.key, entry=str(stream_id))
-        if self._chain != UNKNOWN and row.first > self._chain + 1:
-            trimmed = not await self.parts.store.has_older(self.key, str(stream_id))
-            if self.source.kind == "trades":
-                hole = Hole(self._chain + 1, row.first - 1, stream_id, now, trimmed)
-                self.buffer.holes.append(hole)
-            elif trimmed:
-                await self.tell_missing(self._chain + 1, row.first - 1, "was trimmed before it was archived")
-        self.buffer.add(row, now)
-        if row.last != UNKNOWN:
-            self._chain = row.last
+    async def _tell_break(self, row: Row, now: float) -> None:
+        """Something is missing before a row: trades may come from elsewhere, the rest is ours to tell if trimmed."""
+        first, last = self._chain + 1, row.first - 1
+        trimmed = not await self.parts.store.has_older(self.key, row.values[0])
+        if self.source.kind == "trades":
+            self.buffer.holes.append(Hole(first, last, row.stream_id, now, trimmed))
+        elif trimmed:
+            await self.tell_missing(first, last, "was trimmed before it was archived")
 
-    async def _tell_lost(self, lost: Sequence[StreamId]) -> None:
+    async def _tell_lost(self, lost: Sequence[StreamId]) -> list[str]:
         """Entries were trimmed between delivery and archiving; a hole in known trade ids shows itself later."""
-        if self.source.kind == "trades" and self._chain != UNKNOWN:
-            return
         if self.source.kind == "bars":
             await self.tell_missing(
                 lost[0].ms, lost[-1].ms, "lost windows that start between these times, ms"
             )
             self._chain = UNKNOWN
-        else:
+        elif self.source.kind == "depth" or self._chain == UNKNOWN:
             await self.tell_missing(lost[0].sequence, lost[-1].sequence, "was trimmed before it was archived")
             self._chain = lost[-1].sequence
+        return [str(stream_id) for stream_id in lost]
 
     async def tell_missing(self, first: int, last: int, reason: str) -> None:
         """Say in logs, metrics and `gaps:{S}` what the archive will never have."""
@@ -224,6 +225,7 @@ class OwnedStream:
 
     async def _write(self, batch: Batch, now: float) -> None:
         held, source, storage = batch.range, self.source, self.parts.storage
+        undecoded = sum(not row.decoded for row in batch.rows)
         chain = next((row.last for row in reversed(batch.rows) if row.last != UNKNOWN), self.offset.chain)
         announced = Announced(held, batch.day, chain)
         length = await asyncio.to_thread(self._write_file, batch)
@@ -249,6 +251,9 @@ class OwnedStream:
         self.buffer.drop(batch, now)
         for metric, amount in ((FILES, 1), (ROWS, len(batch.rows)), (BYTES, length)):
             metric.labels(*self.labels).inc(amount)
+        if undecoded:
+            UNDECODED.labels(*self.labels).inc(undecoded)
+            log.warning("archive_entries_undecoded", key=self.key, entries=undecoded)
         log.info("archive_file_written", path=storage.shown(path), rows=len(batch.rows), bytes=length)
 
     def _write_file(self, batch: Batch) -> int:
