@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final, cast
 
 from workers.cli.conformance.fleet_run import FleetRun
-from workers.cli.conformance.fleet_settings import AUDITING, NOT_AUDITING
+from workers.cli.conformance.fleet_settings import auditing
 from workers.cli.conformance.fleet_streams import DEPTH
 from workers.cli.held import Book
 
@@ -50,12 +50,14 @@ async def minus_one_at_start(run: FleetRun) -> None:
 async def _audited(run: FleetRun) -> AsyncIterator[None]:
     """With the audits on; what was shown until they found it is forgiven."""
     keeper = run.world.processes["keeper"]
-    await run.world.restart(keeper, **AUDITING)
+    usual = dict(keeper.environment)
+    names = [f"{book.context.name}:{book.symbol}" for book in run.books]
+    await run.world.restart(keeper, {**usual, **auditing(names)})
     await run.until("the keeper audits", lambda: _audits(run))
     try:
         yield
     finally:
-        await run.world.restart(keeper, **NOT_AUDITING)
+        await run.world.restart(keeper, usual)
     await run.until("every book is shown again", run.shown)
     for book in run.books:
         outcomes = await _outcomes(run, book)

@@ -31,10 +31,6 @@ MARKETS: Final = {"usdm": "usdm", "spot": "spot", "legacy": "usdm", "brief": "us
 SNAPSHOT_DEPTHS: Final = {"usdm": 500, "spot": 100, "legacy": 500, "brief": 500}
 """500 levels are more than there are, so those books are complete; spot books know a range."""
 
-AUDITING: Final = {"FLEET_KEEPER__AUDIT_S": "1"}
-"""Switches the audits on, which are off elsewhere because they ask for snapshots too."""
-NOT_AUDITING: Final = {"FLEET_KEEPER__AUDIT_S": "0"}
-
 SECTIONS: Final[dict[str, dict[str, Any]]] = {
     "fleet": {"log_level": "info", "heartbeat_ms": 1000, "lease_ms": 3000},
     "ingest": {
@@ -58,6 +54,14 @@ SECTIONS: Final[dict[str, dict[str, Any]]] = {
     "trades": {"close_grace_ms": 500, "repair_timeout_s": 2},
     "keeper": {"info_s": 2, "audit_s": 0, "audit_confirm_s": 0.5, "audit_weight_share": 0.5},
 }
+
+
+def auditing(books: Iterable[str]) -> dict[str, str]:
+    """The environment of a keeper that audits these books and hardly others, again and again."""
+    found = symbols_of(books)
+    names = {venue: found.get(venue, ["CALM1USDT"]) for venue in ("usdm", "spot")}
+    lists = {f"FLEET_VENUES__{venue.upper()}__SYMBOLS": ",".join(symbols) for venue, symbols in names.items()}
+    return {"FLEET_KEEPER__AUDIT_S": "1", **lists}
 
 
 def symbols_of(books: Iterable[str]) -> dict[str, list[str]]:

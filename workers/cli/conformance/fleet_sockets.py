@@ -166,7 +166,8 @@ async def _restart_lines(run: FleetRun, **changes: str) -> None:
     """Restart one line after the other; the second when the first delivers again."""
     for line, agent in (("ingest-a", LINE_A), ("ingest-b", LINE_B)):
         before = await _delivering(run, agent)
-        await run.world.restart(run.world.processes[line], **changes)
+        program = run.world.processes[line]
+        await run.world.restart(program, {**program.environment, **changes})
         await run.until(f"{line} delivers again", partial(_delivers, run, agent, before))
         await asyncio.sleep(1.0)
 

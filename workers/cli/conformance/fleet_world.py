@@ -192,13 +192,13 @@ class FleetWorld:
             return 0
         return int((await self.control.faults())[self.probes[book]]["hits"])
 
-    async def restart(self, program: Program, **changes: str) -> None:
-        """Let a program end in good order and start it with changed environment variables."""
+    async def restart(self, program: Program, environment: dict[str, str]) -> None:
+        """Let a program end in good order and start it in another environment."""
         program.held = True
         program.signal(signal.SIGTERM)
         if not await program.ended():
             raise CommandError(f"{program.name} did not end.")
-        program.environment.update(changes)
+        program.environment = environment
         program.start()
 
     async def lose_data(self) -> None:
