@@ -113,7 +113,7 @@ EVENTS: Final = {
     "fleet_archive_failures_total": ["archive_write_failed"],
     "fleet_archive_adopted_total": ["archive_file_adopted"],
     "fleet_archive_missing_total": ["archive_rows_missing"],
-    "fleet_archive_undecoded_total": ["archive_entry_undecoded"],
+    "fleet_archive_undecoded_total": ["archive_entries_undecoded"],
 }
 """The log events that stand for one increase of a metric."""
 
