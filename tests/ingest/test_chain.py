@@ -31,6 +31,18 @@ def test_in_order_everything_passes_at_once() -> None:
     assert (chain.breaks, chain.repeats) == (0, 0)
 
 
+def test_a_line_that_joins_waits_before_its_first_message_for_what_the_slower_line_still_brings() -> None:
+    chain = StreamChain(joining=True)
+    assert chain.accept(spot(5, 5), 100, RESET_MS) == []
+    assert chain.accept(spot(6, 6), 110, RESET_MS) == []
+    chain.check()
+    assert not chain.overdue(139, 40)
+    assert chain.overdue(140, 40)
+    assert ids(chain.release()) == [5, 6]
+    assert ids(chain.accept(spot(7, 7), 150, RESET_MS)) == [7]
+    assert (chain.breaks, chain.repeats) == (0, 0)
+
+
 def test_repeats_are_dropped_and_overlaps_pass() -> None:
     chain = StreamChain()
     chain.accept(spot(5, 9), 0, RESET_MS)

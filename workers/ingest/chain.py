@@ -16,11 +16,25 @@ class StreamChain:
 
     A message that does not follow the last one is held, so that the other line can supply what is missing
     first; after the grace it passes, and only what no line had is a gap. Cost: O(1) per message in order.
+
+    Args:
+        joining: the stream may be at an earlier id than the first message, because the other line is slower or this
+            one has just started: then the first message waits too, or it would shut out what the other line brings.
     """
 
-    __slots__ = ("_held", "_held_since_ms", "breaks", "last_event_ms", "last_id", "repeats", "resets")
+    __slots__ = (
+        "_held",
+        "_held_since_ms",
+        "_joining",
+        "breaks",
+        "last_event_ms",
+        "last_id",
+        "repeats",
+        "resets",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, joining: bool = False) -> None:
+        self._joining = joining
         self.last_id = -1
         self.last_event_ms = 0
         self.repeats = 0
@@ -36,7 +50,7 @@ class StreamChain:
         overlap after a reconnect.
         """
         if self.last_id < 0:
-            return True
+            return not self._joining
         if message.previous_id >= 0:
             return message.previous_id <= self.last_id
         return message.first_id <= self.last_id + 1
@@ -56,7 +70,7 @@ class StreamChain:
             return passed
         if not self._held:
             self._held_since_ms = now_ms
-            self.breaks += 1
+            self.breaks += self.last_id >= 0
         self._held.setdefault(message.update_id, message)
         return self.release() if len(self._held) > MOST_HELD else []
 

@@ -47,6 +47,7 @@ class Line:
 
     Args:
         append: takes entries in the order they shall be appended.
+        joining: another line may be writing already (see `StreamChain`).
     """
 
     def __init__(
@@ -57,7 +58,10 @@ class Line:
         settings: IngestSettings,
         symbols: list[str],
         append: Callable[[RawEntry], None],
+        *,
+        joining: bool = False,
     ) -> None:
+        self._joining = joining
         self.venue = venue
         self.line = line
         self._keys = keys
@@ -79,7 +83,7 @@ class Line:
         """Take up a symbol: from now on its messages are appended."""
         for channel in ("depth", "aggTrade"):
             key = self._keys.raw(symbol, channel)
-            self._streams.setdefault((channel, symbol), Stream(key, StreamChain()))
+            self._streams.setdefault((channel, symbol), Stream(key, StreamChain(joining=self._joining)))
 
     def frame(self, frame: bytes | str, received_us: int) -> Frame | None:
         """Take in one frame; what it was, or None for one that could not be used (logged and counted).

@@ -77,6 +77,7 @@ class IngestWorker:
                 process.settings.ingest,
                 context.symbols,
                 self._appender.add,
+                joining=True,
             )
             for context in self._contexts
         ]
