@@ -119,6 +119,23 @@ async def test_two_lines_in_any_batching_give_every_message_once_in_order(
     assert [int(stream_id.split("-")[1]) for stream_id in await ids(client)] == [u for _, u in tape]
 
 
+@pytest.mark.parametrize("told", [None, 5, 1_000_000])
+async def test_what_waits_is_counted_where_the_server_has_lost_count(
+    told: int | None, real_server: str
+) -> None:
+    """As after a restart from the append-only file, when `entries-read` is too low, or unknown."""
+    client = Redis.from_url(real_server, protocol=2)
+    await client.flushall()
+    reader = GroupReader(client, "books")
+    await reader.ensure(KEY)
+    await RawStreams(client, 10_000).append([entry(number, number) for number in range(1, 11)], KEPT)
+    await reader.new([KEY], 10)
+    for stands_at, waiting in ((b"10-10", 0), (b"7-7", 3)):
+        await client.execute_command("XGROUP", "SETID", KEY, "books", stands_at, "ENTRIESREAD", told or -1)
+        assert (await reader.lag(KEY))[0] == waiting
+    await client.aclose()
+
+
 async def test_an_owner_reads_new_then_pending_then_nothing_once_acknowledged(client: Redis) -> None:
     reader = GroupReader(client, "books")
     assert await reader.ensure(KEY)

@@ -15,6 +15,7 @@ from workers.context import VenueContext, venue_contexts
 from workers.model.checkpoint import Checkpoint, decode_checkpoint
 from workers.settings import Settings
 from workers.store.keys import DEPTH, INTERVALS_MS, TRADES
+from workers.store.streams import undelivered
 
 PAGE: Final = 5_000
 Entry = tuple[bytes, dict[bytes, bytes]]
@@ -132,14 +133,14 @@ class Held:
 
     async def group(self, book: Book, channel: str, group: str) -> GroupState:
         """How far a group has come with one raw stream."""
+        key = book.context.keys.raw(book.symbol, channel)
         try:
-            groups = await self._client.xinfo_groups(book.context.keys.raw(book.symbol, channel))
+            groups = await self._client.xinfo_groups(key)
         except ResponseError:
             return GroupState()
         for found in groups:
             if found["name"] == group.encode():
-                lag = found["lag"]
-                return GroupState(True, 1 if lag is None else int(lag), int(found["pending"]))
+                return GroupState(True, await undelivered(self._client, key, found), int(found["pending"]))
         return GroupState()
 
     async def last_trade_id(self, book: Book) -> int | None:
