@@ -1,4 +1,4 @@
-"""Writes the tables of docs/configuration.md and docs/metrics.md from the code, so that they cannot go stale.
+"""Writes the tables of settings, metrics, scenarios and faults into the pages, from the code, so that none goes stale.
 
     python docs/tables.py            rewrite what stands between the marks of each page
     python docs/tables.py --check    write nothing; exit 1 and name the page when one is out of date
@@ -23,6 +23,8 @@ PACKAGE: Final = DOCS.parent / "workers"
 sys.path.insert(0, str(DOCS.parent))
 
 from workers import settings as declared  # noqa: E402 -- from this checkout, wherever it is run
+from workers.cli.conformance.catalogue import SCENARIOS  # noqa: E402 -- as above
+from workers.sim import faults  # noqa: E402 -- as above
 
 MEANING: Final = {
     "fleet.log_level": "Least level that is logged.",
@@ -129,6 +131,15 @@ ROLES: Final = {
     "rest.py": "workers that use REST",
 }
 """Who has the metrics of a folder or module, in the order of the page."""
+
+
+FAULTS: Final = {
+    "events": faults.EVENT_KINDS,
+    "connections": faults.CONNECTION_KINDS,
+    "rest": faults.REST_KINDS,
+    "market": faults.MARKET_KINDS,
+}
+"""The kinds of faults, in the groups of the page."""
 
 
 class Setting(NamedTuple):
@@ -266,6 +277,18 @@ def metrics_table(where: str) -> str:
     return _table(("metric", "type", "labels", "meaning", "log event"), rows)
 
 
+def scenarios_table(_: str) -> str:
+    """The table of the conformance suite's scenarios."""
+    rows = [(f"`{one.name}`", ", ".join(one.levels), one.world, one.reader) for one in SCENARIOS]
+    return _table(("scenario", "levels", "what the world does", "what a correct reader must see"), rows)
+
+
+def faults_table(group: str) -> str:
+    """The table of one group of the simulated exchange's faults."""
+    rows = [(f"`{kind}`", sentence) for kind, sentence in FAULTS[group].items()]
+    return _table(("kind", "what it does"), rows)
+
+
 def pages() -> dict[Path, str]:
     """Each page with tables, as it should be."""
     sections = {found.name.rpartition(".")[0] for found in settings()}
@@ -274,6 +297,8 @@ def pages() -> dict[Path, str]:
     for name, known, table in (
         ("configuration.md", sections, settings_table),
         ("metrics.md", wheres, metrics_table),
+        ("conformance.md", {"scenarios"}, scenarios_table),
+        ("how-to/faults.md", set(FAULTS), faults_table),
     ):
         path = DOCS / name
         text = path.read_text(encoding="utf-8")

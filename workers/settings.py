@@ -232,6 +232,8 @@ class ExchangeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     rate_scale: Annotated[float, Meta(gt=0)] = 1.0
     spot_symbols: list[str] = field(default_factory=list)
     usdm_symbols: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    """What goes wrong from the start: texts such as `lose stream=*@depth* share=0.01` (`fleet fault --kinds`)."""
 
 
 class Settings(Struct, forbid_unknown_fields=True, kw_only=True):

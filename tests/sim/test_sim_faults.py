@@ -69,6 +69,84 @@ def test_duplicate_swap_and_delay():
     assert faulty == clean
 
 
+def test_repeat_sends_an_event_of_a_while_ago_again():
+    clean, faulty = recorded("repeat skip=6 count=1")
+    assert faulty == [*clean[:8], clean[2], *clean[8:]]
+    assert recorded("repeat share=0.3")[1] == recorded("repeat share=0.3")[1] != clean
+
+
+def test_events_nobody_can_read():
+    exchange = build(faults=("truncate skip=2 count=1", "absurd skip=4 count=1"))
+    sent: list[str] = []
+    exchange.topics.find("usdm", frozenset({"public"}), DEPTH).subscribers[Collector(sent)] = None
+    run(exchange, 2)
+    with pytest.raises(msgspec.DecodeError):
+        msgspec.json.decode(sent[2])
+    levels = [level for side in "ba" for level in msgspec.json.decode(sent[4])[side]]
+    assert [quantity for _, quantity in levels if not quantity.replace(".", "").isdigit()]
+    for text in (*sent[:2], *sent[3:]):
+        assert msgspec.json.decode(text)["e"] == "depthUpdate"
+
+
+class Collector:
+    """Takes the texts of events as they are."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self._texts = texts
+
+    def deliver(self, event) -> None:
+        self._texts.append(event.payload)
+
+
+@pytest.mark.parametrize("market", ["spot", "usdm"])
+def test_unknown_deletes_change_nothing(market):
+    exchange = build(market)
+    feed = exchange.listed(market)["BTCUSDT"]
+    exchange.set_fault(Fault.parse("unknown_deletes"))
+    recorder = Recorder(exchange, market, DEPTH)
+    book = NaiveBook(truth_book(exchange, market, "BTCUSDT", feed.first_id))
+    run(exchange, 2)
+    exchange.pause()
+    known = {Decimal(abs(key)) * feed.spec.tick_units / 10**feed.spec.price_decimals
+             for key, _ in feed.market.book.levels()}  # fmt: skip
+    unknown = 0
+    for event in recorder.events[DEPTH]:
+        zeros = {Decimal(price) for price, quantity in event["b"] + event["a"] if not Decimal(quantity)}
+        unknown += len({price for price in zeros if price < min(known) / 10 or price > max(known) * 5})
+        book.apply(event)
+    assert unknown > 10
+    assert book.same(truth_book(exchange, market, "BTCUSDT", feed.market.last_id))
+
+
+def test_deep_levels_come_and_stay():
+    exchange = build()
+    market = exchange.listed("usdm")["BTCUSDT"].market
+    farthest = market.book.bids.keys[0], market.book.asks.keys[0]
+    before = len(market.book.bids.keys)
+    exchange.set_fault(Fault.parse("deep_levels value=500 symbol=BTCUSDT"))
+    deep = [
+        {key: quantity for key, quantity in market.book.levels() if 0 < key < farthest[0]},
+        {key: quantity for key, quantity in market.book.levels() if key < farthest[1]},
+    ]
+    assert [len(levels) for levels in deep] == [500, 500]
+    run(exchange, 5)
+    held = dict(market.book.levels())
+    assert all(held.get(key) == quantity for levels in deep for key, quantity in levels.items())
+    assert len(market.book.bids.keys) < before * 1.1 + 500
+    market.book.check()
+
+
+def test_the_largest_quantity_is_the_captured_one():
+    exchange = build("spot")
+    recorder = Recorder(exchange, "spot", "1000shibusdt@depth@100ms")
+    exchange.set_fault(Fault.parse("largest_quantity symbol=1000SHIBUSDT"))
+    run(exchange, 1)
+    events = recorder.events["1000shibusdt@depth@100ms"]
+    for side in "ba":
+        largest = max(Decimal(quantity) for event in events for _, quantity in event[side])
+        assert Decimal(92_233_720_368) <= largest < Decimal("92233720368.54775808")
+
+
 def test_delay_sends_late_and_pause_sends_at_once():
     exchange = build(faults=("delay stream=*@aggTrade value=2000",))
     recorder = Recorder(exchange, "usdm", DEPTH, "btcusdt@aggTrade")
@@ -122,6 +200,8 @@ def test_cross_and_corrupt_make_a_book_wrong_without_a_gap():
         "empty_bids for_s=1",
         "empty_asks for_s=1",
         "tick_size value=10",
+        "deep_levels value=300",
+        "largest_quantity",
         "halt for_s=1",
         "delist",
     ],
@@ -291,6 +371,35 @@ async def test_upgrades_can_be_refused(world):
         await here.connect("/spot/ws")
     assert refused.value.response.status_code == 451
     await here.connect("/spot/ws")
+
+
+async def test_connections_are_cut_told_to_go_or_given_a_short_life(world):
+    here = await world(shutdown_delay_s=0.2)
+    clients = [await here.connect("/spot/ws/" + DEPTH, user_agent_header=f"line-{name}") for name in "abcd"]
+    for client in clients:
+        await client.until(lambda frame: "u" in frame)
+    await here.post("/control/faults", {"fault": "reset agent=line-a"})
+    await here.post("/control/faults", {"fault": "shutdown agent=line-b"})
+    _, row = await here.post("/control/faults", {"fault": "lifetime agent=line-c value=0.4"})
+    for client in clients[:3]:
+        await asyncio.wait_for(client.socket.wait_closed(), 5)
+    assert clients[0].socket.close_code == 1006
+    assert clients[1].frames[-1]["e"] == "serverShutdown" or any(
+        frame.get("e") == "serverShutdown" for frame in clients[1].frames
+    )
+    assert not any(frame.get("e") == "serverShutdown" for frame in clients[2].frames)
+    assert clients[2].socket.close_code == 1001
+    again = await here.connect("/spot/ws/" + DEPTH, user_agent_header="line-c")
+    await asyncio.wait_for(again.socket.wait_closed(), 5)
+    last = clients[3].frames[-1]["u"]
+    await clients[3].until(lambda frame: frame["u"] > last)
+    _, _, body = await here.get("/control/faults")
+    assert {entry["fault"]["kind"]: entry["hits"] for entry in body["faults"]} == {
+        "reset": 1,
+        "shutdown": 1,
+        "lifetime": 2,
+    }
+    assert row["on"] is True
 
 
 async def test_fault_endpoint(world):

@@ -20,6 +20,7 @@ from workers.errors import CommandError, FleetError, SettingsError
 REGISTERED: Final = (
     "workers.cli.replay",
     "workers.cli.conformance.command",
+    "workers.cli.fault",
     "workers.cli.export",
     "workers.cli.verify_archive",
 )
@@ -69,6 +70,10 @@ def demo(
             "--for", metavar="TIME", help="Run that long, then compare everything. Else until Ctrl-C."
         ),
     ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="What goes wrong, as in `fleet fault`; may be repeated."),
+    ] = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
@@ -83,7 +88,7 @@ def demo(
         seconds = seconds_of(duration) if duration else 30.0 if json else None
     except CommandError as error:
         raise typer.BadParameter(str(error), param_hint="--for") from error
-    raise typer.Exit(run_demo(seconds, config, as_json=json))
+    raise typer.Exit(run_demo(seconds, config, fault or [], as_json=json))
 
 
 @app.command(epilog="Example: fleet live BTCUSDT ETHUSDT")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from rich.markup import escape
 from rich.table import Table
 
+from workers.cli.exchange_program import simulator_settings
 from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED
 from workers.cli.foreground import ForegroundFleet, stop_on_signals, with_free_ports
 from workers.cli.held import Held
@@ -31,11 +32,22 @@ DEFAULT_FILE: Final = Path("demo.toml")
 FAILED: Final = ("books_differ", "trades_missing", "trades_doubled", "trades_differ", "bars_differ")
 
 
-def run_demo(seconds: float | None, config: Path | None, *, as_json: bool) -> int:
-    """Run the demo until Ctrl-C, or for `seconds` with a verdict at the end; the exit code."""
+def run_demo(seconds: float | None, config: Path | None, faults: Sequence[str], *, as_json: bool) -> int:
+    """Run the demo until Ctrl-C, or for `seconds` with a verdict at the end; the exit code.
+
+    Args:
+        faults: what goes wrong on the exchange, besides what the settings say.
+
+    Raises:
+        SettingsError: a fault that is none, or settings the demo cannot run with.
+    """
     chosen = config or Path(os.environ.get("FLEET_CONFIG") or DEFAULT_FILE)
     given = {**os.environ, "FLEET_EXCHANGE__ENABLED": "true"}
     effective = load(chosen, given)
+    if faults:
+        given["FLEET_EXCHANGE__FAULTS"] = ",".join([*effective.settings.exchange.faults, *faults])
+        effective = load(chosen, given)
+    simulator_settings(effective.settings)
     fleet = ForegroundFleet(chosen, with_free_ports(effective, given))
     fleet.refuse_if_running()
     _refuse_other_markets(fleet)

@@ -42,6 +42,7 @@ def simulator_settings(settings: Settings) -> SimSettings:
             rate_scale=wanted.rate_scale,
             spot_symbols=tuple(wanted.spot_symbols) or of_market("spot"),
             usdm_symbols=tuple(wanted.usdm_symbols) or of_market("usdm"),
+            faults=tuple(wanted.faults),
         )
     except ValueError as error:
         raise SettingsError("exchange", str(error)) from error

@@ -83,6 +83,7 @@ class Connection:
         )
         spot = root.market == "spot"
         now_s = asyncio.get_running_loop().time()
+        self._opened_s = now_s
         self._ends_s = now_s + settings.lifetime_s
         self._limiter = FrameLimiter(
             settings.spot_frames_per_second if spot else settings.usdm_frames_per_second
@@ -186,7 +187,7 @@ class Connection:
             faults = [
                 active
                 for active in self._faults.connection_faults
-                if self._meant(active.fault)
+                if self.meant(active.fault)
                 and active.fault.covers_stream(event.stream)
                 and self._symbol_meant(active.fault, event.stream)
             ]
@@ -195,7 +196,8 @@ class Connection:
                 return
         self._accept(event)
 
-    def _meant(self, fault: Fault) -> bool:
+    def meant(self, fault: Fault) -> bool:
+        """Whether a fault concerns this connection."""
         return fault.covers_connection(self.root.market, self.root.path, self.number, self.agent)
 
     def _symbol_meant(self, fault: Fault, stream: str) -> bool:
@@ -205,7 +207,7 @@ class Connection:
     @property
     def stalled(self) -> bool:
         """Whether a fault keeps this connection from sending and from hearing anything."""
-        return any(self._meant(active.fault) for active in self._faults.on("stall"))
+        return any(self.meant(active.fault) for active in self._faults.on("stall"))
 
     def _accept(self, event: Event) -> None:
         if self._open:
@@ -246,6 +248,16 @@ class Connection:
         now_s = asyncio.get_running_loop().time()
         self._ends_s = min(self._ends_s, now_s + self._settings.shutdown_delay_s)
         self._timing_changed.set()
+
+    def suffer(self, fault: Fault) -> None:
+        """What a `reset`, a `shutdown` or a `lifetime` fault does to it."""
+        if fault.kind == "reset":
+            self.reset()
+        elif fault.kind == "shutdown":
+            self.announce_shutdown()
+        else:
+            self._ends_s = min(self._ends_s, self._opened_s + fault.value)
+            self._timing_changed.set()
 
     async def close(self, code: int, reason: str) -> None:
         """Close with a code, after what is waiting has been written."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import json
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ from workers.sim.topics import Event
 
 Send = Callable[[Event], None]
 ZERO_SPELLINGS: Final = ("0", "0.0", "0.000", "0.00000000")
+NO_NUMBERS: Final = ("abc", "NaN", "Infinity", "")
+EARLIER: Final = 5
+"""How many events back a repeated one was sent."""
 
 
 class EventFaults:
@@ -28,6 +32,7 @@ class EventFaults:
         self._delayed: list[tuple[float, int, Send, Event]] = []
         self._sequence = 0
         self._held: dict[tuple[int, int, str], tuple[Send, Event]] = {}
+        self._sent: dict[tuple[int, int, str], deque[Event]] = {}
 
     def advance(self, now_ms: float) -> None:
         """Send the delayed events that are due."""
@@ -44,11 +49,13 @@ class EventFaults:
         for send, event in self._held.values():
             send(event)
         self._held.clear()
+        self._sent.clear()
 
     def apply(self, faults: list[ActiveFault], receiver: int, event: Event, send: Send) -> None:
         """Pass an event on through the faults that cover it; `receiver` is 0 for everybody."""
         copies = 1
         delay_ms = 0.0
+        earlier_ones: list[Event] = []
         for active in faults:
             fault = active.fault
             if fault.kind == "swap" and (key := (active.number, receiver, event.stream)) in self._held:
@@ -56,6 +63,12 @@ class EventFaults:
                 send(event)
                 earlier[0](earlier[1])
                 return
+            if fault.kind == "repeat":
+                sent = self._sent.setdefault((active.number, receiver, event.stream), deque(maxlen=EARLIER))
+                if sent and active.strikes():
+                    earlier_ones.append(sent[0])
+                sent.append(event)
+                continue
             if not active.strikes():
                 continue
             if fault.kind in ("lose", "silence"):
@@ -69,12 +82,12 @@ class EventFaults:
                 return
             else:
                 event = rewritten(event, active)
-        for _ in range(copies):
+        for one in (*(event for _ in range(copies)), *earlier_ones):
             if delay_ms:
                 self._sequence += 1
-                heapq.heappush(self._delayed, (self._now_ms + delay_ms, self._sequence, send, event))
+                heapq.heappush(self._delayed, (self._now_ms + delay_ms, self._sequence, send, one))
             else:
-                send(event)
+                send(one)
 
     def publish(self, market: str, symbol: str, event: Event, send: Send) -> None:
         """Pass on an event of a symbol's stream to everybody."""
@@ -96,8 +109,10 @@ class EventFaults:
 
 def rewritten(event: Event, active: ActiveFault) -> Event:
     """The event as a rewriting fault makes it; a fault that does not fit the event leaves it alone."""
-    body: dict[str, Any] = json.loads(event.payload)
     kind = active.fault.kind
+    if kind == "truncate":
+        return Event(event.stream, event.payload[: len(event.payload) // 2])
+    body: dict[str, Any] = json.loads(event.payload)
     if kind == "unknown_keys":
         body |= {"zz": None, "rpi": "0.000", "ext": {"v": [1, {"u": 1, "pu": 2}], "e": "depthUpdate"}}
     elif kind == "shuffle_keys":
@@ -121,10 +136,23 @@ def _rewrite_levels(body: dict[str, Any], active: ActiveFault) -> None:
         asks = [level for level in body["a"] if level[1].strip("0.")]
         if asks:
             body["b"].insert(0, list(asks[-1]))
+    elif kind == "unknown_deletes":
+        for side in "ba":
+            body[side] += [[_price_of_none(level[0], side), "0"] for level in body[side][-1:]]
+    elif kind == "absurd" and levels:
+        active.random.choice(levels)[1] = active.random.choice(NO_NUMBERS)
     elif kind == "corrupt" and levels:
         present = [level for level in levels if level[1].strip("0.")] or levels
         level = active.random.choice(present)
         level[1] = _next_digit(level[1])
+
+
+def _price_of_none(price: str, side: str) -> str:
+    """A price so far away that no level has it: one unit of the last place, or many times as much."""
+    if side == "a":
+        return "9" + price
+    decimals = len(price.partition(".")[2])
+    return f"0.{1:0{decimals}d}" if decimals else "1"
 
 
 def _next_digit(quantity: str) -> str:

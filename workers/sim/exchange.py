@@ -34,6 +34,7 @@ class Exchange:
         self.topics = TopicRegistry(self.event_faults)
         self._contracts = self.topics.create("usdm", "market", "", "!contractInfo")
         self.now_ms = float(start_ms)
+        self.begun: list[ActiveFault] = []  # for whoever holds the connections, which takes them out
         self.paused = False
         self._held: list[tuple[float, Action]] = []
         self._paused_at = 0.0
@@ -95,6 +96,7 @@ class Exchange:
 
     def _switch_faults(self) -> None:
         begun, ended = self.faults.advance(self.now_ms)
+        self.begun += begun
         for active in begun:
             market_faults.begin(self, active, self.now_ms)
         for active in ended:

@@ -17,6 +17,7 @@ EVENT_KINDS: Final = {
     "lose": "the event is not sent",
     "silence": "no event is sent while control requests are still answered",
     "duplicate": "the event is sent twice",
+    "repeat": "the event is followed by one sent earlier on its stream",
     "swap": "the event is sent after the next one of its stream",
     "delay": "the event is sent `value` ms late",
     "unknown_keys": "the event has keys no document names",
@@ -24,10 +25,16 @@ EVENT_KINDS: Final = {
     "zero_spelling": "zero quantities are spelled 0, 0.0, 0.000 or 0.00000000",
     "cross": "a depth event puts a bid above the best ask, which no later event takes back",
     "corrupt": "a depth event has a wrong quantity at one level",
+    "unknown_deletes": "a depth event deletes a bid and an ask that never were",
+    "absurd": "a depth event has a quantity that is no number",
+    "truncate": "the JSON text of the event ends in the middle",
 }
 CONNECTION_KINDS: Final = {
     "stall": "the socket stays open and nothing comes: no events, no replies, no pings, no pongs",
     "refuse": "websocket upgrades are refused with HTTP status `value` (503 when 0)",
+    "reset": "the TCP connections that are open are cut, without a close frame",
+    "shutdown": "`serverShutdown` is sent on the open connections, which are closed a little later",
+    "lifetime": "connections are closed `value` seconds after they were opened",
 }
 REST_KINDS: Final = {
     "rest_status": "the answer has status `value` (500 when 0), an HTML body for 403 and 451",
@@ -49,6 +56,8 @@ MARKET_KINDS: Final = {
     "delist": "the symbol stops for good, its status changes, USD-M sends contractInfo",
     "list": "the symbol is listed and begins to trade",
     "tick_size": "new prices are multiples of `value` ticks and the tick size says so",
+    "deep_levels": "`value` levels a side are added far from the market, and are never taken away",
+    "largest_quantity": "a level of each side gets the largest quantity that is ever shown",
 }
 KINDS: Final = EVENT_KINDS | CONNECTION_KINDS | REST_KINDS | MARKET_KINDS
 
@@ -93,6 +102,15 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         kind, *words = text.split()
         pairs = dict(word.partition("=")[::2] for word in words)
         return msgspec.convert({"kind": kind, **pairs}, cls, strict=False)
+
+    def text(self) -> str:
+        """The fault in the words `parse` takes."""
+        pairs = [
+            f"{field.name}={value:.15g}" if isinstance(value, float) else f"{field.name}={value}"
+            for field in msgspec.structs.fields(self)
+            if field.name != "kind" and (value := getattr(self, field.name)) != field.default
+        ]
+        return " ".join([self.kind, *pairs])
 
     @property
     def for_one_connection(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 from workers.sim.book import Book, Side
 from workers.sim.history import ChangeLog, Trade, TradeTape
 from workers.sim.settings import SimSettings
-from workers.sim.symbols import SymbolSpec
+from workers.sim.symbols import SPOT_DECIMALS, SymbolSpec
 
 # Ids start from the time of the start, so that an exchange that is restarted does not issue ids again;
 # the multipliers (ids per ms) are above the fastest symbol and give magnitudes like the captured ones.
@@ -27,6 +27,9 @@ FAR_SHARE: Final = 0.08  # share of changes anywhere in the book, mostly deep
 SWEEP_SHARE: Final = 0.3  # share of price moves that come with trades; the others are cancellations
 SWEEP_LEVELS: Final = 12  # levels a price move trades through before the rest is cancelled
 MOVE_SHARE: Final = 0.2  # share of moments at which the fair price moves
+LARGEST_QUANTITY: Final = 2**63 - 1  # of the eighth decimal: 92,233,720,368.54775807 (captured)
+ENLARGED_LEVEL: Final = 6  # counted from the best
+LARGEST_TRADE: Final = 10**12  # steps: of the largest quantity hardly anything is ever traded
 QUANTITY_DRAWS: Final = 4096
 
 
@@ -57,6 +60,7 @@ class SymbolMarket:
         self._centre = self._fair
         self._acted_ms = float(start_ms)
         self._emptied: Side | None = None
+        self._deep: dict[Side, int] = {}  # levels at the far end of a side that nobody touches
         self._levels = max(20, min(settings.levels_per_side, int(spec.start_price_ticks * 0.6)))
         self._rate_per_ms = spec.instants_per_s * settings.rate_scale / 1000
         self._order_share = spec.orders_per_s / spec.instants_per_s
@@ -116,11 +120,12 @@ class SymbolMarket:
             if side is self._emptied:
                 side = self.book.opposite(side)
             size = len(side.keys)
+            deep = min(self._deep.get(side, 0), size - 1)
             if self._draw() < FAR_SHARE:
-                self._touch(side, int(self._draw() * self._draw() * size))
+                self._touch(side, deep + int(self._draw() * self._draw() * (size - deep)))
             else:
                 depth = int(self._random.expovariate(1 / NEAR_LEVELS))
-                self._touch(side, max(0, size - 1 - depth))
+                self._touch(side, max(deep, size - 1 - depth))
         if self._draw() < self._order_share and self._emptied is None:
             self._market_order(at_ms)
 
@@ -145,6 +150,7 @@ class SymbolMarket:
         side = self.book.bids if bids else self.book.asks
         while side.keys:
             self._set(side, side.keys[-1], 0)
+        self._deep.pop(side, None)
         self._emptied = side
 
     def refill(self) -> None:
@@ -163,6 +169,22 @@ class SymbolMarket:
                 break
             self._set(side, key - key % self.grid, self._quantity(1 + depth / 200))
             key -= self.grid + int(self._random.expovariate(1) * depth / 4)
+
+    def add_deep(self, count: int) -> None:
+        """Add `count` levels a side beyond the farthest ones, out to twice or half their price; they stay."""
+        for side in (self.book.bids, self.book.asks):
+            farthest = side.keys[0]
+            step = abs(farthest) // (2 * count)
+            for place in range(1, count + 1 if step else 0):
+                self._set(side, farthest - place * step, self._quantity())
+                self._deep[side] = self._deep.get(side, 0) + 1
+
+    def enlarge(self) -> None:
+        """Give a level of each side the largest quantity the exchange shows."""
+        steps = LARGEST_QUANTITY // 10 ** (SPOT_DECIMALS - self.spec.quantity_decimals)
+        for side in (self.book.bids, self.book.asks):
+            if side.keys:
+                self._set(side, side.keys[max(0, len(side.keys) - ENLARGED_LEVEL)], steps)
 
     def _quote(self, at_ms: float) -> None:
         """Move both best prices to the fair price, first clearing what stands in the way."""
@@ -186,7 +208,8 @@ class SymbolMarket:
         while side.keys[-1] >= key and len(side.keys) > 10:
             best = side.keys[-1]
             if taken < traded and taken % 3 == 0:
-                self._fill(best, side.levels[best], side is self.book.bids, at_ms, fills)
+                sold = min(side.levels[best], LARGEST_TRADE)
+                self._fill(best, sold, side is self.book.bids, at_ms, fills)
             self._set(side, best, 0)
             taken += 1
         if fills:
@@ -208,12 +231,14 @@ class SymbolMarket:
         """Change one level: its quantity, or its existence, or a new one in the gap behind it."""
         keys = side.keys
         key = keys[index]
-        size = len(keys)
+        deep = self._deep.get(side, 0)
+        size = len(keys) - deep
+        index -= deep
         roll = self._draw()
         if roll < 0.55:
             self._set(side, key, self._quantity(1 + (size - index) / 200))
         elif (roll < 0.775 and size < self._levels * 1.05) or size < self._levels * 0.95:
-            lower = keys[index - 1] if index else key - 2 * max(1, (keys[-1] - key) // size)
+            lower = keys[deep + index - 1] if deep + index else key - 2 * max(1, (keys[-1] - key) // size)
             between = key - lower - 1
             new = lower + 1 + int(self._draw() * between) if between else key
             new -= new % self.grid

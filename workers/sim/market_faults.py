@@ -41,6 +41,10 @@ def begin(exchange: Exchange, active: ActiveFault, now_ms: float) -> None:
             market.grid = max(1, int(fault.value))
         elif fault.kind in ("empty_bids", "empty_asks"):
             feed.change(now_ms, partial(market.empty, fault.kind == "empty_bids"))
+        elif fault.kind == "deep_levels":
+            feed.change(now_ms, partial(market.add_deep, max(1, int(fault.value))))
+        elif fault.kind == "largest_quantity":
+            feed.change(now_ms, market.enlarge)
         else:
             statuses = DELISTED if fault.kind == "delist" else HALTED
             feed.halt(statuses[feed.spec.market])

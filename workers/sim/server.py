@@ -38,6 +38,8 @@ _ROOTS: Final[tuple[tuple[str, Market, frozenset[StreamClass]], ...]] = (
     ("/usdm/private", "usdm", _NONE),
 )
 SHUTDOWN_S: Final = 1.0
+ONCE: Final = ("reset", "shutdown", "lifetime")
+"""Faults that concern the connections which are open when they come on; `lifetime` later ones too."""
 
 
 class ExchangeClock:
@@ -125,7 +127,17 @@ class SimulatedExchange:
     def step(self) -> None:
         """Bring the exchange up to now and write what came of it."""
         self.exchange.advance(self.clock.now_ms())
+        self._strike_connections()
         self.flush()
+
+    def _strike_connections(self) -> None:
+        """Let the faults that have just come on do to the open connections what they do once."""
+        begun = self.exchange.begun
+        while begun:
+            active = begun.pop()
+            for connection in self.connections() if active.fault.kind in ONCE else ():
+                if connection.meant(active.fault) and active.strikes():
+                    connection.suffer(active.fault)
 
     def flush(self) -> None:
         """Write every collected event to its socket."""
@@ -175,6 +187,9 @@ class SimulatedExchange:
             )
             self._next_number += 1
             self._connections[connection.number] = connection
+            short = self.exchange.faults.strike("lifetime", root.market, "", root.path, agent)
+            if short is not None:
+                connection.suffer(short)
             try:
                 return await connection.run([name for name in named.split("/") if name])
             finally:

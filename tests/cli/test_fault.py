@@ -1,0 +1,82 @@
+"""Faults from the command line: `fleet fault` on a running exchange, `fleet demo --fault` and `exchange.faults`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from workers.cli.application import main
+from workers.cli.exchange_program import simulator_settings
+from workers.cli.fault_command import _alter, fault_text, faults_table, run_fault
+from workers.configuration import parse
+from workers.errors import CommandError, SettingsError
+from workers.sim.faults import KINDS, Fault
+from workers.sim.server import SimulatedExchange
+from workers.sim.settings import SimSettings
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+VENUE = '[venues.usdm]\nmarket = "usdm"\nsymbols = ["BTCUSDT"]\n'
+
+
+async def test_faults_are_set_told_and_taken_back():
+    settings = SimSettings(port=0, spot_symbols=(), usdm_symbols=("BTCUSDT",), faults=("lose share=0.5",))
+    async with SimulatedExchange(settings) as exchange:
+        url = exchange.url
+        assert [row["fault"]["kind"] for row in await _alter(url, "", None)] == ["lose"]
+        rows = await _alter(url, fault_text(["price", "market=usdm", "value=99000.5"]), None)
+        assert [msgspec.convert(row["fault"], Fault).text() for row in rows] == [
+            "lose share=0.5",
+            "price market=usdm value=99000.5",
+        ]
+        assert faults_table(rows).row_count == 2
+        with pytest.raises(CommandError, match="No fault has the number 9"):
+            await _alter(url, "", 9)
+        assert [row["id"] for row in await _alter(url, "", rows[0]["id"])] == [rows[1]["id"]]
+        assert await _alter(url, "", 0) == []
+
+
+def test_a_fault_in_words_is_the_same_fault():
+    for text in (
+        "lose stream=*@depth* share=0.01 count=3",
+        "price market=usdm symbol=币安人生USDT value=123456.75",
+        "delay agent=*line-a* value=1300.0 after_s=2.5 for_s=10.0",
+        "halt",
+    ):
+        fault = Fault.parse(text)
+        assert Fault.parse(fault.text()) == fault
+
+
+def test_settings_and_environment_give_the_exchange_its_faults():
+    text = VENUE + '[exchange]\nenabled = true\nfaults = ["lose share=0.1", "burst value=10"]\n'
+    assert simulator_settings(parse(text, "here", {}).settings).faults == ("lose share=0.1", "burst value=10")
+    given = parse(VENUE, "here", {"FLEET_EXCHANGE__FAULTS": "halt after_s=5, delay value=100"}).settings
+    assert simulator_settings(given).faults == ("halt after_s=5", "delay value=100")
+    with pytest.raises(SettingsError, match="'loose' is no fault"):
+        simulator_settings(parse(VENUE, "here", {"FLEET_EXCHANGE__FAULTS": "loose"}).settings)
+
+
+def test_every_kind_is_told(capsys: pytest.CaptureFixture[str]):
+    assert main(["fault", "--kinds", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == KINDS
+
+
+def test_what_is_no_fault_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("FLEET_HOME", str(tmp_path))
+    monkeypatch.delenv("FLEET_CONFIG", raising=False)
+    assert main(["fault", "loose"]) == 2
+    assert main(["fault", "lose", "shape=1"]) == 2
+    assert main(["fault", "lose", "--remove", "1"]) == 2
+    with pytest.raises(CommandError, match="no simulated exchange"):
+        run_fault("lose", None, None, as_json=False)
+
+
+def test_the_demo_says_what_is_wrong_with_a_fault(fleet: Run):
+    done = fleet("demo", "--for", "1s", "--fault", "lose shape=1")
+    assert done.returncode == 2
+    assert "exchange" in done.stderr
+    assert "shape" in done.stderr

@@ -1,0 +1,99 @@
+"""Setting, telling and taking back faults of a running simulated exchange, over its control endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.markup import escape
+from rich.table import Table
+
+from workers.cli.conformance.control import ExchangeControl
+from workers.cli.exit_codes import EXIT_FINE
+from workers.cli.output import out
+from workers.cli.status import running_fleet
+from workers.errors import CommandError
+from workers.sim.faults import KINDS, Fault
+
+
+def fault_text(words: Sequence[str]) -> str:
+    """The fault the words of a command line describe, empty for none.
+
+    Raises:
+        ValueError: they describe none; the text says why.
+    """
+    text = " ".join(words)
+    if text:
+        Fault.parse(text)
+    return text
+
+
+def run_kinds(*, as_json: bool) -> int:
+    """Tell what can go wrong."""
+    if as_json:
+        _write(KINDS)
+        return EXIT_FINE
+    table = Table()
+    table.add_column("kind", no_wrap=True)
+    table.add_column("what it does")
+    for kind, sentence in KINDS.items():
+        table.add_row(kind, escape(sentence))
+    out.print(table)
+    return EXIT_FINE
+
+
+def run_fault(text: str, remove: int | None, config: Path | None, *, as_json: bool) -> int:
+    """Set or take back what is named, and tell the faults that are set then.
+
+    Raises:
+        CommandError: the fleet runs on no simulated exchange, or that does not answer.
+    """
+    effective, _ = running_fleet(config)
+    exchange = effective.settings.exchange
+    if not exchange.enabled:
+        raise CommandError("This fleet runs on no simulated exchange; a real one takes no orders for faults.")
+    rows = asyncio.run(_alter(f"http://{exchange.host}:{exchange.port}", text, remove))
+    if as_json:
+        _write({"faults": rows})
+    else:
+        out.print(faults_table(rows))
+    return EXIT_FINE
+
+
+async def _alter(url: str, text: str, remove: int | None) -> list[dict[str, Any]]:
+    async with ExchangeControl(url) as control:
+        if text:
+            await control.set_fault(text)
+        if remove is not None:
+            known = await control.faults()
+            if remove and remove not in known:
+                raise CommandError(
+                    f"No fault has the number {remove}; `fleet fault` tells those that are set."
+                )
+            for number in [remove] if remove else known:
+                await control.remove_fault(number)
+        return list((await control.faults()).values())
+
+
+def faults_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The faults that are set: number, words, whether on, how often there was occasion and how often they struck."""
+    table = Table(title="faults" if rows else "no faults")
+    for name in ("number", "fault", "on", "cases", "struck"):
+        table.add_column(name, justify="left" if name in ("fault", "on") else "right")
+    for row in rows:
+        fault = msgspec.convert(row["fault"], Fault)
+        table.add_row(
+            str(row["id"]),
+            escape(fault.text()),
+            "yes" if row["on"] else "not yet",
+            str(row["cases"]),
+            str(row["hits"]),
+        )
+    return table
+
+
+def _write(found: object) -> None:
+    out.file.write(msgspec.json.encode(found).decode() + "\n")
