@@ -32,7 +32,6 @@ MEANING: Final = {
     "fleet.heartbeat_ms": "How often a worker says that it lives; after three without a word it counts as dead.",
     "venues.*.exchange": "The venue's implementation in `workers/venues/`.",
     "venues.*.market": "Which market of the exchange. Required.",
-    "venues.*.symbols": "The symbols to follow, in capitals. Required.",
     "venues.*.streams_per_socket": "Streams on one socket; more symbols open more sockets.",
     "venues.*.streams_per_request": "Streams named in one SUBSCRIBE frame.",
     "venues.*.weight_share": "Part of the learned weight limit the fleet may use.",

@@ -18,6 +18,7 @@ SHARED = {
     "configuration",
     "toml_lines",
     "context",
+    "following",
     "ownership",
     "rest",
     "tasks",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import tomllib
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,6 +24,7 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 from workers.errors import SettingsError
+from workers.model.selection import EVERYTHING, SymbolRule
 from workers.paths import absolute_home, data_folder, socket_path
 from workers.settings import Settings, VenueSettings
 from workers.toml_lines import locate_keys, nearest_line
@@ -34,6 +35,8 @@ NOT_SETTINGS: Final = frozenset({"FLEET_CONFIG", "FLEET_PYTHON"})
 """Variables of ours that are no settings: the file to read, and the interpreter `./fleet` takes."""
 
 Key = tuple[str, ...]
+Refusal = typing.Callable[[str, str, str], SettingsError]
+"""Makes the error for a key: what is wrong with it, and a better value."""
 
 
 @dataclass
@@ -305,6 +308,34 @@ def _check_venues(
                 raise SettingsError(f"{where}, venues.{venue}", f"the key {item.name!r} is missing")
 
 
+def _check_symbol(key: str, symbol: str, before: Sequence[str], refused: Refusal) -> None:
+    if not symbol or re.search(r"[\s{}:@/*?!\[\]]", symbol):
+        raise refused(key, f"{symbol!r} cannot be a symbol", "")
+    if symbol != symbol.upper():
+        raise refused(key, f"{symbol!r} is not in capitals", symbol.upper())
+    if symbol in before:
+        raise refused(key, f"{symbol!r} is there twice", "")
+
+
+def _check_symbols(section: str, venue: VenueSettings, refused: Refusal) -> None:
+    """The symbols of a venue: names, patterns and exclusions, and their bound."""
+    key = f"{section}.symbols"
+    for index, word in enumerate(venue.symbols):
+        letters = word.removeprefix("!").replace("*", "")
+        if word != EVERYTHING and (letters or "*" not in word):
+            _check_symbol(key, letters, [], refused)
+        if word in venue.symbols[:index]:
+            raise refused(key, f"{word!r} is there twice", "")
+    rule = SymbolRule.parse(venue.symbols, venue.max_symbols)
+    if not rule.exact and not rule.patterns:
+        problem = "chooses nothing" if venue.symbols else "is empty"
+        raise refused(key, f"the list {problem}; name at least one symbol or remove the venue", "")
+    if rule.excluded and not rule.patterns:
+        raise refused(key, f"'!{rule.excluded[0]}' excludes from patterns, and there is none", "")
+    if rule.most and rule.most < len(rule.exact):
+        raise refused(f"{section}.max_symbols", f"{len(rule.exact)} symbols are named one by one", "")
+
+
 def _check_meaning(effective: Effective, name: str) -> None:
     """What types cannot say: symbols, URLs, and values that only make sense together."""
 
@@ -312,20 +343,15 @@ def _check_meaning(effective: Effective, name: str) -> None:
         return SettingsError(f"{effective.origin.get(key, name)}, {key}", problem, suggestion)
 
     settings = effective.settings
-    lists = {f"venues.{venue}.symbols": keys.symbols for venue, keys in settings.venues.items()}
-    for key, symbols in lists.items():
-        if not symbols:
-            raise refused(key, "the list is empty; name at least one symbol or remove the venue")
-    lists["exchange.spot_symbols"] = settings.exchange.spot_symbols
-    lists["exchange.usdm_symbols"] = settings.exchange.usdm_symbols
+    for venue, keys in settings.venues.items():
+        _check_symbols(f"venues.{venue}", keys, refused)
+    lists = {
+        "exchange.spot_symbols": settings.exchange.spot_symbols,
+        "exchange.usdm_symbols": settings.exchange.usdm_symbols,
+    }
     for key, symbols in lists.items():
         for index, symbol in enumerate(symbols):
-            if not symbol or re.search(r"[\s{}:@/]", symbol):
-                raise refused(key, f"{symbol!r} cannot be a symbol")
-            if symbol != symbol.upper():
-                raise refused(key, f"{symbol!r} is not in capitals", symbol.upper())
-            if symbol in symbols[:index]:
-                raise refused(key, f"{symbol!r} is there twice")
+            _check_symbol(key, symbol, symbols[:index], refused)
     urls: dict[str, tuple[str, tuple[str, ...]]] = {
         "redis.url": (settings.redis.url, ("redis://", "rediss://", "unix://"))
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from workers.model.selection import SymbolRule
 from workers.settings import Settings, VenueSettings
+from workers.store.followed import FollowedSymbols
 from workers.store.keys import Keys
 from workers.venues.interface import Venue
 from workers.venues.registry import venue_of
@@ -17,14 +19,19 @@ class VenueContext(NamedTuple):
     venue: Venue
     settings: VenueSettings
     keys: Keys
-    symbols: list[str]
+    symbols: FollowedSymbols
+    """Those followed now; whoever wants to know of changes calls `refresh` (or `workers.following`)."""
 
 
 def venue_contexts(settings: Settings) -> list[VenueContext]:
     """The venues of the settings, in their order; the first has no key prefix."""
     return [
         VenueContext(
-            name, venue_of(name, venue), venue, Keys("" if number == 0 else f"{name}:"), list(venue.symbols)
+            name,
+            venue_of(name, venue),
+            venue,
+            Keys("" if number == 0 else f"{name}:"),
+            FollowedSymbols(name, SymbolRule.parse(venue.symbols, venue.max_symbols)),
         )
         for number, (name, venue) in enumerate(settings.venues.items())
     ]

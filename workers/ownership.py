@@ -46,6 +46,9 @@ class Owner(Protocol):
     def forget(self, claim: Claim) -> None:
         """Forget a symbol at once: its lease is another worker's."""
 
+    def retired(self, claim: Claim) -> None:
+        """A symbol, owned or not, is no more followed by anybody: when it comes back it starts anew."""
+
 
 class Ownership:
     """The leases of one worker in one role, over all venues."""
@@ -62,6 +65,7 @@ class Ownership:
             for context in self._contexts
         }
         self._ready: set[tuple[str, str]] = set()
+        self._retired: dict[str, list[str]] = {}
 
     def safe(self, claim: Claim) -> bool:
         """Whether the lease surely still holds: nothing may be written otherwise."""
@@ -96,9 +100,14 @@ class Ownership:
             leases = self._leases[context.name]
             for symbol in await leases.renew():
                 self._lose(Claim(context, symbol))
+            removed = self._retired.setdefault(context.name, [])
+            removed += (await context.symbols.refresh(self._process.client)).removed
             share = share_of(self._process.name, context.symbols, live)
             await self._give_back(context, set(leases.held) - share)
-            await self._take(context, sorted(share - set(leases.held)))
+            while removed:
+                self._owner.retired(Claim(context, removed.pop()))
+            wanted = share - set(leases.held)
+            await self._take(context, [symbol for symbol in context.symbols if symbol in wanted])
             OWNED.labels(self._role, context.name).set(len(leases.held))
 
     async def _give_back(self, context: VenueContext, symbols: Iterable[str]) -> None:

@@ -198,11 +198,12 @@ def spelled_keys() -> set[str]:
         "role": ["books"],
         "name": ["books"],
         "pool": ["spot"],
+        "venue": ["spot"],
     }
     calls = [
         getattr(keys.Keys(), name) for name in dir(keys.Keys) if name[0] != "_" and name != "live_orderbook"
     ]
-    calls += [keys.workers, keys.worker, keys.budget]
+    calls += [keys.workers, keys.worker, keys.budget, keys.followed_symbols]
     found = {keys.Keys().live_orderbook}
     for call in calls:
         known = [values[parameter] for parameter in inspect.signature(call).parameters]
@@ -223,6 +224,7 @@ def test_every_key_is_documented():
         general = re.sub(r"^(fleet:(?:lease|fence|workers)):books", r"\1:<role>", general)
         general = general.replace("fleet:worker:books", "fleet:worker:<name>")
         general = general.replace("fleet:budget:spot", "fleet:budget:<pool>")
+        general = general.replace("fleet:symbols:spot", "fleet:symbols:<venue>")
         if f"`{general}`" not in page and f"[`{general}`" not in page:
             missing.append(general)
     assert sorted(set(missing)) == []

@@ -1,4 +1,4 @@
-"""A lease that is forgotten while Redis is asked about it ends nothing else."""
+"""A lease that is forgotten while Redis is asked about it ends nothing else; owners follow the list of symbols."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from workers.context import venue_contexts
 from workers.ownership import Claim, Ownership
 from workers.settings import FleetSettings, Settings, VenueSettings
 from workers.store.fleet import Leases
+from workers.store.followed import publish
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
 
@@ -49,6 +50,7 @@ class Taker:
 
     def __init__(self) -> None:
         self.owned: set[str] = set()
+        self.retired_symbols: list[str] = []
 
     async def recover(self, claim: Claim, token: int) -> None:
         self.owned.add(claim.symbol)
@@ -58,6 +60,10 @@ class Taker:
 
     def forget(self, claim: Claim) -> None:
         self.owned.discard(claim.symbol)
+
+    def retired(self, claim: Claim) -> None:
+        assert claim.symbol not in self.owned
+        self.retired_symbols.append(claim.symbol)
 
 
 async def test_a_symbol_lost_while_it_is_taken_is_taken_in_the_next_round(
@@ -78,3 +84,23 @@ async def test_a_symbol_lost_while_it_is_taken_is_taken_in_the_next_round(
     interrupted.clear()
     await ownership._round()
     assert taker.owned == set(SYMBOLS)
+
+
+async def test_owners_follow_the_published_symbols(client: Redis) -> None:
+    async def live(_: str) -> list[str]:
+        return ["one"]
+
+    [context] = venue_contexts(SETTINGS)
+    process: Any = SimpleNamespace(
+        client=client, name="one", settings=SETTINGS, registry=SimpleNamespace(live=live)
+    )
+    taker = Taker()
+    ownership = Ownership(process, "books", [context], taker)
+    await ownership._round()
+    await publish(client, "usdm", context.symbols.rule.text, ["BUSDT", "币USDT"], {"AUSDT": "SETTLING"})
+    await ownership._round()
+    assert taker.owned == {"BUSDT", "币USDT"}
+    assert taker.retired_symbols == ["AUSDT"]
+    assert await client.exists(Keys().lease("books", "AUSDT")) == 0
+    await ownership._round()
+    assert taker.retired_symbols == ["AUSDT"]

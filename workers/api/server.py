@@ -12,8 +12,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from redis.exceptions import RedisError
 
 from workers.context import VenueContext, venue_contexts
+from workers.following import follow
 from workers.process import Process
 from workers.store.reading import symbol_status
+from workers.tasks import end
 
 log = structlog.get_logger()
 
@@ -31,6 +33,10 @@ class StatusServer:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._contexts = {context.name: context for context in venue_contexts(process.settings)}
+
+    async def follow(self) -> None:
+        """Keep the lists of symbols up to date until cancelled."""
+        await follow(self._process, list(self._contexts.values()))
 
     def application(self) -> web.Application:
         """The routes."""
@@ -73,10 +79,11 @@ class StatusServer:
     async def _status(self, _: web.Request) -> web.Response:
         venues = {}
         for name, context in self._contexts.items():
+            symbols = list(context.symbols)
             found = await asyncio.gather(
-                *(symbol_status(self._process.client, context.keys, symbol) for symbol in context.symbols)
+                *(symbol_status(self._process.client, context.keys, symbol) for symbol in symbols)
             )
-            venues[name] = dict(zip(context.symbols, found, strict=True))
+            venues[name] = dict(zip(symbols, found, strict=True))
         return _json({"workers": await self._process.registry.workers(ROLES), "venues": venues})
 
     async def _orderbook(self, request: web.Request) -> web.Response:
@@ -84,7 +91,7 @@ class StatusServer:
         context: VenueContext | None = self._contexts.get(name)
         if context is None:
             return self._problem(404, f"No venue {name}", f"one of {', '.join(self._contexts)}")
-        symbol = request.query.get("symbol", context.symbols[0])
+        symbol = request.query.get("symbol") or next(iter(context.symbols), "")
         if symbol not in context.symbols:
             return self._problem(404, f"{name} has no symbol {symbol}", "GET /status lists the symbols")
         payload = await self._process.client.hget(context.keys.live_orderbook, symbol)
@@ -98,8 +105,10 @@ class StatusServer:
 async def main(process: Process) -> None:
     """The role's loop."""
     settings = process.settings.api
-    runner = web.AppRunner(StatusServer(process).application(), access_log=None)
+    server = StatusServer(process)
+    runner = web.AppRunner(server.application(), access_log=None)
     await runner.setup()
+    following = asyncio.create_task(server.follow())
     try:
         while not process.stop.is_set():
             try:
@@ -115,4 +124,5 @@ async def main(process: Process) -> None:
         log.info("api_ready", address=f"http://{host}:{port}")
         await process.stop.wait()
     finally:
+        await end([following])
         await runner.cleanup()

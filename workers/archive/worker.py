@@ -100,6 +100,9 @@ class ArchiveWorker:
         for key in self._keys_of(claim):
             del self.streams[key], self._claims[key], self._locks[key]
 
+    def retired(self, claim: Claim) -> None:
+        """Nothing more to forget: where the files stand is in Redis."""
+
     def _keys_of(self, claim: Claim) -> list[str]:
         keys = [source.key(claim.context.keys) for source in self._sources(claim)]
         return [key for key in keys if key in self.streams]

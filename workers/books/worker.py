@@ -141,6 +141,9 @@ class BookWorker:
         if book is not None:
             self._drop(book)
 
+    def retired(self, claim: Claim) -> None:
+        """Nothing more to forget: the keeper withdraws the book and its checkpoint."""
+
     def _drop(self, book: OwnedBook) -> None:
         self.books.pop(book.key, None)
         book.forget()

@@ -23,6 +23,7 @@ from workers.cli.truth_source import TruthSource
 from workers.cli.verification import Verification
 from workers.configuration import load, mask, redis_url
 from workers.errors import CommandError, SettingsError
+from workers.model.selection import SymbolRule
 from workers.paths import socket_path
 from workers.sim.symbols import MARKETS
 from workers.store.connection import connect
@@ -119,7 +120,7 @@ def cli_line(fleet: ForegroundFleet, command: str) -> str:
 def introduce(fleet: ForegroundFleet) -> None:
     """Say on standard error where everything is."""
     settings = fleet.effective.settings
-    symbol = next(iter(settings.venues.values())).symbols[0]
+    symbol = next(iter(SymbolRule.parse(next(iter(settings.venues.values())).symbols).exact), "BTCUSDT")
     lines = [
         f"API                http://{settings.api.host}:{settings.api.port}/",
         f"Redis              {mask(redis_url(settings))}",

@@ -11,6 +11,7 @@ import uvloop
 
 from workers.cli.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
 from workers.errors import SettingsError
+from workers.model.selection import SymbolRule
 from workers.process import configure_logging
 from workers.settings import Settings
 from workers.sim.server import serve
@@ -23,14 +24,18 @@ RETRY_S = 2.0
 
 
 def simulator_settings(settings: Settings) -> SimSettings:
-    """What the simulator needs to know; it lists the venues' symbols where none are named.
+    """What the simulator needs to know; it lists the symbols the venues name where none are set for it.
 
     Raises:
         SettingsError: a value the simulator cannot use.
     """
 
     def of_market(market: str) -> tuple[str, ...]:
-        lists = [venue.symbols for venue in settings.venues.values() if venue.market == market]
+        lists = [
+            SymbolRule.parse(venue.symbols).exact
+            for venue in settings.venues.values()
+            if venue.market == market
+        ]
         return tuple(dict.fromkeys(symbol for symbols in lists for symbol in symbols))
 
     wanted = settings.exchange

@@ -70,6 +70,17 @@ class Held:
         self.books = [Book(context, symbol) for context in self.contexts for symbol in context.symbols]
         self._top_from: dict[str, str] = {}
 
+    async def refresh(self) -> None:
+        """Take in which symbols the fleet follows now: the settings alone tell only those they name."""
+        for context in self.contexts:
+            await context.symbols.refresh(self._client)
+        known = {(book.context.name, book.symbol): book for book in self.books}
+        self.books = [
+            known.get((context.name, symbol)) or Book(context, symbol)
+            for context in self.contexts
+            for symbol in context.symbols
+        ]
+
     async def shown(self, context: VenueContext) -> dict[str, dict[str, Any]]:
         """The published payload of every book of a venue that is in sync."""
         found = await self._hash(context.keys.live_orderbook)

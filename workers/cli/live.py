@@ -55,6 +55,7 @@ async def _watch(fleet: ForegroundFleet) -> None:
         with display.running():
             while not stop.is_set() and not fleet.ended:
                 try:
+                    await held.refresh()
                     totals = await held.totals()
                 except (RedisError, OSError):
                     totals = Totals(0, totals.messages, totals.trades)

@@ -79,6 +79,7 @@ async def _read(effective: Effective) -> dict[str, Any]:
     try:
         await client.ping()
         held = Held(client, settings)
+        await held.refresh()
         workers = await Registry(client, settings.fleet).workers(PORT_OFFSETS)
         rows, owned = [], dict[str, int]()
         for book in held.books:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -33,10 +34,11 @@ RARELY_S = 600.0
 """Longest pause between two reports of streams that were never heard."""
 
 FrameHandler = Callable[[bytes | str, int], Frame | None]
+ControlFrame = Callable[[Sequence[str], int], str]
 
 
 class Connection:
-    """One socket and the streams subscribed on it; used once.
+    """One socket and the streams subscribed on it, which may change while it is open; used once.
 
     Args:
         on_frame: takes each text frame and the µs it arrived at (`Line.frame`).
@@ -59,18 +61,47 @@ class Connection:
         self._session = session
         self._venue = venue
         self.url = url
-        self._subscriptions = subscriptions
+        self._subscriptions: list[Subscription] = []
         self._settings = settings
         self._venue_settings = venue_settings
         self._on_frame = on_frame
         self._labels = (venue.name, line)
         self._log = log.bind(venue=venue.name, line=line, url=url, streams=len(subscriptions))
-        self._unheard = {(wanted.channel, wanted.symbol) for wanted in subscriptions}
+        self._unheard: set[tuple[str, str]] = set()
+        self._requests: deque[tuple[ControlFrame, list[str], bool]] = deque()
+        self._asking = asyncio.Event()
         self._unanswered: set[int] = set()
+        self._asked_at, self._told_after_s = 0.0, settings.first_message_s
         self._last_frame = self._last_data = -ALIVE_S
         self.settled = asyncio.Event()
         self.replace = asyncio.Event()
         self.reason = ""
+        self.subscribe(subscriptions)
+
+    def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Want these streams too: their frames go out in their turn."""
+        self._subscriptions += subscriptions
+        self._unheard |= {(wanted.channel, wanted.symbol) for wanted in subscriptions}
+        self._asked_at, self._told_after_s = time.monotonic(), self._settings.first_message_s
+        self._ask(self._venue.subscribe, subscriptions)
+
+    def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Want these streams no more."""
+        gone = set(subscriptions)
+        self._subscriptions = [wanted for wanted in self._subscriptions if wanted not in gone]
+        self._unheard -= {(wanted.channel, wanted.symbol) for wanted in subscriptions}
+        if not self._unheard:
+            self.settled.set()
+        self._ask(self._venue.unsubscribe, subscriptions)
+
+    def _ask(
+        self, frame: ControlFrame, subscriptions: Sequence[Subscription], *, expected: bool = True
+    ) -> None:
+        step = self._venue_settings.streams_per_request
+        for first in range(0, len(subscriptions), step):
+            streams = [wanted.stream for wanted in subscriptions[first : first + step]]
+            self._requests.append((frame, streams, expected))
+        self._asking.set()
 
     async def run(self) -> str:
         """Serve until the socket ends; the reason it ended, in a few stable words."""
@@ -89,8 +120,8 @@ class Connection:
         CONNECTS.labels(*self._labels).inc()
         CONNECTED.labels(*self._labels).inc()
         self._log.info("connected")
-        self._last_frame = time.monotonic()
-        tasks = [asyncio.create_task(self._subscribe(socket)), asyncio.create_task(self._watch(socket))]
+        self._last_frame = self._asked_at = time.monotonic()
+        tasks = [asyncio.create_task(self._send_requests(socket)), asyncio.create_task(self._watch(socket))]
         try:
             return await self._receive(socket)
         finally:
@@ -108,26 +139,28 @@ class Connection:
         """
         return time.monotonic() - self._last_data < ALIVE_S
 
-    async def _subscribe(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
-        step = self._venue_settings.streams_per_request
-        for number, first in enumerate(range(0, len(self._subscriptions), step), start=1):
-            streams = [wanted.stream for wanted in self._subscriptions[first : first + step]]
-            self._unanswered.add(number)
-            with suppress(ConnectionError):  # the receive loop tells how the socket ended
-                await socket.send_str(self._venue.subscribe(streams, number))
-            await asyncio.sleep(self._venue_settings.request_spacing_ms / 1000)
+    async def _send_requests(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
+        """Send control frames in the order they were asked for, with the pause the exchange wants between them."""
+        number = 0
+        while True:
+            await self._asking.wait()
+            while self._requests:
+                frame, streams, expected = self._requests.popleft()
+                number += 1
+                if expected:
+                    self._unanswered.add(number)
+                with suppress(ConnectionError):  # the receive loop tells how the socket ended
+                    await socket.send_str(frame(streams, number))
+                await asyncio.sleep(self._venue_settings.request_spacing_ms / 1000)
+            self._asking.clear()
 
-    async def _subscribe_again(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
+    def _subscribe_again(self) -> None:
         """Subscribe anew to what was never heard: a symbol listed since then may not know of us."""
-        wanted = [one.stream for one in self._subscriptions if (one.channel, one.symbol) in self._unheard]
+        wanted = [one for one in self._subscriptions if (one.channel, one.symbol) in self._unheard]
         step = self._venue_settings.streams_per_request
-        request_id = len(self._subscriptions)  # beyond those of `_subscribe`
         for first in range(0, len(wanted), step):
             for frame in (self._venue.unsubscribe, self._venue.subscribe):
-                request_id += 1
-                with suppress(ConnectionError):  # the receive loop tells how the socket ended
-                    await socket.send_str(frame(wanted[first : first + step], request_id))
-                await asyncio.sleep(self._venue_settings.request_spacing_ms / 1000)
+                self._ask(frame, wanted[first : first + step], expected=False)
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> str:
         taken = 0
@@ -178,7 +211,6 @@ class Connection:
     async def _watch(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         """Replace a silent socket; report streams that were acknowledged and never spoke."""
         opened = time.monotonic()
-        told = self._settings.first_message_s
         while True:
             await asyncio.sleep(min(1.0, max(0.05, self._settings.silence_s / 4)))
             now = time.monotonic()
@@ -192,9 +224,10 @@ class Connection:
                 SILENT_SOCKETS.labels(*self._labels).inc()
                 self._log.warning("socket_without_data", seconds=round(now - max(opened, self._last_data), 1))
                 self.replace.set()  # pings come, so it may only be a quiet market: the successor overlaps
-            if self._unheard and now - opened > told:
+            if self._unheard and now - self._asked_at > self._told_after_s:
                 self.settled.set()
-                told = min(told * 2, told + RARELY_S)  # a thin or halted stream is told of ever more rarely
+                # a thin or halted stream is told of ever more rarely
+                self._told_after_s = min(self._told_after_s * 2, self._told_after_s + RARELY_S)
                 silent = sorted(f"{symbol}@{channel}" for channel, symbol in self._unheard)
                 SILENT_STREAMS.labels(*self._labels).inc(len(silent))
                 self._log.warning(
@@ -207,4 +240,4 @@ class Connection:
                     self.reason = "no data after the acknowledgement"
                     await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
                     return
-                await self._subscribe_again(socket)
+                self._subscribe_again()

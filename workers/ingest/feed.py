@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from prometheus_client import Counter
@@ -13,6 +13,7 @@ from prometheus_client import Counter
 from workers.ingest.connection import Connection
 from workers.settings import IngestSettings
 from workers.tasks import end
+from workers.venues.interface import Subscription
 
 log = structlog.get_logger()
 
@@ -59,7 +60,7 @@ class Feed:
         self._settings = settings
         self._rotate_s = rotate_s
         self._backoff = Backoff(settings.backoff_first_s, settings.backoff_max_s)
-        self._tasks: set[asyncio.Task[str]] = set()
+        self._tasks: dict[asyncio.Task[str], Connection] = {}
         self._connection: Connection | None = None
 
     async def run(self) -> None:
@@ -69,8 +70,8 @@ class Feed:
             while True:
                 connection = self._open()
                 task = asyncio.create_task(connection.run())
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._tasks[task] = connection
+                task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
                 started = time.monotonic()
                 if serving is not None and not serving.done() and not await self._succeeded(connection, task):
                     await asyncio.sleep(self._backoff.next())
@@ -88,6 +89,16 @@ class Feed:
                 await self._pause(connection, task, time.monotonic() - started)
         finally:
             await end(list(self._tasks))
+
+    def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Want more streams on the socket that serves, and on the one that is about to succeed it."""
+        for connection in self._tasks.values():
+            connection.subscribe(subscriptions)
+
+    def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Want these streams no more."""
+        for connection in self._tasks.values():
+            connection.unsubscribe(subscriptions)
 
     @property
     def alive(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import structlog
@@ -56,7 +56,7 @@ class Line:
         keys: Keys,
         line: str,
         settings: IngestSettings,
-        symbols: list[str],
+        symbols: Iterable[str],
         append: Callable[[RawEntry], None],
         *,
         joining: bool = False,
@@ -68,6 +68,7 @@ class Line:
         self._settings = settings
         self._append = append
         self._streams: dict[tuple[str, str], Stream] = {}
+        self._given_up: set[str] = set()
         for symbol in symbols:
             self.follow(symbol)
         self._labels = (venue.name, line)
@@ -81,9 +82,19 @@ class Line:
 
     def follow(self, symbol: str) -> None:
         """Take up a symbol: from now on its messages are appended."""
+        self._given_up.discard(symbol)
         for channel in ("depth", "aggTrade"):
             key = self._keys.raw(symbol, channel)
             self._streams.setdefault((channel, symbol), Stream(key, StreamChain(joining=self._joining)))
+
+    def give_up(self, symbol: str) -> None:
+        """Append what is held of a symbol and nothing more, also of what is still on its way."""
+        for name in [name for name in self._streams if name[1] == symbol]:
+            stream = self._streams.pop(name)
+            self._holding.discard(name)
+            for message in stream.chain.release():
+                self._pass(stream.key, message)
+        self._given_up.add(symbol)
 
     def frame(self, frame: bytes | str, received_us: int) -> Frame | None:
         """Take in one frame; what it was, or None for one that could not be used (logged and counted).
@@ -115,6 +126,8 @@ class Line:
         name = (message.channel, message.symbol)
         stream = self._streams.get(name)
         if stream is None:
+            if message.symbol in self._given_up:
+                return
             self.counts["unknown_symbol"] += 1
             UNKNOWN.labels(*self._labels).inc()
             if self.counts["unknown_symbol"] == 1:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import aiohttp
 import structlog
 
 from workers.context import VenueContext, venue_contexts
+from workers.following import follow
 from workers.ingest.appender import Appender
 from workers.ingest.connection import Connection
 from workers.ingest.feed import Feed
+from workers.ingest.feeds import VenueFeeds
 from workers.ingest.line import Line
 from workers.process import Process
 from workers.settings import Settings
+from workers.store.followed import Changed
 from workers.store.keys import DEPTH, TRADES
 from workers.tasks import end
-from workers.venues.interface import Endpoint, Subscription
+from workers.venues.interface import Subscription
 
 log = structlog.get_logger()
 
@@ -46,12 +49,6 @@ def gap_keys(contexts: Sequence[VenueContext]) -> dict[str, tuple[str, str]]:
     }
 
 
-def shards(endpoint: Endpoint, size: int) -> Iterator[list[Subscription]]:
-    """An endpoint's streams, in pieces small enough for one socket."""
-    for first in range(0, len(endpoint.subscriptions), size):
-        yield endpoint.subscriptions[first : first + size]
-
-
 class IngestWorker:
     """One line (`a` or `b`) of every venue in the settings."""
 
@@ -60,17 +57,19 @@ class IngestWorker:
         self._line = line
         self._settings = process.settings
         self._contexts = venue_contexts(process.settings)
+        self._retentions = retentions(process.settings, self._contexts)
+        self._gap_keys = gap_keys(self._contexts)
         self._appender = Appender(
             process.client,
             line,
             process.settings.ingest,
-            retentions(process.settings, self._contexts),
-            gap_keys(self._contexts),
+            self._retentions,
+            self._gap_keys,
             process.settings.streams.gaps,
         )
-        self._feeds_of: dict[str, list[Feed]] = {}
-        self._lines = [
-            Line(
+        self._feeds_of: dict[str, VenueFeeds] = {}
+        self._lines = {
+            context.name: Line(
                 context.venue,
                 context.keys,
                 line,
@@ -80,37 +79,33 @@ class IngestWorker:
                 joining=True,
             )
             for context in self._contexts
-        ]
+        }
 
-    def _feeds(self, session: aiohttp.ClientSession, context: VenueContext, line: Line) -> Iterator[Feed]:
-        ingest = self._settings.ingest
+    def _feeds(self, session: aiohttp.ClientSession, context: VenueContext) -> VenueFeeds:
+        ingest, line = self._settings.ingest, self._lines[context.name]
         rotate_s = ingest.rotate_s - (ingest.rotate_stagger_s if self._line == "b" else 0)
-        for endpoint in context.venue.endpoints(context.symbols):
-            for shard in shards(endpoint, context.settings.streams_per_socket):
-                opener = self._opener(session, context, line, endpoint.url, shard)
-                yield Feed(opener, (context.name, self._line), ingest, max(rotate_s, 1.0))
 
-    def _opener(
-        self,
-        session: aiohttp.ClientSession,
-        context: VenueContext,
-        line: Line,
-        url: str,
-        shard: Sequence[Subscription],
-    ) -> Callable[[], Connection]:
-        def opened() -> Connection:
+        def opened(url: str, streams: Sequence[Subscription]) -> Connection:
             return Connection(
-                session,
-                context.venue,
-                url,
-                shard,
-                self._line,
-                self._settings.ingest,
-                context.settings,
-                line.frame,
+                session, context.venue, url, streams, self._line, ingest, context.settings, line.frame
             )
 
-        return opened
+        def feed(open_connection: Callable[[], Connection]) -> Feed:
+            return Feed(open_connection, (context.name, self._line), ingest, max(rotate_s, 1.0))
+
+        return VenueFeeds(context.venue, context.settings.streams_per_socket, opened, feed)
+
+    def _follow(self, context: VenueContext, changed: Changed) -> None:
+        """Symbols were listed or given up: the sockets go on with others."""
+        self._retentions.update(retentions(self._settings, [context]))
+        self._gap_keys.update(gap_keys([context]))
+        for symbol in changed.added:
+            self._lines[context.name].follow(symbol)
+        self._feeds_of[context.name].change(changed.added, changed.removed)
+        for symbol in changed.removed:
+            self._lines[context.name].give_up(symbol)
+        log.info("symbols_changed", venue=context.name, line=self._line, added=changed.added[:20],
+                 removed=changed.removed[:20], followed=len(context.symbols))  # fmt: skip
 
     async def _tick(self) -> None:
         """Release what waited long enough for the other line, and report."""
@@ -118,19 +113,17 @@ class IngestWorker:
         while True:
             await asyncio.sleep(pause)
             now_us = time.time_ns() // 1000
-            for line in self._lines:
+            for line in self._lines.values():
                 line.tick(now_us)
             self._process.details = {
                 "venues": ",".join(context.name for context in self._contexts),
-                "alive": ",".join(
-                    name for name, feeds in self._feeds_of.items() if all(feed.alive for feed in feeds)
-                ),
+                "alive": ",".join(name for name, feeds in self._feeds_of.items() if feeds.alive),
                 "symbols": sum(len(context.symbols) for context in self._contexts),
                 "appended": self._appender.appended,
                 "repeats": self._appender.repeats,
                 "dropped": self._appender.dropped,
                 "waiting": self._appender.waiting,
-                "breaks": sum(line.breaks for line in self._lines),
+                "breaks": sum(line.breaks for line in self._lines.values()),
             }
 
     async def run(self) -> None:
@@ -138,16 +131,18 @@ class IngestWorker:
         no_more = asyncio.Event()
         flushing = asyncio.create_task(self._appender.run(no_more))
         async with aiohttp.ClientSession(headers={"User-Agent": f"marketfleet line-{self._line}"}) as session:
-            self._feeds_of = {context.name: list(self._feeds(session, context, line)) for context, line in
-                              zip(self._contexts, self._lines, strict=True)}  # fmt: skip
-            feeds = [asyncio.create_task(feed.run()) for some in self._feeds_of.values() for feed in some]
+            for context in self._contexts:
+                self._feeds_of[context.name] = self._feeds(session, context)
+                self._feeds_of[context.name].change(context.symbols)
+            feeds = [asyncio.create_task(feeds.run()) for feeds in self._feeds_of.values()]
             ticking = asyncio.create_task(self._tick())
+            following = asyncio.create_task(follow(self._process, self._contexts, self._follow))
             stopping = asyncio.create_task(self._process.stop.wait())
-            watched: set[asyncio.Task[Any]] = {stopping, ticking, *feeds}
+            watched: set[asyncio.Task[Any]] = {stopping, ticking, following, *feeds}
             done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             self._process.stop.set()
-            await end([ticking, stopping, *feeds])
-        for line in self._lines:
+            await end([ticking, following, stopping, *feeds])
+        for line in self._lines.values():
             line.tick(time.time_ns() // 1000, all_held=True)
         no_more.set()
         try:

@@ -120,6 +120,11 @@ def worker(name: str) -> str:
     return f"fleet:worker:{name}"
 
 
+def followed_symbols(venue: str) -> str:
+    """Hash: the symbols of a venue that are followed now."""
+    return f"fleet:symbols:{venue}"
+
+
 def budget(pool: str) -> str:
     """Hash: the request weight of a REST pool in the current minute."""
     return f"fleet:budget:{pool}"

@@ -118,6 +118,10 @@ class TradeWorker:
         if task is not None:
             task.cancel()
 
+    def retired(self, claim: Claim) -> None:
+        """Forget how far the fold had come: if the symbol is listed again, that is no loss of data."""
+        self._last_ids.pop(claim.context.keys.raw(claim.symbol, TRADES), None)
+
     async def _read(self) -> None:
         if self._reread:
             for tape in list(self.tapes.values()):

@@ -1,0 +1,145 @@
+"""Streams come and go on the sockets of a venue while they run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from workers.ingest.connection import Connection
+from workers.ingest.feed import Feed
+from workers.ingest.feeds import VenueFeeds
+from workers.settings import IngestSettings, VenueSettings
+from workers.tasks import end
+from workers.venues.binance import Binance
+from workers.venues.interface import Subscription
+
+
+class Socket:
+    """Stands in for a connection: notes what it was told to want, and lives until cancelled."""
+
+    def __init__(self, url: str, streams: Sequence[Subscription]) -> None:
+        self.url = url
+        self.wanted = [one.stream for one in streams]
+        self.asked: list[tuple[str, list[str]]] = []
+        self.settled = asyncio.Event()
+        self.settled.set()
+        self.replace = asyncio.Event()
+        self.alive = True
+        self.open = False
+        self.fail = False
+
+    def subscribe(self, more: Sequence[Subscription]) -> None:
+        self.asked.append(("+", [one.stream for one in more]))
+
+    def unsubscribe(self, gone: Sequence[Subscription]) -> None:
+        self.asked.append(("-", [one.stream for one in gone]))
+
+    async def run(self) -> str:
+        self.open = True
+        try:
+            while not self.fail:
+                await asyncio.sleep(0.005)
+            raise RuntimeError("nobody foresaw this")
+        finally:
+            self.open = False
+
+
+class World:
+    """Feeds over such sockets."""
+
+    def __init__(self, size: int, **venue: Any) -> None:
+        self.sockets: list[Socket] = []
+        settings = VenueSettings(symbols=[], **venue)
+
+        def opened(url: str, streams: Sequence[Subscription]) -> Connection:
+            self.sockets.append(Socket(url, streams))
+            return self.sockets[-1]  # type: ignore[return-value] -- stands in for it
+
+        def feed(open_connection: Callable[[], Connection]) -> Feed:
+            return Feed(open_connection, ("usdm", "a"), IngestSettings(), 1000)
+
+        self.feeds = VenueFeeds(Binance("v", settings), size, opened, feed)
+
+    def open(self) -> list[list[str]]:
+        return [socket.wanted for socket in self.sockets if socket.open]
+
+
+async def test_new_streams_fill_the_sockets_there_are_then_open_new_ones() -> None:
+    world = World(3, market="spot")
+    world.feeds.change(["A", "B"])
+    running = asyncio.create_task(world.feeds.run())
+    await asyncio.sleep(0.03)
+    assert world.open() == [["a@depth@100ms", "a@aggTrade", "b@depth@100ms"], ["b@aggTrade"]]
+    world.feeds.change(["币C", "1D"])
+    await asyncio.sleep(0.03)
+    assert world.sockets[0].asked == []
+    assert world.sockets[1].asked == [("+", ["币c@depth@100ms", "币c@aggTrade"])]
+    assert world.open()[2:] == [["1d@depth@100ms", "1d@aggTrade"]]
+    await end([running])
+    assert world.open() == []
+
+
+async def test_streams_of_another_path_never_share_a_socket() -> None:
+    world = World(10, market="usdm")
+    world.feeds.change(["A"])
+    running = asyncio.create_task(world.feeds.run())
+    await asyncio.sleep(0.03)
+    world.feeds.change(["B"])
+    await asyncio.sleep(0.03)
+    asked = {socket.url.rpartition("/")[0][-7:]: socket.asked for socket in world.sockets}
+    assert asked == {"/public": [("+", ["b@depth@100ms"])], "/market": [("+", ["b@aggTrade"])]}
+    await end([running])
+
+
+async def test_a_socket_without_streams_is_closed_and_the_others_go_on() -> None:
+    world = World(2, market="spot")
+    world.feeds.change(["A", "B", "C"])
+    running = asyncio.create_task(world.feeds.run())
+    await asyncio.sleep(0.03)
+    world.feeds.change([], ["B"])
+    await asyncio.sleep(0.1)
+    assert world.open() == [["a@depth@100ms", "a@aggTrade"], ["c@depth@100ms", "c@aggTrade"]]
+    world.feeds.change(["D"], ["A"])
+    await asyncio.sleep(0.1)
+    assert sorted(stream for streams in world.feeds.streams for stream in streams) == [
+        "c@aggTrade", "c@depth@100ms", "d@aggTrade", "d@depth@100ms",
+    ]  # fmt: skip
+    assert len(world.open()) == 2
+    await end([running])
+    assert world.open() == []
+
+
+async def test_a_new_socket_of_a_shard_has_the_streams_of_now() -> None:
+    world = World(10, market="spot")
+    world.feeds.change(["A", "B"])
+    running = asyncio.create_task(world.feeds.run())
+    await asyncio.sleep(0.03)
+    world.feeds.change(["C"], ["A"])
+    world.sockets[0].replace.set()
+    await asyncio.sleep(0.1)
+    assert world.open() == [["b@depth@100ms", "b@aggTrade", "c@depth@100ms", "c@aggTrade"]]
+    await end([running])
+
+
+async def test_an_error_nobody_foresaw_ends_them_all() -> None:
+    world = World(10, market="spot")
+    world.feeds.change(["A"])
+    running = asyncio.create_task(world.feeds.run())
+    await asyncio.sleep(0.03)
+    world.feeds.change(["B"])
+    world.sockets[0].fail = True
+    with pytest.raises(RuntimeError):
+        await asyncio.wait_for(running, 5)
+
+
+async def test_without_symbols_there_is_nothing_to_do_and_all_is_alive() -> None:
+    world = World(10, market="spot")
+    world.feeds.change([])
+    running = asyncio.create_task(world.feeds.run())
+    await asyncio.sleep(0.03)
+    assert world.open() == []
+    assert world.feeds.alive
+    await end([running])

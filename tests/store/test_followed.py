@@ -1,0 +1,62 @@
+"""The list of followed symbols, as the keeper publishes it and the others read it."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from workers.model.selection import SymbolRule
+from workers.store.followed import Changed, FollowedSymbols, Publication, publish, published
+
+RULE = SymbolRule.parse(["BTCUSDT", "*USDC"])
+NONE = Changed([], [])
+
+
+async def test_without_a_keeper_the_names_of_the_settings_are_followed(client: Redis) -> None:
+    followed = FollowedSymbols("usdm", RULE)
+    assert await followed.refresh(client) == NONE
+    assert list(followed) == ["BTCUSDT"]
+    assert await published(client, "usdm") is None
+
+
+async def test_each_publication_is_taken_once(client: Redis) -> None:
+    followed = FollowedSymbols("usdm", RULE)
+    await publish(client, "usdm", RULE.text, ["BTCUSDT", "币安人生USDC", "1000SHIBUSDC"], {})
+    assert await followed.refresh(client) == Changed(["币安人生USDC", "1000SHIBUSDC"], [])
+    assert await followed.refresh(client) == NONE
+    await publish(client, "usdm", RULE.text, ["BTCUSDT", "1000SHIBUSDC"], {"币安人生USDC": "SETTLING"})
+    assert await followed.refresh(client) == Changed([], ["币安人生USDC"])
+    assert list(followed) == ["BTCUSDT", "1000SHIBUSDC"]
+    assert "币安人生USDC" not in followed
+    assert (len(followed), followed[0], followed[1:]) == (2, "BTCUSDT", ["1000SHIBUSDC"])
+    found = await published(client, "usdm")
+    assert found is not None
+    assert found == Publication(
+        found.generation, RULE.text, ["BTCUSDT", "1000SHIBUSDC"], {"币安人生USDC": "SETTLING"}
+    )
+
+
+async def test_a_publication_for_other_settings_is_not_taken(client: Redis) -> None:
+    followed = FollowedSymbols("usdm", RULE)
+    await publish(client, "usdm", RULE.text, ["BTCUSDT", "XUSDC"], {})
+    await followed.refresh(client)
+    await publish(client, "usdm", SymbolRule.parse(["ETHUSDT"]).text, ["ETHUSDT"], {})
+    assert await followed.refresh(client) == NONE
+    assert list(followed) == ["BTCUSDT", "XUSDC"]
+    await publish(client, "usdm", RULE.text, ["BTCUSDT"], {})
+    assert await followed.refresh(client) == Changed([], ["XUSDC"])
+
+
+async def test_what_was_published_before_a_loss_of_all_data_is_not_taken_for_the_new(client: Redis) -> None:
+    followed = FollowedSymbols("usdm", RULE)
+    await publish(client, "usdm", RULE.text, ["A"], {})
+    await followed.refresh(client)
+    await client.flushall()  # the server is this test process's own
+    assert await followed.refresh(client) == NONE
+    assert list(followed) == ["A"]
+    await publish(client, "usdm", RULE.text, ["B"], {})
+    assert await followed.refresh(client) == Changed(["B"], ["A"])
+
+
+async def test_venues_have_lists_of_their_own(client: Redis) -> None:
+    await publish(client, "spot", RULE.text, ["X"], {})
+    assert await FollowedSymbols("usdm", RULE).refresh(client) == NONE

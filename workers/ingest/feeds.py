@@ -1,0 +1,114 @@
+"""The feeds of one venue on one line: its sockets, and the streams on each, as symbols come and go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from workers.ingest.connection import Connection
+from workers.ingest.feed import Feed
+from workers.tasks import end
+from workers.venues.interface import Subscription, Venue
+
+log = structlog.get_logger()
+
+Opener = Callable[[str, Sequence[Subscription]], Connection]
+"""Makes an unstarted connection to a URL with streams."""
+
+
+@dataclass(eq=False)
+class _Shard:
+    """One feed, the streams on it, and its task."""
+
+    url: str
+    streams: list[Subscription]
+    feed: Feed
+    task: asyncio.Task[None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.task = asyncio.create_task(self.feed.run())
+
+
+class VenueFeeds:
+    """All sockets of a venue. New streams go to sockets that have room, else to a new one.
+
+    Args:
+        size: streams on one socket at most.
+        make_feed: makes a feed around an opener of its connections.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        size: int,
+        open_connection: Opener,
+        make_feed: Callable[[Callable[[], Connection]], Feed],
+    ) -> None:
+        self._venue = venue
+        self._size = size
+        self._open = open_connection
+        self._make_feed = make_feed
+        self._shards: list[_Shard] = []
+        self._leaving: list[_Shard] = []
+        self._changed = asyncio.Event()
+
+    @property
+    def alive(self) -> bool:
+        """Whether every socket delivered something just now."""
+        return all(shard.feed.alive for shard in self._shards)
+
+    @property
+    def streams(self) -> list[list[str]]:
+        """The names of the streams on each socket."""
+        return [[wanted.stream for wanted in shard.streams] for shard in self._shards]
+
+    def change(self, added: Sequence[str], removed: Collection[str] = ()) -> None:
+        """Take up some symbols and give up others, on the sockets as they run. Needs a running loop."""
+        for shard in self._shards:
+            gone = [wanted for wanted in shard.streams if wanted.symbol in removed]
+            if gone:
+                shard.streams = [wanted for wanted in shard.streams if wanted.symbol not in removed]
+                shard.feed.unsubscribe(gone)
+        for endpoint in self._venue.endpoints(added) if added else []:
+            self._place(endpoint.url, endpoint.subscriptions)
+        self._leaving += [shard for shard in self._shards if not shard.streams]
+        self._shards = [shard for shard in self._shards if shard.streams]
+        self._changed.set()
+
+    def _place(self, url: str, streams: Sequence[Subscription]) -> None:
+        for shard in self._shards:
+            room = self._size - len(shard.streams)
+            if shard.url == url and room > 0 and streams:
+                here, streams = list(streams[:room]), streams[room:]
+                shard.streams += here
+                shard.feed.subscribe(here)
+        for first in range(0, len(streams), self._size):
+            self._shards.append(self._new(url, list(streams[first : first + self._size])))
+
+    def _new(self, url: str, streams: list[Subscription]) -> _Shard:
+        shard: _Shard
+        feed = self._make_feed(lambda: self._open(url, shard.streams))
+        shard = _Shard(url, streams, feed)
+        return shard
+
+    async def run(self) -> None:
+        """Look after the feeds until cancelled, then close them; ends by itself only by an error of a feed."""
+        try:
+            while True:
+                self._changed.clear()
+                await end([shard.task for shard in self._leaving])
+                self._leaving.clear()
+                changed = asyncio.create_task(self._changed.wait())
+                tasks = {shard.task for shard in self._shards}
+                try:
+                    await asyncio.wait({changed, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changed.cancel()
+                for task in tasks:
+                    if task.done():
+                        task.result()  # a feed that ended by itself did so by an error nobody foresaw
+        finally:
+            await end([shard.task for shard in [*self._shards, *self._leaving]])
