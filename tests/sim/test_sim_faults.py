@@ -273,6 +273,38 @@ def test_listing_and_delisting_are_announced():
     assert exchange.listed("usdm")["1000SHIBUSDT"].status == "SETTLING"
 
 
+def test_a_listing_may_begin_to_trade_later():
+    exchange = build()
+    recorder = Recorder(exchange, "usdm", "!contractInfo")
+    exchange.set_fault(Fault.parse("list market=usdm symbol=新币USDT value=2"))
+    depth = Recorder(exchange, "usdm", "新币usdt@depth@100ms")
+    run(exchange, 1.9)
+    assert exchange.listed("usdm")["新币USDT"].status == "PENDING_TRADING"
+    assert depth.events["新币usdt@depth@100ms"] == []
+    run(exchange, 3)
+    announced = [(event["s"], event["cs"]) for event in recorder.events["!contractInfo"]]
+    assert announced == [("新币USDT", "PENDING_TRADING"), ("新币USDT", "TRADING")]
+    assert depth.events["新币usdt@depth@100ms"]
+
+
+def test_a_symbol_taken_off_the_exchange_comes_back_anew():
+    exchange = build()
+    recorder = Recorder(exchange, "usdm", "!contractInfo")
+    before = exchange.listed("usdm")["1000SHIBUSDT"]
+    exchange.set_fault(Fault.parse("unlist symbol=1000SHIBUSDT market=usdm"))
+    run(exchange, 1)
+    assert "1000SHIBUSDT" not in exchange.listed("usdm")
+    stopped_at = before.market.last_id
+    run(exchange, 1)
+    assert before.market.last_id == stopped_at
+    exchange.set_fault(Fault.parse("list symbol=1000SHIBUSDT market=usdm"))
+    after = exchange.listed("usdm")["1000SHIBUSDT"]
+    assert after is not before
+    assert [event["cs"] for event in recorder.events["!contractInfo"]] == ["CLOSE", "TRADING"]
+    run(exchange, 2)
+    assert after.market.last_id > after.first_id
+
+
 def test_fault_texts_are_checked():
     assert Fault.parse("lose share=0.5 count=3") == Fault(kind="lose", share=0.5, count=3)
     for text in ("", "nonsense", "lose shape=1", "lose share=x", "list symbol=X"):

@@ -41,11 +41,20 @@ async def test_ping_time_and_weight_header(world):
         ("/usdm/fapi/v1/trades", {}, 5),
         ("/spot/api/v3/exchangeInfo", {}, 20),
         ("/usdm/fapi/v1/exchangeInfo", {}, 1),
+        ("/spot/api/v3/ticker/24hr", {}, 2),
+        ("/usdm/fapi/v1/ticker/24hr", {}, 1),
     ],
 )
 async def test_weights(world, path, query, weight):
     here = await world(weight_window_s=10**8)
     _, headers, _ = await here.get(path, symbol="BTCUSDT", **query)
+    assert headers["X-MBX-USED-WEIGHT-1M"] == str(weight)
+
+
+@pytest.mark.parametrize(("root", "weight"), [("/spot/api/v3", 80), ("/usdm/fapi/v1", 40)])
+async def test_the_tickers_of_all_symbols_cost_more(world, root, weight):
+    here = await world(weight_window_s=10**8)
+    _, headers, _ = await here.get(root + "/ticker/24hr")
     assert headers["X-MBX-USED-WEIGHT-1M"] == str(weight)
 
 
@@ -159,6 +168,35 @@ async def test_recent_trades_and_raw_truth(world):
         for row in rows:
             assert Decimal(row["quoteQty"]) == Decimal(row["price"]) * Decimal(row["qty"])
         assert ("isRPITrade" in rows[0]) == (market == "usdm")
+
+
+async def test_tickers_sum_the_trades_of_a_day(world):
+    here = await world()
+    await fill_tape(here, 20)
+    for market, path in (("spot", "/spot/api/v3/ticker/24hr"), ("usdm", "/usdm/fapi/v1/ticker/24hr")):
+        _, _, tape = await here.get("/control/truth/raw_trades", market=market, symbol="BTCUSDT")
+        rows = [(Decimal(row["p"]), Decimal(row["q"])) for row in tape["trades"]]
+        status, _, one = await here.get(path, symbol="BTCUSDT")
+        assert status == 200
+        assert Decimal(one["volume"]) == sum(quantity for _, quantity in rows)
+        assert Decimal(one["quoteVolume"]) == sum(price * quantity for price, quantity in rows)
+        assert Decimal(one["highPrice"]) == max(price for price, _ in rows)
+        assert Decimal(one["lastPrice"]) == rows[-1][0]
+        assert (one["firstId"], one["lastId"]) == (tape["first_id"], tape["next_id"] - 1)
+        assert one["count"] == len(rows)
+        assert ("bidPrice" in one) == (market == "spot")
+        _, _, every = await here.get(path)
+        assert one in [{**row, "openTime": one["openTime"], "closeTime": one["closeTime"]} for row in every]
+        assert len(every) == len(here.exchange.exchange.listed(market))
+
+
+async def test_the_ticker_of_a_symbol_that_never_traded_has_zeros(world):
+    here = await world()
+    await here.post("/control/pause")
+    await here.post("/control/faults", {"fault": "list market=usdm symbol=新币USDT"})
+    _, _, row = await here.get("/usdm/fapi/v1/ticker/24hr", symbol="新币USDT")
+    assert {Decimal(row[name]) for name in ("volume", "quoteVolume", "lastPrice", "openPrice")} == {0}
+    assert (row["firstId"], row["lastId"], row["count"]) == (-1, -1, 0)
 
 
 async def test_exchange_info(world):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from workers.sim import market_faults
@@ -102,15 +103,28 @@ class Exchange:
         for active in ended:
             market_faults.end(self, active, self.now_ms)
 
-    def list_symbol(self, market: str, symbol: str, now_ms: float) -> None:
-        """List a symbol and let it trade; one that is listed already is left alone."""
+    def list_symbol(self, market: str, symbol: str, now_ms: float, pending_ms: float = 0) -> None:
+        """List a symbol and let it trade, after some time if wanted; one that is listed already is left alone."""
         if market not in MARKETS or symbol in self._feeds[market]:
             return
         spec = specification(market, symbol, self.settings.seed)
         feed = SymbolFeed(spec, self.settings, int(now_ms), self.topics, self._at)
         self._feeds[market][symbol] = feed
         feed.start(now_ms)
+        if pending_ms:
+            feed.halt(market_faults.PENDING[market])
+            self._at(now_ms + pending_ms, partial(self._open, feed))
         self.announce_contract(feed, now_ms)
+
+    def _open(self, feed: SymbolFeed, at_ms: float) -> None:
+        feed.reopen(market_faults.TRADING, at_ms)
+        self.announce_contract(feed, at_ms)
+
+    def unlist_symbol(self, feed: SymbolFeed, now_ms: float) -> None:
+        """Take a symbol off the exchange: nothing knows it any more, what is pending is still sent."""
+        feed.halt(market_faults.CLOSED[feed.spec.market])
+        self.announce_contract(feed, now_ms)
+        del self._feeds[feed.spec.market][feed.spec.symbol]
 
     def announce_contract(self, feed: SymbolFeed, now_ms: float) -> None:
         """Send `contractInfo` for a USD-M symbol; spot has no such stream."""

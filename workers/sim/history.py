@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from operator import mul
 from typing import NamedTuple
 
 from workers.errors import FleetError
@@ -153,6 +154,22 @@ class AggregateTrade(NamedTuple):
     buyer_is_maker: bool
 
 
+class Day(NamedTuple):
+    """Fills since a time: prices in ticks, quantities in steps, `notional` in ticks times steps; -1 for no id."""
+
+    first_id: int
+    last_id: int
+    fills: int
+    open: int
+    high: int
+    low: int
+    close: int
+    last_quantity: int
+    quantity: int
+    notional: int
+
+
+NO_TRADES = Day(-1, -1, 0, 0, 0, 0, 0, 0, 0, 0)
 CATEGORIES = ("MARKET", "INSURANCE_FUND", "ADL", "NA")
 
 
@@ -213,6 +230,25 @@ class TradeTape:
             )
             for index in range(start, stop)
         ]
+
+    def day(self, since: float) -> Day:
+        """What was traded later than a time (ms). Cost: O(fills since then)."""
+        start = bisect_right(self._times, since)
+        prices, quantities = self._prices[start:], self._quantities[start:]
+        if not prices:
+            return NO_TRADES
+        return Day(
+            self.first_trade_id + start,
+            self.next_trade_id - 1,
+            len(prices),
+            prices[0],
+            max(prices),
+            min(prices),
+            prices[-1],
+            quantities[-1],
+            sum(quantities),
+            sum(map(mul, prices, quantities)),
+        )
 
     def aggregates(self, from_id: int, limit: int) -> list[AggregateTrade]:
         """Up to `limit` aggregate trades with ids from `from_id` on."""

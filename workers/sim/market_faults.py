@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from workers.sim.faults import MARKET_KINDS, ActiveFault
 from workers.sim.feed import SymbolFeed
+from workers.sim.symbols import Market
 
 if TYPE_CHECKING:
     from workers.sim.exchange import Exchange
 
-HALTED: Final = {"spot": "HALT", "usdm": "TRADING_HALT"}
-DELISTED: Final = {"spot": "BREAK", "usdm": "SETTLING"}
+PENDING: Final[dict[Market, str]] = {"spot": "BREAK", "usdm": "PENDING_TRADING"}
+HALTED: Final[dict[Market, str]] = {"spot": "HALT", "usdm": "TRADING_HALT"}
+DELISTED: Final[dict[Market, str]] = {"spot": "BREAK", "usdm": "SETTLING"}
+CLOSED: Final[dict[Market, str]] = {"spot": "BREAK", "usdm": "CLOSE"}
 TRADING: Final = "TRADING"
 
 
@@ -25,7 +28,7 @@ def begin(exchange: Exchange, active: ActiveFault, now_ms: float) -> None:
     if fault.kind not in MARKET_KINDS:
         return
     if fault.kind == "list":
-        exchange.list_symbol(fault.market, fault.symbol, now_ms)
+        exchange.list_symbol(fault.market, fault.symbol, now_ms, fault.value * 1000)
         active.hits += 1
         return
     for feed in _covered(exchange, active):
@@ -45,6 +48,8 @@ def begin(exchange: Exchange, active: ActiveFault, now_ms: float) -> None:
             feed.change(now_ms, partial(market.add_deep, max(1, int(fault.value))))
         elif fault.kind == "largest_quantity":
             feed.change(now_ms, market.enlarge)
+        elif fault.kind == "unlist":
+            exchange.unlist_symbol(feed, now_ms)
         else:
             statuses = DELISTED if fault.kind == "delist" else HALTED
             feed.halt(statuses[feed.spec.market])

@@ -22,6 +22,7 @@ from workers.sim.limits import Verdict, WeightPool
 from workers.sim.rest_faults import RestFaults
 from workers.sim.settings import SimSettings
 from workers.sim.symbols import Market
+from workers.sim.tickers import ticker
 
 Query = Mapping[str, str]
 Answer = Callable[[Market, Query, RestFaults], str | bytes]
@@ -32,6 +33,10 @@ WEIGHTS: Final[dict[Market, dict[str, int]]] = {
     "usdm": {"ping": 1, "time": 1, "exchangeInfo": 1, "aggTrades": 20, "trades": 5},
 }
 SPOT_DEPTH_WEIGHTS: Final = ((100, 5), (500, 25), (1000, 50), (10**20, 250))
+TICKER_WEIGHTS: Final[dict[Market, tuple[tuple[int, int], ...]]] = {
+    "spot": ((20, 2), (100, 40), (10**20, 80)),
+    "usdm": ((1, 1), (10**20, 40)),
+}
 USDM_DEPTH_WEIGHTS: Final = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
 SPOT_DEPTH_LIMIT: Final = 5000
 TRADES_LIMIT: Final = 1000
@@ -81,6 +86,7 @@ class RestApi:
             "depth": self._depth,
             "aggTrades": self._aggregate_trades,
             "trades": self._trades,
+            "ticker/24hr": self._tickers,
         }
         return [
             web.get(f"{root}/{name}", self._handler(market, name, answer))
@@ -117,23 +123,27 @@ class RestApi:
         return f'{{"serverTime":{int(self._clock_ms())}}}'
 
     def _exchange_info(self, market: Market, query: Query, _faults: RestFaults) -> bytes:
-        feeds = self._exchange.listed(market)
-        wanted: list[str] | None = None
-        if "symbol" in query:
-            wanted = [query["symbol"]]
-        elif "symbols" in query:
-            try:
-                wanted = msgspec.json.decode(query["symbols"], type=list[str])
-            except msgspec.DecodeError:
-                raise RequestRefusedError(-1100, "Illegal characters found in parameter 'symbols'.") from None
-        if wanted is not None and not all(symbol in feeds for symbol in wanted):
-            raise RequestRefusedError(-1121, "Invalid symbol.")
-        chosen = [feeds[symbol] for symbol in wanted] if wanted is not None else list(feeds.values())
+        chosen = self._chosen(market, query)
         if "symbolStatus" in query:
             chosen = [feed for feed in chosen if feed.status == query["symbolStatus"]]
         return msgspec.json.encode(
             exchange_info(market, chosen, self.pools[market], int(self._clock_ms()), query)
         )
+
+    def _chosen(self, market: Market, query: Query) -> list[SymbolFeed]:
+        """The feeds a request names by `symbol` or `symbols`, else all."""
+        feeds = self._exchange.listed(market)
+        wanted = _wanted(query)
+        if wanted is None:
+            return list(feeds.values())
+        if not all(symbol in feeds for symbol in wanted):
+            raise RequestRefusedError(-1121, "Invalid symbol.")
+        return [feeds[symbol] for symbol in wanted]
+
+    def _tickers(self, market: Market, query: Query, _faults: RestFaults) -> bytes:
+        now_ms = int(self._clock_ms())
+        rows = [ticker(feed, now_ms) for feed in self._chosen(market, query)]
+        return msgspec.json.encode(rows[0] if "symbol" in query else rows)
 
     def _depth(self, market: Market, query: Query, faults: RestFaults) -> str:
         feed = self._feed(market, query)
@@ -230,7 +240,10 @@ class RestApi:
 
 
 def request_weight(market: Market, name: str, query: Query) -> int:
-    """What a request costs; depth by its limit, an unusable limit as little as possible."""
+    """What a request costs: depth by its limit (an unusable one as little as possible), tickers by their number."""
+    if name == "ticker/24hr":
+        named = len(_wanted(query, strict=False) or range(10**6))
+        return next(weight for most, weight in TICKER_WEIGHTS[market] if named <= most)
     if name != "depth":
         return WEIGHTS[market][name]
     text = query.get("limit", "100" if market == "spot" else "500")
@@ -238,6 +251,20 @@ def request_weight(market: Market, name: str, query: Query) -> int:
     if market == "usdm":
         return USDM_DEPTH_WEIGHTS.get(limit, 2)
     return next(weight for most, weight in SPOT_DEPTH_WEIGHTS if limit <= most)
+
+
+def _wanted(query: Query, *, strict: bool = True) -> list[str] | None:
+    """The symbols a request names; None for all, also where they cannot be read and that is not strict."""
+    if "symbol" in query:
+        return [query["symbol"]]
+    if "symbols" not in query:
+        return None
+    try:
+        return msgspec.json.decode(query["symbols"], type=list[str])
+    except msgspec.DecodeError:
+        if not strict:
+            return None
+        raise RequestRefusedError(-1100, "Illegal characters found in parameter 'symbols'.") from None
 
 
 def _optional(query: Query, name: str) -> int | None:
