@@ -32,7 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "store": BASE | {"settings", "paths", "model", "store"},
     "recordings": BASE | {"model", "recordings"},
     "sim": BASE | {"settings", "sim"},
-    "cli": SHARED | CORE | ROLES | {"recordings", "sim", "cli"},
+    "client": BASE | CORE | {"settings", "client"},
+    "cli": SHARED | CORE | ROLES | {"recordings", "sim", "client", "cli"},
     **{role: SHARED | CORE | {role} for role in ROLES},
 }
 """What a package may import of ours; the modules at the top may import everything but roles, cli and sim."""
@@ -112,6 +113,8 @@ def test_nothing_outside_the_package_is_hidden_in_it():
         ("workers.sim.server", "from workers.venues.binance import Binance"),
         ("workers.process", "from workers import cli"),
         ("workers.books.worker", "from ..cli import main"),
+        ("workers.client.fleet", "from workers.process import Process"),
+        ("workers.store.streams", "from workers.client import FleetClient"),
         ("workers.process", "from workers.books.book import OwnedBook"),
     ],
 )

@@ -15,10 +15,12 @@ FleetError
 │   ├── ServerTooOld       the server lacks commands of Redis 7.0
 │   ├── LeaseLost          another worker owns the symbol now
 │   ├── OffsetMoved        the archive of a stream stands elsewhere than its owner knows
-│   └── StateUnreadable    a checkpoint or state key cannot be decoded
+│   ├── StateUnreadable    a checkpoint or state key cannot be decoded
+│   └── BookWithheld       the book cannot be trusted now, or is not known at the time asked for
 ├── RecordingError         a capture file cannot be read at some line
 ├── ArchiveUnreadable      a file of the archive is damaged or of another format
 ├── ExtraMissing           an optional package is not installed
+├── TokenUnusable          a resume token cannot be used
 └── CommandError           the command line cannot do what was asked
 """
 
@@ -149,6 +151,17 @@ class StateUnreadable(StoreError):
         super().__init__(f"Key {key} cannot be decoded: {problem}.")
 
 
+class BookWithheld(StoreError):
+    """The book of a symbol cannot be trusted now, so there is nothing to show."""
+
+    def __init__(self, symbol: str, state: str, reason: str) -> None:
+        self.symbol = symbol
+        self.state = state
+        self.reason = reason
+        why = f" ({reason})" if reason else ""
+        super().__init__(f"The book of {symbol} is withheld: {state}{why}.")
+
+
 class RecordingError(FleetError):
     """A capture file cannot be read at some line."""
 
@@ -177,6 +190,15 @@ class ExtraMissing(FleetError):
         super().__init__(
             f"{what} need {package}, which is not installed: pip install 'marketfleet[{extra}]'."
         )
+
+
+class TokenUnusable(FleetError):
+    """A resume token is damaged, or of another channel or version."""
+
+    def __init__(self, token: str, problem: str) -> None:
+        self.token = token[:80]
+        self.problem = problem
+        super().__init__(f"The resume token {self.token!r} cannot be used: {problem}.")
 
 
 class CommandError(FleetError):

@@ -62,6 +62,14 @@ class Ranges:
                 return
             from_ms, size = last, PAGE
 
+    async def newest_trades(self, symbol: str, to_ms: int, count: int) -> list[Trade]:
+        """At most `count` of the newest trades before a time (ms), oldest first. Cost: one round trip."""
+        key = self._keys.trades_latest(symbol)
+        found = await self._client.zrange(
+            key, f"({to_ms}", "-inf", byscore=True, desc=True, offset=0, num=count
+        )
+        return [trade_of(self._latest.decode(member)) for member in reversed(found)]
+
     async def trade_ids(self, symbol: str) -> tuple[int, int] | None:
         """The ids of the first and the last trade of the latest set; None when it is empty."""
         key = self._keys.trades_latest(symbol)

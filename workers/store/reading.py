@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypedDict
 
+from workers.store.books import GROUP as BOOKS
 from workers.store.keys import DEPTH, TRADES, Keys
 from workers.store.streams import GroupReader
 
@@ -40,6 +42,40 @@ _TRADES_STATE = (
 
 def _decoded(found: dict[bytes, bytes]) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in found.items()}
+
+
+class ShownBook(NamedTuple):
+    """Whether a book may be used now, and what is shown of it."""
+
+    payload: bytes | None
+    """The field in `LIVE_ORDERBOOK`; None: withheld."""
+    state: str
+    """Where it may not be used: why; else as in `book:{S}:status`."""
+    reason: str
+    is_shown: bool
+    """There is a payload, and a worker that would take it back."""
+
+
+NOT_OWNED = ("not owned", "no worker holds its lease; the fleet may have stopped")
+
+
+async def shown_books(client: Any, symbols: Sequence[tuple[Keys, str]]) -> list[ShownBook]:
+    """What is shown of books, each as the keys of its venue and its symbol. Cost: one round trip, 3 commands a book."""
+    if not symbols:
+        return []
+    pipe = client.pipeline(transaction=False)
+    for keys, symbol in symbols:
+        pipe.hget(keys.live_orderbook, symbol)
+        pipe.hmget(keys.book_status(symbol), "state", "reason")
+        pipe.exists(keys.lease(BOOKS, symbol))
+    replies = iter(await pipe.execute())
+    found = []
+    for payload, told, owned in zip(replies, replies, replies, strict=True):
+        state, reason = ((value or b"").decode() for value in told)
+        if not owned:
+            state, reason = NOT_OWNED
+        found.append(ShownBook(payload, state or "unknown", reason, payload is not None and bool(owned)))
+    return found
 
 
 async def symbol_status(client: Any, keys: Keys, symbol: str) -> SymbolStatus:

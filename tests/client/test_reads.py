@@ -1,0 +1,105 @@
+"""Single reads: the whole book, trades and bars of a stretch, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from client_world import KEYS, T0, S, World
+
+from workers.client import FleetClient
+from workers.errors import BookWithheld
+from workers.model.checkpoint import encode_checkpoint
+from workers.model.events import DepthEvent, Snapshot
+from workers.model.sync import BookSync, SequenceRule
+
+
+async def lay_book(world: World) -> None:
+    """A checkpoint at update id 10 and two events after it."""
+    sync = BookSync(S, SequenceRule.FUTURES)
+    sync.on_event(DepthEvent(S, 10, 10, 9, T0, T0, [], []), 0)
+    sync.on_snapshot(Snapshot(S, 10, [("100.0", "1"), ("99.0", "2")], [("101.0", "3")], limit=2), 0)
+    await world.redis.set(KEYS.book_checkpoint(S), encode_checkpoint(sync, f"{T0}-10"))
+    for u, bids in ((11, [["100.5", "4"]]), (12, [["100.0", "0"]])):
+        row = {
+            "e": "depthUpdate",
+            "E": T0 + u,
+            "T": T0,
+            "s": S,
+            "U": u,
+            "u": u,
+            "pu": u - 1,
+            "b": bids,
+            "a": [],
+        }
+        await world.redis.xadd(
+            KEYS.raw(S, "depth"), {"data": json.dumps(row), "received": 1}, id=f"{T0 + u}-{u}"
+        )
+    await world.own()
+    await world.publish(12)
+
+
+async def test_the_whole_book_is_checkpoint_and_stream(world: World, fleet: FleetClient):
+    await lay_book(world)
+    book = await fleet.get_book(S)
+    assert book.bids == [("100.5", "4"), ("99.0", "2")]
+    assert book.asks == [("101.0", "3")]
+    assert (book.update_id, book.event_time_ms, book.at_s) == (12, T0 + 12, None)
+    assert (book.known_low, book.known_high) == ("99.0", "inf")
+    assert book.bids[0].price.decimal == Decimal("100.5")
+    assert book.bids[0].quantity.float == 4.0
+
+
+async def test_a_withheld_book_is_refused_with_the_reason(world: World, fleet: FleetClient):
+    await lay_book(world)
+    await world.withhold("crossed", "")
+    for call in (fleet.get_book, fleet.get_top):
+        with pytest.raises(BookWithheld, match="crossed"):
+            await call(S)
+    with pytest.raises(BookWithheld, match="not owned"):
+        await fleet.get_top("NEVERUSDT")
+
+
+async def test_a_book_that_was_lost_meanwhile_is_refused(world: World, fleet: FleetClient):
+    await lay_book(world)
+    row = {"e": "depthUpdate", "E": T0 + 99, "T": T0, "s": S, "U": 50, "u": 50, "pu": 49, "b": [], "a": []}
+    await world.redis.xadd(KEYS.raw(S, "depth"), {"data": json.dumps(row), "received": 1}, id=f"{T0 + 99}-50")
+    with pytest.raises(BookWithheld, match="gap"):
+        await fleet.get_book(S)
+
+
+async def test_the_top_is_what_is_shown(world: World, fleet: FleetClient):
+    await lay_book(world)
+    top = await fleet.get_top(S)
+    assert (top.update_id, top.bids[0].price, top.position) == (12, "100.10", "")
+
+
+async def test_trades_of_a_stretch_and_the_newest(world: World, fleet: FleetClient):
+    await world.fold(*range(10, 60))
+
+    async def ids(**options: int) -> list[int]:
+        return [trade.trade_id for trade in await fleet.get_trades(S, **options)]
+
+    assert await ids() == list(range(10, 60))
+    assert await ids(limit=3) == [57, 58, 59]
+    assert await ids(limit=3, to_ms=T0 + 37 * 20) == [17, 18, 19]
+    assert await ids(limit=3, from_ms=T0 + 37 * 20) == [20, 21, 22]
+    assert await ids(from_ms=T0 + 37 * 20, to_ms=T0 + 37 * 22) == [20, 21]
+
+
+async def test_bars_newest_version_of_each_and_the_open_one(world: World, fleet: FleetClient):
+    await world.fold(*range(10, 60))
+    bars = await fleet.get_bars(S, "100ms")
+    assert [bar.closed for bar in bars] == [True] * (len(bars) - 1) + [False]
+    assert sum(bar.trades_count for bar in bars) == 50
+    revised = {**(await world.redis.xrange(KEYS.bars(S, "100ms")))[3][1], b"revision": b"1", b"volume": b"77"}
+    await world.redis.xadd(KEYS.bars(S, "100ms"), revised, id=f"{T0 + 10_000}-1")
+    again = await fleet.get_bars(S, "100ms")
+    assert len(again) == len(bars)
+    assert [bar.volume for bar in again if bar.revision] == ["77"]
+    assert await fleet.get_bars(S, "100ms", from_ms=bars[2].start_ms, limit=2) == again[2:4]
+    assert await fleet.get_bars(S, "100ms", limit=3) == again[-3:]
+    assert await fleet.get_bars(S, "100ms", to_ms=bars[5].start_ms, limit=2) == again[3:5]
+    with pytest.raises(ValueError, match="7m"):
+        await fleet.get_bars(S, "7m")

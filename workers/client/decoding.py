@@ -1,0 +1,130 @@
+"""From what Redis holds to records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from workers.client.records import Bar, BookTop, Number, PriceLevel, Trade
+from workers.errors import MalformedFrame
+from workers.model.events import Level
+from workers.model.events import Trade as WireTrade
+from workers.settings import VenueSettings
+from workers.venues.interface import Venue
+from workers.venues.registry import venue_of
+
+
+class _Top(msgspec.Struct, gc=False):
+    """The payload of `LIVE_ORDERBOOK` and `book:{S}:top`."""
+
+    b: list[Level]
+    a: list[Level]
+    u: int
+    E: int
+    T: int = 0
+    synced_at: int = 0
+    received: int = 0
+    published: int = 0
+
+
+_decode_top = msgspec.json.Decoder(_Top).decode
+
+
+def levels(found: Iterable[Level]) -> list[PriceLevel]:
+    """Levels as records."""
+    return [PriceLevel(Number(price), Number(quantity)) for price, quantity in found]
+
+
+def book_top(symbol: str, position: str, payload: bytes) -> BookTop:
+    """A published payload. Raises: msgspec.MsgspecError."""
+    top = _decode_top(payload)
+    return BookTop(
+        symbol,
+        position,
+        levels(top.b),
+        levels(top.a),
+        top.u,
+        top.E,
+        top.T,
+        top.synced_at,
+        top.received,
+        top.published,
+    )
+
+
+def bar(symbol: str, interval: str, position: str, found: Mapping[bytes, bytes]) -> Bar:
+    """A bar entry, or a stats hash (which has `closed`). Raises: KeyError, ValueError."""
+    return Bar(
+        symbol=symbol,
+        position=position,
+        interval=interval,
+        start_ms=int(found[b"start"]),
+        revision=int(found[b"revision"]),
+        complete=found[b"complete"] == b"1",
+        closed=found.get(b"closed", b"1") == b"1",
+        last_update_ms=int(found[b"last_update_time"]),
+        open=_number(found, b"open_price"),
+        high=_number(found, b"high_price"),
+        low=_number(found, b"low_price"),
+        close=_number(found, b"close_price"),
+        volume=_number(found, b"volume"),
+        quote_volume=_number(found, b"quote_volume"),
+        buy_volume=_number(found, b"buy_volume"),
+        trades_count=int(found[b"trades_count"]),
+        skipped_count=int(found[b"skipped_count"]),
+        is_buyer_maker_count=int(found[b"is_buyer_maker_count"]),
+        first_trade_id=int(found[b"first_trade_id"]),
+        last_trade_id=int(found[b"last_trade_id"]),
+        first_agg_trade_id=int(found[b"first_agg_trade_id"]),
+        last_agg_trade_id=int(found[b"last_agg_trade_id"]),
+    )
+
+
+def _number(found: Mapping[bytes, bytes], name: bytes) -> Number:
+    return Number(found[name].decode())
+
+
+def trade(symbol: str, position: str, row: WireTrade) -> Trade:
+    """A trade as a record."""
+    return Trade(
+        symbol,
+        position,
+        row.trade_id,
+        Number(row.price),
+        Number(row.quantity),
+        row.trade_time,
+        row.event_time,
+        row.is_buyer_maker,
+        row.first_trade_id,
+        row.last_trade_id,
+    )
+
+
+class WireDecoder:
+    """Decodes the exchange's own messages of the raw streams.
+
+    The two kinds of trades are told apart by trying; a stream holds one kind.
+    """
+
+    def __init__(self, exchange: str = "binance") -> None:
+        common = {"exchange": exchange, "market": "usdm", "symbols": []}
+        self._kinds: list[Venue] = [
+            venue_of(exchange, msgspec.convert({**common, "trades": kind}, VenueSettings))
+            for kind in ("aggTrade", "trade")
+        ]
+        self.depth: Final = self._kinds[0].depth
+        self._trade: Callable[[bytes], WireTrade] = self._kinds[0].trade
+
+    def trade(self, data: bytes) -> WireTrade:
+        """An `aggTrade` or `trade` message. Raises: MalformedFrame."""
+        try:
+            return self._trade(data)
+        except MalformedFrame:
+            for venue in self._kinds:
+                if venue.trade != self._trade:
+                    found = venue.trade(data)
+                    self._trade = venue.trade
+                    return found
+            raise

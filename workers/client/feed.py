@@ -1,0 +1,187 @@
+"""What all readings have in common: one connection, places, a token, and going on after an outage."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from workers.client.records import Gap, Interrupted, Notice
+from workers.client.tokens import Channel, Place, decode_token, encode_token
+from workers.store.following import LAST_OF_MS, START, Entry, Lost, StreamFollower, before, last_ids
+from workers.store.keys import Keys
+
+BLOCK_MS: Final = 500
+"""How long a read waits; far below the time after which a connection counts as dead."""
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 2.0
+AWAY: Final = (RedisConnectionError, RedisTimeoutError, OSError)
+"""What says that the server does not answer; a wrong password is told apart before."""
+
+Record = TypeVar("Record")
+
+
+def keys_of(name: str) -> tuple[Keys, str]:
+    """The keys and the plain symbol of `BTCUSDT` (first venue) or `spot:BTCUSDT`."""
+    venue, colon, symbol = name.rpartition(":")
+    return Keys(f"{venue}{colon}"), symbol
+
+
+class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
+    """Records of several symbols as they come, in the order of each symbol's stream, with notices among them.
+
+    It ends when it is closed, never by itself. Redis may come and go meanwhile (`Interrupted`). Nothing is read ahead:
+    while the records of one read are taken, the next is not asked for.
+
+    Args:
+        connect: makes the client to read with, which must not retry by itself.
+        channel: `books`, `trades` or `bars`.
+        symbols: `BTCUSDT` of the first venue, `spot:BTCUSDT` of another.
+        key_of: the stream of a symbol.
+        resume: a token, to go on exactly where it was taken; symbols it does not name begin as without it.
+        from_ms: begin with entries of this time; None: with what comes from now on.
+    """
+
+    channel: Channel
+
+    def __init__(
+        self,
+        connect: Callable[[], Redis],
+        symbols: Sequence[str],
+        key_of: Callable[[Keys, str], str],
+        resume: str | None,
+        from_ms: int | None,
+    ) -> None:
+        if isinstance(symbols, str):
+            symbols = [symbols]
+        self.symbols = list(dict.fromkeys(symbols))
+        self._connect = connect
+        self._resumed = decode_token(self.channel, resume) if resume else {}
+        self._from_ms = from_ms = None if from_ms is None else max(from_ms, 1)
+        self._name_of = {key_of(*keys_of(name)): name for name in self.symbols}
+        self._key_of = {name: key for key, name in self._name_of.items()}
+        self._queue: deque[tuple[str, Place | None, Record | Notice]] = deque()
+        self._places: dict[str, Place] = {}
+        if from_ms is not None:
+            fresh = [name for name in self.symbols if name not in self._resumed]
+            self._places = {name: Place(before(from_ms), -1, from_ms) for name in fresh}
+        self._client: Any = None
+        self._follower: StreamFollower | None = None
+        self._closed = False
+        self._pause_s = 0.0
+
+    @property
+    def token(self) -> str:
+        """Where the reading stands: after the last record that was taken.
+
+        Before the first record is asked for, a reading that begins now stands nowhere yet.
+        """
+        return encode_token(self.channel, {**self._resumed, **self._places})
+
+    async def aclose(self) -> None:
+        """End the reading and its connection."""
+        self._closed = True
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def __aenter__(self) -> Feed[Record]:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Feed[Record]:
+        return self
+
+    async def __anext__(self) -> Record | Notice:
+        while not self._queue:
+            if self._closed:
+                raise StopAsyncIteration
+            await self._fill()
+        name, place, record = self._queue.popleft()
+        if place is not None:
+            self._places[name] = place
+        return record
+
+    def _put(self, name: str, place: Place | None, record: Record | Notice) -> None:
+        """Add a record; once it is taken the symbol stands at `place`."""
+        self._queue.append((name, place, record))
+
+    async def _fill(self) -> None:
+        """One read; an outage is waited for."""
+        try:
+            if self._follower is None:
+                if self._client is None:
+                    self._client = self._connect()
+                self._follower = await self._start()
+            followed = await self._follower.read(self._block_ms(), self._wanted())
+            for lost in followed.lost:
+                self._lost(self._name_of[lost.key], lost)
+            for key, entries in followed.entries.items():
+                self._take(self._name_of[key], entries)
+            await self._look()
+            self._pause_s = 0.0
+        except (AuthenticationError, ResponseError):
+            raise
+        except AWAY as error:
+            if self._closed:
+                return
+            if isinstance(error.__cause__, AuthenticationError):
+                raise error.__cause__ from None
+            if not self._pause_s:
+                self._queue.append(("", None, Interrupted(str(error) or type(error).__name__)))
+            self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+            await asyncio.sleep(self._pause_s)
+
+    async def _start(self) -> StreamFollower:
+        """Find where to begin."""
+        positions, named = {}, set()
+        newest = await last_ids(self._client, list(self._name_of))
+        for key, name in self._name_of.items():
+            place = self._resumed.get(name) or self._places.get(name)
+            if place is None:
+                place = self._newest(newest.get(key, START))
+            positions[key] = place.position
+            if place.position != START and not place.position.endswith(f"-{LAST_OF_MS}"):
+                named.add(key)
+            self._places[name] = place
+            self._begin(name, place)
+        await self._began()
+        return StreamFollower(self._client, positions, named)
+
+    def _newest(self, position: str) -> Place:
+        """The place after the newest entry there is."""
+        return Place(position)
+
+    def _block_ms(self) -> int:
+        return BLOCK_MS
+
+    def _wanted(self) -> list[str] | None:
+        """The keys to read now; None: all."""
+        return None
+
+    def _begin(self, name: str, place: Place) -> None:
+        """A symbol begins at a place."""
+
+    async def _began(self) -> None:
+        """All symbols have a place; nothing was read yet."""
+
+    def _lost(self, name: str, lost: Lost) -> None:
+        reason = "restarted" if lost.restarted else "trimmed"
+        place = Place(START) if lost.restarted else None
+        self._put(name, place, Gap(name, self.channel, reason, lost.after, lost.first, None))
+
+    def _undecodable(self, name: str, position: str) -> None:
+        self._put(name, Place(position), Gap(name, self.channel, "undecodable", position, position, None))
+
+    def _take(self, name: str, entries: Sequence[Entry]) -> None:
+        raise NotImplementedError
+
+    async def _look(self) -> None:
+        """Called after every read, also one that brought nothing."""

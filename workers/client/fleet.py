@@ -1,0 +1,271 @@
+"""The public library: reading a fleet's Redis from Python.
+
+async with FleetClient("redis://127.0.0.1:7379") as fleet:
+    async for record in fleet.trades(["BTCUSDT", "spot:ETHUSDT"]):
+        print(record)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, cast
+
+from workers.client.bars import BarFeed
+from workers.client.books import BookFeed
+from workers.client.decoding import WireDecoder, bar, book_top, levels, trade
+from workers.client.feed import keys_of
+from workers.client.records import Bar, Book, BookTop, Number, Trade
+from workers.client.trades import TradeFeed
+from workers.errors import BookWithheld
+from workers.model.checkpoint import decode_checkpoint
+from workers.model.sync import SequenceRule, SyncState
+from workers.store.connection import connect, connect_reader
+from workers.store.following import Entry
+from workers.store.keys import INTERVALS_MS, Keys
+from workers.store.ranges import Ranges
+from workers.store.reading import shown_books
+from workers.store.rebuilding import rebuild
+
+LATEST_MS: Final = 253_402_300_800_000
+"""The year 10000."""
+PAGE: Final = 1_000
+
+
+class FleetClient:
+    """Reads of one fleet's Redis. It writes nothing, and no consumer group is touched.
+
+    Symbols are named `BTCUSDT` for the first venue of the fleet's settings, `spot:BTCUSDT` for another.
+
+    Args:
+        url: `redis://host:port/db`, `rediss://…` or `unix:///path`.
+        exchange: the exchange whose messages the raw streams hold.
+    """
+
+    def __init__(self, url: str, *, exchange: str = "binance") -> None:
+        self._url = url
+        self._exchange = exchange
+        self._client: Any = connect(url)
+        self._decoder = WireDecoder(exchange)
+
+    async def __aenter__(self) -> FleetClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the client's own connections; a reading (`books()` …) has one of its own."""
+        await self._client.aclose()
+
+    def _reader(self) -> Any:
+        return connect_reader(self._url)
+
+    def books(
+        self,
+        symbols: Sequence[str],
+        *,
+        resume: str | None = None,
+        from_ms: int | None = None,
+        latest_only: bool = False,
+    ) -> BookFeed:
+        """The published tops of books: `BookTop`, with `Withheld`, `Gap` and `Interrupted` among them.
+
+        Args:
+            resume: the `token` of an earlier reading, to go on after its last record.
+            from_ms: begin with publications of this time, as far as `book:{S}:top` reaches back (about a minute).
+                Without either, the first record of a symbol is what is shown now.
+            latest_only: of publications that came at once, only the newest of each symbol.
+
+        Raises:
+            TokenUnusable: `resume` is no token of books.
+        """
+        return BookFeed(self._reader, symbols, resume=resume, from_ms=from_ms, latest_only=latest_only)
+
+    def trades(
+        self,
+        symbols: Sequence[str],
+        *,
+        resume: str | None = None,
+        from_ms: int | None = None,
+        repair_wait_s: float = 15.0,
+    ) -> TradeFeed:
+        """Every trade in the order of its ids: `Trade`, with `Gap` and `Interrupted` among them.
+
+        Args:
+            resume: as for `books`; it can be as old as the latest set (24 hours).
+            from_ms: begin with trades of this time, as far as the latest set reaches back.
+            repair_wait_s: how long a hole is waited for; its symbol's trades go on with a `Gap` after that.
+
+        Raises:
+            TokenUnusable: `resume` is no token of trades.
+        """
+        return TradeFeed(
+            self._reader,
+            symbols,
+            resume=resume,
+            from_ms=from_ms,
+            repair_wait_s=repair_wait_s,
+            exchange=self._exchange,
+        )
+
+    def bars(
+        self,
+        symbols: Sequence[str],
+        interval: str = "1m",
+        *,
+        resume: str | None = None,
+        from_ms: int | None = None,
+    ) -> BarFeed:
+        """Closed windows as they are written: `Bar`, with `Gap` and `Interrupted` among them.
+
+        A late trade makes its window come again with a higher `revision`.
+
+        Raises:
+            TokenUnusable: `resume` is no token of bars.
+            ValueError: there is no such interval.
+        """
+        _check_interval(interval)
+        return BarFeed(self._reader, symbols, interval, resume=resume, from_ms=from_ms)
+
+    async def get_top(self, symbol: str) -> BookTop:
+        """The best 10 levels shown now. Cost: one round trip.
+
+        Raises:
+            BookWithheld: nothing is shown, or nobody would take it back.
+        """
+        shown = (await shown_books(self._client, [keys_of(symbol)]))[0]
+        if not shown.is_shown or shown.payload is None:
+            raise BookWithheld(symbol, shown.state, shown.reason)
+        return book_top(symbol, "", shown.payload)
+
+    async def get_book(self, symbol: str, at: float | None = None) -> Book:
+        """The whole book.
+
+        Args:
+            at: None: now, from checkpoint and stream.
+
+        Raises:
+            BookWithheld: it cannot be trusted now.
+            StateUnreadable: its checkpoint is damaged.
+
+        Cost: a few round trips and the decoding of the checkpoint, some ms.
+        """
+        keys, name = keys_of(symbol)
+        shown = (await shown_books(self._client, [(keys, name)]))[0]
+        if not shown.is_shown:
+            raise BookWithheld(symbol, shown.state, shown.reason)
+        key = keys.book_checkpoint(name)
+        stored = await self._client.get(key)
+        if stored is None:
+            raise BookWithheld(symbol, shown.state, "it has no checkpoint yet")
+        rebuilt = await rebuild(
+            self._client,
+            keys,
+            name,
+            rule=SequenceRule(decode_checkpoint(stored, key).rule),
+            decode=self._decoder.depth,
+            now_ms=int(time.time() * 1000),
+        )
+        if rebuilt.state is not SyncState.SYNCED:
+            raise BookWithheld(symbol, rebuilt.state.value, rebuilt.sync.reason)
+        book = rebuilt.book
+        return Book(
+            symbol,
+            rebuilt.sync.last_update_id,
+            rebuilt.sync.last_event_time,
+            rebuilt.sync.synced_at,
+            Number(book.known_low),
+            Number(book.known_high),
+            levels(book.levels("bid")),
+            levels(book.levels("ask")),
+        )
+
+    async def get_trades(
+        self, symbol: str, *, from_ms: int | None = None, to_ms: int | None = None, limit: int = 1_000
+    ) -> list[Trade]:
+        """Trades of the latest set, in the order of their ids.
+
+        Args:
+            from_ms, to_ms: a stretch of trade time, its end excluded; without `from_ms` the newest ones before the end.
+            limit: at most so many.
+        """
+        keys, name = keys_of(symbol)
+        ranges, end = Ranges(self._client, keys), LATEST_MS if to_ms is None else to_ms
+        if from_ms is None:
+            found = await ranges.newest_trades(name, end, limit)
+        else:
+            found = []
+            async for page in ranges.trades(name, from_ms, end):
+                found += page
+                if len(found) >= limit:
+                    break
+        rows = sorted(found, key=lambda row: row.trade_id)
+        rows = rows[-limit:] if from_ms is None else rows[:limit]
+        return [trade(symbol, "", row) for row in rows]
+
+    async def get_bars(
+        self,
+        symbol: str,
+        interval: str = "1m",
+        *,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        limit: int = 500,
+    ) -> list[Bar]:
+        """Windows in their order, the newest version of each, the open one last (`closed` is False).
+
+        Args:
+            from_ms, to_ms: a stretch of starts, its end excluded; without `from_ms` the newest ones before the end.
+            limit: at most so many.
+
+        Raises:
+            ValueError: there is no such interval.
+        """
+        _check_interval(interval)
+        keys, name = keys_of(symbol)
+        span = range(0 if from_ms is None else from_ms, LATEST_MS if to_ms is None else to_ms)
+        found: dict[int, Bar] = {}
+        regular = 0
+        async for stream_id, fields in self._bar_entries(keys.bars(name, interval), from_ms):
+            if int(fields[b"start"]) in span:
+                one = bar(symbol, interval, stream_id.decode(), fields)
+                known = found.get(one.start_ms)
+                if known is None or known.revision < one.revision:
+                    found[one.start_ms] = one
+                regular += stream_id == b"%d-0" % one.start_ms
+            if from_ms is None and regular >= limit:
+                break
+        open_window = await self._client.hgetall(keys.stats(name, interval))
+        if open_window.get(b"closed") == b"0" and int(open_window[b"start"]) in span:
+            one = bar(symbol, interval, "", open_window)
+            found[one.start_ms] = one
+        rows = [found[start] for start in sorted(found)]
+        return rows[-limit:] if from_ms is None else rows[:limit]
+
+    async def _bar_entries(self, key: str, from_ms: int | None) -> AsyncIterator[Entry]:
+        """The entries of a bar stream: all from a time on, or from the newest backwards.
+
+        Either way whole windows' revisions are among them: they stand after their window.
+        """
+        if from_ms is not None:
+            async for page in Ranges(self._client, Keys()).entries(key, from_ms):
+                for entry in page:
+                    yield entry
+            return
+        end = "+"
+        while page := await self._client.xrevrange(key, max=end, count=PAGE):
+            for entry in page:
+                yield entry
+            end = f"({page[-1][0].decode()}"
+
+    async def get_symbols(self, venue: str = "") -> list[str]:
+        """The symbols whose books are shown now, of the first venue or of another one."""
+        keys, _ = keys_of(f"{venue}:" if venue else "")
+        found = cast(list[bytes], await self._client.hkeys(keys.live_orderbook))
+        return sorted(f"{keys.prefix}{name.decode()}" for name in found)
+
+
+def _check_interval(interval: str) -> None:
+    if interval not in INTERVALS_MS:
+        raise ValueError(f"{interval!r} is no interval; there are {', '.join(INTERVALS_MS)}")

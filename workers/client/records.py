@@ -1,0 +1,169 @@
+"""What a client reads: typed records, numbers as the exchange's own text."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple
+
+
+class Number(str):
+    """A decimal number as its text, so that no digit is lost; `decimal` and `float` are the ways to reckon with it.
+
+    Texts are compared as texts: compare `decimal` where `"1.0"` and `"1.00"` shall be equal, or where order matters.
+    """
+
+    __slots__ = ()
+
+    @property
+    def decimal(self) -> Decimal:
+        """The exact value."""
+        return Decimal(self)
+
+    @property
+    def float(self) -> float:
+        """The nearest double."""
+        return float(self)
+
+
+class PriceLevel(NamedTuple):
+    """One price of a book and the quantity there."""
+
+    price: Number
+    quantity: Number
+
+
+class BookTop(NamedTuple):
+    """The best levels of a book, as published."""
+
+    symbol: str
+    position: str
+    """The id of its entry in `book:{S}:top`; empty for the one that was shown when the reading began."""
+    bids: list[PriceLevel]
+    """Best first, 10 at most; fewer where the exchange has fewer, or the known range ends before."""
+    asks: list[PriceLevel]
+    update_id: int
+    event_time_ms: int
+    transaction_time_ms: int
+    """0 where the exchange sends none (spot)."""
+    synced_at_ms: int
+    received_us: int
+    published_us: int
+
+    @property
+    def spread(self) -> Decimal | None:
+        """Best ask minus best bid; None while a side is empty."""
+        if not self.bids or not self.asks:
+            return None
+        return self.asks[0].price.decimal - self.bids[0].price.decimal
+
+    @property
+    def mid(self) -> Decimal | None:
+        """The middle of best bid and best ask; None while a side is empty."""
+        if not self.bids or not self.asks:
+            return None
+        return (self.asks[0].price.decimal + self.bids[0].price.decimal) / 2
+
+
+class Book(NamedTuple):
+    """A whole book: every level that is known."""
+
+    symbol: str
+    update_id: int
+    event_time_ms: int
+    synced_at_ms: int
+    known_low: Number
+    """Bids are known from this price upwards: a price without a level has none. `0`: to their end."""
+    known_high: Number
+    """Asks are known up to this price. `inf`: to their end."""
+    bids: list[PriceLevel]
+    """Best first."""
+    asks: list[PriceLevel]
+    at_s: int | None = None
+    """The second the book is of; None: now."""
+
+
+class Trade(NamedTuple):
+    """One aggregate trade."""
+
+    symbol: str
+    position: str
+    """The id of its entry in `raw:{S}:aggTrade`; empty for one read from `trades:{S}:latest`."""
+    trade_id: int
+    """The aggregate id: consecutive for each symbol."""
+    price: Number
+    quantity: Number
+    trade_time_ms: int
+    event_time_ms: int
+    is_buyer_maker: bool
+    first_trade_id: int
+    last_trade_id: int
+
+
+class Bar(NamedTuple):
+    """One window of trades. A later entry of the same `start_ms` replaces it (`revision`)."""
+
+    symbol: str
+    position: str
+    """The id of its entry in `bars:{S}:<interval>`; empty for the open window."""
+    interval: str
+    start_ms: int
+    revision: int
+    complete: bool
+    """No trade of the window is missing."""
+    closed: bool
+    last_update_ms: int
+    open: Number
+    high: Number
+    low: Number
+    close: Number
+    volume: Number
+    quote_volume: Number
+    buy_volume: Number
+    trades_count: int
+    skipped_count: int
+    is_buyer_maker_count: int
+    first_trade_id: int
+    last_trade_id: int
+    first_agg_trade_id: int
+    last_agg_trade_id: int
+
+    @property
+    def vwap(self) -> Decimal | None:
+        """Quote volume by volume; None for a window without volume."""
+        volume = self.volume.decimal
+        return self.quote_volume.decimal / volume if volume else None
+
+
+class Gap(NamedTuple):
+    """Something is missing between the record before and the one after."""
+
+    symbol: str
+    channel: str
+    """`books`, `trades` or `bars`."""
+    reason: str
+    """`trimmed`: the stream no longer reached back to the reader's place. `ids jump`: these trades were not to be had.
+    `restarted`: stream or ids began anew. `undecodable`: an entry that is none of ours."""
+    first: str
+    """Trades: the first id missing; else the entry up to which everything was read."""
+    last: str
+    """Trades: the last id missing; else the oldest entry there is now."""
+    missing: int | None
+    """How many trades; None where it cannot be told."""
+
+
+class Withheld(NamedTuple):
+    """A book cannot be trusted now: what was read of it before is not to be used. Its next `BookTop` ends it."""
+
+    symbol: str
+    state: str
+    """As in `book:{S}:status`, or `not owned`: no worker holds the book, the fleet may have stopped."""
+    reason: str
+
+
+class Interrupted(NamedTuple):
+    """Redis does not answer. The reading goes on by itself, where it was, when it does."""
+
+    reason: str
+
+
+Notice = Gap | Withheld | Interrupted

@@ -1,0 +1,213 @@
+"""Reading trades as they come, without holes where the fleet could fill them.
+
+The raw stream holds what the sockets brought; what a repair fetched later is only in `trades:{S}:latest`. So where
+the ids jump, the reading of that symbol waits until the fold has passed the hole, and takes the missing trades from
+there. The same way it goes on from a token or a time older than the stream: the latest set holds 24 hours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from redis.asyncio import Redis
+
+from workers.client.decoding import WireDecoder, trade
+from workers.client.feed import BLOCK_MS, Feed, keys_of
+from workers.client.records import Gap, Trade
+from workers.client.tokens import Place
+from workers.errors import MalformedFrame
+from workers.model.events import Trade as WireTrade
+from workers.model.reordering import Reordering
+from workers.store.following import START, Entry, Lost, entry_id
+from workers.store.keys import TRADES, Keys
+from workers.store.ranges import Ranges
+
+HOLE_BLOCK_MS: Final = 50
+"""How long a read waits while a hole is open."""
+SLACK_MS: Final = 5_000
+"""Trades of a hole may have times this far outside those of its neighbours."""
+OUT_OF_ORDER: Final = 2_000
+"""Members of the latest set stand by time; ids are at most about this far from that order."""
+WAITING: Final = 20_000
+"""Trades of a symbol held behind a hole; then its stream is not read until the hole is done."""
+
+
+def _in_order() -> Reordering[WireTrade]:
+    return Reordering(lambda row: row.trade_id, OUT_OF_ORDER)
+
+
+@dataclass
+class _Hole:
+    """Ids `first` (None: from the beginning of what is held) to `last`, traded between two times."""
+
+    first: int | None
+    last: int
+    from_ms: int
+    to_ms: int
+    deadline: float
+    pages: AsyncIterator[list[WireTrade]] | None = None
+    order: Reordering[WireTrade] = field(default_factory=_in_order)
+    from_beginning: bool = False
+
+    def __post_init__(self) -> None:
+        self.from_beginning = self.first is None
+
+
+@dataclass
+class _State:
+    """How far one symbol has come."""
+
+    keys: Keys
+    symbol: str
+    last_id: int
+    last_ms: int
+    position: str
+    hole: _Hole | None = None
+    waiting: deque[tuple[str, WireTrade | None]] = field(default_factory=deque)
+
+
+class TradeFeed(Feed[Trade]):
+    """Every market trade of several symbols, each symbol's in the order of its ids.
+
+    Args:
+        repair_wait_s: how long a symbol waits for a hole to be filled before its trades go on with a `Gap`.
+    """
+
+    channel = "trades"
+
+    def __init__(
+        self,
+        connect: Callable[[], Redis],
+        symbols: Sequence[str],
+        *,
+        resume: str | None = None,
+        from_ms: int | None = None,
+        repair_wait_s: float = 15.0,
+        exchange: str = "binance",
+    ) -> None:
+        super().__init__(connect, symbols, lambda keys, symbol: keys.raw(symbol, TRADES), resume, from_ms)
+        self._repair_wait_s = repair_wait_s
+        self._decoder = WireDecoder(exchange)
+        self._states: dict[str, _State] = {}
+
+    def _newest(self, position: str) -> Place:
+        ms, trade_id = entry_id(position)
+        return Place(position, trade_id if ms else -1, ms)
+
+    def _begin(self, name: str, place: Place) -> None:
+        self._states[name] = _State(*keys_of(name), place.trade_id, place.time_ms, place.position)
+
+    async def _began(self) -> None:
+        for state in self._states.values():
+            if state.last_id >= 0 or state.position == START:
+                continue
+            first = await self._client.xrange(state.keys.raw(state.symbol, TRADES), count=1)
+            ms, trade_id = entry_id(first[0][0]) if first else (0, 0)
+            if ms > state.last_ms:
+                state.hole = self._hole(None, trade_id - 1, state.last_ms, ms + 1)
+
+    def _hole(self, first: int | None, last: int, from_ms: int, to_ms: int) -> _Hole:
+        return _Hole(first, last, from_ms, to_ms, time.monotonic() + self._repair_wait_s)
+
+    def _block_ms(self) -> int:
+        holes = [state.hole for state in self._states.values() if state.hole]
+        if any(hole.pages is not None or hole.first is None for hole in holes):
+            return 0
+        return HOLE_BLOCK_MS if holes else BLOCK_MS
+
+    def _wanted(self) -> list[str] | None:
+        full = [name for name, state in self._states.items() if len(state.waiting) >= WAITING]
+        return [key for key, name in self._name_of.items() if name not in full] if full else None
+
+    def _lost(self, name: str, lost: Lost) -> None:
+        if lost.restarted:  # what was only trimmed shows in the ids
+            super()._lost(name, lost)
+            self._states[name].last_id = -1
+
+    def _take(self, name: str, entries: Sequence[Entry]) -> None:
+        state = self._states[name]
+        for stream_id, fields in entries:
+            position, row = stream_id.decode(), None
+            with suppress(MalformedFrame):
+                row = self._decoder.trade(fields.get(b"data", b""))
+            if state.hole:
+                state.waiting.append((position, row))
+            else:
+                self._arrived(name, state, position, row)
+
+    def _arrived(self, name: str, state: _State, position: str, row: WireTrade | None) -> None:
+        if row is None:  # if it was a trade, its id is a hole now
+            state.position = position
+            place = Place(position, state.last_id, state.last_ms)
+            self._put(name, place, Gap(name, self.channel, "undecodable", position, position, None))
+            return
+        if state.last_id >= 0 and row.trade_id > state.last_id + 1:
+            from_ms, to_ms = sorted((state.last_ms, row.trade_time))
+            state.hole = self._hole(
+                state.last_id + 1, row.trade_id - 1, max(0, from_ms - SLACK_MS), to_ms + SLACK_MS
+            )
+            state.waiting.appendleft((position, row))
+            return
+        if row.trade_id <= state.last_id:
+            ids = (str(state.last_id), str(row.trade_id))
+            self._put(name, None, Gap(name, self.channel, "restarted", *ids, None))
+        state.position = position
+        self._pass(name, state, position, row)
+
+    def _pass(self, name: str, state: _State, position: str, row: WireTrade) -> None:
+        state.last_id, state.last_ms = row.trade_id, row.trade_time
+        if row.is_market:
+            place = Place(state.position, row.trade_id, row.trade_time)
+            self._put(name, place, trade(name, position, row))
+
+    async def _look(self) -> None:
+        for name, state in self._states.items():
+            if state.hole and await self._may_be_read(state, state.hole):
+                await self._read_page(name, state, state.hole)
+
+    async def _may_be_read(self, state: _State, hole: _Hole) -> bool:
+        """Whether the fold has passed the hole, or has had its time."""
+        if hole.pages is not None or hole.first is None or time.monotonic() >= hole.deadline:
+            return True
+        reached = await self._client.hget(state.keys.trades_state(state.symbol), "last_id")
+        return reached is not None and int(reached) >= hole.last
+
+    async def _read_page(self, name: str, state: _State, hole: _Hole) -> None:
+        if hole.pages is None:
+            hole.pages = Ranges(self._client, state.keys).trades(state.symbol, hole.from_ms, hole.to_ms)
+        try:
+            page = await anext(hole.pages, None)
+        except BaseException:  # what was not given out yet is read again
+            hole.pages, hole.order = None, _in_order()
+            raise
+        within = [row for row in page or () if (hole.first or 0) <= row.trade_id <= hole.last]
+        for row in hole.order.put(within):
+            self._repaired(name, state, hole, row)
+        if page is not None:
+            return
+        for row in hole.order.rest():
+            self._repaired(name, state, hole, row)
+        if not hole.from_beginning:
+            if hole.first is not None and hole.first <= hole.last:
+                self._missing(name, state, hole.first, hole.last)
+            state.last_id = hole.last
+        state.hole = None  # what is missing of a beginning is the next hole
+        while state.waiting and not state.hole:
+            self._arrived(name, state, *state.waiting.popleft())
+
+    def _repaired(self, name: str, state: _State, hole: _Hole, row: WireTrade) -> None:
+        if hole.first is not None and row.trade_id > hole.first:
+            self._missing(name, state, hole.first, row.trade_id - 1)
+        if hole.first is None or row.trade_id >= hole.first:
+            hole.first = row.trade_id + 1
+            self._pass(name, state, "", row)
+
+    def _missing(self, name: str, state: _State, first: int, last: int) -> None:
+        place = Place(state.position, last, state.last_ms)
+        gap = Gap(name, self.channel, "ids jump", str(first), str(last), last - first + 1)
+        self._put(name, place, gap)
