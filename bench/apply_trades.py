@@ -29,12 +29,20 @@ from workers.store.trades import TradeStore
 KEYS = Keys()
 BEGIN_MS = 1_723_161_541_000
 DAY_MS = 86_400_000
+FIRST_ID = 54_346_948_439
 
 
-def tape(symbol: str, count: int, spacing_ms: int, seed: int = 7) -> list[Trade]:
+def tape(
+    symbol: str,
+    count: int,
+    spacing_ms: int,
+    seed: int = 7,
+    first_id: int = FIRST_ID,
+    begin_ms: int = BEGIN_MS,
+) -> list[Trade]:
     """Trades as a busy perpetual has them: a random walk of prices, `spacing_ms` apart on average."""
     chance = random.Random(seed)
-    price, moment, raw, trades = 6_180_030, float(BEGIN_MS), 8_123_344_783, []
+    price, moment, raw, trades = 6_180_030, float(begin_ms), 2 * first_id, []
     for index in range(count):
         price += chance.choice((-1, 0, 0, 1))
         moment += chance.uniform(0, 2 * spacing_ms)
@@ -42,7 +50,7 @@ def tape(symbol: str, count: int, spacing_ms: int, seed: int = 7) -> list[Trade]
         trades.append(
             Trade(
                 symbol=symbol,
-                trade_id=3_466_782_974 + index,
+                trade_id=first_id + index,
                 price=f"{price // 100}.{price % 100:02d}",
                 quantity=f"{chance.randrange(1, 3000) / 1000:.3f}",
                 first_trade_id=raw,

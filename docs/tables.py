@@ -76,6 +76,7 @@ MEANING: Final = {
 """What `workers/settings.py` leaves to the name."""
 
 EVENTS: Final = {
+    "fleet_trades_capped_total": ["trades_capped"],
     "fleet_redis_unavailable_total": ["redis_unavailable", "heartbeat_failed"],
     "fleet_leases_taken_total": ["lease_taken"],
     "fleet_lease_lost_total": ["lease_lost"],

@@ -5,12 +5,13 @@
 --   5..11 stats hashes and 12..18 bar streams of 100ms 1m 5m 15m 1h 4h 1d
 -- ARGV
 --   1 operation (apply, skip, close)   2 fencing number, '' for none   3 consumer group
---   4 retention of the latest set, ms, 0 keeps all   5 members trimmed at most   6..12 bars kept, 0 keeps all
---   skip:  13 first id   14 last id of the hole that is accepted
---   close: 13 now, ms    14 grace, ms: windows that ended that long before now are closed
---   apply: 13 groups   14 trades already known to be repeated   15 their stream ids
---          16 index of the first member in ARGV   17 index of the first stream id in ARGV
---          18.. the groups, then score and member JSON of each market trade, then the stream ids.
+--   4 retention of the latest set, ms, 0 keeps all   5 its members at most, 0 for any number
+--   6 members trimmed by one call at most   7..13 bars kept, 0 keeps all
+--   skip:  14 first id   15 last id of the hole that is accepted
+--   close: 14 now, ms    15 grace, ms: windows that ended that long before now are closed
+--   apply: 14 groups   15 trades already known to be repeated   16 their stream ids
+--          17 index of the first member in ARGV   18 index of the first stream id in ARGV
+--          19.. the groups, then score and member of each market trade, then the stream ids.
 --   A group is a row of trades with consecutive ids within one minute, in the order of their 100 ms windows: number of
 --   runs (0: the group is its own run), members, stream ids, repeated trades after it, the block of the whole group,
 --   a block for each run. A run is the part of a group within one 100 ms window. A block is one text, separated by
@@ -23,9 +24,10 @@
 --   {'AGAIN', last id}    a group straddles the last applied id; nothing was done: send the trades after it
 --   {'SINGLE'}            a group of several trades is late; nothing was done: send each trade as its own group
 --   {'NOT_NEXT', last id} skip: the hole does not begin right after the last id; nothing was done
---   apply {'OK', applied, not market, repeated, late, last id, id after the hole or 0, newest trade time}
+--   apply {'OK', applied, not market, repeated, late, last id, id after the hole or 0, newest trade time, capped}
 --   skip  {'OK', ids accepted as missing, last id}
---   close {'OK', bars appended, end of the next open window in ms or 0}
+--   close {'OK', bars appended, end of the next open window in ms or 0, capped}
+--   Capped are the members that were trimmed though they were not old enough, because the set held too many.
 --
 -- The open windows live in the state hash (one text each: see from_state); the stats hashes are their readable view.
 -- Everything written before the state (members, bars, stats) is a function of the state and the trades, so a call that
@@ -349,7 +351,8 @@ local function fold_runs(at, runs, complete)
 end
 
 local state = call('HMGET', KEYS[3], 'last_id', 'last_trade_time', 'applied_count', 'repeated_count',
-  'not_market_count', 'missing_count', 'late_count', 'hole_next_id', 'incomplete_next', 'bars_before', unpack(NAMES))
+  'not_market_count', 'missing_count', 'late_count', 'hole_next_id', 'incomplete_next', 'bars_before',
+  'capped_count', unpack(NAMES))
 local started = state[1] and true or false
 local last_id = tonumber(state[1] or -1)
 local newest_time = tonumber(state[2] or 0)
@@ -384,8 +387,27 @@ local function show(i)
     ' ' .. buy .. ' ' .. count .. ' ' .. skipped .. ' ' .. maker .. ' ' .. w.last .. ' ' .. w.last_agg
 end
 
+-- How many members are to be trimmed, and how many of them only because the set holds too many.
+local function surplus(now)
+  local most, retention, old, over = tonumber(ARGV[5]), tonumber(ARGV[4]), 0, 0
+  local at_most = tonumber(ARGV[6])
+  if retention > 0 and now > retention then
+    old = math.min(call('ZCOUNT', KEYS[4], '-inf', format('(%d', now - retention)), at_most)
+  end
+  if most > 0 then over = math.min(call('ZCARD', KEYS[4]) - most, at_most) end
+  return math.max(old, over), math.max(over - old, 0)
+end
+
 -- Stats first, the state after them, trimming last.
-local function commit(fields, cutoff)
+local function commit(fields, now)
+  local trimmed, capped = 0, 0
+  if now > 0 then
+    trimmed, capped = surplus(now)
+    if capped > 0 then
+      fields[#fields + 1] = 'capped_count'
+      fields[#fields + 1] = format('%d', tonumber(state[11] or 0) + capped)
+    end
+  end
   for i = 1, 7 do
     if touched[i] or bars_added[i] then
       fields[#fields + 1] = NAMES[i]
@@ -394,19 +416,10 @@ local function commit(fields, cutoff)
   end
   if #fields > 0 then call('HSET', KEYS[3], unpack(fields)) end
   for i = 1, 7 do
-    if bars_added[i] and ARGV[5 + i] ~= '0' then call('XTRIM', KEYS[11 + i], 'MAXLEN', '~', ARGV[5 + i]) end
+    if bars_added[i] and ARGV[6 + i] ~= '0' then call('XTRIM', KEYS[11 + i], 'MAXLEN', '~', ARGV[6 + i]) end
   end
-  if cutoff > 0 then
-    local old = call('ZCOUNT', KEYS[4], '-inf', format('(%d', cutoff))
-    if old > 0 then
-      call('ZREMRANGEBYRANK', KEYS[4], 0, format('%d', math.min(old, tonumber(ARGV[5])) - 1))
-    end
-  end
-end
-
-local function cutoff_at(time)
-  if ARGV[4] == '0' then return 0 end
-  return time - tonumber(ARGV[4])
+  if trimmed > 0 then call('ZREMRANGEBYRANK', KEYS[4], 0, format('%d', trimmed - 1)) end
+  return capped
 end
 
 local function in_chunks(command, key, before, from, to)
@@ -422,15 +435,15 @@ end
 
 -- Walks over the groups without writing: which are to be applied, and can they be applied as they are?
 local function survey()
-  local at, last, member, entry = 18, last_id, tonumber(ARGV[16]), tonumber(ARGV[17]) + tonumber(ARGV[15])
-  local plan = {first = nil, until_group = 0, repeated = tonumber(ARGV[14]), entry_end = entry - 1, next_id = 0}
+  local at, last, member, entry = 19, last_id, tonumber(ARGV[17]), tonumber(ARGV[18]) + tonumber(ARGV[16])
+  local plan = {first = nil, until_group = 0, repeated = tonumber(ARGV[15]), entry_end = entry - 1, next_id = 0}
   local starts, closed = {}, {}
   for i = 1, 7 do
     local w = windows[i]
     starts[i], closed[i] = w and w.start or -1, w and w.closed == 1
   end
   local known = started
-  for group = 1, tonumber(ARGV[13]) do
+  for group = 1, tonumber(ARGV[14]) do
     local block = ARGV[at + 4]
     local start, first, last_of, count, skipped, time = match(block, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)')
     first, last_of, count, skipped = tonumber(first), tonumber(last_of), tonumber(count), tonumber(skipped)
@@ -522,13 +535,13 @@ local function apply()
   elseif plan.next_id > 0 and plan.next_id ~= hole_next then
     set('hole_next_id', plan.next_id)
   end
-  commit(fields, cutoff_at(newest_time))
-  in_chunks('XACK', KEYS[2], ARGV[3], tonumber(ARGV[17]), plan.entry_end)
-  return {'OK', applied, not_market, plan.repeated, late, last_id, plan.next_id, newest_time}
+  local capped = commit(fields, newest_time)
+  in_chunks('XACK', KEYS[2], ARGV[3], tonumber(ARGV[18]), plan.entry_end)
+  return {'OK', applied, not_market, plan.repeated, late, last_id, plan.next_id, newest_time, capped}
 end
 
 local function skip()
-  local first, last = tonumber(ARGV[13]), tonumber(ARGV[14])
+  local first, last = tonumber(ARGV[14]), tonumber(ARGV[15])
   if not started or first > last_id + 1 then return {'NOT_NEXT', last_id} end
   local missing = last - last_id
   if missing <= 0 then return {'OK', 0, last_id} end
@@ -548,8 +561,8 @@ local function skip()
 end
 
 local function close()
-  local now = tonumber(ARGV[13])
-  local before, closed, next_end = now - tonumber(ARGV[14]), 0, 0
+  local now = tonumber(ARGV[14])
+  local before, closed, next_end = now - tonumber(ARGV[15]), 0, 0
   for i = 1, 7 do
     local w = windows[i]
     if w and w.closed == 0 then
@@ -564,13 +577,13 @@ local function close()
       end
     end
   end
-  commit({}, cutoff_at(now))
-  return {'OK', closed, next_end}
+  local capped = commit({}, now)
+  return {'OK', closed, next_end, capped}
 end
 
 if ARGV[2] ~= '' and call('HGET', KEYS[1], 'token') ~= ARGV[2] then return {'FENCED'} end
 for i = 1, 7 do
-  local text = state[10 + i]
+  local text = state[11 + i]
   if text then windows[i] = from_state(text) end
 end
 if ARGV[1] == 'apply' then return apply() end

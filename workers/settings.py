@@ -143,6 +143,10 @@ class TradeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
 
     retention_ms: Count = 86_400_000
     """How long a trade stays in `trades:{S}:latest`."""
+    latest_max: Annotated[int, Meta(ge=0)] = 0
+    """Trades that each `trades:{S}:latest` may hold, whatever their age; 0: any number."""
+    member: Literal["json", "packed"] = "json"
+    """How trades stand in `trades:{S}:latest`: JSON, or packed in less than half the memory (docs/keys.md)."""
     read_count: Count = 500
     poll_ms: Milliseconds = 3
     close_by_clock: bool = True

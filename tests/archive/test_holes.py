@@ -14,7 +14,7 @@ from workers.archive.buffer import Limits
 from workers.archive.layout import StreamId
 from workers.archive.rows import POSITIONS, REPAIRED
 from workers.model.events import Trade
-from workers.model.windows import latest_member
+from workers.model.latest import json_member
 
 AT = POSITIONS["trades"]
 LIMITS = Limits(5, 1 << 20, 1e9)
@@ -24,7 +24,7 @@ async def fold(client: Redis, ids: range, ms: int, last_id: int) -> None:
     """What the trades role would have left: these trades in the latest set, and how far it has come."""
     for trade_id in ids:
         trade = Trade(SYMBOL, trade_id, "1.0", "2.0", trade_id, trade_id, ms, ms, is_buyer_maker=True)
-        await client.zadd(KEYS.trades_latest(SYMBOL), {latest_member(trade, "aggTrade"): ms})
+        await client.zadd(KEYS.trades_latest(SYMBOL), {json_member(trade, "aggTrade"): ms})
     await client.hset(KEYS.trades_state(SYMBOL), "last_id", last_id)
 
 

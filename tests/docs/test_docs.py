@@ -22,7 +22,8 @@ from workers.books.publisher import TopOfBook
 from workers.cli import application
 from workers.cli.role import PROGRAMS, WORKERS
 from workers.model.audit import AuditOutcome
-from workers.model.windows import INTERVALS_MS, LatestTrade, Window
+from workers.model.latest import LatestTrade
+from workers.model.windows import INTERVALS_MS, Window
 from workers.process import PORT_OFFSETS
 from workers.settings import Settings
 from workers.store import keys

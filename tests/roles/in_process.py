@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from workers.books.publisher import decode_top
 from workers.books.worker import BookWorker
 from workers.ingest.worker import IngestWorker
+from workers.model.latest import decode_member
 from workers.process import Process
 from workers.settings import BookSettings, FleetSettings, Settings, TradeSettings, VenueSettings
 from workers.sim import SimSettings, SimulatedExchange
@@ -118,8 +119,10 @@ class Fleet:
             async with aiohttp.ClientSession() as session, session.get(url, params=query) as response:
                 truth = [row["a"] for row in (await response.json())["trades"]]
             held = [
-                int(member.split(b'"agg_trade_id":')[1].split(b",")[0])
-                for member in await self.client.zrange(KEYS.trades_latest(symbol), 0, -1)
+                decode_member(member, symbol, int(score)).agg_trade_id
+                for member, score in await self.client.zrange(
+                    KEYS.trades_latest(symbol), 0, -1, withscores=True
+                )
             ]
             assert sorted(held) == truth[-len(held) :], symbol
             assert len(held) == len(set(held))

@@ -13,15 +13,25 @@ from redis.exceptions import ResponseError
 from test_trades_properties import KEYS, SYMBOL, contents, expected
 
 from workers.errors import BadNumber, LeaseLost, StoreError
-from workers.model.bars import Closed, Hole, Skipped, TradesFold
+from workers.model.bars import TRIMMED_AT_MOST, Closed, Hole, Skipped, TradesFold
 from workers.model.events import Trade
+from workers.model.latest import Member, decode_member, trade_of
 from workers.model.windows import INTERVALS_MS
 from workers.store.keys import TRADES
+from workers.store.ranges import Ranges
 from workers.store.scripts import Scripts
 from workers.store.trades import TradesState, TradeStore
 
 T0 = 1_723_165_200_000
 RAW = KEYS.raw(SYMBOL, TRADES)
+AWKWARD = [
+    ("61800.20000000", "0.00123000"),
+    ("84554.40", "0.054"),
+    ("1000", "92233720368.54775807"),
+    ("0.00000001", "100.00000000"),
+    ("007.50", "1"),
+    ("7", "0"),
+]
 WRITTEN = [
     KEYS.trades_state(SYMBOL),
     KEYS.trades_latest(SYMBOL),
@@ -45,10 +55,20 @@ def unacknowledged(trades: list[Trade]) -> list[tuple[str, Trade]]:
 
 
 def trade_store(
-    client: Redis, retention_ms: int = 0, bar_retention: dict[str, int] | None = None
+    client: Redis,
+    retention_ms: int = 0,
+    bar_retention: dict[str, int] | None = None,
+    latest_max: int = 0,
+    member: Member = "json",
 ) -> TradeStore:
     return TradeStore(
-        client, KEYS, Scripts(client), retention_ms=retention_ms, bar_retention=bar_retention or {}
+        client,
+        KEYS,
+        Scripts(client),
+        retention_ms=retention_ms,
+        latest_max=latest_max,
+        bar_retention=bar_retention or {},
+        member=member,
     )
 
 
@@ -233,16 +253,55 @@ async def test_bars_are_kept_as_many_as_asked_for(client: Redis) -> None:
 
 
 async def test_the_latest_set_is_trimmed_a_little_at_a_time(client: Redis) -> None:
+    """However much is old, one call removes no more than what takes Redis well under a millisecond."""
     store = trade_store(client, retention_ms=1000)
-    await store.apply(SYMBOL, unacknowledged(tape(1300, 1)))
-    latest = KEYS.trades_latest(SYMBOL)
-    assert await client.zcard(latest) == 1001
-    await store.apply(SYMBOL, unacknowledged([trade(1300, T0 + 10_000)]))
-    assert await client.zcard(latest) == 502
-    await store.close(SYMBOL, T0 + 10_500, 0)
-    assert await client.zcard(latest) == 2
+    latest, count = KEYS.trades_latest(SYMBOL), 1000 + 2 * TRIMMED_AT_MOST
+    await store.apply(SYMBOL, unacknowledged(tape(count, 1)))
+    assert await client.zcard(latest) == count - TRIMMED_AT_MOST
+    await store.apply(SYMBOL, unacknowledged([trade(count, T0 + 10_000)]))
+    assert await client.zcard(latest) == count - 2 * TRIMMED_AT_MOST + 1
+    for left in range(count - 3 * TRIMMED_AT_MOST + 1, 0, -TRIMMED_AT_MOST):
+        await store.close(SYMBOL, T0 + 10_500, 0)
+        assert await client.zcard(latest) == left
     await store.close(SYMBOL, T0 + 11_001, 0)
     assert await client.zcard(latest) == 0
+
+
+async def test_the_cap_of_the_latest_set_takes_out_the_oldest_and_is_counted(client: Redis) -> None:
+    store = trade_store(client, retention_ms=60_000, latest_max=50)
+    latest, trades = KEYS.trades_latest(SYMBOL), tape(90, 1)
+    assert (await store.apply(SYMBOL, unacknowledged(trades[:50]))).capped == 0
+    assert (await store.apply(SYMBOL, unacknowledged(trades[50:]))).capped == 40
+    assert [int(score) for _, score in await client.zrange(latest, 0, -1, withscores=True)] == [
+        one.trade_time for one in trades[40:]
+    ]
+    # A trade that is too old for the retention was not taken out by the cap.
+    assert (await store.apply(SYMBOL, unacknowledged([trade(90, T0 + 60_045)]))).capped == 0
+    assert await client.zcard(latest) == 46
+    assert (await store.state(SYMBOL)).capped == 40
+    lower = trade_store(client, retention_ms=60_000, latest_max=6)
+    assert (await lower.close(SYMBOL, T0 + 60_046, 0)).capped == 39
+    assert (await store.state(SYMBOL)).capped == 79
+
+
+async def test_packed_members_give_back_what_json_members_hold(client: Redis) -> None:
+    trades = [trade(n, T0 + 40 * n, price, quantity) for n, (price, quantity) in enumerate(AWKWARD)]
+    forms: list[Member] = ["json", "packed"]
+    for form in forms:
+        await client.flushall()  # this test's own server
+        await trade_store(client, member=form).apply(SYMBOL, unacknowledged(trades))
+        members = await client.zrange(KEYS.trades_latest(SYMBOL), 0, -1, withscores=True)
+        assert [trade_of(decode_member(member, SYMBOL, int(score))) for member, score in members] == trades
+        assert all(member.startswith(b"{") for member, _ in members) == (form == "json")
+
+
+async def test_a_set_may_hold_both_forms(client: Redis) -> None:
+    trades = tape(20, 40)
+    await trade_store(client).apply(SYMBOL, unacknowledged(trades[:10]))
+    await trade_store(client, member="packed").apply(SYMBOL, unacknowledged(trades[10:]))
+    found = [one async for page in Ranges(client, KEYS).trades(SYMBOL, 0, T0 * 2) for one in page]
+    assert found == trades
+    assert await Ranges(client, KEYS).trade_ids(SYMBOL) == (0, 19)
 
 
 async def test_a_fold_begun_anew_appends_after_the_bars_that_are_there(client: Redis) -> None:

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from workers.model.bars import TradesFold
 from workers.model.events import Trade
+from workers.model.latest import Member
 from workers.model.windows import INTERVALS_MS
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
@@ -55,6 +56,13 @@ def tapes(draw: st.DrawFn) -> list[Trade]:
 
 
 Step = tuple[str, Any]
+Latest = tuple[int, int, Member]
+"""Of the latest set: retention in ms, members at most, how trades stand in it."""
+LATEST = st.tuples(
+    st.sampled_from([0, 86_400_000, 3_600_000, 1_000]),
+    st.sampled_from([0, 0, 1, 7]),
+    st.sampled_from(["json", "packed"]),
+)
 
 
 @st.composite
@@ -125,9 +133,18 @@ def expected(twin: TradesFold) -> dict[str, Any]:
     return found
 
 
-async def play(client: Redis, steps: list[Step], retention_ms: int) -> None:
-    store = TradeStore(client, KEYS, Scripts(client), retention_ms=retention_ms, bar_retention={})
-    twin = TradesFold(retention_ms=retention_ms)
+async def play(client: Redis, steps: list[Step], latest: Latest) -> None:
+    retention_ms, latest_max, member = latest
+    store = TradeStore(
+        client,
+        KEYS,
+        Scripts(client),
+        retention_ms=retention_ms,
+        latest_max=latest_max,
+        bar_retention={},
+        member=member,
+    )
+    twin = TradesFold(retention_ms=retention_ms, latest_max=latest_max, member=member)
     for action, subject in steps:
         if action == "apply":
             got: Any = await store.apply(SYMBOL, [("", trade) for trade in subject])
@@ -139,7 +156,9 @@ async def play(client: Redis, steps: list[Step], retention_ms: int) -> None:
             got = await store.close(SYMBOL, subject, 100)
             want = twin.close(subject, 100)
         assert got == want, (action, subject)
-    state = {"repeated_count", "not_market_count", "missing_count", "late_count", "hole_next_id"}
+    state = {"repeated_count", "not_market_count", "missing_count", "late_count", "hole_next_id"} | {
+        "capped_count"
+    }
     got, want = await contents(client), expected(twin)
     # A counter that never moved has no field.
     got["state"] = dict.fromkeys(state, "0") | got["state"] if got["state"] else {}
@@ -154,25 +173,25 @@ PLAYED = settings(
 
 
 @PLAYED
-@given(steps=deliveries(), retention_ms=st.sampled_from([0, 86_400_000, 3_600_000, 1_000]))
-def test_fakeredis_holds_what_the_pure_fold_says(steps: list[Step], retention_ms: int) -> None:
+@given(steps=deliveries(), latest=LATEST)
+def test_fakeredis_holds_what_the_pure_fold_says(steps: list[Step], latest: Latest) -> None:
     async def run() -> None:
         client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
-        await play(client, steps, retention_ms)
+        await play(client, steps, latest)
         await client.aclose()
 
     asyncio.run(run())
 
 
 @PLAYED
-@given(steps=deliveries(), retention_ms=st.sampled_from([0, 86_400_000, 3_600_000, 1_000]))
+@given(steps=deliveries(), latest=LATEST)
 def test_a_real_server_holds_what_the_pure_fold_says(
-    real_server: str, steps: list[Step], retention_ms: int
+    real_server: str, steps: list[Step], latest: Latest
 ) -> None:
     async def run() -> None:
         client = Redis.from_url(real_server, protocol=2)
         await client.flushall()  # the server is this test process's own
-        await play(client, steps, retention_ms)
+        await play(client, steps, latest)
         await client.aclose()
 
     asyncio.run(run())

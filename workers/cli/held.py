@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from workers.cli.truth import HeldBars
 from workers.context import VenueContext, venue_contexts
 from workers.model.checkpoint import Checkpoint, decode_checkpoint
+from workers.model.latest import decode_member
 from workers.settings import Settings
 from workers.store.keys import DEPTH, INTERVALS_MS, TRADES
 from workers.store.streams import undelivered
@@ -168,7 +169,9 @@ class Held:
                 list[tuple[bytes, float]],
                 await self._client.zrange(key, len(members), len(members) + PAGE - 1, withscores=True),
             )
-            members += [(float(score), msgspec.json.decode(member)) for member, score in page]
+            for member, score in page:
+                row = decode_member(member, book.symbol, int(score))
+                members.append((float(score), msgspec.structs.asdict(row)))
             if len(page) < PAGE:
                 return members
 

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from workers.cli.held import Book
+from workers.model.latest import decode_member
 from workers.store.keys import INTERVALS_MS, TRADES
 
 PAGE: Final = 5_000
-
-
-class _Id(msgspec.Struct, gc=False):
-    agg_trade_id: int
-
-
-_decode = msgspec.json.Decoder(_Id).decode
 
 
 class Tape(NamedTuple):
@@ -58,9 +50,10 @@ async def tape_of(client: Any, book: Book) -> Tape:
     keys = book.context.keys
     count = 0
     ids: set[int] = set()
-    while page := await client.zrange(keys.trades_latest(book.symbol), count, count + PAGE - 1):
+    latest = keys.trades_latest(book.symbol)
+    while page := await client.zrange(latest, count, count + PAGE - 1, withscores=True):
         count += len(page)
-        ids.update(_decode(member).agg_trade_id for member in page)
+        ids.update(decode_member(member, book.symbol, int(score)).agg_trade_id for member, score in page)
     names = ("last_id", "applied_count", "not_market_count", "missing_count")
     values = await client.hmget(keys.trades_state(book.symbol), *names)
     fold_id, applied, not_market, missing = (int(value or 0) for value in values)

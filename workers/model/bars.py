@@ -21,10 +21,11 @@ from typing import Final
 import msgspec
 
 from workers.model.events import Trade
-from workers.model.windows import INTERVALS_MS, EventType, Window, check, latest_member
+from workers.model.latest import MEMBERS, EventType, Member
+from workers.model.windows import INTERVALS_MS, Window, check
 
 TRIMMED_AT_MOST: Final = 500
-"""Members of the latest set removed by one call: well under a millisecond of server time."""
+"""Members of the latest set removed by one call at most: less than a millisecond of server time."""
 
 
 class Hole(msgspec.Struct, frozen=True):
@@ -51,6 +52,8 @@ class Applied(msgspec.Struct, frozen=True):
     """Newest trade time of the fold, ms."""
     hole: Hole | None
     """Where the batch stopped; nothing from `seen` on was applied or acknowledged."""
+    capped: int = 0
+    """Trades taken out of the latest set before their time because it held too many."""
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -66,6 +69,8 @@ class Closed(msgspec.Struct, frozen=True):
     bars: int
     next_end: int
     """When the next open window ends, ms; 0 if none is open."""
+    capped: int = 0
+    """Trades taken out of the latest set before their time because it held too many."""
 
 
 class _Interval:
@@ -141,15 +146,26 @@ class TradesFold:
 
     Args:
         retention_ms: how far back the latest set goes from the newest trade; 0 keeps all.
+        latest_max: trades the latest set may hold; 0: any number.
         event_type: what the trades are, as said in the latest set.
+        member: how trades stand in the latest set.
     """
 
-    def __init__(self, *, retention_ms: int = 0, event_type: EventType = "aggTrade") -> None:
+    def __init__(
+        self,
+        *,
+        retention_ms: int = 0,
+        latest_max: int = 0,
+        event_type: EventType = "aggTrade",
+        member: Member = "json",
+    ) -> None:
         self._retention_ms = retention_ms
+        self._latest_max = latest_max
         self._event_type = event_type
+        self._member = MEMBERS[member]
         self._intervals = {name: _Interval(length) for name, length in INTERVALS_MS.items()}
         self._latest: list[tuple[int, bytes]] = []
-        self._counts = dict.fromkeys(("applied", "repeated", "not_market", "missing", "late"), 0)
+        self._counts = dict.fromkeys(("applied", "repeated", "not_market", "missing", "late", "capped"), 0)
         self._last_id = -1
         self._last_trade_time = 0
         self._hole_next_id = 0
@@ -174,7 +190,7 @@ class TradesFold:
             self._hole_next_id = hole.seen
         elif moved:
             self._hole_next_id = 0
-        self._trim(self._last_trade_time, max(TRIMMED_AT_MOST, 2 * len(trades)))
+        self._trim(self._last_trade_time)
         gained = {name: self._counts[name] - before[name] for name in before}
         return Applied(
             gained["applied"],
@@ -184,6 +200,7 @@ class TradesFold:
             self._last_id,
             self._last_trade_time,
             hole,
+            gained["capped"],
         )
 
     def _take(self, trade: Trade) -> None:
@@ -198,13 +215,17 @@ class TradesFold:
         self._counts["late"] += any(late)
         self._incomplete_next = False
         self._last_trade_time = max(self._last_trade_time, trade.trade_time)
-        insort(self._latest, (trade.trade_time, latest_member(trade, self._event_type)))
+        insort(self._latest, (trade.trade_time, self._member(trade, self._event_type)))
 
-    def _trim(self, now_ms: int, at_most: int) -> None:
-        if self._retention_ms and now_ms > self._retention_ms:
+    def _trim(self, now_ms: int) -> None:
+        old = 0
+        if self._retention_ms:
             cutoff = now_ms - self._retention_ms
-            old = sum(1 for time, _ in self._latest[:at_most] if time < cutoff)
-            del self._latest[:old]
+            old = sum(1 for time, _ in self._latest[:TRIMMED_AT_MOST] if time < cutoff)
+        over = len(self._latest) - self._latest_max if self._latest_max else 0
+        trimmed = min(max(old, over), TRIMMED_AT_MOST)
+        self._counts["capped"] += max(trimmed - old, 0)
+        del self._latest[:trimmed]
 
     def skip(self, first: int, last: int) -> Skipped | None:
         """Accept that `first`..`last` will never come; None if the hole does not begin after the last id.
@@ -236,8 +257,9 @@ class TradesFold:
                 closed += 1
             else:
                 ends.append(window.start + interval.length)
-        self._trim(now_ms, TRIMMED_AT_MOST)
-        return Closed(closed, min(ends, default=0))
+        before = self._counts["capped"]
+        self._trim(now_ms)
+        return Closed(closed, min(ends, default=0), self._counts["capped"] - before)
 
     def stats(self, interval: str) -> dict[str, str]:
         """The stats hash of an interval: its newest window, open or closed; empty before the first trade."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -24,43 +24,6 @@ INTERVALS_MS: Final[dict[str, int]] = {
 EARLIEST_MS: Final = 86_400_000
 LATEST_MS: Final = 10**14
 """Trade times outside these are no milliseconds of our era (the second is exceeded by any time in µs)."""
-EventType = Literal["aggTrade", "trade"]
-
-
-class LatestTrade(msgspec.Struct, gc=False):
-    """Member of `trades:{S}:latest`, as JSON with its keys in this order."""
-
-    event_type: EventType
-    event_time: int
-    symbol: str
-    agg_trade_id: int
-    price: str
-    quantity: str
-    first_trade_id: int
-    last_trade_id: int
-    trade_time: int
-    is_buyer_maker: bool
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def latest_member(trade: Trade, event_type: EventType) -> bytes:
-    """The trade as it stands in the latest set."""
-    return _encode(
-        LatestTrade(
-            event_type,
-            trade.event_time,
-            trade.symbol,
-            trade.trade_id,
-            trade.price,
-            trade.quantity,
-            trade.first_trade_id,
-            trade.last_trade_id,
-            trade.trade_time,
-            trade.is_buyer_maker,
-        )
-    )
 
 
 def check(trade: Trade) -> None:

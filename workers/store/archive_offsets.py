@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import msgspec
 from redis.asyncio import Redis
 
 from workers.errors import LeaseLost, OffsetMoved
 from workers.model.events import Trade
-from workers.model.windows import LatestTrade
+from workers.model.latest import decode_member, trade_of
 from workers.store.keys import Keys
-from workers.store.ranges import trade_of
 from workers.store.scripts import Argument, Scripts
 from workers.store.streams import CONSUMER, GapRecord, GroupReader, record_gap
 
@@ -53,7 +51,6 @@ class ArchiveStore:
         self._scripts = Scripts(client)
         self._keys = keys
         self._gaps_kept = gaps_kept
-        self._latest = msgspec.json.Decoder(LatestTrade)
 
     async def ensure(self, key: str, start: str) -> None:
         """Make the group on a stream, after an id, unless it is there."""
@@ -139,9 +136,11 @@ class ArchiveStore:
         found: dict[int, Trade] = {}
         key, passed = self._keys.trades_latest(symbol), 0
         while True:
-            page = await self._client.zrange(key, from_ms, to_ms, byscore=True, offset=passed, num=_PAGE)
-            for member in page:
-                row = self._latest.decode(member)
+            page = await self._client.zrange(
+                key, from_ms, to_ms, byscore=True, offset=passed, num=_PAGE, withscores=True
+            )
+            for member, score in page:
+                row = decode_member(member, symbol, int(score))
                 if first <= row.agg_trade_id <= last:
                     found[row.agg_trade_id] = trade_of(row)
             passed += len(page)

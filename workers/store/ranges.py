@@ -5,30 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-import msgspec
 from redis.asyncio import Redis
 
 from workers.model.events import Trade
-from workers.model.windows import LatestTrade
+from workers.model.latest import decode_member, trade_of
 from workers.store.keys import Keys
 
 PAGE: Final = 2_000
 Entry = tuple[bytes, Mapping[bytes, bytes]]
-
-
-def trade_of(row: LatestTrade) -> Trade:
-    """A member of the latest set as a trade."""
-    return Trade(
-        row.symbol,
-        row.agg_trade_id,
-        row.price,
-        row.quantity,
-        row.first_trade_id,
-        row.last_trade_id,
-        row.trade_time,
-        row.event_time,
-        row.is_buyer_maker,
-    )
 
 
 class Ranges:
@@ -37,7 +21,6 @@ class Ranges:
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client: Any = client
         self._keys = keys
-        self._latest = msgspec.json.Decoder(LatestTrade)
 
     async def trades(self, symbol: str, from_ms: int, to_ms: int) -> AsyncIterator[list[Trade]]:
         """The latest set by trade time, from one time (ms) up to before another; trades of one ms in any order.
@@ -55,9 +38,13 @@ class Ranges:
                 size *= 2
                 continue
             # The last ms may go on in the next page.
-            page = [self._latest.decode(member) for member, score in found if not more or score < last]
+            page = [
+                trade_of(decode_member(member, symbol, int(score)))
+                for member, score in found
+                if not more or score < last
+            ]
             if page:
-                yield [trade_of(row) for row in page]
+                yield page
             if not more:
                 return
             from_ms, size = last, PAGE
@@ -73,10 +60,14 @@ class Ranges:
     async def trade_ids(self, symbol: str) -> tuple[int, int] | None:
         """The ids of the first and the last trade of the latest set; None when it is empty."""
         key = self._keys.trades_latest(symbol)
-        ends = [await self._client.zrange(key, at, at) for at in (0, -1)]
+        ends = [await self._client.zrange(key, at, at, withscores=True) for at in (0, -1)]
         if not ends[0] or not ends[1]:
             return None
-        first, last = (self._latest.decode(found[0]).agg_trade_id for found in ends)
+        first, last = (
+            decode_member(member, symbol, int(score)).agg_trade_id
+            for found in ends
+            for member, score in found
+        )
         return first, last
 
     async def entries(self, key: str, from_ms: int) -> AsyncIterator[list[Entry]]:

@@ -13,7 +13,8 @@ from typing import Final
 from workers.errors import BadNumber
 from workers.model.decimals import plain_product, plain_quantity, price_units, quantity_units
 from workers.model.events import Trade
-from workers.model.windows import EARLIEST_MS, LATEST_MS, EventType, check, latest_member
+from workers.model.latest import MEMBERS, EventType, Member
+from workers.model.windows import EARLIEST_MS, LATEST_MS, check
 from workers.store.scripts import Argument
 
 Batch = Sequence[tuple[bytes | str, Trade]]
@@ -109,8 +110,9 @@ class _Run(_Tally):
 class _Cut:
     """A batch while it is being cut."""
 
-    def __init__(self, event_type: EventType, after: int, singly: bool) -> None:
+    def __init__(self, event_type: EventType, member: Member, after: int, singly: bool) -> None:
         self.event_type = event_type
+        self.member = MEMBERS[member]
         self.after = after
         self.singly = singly
         self.lead = _Tally()
@@ -120,7 +122,7 @@ class _Cut:
 
     def read(self, batch: Batch) -> None:
         """Cut into runs; one pass, one trade at a time."""
-        event_type, singly = self.event_type, self.singly
+        event_type, singly, member_of = self.event_type, self.singly, self.member
         members, stream_ids, runs = self.members, self.stream_ids, self.runs
         tally: _Tally = self.lead
         run: _Run | None = None
@@ -176,7 +178,7 @@ class _Cut:
                 run.time = time
             run.close, run.last_trade = trade.price, trade.last_trade_id
             members.append(time)
-            members.append(latest_member(trade, event_type))
+            members.append(member_of(trade, event_type))
 
     def groups(self) -> list[list[_Run]]:
         """The runs in groups; trades outside the market begin no group with market trades."""
@@ -217,7 +219,7 @@ class _Cut:
                 blocks += [run.block(decimals=True) for run in group]
             else:
                 blocks += (0, total.count, total.entries, total.repeated, total.block(decimals=False))
-        member_at = 18 + len(blocks)
+        member_at = 19 + len(blocks)
         return [
             len(groups),
             self.lead.repeated,
@@ -230,18 +232,25 @@ class _Cut:
         ]
 
 
-def cut(batch: Batch, event_type: EventType, after: int = -1, singly: bool = False) -> list[Argument]:
-    """The arguments of `apply_trades.lua` that describe a batch, from its 13th on.
+def cut(
+    batch: Batch,
+    event_type: EventType,
+    after: int = -1,
+    singly: bool = False,
+    member: Member = "json",
+) -> list[Argument]:
+    """The arguments of `apply_trades.lua` that describe a batch, from its 14th on.
 
     Args:
         batch: the trades.
         event_type: what they are, as said in the latest set.
         after: trades up to this id are known to be repeated (-1: none).
         singly: every trade is its own group.
+        member: how trades stand in the latest set.
 
     Raises:
         BadNumber: a price, quantity or time that the fold cannot take; the place names the trade.
     """
-    cutting = _Cut(event_type, after, singly)
+    cutting = _Cut(event_type, member, after, singly)
     cutting.read(batch)
     return cutting.arguments()

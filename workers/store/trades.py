@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 
 from workers.errors import BadNumber, LeaseLost, StateUnreadable, StoreError
 from workers.model.bars import TRIMMED_AT_MOST, Applied, Closed, Hole, Skipped
-from workers.model.windows import INTERVALS_MS, EventType
+from workers.model.latest import EventType, Member
+from workers.model.windows import INTERVALS_MS
 from workers.store.keys import TRADES, Keys
 from workers.store.scripts import Argument, Scripts
 from workers.store.trade_batch import Batch, cut
@@ -39,6 +40,8 @@ class TradesState(msgspec.Struct, frozen=True):
     late: int = 0
     hole_next_id: int = 0
     """While a hole waits for repair: the id seen after it; else 0."""
+    capped: int = 0
+    """Trades taken out of the latest set before their time because it held too many."""
 
 
 class _Call:
@@ -60,9 +63,11 @@ class TradeStore:
         keys: the venue's keys.
         scripts: runs the scripts.
         retention_ms: how far back the latest set goes from the newest trade; 0 keeps all.
+        latest_max: trades the latest set may hold; 0: any number.
         bar_retention: bars kept per interval (about: whole stream nodes are trimmed); 0 or no entry keeps all.
         group: consumer group whose entries are acknowledged.
         event_type: what the trades are, as said in the latest set.
+        member: how trades stand in the latest set.
     """
 
     def __init__(
@@ -73,16 +78,20 @@ class TradeStore:
         *,
         retention_ms: int,
         bar_retention: Mapping[str, int],
+        latest_max: int = 0,
         group: str = "trades",
         event_type: EventType = "aggTrade",
+        member: Member = "json",
     ) -> None:
         self._client = client
         self._keys = keys
         self._scripts = scripts
         self._retention_ms = retention_ms
+        self._latest_max = latest_max
         self._bar_retention = [bar_retention.get(interval, 0) for interval in INTERVALS_MS]
         self._group = group
         self._event_type = event_type
+        self._member = member
         self._keys_of: dict[str, list[str]] = {}
 
     async def apply(self, symbol: str, trades: Batch, token: str = "") -> Applied:
@@ -117,15 +126,12 @@ class TradeStore:
             calls: list[tuple[list[str], list[Argument]]] = []
             for call in waiting:
                 try:
-                    tail = cut(call.batch, self._event_type, call.after, call.singly)
+                    tail = cut(call.batch, self._event_type, call.after, call.singly, self._member)
                 except BadNumber as bad:
                     results[call.symbol] = bad
                     continue
-                at_most = max(TRIMMED_AT_MOST, 2 * len(call.batch))
                 sent.append(call)
-                calls.append(
-                    (self._script_keys(call.symbol), self._head("apply", call.token, at_most) + tail)
-                )
+                calls.append((self._script_keys(call.symbol), self._head("apply", call.token) + tail))
             replies = await self._scripts.run_many(_SCRIPT, calls)
             waiting = []
             for call, reply in zip(sent, replies, strict=True):
@@ -203,7 +209,7 @@ class TradeStore:
             except LeaseLost as lost:
                 results[symbol] = lost
             else:
-                results[symbol] = Closed(reply[1], reply[2])
+                results[symbol] = Closed(reply[1], reply[2], reply[3])
         return results
 
     async def state(self, symbol: str) -> TradesState:
@@ -222,6 +228,7 @@ class TradeStore:
             "missing_count",
             "late_count",
             "hole_next_id",
+            "capped_count",
         )
         values = await self._client.hmget(key, list(names))
         if values[0] is None:
@@ -245,8 +252,16 @@ class TradeStore:
             ]
         return known
 
-    def _head(self, operation: str, token: str, at_most: int = TRIMMED_AT_MOST) -> list[Argument]:
-        return [operation, token, self._group, self._retention_ms, at_most, *self._bar_retention]
+    def _head(self, operation: str, token: str) -> list[Argument]:
+        return [
+            operation,
+            token,
+            self._group,
+            self._retention_ms,
+            self._latest_max,
+            TRIMMED_AT_MOST,
+            *self._bar_retention,
+        ]
 
     @staticmethod
     def _refuse_fenced(symbol: str, token: str, reply: list[Any]) -> None:
@@ -265,6 +280,6 @@ class TradeStore:
         if reply[0] == b"SINGLE":
             call.singly = True
             return None
-        _, applied, not_market, repeated, late, last_id, seen, newest = reply
+        _, applied, not_market, repeated, late, last_id, seen, newest, capped = reply
         hole = Hole(last_id + 1, seen) if seen else None
-        return Applied(applied, not_market, repeated, late, last_id, newest, hole)
+        return Applied(applied, not_market, repeated, late, last_id, newest, hole, capped)

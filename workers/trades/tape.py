@@ -42,6 +42,8 @@ class OwnedTape:
         """When the shortest open window ends, exchange ms; 0: none is open."""
         self.lost_after: int | None = None
         """The last id applied before Redis lost its data; None: it did not."""
+        self.capped_told_s = float("-inf")
+        """When the log last said that the cap of the latest set bites (monotonic)."""
         self._clock = clock
 
     @property

@@ -32,11 +32,17 @@ log = structlog.get_logger()
 GROUP = "trades"
 MOST_WAITING = 10_000
 """Trades of one symbol held in memory while they cannot be applied; the stream holds the rest."""
+CAPPED_TOLD_EVERY_S = 60.0
 APPLIED = Counter("fleet_trades_applied_total", "Trades folded into the windows", ["venue"])
 REPEATED = Counter("fleet_trades_repeated_total", "Trades that had been applied before", ["venue"])
 LATE = Counter("fleet_trades_late_total", "Trades that came after one of their windows was over", ["venue"])
 NOT_MARKET = Counter(
     "fleet_trades_not_market_total", "Insurance-fund, ADL and other off-book fills", ["venue"]
+)
+CAPPED = Counter(
+    "fleet_trades_capped_total",
+    "Trades taken out of the latest set before their time because it held too many",
+    ["venue"],
 )
 BARS = Counter("fleet_bars_closed_by_clock_total", "Windows closed because they were over", ["venue"])
 DELAY = Histogram(
@@ -85,6 +91,8 @@ class TradeWorker:
             context.keys,
             Scripts(self._process.client),
             retention_ms=trades.retention_ms,
+            latest_max=trades.latest_max,
+            member=trades.member,
             bar_retention=trades.bars_kept,
             group=GROUP,
             event_type="trade" if context.settings.trades == "trade" else "aggTrade",
@@ -175,6 +183,7 @@ class TradeWorker:
             NOT_MARKET.labels(name).inc(result.not_market)
             if result.applied:
                 DELAY.observe(max(0.0, time.time() - result.last_trade_time / 1e3))
+            self._tell_capped(tape, result.capped)
             if tape.lost_after is not None and result.applied:
                 self._start_recording(tape, tape.lost_after + 1, tape.waiting[0][1].trade_id - 1)
                 tape.lost_after = None
@@ -182,6 +191,16 @@ class TradeWorker:
             self._last_ids[tape.key] = result.last_id
             if result.hole:
                 self._start_repair(tape, result.hole)
+
+    def _tell_capped(self, tape: OwnedTape, capped: int) -> None:
+        """Count what the cap of the latest set took out; say so when it begins to, and once a minute while it does."""
+        if not capped:
+            return
+        CAPPED.labels(tape.claim.context.name).inc(capped)
+        if (now := time.monotonic()) >= tape.capped_told_s + CAPPED_TOLD_EVERY_S:
+            tape.capped_told_s = now
+            log.warning("trades_capped", venue=tape.claim.context.name, symbol=tape.claim.symbol, trades=capped,
+                        latest_max=self._settings.trades.latest_max)  # fmt: skip
 
     def _start_recording(self, tape: OwnedTape, first: int, last: int) -> None:
         """Redis lost the fold, which began anew: say which trades it lacks between the two."""
@@ -241,6 +260,7 @@ class TradeWorker:
                 log.error("close_failed", venue=context.name, symbol=symbol, error=str(closed))
             else:
                 due[symbol].next_end_ms = closed.next_end
+                self._tell_capped(due[symbol], closed.capped)
                 BARS.labels(context.name).inc(closed.bars)
 
     async def _discard(self) -> None:
