@@ -53,9 +53,9 @@ class Ranges:
         """At most `count` of the newest trades before a time (ms), oldest first. Cost: one round trip."""
         key = self._keys.trades_latest(symbol)
         found = await self._client.zrange(
-            key, f"({to_ms}", "-inf", byscore=True, desc=True, offset=0, num=count
+            key, f"({to_ms}", "-inf", byscore=True, desc=True, offset=0, num=count, withscores=True
         )
-        return [trade_of(self._latest.decode(member)) for member in reversed(found)]
+        return [trade_of(decode_member(member, symbol, int(score))) for member, score in reversed(found)]
 
     async def trade_ids(self, symbol: str) -> tuple[int, int] | None:
         """The ids of the first and the last trade of the latest set; None when it is empty."""
