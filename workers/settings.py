@@ -55,6 +55,8 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Speed suffix of the depth stream; `""` is the venue's default speed."""
     trades: Literal["aggTrade", "trade", "none"] = "aggTrade"
     """Which stream feeds the trades fold."""
+    book_ticker: bool = False
+    """Follow `bookTicker` too: a second source that the best level of every book is checked against."""
     snapshot_depth: Count = 1000
     """Levels asked for in a REST snapshot."""
     websocket_url: str = ""
@@ -109,6 +111,7 @@ class StreamSettings(Struct, forbid_unknown_fields=True, kw_only=True):
 
     depth_ms: Count = 600_000
     trades_ms: Count = 1_800_000
+    ticker_ms: Count = 60_000
     top_entries: Count = 600
     """Published top-10 payloads kept in `book:{S}:top`."""
     snapshots: Count = 4

@@ -52,6 +52,13 @@ def test_repeats_are_dropped_and_overlaps_pass() -> None:
     assert chain.repeats == 2
 
 
+def test_tickers_skip_ids_and_are_never_held() -> None:
+    chain = StreamChain()
+    tickers = [Message("bookTicker", "S", b"{}", 1000, u, u, 0) for u in (5, 90, 91, 90, 400)]
+    assert [ids(chain.accept(one, 0, RESET_MS)) for one in tickers] == [[5], [90], [91], [], [400]]
+    assert (chain.breaks, chain.repeats) == (0, 1)
+
+
 def test_what_follows_a_break_waits_and_the_missing_one_releases_it() -> None:
     chain = StreamChain()
     chain.accept(spot(1, 1), 0, RESET_MS)

@@ -68,6 +68,21 @@ def test_an_absurd_time_is_refused_before_it_spoils_the_stream_ids(
     assert appended == []
 
 
+def test_a_ticker_without_a_time_takes_that_of_its_arrival(appended: list[RawEntry]) -> None:
+    venue = Binance("spot", VenueSettings(market="spot", symbols=["BNBBTC"], book_ticker=True))
+    line = Line(venue, Keys("spot:"), "a", IngestSettings(), ["BNBBTC"], appended.append)
+    for u in (7, 30, 30):
+        line.frame(
+            b'{"stream":"x@bookTicker","data":{"u":%d,"s":"BNBBTC","b":"1","B":"2","a":"3","A":"4"}}' % u,
+            NOW_US,
+        )
+    assert [(entry.key, entry.event_ms, entry.update_id) for entry in appended] == [
+        ("spot:raw:{BNBBTC}:bookTicker", NOW_US // 1000, 7),
+        ("spot:raw:{BNBBTC}:bookTicker", NOW_US // 1000, 30),
+    ]
+    assert (line.breaks, line.repeats, line.counts["malformed"]) == (0, 1, 0)
+
+
 def test_a_break_waits_for_the_other_line_then_passes(line: Line, appended: list[RawEntry]) -> None:
     line.frame(depth(1, 5), NOW_US)
     line.frame(depth(8, 9), NOW_US + 1_000)

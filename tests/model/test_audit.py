@@ -350,8 +350,24 @@ class TestBestLevelCheck:
         assert check.compared == 0
         check.observe_book(90, ("9", "1"), ("11", "2"))
         assert check.compared == 1
-        with pytest.raises(BadNumber):
-            check.observe_book(91, ("x", "1"), ("11", "2"))
+        for bad in (
+            ("x", "1", "11", "2"),
+            ("9", "x", "11", "2"),
+            ("9", "1", "-1", "2"),
+            ("9", "1", "11", "1e3"),
+        ):
+            with pytest.raises(BadNumber):
+                check.observe_ticker(100, *bad)
+        check.observe_book(100, ("9", "1"), ("11", "2"))  # what was no ticker is compared with nothing
+        assert check.compared == 1
+
+    def test_the_last_comparison_is_named(self):
+        check = BestLevelCheck()
+        assert check.update_id == -1
+        check.observe_book(7, ("9", "4"), ("11", "2"))
+        assert check.update_id == -1
+        check.observe_ticker(7, "9", "1", "11", "2")
+        assert check.update_id == 7
 
 
 FAULTY = "BTCUSD_210924"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import aiohttp
 from redis.asyncio import Redis
@@ -28,18 +29,26 @@ KEYS = Keys()
 class Fleet:
     """Workers of one fleet in this process, each with a name and a client of its own."""
 
-    def __init__(self, exchange: SimulatedExchange, url: str) -> None:
+    def __init__(
+        self,
+        exchange: SimulatedExchange,
+        url: str,
+        symbols: Sequence[str] = SYMBOLS,
+        venue: Mapping[str, Any] | None = None,
+    ) -> None:
         self.exchange = exchange
         self.url = url
+        self.symbols = list(symbols)
         self.settings = Settings(
             fleet=FleetSettings(lease_ms=600, heartbeat_ms=200),
             venues={
                 "usdm": VenueSettings(
                     market="usdm",
-                    symbols=SYMBOLS,
+                    symbols=self.symbols,
                     websocket_url=f"{exchange.websocket_url}/usdm",
                     rest_url=f"{exchange.url}/usdm",
                     request_spacing_ms=20,
+                    **(venue or {}),
                 )
             },
             books=BookSettings(commit_ms=300, snapshot_delay_ms=600),
@@ -92,7 +101,7 @@ class Fleet:
                 await asyncio.sleep(0.02)
 
     async def all_shown(self) -> bool:
-        return set(await self.client.hkeys("LIVE_ORDERBOOK")) == {symbol.encode() for symbol in SYMBOLS}
+        return set(await self.client.hkeys("LIVE_ORDERBOOK")) == {symbol.encode() for symbol in self.symbols}
 
     async def owner(self, role: str, symbol: str) -> str:
         found = await self.client.hget(KEYS.lease(role, symbol), "owner")
@@ -100,10 +109,10 @@ class Fleet:
 
     async def snapshots(self) -> int:
         """Snapshots the books asked for and used since the start."""
-        return sum([await self.client.xlen(KEYS.raw_snapshot(symbol)) for symbol in SYMBOLS])
+        return sum([await self.client.xlen(KEYS.raw_snapshot(symbol)) for symbol in self.symbols])
 
     async def check_books(self) -> None:
-        for symbol in SYMBOLS:
+        for symbol in self.symbols:
             top = decode_top(await self.client.hget("LIVE_ORDERBOOK", symbol))
             url = f"{self.exchange.url}/control/truth/book"
             query = {"market": "usdm", "symbol": symbol, "u": str(top.u), "depth": "10"}
@@ -113,7 +122,7 @@ class Fleet:
             assert [list(level) for level in top.a] == truth["asks"], symbol
 
     async def check_trades(self) -> None:
-        for symbol in SYMBOLS:
+        for symbol in self.symbols:
             url = f"{self.exchange.url}/control/truth/trades"
             query = {"market": "usdm", "symbol": symbol}
             async with aiohttp.ClientSession() as session, session.get(url, params=query) as response:
@@ -129,11 +138,24 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet_of(real_server: str, **sim: object) -> AsyncIterator[Fleet]:
-    settings = SimSettings(port=0, usdm_symbols=SYMBOLS, spot_symbols=[], rate_scale=2.0, **sim)  # type: ignore[arg-type]
+async def fleet_of(
+    real_server: str,
+    *,
+    symbols: Sequence[str] = SYMBOLS,
+    venue: Mapping[str, Any] | None = None,
+    rate_scale: float = 2.0,
+    **sim: Any,
+) -> AsyncIterator[Fleet]:
+    """An exchange and an empty server; the workers are started by the test.
+
+    Args:
+        venue: settings of the venue's section beside those every test has.
+        sim: settings of the exchange.
+    """
+    settings = SimSettings(port=0, usdm_symbols=tuple(symbols), spot_symbols=(), rate_scale=rate_scale, **sim)
     async with AsyncExitStack() as stack:
         exchange = await stack.enter_async_context(SimulatedExchange(settings))
-        fleet = Fleet(exchange, real_server)
+        fleet = Fleet(exchange, real_server, symbols, venue)
         await fleet.client.flushall()  # the server is this test process's own
         yield fleet
         await end(fleet.tasks.values())
@@ -148,7 +170,7 @@ async def settle(fleet: Fleet) -> None:
         await session.post(f"{fleet.exchange.url}/control/pause")
 
     async def folded() -> bool:
-        for symbol in SYMBOLS:
+        for symbol in fleet.symbols:
             for group, channel in (("books", "depth"), ("trades", "aggTrade")):
                 key = KEYS.raw(symbol, channel)
                 waiting, pending = await GroupReader(fleet.client, group).lag(key)

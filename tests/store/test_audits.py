@@ -36,6 +36,7 @@ async def test_an_audit_is_recorded_and_named_in_the_status(client: Redis) -> No
     [(_, fields)] = await client.xrange("spot:audit:{BTCUSDT}")
     assert {name.decode(): value.decode() for name, value in fields.items()} == {
         "time": str(WHEN),
+        "source": "snapshot",
         "u": "123",
         "snapshot_id": "120",
         "outcome": "mismatch",

@@ -38,6 +38,16 @@ RAW_TRADE = (
 )
 
 
+SPOT_TICKER = (
+    b'{"u":50093239212,"s":"BTCUSDT","b":"61837.63000000","B":"3.78826000",'
+    b'"a":"61837.64000000","A":"1.23400000"}'
+)
+FUTURES_TICKER = (
+    b'{"e":"bookTicker","u":5123107839020,"s":"BTCUSDT","ps":"BTCUSDT","b":"61800.20","B":"2.507","a":"61800.30",'
+    b'"A":"2.510","T":1723161256322,"E":1723161256325,"st":1}'
+)
+
+
 def combined(stream: str, data: bytes) -> bytes:
     return b'{"stream":"%s","data":%s}' % (stream.encode(), data)
 
@@ -112,6 +122,37 @@ def test_raw_trades_are_taken_only_where_asked_for_and_off_book_fills_are_marked
     trade = raw.trade(RAW_TRADE)
     assert not trade.is_market
     assert (trade.first_trade_id, trade.last_trade_id) == (5266583935, 5266583935)
+
+
+@pytest.mark.parametrize(
+    ("market", "data", "update_id", "event_ms"),
+    [("spot", SPOT_TICKER, 50093239212, -1), ("usdm", FUTURES_TICKER, 5123107839020, 1723161256325)],
+)
+def test_a_ticker_is_filed_where_it_is_followed(
+    market: str, data: bytes, update_id: int, event_ms: int
+) -> None:
+    frame = combined("btcusdt@bookTicker", data)
+    assert isinstance(venue(market).split(frame), Ignored)
+    followed = venue(market, book_ticker=True)
+    found = followed.split(frame)
+    assert isinstance(found, Message)
+    assert (found.channel, found.symbol, found.data) == ("bookTicker", "BTCUSDT", data)
+    assert (found.update_id, found.event_ms, found.previous_id) == (update_id, event_ms, 0)
+    best = followed.ticker(found.data)
+    assert best.update_id == update_id
+    assert best.bid == (("61837.63000000", "3.78826000") if market == "spot" else ("61800.20", "2.507"))
+    assert best.ask == (("61837.64000000", "1.23400000") if market == "spot" else ("61800.30", "2.510"))
+
+
+@pytest.mark.parametrize("data", [b'{"u":-1,"s":"X"}', b'{"s":"X"}', b'{"u":1}', b'{"u":"1","s":"X"}'])
+def test_a_ticker_without_its_ids_is_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedFrame):
+        venue("spot", book_ticker=True).split(combined("x@bookTicker", data))
+
+
+def test_a_ticker_without_its_levels_is_malformed() -> None:
+    with pytest.raises(MalformedFrame):
+        venue("spot", book_ticker=True).ticker(b'{"u":1,"s":"X","b":"1","B":"1","a":"2"}')
 
 
 def test_microseconds_become_milliseconds() -> None:
@@ -212,6 +253,11 @@ def test_every_url_and_path_is_a_setting() -> None:
     assert one.info_request().url == "http://h/y/fapi/v1/exchangeInfo"
     [raw] = venue("usdm", trades="trade").endpoints(["A"])
     assert [wanted.stream for wanted in raw.subscriptions] == ["a@depth@100ms", "a@trade"]
+    [spot] = venue("spot", book_ticker=True).endpoints(["A"])
+    assert [wanted.stream for wanted in spot.subscriptions] == ["a@depth@100ms", "a@bookTicker", "a@aggTrade"]
+    public, market = venue("usdm", book_ticker=True).endpoints(["A"])
+    assert [wanted.stream for wanted in public.subscriptions] == ["a@depth@100ms", "a@bookTicker"]
+    assert [wanted.stream for wanted in market.subscriptions] == ["a@aggTrade"]
     [none] = venue("usdm", trades="none").endpoints(["A"])
     assert [wanted.stream for wanted in none.subscriptions] == ["a@depth@100ms"]
 

@@ -10,6 +10,7 @@ from prometheus_client import Counter, Gauge
 
 from workers.books.publisher import TOP_LEVELS, Pace, TopOfBook, encode_top
 from workers.errors import BadNumber, MalformedFrame
+from workers.model.audit import BestLevelCheck
 from workers.model.checkpoint import encode_checkpoint
 from workers.model.events import Level
 from workers.model.sync import BookSync, Outcome, SyncState
@@ -64,6 +65,10 @@ class OwnedBook:
         self.snapshot_at = 0.0
         self.snapshot_wait_s = settings.snapshot_retry_s
         self.fetching = False
+        self.best_levels = BestLevelCheck() if claim.context.settings.book_ticker else None
+        """Compares the best levels with the exchange's bookTicker, where that is followed."""
+        self.told_comparisons = (0, 0)
+        """Of its comparisons, those told as metrics: all, and those that disagreed."""
         self.crossed_events = 0
         self.applied = 0
         self._was_synced = sync.state is SyncState.SYNCED
@@ -100,6 +105,8 @@ class OwnedBook:
             self.pace.changed()
             if self.sync.book.crossed:
                 self.crossed_events += 1
+            if self.best_levels is not None:
+                self._compare_best(self.best_levels)
         self.noticed()
         return outcome
 
@@ -117,17 +124,27 @@ class OwnedBook:
             self.lost = False
             self.committed_at = 0.0  # at once: from now on the next owner needs no snapshot
             self.pace.changed()
+            if self.best_levels is not None:
+                self._compare_best(self.best_levels)
             log.info("book_synced", venue=name, symbol=self.claim.symbol, u=self.sync.last_update_id)
         else:
             LOSSES.labels(name, self.sync.reason).inc()
             IN_SYNC.labels(name).dec()
             self.withdraw = True
+            if self.best_levels is not None:
+                self.best_levels.reset()
             self.lost = (
                 self.sync.reason != "gap"
             )  # a gap is looked into first: the log may have what is missing
             # REST answers from a cache that lags the stream: asked at once, it would be older than the gap
             self.snapshot_at = time.monotonic() + self._settings.snapshot_delay_ms / 1000
             log.warning("sync_lost", venue=name, symbol=self.claim.symbol, reason=self.sync.reason)
+
+    def _compare_best(self, check: BestLevelCheck) -> None:
+        """The book stands at an update id: its best levels, if they are claimed, must be those of the ticker."""
+        if self.sync.publishable and not self.sync.unconfirmed and not self.beyond_range:
+            book = self.sync.book
+            check.observe_book(self.sync.last_update_id, book.best_bid, book.best_ask)
 
     def forget(self) -> None:
         """The book is no longer ours."""

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from workers.books.book import OwnedBook
 from workers.books.snapshots import SnapshotFetcher
+from workers.books.tickers import TickerWatch
 from workers.context import venue_contexts
 from workers.errors import LeaseLost, StateUnreadable
 from workers.model.checkpoint import decode_checkpoint
@@ -84,6 +85,9 @@ class BookWorker:
             )
             for context in self._contexts
         }
+        self._tickers = TickerWatch(
+            process.client, self._contexts, process.settings.books, process.settings.keeper.audits_kept
+        )
         self.books: dict[str, OwnedBook] = {}
         """The books owned and recovered, by raw stream key."""
         self.ownership = Ownership(process, "books", self._contexts, self)
@@ -293,6 +297,7 @@ class BookWorker:
         now_ms = int(time.time() * 1000)
         books = list(self.books.values())
         await self._ask_lines(now)
+        await self._tickers.look(books, now, now_ms)
         for book in books:
             book.sync.tick(now_ms)
             book.noticed()

@@ -47,7 +47,7 @@ class StreamChain:
         """Whether nothing is missing between the last message and this one.
 
         Futures name their predecessor (`pu`); spot and trades continue at the next id. Two messages may
-        overlap after a reconnect.
+        overlap after a reconnect. A bookTicker follows any older one.
         """
         if self.last_id < 0:
             return not self._joining

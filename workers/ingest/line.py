@@ -12,7 +12,7 @@ from prometheus_client import Counter as Metric
 from workers.errors import MalformedFrame
 from workers.ingest.chain import StreamChain
 from workers.settings import IngestSettings
-from workers.store.keys import Keys
+from workers.store.keys import DEPTH, TICKER, TRADES, Keys
 from workers.store.streams import RawEntry
 from workers.venues.interface import (
     Acknowledged,
@@ -73,8 +73,7 @@ class Line:
             self.follow(symbol)
         self._labels = (venue.name, line)
         self._messages = {
-            channel: MESSAGES.labels(venue.name, line, channel)
-            for channel in ("depth", "aggTrade", "bookTicker")
+            channel: MESSAGES.labels(venue.name, line, channel) for channel in (DEPTH, TRADES, TICKER)
         }
         self.counts: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
@@ -83,7 +82,7 @@ class Line:
     def follow(self, symbol: str) -> None:
         """Take up a symbol: from now on its messages are appended."""
         self._given_up.discard(symbol)
-        for channel in ("depth", "aggTrade"):
+        for channel in (DEPTH, TRADES, TICKER):
             key = self._keys.raw(symbol, channel)
             self._streams.setdefault((channel, symbol), Stream(key, StreamChain(joining=self._joining)))
 
@@ -134,6 +133,8 @@ class Line:
                 log.warning("unknown_symbol", venue=self.venue.name, line=self.line, symbol=message.symbol)
             return
         now_ms = received_us // 1000
+        if message.event_ms < 0:
+            message.event_ms = now_ms
         ahead_ms = message.event_ms - now_ms
         if ahead_ms > self._settings.max_clock_ahead_ms or -ahead_ms > self._settings.max_clock_skew_ms:
             raise MalformedFrame(

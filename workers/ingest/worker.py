@@ -20,7 +20,7 @@ from workers.ingest.line import Line
 from workers.process import Process
 from workers.settings import Settings
 from workers.store.followed import Changed
-from workers.store.keys import DEPTH, TRADES
+from workers.store.keys import DEPTH, TICKER, TRADES
 from workers.tasks import end
 from workers.venues.interface import Subscription
 
@@ -36,6 +36,7 @@ def retentions(settings: Settings, contexts: Sequence[VenueContext]) -> dict[str
         for symbol in context.symbols:
             kept[context.keys.raw(symbol, DEPTH)] = settings.streams.depth_ms
             kept[context.keys.raw(symbol, TRADES)] = settings.streams.trades_ms
+            kept[context.keys.raw(symbol, TICKER)] = settings.streams.ticker_ms
     return kept
 
 
@@ -45,7 +46,7 @@ def gap_keys(contexts: Sequence[VenueContext]) -> dict[str, tuple[str, str]]:
         context.keys.raw(symbol, channel): (context.keys.gaps(symbol), channel)
         for context in contexts
         for symbol in context.symbols
-        for channel in (DEPTH, TRADES)
+        for channel in (DEPTH, TRADES, TICKER)
     }
 
 

@@ -261,6 +261,8 @@ class BestLevelCheck:
         self._tickers: dict[int, Best] = {}
         self._books: dict[int, Best] = {}
         self.compared = self.disagreed = 0
+        self.update_id = -1
+        """At which the last comparison was made."""
         self.reset()
 
     def reset(self) -> None:
@@ -277,18 +279,21 @@ class BestLevelCheck:
         best = (bid, bid_quantity), (ask, ask_quantity)
         if u in self._tickers:
             return  # the other line's copy
+        for price, quantity in best:  # here, not when the book comes to it: the ticker is to blame
+            if quantity_value(quantity):
+                price_key(price)
         self._remember(self._tickers, u, best)
         if (held := self._books.get(u)) is not None:
-            self._compare(held, best)
+            self._compare(u, held, best)
 
     def observe_book(self, u: int, best_bid: Level | None, best_ask: Level | None) -> None:
-        """The book stands at `u` now, with these best levels. Raises BadNumber."""
+        """The book stands at `u` now, with these best levels, taken from an `OrderBook`."""
         best = best_bid, best_ask
         if u in self._books:
             return
         self._remember(self._books, u, best)
         if (sent := self._tickers.get(u)) is not None:
-            self._compare(best, sent)
+            self._compare(u, best, sent)
 
     def verdict(self, now_ms: int) -> str | None:
         """`"best level mismatch"` once that is certain, else None. Call it every second or so."""
@@ -304,7 +309,8 @@ class BestLevelCheck:
         if len(seen) > self._remembered:
             del seen[next(iter(seen))]
 
-    def _compare(self, held: Best, sent: Best) -> None:
+    def _compare(self, u: int, held: Best, sent: Best) -> None:
+        self.update_id = u
         self.differences = [
             *_best_differences("bid", held[0], sent[0]),
             *_best_differences("ask", held[1], sent[1]),

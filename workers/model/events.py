@@ -42,6 +42,17 @@ class Snapshot(msgspec.Struct, gc=False):
     """Levels asked for per side; a side with fewer levels is complete to its end. 0: unknown."""
 
 
+class BookTicker(msgspec.Struct, gc=False):
+    """The best levels of a book, as the exchange says them apart from the book's own events."""
+
+    symbol: str
+    update_id: int
+    """`u`: the id at which the exchange's book stood, of the same count as a depth event's."""
+    bid: Level
+    """A quantity of zero: the side is empty."""
+    ask: Level
+
+
 class Trade(msgspec.Struct, gc=False):
     """One aggregate trade (or one raw trade, where that is what the venue is asked for)."""
 

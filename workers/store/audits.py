@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
@@ -40,11 +40,14 @@ class Audit(NamedTuple):
     high: str = ""
     waited_s: float = 0.0
     """Seconds from the snapshot to the checkpoint it was compared with."""
+    source: Literal["snapshot", "bookTicker"] = "snapshot"
+    """What the book was compared with."""
 
     def fields(self) -> dict[str, str | int | float]:
         """The fields of the stream entry."""
         return {
             "time": self.time_ms,
+            "source": self.source,
             "u": self.update_id,
             "snapshot_id": self.snapshot_id,
             "outcome": self.outcome.value,

@@ -21,6 +21,7 @@ INTERVALS_MS: Final[dict[str, int]] = {
 
 DEPTH: Final = "depth"
 TRADES: Final = "aggTrade"
+TICKER: Final = "bookTicker"
 
 
 class Keys:
@@ -37,7 +38,7 @@ class Keys:
         return f"{self.prefix}{head}:{{{symbol}}}{':' if tail else ''}{tail}"
 
     def raw(self, symbol: str, channel: str) -> str:
-        """Stream: the exchange's messages of one channel (`depth` or `aggTrade`), byte for byte."""
+        """Stream: the exchange's messages of one channel (`depth`, `aggTrade`, `bookTicker`), byte for byte."""
         return self._key("raw", symbol, channel)
 
     def raw_snapshot(self, symbol: str) -> str:

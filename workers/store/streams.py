@@ -82,7 +82,8 @@ class RawStreams:
         return Appended(reply[0], reply[1], reply[2], dict(zip(index, counts, strict=True)), leads)
 
 
-def _delivered(entries: Iterable[tuple[bytes, Mapping[bytes, bytes] | None]]) -> list[Delivered]:
+def delivered(entries: Iterable[tuple[bytes, Mapping[bytes, bytes] | None]]) -> list[Delivered]:
+    """Raw stream entries as the client gave them, as readers get them."""
     found = []
     for stream_id, fields in entries:
         if fields and b"data" in fields:
@@ -123,17 +124,17 @@ class GroupReader:
         if not keys:
             return {}
         found = await self._client.xreadgroup(self.group, CONSUMER, dict.fromkeys(keys, ">"), count=count)
-        return {key.decode(): _delivered(entries) for key, entries in found or []}
+        return {key.decode(): delivered(entries) for key, entries in found or []}
 
     async def pending(self, key: str, after: bytes | str, count: int) -> list[Delivered]:
         """Entries delivered to an owner but not acknowledged, in stream order, after a stream id."""
         found = await self._client.xreadgroup(self.group, CONSUMER, {key: after}, count=count)
-        return _delivered(found[0][1]) if found else []
+        return delivered(found[0][1]) if found else []
 
     async def range(self, key: str, after: bytes | str, count: int) -> list[Delivered]:
         """Entries of the log itself after a stream id, whoever read them."""
         start = f"({after.decode() if isinstance(after, bytes) else after}"
-        return _delivered(await self._client.xrange(key, min=start, max="+", count=count))
+        return delivered(await self._client.xrange(key, min=start, max="+", count=count))
 
     async def acknowledge(self, key: str, ids: Sequence[bytes]) -> int:
         """Acknowledge entries without storing anything."""

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from workers.errors import MalformedFrame
-from workers.model.events import DepthEvent, Snapshot, Trade
+from workers.model.events import BookTicker, DepthEvent, Snapshot, Trade
 from workers.model.symbols import SymbolInfo
 from workers.model.sync import SequenceRule
 from workers.settings import VenueSettings
@@ -134,6 +134,8 @@ class Binance:
         self._depth = msgspec.json.Decoder(wire.DepthUpdate)
         self._trade = msgspec.json.Decoder(wire.AggregateTrade)
         self._raw_trade = msgspec.json.Decoder(wire.RawTrade)
+        self._ticker_head = msgspec.json.Decoder(wire.TickerHead)
+        self._best_levels = msgspec.json.Decoder(wire.BestLevels)
 
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
         """Two sockets where the path roots of depth and trades differ (USD-M), else one."""
@@ -148,6 +150,8 @@ class Binance:
         for symbol in symbols:
             name = stream_symbol(symbol)
             by_path.setdefault(depth_path, []).append(Subscription(f"{name}@depth{speed}", "depth", symbol))
+            if settings.book_ticker:
+                by_path[depth_path].append(Subscription(f"{name}@bookTicker", "bookTicker", symbol))
             if settings.trades != "none":
                 stream = f"{name}@{settings.trades}"
                 by_path.setdefault(trades_path, []).append(Subscription(stream, "aggTrade", symbol))
@@ -196,6 +200,12 @@ class Binance:
         if kind == "trade" and self._raw_trades:
             raw = self._decoded(self._raw_trade_head, data, "trade event")
             return self._traded(raw.s, data, raw.T, raw.t)
+        if kind == "bookTicker" and self._settings.book_ticker:
+            best = self._decoded(self._ticker_head, data, "bookTicker event")
+            if best.u < 0:
+                raise MalformedFrame(self.name, "bookTicker event", f"its id is {best.u}", data)
+            time = -1 if best.E is UNSET else _milliseconds(best.E)
+            return Message("bookTicker", best.s, data, time, best.u, best.u, 0)
         if kind in ("serverShutdown", "!serverShutdown"):
             return ShutdownNotice()
         return Ignored(kind)
@@ -232,6 +242,11 @@ class Binance:
     def _aggregate(self, symbol: str, row: wire.AggregateTrade) -> Trade:
         time = _milliseconds(row.T)
         return Trade(symbol, row.a, row.p, row.q, row.f, row.l, time, _milliseconds(row.E) or time, row.m)
+
+    def ticker(self, data: bytes) -> BookTicker:
+        """Decode a `bookTicker`."""
+        best = self._decoded(self._best_levels, data, "bookTicker event")
+        return BookTicker(best.s, best.u, (best.b, best.B), (best.a, best.A))
 
     def _request(self, path: str, weight: int, **query: str | int) -> RestRequest:
         asked = f"?{urlencode(query, quote_via=quote)}" if query else ""

@@ -20,6 +20,12 @@ Raw trade, futures (`X`: MARKET, INSURANCE_FUND, ADL or NA) and spot:
 
     {"e":"trade","E":1723161256322,"T":1723161256322,"s":"BTCUSDT","t":5266583935,"p":"61800.30","q":"0.006",
      "X":"MARKET","m":false}
+
+Best levels, spot (no `e`, no time) and futures:
+
+    {"u":50093239212,"s":"BTCUSDT","b":"61837.63000000","B":"3.78826000","a":"61837.64000000","A":"1.23400000"}
+    {"e":"bookTicker","u":5123107839020,"s":"BTCUSDT","ps":"BTCUSDT","b":"61800.20","B":"2.507","a":"61800.30",
+     "A":"2.510","T":1723161256322,"E":1723161256322,"st":1}
 """
 
 from __future__ import annotations
@@ -120,6 +126,25 @@ class RawTrade(Struct, gc=False):
     m: bool
     E: Time = 0
     X: str = "MARKET"
+
+
+class TickerHead(Struct, gc=False):
+    """The id of a `bookTicker`; spot sends no time."""
+
+    s: str
+    u: Id
+    E: Time | UnsetType = UNSET
+
+
+class BestLevels(Struct, gc=False):
+    """A whole `bookTicker`."""
+
+    s: str
+    u: Id
+    b: Text
+    B: Text
+    a: Text
+    A: Text
 
 
 class DepthReply(Struct, gc=False):

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from workers.model.events import DepthEvent, Snapshot, Trade
+from workers.model.events import BookTicker, DepthEvent, Snapshot, Trade
 from workers.model.symbols import SymbolInfo
 from workers.model.sync import SequenceRule
 
@@ -48,12 +48,13 @@ class Message(msgspec.Struct, gc=False):
     symbol: str
     data: bytes
     event_ms: int
-    """The time the stream id carries: `E` of a depth event, `T` of a trade."""
+    """The time the stream id carries: `E` of a depth event, `T` of a trade; -1 where the exchange sends none: the
+    line takes that of the arrival."""
     first_id: int
     update_id: int
-    """`u` of a depth event, the trade id of a trade."""
+    """`u` of a depth event or bookTicker, the trade id of a trade."""
     previous_id: int
-    """`pu`, or -1 where continuity is `first_id == previous update_id + 1`."""
+    """`pu`; -1 where continuity is `first_id == previous update_id + 1`; 0 where nothing tells what is missing."""
     received_us: int = 0
     """When it arrived, µs since 1970; set by the line."""
 
@@ -106,7 +107,7 @@ class Venue(Protocol):
     """Trades one REST page brings."""
 
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
-        """The sockets needed for the depth and trades of these symbols."""
+        """The sockets needed for what the settings follow of these symbols."""
 
     def subscribe(self, streams: Sequence[str], request_id: int) -> str:
         """The text frame that subscribes to streams."""
@@ -122,6 +123,9 @@ class Venue(Protocol):
 
     def trade(self, data: bytes) -> Trade:
         """Decode what `split` filed under `aggTrade`. Raises: MalformedFrame."""
+
+    def ticker(self, data: bytes) -> BookTicker:
+        """Decode what `split` filed under `bookTicker`. Raises: MalformedFrame."""
 
     def snapshot_request(self, symbol: str) -> RestRequest:
         """The request for a full book."""

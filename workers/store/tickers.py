@@ -1,0 +1,42 @@
+"""Reading the raw tickers of many symbols: only what comes from now on, by nobody's leave and without a group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from workers.store.streams import Delivered, delivered
+
+
+class TickerReader:
+    """Follows ticker streams, each from where it stands when it is first asked for.
+
+    A ticker that is missed costs one comparison, so there is nothing to acknowledge and nothing to take over.
+    """
+
+    def __init__(self, client: Redis) -> None:
+        self._client: Any = client
+        self._positions: dict[str, bytes] = {}
+
+    async def new(self, keys: Sequence[str], count: int) -> dict[str, list[Delivered]]:
+        """What came since the last call, at most `count` per stream; never blocks. Streams left out are forgotten.
+
+        Cost: one round trip, and one more when there are new streams.
+        """
+        self._positions = {key: self._positions[key] for key in keys if key in self._positions}
+        if unknown := [key for key in keys if key not in self._positions]:
+            pipe = self._client.pipeline(transaction=False)
+            for key in unknown:
+                pipe.xrevrange(key, count=1)
+            for key, newest in zip(unknown, await pipe.execute(), strict=True):
+                self._positions[key] = newest[0][0] if newest else b"0-0"
+        if not self._positions:
+            return {}
+        found = {}
+        for name, entries in await self._client.xread(self._positions, count=count) or []:
+            key = name.decode()
+            found[key] = delivered(entries)
+            self._positions[key] = entries[-1][0]
+        return found
