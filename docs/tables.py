@@ -53,6 +53,8 @@ MEANING: Final = {
     "books.snapshot_timeout_s": "Time a snapshot request may take once it is sent.",
     "books.snapshot_retry_max_s": "Longest pause between two snapshot requests of one symbol.",
     "books.crossed_ms": "How long a book may stay crossed before it is lost and synced anew; it is withheld at once.",
+    "history.enabled": "Keep the history of the books.",
+    "history.hours": "How far it reaches back.",
     "trades.read_count": "Entries read from one stream at once.",
     "trades.poll_ms": "Pause between two rounds of reading.",
     "trades.close_grace_ms": "How long after its end a quiet window is closed by the clock.",

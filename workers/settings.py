@@ -141,6 +141,19 @@ class BookSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """A book whose stream brought nothing for this long is withheld, unless a line's sockets are known to be alive."""
 
 
+class HistorySettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The book of every second (docs/keys.md, `history:{S}`)."""
+
+    enabled: bool = True
+    hours: Annotated[float, Meta(gt=0)] = 24
+    levels: Annotated[int, Meta(ge=1, le=5_000)] = 1_000
+    """Levels per side at the start of a block; beyond the last of them the history says "unknown"."""
+    write_ms: Annotated[int, Meta(ge=100, le=60_000)] = 5_000
+    """How often the block under way is written; newer seconds are folded from the raw stream by whoever asks."""
+    block_s: Annotated[int, Meta(ge=5, le=60)] = 60
+    """Seconds of a block."""
+
+
 class TradeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Folding trades into windows."""
 
@@ -256,6 +269,7 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     ingest: IngestSettings = field(default_factory=IngestSettings)
     streams: StreamSettings = field(default_factory=StreamSettings)
     books: BookSettings = field(default_factory=BookSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
     trades: TradeSettings = field(default_factory=TradeSettings)
     keeper: KeeperSettings = field(default_factory=KeeperSettings)
     archive: ArchiveSettings = field(default_factory=ArchiveSettings)

@@ -299,9 +299,8 @@ class OrderBook:
     @property
     def known_counts(self) -> tuple[int, int]:
         """Levels known: bids, asks."""
-        return len(self._bids.keys) - self._bids.known_start(), len(
-            self._asks.keys
-        ) - self._asks.known_start()
+        bids, asks = (len(side.keys) - side.known_start() for side in (self._bids, self._asks))
+        return bids, asks
 
     def levels(self, side: Side) -> Iterator[Level]:
         """Every level of a side, best first. The book must not change meanwhile."""
@@ -321,9 +320,12 @@ class OrderBook:
         """The quantity as sent, `"0"` where none is known to be, None for unknown. Raises BadNumber."""
         one = self._bids if side == "bid" else self._asks
         key = one.sign * price_key(price)
-        if key < one.edge:
-            return None
-        return one.levels.get(key, ("", "0"))[1]
+        return None if key < one.edge else one.levels.get(key, ("", "0"))[1]
+
+    def level_at(self, side: Side, price: str) -> Level | None:
+        """The level held at a price, inside the known range or not, in its own spelling. Raises BadNumber."""
+        key = price_key(price)
+        return self._bids.levels.get(key) if side == "bid" else self._asks.levels.get(-key)
 
     def nearest_level(self, price: str) -> tuple[Side, Level] | None:
         """The known level nearest to a price; of equally near ones the lower, a bid before an ask."""
@@ -340,9 +342,8 @@ class OrderBook:
     def edge_distance(self) -> float:
         """How far the market is from the edge of the known range, 1.0 to 0.0.
 
-        Per side: the distance from the best level to the edge, as a share of what it was when the range was
-        proven; the smaller of the two. A side complete to its end has no edge; at 0.0 one has hardly a known
-        level left.
+        The smaller of the sides' distances from best level to edge, each as a share of what it was when the range
+        was proven. A side complete to its end has no edge; at 0.0 one has hardly a known level left.
         """
         return min(self._bids.room(), self._asks.room())
 

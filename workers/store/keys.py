@@ -70,6 +70,10 @@ class Keys:
         """Sorted set: one compressed block of book history a minute."""
         return self._key("history", symbol)
 
+    def history_index(self, symbol: str) -> str:
+        """Sorted set: what each of those blocks holds, in short."""
+        return self._key("history", symbol, "index")
+
     def trades_latest(self, symbol: str) -> str:
         """Sorted set: the aggregate trades of the last 24 h by trade time."""
         return self._key("trades", symbol, "latest")
