@@ -17,6 +17,11 @@ FleetError
 │   ├── OffsetMoved        the archive of a stream stands elsewhere than its owner knows
 │   ├── StateUnreadable    a checkpoint or state key cannot be decoded
 │   └── BookWithheld       the book cannot be trusted now, or is not known at the time asked for
+├── RequestProblem         a request of the API cannot be answered, and why
+│   ├── NotKnown           404: no such venue, symbol, second or level
+│   ├── BadInput           422: a parameter or a body that cannot be used
+│   ├── BookNotServed      503: the book is not in sync, so there is nothing true to say
+│   └── TryLater           503: Redis or the time ran out
 ├── RecordingError         a capture file cannot be read at some line
 ├── ArchiveUnreadable      a file of the archive is damaged or of another format
 ├── ExtraMissing           an optional package is not installed
@@ -160,6 +165,58 @@ class BookWithheld(StoreError):
         self.reason = reason
         why = f" ({reason})" if reason else ""
         super().__init__(f"The book of {symbol} is withheld: {state}{why}.")
+
+
+class RequestProblem(FleetError):
+    """A request of the API cannot be answered; what the client is told (RFC 9457).
+
+    Args:
+        title: what is wrong, in a few words.
+        detail: what to do about it.
+        where: the place in the request, such as `query.depth`; empty where there is none.
+    """
+
+    status = 500
+
+    def __init__(self, title: str, detail: str, where: str = "") -> None:
+        self.title = title
+        self.detail = detail
+        self.where = where
+        super().__init__(f"{title}: {detail}")
+
+
+class NotKnown(RequestProblem):
+    """There is no such venue, symbol, second or level."""
+
+    status = 404
+
+
+class BadInput(RequestProblem):
+    """A parameter or a body cannot be used."""
+
+    status = 422
+
+
+class BookNotServed(RequestProblem):
+    """The book of a symbol is not in sync: nothing true can be said of it now."""
+
+    status = 503
+
+    def __init__(self, venue: str, symbol: str, state: str, reason: str) -> None:
+        self.venue = venue
+        self.symbol = symbol
+        self.state = state
+        self.reason = reason
+        why = f"its state is {state!r}" + (f", because of {reason!r}" if reason else "")
+        super().__init__(
+            f"The book of {symbol} at {venue} is withheld", f"{why}; try again, or follow GET /status"
+        )
+
+
+class TryLater(RequestProblem):
+    """Redis did not answer, or the answer took too long."""
+
+    status = 503
 
 
 class RecordingError(FleetError):

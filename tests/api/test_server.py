@@ -1,32 +1,56 @@
-"""The status API: what it answers, and what it says when it cannot."""
+"""What the API answers when there is little or nothing to say, and how it says that it cannot answer."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
 
-from workers.api.server import StatusServer
+from workers.api.server import Api
 from workers.process import Process
-from workers.settings import Settings, VenueSettings
+from workers.settings import ApiSettings, Settings, VenueSettings
 from workers.store.keys import Keys
 
 KEYS = Keys()
+PATHS = [
+    "/status",
+    "/symbols",
+    "/orderbook",
+    "/nearest-level/1.5",
+    "/trades",
+    "/bars/1m",
+    "/stats",
+    "/gaps",
+    "/audits",
+]
 
 
-@pytest.fixture
-async def api(real_server: str) -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
+def settings(**api: object) -> Settings:
     venues = {
         "usdm": VenueSettings(market="usdm", symbols=["BTCUSDT", "币安人生USDT"]),
         "spot": VenueSettings(market="spot", symbols=["BNBBTC"]),
     }
-    process = Process("api", Settings(venues=venues), 0, real_server)
+    return Settings(venues=venues, api=ApiSettings(**api))  # type: ignore[arg-type]
+
+
+async def serving(url: str, chosen: Settings) -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
+    process = Process("api", chosen, 0, url)
     await process.client.flushall()  # the server is this test process's own
-    async with TestClient(TestServer(StatusServer(process).application())) as client:
+    api = Api(process)
+    api.start()
+    async with TestClient(TestServer(api.application.build())) as client:
         yield client
+    await api.close()
     await process.client.aclose()
+
+
+@pytest.fixture
+async def api(real_server: str) -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
+    async for client in serving(real_server, settings(cors_origins=["https://example.org"], body_bytes=1000)):
+        yield client
 
 
 @pytest.fixture
@@ -38,37 +62,138 @@ async def redis(real_server: str) -> AsyncIterator[Redis]:
 
 async def test_an_empty_fleet_is_described_as_such(api: TestClient) -> None:  # type: ignore[type-arg]
     found = await (await api.get("/status")).json()
-    assert found["workers"] == []
-    assert set(found["venues"]["usdm"]) == {"BTCUSDT", "币安人生USDT"}
-    assert found["venues"]["spot"]["BNBBTC"]["shown"] is False
+    assert found["fleet"]["workers"] == []
+    assert found["fleet"]["redis"]["used_memory"] > 0
+    assert [(one["venue"], one["symbol"]) for one in found["symbols"]] == [
+        ("usdm", "BTCUSDT"),
+        ("usdm", "币安人生USDT"),
+        ("spot", "BNBBTC"),
+    ]
+    nothing = found["symbols"][0]
+    assert (nothing["shown"], nothing["state"], nothing["last_update_id"]) == (False, "unknown", None)
+    assert nothing["trust"] == {"score": 0, "why": ["withheld: withdrawn"]}
     assert (await api.get("/healthz")).status == 200
     assert b"fleet_api_requests_total" in await (await api.get("/metrics")).read()
-    assert "/status" in (await (await api.get("/")).json())["paths"]
+    symbols = await (await api.get("/symbols")).json()
+    assert [one["default_symbol"] for one in symbols["venues"]] == ["BTCUSDT", "BNBBTC"]
+    for path in ("/trades", "/bars/1m", "/gaps", "/audits"):
+        assert (await api.get(path)).status == 200
 
 
-async def test_a_book_is_given_as_published_or_not_at_all(api: TestClient, redis: Redis) -> None:  # type: ignore[type-arg]
-    refused = await api.get("/orderbook?symbol=BTCUSDT")
-    assert (refused.status, refused.content_type) == (503, "application/problem+json")
+async def test_a_book_out_of_sync_is_withheld_with_its_reason(api: TestClient, redis: Redis) -> None:  # type: ignore[type-arg]
     await redis.hset(KEYS.book_status("BTCUSDT"), mapping={"state": "broken", "reason": "gap"})
-    assert "gap" in (await (await api.get("/orderbook")).json())["detail"]
-    await redis.hset(KEYS.live_orderbook, "BTCUSDT", '{"s":"BTCUSDT","b":[["1.0","2"]]}')
-    shown = await api.get("/orderbook")
-    assert await shown.text() == '{"s":"BTCUSDT","b":[["1.0","2"]]}'
-    status = await (await api.get("/status")).json()
-    assert status["venues"]["usdm"]["BTCUSDT"]["shown"] is True
+    await redis.hset(KEYS.lease("books", "BTCUSDT"), mapping={"owner": "books-1", "token": 1})
+    refused = await api.get("/orderbook")
+    assert (refused.status, refused.content_type) == (503, "application/problem+json")
+    assert refused.headers["Retry-After"] == "1"
+    problem = await refused.json()
+    assert (problem["state"], problem["reason"]) == ("broken", "gap")
+    assert "GET /status" in problem["detail"]
+    unowned = await (await api.get("/nearest-level/1?venue=spot")).json()
+    assert unowned["state"] == "not owned"
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/nothing", 404), ("/orderbook?symbol=NO", 404), ("/orderbook?venue=moon", 404)]
+    ("path", "status", "where"),
+    [
+        ("/nothing", 404, None),
+        ("/orderbook?symbol=NO", 404, "query.symbol"),
+        ("/orderbook?venue=moon", 404, "query.venue"),
+        ("/orderbook?depth=0", 422, "query.depth"),
+        ("/orderbook?depth=x", 422, "query.depth"),
+        ("/orderbook?depht=5", 422, "query.depht"),
+        ("/orderbook?depth=1&depth=2", 422, "query.depth"),
+        ("/nearest-level/-5", 422, "path.price"),
+        ("/nearest-level/1.2345678901234567", 422, "path.price"),
+        ("/nearest-level/5?price=6", 422, "query.price"),
+        ("/bars/2m", 422, "path.interval"),
+        ("/bars/1m?from=5&to=4", 422, "query.to"),
+        ("/trades?limit=100000", 422, "query.limit"),
+        ("/trades?from=nan", 422, "query.from"),
+    ],
 )
-async def test_unknown_things_are_problems_that_say_what_to_do(
-    api: TestClient, path: str, status: int
-) -> None:  # type: ignore[type-arg]
+async def test_a_problem_says_what_where_and_what_to_do(
+    api: TestClient,  # type: ignore[type-arg]
+    path: str,
+    status: int,
+    where: str | None,
+) -> None:
     response = await api.get(path)
-    assert response.status == status
+    assert (response.status, response.content_type) == (status, "application/problem+json")
     problem = await response.json()
-    assert problem["status"] == status
+    assert (problem["status"], problem.get("where")) == (status, where)
+    assert problem["title"]
     assert problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "where"),
+    [
+        (b"{", 422, "body"),
+        (b"\xff", 422, "body"),
+        (b"[]", 422, "body"),
+        (b"{}", 422, "body.price"),
+        (b'{"price":"abc"}', 422, "body.price"),
+        (b'{"price":-1}', 422, "body.price"),
+        (b'{"price":1,"stamp":1}', 422, "body.stamp"),
+        (b'{"price":1,"symbol":"NO"}', 404, "body.symbol"),
+        (b'{"price":1,"timestamp":-1}', 422, "body.timestamp"),
+        (b" " * 2000, 413, None),
+    ],
+)
+async def test_a_body_that_cannot_be_used_is_a_problem(
+    api: TestClient,  # type: ignore[type-arg]
+    body: bytes,
+    status: int,
+    where: str | None,
+) -> None:
+    response = await api.post("/quantity", data=body)
+    problem = await response.json()
+    assert (response.status, problem.get("where")) == (status, where)
+
+
+async def test_another_method_is_refused_and_the_right_one_named(api: TestClient) -> None:  # type: ignore[type-arg]
+    response = await api.delete("/orderbook")
+    assert (response.status, response.content_type) == (405, "application/problem+json")
+    assert "GET" in response.headers["Allow"]
+
+
+async def test_pages_of_allowed_origins_may_read(api: TestClient) -> None:  # type: ignore[type-arg]
+    allowed = await api.get("/healthz", headers={"Origin": "https://example.org"})
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://example.org"
+    refused = await api.get("/healthz", headers={"Origin": "https://example.net"})
+    assert "Access-Control-Allow-Origin" not in refused.headers
+    headers = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
+    asked_first = await api.options("/quantity", headers=headers)
+    assert asked_first.status == 204
+    assert "POST" in asked_first.headers["Access-Control-Allow-Methods"]
+    assert asked_first.headers["Access-Control-Allow-Origin"] == "https://example.org"
+
+
+async def test_what_the_client_has_already_is_not_sent_again(api: TestClient) -> None:  # type: ignore[type-arg]
+    first = await api.get("/openapi.json")
+    again = await api.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, await again.read()) == (304, b"")
+    other = await api.get("/openapi.json", headers={"If-None-Match": '"other"'})
+    assert other.status == 200
+
+
+async def test_large_answers_are_compressed_for_those_who_can_read_them(api: TestClient) -> None:  # type: ignore[type-arg]
+    async with api.get("/openapi.json", headers={"Accept-Encoding": "gzip"}) as packed:
+        assert packed.headers["Content-Encoding"] == "gzip"
+        text = await packed.text()
+    async with api.get("/openapi.json", headers={"Accept-Encoding": "identity"}) as plain:
+        assert "Content-Encoding" not in plain.headers
+        assert await plain.text() == text
+
+
+async def test_every_path_is_described_and_shown(api: TestClient) -> None:  # type: ignore[type-arg]
+    found = await (await api.get("/openapi.json")).json()
+    described = set(found["paths"])
+    assert {path.split("/")[1] for path in PATHS} <= {path.split("/")[1] for path in described}
+    page = await (await api.get("/docs")).text()
+    assert [path for path in described if path not in page] == []
+    assert "<script" not in page
 
 
 async def test_without_redis_the_answer_is_503(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[type-arg]
@@ -79,3 +204,16 @@ async def test_without_redis_the_answer_is_503(api: TestClient, monkeypatch: pyt
     response = await api.get("/healthz")
     assert response.status == 503
     assert "Redis" in (await response.json())["title"]
+
+
+async def test_an_answer_that_takes_too_long_is_given_up(
+    real_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(*_: object, **__: object) -> None:
+        await asyncio.sleep(60)
+
+    async for client in serving(real_server, settings(timeout_s=0.05)):
+        monkeypatch.setattr("workers.api.routes_fleet.read_symbols", slow)
+        response = await client.get("/symbols")
+        assert response.status == 503
+        assert "too long" in (await response.json())["title"]

@@ -1,114 +1,68 @@
-"""The api role: a small status endpoint over what the fleet keeps in Redis."""
+"""The api role: REST over what the fleet keeps in Redis."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-import msgspec
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
-from redis.exceptions import RedisError
 
-from workers.context import VenueContext, venue_contexts
+from workers.api.application import Application
+from workers.api.live_books import LiveBooks
+from workers.api.markets import Markets
+from workers.api.reader import Reader
+from workers.api.routes_books import BookRoutes
+from workers.api.routes_fleet import FleetRoutes
+from workers.api.routes_trades import TradeRoutes
 from workers.following import follow
 from workers.process import Process
-from workers.store.reading import symbol_status
+from workers.store.connection import connect_reader
+from workers.store.watching import Watch
 from workers.tasks import end
 
 log = structlog.get_logger()
 
-REQUESTS = Counter("fleet_api_requests_total", "HTTP requests answered", ["path", "status"])
-ROLES = ("ingest-a", "ingest-b", "books", "trades", "keeper", "api")
 
-
-def _json(body: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
-
-
-class StatusServer:
-    """`GET /status`, `/orderbook`, `/healthz` and `/metrics`."""
+class Api:
+    """Everything one API process holds."""
 
     def __init__(self, process: Process) -> None:
+        settings = process.settings
+        self._reader_client = connect_reader(process.url)
+        self.markets = Markets(settings)
+        self.reader = Reader(Watch(self._reader_client), settings.api.read_ms)
+        self.books = LiveBooks(process.client, self.reader, settings)
+        self.operations = [
+            *FleetRoutes(process, self.markets).operations(),
+            *BookRoutes(self.markets, self.books).operations(),
+            *TradeRoutes(self.markets, process.client, settings.api.most_rows).operations(),
+        ]
+        self.application = Application(settings.api, self.operations)
         self._process = process
-        self._contexts = {context.name: context for context in venue_contexts(process.settings)}
+        self._tasks: list[asyncio.Task[None]] = []
 
-    async def follow(self) -> None:
-        """Keep the lists of symbols up to date until cancelled."""
-        await follow(self._process, list(self._contexts.values()))
+    def start(self) -> None:
+        """Begin to read, and to keep the lists of symbols up to date."""
+        contexts = list(self.markets.contexts.values())
+        self._tasks = [
+            asyncio.create_task(self.reader.run()),
+            asyncio.create_task(follow(self._process, contexts)),
+        ]
 
-    def application(self) -> web.Application:
-        """The routes."""
-        app = web.Application(middlewares=[self._guard])
-        app.router.add_get("/", self._index)
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/status", self._status)
-        app.router.add_get("/orderbook", self._orderbook)
-        app.router.add_get("/metrics", self._metrics)
-        return app
-
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        try:
-            response: web.StreamResponse = await handler(request)
-        except web.HTTPException as error:
-            response = self._problem(error.status, error.reason, "see / for the paths there are")
-        except (RedisError, OSError) as error:
-            log.warning("request_failed", path=request.path, error=str(error))
-            response = self._problem(503, "Redis does not answer", "try again")
-        resource = request.match_info.route.resource
-        REQUESTS.labels(resource.canonical if resource else "unknown", str(response.status)).inc()
-        return response
-
-    @staticmethod
-    def _problem(status: int, title: str, detail: str) -> web.Response:
-        body = msgspec.json.encode({"title": title, "status": status, "detail": detail})
-        return web.Response(body=body, status=status, content_type="application/problem+json")
-
-    async def _index(self, _: web.Request) -> web.Response:
-        return _json({"paths": ["/status", "/orderbook?symbol=", "/healthz", "/metrics"]})
-
-    async def _healthz(self, _: web.Request) -> web.Response:
-        await self._process.client.ping()
-        return _json({"ok": True})
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def _status(self, _: web.Request) -> web.Response:
-        venues = {}
-        for name, context in self._contexts.items():
-            symbols = list(context.symbols)
-            found = await asyncio.gather(
-                *(symbol_status(self._process.client, context.keys, symbol) for symbol in symbols)
-            )
-            venues[name] = dict(zip(symbols, found, strict=True))
-        return _json({"workers": await self._process.registry.workers(ROLES), "venues": venues})
-
-    async def _orderbook(self, request: web.Request) -> web.Response:
-        name = request.query.get("venue", next(iter(self._contexts)))
-        context: VenueContext | None = self._contexts.get(name)
-        if context is None:
-            return self._problem(404, f"No venue {name}", f"one of {', '.join(self._contexts)}")
-        symbol = request.query.get("symbol") or next(iter(context.symbols), "")
-        if symbol not in context.symbols:
-            return self._problem(404, f"{name} has no symbol {symbol}", "GET /status lists the symbols")
-        payload = await self._process.client.hget(context.keys.live_orderbook, symbol)
-        if payload is None:
-            status = await symbol_status(self._process.client, context.keys, symbol)
-            reason = status["book"].get("reason") or status["book"].get("state") or "not owned yet"
-            return self._problem(503, f"The book of {symbol} is not in sync", f"{reason}; try again")
-        return web.Response(body=payload, content_type="application/json")
+    async def close(self) -> None:
+        """End what is under way."""
+        await end(self._tasks)
+        await self.books.close()
+        await self._reader_client.aclose()
 
 
 async def main(process: Process) -> None:
     """The role's loop."""
     settings = process.settings.api
-    server = StatusServer(process)
-    runner = web.AppRunner(server.application(), access_log=None)
+    api = Api(process)
+    runner = web.AppRunner(api.application.build(), access_log=None)
     await runner.setup()
-    following = asyncio.create_task(server.follow())
+    api.start()
     try:
         while not process.stop.is_set():
             try:
@@ -124,5 +78,5 @@ async def main(process: Process) -> None:
         log.info("api_ready", address=f"http://{host}:{port}")
         await process.stop.wait()
     finally:
-        await end([following])
         await runner.cleanup()
+        await api.close()

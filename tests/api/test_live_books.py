@@ -1,0 +1,197 @@
+"""Books of the API against the simulator's truth, and books that must not be served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from in_process import KEYS, SYMBOLS, Fleet, fleet_of, settle
+
+from workers.api.server import Api
+from workers.process import Process
+
+
+@pytest.fixture
+async def fleet(real_server: str) -> AsyncIterator[Fleet]:
+    async with fleet_of(real_server) as running:
+        for role in ("ingest-a", "books", "trades"):
+            running.start(role, f"{role}-1")
+        await running.until(running.all_shown)
+        yield running
+
+
+@pytest.fixture
+async def api(fleet: Fleet) -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
+    process = Process("api", fleet.settings, 0, fleet.url)
+    served = Api(process)
+    served.start()
+    async with TestClient(TestServer(served.application.build())) as client:
+        client.api = served  # type: ignore[attr-defined]
+        yield client
+    await served.close()
+    await process.client.aclose()
+
+
+async def truth_book(fleet: Fleet, symbol: str, u: int) -> dict[str, list[list[str]]]:
+    query = {"market": "usdm", "symbol": symbol, "u": str(u)}
+    url = f"{fleet.exchange.url}/control/truth/book"
+    async with aiohttp.ClientSession() as session, session.get(url, params=query) as response:
+        found: dict[str, list[list[str]]] = await response.json()
+    return found
+
+
+def within(levels: list[list[str]], low: str, high: str) -> list[list[str]]:
+    edge = Decimal("inf") if high == "inf" else Decimal(high)
+    return [level for level in levels if Decimal(low) <= Decimal(level[0]) <= edge]
+
+
+async def test_a_book_is_what_the_exchange_had_at_its_update_id(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    seen = set()
+    for _ in range(4):
+        for symbol in SYMBOLS:
+            response = await api.get("/orderbook", params={"symbol": symbol})
+            assert response.status == 200
+            book = await response.json()
+            seen.add((symbol, book["last_update_id"]))
+            truth = await truth_book(fleet, symbol, book["last_update_id"])
+            assert book["bids"] == within(truth["bids"], book["known_low"], book["known_high"])
+            assert book["asks"] == within(truth["asks"], book["known_low"], book["known_high"])
+            assert len(book["bids"]) > 20
+            assert 0 <= book["age_ms"] < 20_000
+        await asyncio.sleep(0.25)
+    assert len(seen) > len(SYMBOLS), "the books must have moved on"
+
+
+async def test_depth_numbers_and_tags(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    await api.get("/orderbook")
+    await settle(fleet)
+    whole = await (await api.get("/orderbook")).json()
+    response = await api.get("/orderbook?depth=5")
+    top = await response.json()
+    assert top["bids"] == whole["bids"][:5]
+    assert top["asks"] == whole["asks"][:5]
+    again = await api.get("/orderbook?depth=5", headers={"If-None-Match": response.headers["ETag"]})
+    assert again.status == 304
+    numbers = await (await api.get("/orderbook?depth=5&numbers=1")).json()
+    assert numbers["bids"] == [[float(price), float(quantity)] for price, quantity in top["bids"]]
+    assert numbers["last_update_id"] == top["last_update_id"]
+
+
+async def test_nearest_level_and_quantity_now(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    await api.get("/orderbook")
+    await settle(fleet)
+    book = await (await api.get("/orderbook")).json()
+    levels = dict(book["bids"] + book["asks"])
+    price = book["bids"][3][0]
+    held = await (await api.post("/quantity", json={"price": price})).json()
+    assert (held["actual_price"], held["quantity"]) == (price, levels[price])
+    assert held["is_nearest_level"] is False
+    beside = str(Decimal(book["asks"][0][0]) + Decimal("0.01"))
+    moved = await (await api.post("/quantity", json={"price": beside})).json()
+    nearest = min(levels, key=lambda one: (abs(Decimal(one) - Decimal(beside)), Decimal(one)))
+    assert (moved["target_price"], moved["actual_price"]) == (beside, nearest)
+    assert moved["is_nearest_level"] is True
+    found = await (await api.get(f"/nearest-level/{beside}")).json()
+    assert (found["nearest_price"], found["quantity"]) == (nearest, levels[nearest])
+    assert Decimal(found["price_difference"]) == Decimal(nearest) - Decimal(beside)
+
+
+async def test_a_withdrawn_book_is_not_served_and_comes_back_resynced(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    before = await (await api.get("/orderbook")).json()
+    await fleet.client.set(KEYS.book_distrust("BTCUSDT"), "audit mismatch", ex=60)
+    refusal: dict[str, object] = {}
+
+    async def refused() -> bool:
+        response = await api.get("/orderbook?depth=10")
+        if response.status != 503:
+            return False
+        refusal.update(await response.json())
+        return refusal["reason"] == "audit mismatch"
+
+    await fleet.until(refused)
+    assert refusal["state"] == "broken"
+
+    async def served() -> bool:
+        gone_before = not await fleet.client.hexists("LIVE_ORDERBOOK", "BTCUSDT")
+        await asyncio.sleep(0.15)  # longer than the pause between two looks at what the owner shows
+        status = (await api.get("/orderbook?depth=10")).status
+        gone_after = not await fleet.client.hexists("LIVE_ORDERBOOK", "BTCUSDT")
+        assert not (gone_before and gone_after and status == 200)
+        return status == 200
+
+    await fleet.until(served)
+    after = await (await api.get("/orderbook")).json()
+    assert after["synced_at_ms"] > before["synced_at_ms"]
+    truth = await truth_book(fleet, "BTCUSDT", after["last_update_id"])
+    assert after["bids"] == within(truth["bids"], after["known_low"], after["known_high"])
+
+
+async def test_a_gap_takes_the_book_out_at_once(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    await api.get("/orderbook")
+    async with aiohttp.ClientSession() as session:
+        fault = {"kind": "lose", "market": "usdm", "symbol": "BTCUSDT", "stream": "*@depth*", "count": 1}
+        async with session.post(f"{fleet.exchange.url}/control/faults", json=fault) as response:
+            assert response.status < 300, await response.text()
+
+    async def refused() -> bool:
+        return (await api.get("/orderbook")).status == 503
+
+    async def served() -> bool:
+        return (await api.get("/orderbook")).status == 200
+
+    await fleet.until(refused)
+    await fleet.until(served)
+    book = await (await api.get("/orderbook")).json()
+    truth = await truth_book(fleet, "BTCUSDT", book["last_update_id"])
+    assert book["bids"] == within(truth["bids"], book["known_low"], book["known_high"])
+
+
+async def test_a_book_without_an_owner_is_withheld(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    await api.get("/orderbook")
+    await fleet.stop("books-1")
+
+    async def refused() -> bool:
+        response = await api.get("/orderbook")
+        return response.status == 503 and (await response.json())["state"] == "not owned"
+
+    await fleet.until(refused)
+    fleet.start("books", "books-2")
+
+    async def served() -> bool:
+        return (await api.get("/orderbook")).status == 200
+
+    await fleet.until(served)
+
+
+async def test_a_replica_that_differs_from_the_owner_is_rebuilt(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    await api.get("/orderbook")
+    served: Api = api.api  # type: ignore[attr-defined]
+    replica = served.books.replica(served.markets.named("BTCUSDT"))
+    await settle(fleet)
+    best = replica.book.best_bid
+    assert best is not None
+    replica.book.apply([(best[0], "123456")], [])
+    spoilt = replica.sync
+
+    async def rebuilt() -> bool:
+        return replica.sync is not None and replica.sync is not spoilt
+
+    await fleet.until(rebuilt)
+
+
+async def test_a_symbol_nobody_asks_for_is_no_longer_followed(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    await api.get("/orderbook")
+    served: Api = api.api  # type: ignore[attr-defined]
+    market = served.markets.named("BTCUSDT")
+    assert market in served.books.followed
+    served.books.replica(market).used_at -= 1_000
+
+    async def dropped() -> bool:
+        return market not in served.books.followed
+
+    await fleet.until(dropped)
+    assert (await api.get("/orderbook")).status == 200

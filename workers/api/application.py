@@ -1,0 +1,139 @@
+"""The HTTP application: every request goes through one guard, and every answer comes from an operation."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from redis.exceptions import RedisError
+
+from workers.api import problems
+from workers.api.docs_page import page
+from workers.api.openapi import document
+from workers.api.operations import Operation, Rendered, render, respond
+from workers.api.queries import parse_body, parse_query
+from workers.errors import RequestProblem, TryLater
+from workers.settings import ApiSettings
+
+log = structlog.get_logger()
+
+REQUESTS = Counter("fleet_api_requests_total", "HTTP requests answered", ["path", "status"])
+SECONDS = Histogram(
+    "fleet_api_request_seconds",
+    "Time from a request's head to its answer",
+    ["path"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
+FAILURES = Counter("fleet_api_failures_total", "Requests that failed for no reason known to us", ["path"])
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+LONG_LIVED = {"/ws", "/sse"}
+
+
+class Application:
+    """The routes of all operations, and what they have in common.
+
+    Args:
+        operations: what is served and described.
+        others: routes with their own handlers: the dashboard, WebSocket, SSE.
+    """
+
+    def __init__(
+        self, settings: ApiSettings, operations: Sequence[Operation], others: Sequence[web.RouteDef] = ()
+    ) -> None:
+        self._settings = settings
+        self._operations = operations
+        self._others = others
+        self._document = document(operations)
+        self._described = render(self._document)
+        self._page = Rendered(page(self._document).encode(), self._described.etag, "text/html; charset=utf-8")
+
+    def build(self) -> web.Application:
+        """The aiohttp application."""
+        app = web.Application(middlewares=[self._guard], client_max_size=self._settings.body_bytes)
+        for one in self._operations:
+            app.router.add_route(one.method, one.path, self._serve(one))
+        app.router.add_get("/openapi.json", self._answer(self._described))
+        app.router.add_get("/docs", self._answer(self._page))
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_routes(self._others)
+        return app
+
+    def _answer(self, rendered: Rendered) -> Handler:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            return respond(request, rendered, self._settings.gzip_bytes)
+
+        return handler
+
+    def _serve(self, one: Operation) -> Handler:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            asked: list[Any] = [parse_query(request.query.items(), request.match_info, one.asked)]
+            if one.body is not None:
+                asked.append(parse_body(await request.read(), one.body))
+            return respond(request, render(await one.handler(*asked)), self._settings.gzip_bytes)
+
+        return handler
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.monotonic()
+        resource = request.match_info.route.resource
+        path = resource.canonical if resource else "unknown"
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            response: web.StreamResponse = self._preflight(request)
+        elif path in LONG_LIVED:
+            response = await self._guarded(request, handler, None)
+        else:
+            response = await self._guarded(request, handler, self._settings.timeout_s)
+        REQUESTS.labels(path, str(response.status)).inc()
+        if path not in LONG_LIVED:
+            SECONDS.labels(path).observe(time.monotonic() - started)
+        if not response.prepared:
+            self._allow_origin(request, response)
+        return response
+
+    async def _guarded(
+        self, request: web.Request, handler: Handler, timeout_s: float | None
+    ) -> web.StreamResponse:
+        """The handler's answer, or a problem."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await handler(request)
+        except RequestProblem as error:
+            return problems.respond(problems.of_error(error))
+        except web.HTTPException as error:
+            response = problems.respond(problems.of_http(error))
+            if "Allow" in error.headers:
+                response.headers["Allow"] = error.headers["Allow"]
+            return response
+        except TimeoutError:
+            log.warning("request_timed_out", path=request.path)
+            return _later("The answer took too long", "ask for less")
+        except (RedisError, OSError) as error:
+            log.warning("request_failed", path=request.path, error=str(error))
+            return _later("Redis does not answer", "try again")
+
+    def _allow_origin(self, request: web.Request, response: web.StreamResponse) -> None:
+        origin, allowed = request.headers.get("Origin"), self._settings.cors_origins
+        if origin and (origin in allowed or "*" in allowed):
+            response.headers["Access-Control-Allow-Origin"] = "*" if "*" in allowed else origin
+            response.headers["Access-Control-Expose-Headers"] = "ETag"
+
+    def _preflight(self, request: web.Request) -> web.Response:
+        response = web.Response(status=204)
+        response.headers["Access-Control-Allow-Methods"] = "GET, POST"
+        response.headers["Access-Control-Allow-Headers"] = "Content-Type, If-None-Match"
+        response.headers["Access-Control-Max-Age"] = "600"
+        return response
+
+
+def _later(title: str, detail: str) -> web.Response:
+    return problems.respond(problems.of_error(TryLater(title, detail)))

@@ -1,0 +1,103 @@
+"""The OpenAPI 3.1 document, made from the operations and their msgspec types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from workers import __version__
+from workers.api.operations import Operation
+from workers.api.types import Problem
+
+DIALECT: Final = "https://spec.openapis.org/oas/3.1/dialect/base"
+REFERENCE: Final = "#/components/schemas/{name}"
+PROBLEMS: Final = {
+    404: "There is no such venue, symbol, second or level",
+    413: "The body is too large",
+    422: "A parameter or the body cannot be used",
+    503: "The book is withheld, Redis does not answer, or the answer took too long",
+}
+TAGS: Final = {
+    "books": "Order books as they are now",
+    "history": "Order books at any second of the last 24 h",
+    "trades": "Trades and their windows",
+    "fleet": "The fleet, its symbols, and what went wrong",
+}
+
+
+def document(operations: Sequence[Operation]) -> dict[str, Any]:
+    """The whole document."""
+    kinds: list[Any] = [Problem, *(one.answer for one in operations)]
+    kinds += [one.body for one in operations if one.body is not None]
+    schemas, components = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
+    schema_of = dict(zip(map(str, kinds), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for one in operations:
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "jsonSchemaDialect": DIALECT,
+        "info": {
+            "title": "marketfleet",
+            "version": __version__,
+            "summary": "Exact order books and exact trade statistics",
+            "description": "What cannot be trusted is withheld, not guessed: a book that is not in sync gives 503.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+
+
+def _operation(one: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "operationId": one.name,
+        "summary": one.summary,
+        "tags": [one.tag],
+        "parameters": _parameters(one),
+        "responses": _responses(one, schema_of[str(one.answer)], schema_of[str(Problem)]),
+    }
+    if one.described:
+        made["description"] = one.described
+    if one.body is not None:
+        content = {"application/json": {"schema": schema_of[str(one.body)]}}
+        made["requestBody"] = {"required": True, "content": content}
+    return made
+
+
+def _responses(one: Operation, answer: Any, problem: Any) -> dict[str, Any]:
+    responses: dict[str, Any] = {
+        "200": {"description": one.summary, "content": {one.content_type: {"schema": answer}}}
+    }
+    if one.method == "GET":
+        responses["304"] = {"description": "What `If-None-Match` names is still current"}
+    for status in one.problems:
+        responses[str(status)] = {
+            "description": PROBLEMS[status],
+            "content": {"application/problem+json": {"schema": problem}},
+        }
+    return responses
+
+
+def _parameters(one: Operation) -> list[dict[str, Any]]:
+    (_,), components = msgspec.json.schema_components([one.asked])
+    described = components[one.asked.__name__]
+    required = described.get("required", [])
+    made = []
+    for name, schema in described["properties"].items():
+        in_path = f"{{{name}}}" in one.path
+        text = schema.pop("description", "")
+        parameter = {
+            "name": name,
+            "in": "path" if in_path else "query",
+            "required": in_path or name in required,
+            "schema": schema,
+        }
+        if text:
+            parameter["description"] = text
+        made.append(parameter)
+    return sorted(made, key=lambda parameter: (parameter["in"], not parameter["required"]))

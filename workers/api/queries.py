@@ -1,0 +1,169 @@
+"""What a request may ask: one struct per kind of question, and the way from text into it.
+
+Times come in seconds or milliseconds: from 1e11 on a number is milliseconds (1e11 seconds is the year 5138, 1e11 ms
+is 1973).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from workers.errors import BadInput, BadNumber
+from workers.model.order_book import price_key
+
+MILLISECONDS_FROM = 1e11
+
+Name = Annotated[str, Meta(min_length=1, max_length=40)]
+Time = Annotated[float, Meta(ge=0, le=1e14, description="Seconds since 1970, or ms: from 1e11 on it is ms.")]
+Rows = Annotated[int, Meta(ge=1, le=5000)]
+Depth = Annotated[int, Meta(ge=1, le=5000, description="Levels of each side; without it every known level.")]
+Price = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^(?=\.?[0-9])[0-9]*\.?[0-9]*$")]
+Interval = Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]
+
+
+class Nothing(Struct, forbid_unknown_fields=True, kw_only=True):
+    """No parameters."""
+
+
+class AsNumbers(Struct, forbid_unknown_fields=True, kw_only=True):
+    """How numbers are wanted."""
+
+    numbers: Annotated[bool, Meta(description="Prices and quantities as JSON numbers instead of text.")] = (
+        False
+    )
+
+
+class OfSymbol(AsNumbers, forbid_unknown_fields=True, kw_only=True):
+    """Which symbol; by default the default symbol of the first venue."""
+
+    symbol: Name | UnsetType = UNSET
+    venue: Name | UnsetType = UNSET
+
+
+class BookQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """A book, to some depth."""
+
+    depth: Depth | UnsetType = UNSET
+
+
+class NearestQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """The level nearest to a price."""
+
+    price: Price
+
+
+class TradesQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """A page of trades: the newest, or those from a time or after an id on."""
+
+    from_: Time | UnsetType = msgspec.field(default=UNSET, name="from")
+    to: Time | UnsetType = UNSET
+    after_id: Annotated[int, Meta(ge=-1, le=2**63 - 1)] | UnsetType = UNSET
+    limit: Rows = 500
+
+
+class BarsQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """Windows of one interval: the newest, or those of a range of start times."""
+
+    interval: Interval
+    from_: Time | UnsetType = msgspec.field(default=UNSET, name="from")
+    to: Time | UnsetType = UNSET
+    limit: Rows = 500
+    format: Annotated[
+        Literal["records", "klines"],
+        Meta(description="`klines`: the array of arrays that Binance's REST gives."),
+    ] = "records"
+
+
+class NewestQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """The newest entries of a kind."""
+
+    limit: Rows = 100
+
+
+class HistoryBookQuery(BookQuery, forbid_unknown_fields=True, kw_only=True):
+    """A book at a second."""
+
+    at: Time
+
+
+class HistoryQuantityQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """The quantity at a price, second by second."""
+
+    price: Price
+    from_: Time = msgspec.field(name="from")
+    to: Time
+
+
+Asked = TypeVar("Asked", bound=Struct)
+
+
+def parse_query(pairs: Iterable[tuple[str, str]], path: Mapping[str, str], kind: type[Asked]) -> Asked:
+    """The parameters of a request as a typed question.
+
+    Raises:
+        BadInput: one is unknown, given twice, of the wrong type or out of range; it names the place.
+    """
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in found:
+            raise BadInput(f"{name} is given twice", "give it once", f"query.{name}")
+        found[name] = value
+    for name, value in path.items():
+        if name in found:
+            raise BadInput(f"{name} belongs into the path", "leave it out of the query", f"query.{name}")
+        found[name] = value
+    try:
+        return msgspec.convert(found, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _bad(error, "query", path) from None
+
+
+def parse_body(body: bytes, kind: type[Asked]) -> Asked:
+    """A JSON body as a typed question. Raises: BadInput."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise _bad(error, "body", {}) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput("The body is no JSON", str(error), "body") from None
+
+
+def _bad(error: msgspec.ValidationError, place: str, path: Mapping[str, str]) -> BadInput:
+    problem, _, at = str(error).partition(" - at `$")
+    name = at.strip("`").lstrip(".")
+    if not name and " field `" in problem:  # unknown, or missing
+        name = problem.split("`")[-2]
+    where = f"{'path' if name in path else place}.{name}" if name else place
+    return BadInput("A parameter cannot be used", f"{problem}; GET /docs says what it may be", where)
+
+
+def to_ms(time: float) -> int:
+    """A time in seconds or milliseconds as milliseconds."""
+    return int(time) if time >= MILLISECONDS_FROM else round(time * 1000)
+
+
+def to_second(time: float) -> int:
+    """A time in seconds or milliseconds as the second it lies in."""
+    return to_ms(time) // 1000
+
+
+def price_text(price: str | float, where: str) -> str:
+    """A price as plain decimal text. Raises: BadInput."""
+    text = price if isinstance(price, str) else format(Decimal(repr(price)), "f")
+    if not isinstance(price, str) and "." in text:
+        text = text.rstrip("0").rstrip(".")
+    try:
+        price_key(text)
+    except BadNumber as error:
+        raise BadInput("The price cannot be used", str(error), where) from None
+    return text
+
+
+def number(text: str, numbers: bool) -> Any:
+    """A price or quantity as the client wants it."""
+    return float(text) if numbers else text

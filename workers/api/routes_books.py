@@ -1,0 +1,115 @@
+"""Questions about a book as it is now."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+
+from msgspec import UnsetType
+
+from workers.api.live_books import LiveBooks
+from workers.api.markets import Market, Markets
+from workers.api.operations import Operation, Rendered
+from workers.api.queries import AsNumbers, BookQuery, NearestQuery, number, price_text
+from workers.api.replica import Replica
+from workers.api.types import BookAnswer, NearestAnswer, QuantityAnswer, QuantityRequest
+from workers.errors import NotKnown
+from workers.model.events import Level
+
+
+class BookRoutes:
+    """`/orderbook`, `/quantity`, `/nearest-level`."""
+
+    def __init__(self, markets: Markets, books: LiveBooks) -> None:
+        self._markets = markets
+        self._books = books
+
+    def operations(self) -> list[Operation]:
+        """What is served."""
+        return [
+            Operation(
+                "GET",
+                "/orderbook",
+                "getOrderbook",
+                "The book, complete or its best levels",
+                "books",
+                BookAnswer,
+                self.orderbook,
+                BookQuery,
+                problems=(404, 422, 503),
+                described="Every level that is known, or `depth` of each side. While the book is not in sync the "
+                "answer is 503 with state and reason, never stale levels. The ETag changes with the update id.",
+            ),
+            Operation(
+                "POST",
+                "/quantity",
+                "postQuantity",
+                "The quantity at a price, now or at a second",
+                "books",
+                QuantityAnswer,
+                self.quantity,
+                AsNumbers,
+                body=QuantityRequest,
+                problems=(404, 413, 422, 503),
+                described="With `timestamp`: the quantity at exactly that price in that second, `0` where the book "
+                "is known to have had none; 404 where the second or the price is unknown. Without: the level "
+                "nearest to the price now.",
+            ),
+            Operation(
+                "GET",
+                "/nearest-level/{price}",
+                "getNearestLevel",
+                "The level nearest to a price",
+                "books",
+                NearestAnswer,
+                self.nearest,
+                NearestQuery,
+                problems=(404, 422, 503),
+            ),
+        ]
+
+    async def orderbook(self, asked: BookQuery) -> Rendered:
+        """`GET /orderbook`."""
+        market = self._markets.find(asked.symbol, asked.venue)
+        replica = self._books.ready(market) or await self._books.demand(market)
+        return replica.rendered(0 if isinstance(asked.depth, UnsetType) else asked.depth, asked.numbers)
+
+    async def quantity(self, asked: AsNumbers, body: QuantityRequest) -> QuantityAnswer:
+        """`POST /quantity`."""
+        market = self._markets.find(body.symbol, body.venue, "body")
+        if body.timestamp is not None:
+            raise NotKnown("That second is not known", "this server holds no history", "body.timestamp")
+        price = price_text(body.price, "body.price")
+        replica = self._books.ready(market) or await self._books.demand(market)
+        actual, quantity = _nearest(replica, market, price)
+        now = time.time()
+        return QuantityAnswer(
+            target_price=number(price, asked.numbers),
+            actual_price=number(actual, asked.numbers),
+            timestamp=round(now, 3),
+            quantity=number(quantity, asked.numbers),
+            difference=None,
+            is_nearest_level=Decimal(actual) != Decimal(price),
+        )
+
+    async def nearest(self, asked: NearestQuery) -> NearestAnswer:
+        """`GET /nearest-level/{price}`."""
+        market = self._markets.find(asked.symbol, asked.venue)
+        price = price_text(asked.price, "path.price")
+        replica = self._books.ready(market) or await self._books.demand(market)
+        actual, quantity = _nearest(replica, market, price)
+        return NearestAnswer(
+            target_price=number(price, asked.numbers),
+            nearest_price=number(actual, asked.numbers),
+            quantity=number(quantity, asked.numbers),
+            timestamp=round(time.time(), 3),
+            price_difference=number(format(Decimal(actual) - Decimal(price), "f"), asked.numbers),
+        )
+
+
+def _nearest(replica: Replica, market: Market, price: str) -> Level:
+    """The known level nearest to a price. Raises: NotKnown."""
+    found = replica.book.nearest_level(price)
+    if found is None:
+        raise NotKnown(f"The book of {market.symbol} is empty", "it has no level on either side")
+    return found[1]

@@ -1,0 +1,292 @@
+"""Questions about the fleet, its symbols and what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from redis.asyncio import Redis
+
+from workers.api.markets import Market, Markets
+from workers.api.operations import Operation
+from workers.api.queries import NewestQuery, Nothing
+from workers.api.trust import Evidence, trust_of
+from workers.api.types import (
+    AuditEntry,
+    AuditsAnswer,
+    FleetState,
+    GapEntry,
+    GapsAnswer,
+    Healthy,
+    Lag,
+    Lags,
+    LastAudit,
+    RedisState,
+    StatusAnswer,
+    SymbolInfo,
+    SymbolsAnswer,
+    SymbolState,
+    TradesProgress,
+    VenueInfo,
+)
+from workers.process import Process
+from workers.store.reading import SymbolReading, read_memory, read_newest, read_symbols
+
+ROLES = ("ingest-a", "ingest-b", "books", "trades", "keeper", "archive", "api")
+FRESH_S = 0.5
+"""How long one reading of the whole fleet is given to everybody who asks."""
+AUDIT_ROUNDS = 10
+"""Audits go round the symbols; one this many rounds old is old."""
+
+
+class FleetRoutes:
+    """`/status`, `/symbols`, `/gaps`, `/audits`, `/healthz`."""
+
+    def __init__(self, process: Process, markets: Markets) -> None:
+        self._process = process
+        self._client: Redis = process.client
+        self._markets = markets
+        self._reading = asyncio.Lock()
+        self._status: StatusAnswer | None = None
+        self._status_at = 0.0
+
+    def operations(self) -> list[Operation]:
+        """What is served."""
+        return [
+            Operation(
+                "GET",
+                "/status",
+                "getStatus",
+                "The fleet and every symbol",
+                "fleet",
+                StatusAnswer,
+                self.status,
+                problems=(422, 503),
+                described=f"Read at most once in {FRESH_S} s, however many ask.",
+            ),
+            Operation(
+                "GET",
+                "/symbols",
+                "getSymbols",
+                "What is followed, and what the exchange says of it",
+                "fleet",
+                SymbolsAnswer,
+                self.symbols,
+                problems=(422, 503),
+            ),
+            Operation(
+                "GET",
+                "/gaps",
+                "getGaps",
+                "Holes that were seen, newest first",
+                "fleet",
+                GapsAnswer,
+                self.gaps,
+                NewestQuery,
+                problems=(404, 422, 503),
+            ),
+            Operation(
+                "GET",
+                "/audits",
+                "getAudits",
+                "Comparisons with independent snapshots, newest first",
+                "fleet",
+                AuditsAnswer,
+                self.audits,
+                NewestQuery,
+                problems=(404, 422, 503),
+            ),
+            Operation(
+                "GET",
+                "/healthz",
+                "getHealth",
+                "Whether Redis answers",
+                "fleet",
+                Healthy,
+                self.health,
+                problems=(422, 503),
+            ),
+        ]
+
+    async def health(self, _: Nothing) -> Healthy:
+        """`GET /healthz`."""
+        await self._process.registry.live("api")
+        return Healthy(ok=True)
+
+    async def status(self, _: Nothing) -> StatusAnswer:
+        """`GET /status`."""
+        async with self._reading:
+            if self._status is None or time.monotonic() - self._status_at > FRESH_S:
+                self._status = await self._read_status()
+                self._status_at = time.monotonic()
+            return self._status
+
+    async def _read_status(self) -> StatusAnswer:
+        workers = await self._process.registry.workers(ROLES)
+        memory = await read_memory(self._client)
+        connected = connected_venues(workers)
+        symbols: list[SymbolState] = []
+        for name in self._markets.contexts:
+            symbols += await self.states([one for one in self._markets.all() if one.venue == name], connected)
+        redis = RedisState(memory.used, memory.limit, memory.version)
+        return StatusAnswer(FleetState(workers, redis), symbols)
+
+    async def states(self, markets: list[Market], connected: set[str]) -> list[SymbolState]:
+        """The state of some markets of one venue."""
+        if not markets:
+            return []
+        names = [market.symbol for market in markets]
+        found = await read_symbols(self._client, markets[0].context.keys, names)
+        settings = self._process.settings
+        expected_ms = int(settings.keeper.audit_s * 1000 * AUDIT_ROUNDS)
+        return [
+            symbol_state(market, reading, market.venue in connected, expected_ms, settings.books.stale_ms)
+            for market, reading in zip(markets, found, strict=True)
+        ]
+
+    async def connected(self) -> set[str]:
+        """The venues to which a line has living sockets."""
+        return connected_venues(await self._process.registry.workers(("ingest-a", "ingest-b")))
+
+    async def symbols(self, _: Nothing) -> SymbolsAnswer:
+        """`GET /symbols`."""
+        venues = [
+            VenueInfo(name, one.settings.exchange, one.settings.market, self._markets.default_symbol(name))
+            for name, one in self._markets.contexts.items()
+        ]
+        symbols = []
+        for name, context in self._markets.contexts.items():
+            names = list(self._markets.symbols(name))
+            for symbol, found in zip(
+                names, await read_symbols(self._client, context.keys, names), strict=True
+            ):
+                info = found.info
+                last = info.get("last_trade_time", "")
+                symbols.append(
+                    SymbolInfo(
+                        name,
+                        symbol,
+                        info.get("base_asset", ""),
+                        info.get("quote_asset", ""),
+                        info.get("status", ""),
+                        info.get("tick_size", ""),
+                        info.get("step_size", ""),
+                        int(last) if last else None,
+                    )
+                )
+        return SymbolsAnswer(venues, symbols)
+
+    async def gaps(self, asked: NewestQuery) -> GapsAnswer:
+        """`GET /gaps`."""
+        market = self._markets.find(asked.symbol, asked.venue)
+        entries = await read_newest(self._client, market.context.keys.gaps(market.symbol), asked.limit)
+        gaps = [
+            GapEntry(
+                entry_id,
+                int(entry_id.split("-")[0]),
+                fields["channel"],
+                int(fields["from"]),
+                int(fields["to"]),
+                fields["reason"],
+                fields["repaired"],
+            )
+            for entry_id, fields in entries
+        ]
+        return GapsAnswer(market.venue, market.symbol, gaps)
+
+    async def audits(self, asked: NewestQuery) -> AuditsAnswer:
+        """`GET /audits`."""
+        market = self._markets.find(asked.symbol, asked.venue)
+        entries = await read_newest(self._client, market.context.keys.audit(market.symbol), asked.limit)
+        audits = [
+            AuditEntry(
+                id=entry_id,
+                time_ms=int(fields["time"]),
+                outcome=fields["outcome"],
+                reason=fields["reason"],
+                last_update_id=int(fields["u"]),
+                snapshot_id=int(fields["snapshot_id"]),
+                compared=int(fields["compared"]),
+                differing=int(fields["differing"]),
+                differences=fields["differences"],
+                low=fields["low"],
+                high=fields["high"],
+                waited_s=float(fields["waited_s"]),
+            )
+            for entry_id, fields in entries
+        ]
+        return AuditsAnswer(market.venue, market.symbol, audits)
+
+
+def connected_venues(workers: list[dict[str, str]]) -> set[str]:
+    """The venues to which a live line says that all its sockets deliver."""
+    return {name for one in workers for name in one.get("alive", "").split(",") if name}
+
+
+def symbol_state(
+    market: Market, found: SymbolReading, connected: bool, audit_expected_ms: int, stale_ms: int
+) -> SymbolState:
+    """An element of `/status`."""
+    book, now_ms = found.book, int(time.time() * 1000)
+    audit, synced_at = _last_audit(book), int(book.get("synced_at", 0))
+    age = int(book["age_ms"]) + max(0, now_ms - int(book["updated"])) if book.get("updated") else None
+    evidence = Evidence(
+        shown=found.shown,
+        state=book.get("state", ""),
+        owner=found.owner,
+        connected=connected,
+        synced_for_ms=now_ms - synced_at,
+        audit=audit.outcome if audit else "",
+        audit_age_ms=now_ms - audit.time_ms if audit else 0,
+        audit_expected_ms=audit_expected_ms,
+        depth_waiting=found.depth_lag.waiting,
+        age_ms=age or 0,
+        stale_ms=stale_ms,
+    )
+    return SymbolState(
+        venue=market.venue,
+        symbol=market.symbol,
+        is_connected=connected,
+        state=book.get("state", "unknown"),
+        reason=book.get("reason", ""),
+        shown=found.shown,
+        last_update_id=_number(book, "last_update_id"),
+        bids_count=int(book.get("bids", 0)),
+        asks_count=int(book.get("asks", 0)),
+        history_count=found.history_blocks,
+        age_ms=age,
+        known_low=book.get("known_low", ""),
+        known_high=book.get("known_high", ""),
+        sync_count=int(book.get("sync_count", 0)),
+        gap_count=int(book.get("gap_count", 0)),
+        synced_at_ms=synced_at or None,
+        last_audit=audit,
+        trust=trust_of(evidence),
+        owner=found.owner or None,
+        trades=_trades(found.trades),
+        lag=Lags(Lag(*found.depth_lag), Lag(*found.trades_lag)),
+    )
+
+
+def _number(fields: Mapping[str, str], name: str) -> int | None:
+    found = int(fields.get(name) or -1)
+    return found if found >= 0 else None
+
+
+def _last_audit(book: Mapping[str, str]) -> LastAudit | None:
+    told = book.get("last_audit", "")
+    if not told:
+        return None
+    update_id = int(told.rpartition("u=")[2] or -1)
+    return LastAudit(
+        int(book.get("last_audit_ms", 0)), told.partition(" ")[0], update_id if update_id >= 0 else None
+    )
+
+
+def _trades(found: Mapping[str, str]) -> TradesProgress:
+    counts = (
+        int(found.get(f"{name}_count", 0))
+        for name in ("applied", "repeated", "missing", "late", "not_market")
+    )
+    return TradesProgress(_number(found, "last_id"), _number(found, "last_trade_time"), *counts)

@@ -1,0 +1,81 @@
+"""What the API's one reader asks Redis: streams, what owners show and say, and open windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+
+from workers.store.books import GROUP as BOOKS_GROUP
+from workers.store.keys import Keys
+from workers.store.reading import text_of
+
+Entry = tuple[bytes, Mapping[bytes, bytes]]
+"""A stream id and the fields."""
+
+_STATUS = ("state", "reason", "known_low", "known_high", "age_ms")
+
+
+class OwnerStatement(NamedTuple):
+    """What the owner of a book says of it (once a second, and at each withdrawal)."""
+
+    owner: str
+    """The worker whose lease holds; empty when nobody's does."""
+    state: str
+    reason: str
+    known_low: str
+    known_high: str
+    age_ms: int
+
+
+class Watch:
+    """Reads from known places of many streams at once.
+
+    Args:
+        client: must not block others; it is asked nothing that waits.
+    """
+
+    def __init__(self, client: Redis) -> None:
+        self._client: Any = client
+
+    async def ends(self, keys: Sequence[str]) -> list[bytes]:
+        """The id of the last entry of each stream, `0-0` where there is none; one round trip."""
+        pipe = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipe.xrevrange(key, count=1)
+        return [found[0][0] if found else b"0-0" for found in await pipe.execute()]
+
+    async def read(self, places: Mapping[str, bytes], count: int) -> dict[str, list[Entry]]:
+        """The entries after each stream's place, at most `count` of each; one round trip."""
+        if not places:
+            return {}
+        found = await self._client.xread(dict(places), count=count)
+        return {key.decode(): entries for key, entries in found or []}
+
+    async def shown(self, keys: Keys, symbols: Sequence[str]) -> list[bytes | None]:
+        """What `LIVE_ORDERBOOK` shows of each symbol; one round trip."""
+        found = await self._client.hmget(keys.live_orderbook, list(symbols))
+        return list(found)
+
+    async def statements(self, keys: Keys, symbols: Iterable[str]) -> list[OwnerStatement]:
+        """What the owners say of their books; one round trip."""
+        pipe = self._client.pipeline(transaction=False)
+        for symbol in symbols:
+            pipe.hmget(keys.book_status(symbol), *_STATUS)
+            pipe.hget(keys.lease(BOOKS_GROUP, symbol), "owner")
+        replies = await pipe.execute()
+        found = []
+        for status, owner in zip(replies[::2], replies[1::2], strict=True):
+            state, reason, low, high, age = ((value or b"").decode() for value in status)
+            found.append(
+                OwnerStatement((owner or b"").decode(), state or "unknown", reason, low, high, int(age or 0))
+            )
+        return found
+
+    async def hashes(self, keys: Sequence[str]) -> list[dict[str, str]]:
+        """Several hashes as text; one round trip."""
+        pipe = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipe.hgetall(key)
+        return [text_of(found) for found in await pipe.execute()]
