@@ -23,6 +23,7 @@ REGISTERED: Final = (
     "workers.cli.fault",
     "workers.cli.export",
     "workers.cli.verify_archive",
+    "workers.cli.reading.commands",
 )
 """Modules with commands of their own: each has `register(app)`."""
 EXIT_CODES: Final = (
@@ -35,7 +36,6 @@ app = typer.Typer(
     help="Exact order books and exact trade statistics in Redis Streams, and proof that they are exact.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

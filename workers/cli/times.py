@@ -32,3 +32,9 @@ def time_ms(text: str, option: str) -> int:
     if not 0 <= time < LATEST_MS:
         raise typer.BadParameter(f"{text!r} is not in milliseconds since 1970.", param_hint=option)
     return time
+
+
+def clock_text(time_ms: int) -> str:
+    """A time in ms for people, UTC: `2026-11-20 12:00:00.250`."""
+    when = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return f"{when:%Y-%m-%d %H:%M:%S}.{time_ms % 1000:03d}"

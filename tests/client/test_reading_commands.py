@@ -1,0 +1,259 @@
+"""`fleet book`, `trades`, `bars`, `watch`, `tail` as a user types them, and what the shell completes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from client_world import KEYS, T0, S, World
+from redis.asyncio import Redis
+from test_reads import lay_book
+from typer.testing import CliRunner
+
+from workers.cli import application
+from workers.cli.application import main
+
+HERE = {"FLEET_CONFIG": "demo.toml"}
+
+
+@pytest.fixture(scope="module")
+def held(real_server: str) -> str:
+    """A server that holds a book and fifty trades; its URL."""
+
+    async def lay() -> None:
+        redis = Redis.from_url(real_server, protocol=2)
+        await redis.flushall()  # the server is this test process's own
+        world = World(redis)
+        await lay_book(world)
+        await world.stream(*range(10, 60))
+        await world.fold(*range(10, 60))
+        await world.stream(*range(10, 2000), symbol="ETHUSDT")
+        await redis.xadd(
+            KEYS.gaps(S), {"channel": "aggTrade", "from": 3, "to": 4, "reason": "gap", "repaired": "no"}
+        )
+        await redis.aclose()
+
+    asyncio.run(lay())
+    return real_server
+
+
+@pytest.fixture
+def fleet(
+    held: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., tuple[int, str, str]]:
+    environment = {**HERE, "REDIS_URL": held, "FLEET_HOME": str(tmp_path_factory.mktemp("h"))}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(list(arguments))
+        said = capfd.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def test_the_book(fleet: Callable[..., tuple[int, str, str]]):
+    code, said, _ = fleet("book", "btcusdt", "--json")
+    row = json.loads(said)
+    assert code == 0
+    assert (row["venue"], row["symbol"], row["last_update_id"]) == ("usdm", S, 12)
+    assert row["bids"] == [["100.5", "4"], ["99.0", "2"]]
+    assert json.loads(fleet("book", f"usdm:{S}", "--depth", "1", "--json")[1])["bids"] == [["100.5", "4"]]
+    code, said, _ = fleet("book", S)
+    assert code == 0
+    assert "update id 12" in said
+    assert [word for word in ("100.5", "99.0", "101.0") if word not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("book", "spot:ETHUSDT"), 3, "not owned"),
+        (("book", "kraken:BTCUSDT"), 3, "usdm, spot"),
+        (("book", S, "--depth", "0"), 2, "--depth"),
+        (("trades", S, "--from", "soon"), 2, "2026-11-20T12:00"),
+        (("bars", S, "--interval", "2m"), 2, "2m"),
+        (("tail", S, "nothing"), 3, "bars:1m"),
+        (("watch", S, "--for", "long"), 2, "30s"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    fleet: Callable[..., tuple[int, str, str]], arguments: tuple[str, ...], code: int, says: str
+):
+    found, _, told = fleet(*arguments)
+    assert found == code
+    assert says in told
+    assert "Traceback" not in told
+
+
+def test_without_a_server_every_command_says_so(
+    fleet: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("REDIS_URL", "unix:///nowhere/redis.sock")
+    for arguments in (("book", S), ("trades", S), ("bars", S), ("tail", S, "top"), ("watch", S)):
+        code, _, told = fleet(*arguments)
+        assert code == 3, arguments
+        assert "No fleet answers" in told
+        assert "Traceback" not in told
+
+
+def test_trades_held_and_followed(fleet: Callable[..., tuple[int, str, str]]):
+    code, said, _ = fleet("trades", S, "--limit", "3", "--json")
+    assert code == 0
+    assert [row["trade_id"] for row in json.loads(said)["trades"]] == [57, 58, 59]
+    code, said, _ = fleet("trades", S, "--from", str(T0 + 37 * 20), "--limit", "2")
+    assert [line.split("  ")[1] for line in said.splitlines()] == ["20", "21"]
+    assert said.splitlines()[0] == "2026-09-22 00:00:00.740  20  sell  0.250 at 106.50"
+    code, said, _ = fleet("trades", S, "--from", str(T0), "--follow", "--for", "0.5s", "--json")
+    assert [json.loads(line)["trade_id"] for line in said.splitlines()] == list(range(10, 60))
+    code, said, _ = fleet("trades", S, "--from", str(T0), "--to", str(T0 + 37 * 13), "-f")
+    assert (code, len(said.splitlines())) == (0, 3)
+
+
+def test_bars_held_and_followed(fleet: Callable[..., tuple[int, str, str]]):
+    code, said, _ = fleet("bars", S, "--interval", "100ms", "--limit", "4", "--json")
+    rows = json.loads(said)["bars"]
+    assert code == 0
+    assert [row["closed"] for row in rows] == [True, True, True, False]
+    assert re.search(r"2026-09-22 00:00:02\.100 .* 101\.50 .* 103\.50 .* open", fleet("bars", S, "-i", "100ms")[1])
+    _, said, _ = fleet("bars", S, "-i", "100ms", "--from", str(T0), "--follow", "--for", "0.5s", "--json")
+    followed = [json.loads(line)["start_ms"] for line in said.splitlines()]
+    assert followed == sorted(followed)
+    assert followed[-3:] == [row["start_ms"] for row in rows[:3]]
+
+
+@pytest.mark.parametrize(
+    ("channel", "says"),
+    [
+        ("depth", "b=[100.0 x 0]"),
+        ("aggTrade", "a=59"),
+        ("top", "b=[100.10 x 1.50, 100.00 x 2]"),
+        ("gaps", "repaired=no"),
+        ("bars:100ms", "trades_count=2"),
+    ],
+)
+def test_every_stream_can_be_followed(fleet: Callable[..., tuple[int, str, str]], channel: str, says: str):
+    code, said, _ = fleet("tail", S, channel, "--last", "1", "--count", "1")
+    assert (code, len(said.splitlines())) == (0, 1)
+    assert says in said
+    row = json.loads(fleet("tail", S, channel, "-n", "1", "--count", "1", "--json")[1])
+    assert row["id"] in said
+
+
+def test_followed_from_a_time_and_for_a_while(fleet: Callable[..., tuple[int, str, str]]):
+    _, said, _ = fleet("tail", S, "aggTrade", "--from", str(T0 + 37 * 50), "--for", "0.5s", "--json")
+    assert [json.loads(line)["data"]["a"] for line in said.splitlines()] == list(range(50, 60))
+
+
+def test_who_reads_may_stop_reading(held: str, tmp_path_factory: pytest.TempPathFactory):
+    home = tmp_path_factory.mktemp("h")
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -P -m workers.cli tail ETHUSDT aggTrade --last 1990 | head -n 1"],
+        env={**os.environ, **HERE, "REDIS_URL": held, "FLEET_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "a=10" in done.stdout
+    assert done.stderr == ""
+
+
+def test_watching_elsewhere_than_on_a_terminal_is_lines(fleet: Callable[..., tuple[int, str, str]]):
+    code, said, _ = fleet("watch", S, "spot:ETHUSDT", "--for", "1.5s")
+    assert code == 0
+    lines = {line.split("  ")[1]: line for line in said.splitlines()}
+    assert "1.50 at 100.10  0.5 at 100.30" in lines[S]
+    assert "not owned" in lines["spot:ETHUSDT"]
+
+
+@pytest.fixture
+def terminal(
+    held: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    home = tmp_path_factory.mktemp("h")
+    ours, theirs = pty.openpty()
+    environment = {
+        **os.environ,
+        **HERE,
+        "REDIS_URL": held,
+        "FLEET_HOME": str(home),
+        "TERM": "xterm",
+        "COLUMNS": "100",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "workers.cli", "watch", S],
+        env={**environment, "LINES": "40"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    yield process, ours
+    process.kill()
+    process.wait()
+    os.close(ours)
+
+
+def test_watching_on_a_terminal_is_a_ladder_that_ctrl_c_ends(terminal: tuple[subprocess.Popen[bytes], int]):
+    process, screen = terminal
+    seen, deadline = b"", time.monotonic() + 30
+    while b"100.30" not in seen and time.monotonic() < deadline:
+        seen += os.read(screen, 65536)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode(errors="replace"))
+    assert [word for word in (S, "100.10", "100.30", "spread", "█", "Ctrl-C ends") if word not in text] == []
+    process.send_signal(signal.SIGINT)
+    rest = b""
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            rest += os.read(screen, 65536)
+        except OSError:
+            break
+    assert process.wait(10) == 0
+    assert b"Traceback" not in rest
+    assert b"\x1b[?25h" in rest  # the cursor is shown again
+
+
+def completed(shell_line: str, environment: dict[str, str]) -> list[str]:
+    words = shell_line.split(" ")
+    asked = {
+        "_FLEET_COMPLETE": "complete_bash",
+        "COMP_WORDS": shell_line,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    application._register_others()
+    done = CliRunner().invoke(application.app, [], prog_name="fleet", env={**environment, **asked})
+    return done.stdout.split()
+
+
+def test_the_shell_completes_commands_options_and_symbols():
+    assert completed("fleet wat", HERE) == ["watch"]
+    assert "--follow" in completed("fleet trades BTCUSDT --f", HERE)
+    assert completed("fleet book BTC", HERE) == ["BTCUSDT", "BTCUSDT_261225"]
+    assert "spot:PEPEUSDT" in completed("fleet watch BTCUSDT spot", HERE)
+    assert completed("fleet bars BTCUSDT --interval 1", HERE) == ["100ms", "1m", "15m", "1h", "1d"]
+    assert completed("fleet book BTC", {"FLEET_CONFIG": "no-such-file.toml"}) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_is_printed(shell: str):
+    application._register_others()
+    found = CliRunner().invoke(
+        application.app, [], prog_name="fleet", env={"_FLEET_COMPLETE": f"source_{shell}"}
+    )
+    assert found.exit_code == 0
+    assert "_FLEET_COMPLETE" in found.stdout

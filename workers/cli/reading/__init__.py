@@ -1,0 +1,1 @@
+"""The commands that read a running fleet: book, trades, bars, watch, tail."""

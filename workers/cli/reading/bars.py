@@ -1,0 +1,92 @@
+"""`fleet bars`: the bars of one symbol, held and as they close."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.table import Table
+
+from workers.cli.output import out
+from workers.cli.reading.opening import (
+    NOTICES,
+    fleet_of,
+    run_reading,
+    say,
+    say_json,
+    symbol_name,
+    tell_notice,
+)
+from workers.cli.times import clock_text
+from workers.client import Bar, FleetClient
+
+
+class Asked(NamedTuple):
+    """The command line."""
+
+    symbol: str
+    interval: str
+    from_ms: int | None
+    to_ms: int | None
+    limit: int
+    follow: bool
+    seconds: float | None
+
+
+def run_bars(asked: Asked, config: Path | None, *, as_json: bool) -> int:
+    """Show bars; the exit code."""
+    effective = fleet_of(config)
+    name = symbol_name(effective, asked.symbol)
+
+    async def read(url: str) -> None:
+        async with FleetClient(url) as fleet:
+            if asked.follow:
+                await _follow(fleet, name, asked, as_json=as_json)
+                return
+            found = await fleet.get_bars(
+                name, asked.interval, from_ms=asked.from_ms, to_ms=asked.to_ms, limit=asked.limit
+            )
+        if as_json:
+            rows = [bar._asdict() for bar in found]
+            say_json({"symbol": name, "interval": asked.interval, "bars": rows})
+        else:
+            out.print(bars_table(found))
+
+    return run_reading(effective, read, asked.seconds)
+
+
+async def _follow(fleet: FleetClient, name: str, asked: Asked, *, as_json: bool) -> None:
+    async with fleet.bars([name], asked.interval, from_ms=asked.from_ms) as feed:
+        async for record in feed:
+            if isinstance(record, NOTICES):
+                tell_notice(record, as_json=as_json)
+            elif isinstance(record, Bar):
+                if asked.to_ms is not None and record.start_ms >= asked.to_ms:
+                    return
+                if as_json:
+                    say_json(record._asdict())
+                else:
+                    say("  ".join(_cells(record)))
+
+
+def _state(bar: Bar) -> str:
+    words = [] if bar.closed else ["open"]
+    words += [] if bar.complete else ["incomplete"]
+    words += [f"revision {bar.revision}"] if bar.revision else []
+    return ", ".join(words)
+
+
+def _cells(bar: Bar) -> list[str]:
+    numbers = (bar.open, bar.high, bar.low, bar.close, bar.volume)
+    return [clock_text(bar.start_ms), *numbers, str(bar.trades_count), _state(bar)]
+
+
+def bars_table(bars: Sequence[Bar]) -> Table:
+    """Bars for people."""
+    table = Table()
+    for name in ("start", "open", "high", "low", "close", "volume", "trades", ""):
+        table.add_column(name, justify="left" if name in ("start", "") else "right")
+    for bar in bars:
+        table.add_row(*_cells(bar))
+    return table

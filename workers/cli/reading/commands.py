@@ -1,0 +1,156 @@
+"""The options of the reading commands and their help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from workers.cli.times import time_ms
+from workers.errors import CommandError
+
+Interval = Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]
+
+
+def _complete(incomplete: str) -> list[str]:
+    from workers.cli.reading.opening import known_symbols  # noqa: PLC0415 -- keeps `fleet --help` quick
+
+    return list(known_symbols(incomplete))
+
+
+Symbol = Annotated[
+    str,
+    typer.Argument(help="BTCUSDT of the first venue, spot:BTCUSDT of another.", autocompletion=_complete),
+]
+Symbols = Annotated[list[str], typer.Argument(help="As for `fleet book`.", autocompletion=_complete)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+JsonLines = Annotated[
+    bool, typer.Option("--json", help="One JSON object on standard output; one a line where it follows.")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings file, or the name of a shipped one. Else FLEET_CONFIG."),
+]
+From = Annotated[str, typer.Option("--from", metavar="TIME", help="ISO (UTC) or ms since 1970.")]
+To = Annotated[str, typer.Option("--to", metavar="TIME", help="The same, excluded. Else the end.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")]
+For = Annotated[str, typer.Option("--for", metavar="TIME", help="End after that long. Else at Ctrl-C.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(name="book", epilog="Example: fleet book BTCUSDT --depth 5")(book)
+    app.command(name="trades", epilog="Example: fleet trades BTCUSDT --from 2026-11-20T12:00 --limit 50")(
+        trades
+    )
+    app.command(name="bars", epilog="Example: fleet bars spot:ETHUSDT --interval 5m --limit 12")(bars)
+    app.command(name="watch", epilog="Example: fleet watch BTCUSDT ETHUSDT")(watch)
+    app.command(name="tail", epilog="Example: fleet tail BTCUSDT depth --count 3")(tail)
+
+
+def _seconds(text: str) -> float | None:
+    from workers.cli.output import seconds_of  # noqa: PLC0415 -- as above
+
+    try:
+        return seconds_of(text) if text else None
+    except CommandError as error:
+        raise typer.BadParameter(str(error), param_hint="--for") from error
+
+
+def _span(start: str, end: str) -> tuple[int | None, int | None]:
+    from_ms = time_ms(start, "--from") if start else None
+    to_ms = time_ms(end, "--to") if end else None
+    if from_ms is not None and to_ms is not None and to_ms <= from_ms:
+        raise typer.BadParameter("it must be later than --from.", param_hint="--to")
+    return from_ms, to_ms
+
+
+def book(
+    symbol: Symbol,
+    depth: Annotated[int, typer.Option("--depth", min=1, help="Levels a side.")] = 20,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show the book of a symbol as it is now, with what makes it trustworthy.
+
+    Code 3 with the reason while the book is withheld.
+    """
+    from workers.cli.reading.book import run_book  # noqa: PLC0415 -- as above
+
+    raise typer.Exit(run_book(symbol, depth, config, as_json=json))
+
+
+def trades(
+    symbol: Symbol,
+    start: From = "",
+    end: To = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    follow: Follow = False,
+    duration: For = "",
+    json: JsonLines = False,
+    config: Config = None,
+) -> None:
+    """Show the trades of a symbol: the newest ones, or those from a time on, at most 24 hours back.
+
+    With --follow each trade as it comes, in the order of the ids; holes are waited for until they are repaired.
+    """
+    from workers.cli.reading.trades import Asked, run_trades  # noqa: PLC0415 -- as above
+
+    asked = Asked(symbol, *_span(start, end), limit, follow, _seconds(duration))
+    raise typer.Exit(run_trades(asked, config, as_json=json))
+
+
+def bars(
+    symbol: Symbol,
+    interval: Annotated[Interval, typer.Option("--interval", "-i", help="The length of the windows.")] = "1m",
+    start: From = "",
+    end: To = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    follow: Follow = False,
+    duration: For = "",
+    json: JsonLines = False,
+    config: Config = None,
+) -> None:
+    """Show the bars of a symbol: the newest ones and the open one, or those from a time on.
+
+    With --follow each window as it closes, and each revision of one.
+    """
+    from workers.cli.reading.bars import Asked, run_bars  # noqa: PLC0415 -- as above
+
+    asked = Asked(symbol, interval, *_span(start, end), limit, follow, _seconds(duration))
+    raise typer.Exit(run_bars(asked, config, as_json=json))
+
+
+def watch(
+    symbols: Symbols,
+    depth: Annotated[int, typer.Option("--depth", min=1, max=10, help="Levels a side.")] = 10,
+    duration: For = "",
+    config: Config = None,
+) -> None:
+    """Show books and trades live: ladder and tape on a terminal, one line a second elsewhere."""
+    from workers.cli.reading.watch import run_watch  # noqa: PLC0415 -- as above
+
+    raise typer.Exit(run_watch(symbols, depth, _seconds(duration), config))
+
+
+def tail(
+    symbol: Symbol,
+    channel: Annotated[
+        str,
+        typer.Argument(help="depth, aggTrade, snapshot, top, gaps, audit, or bars:1m and the like."),
+    ],
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Begin so many entries back.")] = 5,
+    start: From = "",
+    count: Annotated[int, typer.Option("--count", min=0, help="End after so many entries; 0: never.")] = 0,
+    duration: For = "",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    config: Config = None,
+) -> None:
+    """Follow any stream of a symbol, its entries decoded."""
+    from workers.cli.reading.tail import Asked, run_tail  # noqa: PLC0415 -- as above
+
+    from_ms, _ = _span(start, "")
+    raise typer.Exit(
+        run_tail(Asked(symbol, channel, last, from_ms, count, _seconds(duration)), config, as_json=json)
+    )

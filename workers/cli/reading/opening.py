@@ -1,0 +1,132 @@
+"""What the reading commands share: whose fleet, which symbol, and reading until it is time to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from redis.exceptions import RedisError
+from rich.markup import escape
+
+from workers.cli.exit_codes import EXIT_FINE
+from workers.cli.foreground import stop_on_signals
+from workers.cli.output import err
+from workers.cli.status import running_fleet
+from workers.client import Gap, Interrupted, Withheld
+from workers.configuration import Effective, load, mask, redis_url
+from workers.errors import CommandError, FleetError
+
+NOTICES: Final = (Gap, Withheld, Interrupted)
+
+
+def fleet_of(config: Path | None) -> Effective:
+    """The settings of the fleet meant, as `fleet status` finds it."""
+    return running_fleet(config)[0]
+
+
+def symbol_name(effective: Effective, text: str) -> str:
+    """A symbol as the client names it, from `BTCUSDT`, `spot:BTCUSDT` or, of the first venue, `usdm:BTCUSDT`.
+
+    Raises:
+        CommandError: the settings have no such venue.
+    """
+    venue, colon, symbol = text.strip().rpartition(":")
+    venues = list(effective.settings.venues)
+    if colon and venue not in venues:
+        raise CommandError(f"The settings have no venue {venue!r}; they have {', '.join(venues)}.")
+    symbol = symbol.encode().upper().decode()  # names such as 币安人生USDT have no other upper case
+    if not symbol:
+        raise CommandError(f"{text!r} names no symbol; write one like BTCUSDT or spot:BTCUSDT.")
+    return symbol if not colon or venue == venues[0] else f"{venue}:{symbol}"
+
+
+def known_symbols(incomplete: str) -> Iterator[str]:
+    """Symbols of the settings that begin like that, for the shell."""
+    try:
+        effective = load(None, os.environ)
+    except FleetError:
+        return
+    for number, (venue, settings) in enumerate(effective.settings.venues.items()):
+        for symbol in settings.symbols:
+            name = symbol if number == 0 else f"{venue}:{symbol}"
+            if name.startswith(incomplete):
+                yield name
+
+
+@contextmanager
+def reaching(effective: Effective) -> Iterator[str]:
+    """The URL of the fleet's Redis; what it does not answer is one sentence.
+
+    Raises:
+        CommandError: the server cannot be reached.
+    """
+    url = redis_url(effective.settings)
+    try:
+        yield url
+    except (RedisError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise CommandError(
+            f"No fleet answers: Redis at {mask(url)} says: {str(error).rstrip('.')}. Start one with `fleet live`."
+        ) from error
+
+
+def run_reading(
+    effective: Effective, read: Callable[[str], Coroutine[Any, Any, None]], seconds: float | None
+) -> int:
+    """Read until it ends, Ctrl-C, a closed pipe, or so many seconds have passed; the exit code."""
+    try:
+        with reaching(effective) as url:
+            asyncio.run(_until(read(url), seconds))
+    except BrokenPipeError:
+        # Whoever read has enough; the interpreter must not try to write the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_FINE
+
+
+async def _until(reading: Coroutine[Any, Any, None], seconds: float | None) -> None:
+    stop = stop_on_signals()
+    tasks = [asyncio.create_task(reading), asyncio.create_task(stop.wait())]
+    done, waiting = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+def say(line: str) -> None:
+    """One line of the answer, at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def say_json(row: Any) -> None:
+    """One JSON object of the answer, at once."""
+    say(msgspec.json.encode(row, enc_hook=str).decode())
+
+
+def notice_text(notice: Gap | Withheld | Interrupted) -> str:
+    """A notice as a sentence."""
+    if isinstance(notice, Withheld):
+        return f"{notice.symbol}: the book is withheld: {notice.state}" + (
+            f" ({notice.reason})" if notice.reason else ""
+        )
+    if isinstance(notice, Gap):
+        count = f"{notice.missing} missing, " if notice.missing is not None else ""
+        return f"{notice.symbol}: {notice.channel}, {count}{notice.reason}: {notice.first} to {notice.last}"
+    return f"Redis does not answer: {notice.reason}"
+
+
+def tell_notice(notice: Gap | Withheld | Interrupted, *, as_json: bool) -> None:
+    """A notice among the records: a JSON object with `notice`, or a line for people."""
+    if as_json:
+        say_json({"notice": type(notice).__name__.lower(), **notice._asdict()})
+    else:
+        err.print(escape(notice_text(notice)), highlight=False, soft_wrap=True)

@@ -1,0 +1,70 @@
+"""`fleet trades`: the trades of one symbol, held and as they come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from workers.cli.reading.opening import (
+    NOTICES,
+    fleet_of,
+    run_reading,
+    say,
+    say_json,
+    symbol_name,
+    tell_notice,
+)
+from workers.cli.times import clock_text
+from workers.client import FleetClient, Trade
+
+
+class Asked(NamedTuple):
+    """The command line."""
+
+    symbol: str
+    from_ms: int | None
+    to_ms: int | None
+    limit: int
+    follow: bool
+    seconds: float | None
+
+
+def run_trades(asked: Asked, config: Path | None, *, as_json: bool) -> int:
+    """Show trades; the exit code."""
+    effective = fleet_of(config)
+    name = symbol_name(effective, asked.symbol)
+
+    async def read(url: str) -> None:
+        async with FleetClient(url) as fleet:
+            if asked.follow:
+                await _follow(fleet, name, asked, as_json=as_json)
+                return
+            found = await fleet.get_trades(name, from_ms=asked.from_ms, to_ms=asked.to_ms, limit=asked.limit)
+        if as_json:
+            say_json({"symbol": name, "trades": [trade._asdict() for trade in found]})
+        for trade in () if as_json else found:
+            say(trade_line(trade))
+
+    return run_reading(effective, read, asked.seconds)
+
+
+async def _follow(fleet: FleetClient, name: str, asked: Asked, *, as_json: bool) -> None:
+    async with fleet.trades([name], from_ms=asked.from_ms) as feed:
+        async for record in feed:
+            if isinstance(record, NOTICES):
+                tell_notice(record, as_json=as_json)
+            elif isinstance(record, Trade):
+                if asked.to_ms is not None and record.trade_time_ms >= asked.to_ms:
+                    return
+                if as_json:
+                    say_json(record._asdict())
+                else:
+                    say(trade_line(record))
+
+
+def trade_line(trade: Trade) -> str:
+    """One trade for people; who took: `buy` when the seller waited."""
+    taker = "sell" if trade.is_buyer_maker else "buy"
+    return (
+        f"{clock_text(trade.trade_time_ms)}  {trade.trade_id}  {taker:4}  {trade.quantity} at {trade.price}"
+    )

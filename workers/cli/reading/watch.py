@@ -1,0 +1,173 @@
+"""`fleet watch`: ladders and tapes, live."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from workers.cli.output import err, out
+from workers.cli.reading.opening import fleet_of, notice_text, run_reading, say, symbol_name
+from workers.cli.times import clock_text
+from workers.client import BookTop, FleetClient, Gap, Interrupted, PriceLevel, Trade, Withheld
+from workers.client.feed import Feed
+
+REFRESH_S: Final = 0.2
+PLAIN_EVERY_S: Final = 1.0
+TAPE: Final = 10
+BAR: Final = 12
+"""Characters of the longest size bar."""
+
+
+class Watched:
+    """What is known of one symbol."""
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.top: BookTop | None = None
+        self.state = "waiting for its book"
+        self.tape: deque[Trade] = deque(maxlen=TAPE)
+        self.changed = False
+
+    def take(self, record: BookTop | Trade | Gap | Withheld) -> None:
+        """A record of this symbol."""
+        self.changed = True
+        if isinstance(record, BookTop):
+            self.top, self.state = record, ""
+        elif isinstance(record, Trade):
+            self.tape.appendleft(record)
+        elif isinstance(record, Withheld):
+            self.top, self.state = None, notice_text(record)
+
+    def line(self) -> str:
+        """One line for a log."""
+        parts = [clock_text(int(time.time() * 1000)), self.symbol]
+        if self.top is None:
+            parts.append(self.state)
+        else:
+            sides = (self.top.bids, self.top.asks)
+            parts += [f"{side[0].quantity} at {side[0].price}" if side else "none" for side in sides]
+        if self.tape:
+            last = self.tape[0]
+            parts.append(f"last {last.quantity} at {last.price}, {'sell' if last.is_buyer_maker else 'buy'}")
+        return "  ".join(parts)
+
+    def panel(self, depth: int) -> Panel:
+        """Ladder and tape for a terminal."""
+        parts: list[RenderableType] = []
+        if self.top is None:
+            parts.append(Text(self.state, style="yellow"))
+        else:
+            parts += [self._ladder(self.top, depth), Text(_trust(self.top), style="dim")]
+        parts.append(self._tape())
+        return Panel(Group(*parts), title=escape(self.symbol), expand=False)
+
+    @staticmethod
+    def _ladder(top: BookTop, depth: int) -> Table:
+        table = Table.grid(padding=(0, 1))
+        table.add_column(justify="right", min_width=BAR)
+        table.add_column(justify="right")
+        table.add_column(justify="right")
+        largest = max((level.quantity.float for level in [*top.bids[:depth], *top.asks[:depth]]), default=0.0)
+
+        def row(level: PriceLevel, style: str) -> None:
+            length = round(BAR * level.quantity.float / largest) if largest else 0
+            table.add_row(
+                Text("█" * length, style=f"dim {style}"), level.quantity, Text(level.price, style=style)
+            )
+
+        for level in reversed(top.asks[:depth]):
+            row(level, "red")
+        table.add_row("", Text("spread", style="dim"), Text(str(top.spread), style="dim"))
+        for level in top.bids[:depth]:
+            row(level, "green")
+        return table
+
+    def _tape(self) -> Table:
+        table = Table.grid(padding=(0, 1))
+        for trade in self.tape:
+            style = "red" if trade.is_buyer_maker else "green"
+            when = clock_text(trade.trade_time_ms)[11:]
+            table.add_row(Text(when, style="dim"), trade.quantity, Text(trade.price, style=style))
+        return table
+
+
+def _trust(top: BookTop) -> str:
+    age_ms = time.time() * 1000 - top.published_us / 1000
+    return f"u {top.update_id}, {max(age_ms, 0):.0f} ms old"
+
+
+class Screen:
+    """Everything watched, and how it is shown: on a terminal, or as lines."""
+
+    def __init__(self, symbols: Sequence[str], depth: int) -> None:
+        self._watched = {symbol: Watched(symbol) for symbol in symbols}
+        self._depth = depth
+        self._notice = ""
+
+    async def follow(self, feed: Feed[BookTop] | Feed[Trade]) -> None:
+        """Take what a reading brings, for ever."""
+        async with feed:
+            async for record in feed:
+                if isinstance(record, Interrupted):
+                    self._notice = notice_text(record)
+                    continue
+                self._notice = ""
+                if isinstance(record, Gap) and sys.stdout.isatty():
+                    self._notice = notice_text(record)
+                elif isinstance(record, Gap):
+                    err.print(escape(notice_text(record)), highlight=False, soft_wrap=True)
+                self._watched[record.symbol].take(record)
+
+    def _picture(self) -> RenderableType:
+        panels = Columns([one.panel(self._depth) for one in self._watched.values()])
+        note = self._notice or "Ctrl-C ends"
+        return Group(panels, Text(note, style="yellow" if self._notice else "dim"))
+
+    async def show(self) -> None:
+        """Show it, for ever."""
+        if not sys.stdout.isatty():
+            await self._show_lines()
+        with Live(console=out, auto_refresh=False, transient=False) as live:
+            while True:
+                live.update(self._picture(), refresh=True)
+                await asyncio.sleep(REFRESH_S)
+
+    async def _show_lines(self) -> None:
+        while True:
+            await asyncio.sleep(PLAIN_EVERY_S)
+            for one in self._watched.values():
+                if one.changed:
+                    one.changed = False
+                    say(one.line())
+            if self._notice:
+                err.print(escape(self._notice), highlight=False, soft_wrap=True)
+
+
+def run_watch(symbols: Sequence[str], depth: int, seconds: float | None, config: Path | None) -> int:
+    """Watch until Ctrl-C; the exit code."""
+    effective = fleet_of(config)
+    names = list(dict.fromkeys(symbol_name(effective, symbol) for symbol in symbols))
+    screen = Screen(names, depth)
+
+    async def read(url: str) -> None:
+        async with FleetClient(url) as fleet:
+            await fleet.get_symbols()  # a fleet that does not answer is told at once
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(screen.follow(fleet.books(names, latest_only=True)))
+                tasks.create_task(screen.follow(fleet.trades(names)))
+                tasks.create_task(screen.show())
+
+    return run_reading(effective, read, seconds)
