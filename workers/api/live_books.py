@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from workers.api.markets import Market
 from workers.api.reader import Reader
-from workers.api.replica import Replica
+from workers.api.replica import Replica, Withheld
 from workers.errors import StateUnreadable
 from workers.model.sync import SyncState
 from workers.settings import Settings
@@ -94,8 +94,8 @@ class LiveBooks:
         replica.demand(self._reader.heard_at)
         return replica
 
-    def withheld(self, replica: Replica) -> tuple[str, str] | None:
-        """State and reason of a replica that must not be served now."""
+    def withheld(self, replica: Replica) -> Withheld | None:
+        """Why a replica must not be served now, or None."""
         return replica.withheld(self._reader.heard_at)
 
     def _rebuild_soon(self, replica: Replica) -> None:
@@ -145,7 +145,7 @@ class LiveBooks:
         self._drop_idle()
         for market, replicas in self._by_venue():
             symbols = [replica.market.symbol for replica in replicas]
-            shown = await self._reader.follower.shown(market.context.keys, symbols)
+            shown = await self._reader.watch.shown(market.context.keys, symbols)
             for replica, payload in zip(replicas, shown, strict=True):
                 if replica.owner_shows(payload):
                     self._hurry_statements()
@@ -154,7 +154,7 @@ class LiveBooks:
         now = time.monotonic()
         for market, replicas in self._by_venue():
             symbols = [replica.market.symbol for replica in replicas]
-            statements = await self._reader.follower.statements(market.context.keys, symbols)
+            statements = await self._reader.watch.statements(market.context.keys, symbols)
             for replica, statement in zip(replicas, statements, strict=True):
                 replica.statement = statement
                 if replica.range_differs and now - self._ranged_at.get(replica.market, 0.0) >= RANGE_WAIT_S:

@@ -21,7 +21,8 @@ class Market:
         self.symbol = symbol
         self.venue = context.name
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
+        """As it is written in subscriptions: `spot:BTCUSDT`."""
         return f"{self.venue}:{self.symbol}"
 
 

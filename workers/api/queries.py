@@ -142,6 +142,13 @@ def _bad(error: msgspec.ValidationError, place: str, path: Mapping[str, str]) ->
     return BadInput("A parameter cannot be used", f"{problem}; GET /docs says what it may be", where)
 
 
+def bad_message(error: Exception) -> BadInput:
+    """What to tell of a frame that cannot be used."""
+    if isinstance(error, msgspec.ValidationError):
+        return _bad(error, "message", {})
+    return BadInput("The message is no JSON", str(error), "message")
+
+
 def to_ms(time: float) -> int:
     """A time in seconds or milliseconds as milliseconds."""
     return int(time) if time >= MILLISECONDS_FROM else round(time * 1000)

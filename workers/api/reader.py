@@ -25,6 +25,9 @@ TROUBLE = Counter("fleet_api_redis_trouble_total", "Rounds of reading that Redis
 READ_COUNT = 200
 """Entries of one stream in one round."""
 
+MOST_SHARE = 4
+"""A poll that takes long is run no more often than this many times as long."""
+
 Take = Callable[[Sequence[Entry]], None]
 
 
@@ -56,8 +59,8 @@ class Reader:
         read_ms: pause between two rounds.
     """
 
-    def __init__(self, follower: Watch, read_ms: int) -> None:
-        self.follower = follower
+    def __init__(self, watch: Watch, read_ms: int) -> None:
+        self.watch = watch
         self._pause_s = read_ms / 1000
         self._places: dict[str, _Place] = {}
         self._polls: list[_Poll] = []
@@ -74,6 +77,11 @@ class Reader:
         """Stop following a stream."""
         self._places.pop(key, None)
         STREAMS.set(len(self._places))
+
+    @property
+    def streams(self) -> int:
+        """Streams followed now."""
+        return len(self._places)
 
     def every(self, interval_s: float, run: Callable[[], Awaitable[None]]) -> Callable[[], None]:
         """Run a poll at least `interval_s` apart; returns what makes it due at once."""
@@ -93,7 +101,7 @@ class Reader:
         wanted = {key: place for key, place in self._places.items() if place.at is None}
         if not wanted:
             return
-        ends = await self.follower.ends(list(wanted))
+        ends = await self.watch.ends(list(wanted))
         for place, end in zip(wanted.values(), ends, strict=True):
             place.at = end
 
@@ -102,7 +110,7 @@ class Reader:
         await self._find_ends()
         asked = dict(self._places)
         places = {key: place.at for key, place in asked.items() if place.at is not None}
-        found = await self.follower.read(places, READ_COUNT)
+        found = await self.watch.read(places, READ_COUNT)
         for key, entries in found.items():
             place = asked[key]
             if entries and self._places.get(key) is place:  # else replaced while the question was on its way
@@ -112,8 +120,13 @@ class Reader:
         now = time.monotonic()
         for poll in self._polls:
             if now >= poll.due:
-                poll.due = now + poll.interval_s
-                await poll.run()
+                poll.due = float("inf")  # unless it is hurried while it runs
+                began = time.monotonic()
+                try:
+                    await poll.run()
+                finally:
+                    took = time.monotonic() - began
+                    poll.due = min(poll.due, began + max(poll.interval_s, MOST_SHARE * took))
         self.heard_at = time.monotonic()
         for run in self._after:
             run()

@@ -75,6 +75,8 @@ class Replica:
         self.asked_owner = False
         self.statement: OwnerStatement | None = None
         self.used_at = time.monotonic()
+        self.generation = 0
+        """One more each time it begins anew."""
         self.watchers = 0
         """Topics of the hub that need this book."""
         self._heard_at = time.monotonic()
@@ -98,9 +100,16 @@ class Replica:
         assert self.sync is not None
         return self.sync.last_update_id
 
+    @property
+    def event_time(self) -> int:
+        """Exchange ms of the last change; only while `withheld` is None."""
+        assert self.sync is not None
+        return self.sync.last_event_time
+
     def install(self, sync: BookSync) -> None:
         """Begin anew with a rebuilt book."""
         self.sync = sync
+        self.generation += 1
         self._cache.clear()
         self._heard_at = time.monotonic()
         self._age_before_s = self.statement.age_ms / 1000 if self.statement else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from redis.asyncio import Redis
 
@@ -145,9 +145,14 @@ class FleetRoutes:
             for market, reading in zip(markets, found, strict=True)
         ]
 
-    async def connected(self) -> set[str]:
-        """The venues to which a line has living sockets."""
-        return connected_venues(await self._process.registry.workers(("ingest-a", "ingest-b")))
+    async def states_of(self, markets: Sequence[Market]) -> list[SymbolState]:
+        """The state of some markets of any venues, in their order."""
+        connected = connected_venues(await self._process.registry.workers(("ingest-a", "ingest-b")))
+        found: dict[Market, SymbolState] = {}
+        for name in self._markets.contexts:
+            some = [market for market in markets if market.venue == name]
+            found.update(zip(some, await self.states(some, connected), strict=True))
+        return [found[market] for market in markets]
 
     async def symbols(self, _: Nothing) -> SymbolsAnswer:
         """`GET /symbols`."""

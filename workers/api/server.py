@@ -1,4 +1,4 @@
-"""The api role: REST over what the fleet keeps in Redis."""
+"""The api role: REST, WebSocket and Server-Sent Events over what the fleet keeps in Redis."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import structlog
 from aiohttp import web
 
 from workers.api.application import Application
+from workers.api.hub import Hub
 from workers.api.live_books import LiveBooks
 from workers.api.markets import Markets
 from workers.api.reader import Reader
 from workers.api.routes_books import BookRoutes
 from workers.api.routes_fleet import FleetRoutes
 from workers.api.routes_trades import TradeRoutes
+from workers.api.sse import LiveEvents
+from workers.api.websocket import LiveSocket
 from workers.following import follow
 from workers.process import Process
 from workers.store.connection import connect_reader
@@ -32,12 +35,18 @@ class Api:
         self.markets = Markets(settings)
         self.reader = Reader(Watch(self._reader_client), settings.api.read_ms)
         self.books = LiveBooks(process.client, self.reader, settings)
+        fleet = FleetRoutes(process, self.markets)
+        self.hub = Hub(settings.api, self.markets, self.books, self.reader, fleet.states_of)
         self.operations = [
-            *FleetRoutes(process, self.markets).operations(),
+            *fleet.operations(),
             *BookRoutes(self.markets, self.books).operations(),
             *TradeRoutes(self.markets, process.client, settings.api.most_rows).operations(),
         ]
-        self.application = Application(settings.api, self.operations)
+        others = [
+            web.get("/ws", LiveSocket(self.hub, settings.api).handle),
+            web.get("/sse", LiveEvents(self.hub, settings.api).handle),
+        ]
+        self.application = Application(settings.api, self.operations, others)
         self._process = process
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -1,0 +1,263 @@
+"""Live clients on a running fleet: chains that hold, states that are told, slow readers that harm nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from in_process import KEYS, Fleet, fleet_of
+from test_live_books import truth_book, within
+
+from workers.api.hub import Wanted
+from workers.api.server import Api
+from workers.process import Process
+from workers.settings import ApiSettings, Settings
+
+
+def changed(settings: Settings, **api: object) -> Settings:
+    values = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    return Settings(**{**values, "api": ApiSettings(**api)})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def fleet(real_server: str) -> AsyncIterator[Fleet]:
+    async with fleet_of(real_server) as running:
+        for role in ("ingest-a", "books", "trades"):
+            running.start(role, f"{role}-1")
+        await running.until(running.all_shown)
+        yield running
+
+
+@pytest.fixture
+async def api(fleet: Fleet) -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
+    chosen = changed(fleet.settings, most_clients=5, most_subscriptions=4, client_queue=5, heartbeat_s=1)
+    process = Process("api", chosen, 0, fleet.url)
+    served = Api(process)
+    served.start()
+    async with TestClient(TestServer(served.application.build())) as client:
+        client.api = served  # type: ignore[attr-defined]
+        yield client
+    await served.close()
+    await process.client.aclose()
+
+
+class Live:
+    """A connection, with what it was sent and not asked for yet."""
+
+    def __init__(self, socket: Any) -> None:
+        self.socket = socket
+
+    async def ask(self, **fields: Any) -> dict[str, Any]:
+        await self.socket.send_json({"id": 7, **fields})
+        return await self.next(lambda found: found.get("id") == 7)
+
+    async def next(
+        self, fits: Any = lambda found: "channel" in found and "id" not in found
+    ) -> dict[str, Any]:
+        async with asyncio.timeout(15):
+            while True:
+                found: dict[str, Any] = await self.socket.receive_json()
+                if fits(found):
+                    return found
+
+
+@pytest.fixture
+async def live(api: TestClient) -> AsyncIterator[Live]:  # type: ignore[type-arg]
+    async with api.ws_connect("/ws") as socket:
+        yield Live(socket)
+
+
+async def test_snapshots_are_the_exchanges_books(fleet: Fleet, live: Live) -> None:
+    told = await live.ask(op="subscribe", channel="book", symbols=["BTCUSDT", "usdm:SOLUSDT"], depth=15)
+    assert told == {
+        "type": "subscribed",
+        "id": 7,
+        "channel": "book",
+        "symbols": ["usdm:BTCUSDT", "usdm:SOLUSDT"],
+    }
+    seen: dict[str, int] = {}
+    for _ in range(12):
+        found = await live.next()
+        assert (found["type"], len(found["b"]), len(found["a"])) == ("snapshot", 15, 15)
+        assert found["u"] > seen.get(found["symbol"], 0)
+        seen[found["symbol"]] = found["u"]
+        truth = await truth_book(fleet, found["symbol"], found["u"])
+        assert found["b"] == within(truth["bids"], found["known_low"], found["known_high"])[:15]
+        assert found["a"] == within(truth["asks"], found["known_low"], found["known_high"])[:15]
+    assert set(seen) == {"BTCUSDT", "SOLUSDT"}
+
+
+async def test_differences_chain_from_a_snapshot_and_begin_anew_after_a_loss(
+    fleet: Fleet, live: Live
+) -> None:
+    await live.ask(op="subscribe", channel="book", symbols=["BTCUSDT"], depth=10, mode="diffs")
+    sides: dict[str, dict[str, str]] = {"b": {}, "a": {}}
+    u, kinds = 0, []
+    for number in range(40):
+        found = await live.next()
+        kinds.append(found["type"])
+        if found["type"] == "withheld":
+            u = 0
+            continue
+        if found["type"] == "snapshot":
+            sides = {"b": dict(found["b"]), "a": dict(found["a"])}
+        else:
+            assert found["prev_u"] == u, "a break in the chain"
+            for side, held in sides.items():
+                for price, quantity in found[side]:
+                    if quantity == "0":
+                        del held[price]
+                    else:
+                        held[price] = quantity
+        u = found["u"]
+        truth = await truth_book(fleet, "BTCUSDT", u)
+        assert sides["b"] == dict(truth["bids"][:10])
+        assert sides["a"] == dict(truth["asks"][:10])
+        if number == 10:
+            await fleet.client.set(KEYS.book_distrust("BTCUSDT"), "audit mismatch", ex=60)
+    assert kinds[0] == "snapshot"
+    lost = kinds.index("withheld")
+    assert "diff" in kinds[:lost]
+    assert next(kind for kind in kinds[lost:] if kind != "withheld") == "snapshot"
+    assert kinds[-1] == "diff"
+
+
+async def test_a_withheld_book_is_told_with_its_reason(fleet: Fleet, live: Live) -> None:
+    await live.ask(op="subscribe", channel="book", symbols=["SOLUSDT"])
+    await live.next()
+    await fleet.client.set(KEYS.book_distrust("SOLUSDT"), "audit mismatch", ex=60)
+    gone = await live.next(lambda found: found.get("reason") == "audit mismatch")
+    assert (gone["channel"], gone["type"], gone["state"]) == ("book", "withheld", "broken")
+    assert (await live.next(lambda found: found.get("type") == "snapshot"))["symbol"] == "SOLUSDT"
+
+
+async def test_trades_bars_stats_and_states_arrive(fleet: Fleet, live: Live) -> None:
+    await live.ask(op="subscribe", channel="trades", symbols=["BTCUSDT"])
+    ids: list[int] = []
+    while len(ids) < 20:
+        found = await live.next(lambda found: found.get("channel") == "trades" and "trades" in found)
+        ids += [trade["id"] for trade in found["trades"]]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    await live.ask(op="unsubscribe", channel="trades", symbols=["BTCUSDT"])
+    await live.ask(op="subscribe", channel="bars", symbols=["BTCUSDT"], interval="100ms")
+    closed = await live.next(lambda found: found.get("closed") is True)
+    assert closed["bar"]["closed"] is True
+    bar = (await fleet.client.xrange(KEYS.bars("BTCUSDT", "100ms"), closed["bar"]["start_ms"], count=1))[0][1]
+    assert (closed["bar"]["open"], closed["bar"]["volume"]) == (
+        bar[b"open_price"].decode(),
+        bar[b"volume"].decode(),
+    )
+    await live.ask(op="subscribe", channel="bars", symbols=["BTCUSDT"], interval="1m")
+    opened = await live.next(lambda found: found.get("interval") == "1m" and found["closed"] is False)
+    assert opened["bar"]["trades_count"] > 0
+    await live.ask(op="subscribe", channel="stats", symbols=["BTCUSDT"], interval="1h")
+    stats = await live.next(lambda found: found.get("channel") == "stats" and "stats" in found)
+    assert (stats["interval"], stats["symbol"]) == ("1h", "BTCUSDT")
+    await live.ask(op="unsubscribe", channel="bars", symbols=["BTCUSDT"])
+    await live.ask(op="subscribe", channel="status", symbols=["BTCUSDT"])
+    state = await live.next(lambda found: found.get("channel") == "status" and "status" in found)
+    assert state["status"]["state"] == "synced"
+    assert state["status"]["trust"]["score"] > 0
+
+
+async def test_requests_that_cannot_be_used_are_told_and_the_rest_goes_on(live: Live) -> None:
+    for text in ("{", "[]", '{"op":"dance"}', '{"op":"subscribe","channel":"book"}', "\x00"):
+        await live.socket.send_str(text)
+        assert (await live.next(lambda _: True))["type"] == "error"
+    refused = await live.ask(op="subscribe", channel="book", symbols=["NOPE"])
+    assert (refused["type"], refused["id"]) == ("error", 7)
+    assert "NOPE" in refused["title"]
+    assert (await live.ask(op="subscribe", channel="book", symbols=["BTCUSDT"], depth=0))["type"] == "error"
+    await live.ask(op="subscribe", channel="book", symbols=["BTCUSDT", "SOLUSDT"])
+    await live.ask(op="subscribe", channel="trades", symbols=["BTCUSDT", "SOLUSDT"])
+    refused = await live.ask(op="subscribe", channel="stats", symbols=["BTCUSDT"])
+    assert "Too many subscriptions" in refused["title"]
+    await live.socket.send_json({"op": "ping", "id": "x"})
+    assert (await live.next(lambda found: found.get("type") == "pong"))["id"] == "x"
+
+
+async def test_there_is_a_limit_of_clients(api: TestClient) -> None:  # type: ignore[type-arg]
+    sockets = [await api.ws_connect("/ws") for _ in range(5)]
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await api.ws_connect("/ws")
+    assert refused.value.status == 503
+    for socket in sockets:
+        await socket.close()
+    served: Api = api.api  # type: ignore[attr-defined]
+    async with asyncio.timeout(5):
+        while served.hub.clients:
+            await asyncio.sleep(0.01)
+    await (await api.ws_connect("/ws")).close()
+
+
+async def test_pages_of_other_sites_may_not_connect(api: TestClient) -> None:  # type: ignore[type-arg]
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await api.ws_connect("/ws", headers={"Origin": "https://example.net"})
+    assert refused.value.status == 422
+    own = f"http://{api.host}:{api.port}"
+    await (await api.ws_connect("/ws", headers={"Origin": own})).close()
+    assert (await api.get("/ws")).status == 422
+
+
+async def test_a_slow_reader_is_conflated_and_told_of_drops_while_others_get_all(api: TestClient) -> None:  # type: ignore[type-arg]
+    served: Api = api.api  # type: ignore[attr-defined]
+    slow = served.hub.enter("ws")  # nobody takes from its outlet
+    async with api.ws_connect("/ws") as socket:
+        live = Live(socket)
+        await live.ask(op="subscribe", channel="trades", symbols=["BTCUSDT"])
+        await live.ask(op="subscribe", channel="book", symbols=["BTCUSDT"])
+        served.hub.subscribe(slow, Wanted(channel="trades", symbols=["BTCUSDT"]))
+        served.hub.subscribe(slow, Wanted(channel="book", symbols=["BTCUSDT"], mode="diffs"))
+        messages = books = 0
+        last: dict[str, Any] = {}
+        while messages < 12 or books < 5:
+            found = await live.next()
+            messages += "trades" in found
+            books += found["channel"] == "book"
+            last = found if found["channel"] == "book" else last
+    waiting = [msgspec.json.decode(message) for message in await slow.outlet.take()]
+    assert (waiting[0]["type"], waiting[0]["channel"]) == ("dropped", "trades")
+    assert waiting[0]["count"] > 0
+    assert len([one for one in waiting if "trades" in one]) == 5
+    (book,) = (one for one in waiting if one["channel"] == "book")
+    assert book["type"] == "snapshot", "after conflation the chain begins anew"
+    assert book["u"] >= last["u"]
+    served.hub.leave(slow)
+    assert served.reader.streams == 1  # the book's own stream, until it is idle
+
+
+async def test_a_client_that_does_not_answer_pings_is_let_go(api: TestClient) -> None:  # type: ignore[type-arg]
+    served: Api = api.api  # type: ignore[attr-defined]
+    socket = await api.ws_connect("/ws", autoping=False)
+    assert served.hub.clients == 1
+    async with asyncio.timeout(10):
+        while served.hub.clients:
+            await asyncio.sleep(0.05)
+    await socket.close()
+
+
+async def test_events_are_the_same_messages(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    async with api.get("/sse?channel=book&symbols=BTCUSDT,SOLUSDT&depth=5") as response:
+        assert response.content_type == "text/event-stream"
+        seen = set()
+        async with asyncio.timeout(15):
+            while len(seen) < 4:
+                line = (await response.content.readline()).decode()
+                if not line.startswith("data: "):
+                    assert line.strip() == "" or line.startswith(":")
+                    continue
+                found = msgspec.json.decode(line.removeprefix("data: "))
+                seen.add((found["symbol"], found["u"]))
+                truth = await truth_book(fleet, found["symbol"], found["u"])
+                assert found["b"] == truth["bids"][:5]
+    for query, status in (("channel=book&symbols=NO", 404), ("channel=x&symbols=BTCUSDT", 422), ("", 422)):
+        assert (await api.get(f"/sse?{query}")).status == status
+    served: Api = api.api  # type: ignore[attr-defined]
+    async with asyncio.timeout(5):
+        while served.hub.clients:
+            await asyncio.sleep(0.01)

@@ -1,0 +1,210 @@
+"""Who gets what: the subscriptions of all live clients, fed by the one reader."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+from prometheus_client import Gauge
+
+from workers.api.live_books import LiveBooks
+from workers.api.markets import Market, Markets
+from workers.api.messages import Channel, Mode
+from workers.api.outlet import Outlet
+from workers.api.queries import Interval
+from workers.api.reader import Reader
+from workers.api.topics import BookTopic, StatusTopic, Topic, TradesTopic, WindowTopic
+from workers.api.types import SymbolState
+from workers.errors import BadInput, TryLater
+from workers.settings import ApiSettings
+from workers.store.keys import TRADES
+
+CLIENTS = Gauge("fleet_api_clients", "Live clients connected", ["kind"])
+SUBSCRIPTIONS = Gauge("fleet_api_subscriptions", "Subscriptions of live clients", ["channel"])
+
+STATUS_S = 1.0
+"""How often the states of subscribed markets are read."""
+
+Name = tuple[str, Market, str]
+"""Channel, market, variant: what makes two subscriptions the same topic."""
+States = Callable[[Sequence[Market]], Awaitable[list[SymbolState]]]
+
+
+class Wanted(msgspec.Struct, kw_only=True):
+    """What a client wants to subscribe to, or no longer."""
+
+    channel: Channel
+    symbols: Annotated[list[str], Meta(min_length=1, max_length=1000)]
+    depth: Annotated[int, Meta(ge=1, le=1000)] = 20
+    mode: Mode = "snapshots"
+    interval: Interval | Literal[""] = ""
+
+
+class Client:
+    """One connection: its outlet and its topics."""
+
+    def __init__(self, kind: str, limit: int) -> None:
+        self.kind = kind
+        self.outlet = Outlet(limit)
+        self.topics: dict[tuple[str, Market, str], Name] = {}
+        """What replaces what: by channel, market and (not for books) interval."""
+
+
+class Hub:
+    """Topics and their subscribers.
+
+    Args:
+        states: reads the state of markets, for the channel `status`.
+    """
+
+    def __init__(
+        self, settings: ApiSettings, markets: Markets, books: LiveBooks, reader: Reader, states: States
+    ) -> None:
+        self._settings = settings
+        self._markets = markets
+        self._books = books
+        self._reader = reader
+        self._states = states
+        self._topics: dict[Name, Topic] = {}
+        self._clients: set[Client] = set()
+        reader.after_each_round(self._publish_books)
+        self._hurry_windows = reader.every(settings.status_ms / 1000, self._poll_windows)
+        self._hurry_states = reader.every(STATUS_S, self._poll_states)
+
+    @property
+    def clients(self) -> int:
+        """Live clients connected now."""
+        return len(self._clients)
+
+    def enter(self, kind: str) -> Client:
+        """A new connection. Raises: TryLater, when there are too many."""
+        if len(self._clients) >= self._settings.most_clients:
+            raise TryLater("Too many live clients", f"this server takes {self._settings.most_clients}")
+        client = Client(kind, self._settings.client_queue)
+        self._clients.add(client)
+        CLIENTS.labels(kind).inc()
+        return client
+
+    def leave(self, client: Client) -> None:
+        """A connection is over."""
+        self._clients.discard(client)
+        CLIENTS.labels(client.kind).dec()
+        for place in list(client.topics):
+            self._drop(client, place)
+
+    def subscribe(self, client: Client, wanted: Wanted) -> list[str]:
+        """Subscribe to all symbols named or to none; the markets as their full names.
+
+        Raises:
+            NotKnown: a symbol is not followed.
+            BadInput: more subscriptions than a client may have.
+        """
+        markets = [self._markets.named(text) for text in dict.fromkeys(wanted.symbols)]
+        places = {self._place(wanted, market) for market in markets}
+        limit = self._settings.most_subscriptions
+        if len(places | set(client.topics)) > limit:
+            raise BadInput("Too many subscriptions", f"a client may have {limit}", "symbols")
+        for market in markets:
+            self._add(client, wanted, market)
+        return [str(market) for market in markets]
+
+    def unsubscribe(self, client: Client, wanted: Wanted) -> list[str]:
+        """End the subscriptions of a channel to symbols, whatever their variant. Raises: NotKnown."""
+        markets = [self._markets.named(text) for text in dict.fromkeys(wanted.symbols)]
+        for place in list(client.topics):
+            if place[0] == wanted.channel and place[1] in markets and wanted.interval in ("", place[2]):
+                self._drop(client, place)
+        return [str(market) for market in markets]
+
+    @staticmethod
+    def _place(wanted: Wanted, market: Market) -> tuple[str, Market, str]:
+        return wanted.channel, market, _interval(wanted)
+
+    def _add(self, client: Client, wanted: Wanted, market: Market) -> None:
+        place = self._place(wanted, market)
+        variant = f"{wanted.depth} {wanted.mode}" if wanted.channel == "book" else place[2]
+        name = (wanted.channel, market, variant)
+        if client.topics.get(place) == name:
+            return
+        if place in client.topics:
+            self._drop(client, place)
+        topic = self._topics.get(name)
+        if topic is None:
+            topic = self._topics[name] = self._open(wanted, market)
+        client.topics[place] = name
+        SUBSCRIPTIONS.labels(wanted.channel).inc()
+        topic.join(client.outlet)
+
+    def _drop(self, client: Client, place: tuple[str, Market, str]) -> None:
+        name = client.topics.pop(place)
+        topic = self._topics[name]
+        topic.leave(client.outlet)
+        SUBSCRIPTIONS.labels(topic.channel).dec()
+        if not topic.subscribers:
+            del self._topics[name]
+            self._close(topic)
+
+    def _open(self, wanted: Wanted, market: Market) -> Topic:
+        """Begin to read what a topic needs."""
+        settings, keys = self._settings, market.context.keys
+        if wanted.channel == "book":
+            self._books.replica(market).watchers += 1
+            diffs = wanted.mode == "diffs"
+            return BookTopic(market, self._books, wanted.depth, diffs=diffs, publish_ms=settings.publish_ms)
+        if wanted.channel == "trades":
+            trades = TradesTopic(market)
+            self._reader.follow(keys.raw(market.symbol, TRADES), trades.take)
+            return trades
+        if wanted.channel == "status":
+            self._hurry_states()
+            return StatusTopic(market)
+        window = WindowTopic(wanted.channel, market, _interval(wanted))
+        self._hurry_windows()
+        if wanted.channel == "bars":
+            self._reader.follow(keys.bars(market.symbol, window.interval), window.take)
+        return window
+
+    def _close(self, topic: Topic) -> None:
+        """Stop reading what only this topic needed."""
+        keys, symbol = topic.market.context.keys, topic.market.symbol
+        if isinstance(topic, BookTopic):
+            self._books.replica(topic.market).watchers -= 1
+        elif isinstance(topic, TradesTopic):
+            self._reader.leave(keys.raw(symbol, TRADES))
+        elif isinstance(topic, WindowTopic) and topic.channel == "bars":
+            self._reader.leave(keys.bars(symbol, topic.interval))
+
+    def _publish_books(self) -> None:
+        now = time.monotonic()
+        for topic in self._topics.values():
+            if isinstance(topic, BookTopic):
+                topic.publish(now)
+
+    async def _poll_windows(self) -> None:
+        topics = [topic for topic in self._topics.values() if isinstance(topic, WindowTopic)]
+        wanted: dict[str, list[WindowTopic]] = defaultdict(list)
+        for topic in topics:
+            wanted[topic.market.context.keys.stats(topic.market.symbol, topic.interval)].append(topic)
+        if wanted:
+            found = await self._reader.watch.hashes(list(wanted))
+            for sharing, fields in zip(wanted.values(), found, strict=True):
+                for topic in sharing:
+                    topic.changed(fields)
+
+    async def _poll_states(self) -> None:
+        topics = [topic for topic in self._topics.values() if isinstance(topic, StatusTopic)]
+        if topics:
+            states = await self._states([topic.market for topic in topics])
+            for topic, state in zip(topics, states, strict=True):
+                topic.read(state)
+
+
+def _interval(wanted: Wanted) -> str:
+    """The interval of a window topic; empty for the other channels."""
+    if wanted.channel not in ("bars", "stats"):
+        return ""
+    return wanted.interval or ("1m" if wanted.channel == "bars" else "100ms")

@@ -1,0 +1,82 @@
+"""`/sse`: the messages of `/ws` as Server-Sent Events, one subscription in the query."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Literal
+
+import msgspec
+from aiohttp import web
+from aiohttp.client_exceptions import ClientConnectionResetError
+from msgspec import Meta
+
+from workers.api.hub import Hub, Wanted
+from workers.api.messages import Channel, Mode
+from workers.api.outlet import Outlet
+from workers.api.queries import Interval, parse_query
+from workers.api.websocket import hold_little, refuse_other_sites
+from workers.settings import ApiSettings
+
+
+class SseQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The subscription; `symbols` separated by commas."""
+
+    channel: Channel
+    symbols: Annotated[str, Meta(min_length=1, max_length=8000)]
+    depth: Annotated[int, Meta(ge=1, le=1000)] = 20
+    mode: Mode = "snapshots"
+    interval: Interval | Literal[""] = ""
+
+
+class LiveEvents:
+    """The handler of `/sse`."""
+
+    def __init__(self, hub: Hub, settings: ApiSettings) -> None:
+        self._hub = hub
+        self._settings = settings
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Send events until the client goes away."""
+        refuse_other_sites(request, self._settings.cors_origins)
+        asked = parse_query(request.query.items(), {}, SseQuery)
+        wanted = Wanted(
+            channel=asked.channel,
+            symbols=asked.symbols.split(","),
+            depth=asked.depth,
+            mode=asked.mode,
+            interval=asked.interval,
+        )
+        client = self._hub.enter("sse")
+        try:
+            self._hub.subscribe(client, wanted)
+            response = web.StreamResponse(
+                headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+            )
+            self.allow_origin(request, response)
+            await response.prepare(request)
+            hold_little(request)
+            await self._send(response, client.outlet)
+        finally:
+            self._hub.leave(client)
+        return response
+
+    def allow_origin(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Say that the page may read, which `refuse_other_sites` has decided."""
+        if origin := request.headers.get("Origin"):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Vary"] = "Origin"
+
+    async def _send(self, response: web.StreamResponse, outlet: Outlet) -> None:
+        pause = self._settings.heartbeat_s
+        while True:
+            try:
+                async with asyncio.timeout(pause):
+                    messages = await outlet.take()
+            except TimeoutError:
+                messages = []
+            body = b"".join(b"data: %b\n\n" % message for message in messages) or b": nothing new\n\n"
+            try:
+                async with asyncio.timeout(pause):
+                    await response.write(body)
+            except (TimeoutError, ClientConnectionResetError, ConnectionError):
+                return  # gone, or it does not read

@@ -1,0 +1,265 @@
+"""What can be subscribed to: one topic per channel, market and variant, whose messages all its subscribers share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from workers.api import messages
+from workers.api.live_books import LiveBooks
+from workers.api.markets import Market
+from workers.api.messages import Channel, encode
+from workers.api.outlet import Outlet, Source
+from workers.api.replica import Withheld
+from workers.api.routes_trades import bar_record
+from workers.api.types import SymbolState, TradeRecord
+from workers.errors import WireError
+from workers.model.events import Level
+from workers.store.reading import text_of
+from workers.store.watching import Entry
+
+PATIENCE_S = 1.0
+"""How long a new book topic waits for its book before it says that there is none."""
+_WARMING = ("unknown", "rebuilding")
+
+
+class Topic:
+    """Something to subscribe to.
+
+    `subscribers` maps each client to what it needs remembered of it.
+    """
+
+    channel: Channel
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.source = Source(self.channel, market.venue, market.symbol)
+        self.subscribers: dict[Outlet, object] = {}
+
+    def join(self, outlet: Outlet) -> None:
+        """A client subscribes."""
+        self.subscribers[outlet] = None
+
+    def leave(self, outlet: Outlet) -> None:
+        """A client is gone, or does not want it any more."""
+        self.subscribers.pop(outlet, None)
+        outlet.withdraw(self)
+
+
+class _Shown(NamedTuple):
+    """What was published last of a book."""
+
+    place: tuple[int, int]
+    """The replica's generation, and the update id."""
+    event_time: int
+    bids: list[Level]
+    asks: list[Level]
+    known: tuple[str, str]
+
+
+class BookTopic(Topic):
+    """The best `depth` levels of a book, as snapshots or as a chain of differences.
+
+    A client that is slow gets the newest state next: in a chain that is a snapshot, from which the chain goes on.
+    """
+
+    channel: Channel = "book"
+
+    def __init__(self, market: Market, books: LiveBooks, depth: int, *, diffs: bool, publish_ms: int) -> None:
+        super().__init__(market)
+        self._books = books
+        self._depth = depth
+        self._diffs = diffs
+        self._pause_s = publish_ms / 1000
+        self._due = 0.0
+        self._since = time.monotonic()
+        self._shown: _Shown | None = None
+        self._gone: Withheld | None = None
+        self._snapshot = b""
+        """The message of what is shown, once somebody needed it."""
+
+    def join(self, outlet: Outlet) -> None:
+        """A client subscribes: it gets the state the others have."""
+        super().join(outlet)
+        if self._shown is not None:
+            self._send_snapshot(outlet)
+        elif self._gone is not None:
+            outlet.put_latest(self, self.channel, self._gone_message(self._gone))
+
+    def publish(self, now: float) -> None:
+        """Send what is new, if it is time (monotonic seconds)."""
+        replica = self._books.replica(self.market)
+        why = self._books.withheld(replica)
+        if why is not None:
+            self._withhold(why, now)
+            return
+        place = (replica.generation, replica.last_update_id)
+        if now < self._due or (self._shown is not None and self._shown.place == place):
+            return
+        self._due = now + self._pause_s
+        bids, asks = replica.top(self._depth)
+        known = replica.book.known_low, replica.book.known_high
+        before, self._gone, self._snapshot = self._shown, None, b""
+        self._shown = _Shown(place, replica.event_time, bids, asks, known)
+        diff = b""
+        for outlet, had in self.subscribers.items():
+            follows = before is not None and had == before.place and had[0] == place[0]
+            if self._diffs and follows and not outlet.waiting(self):
+                diff = diff or self._difference(before, self._shown)
+                outlet.put_latest(self, self.channel, diff)
+                self.subscribers[outlet] = place
+            else:
+                self._send_snapshot(outlet)
+
+    def _send_snapshot(self, outlet: Outlet) -> None:
+        shown = self._shown
+        assert shown is not None
+        self._snapshot = self._snapshot or encode(
+            messages.BookSnapshot(
+                self.market.venue,
+                self.market.symbol,
+                shown.place[1],
+                shown.event_time,
+                shown.bids,
+                shown.asks,
+                *shown.known,
+            )
+        )
+        outlet.put_latest(self, self.channel, self._snapshot)
+        self.subscribers[outlet] = shown.place
+
+    def _difference(self, before: _Shown | None, shown: _Shown) -> bytes:
+        assert before is not None
+        return encode(
+            messages.BookDiff(
+                self.market.venue,
+                self.market.symbol,
+                before.place[1],
+                shown.place[1],
+                shown.event_time,
+                changes(before.bids, shown.bids),
+                changes(before.asks, shown.asks),
+                *shown.known,
+            )
+        )
+
+    def _withhold(self, why: Withheld, now: float) -> None:
+        new = self._shown is None and self._gone is None
+        if why == self._gone or (new and why.state in _WARMING and now - self._since < PATIENCE_S):
+            return
+        self._gone, self._shown, self._snapshot = why, None, b""
+        message = self._gone_message(why)
+        for outlet in self.subscribers:
+            outlet.put_latest(self, self.channel, message)
+            self.subscribers[outlet] = None
+
+    def _gone_message(self, why: Withheld) -> bytes:
+        return encode(messages.BookGone(self.market.venue, self.market.symbol, why.state, why.reason))
+
+
+def changes(before: Sequence[Level], now: Sequence[Level]) -> list[Level]:
+    """What makes the levels `now` of those `before`; quantity "0" takes one away. O(n)."""
+    held = dict(before)
+    made = [level for level in now if held.pop(level[0], None) != level[1]]
+    return made + [(price, "0") for price in held]
+
+
+class TradesTopic(Topic):
+    """The trades of a market, as its raw stream brings them."""
+
+    channel: Channel = "trades"
+
+    def take(self, entries: Sequence[Entry]) -> None:
+        """Send entries of the raw stream on."""
+        decode, trades = self.market.context.venue.trade, []
+        for _, fields in entries:
+            try:
+                trade = decode(fields[b"data"])
+            except (WireError, KeyError):
+                continue  # the trades fold counts and logs it
+            if trade.is_market:
+                trades.append(
+                    TradeRecord(
+                        trade.trade_id,
+                        trade.price,
+                        trade.quantity,
+                        trade.trade_time,
+                        trade.is_buyer_maker,
+                        trade.first_trade_id,
+                        trade.last_trade_id,
+                    )
+                )
+        if trades:
+            message = encode(messages.Trades(self.market.venue, self.market.symbol, trades))
+            for outlet in self.subscribers:
+                outlet.put(self.source, message, len(trades))
+
+
+class WindowTopic(Topic):
+    """The newest window of an interval: `stats` as it changes, `bars` also each time one is closed."""
+
+    def __init__(self, channel: Channel, market: Market, interval: str) -> None:
+        self.channel = channel
+        super().__init__(market)
+        self.interval = interval
+        self._newest: Mapping[str, str] = {}
+        self._message = b""
+
+    def join(self, outlet: Outlet) -> None:
+        """A client subscribes: it gets the newest window if one is known."""
+        super().join(outlet)
+        if self._message:
+            outlet.put_latest(self, self.channel, self._message)
+
+    def changed(self, fields: Mapping[str, str]) -> None:
+        """Take what `stats:{S}:*` holds now; send it if it is new."""
+        if not fields or fields == self._newest:
+            return
+        self._newest = fields
+        if self.channel == "bars" and fields.get("closed") == "1":
+            return  # its bar comes by the stream
+        self._message = self._encoded(fields)
+        for outlet in self.subscribers:
+            outlet.put_latest(self, self.channel, self._message)
+
+    def take(self, entries: Sequence[Entry]) -> None:
+        """Send closed windows on."""
+        for _, raw in entries:
+            fields = text_of(raw)
+            message = self._encoded(fields)
+            for outlet in self.subscribers:
+                outlet.put(self.source, message)
+            if self._newest.get("start") == fields["start"]:
+                self._message = b""
+                for outlet in self.subscribers:
+                    outlet.withdraw(self)  # the open window is over
+
+    def _encoded(self, fields: Mapping[str, str]) -> bytes:
+        bar = bar_record(fields, self.interval, numbers=False)
+        venue, symbol = self.market.venue, self.market.symbol
+        if self.channel == "stats":
+            return encode(messages.Stats(venue, symbol, self.interval, bar))
+        return encode(messages.Bar(venue, symbol, self.interval, bar.closed, bar))
+
+
+class StatusTopic(Topic):
+    """The state of a market, as `/status` tells it."""
+
+    channel: Channel = "status"
+
+    def __init__(self, market: Market) -> None:
+        super().__init__(market)
+        self._message = b""
+
+    def join(self, outlet: Outlet) -> None:
+        """A client subscribes: it gets the state read last."""
+        super().join(outlet)
+        if self._message:
+            outlet.put_latest(self, self.channel, self._message)
+
+    def read(self, state: SymbolState) -> None:
+        """Send a state."""
+        self._message = encode(messages.Status(self.market.venue, self.market.symbol, state))
+        for outlet in self.subscribers:
+            outlet.put_latest(self, self.channel, self._message)

@@ -1,0 +1,146 @@
+"""`/ws`: live data by subscription, JSON text frames both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+from aiohttp import WSMsgType, web
+from aiohttp.client_exceptions import ClientConnectionResetError
+from msgspec import Meta
+
+from workers.api.hub import Client, Hub, Wanted
+from workers.api.messages import encode
+from workers.api.outlet import Outlet
+from workers.api.queries import bad_message
+from workers.errors import BadInput, RequestProblem
+from workers.settings import ApiSettings
+from workers.tasks import end
+
+LARGEST_MESSAGE = 65_536
+SEND_BUFFER = 131_072
+"""Bytes the kernel may hold for one client: what waits there is old by the time a slow client reads it."""
+
+RequestId = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=64)] | None
+
+
+class Subscribe(Wanted, tag_field="op", tag="subscribe", forbid_unknown_fields=True, kw_only=True):
+    """Begin to send."""
+
+    id: RequestId = None
+
+
+class Unsubscribe(Wanted, tag_field="op", tag="unsubscribe", forbid_unknown_fields=True, kw_only=True):
+    """Send no longer."""
+
+    id: RequestId = None
+
+
+class Ping(msgspec.Struct, tag_field="op", tag="ping", forbid_unknown_fields=True, kw_only=True):
+    """Answer."""
+
+    id: RequestId = None
+
+
+_decode = msgspec.json.Decoder(Subscribe | Unsubscribe | Ping).decode
+
+
+class _Id(msgspec.Struct):
+    id: RequestId = None
+
+
+class LiveSocket:
+    """The handler of `/ws`."""
+
+    def __init__(self, hub: Hub, settings: ApiSettings) -> None:
+        self._hub = hub
+        self._settings = settings
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one connection until it ends."""
+        refuse_other_sites(request, self._settings.cors_origins)
+        ws = web.WebSocketResponse(
+            heartbeat=self._settings.heartbeat_s, max_msg_size=LARGEST_MESSAGE, compress=False
+        )
+        if not ws.can_prepare(request):
+            raise BadInput("This path speaks WebSocket", "connect with ws://, or use GET /sse")
+        client = self._hub.enter("ws")
+        try:
+            await ws.prepare(request)
+            hold_little(request)
+            sending = asyncio.create_task(_send(ws, client.outlet))
+            try:
+                async for message in ws:
+                    if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                        self._act(client, message.data)
+            finally:
+                await end([sending])
+        finally:
+            self._hub.leave(client)
+        return ws
+
+    def _act(self, client: Client, data: str | bytes) -> None:
+        """Do what a frame asks; whatever it holds, the connection goes on."""
+        try:
+            asked = _decode(data)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            problem = bad_message(error)
+            self._reply(client, type="error", id=_id_of(data), title=problem.title, detail=problem.detail)
+            return
+        if isinstance(asked, Ping):
+            self._reply(client, type="pong", id=asked.id)
+            return
+        begins = isinstance(asked, Subscribe)
+        try:
+            act = self._hub.subscribe if begins else self._hub.unsubscribe
+            names = act(client, asked)
+        except RequestProblem as problem:
+            self._reply(client, type="error", id=asked.id, title=problem.title, detail=problem.detail)
+        else:
+            kind = "subscribed" if begins else "unsubscribed"
+            self._reply(client, type=kind, id=asked.id, channel=asked.channel, symbols=names)
+
+    @staticmethod
+    def _reply(client: Client, **fields: Any) -> None:
+        client.outlet.put(None, encode(fields))
+
+
+async def _send(ws: web.WebSocketResponse, outlet: Outlet) -> None:
+    """Send what waits, as fast as the client reads; ends with the connection."""
+    try:
+        while True:
+            for message in await outlet.take():
+                await ws.send_frame(message, WSMsgType.TEXT)
+    except (ClientConnectionResetError, ConnectionError, RuntimeError):
+        return  # the reading side notices too
+
+
+def _id_of(data: str | bytes) -> RequestId:
+    """The id of a request that cannot be used otherwise."""
+    try:
+        return msgspec.json.decode(data, type=_Id).id
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+
+
+def hold_little(request: web.Request) -> None:
+    """Let little wait in the socket's buffers, so that a slow client gets what is new and not what is old."""
+    transport = request.transport
+    if transport is None:
+        return
+    transport.set_write_buffer_limits(high=SEND_BUFFER // 2)
+    bare = transport.get_extra_info("socket")
+    if bare is not None and bare.family in (socket.AF_INET, socket.AF_INET6):
+        bare.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+
+
+def refuse_other_sites(request: web.Request, allowed: list[str]) -> None:
+    """Raise BadInput for a page of another site that `api.cors_origins` does not name."""
+    origin = request.headers.get("Origin", "")
+    if origin and origin not in allowed and "*" not in allowed and urlsplit(origin).netloc != request.host:
+        raise BadInput(
+            "Pages of this origin may not connect", "api.cors_origins names those that may", "Origin"
+        )
