@@ -11,9 +11,17 @@ from hypothesis import strategies as st
 from workers.errors import MalformedFrame
 from workers.model.events import Trade
 from workers.model.sync import SequenceRule
+from workers.model.volumes import Ticker
 from workers.settings import VenueSettings
 from workers.venues.binance import Binance, stream_symbol
-from workers.venues.interface import Acknowledged, Ignored, Message, Refused, ShutdownNotice
+from workers.venues.interface import (
+    Acknowledged,
+    ContractNotice,
+    Ignored,
+    Message,
+    Refused,
+    ShutdownNotice,
+)
 
 
 def venue(market: str = "usdm", **changes: object) -> Binance:
@@ -341,6 +349,61 @@ def test_exchange_info_filters_are_found_by_type() -> None:
     assert (info.symbols["BTCUSD_PERP"].tick_size, info.symbols["BTCUSD_PERP"].step_size) == ("0.1", "1")
     assert info.symbols["BTCUSD_PERP"].status == "TRADING"
     assert info.symbols["X"].status == "BREAK"
+
+
+@pytest.mark.parametrize(
+    ("status", "phase"),
+    [
+        ("TRADING", "trading"), ("HALT", "paused"), ("BREAK", "paused"), ("CANCEL_ONLY", "paused"), ("", "paused"),
+        ("PENDING_TRADING", "paused"), ("TRADING_HALT", "paused"), ("PRE_SETTLE", "paused"), ("NEW_WORD", "paused"),
+        ("SETTLING", "ended"), ("CLOSE", "ended"), ("DELIVERING", "ended"), ("DELIVERED", "ended"),
+    ],
+)  # fmt: skip
+def test_what_a_status_means(status: str, phase: str) -> None:
+    key = "contractStatus" if status == "CLOSE" else "status"
+    body = json.dumps({"symbols": [{"symbol": "币安人生USDT", key: status}]}, ensure_ascii=False).encode()
+    assert venue("coinm").info(body).symbols["币安人生USDT"].phase == phase
+
+
+def test_tickers() -> None:
+    # the rows are those of the documents
+    usdm = b'[{"symbol":"BTCUSDT","lastPrice":"4.00000200","volume":"8913.3","quoteVolume":"15.30000000","count":76}]'
+    assert venue().tickers(usdm) == [Ticker("BTCUSDT", 15.3, 4.000002)]
+    coinm = (
+        b'[{"symbol":"BTCUSD_200925","pair":"BTCUSD","weightedAvgPrice":"9547.3","lastPrice":"9651.6",'
+        b'"volume":"494109","baseVolume":"5192.94797687"}]'
+    )
+    [row] = venue("coinm").tickers(coinm)
+    assert row.quote_volume == pytest.approx(494109 * 100, rel=0.01)  # contracts of 100 dollars
+    assert venue("spot").tickers(b'[{"symbol":"NEWUSDT"}]') == [Ticker("NEWUSDT", 0.0, 0.0)]
+    for broken in (b"{}", b'[{"symbol":"A","quoteVolume":"x"}]', b'[{"symbol":"A","quoteVolume":"NaN"}]'):
+        with pytest.raises(MalformedFrame):
+            venue().tickers(broken)
+    costs = {market: venue(market).tickers_request() for market in ("spot", "usdm", "coinm")}
+    assert {market: cost.weight for market, cost in costs.items()} == {"spot": 80, "usdm": 40, "coinm": 40}
+    assert costs["coinm"].url == "https://dapi.binance.com/dapi/v1/ticker/24hr"
+
+
+def test_contract_notices() -> None:
+    event = (
+        b'{"e":"contractInfo","E":1669356423908,"s":"IOTAUSDT","ps":"IOTAUSDT","ct":"PERPETUAL",'
+        b'"dt":4133404800000,"ot":1569398400000,"cs":"SETTLING"%s}'
+    )
+    combined = b'{"stream":"!contractInfo","data":%s}'
+    notice = ContractNotice("IOTAUSDT", "SETTLING", 1669356423908)
+    assert venue().split(event % b"") == notice
+    assert venue().split(combined % (event % b',"st":1')) == notice
+    assert venue("coinm").split(combined % (event % b',"st":2')) == notice
+    assert isinstance(venue().split(combined % (event % b',"st":2')), Ignored)  # the other market's
+    with pytest.raises(MalformedFrame):
+        venue().split(b'{"stream":"!contractInfo","data":{"s":"A"}}')
+
+
+def test_announcements_come_on_the_market_path_of_the_futures() -> None:
+    assert venue("spot").announcements() is None
+    assert venue().announcements() == ("wss://fstream.binance.com/market/stream", "!contractInfo")
+    assert venue("coinm").announcements() == ("wss://dstream.binance.com/stream", "!contractInfo")
+    assert venue(market_path="").announcements() == ("wss://fstream.binance.com/stream", "!contractInfo")
 
 
 def test_error_bodies() -> None:

@@ -17,6 +17,7 @@ from workers.store.streams import RawEntry
 from workers.venues.interface import (
     Acknowledged,
     Channel,
+    ContractNotice,
     Frame,
     Ignored,
     Message,
@@ -109,7 +110,7 @@ class Line:
                 REFUSALS.labels(*self._labels).inc()
                 log.warning("subscription_refused", venue=self.venue.name, line=self.line, code=found.code,
                             message=found.message, request_id=found.request_id)  # fmt: skip
-            elif not isinstance(found, Acknowledged | Ignored | ShutdownNotice):
+            elif not isinstance(found, Acknowledged | Ignored | ShutdownNotice | ContractNotice):
                 raise MalformedFrame(self.venue.name, "frame", "of no known kind")
         except MalformedFrame as error:
             self.counts["malformed"] += 1

@@ -16,12 +16,15 @@ from msgspec import UNSET
 
 from workers.errors import MalformedFrame
 from workers.model.events import BookTicker, DepthEvent, Snapshot, Trade
-from workers.model.symbols import SymbolInfo
 from workers.model.sync import SequenceRule
+from workers.model.volumes import Ticker
 from workers.settings import VenueSettings
 from workers.venues import binance_wire as wire
+from workers.venues.binance_symbols import FAMILIES, symbol_info, ticker
 from workers.venues.interface import (
     Acknowledged,
+    Announcements,
+    ContractNotice,
     Endpoint,
     ExchangeInfo,
     Frame,
@@ -52,6 +55,7 @@ class _Market(NamedTuple):
     raw_trades: str
     raw_trades_weight: int
     info_weight: int
+    tickers_weight: int
 
 
 _SPOT = _Market(
@@ -69,6 +73,7 @@ _SPOT = _Market(
     "historicalTrades",
     25,
     20,
+    80,
 )
 _USDM = _Market(
     "wss://fstream.binance.com",
@@ -85,6 +90,7 @@ _USDM = _Market(
     "trades",
     5,
     1,
+    40,
 )
 _COINM = _USDM._replace(
     websocket_url="wss://dstream.binance.com",
@@ -126,6 +132,8 @@ class Binance:
         self.assumed_weight_limit = market.weight_limit
         self._settings = settings
         self._rest = (settings.rest_url or market.rest_url).rstrip("/") + market.api
+        self._base = (settings.websocket_url or market.websocket_url).rstrip("/")
+        self._trades_path = market.trades_path if settings.market_path is None else settings.market_path
         self._raw_trades = settings.trades == "trade"
         self._envelope = msgspec.json.Decoder(wire.Envelope)
         self._depth_head = msgspec.json.Decoder(wire.DepthHead)
@@ -139,10 +147,9 @@ class Binance:
 
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
         """Two sockets where the path roots of depth and trades differ (USD-M), else one."""
-        market, settings = self._market, self._settings
-        base = (settings.websocket_url or market.websocket_url).rstrip("/")
-        depth_path = market.depth_path if settings.public_path is None else settings.public_path
-        trades_path = market.trades_path if settings.market_path is None else settings.market_path
+        settings, base = self._settings, self._base
+        depth_path = self._market.depth_path if settings.public_path is None else settings.public_path
+        trades_path = self._trades_path
         if self._raw_trades:
             trades_path = depth_path  # `@trade` is a public-class stream
         speed = f"@{settings.depth_speed}" if settings.depth_speed else ""
@@ -208,6 +215,10 @@ class Binance:
             return Message("bookTicker", best.s, data, time, best.u, best.u, 0)
         if kind in ("serverShutdown", "!serverShutdown"):
             return ShutdownNotice()
+        if kind in ("contractInfo", "!contractInfo"):
+            contract = self._decoded(msgspec.json.Decoder(wire.ContractInfo), data, "contractInfo event")
+            if contract.st in (0, FAMILIES.get(self._settings.market)):
+                return ContractNotice(contract.s, contract.cs, _milliseconds(contract.E))
         return Ignored(kind)
 
     def _traded(self, symbol: str, data: bytes, time: int, trade_id: int) -> Message:
@@ -312,19 +323,26 @@ class Binance:
             for limit in reply.rateLimits
             if (limit.rateLimitType, limit.interval, limit.intervalNum) == ("REQUEST_WEIGHT", "MINUTE", 1)
         ]
-        symbols = {}
-        for listed in reply.symbols:
-            filters = {found.filterType: found for found in listed.filters}
-            price, lot = filters.get("PRICE_FILTER"), filters.get("LOT_SIZE")
-            symbols[listed.symbol] = SymbolInfo(
-                listed.symbol,
-                listed.status or listed.contractStatus,
-                listed.baseAsset,
-                listed.quoteAsset,
-                price.tickSize if price else "",
-                lot.stepSize if lot else "",
-            )
+        symbols = {listed.symbol: symbol_info(listed) for listed in reply.symbols}
         return ExchangeInfo(symbols, min(limits, default=0))
+
+    def tickers_request(self) -> RestRequest:
+        """`GET ticker/24hr` of all symbols."""
+        return self._request("ticker/24hr", self._market.tickers_weight)
+
+    def tickers(self, body: bytes) -> list[Ticker]:
+        """Decode the tickers of all symbols."""
+        rows = self._decoded(msgspec.json.Decoder(list[wire.TickerRow]), body, "tickers")
+        try:
+            return [ticker(row) for row in rows]
+        except ValueError as error:
+            raise MalformedFrame(self.name, "ticker", str(error), body) from None
+
+    def announcements(self) -> Announcements | None:
+        """`!contractInfo`, a market-class stream of the futures; spot has none."""
+        if self._settings.market == "spot":
+            return None
+        return Announcements(f"{self._base}{self._trades_path}/stream", "!contractInfo")
 
     def error_of(self, body: bytes) -> tuple[int, str]:
         """`{"code":-1121,"msg":"Invalid symbol."}`; a firewall's HTML page gives (0, "")."""

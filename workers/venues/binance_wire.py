@@ -191,6 +191,25 @@ class ExchangeInfoReply(Struct):
     rateLimits: list[RateLimit] = []  # noqa: N815 -- the wire's own key
 
 
+class TickerRow(Struct):
+    """One row of `ticker/24hr`; COIN-M says `baseVolume`, the others `quoteVolume`."""
+
+    symbol: str
+    lastPrice: str = ""  # noqa: N815 -- the wire's own key
+    quoteVolume: str = ""  # noqa: N815 -- the wire's own key
+    baseVolume: str = ""  # noqa: N815 -- the wire's own key
+    weightedAvgPrice: str = ""  # noqa: N815 -- the wire's own key
+
+
+class ContractInfo(Struct):
+    """`{"e":"contractInfo","E":…,"s":"IOTAUSDT","ps":"IOTAUSDT","ct":"PERPETUAL","dt":…,"ot":…,"cs":"TRADING","st":1}`"""
+
+    s: str
+    E: Time
+    cs: str
+    st: int = 0
+
+
 class RawTradeRow(Struct, gc=False):
     """One row of REST `trades`: `{"id":28457,"price":"4.00","qty":"12.0","time":1499865549590,…}`"""
 

@@ -13,6 +13,7 @@ import msgspec
 from workers.model.events import BookTicker, DepthEvent, Snapshot, Trade
 from workers.model.symbols import SymbolInfo
 from workers.model.sync import SequenceRule
+from workers.model.volumes import Ticker
 
 Channel = Literal["depth", "aggTrade", "bookTicker"]
 """What a stream feeds, in the fleet's words; raw trades feed `aggTrade` too."""
@@ -77,13 +78,28 @@ class ShutdownNotice(msgspec.Struct, gc=False):
     """The exchange will close this socket soon: replace it now."""
 
 
+class ContractNotice(msgspec.Struct, gc=False):
+    """A symbol was listed, delisted, or changed its status or its terms: exchangeInfo will say the rest."""
+
+    symbol: str
+    status: str
+    event_ms: int
+
+
 class Ignored(msgspec.Struct, gc=False):
     """A well-formed frame that feeds nothing (a stream we did not ask for)."""
 
     kind: str
 
 
-Frame = Message | Acknowledged | Refused | ShutdownNotice | Ignored
+Frame = Message | Acknowledged | Refused | ShutdownNotice | ContractNotice | Ignored
+
+
+class Announcements(NamedTuple):
+    """The stream that tells of listings and delistings as they happen, and where it is."""
+
+    url: str
+    stream: str
 
 
 class ExchangeInfo(msgspec.Struct):
@@ -144,6 +160,15 @@ class Venue(Protocol):
 
     def info(self, body: bytes) -> ExchangeInfo:
         """Decode its reply. Raises: MalformedFrame."""
+
+    def tickers_request(self) -> RestRequest:
+        """The request for what every symbol traded in the last 24 h."""
+
+    def tickers(self, body: bytes) -> list[Ticker]:
+        """Decode its reply. Raises: MalformedFrame."""
+
+    def announcements(self) -> Announcements | None:
+        """The stream whose frames are `ContractNotice`; None where the exchange has none."""
 
     def error_of(self, body: bytes) -> tuple[int, str]:
         """The exchange's code and message in an error reply; (0, "") when there is none to read."""
