@@ -116,6 +116,8 @@ class StreamSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Published top-10 payloads kept in `book:{S}:top`."""
     snapshots: Count = 4
     gaps: Count = 10_000
+    retired_ms: Count = 86_400_000
+    """How long the keys of a symbol that was delisted, or is no more chosen, are kept."""
 
 
 class BookSettings(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -212,7 +212,8 @@ def spelled_keys() -> set[str]:
         chosen: list[list[str]] = [[]]
         for options in known:
             chosen = [[*before, option] for before in chosen for option in options]
-        found |= {call(*arguments) for arguments in chosen}
+        spelled = [call(*arguments) for arguments in chosen]
+        found |= {key for one in spelled for key in ([one] if isinstance(one, str) else one)}
     return found
 
 

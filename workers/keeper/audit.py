@@ -129,6 +129,7 @@ class Auditor:
         self._contexts = contexts
         now = time.monotonic()
         self._audited = [_Audited(one, symbol, now) for one in contexts for symbol in one.symbols]
+        """Those followed, as of the last round."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._loaded = False
         self.counts = dict.fromkeys(AuditOutcome, 0)
@@ -160,6 +161,7 @@ class Auditor:
         """One round (monotonic seconds): begin the audits that are due, tell how old the oldest is."""
         if not self._loaded:
             await self._load(now)
+        self._follow(now)
         for task in [task for task in self._tasks if task.done()]:
             self._tasks.discard(task)
             task.result()  # an error nobody foresaw
@@ -189,6 +191,17 @@ class Auditor:
                 book.due = now - ago_s + self._keeper.audit_s
                 book.compared_at = now - ago_s
         self._loaded = True
+
+    def _follow(self, now: float) -> None:
+        """Take up symbols that came to be followed since, and drop those that are followed no more."""
+        known = {(one.context.name, one.symbol) for one in self._audited}
+        self._audited = [one for one in self._audited if one.symbol in one.context.symbols]
+        self._audited += [
+            _Audited(context, symbol, now)
+            for context in self._contexts
+            for symbol in context.symbols
+            if (context.name, symbol) not in known
+        ]
 
     def _weight(self, book: _Audited) -> tuple[int, float]:
         """What an audit costs, and the weight all audits of its pool may use in a minute."""
@@ -307,6 +320,8 @@ class Auditor:
     async def _tell(self, book: _Audited, audit: Audit) -> None:
         """Act on an audit, record it and say so."""
         name, outcome = book.context.name, audit.outcome
+        if book.symbol not in book.context.symbols:
+            return  # given up meanwhile
         if outcome is AuditOutcome.MISMATCH:
             await self._books[name].distrust(book.symbol, DISTRUST)
         await self._stores[name].record(book.symbol, audit)

@@ -1,4 +1,4 @@
-"""The keeper role: what the exchange says of the symbols, and the request-weight limits it sets."""
+"""The keeper role: the symbols and what becomes of them, audits, and the health of Redis."""
 
 from __future__ import annotations
 
@@ -7,80 +7,59 @@ import time
 
 import aiohttp
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
 from redis.exceptions import RedisError
 
 from workers.context import VenueContext, venue_contexts
-from workers.errors import MalformedFrame, RestError
+from workers.keeper.announcements import AnnouncementReader
 from workers.keeper.audit import Auditor
+from workers.keeper.listings import Listings
 from workers.process import Process
 from workers.rest import RestClient
-from workers.store.budget import Urgency
 from workers.store.server import memory_of
-from workers.store.symbols import SymbolStore
+from workers.tasks import end
+from workers.venues.interface import ContractNotice
 
 log = structlog.get_logger()
 
-REFRESHES = Counter("fleet_symbol_refreshes_total", "exchangeInfo read", ["venue", "outcome"])
-UNLISTED = Counter("fleet_symbol_unlisted_total", "Configured symbols the exchange does not list", ["venue"])
-STATUS_CHANGES = Counter("fleet_symbol_status_changes_total", "Symbols whose status changed", ["venue"])
 MEMORY = Gauge("fleet_redis_memory_bytes", "Memory Redis uses for data")
 MEMORY_LIMIT = Gauge("fleet_redis_memory_limit_bytes", "maxmemory; 0: none")
 
-REQUEST_TIMEOUT_S = 30.0
-RETRY_S = 5.0
-
 
 class Keeper:
-    """Keeps `symbol:{S}:info` true for every symbol of every venue."""
+    """Keeps the lists of symbols and `symbol:{S}:info` true for every venue."""
 
     def __init__(self, process: Process, session: aiohttp.ClientSession) -> None:
         self._process = process
+        self._session = session
         self._contexts = venue_contexts(process.settings)
-        self._rest = {
-            context.name: RestClient(session, process.client, context) for context in self._contexts
+        rest = {context.name: RestClient(session, process.client, context) for context in self._contexts}
+        self._listings = {
+            context.name: Listings(process, context, rest[context.name]) for context in self._contexts
         }
-        self._stores = {context.name: SymbolStore(process.client, context.keys) for context in self._contexts}
-        self._auditor = Auditor(process, self._contexts, self._rest)
-        self._due = {context.name: 0.0 for context in self._contexts}
-        self._told_unlisted: set[tuple[str, str]] = set()
+        self._auditor = Auditor(process, self._contexts, rest)
 
-    async def _refresh(self, context: VenueContext) -> None:
-        body = await self._rest[context.name].get(
-            context.venue.info_request(), Urgency.START, REQUEST_TIMEOUT_S
-        )
-        info = context.venue.info(body)
-        if info.weight_limit:
-            await self._rest[context.name].budget.learn(info.weight_limit)
-            self._auditor.learned(context, info.weight_limit)
-        found = [info.symbols[symbol] for symbol in context.symbols if symbol in info.symbols]
-        for change in await self._stores[context.name].store(found):
-            STATUS_CHANGES.labels(context.name).inc()
-            log.warning("symbol_status_changed", venue=context.name, symbol=change.symbol,
-                        before=change.before, now=change.now)  # fmt: skip
-        for symbol in context.symbols:
-            if symbol not in info.symbols and (context.name, symbol) not in self._told_unlisted:
-                self._told_unlisted.add((context.name, symbol))
-                UNLISTED.labels(context.name).inc()
-                log.error("symbol_unlisted", venue=context.name, symbol=symbol)
-        REFRESHES.labels(context.name, "done").inc()
-        log.info("symbols_refreshed", venue=context.name, listed=len(info.symbols), followed=len(found))
+    def _announcements(self, context: VenueContext) -> AnnouncementReader | None:
+        where, listings = context.venue.announcements(), self._listings[context.name]
+        if where is None:
+            return None
+
+        def take(notice: ContractNotice) -> None:
+            listings.announced(notice, time.monotonic())
+
+        def opened() -> None:
+            listings.read_soon(time.monotonic())
+
+        return AnnouncementReader(self._session, context.venue, where, take, opened)
 
     async def step(self, now: float) -> None:
-        """One round (monotonic seconds): refresh the venues that are due, look after Redis."""
+        """One round (monotonic seconds): look after the venues' lists and after Redis."""
         for context in self._contexts:
-            if now < self._due[context.name]:
-                continue
-            try:
-                await self._refresh(context)
-                self._due[context.name] = now + self._process.settings.keeper.info_s
-            except (RestError, MalformedFrame) as error:
-                self._due[context.name] = now + RETRY_S
-                REFRESHES.labels(context.name, "failed").inc()
-                log.warning("symbol_refresh_failed", venue=context.name, error=str(error))
-        for context in self._contexts:
-            await self._stores[context.name].keep_last_trade_times(context.symbols)
-            await self._stores[context.name].withdraw_orphans()
+            listings = self._listings[context.name]
+            await listings.step(now)
+            if listings.weight_limit:
+                self._auditor.learned(context, listings.weight_limit)
+            await listings.keep_keys()
         used, limit = await memory_of(self._process.client)
         MEMORY.set(used)
         MEMORY_LIMIT.set(limit)
@@ -92,19 +71,23 @@ class Keeper:
 
     async def run(self) -> None:
         """Serve until told to stop."""
-        auditing = asyncio.create_task(self._auditor.run())
+        readers = [reader for context in self._contexts if (reader := self._announcements(context))]
+        tasks = [
+            asyncio.create_task(self._auditor.run()),
+            *(asyncio.create_task(one.run()) for one in readers),
+        ]
         try:
             while not self._process.stop.is_set():
                 try:
                     await self.step(time.monotonic())
                 except (RedisError, OSError) as error:
                     log.warning("redis_trouble", role="keeper", error=str(error))
-                if auditing.done():
-                    auditing.result()  # an error nobody foresaw
+                for task in tasks:
+                    if task.done():
+                        task.result()  # an error nobody foresaw
                 await self._process.sleep(1.0)
         finally:
-            auditing.cancel()
-            await asyncio.gather(auditing, return_exceptions=True)
+            await end(tasks)
 
 
 async def main(process: Process) -> None:

@@ -46,20 +46,27 @@ async def published(client: Redis, venue: str) -> Publication | None:
     )
 
 
+async def generation_of(client: Redis, venue: str) -> int:
+    """The generation of the last publication of a venue; 0 when there is none."""
+    reading: Any = client
+    return int(await reading.hget(followed_symbols(venue), "generation") or 0)
+
+
 async def publish(
     client: Redis, venue: str, rules: str, symbols: Sequence[str], retiring: Mapping[str, str]
-) -> None:
-    """Tell the fleet which symbols it follows; the keeper's alone."""
+) -> int:
+    """Tell the fleet which symbols it follows, the keeper's alone; the generation of the publication."""
     writing: Any = client
-    before = await writing.hget(followed_symbols(venue), "generation")
+    # the time in µs, so that a server that lost its data is not given a number readers have seen
+    generation = max(await generation_of(client, venue) + 1, time.time_ns() // 1000)
     fields: dict[str, str | int | bytes] = {
-        # the time in µs, so that a server that lost its data is not given a number readers have seen
-        "generation": max(int(before or 0) + 1, time.time_ns() // 1000),
+        "generation": generation,
         "rules": rules,
         "symbols": msgspec.json.encode(list(symbols)),
         "retiring": msgspec.json.encode(dict(retiring)),
     }
     await writing.hset(followed_symbols(venue), mapping=fields)
+    return generation
 
 
 async def _hash(client: Any, venue: str) -> dict[bytes, bytes]:
@@ -117,9 +124,7 @@ class FollowedSymbols(Sequence[str]):
         Raises:
             RedisError: the list is as it was.
         """
-        reading: Any = client
-        generation = await reading.hget(followed_symbols(self._venue), "generation")
-        if generation is None or int(generation) == self._generation:
+        if await generation_of(client, self._venue) in (0, self._generation):
             return Changed([], [])
         found = await published(client, self._venue)
         if found is None:

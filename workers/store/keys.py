@@ -106,6 +106,34 @@ class Keys:
         """Hash: how far each stream of the symbol has been archived."""
         return self._key("archive", symbol)
 
+    def raw_streams(self, symbol: str) -> list[str]:
+        """The streams of the symbol that ingest appends to."""
+        return [self.raw(symbol, channel) for channel in (DEPTH, TRADES)]
+
+    def folds(self, symbol: str) -> list[str]:
+        """What the folds of books and trades keep of where they stand."""
+        windows = [self.stats(symbol, interval) for interval in INTERVALS_MS]
+        return [
+            self.book_checkpoint(symbol),
+            self.book_distrust(symbol),
+            self.trades_state(symbol),
+            *windows,
+        ]
+
+    def kept(self, symbol: str) -> list[str]:
+        """All other keys of the symbol but its status, leases and fences."""
+        return [
+            self.raw_snapshot(symbol),
+            self.book_top(symbol),
+            self.history(symbol),
+            self.trades_latest(symbol),
+            *(self.bars(symbol, interval) for interval in INTERVALS_MS),
+            self.symbol_info(symbol),
+            self.gaps(symbol),
+            self.audit(symbol),
+            self.archive(symbol),
+        ]
+
     def lease(self, role: str, symbol: str) -> str:
         """Hash with expiry: the owner of a symbol in a role, and its fencing number."""
         return f"{self.prefix}fleet:lease:{role}:{{{symbol}}}"

@@ -1,0 +1,30 @@
+-- Let a symbol that was given up begin anew: what is kept of it stays, its folds start with what comes from now on.
+--
+-- KEYS[1]          book:{S}:status
+-- KEYS[2 .. 1+r]   the symbol's raw streams
+-- KEYS[2+r .. 1+r+f]  what the folds keep (book checkpoint, state and windows of the trades): removed
+-- KEYS[2+r+f ..]   every other key of the symbol
+-- ARGV[1]  r   ARGV[2]  f   ARGV[3 ..]  consumer groups that start at the end of the raw streams
+--
+-- Returns 1, or 0 for a symbol that was not given up: then nothing was done.
+-- Cost: one PERSIST per key, two XGROUP per raw stream and group.
+local state = redis.call('HGET', KEYS[1], 'state')
+if state ~= 'delisted' and state ~= 'retired' then
+    return 0
+end
+local r, f = tonumber(ARGV[1]), tonumber(ARGV[2])
+redis.call('DEL', KEYS[1])
+for i = 2 + r, 1 + r + f do
+    redis.call('DEL', KEYS[i])
+end
+for i = 2, 1 + r do
+    for g = 3, #ARGV do
+        if redis.call('EXISTS', KEYS[i]) == 1 and redis.call('XGROUP', 'DESTROY', KEYS[i], ARGV[g]) == 1 then
+            redis.call('XGROUP', 'CREATE', KEYS[i], ARGV[g], '$')
+        end
+    end
+end
+for i = 2, #KEYS do
+    redis.call('PERSIST', KEYS[i])
+end
+return 1

@@ -1,0 +1,248 @@
+"""One venue's list of symbols: what exchangeInfo says is stored, who is followed is decided and published.
+
+The list of the exchange is the only truth. Its live announcements say when to read it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from workers.context import VenueContext
+from workers.errors import MalformedFrame, RestError
+from workers.model.selection import NOT_CHOSEN, NOT_LISTED, Selected, Selection
+from workers.model.symbols import SymbolInfo
+from workers.model.volumes import comparable_volumes
+from workers.process import Process
+from workers.rest import RestClient
+from workers.store.budget import Urgency
+from workers.store.followed import generation_of, publish, published
+from workers.store.symbols import SymbolStore
+from workers.venues.interface import ContractNotice
+
+log = structlog.get_logger()
+
+REFRESHES = Counter("fleet_symbol_refreshes_total", "exchangeInfo read", ["venue", "outcome"])
+UNLISTED = Counter(
+    "fleet_symbol_unlisted_total", "Symbols named in the settings that are not listed", ["venue"]
+)
+STATUS_CHANGES = Counter("fleet_symbol_status_changes_total", "Symbols whose status changed", ["venue"])
+TICK_SIZE_CHANGES = Counter(
+    "fleet_symbol_tick_size_changes_total", "Symbols whose grid of prices changed", ["venue"]
+)
+STEP_SIZE_CHANGES = Counter(
+    "fleet_symbol_step_size_changes_total", "Symbols whose grid of quantities changed", ["venue"]
+)
+FOLLOWED = Gauge("fleet_symbols_followed", "Symbols the settings choose now", ["venue"])
+TAKEN_UP = Counter("fleet_symbols_taken_up_total", "Symbols that came to be followed", ["venue"])
+RETIRED = Counter("fleet_symbols_retired_total", "Symbols given up and withdrawn", ["venue", "state"])
+UNRANKED = Counter(
+    "fleet_symbol_tickers_failed_total", "Symbols taken up without knowing what they trade", ["venue"]
+)
+
+REQUEST_TIMEOUT_S: Final = 30.0
+RETRY_S: Final = 5.0
+LEAST_PAUSE_S: Final = 2.0
+"""Between two readings that announcements ask for."""
+EXPECTED_FOR_S: Final = 60.0
+"""How long the list may lag behind an announcement and is read again and again."""
+
+
+class Listings:
+    """The symbols of one venue. Times are monotonic seconds."""
+
+    def __init__(self, process: Process, context: VenueContext, rest: RestClient) -> None:
+        self._process = process
+        self._context = context
+        self._rest = rest
+        self._store = SymbolStore(process.client, context.keys)
+        self._selection: Selection | None = None
+        self._generation = 0
+        self._retiring: dict[str, str] = {}
+        self._retire_from = 0.0
+        # until every worker has heard of a list a symbol may go from one owner to the next
+        self._given_back_s = process.settings.fleet.lease_ms / 1000 + 1
+        self._statuses: dict[str, str] = {}
+        self._expected: dict[str, tuple[str, float]] = {}
+        self._told_unlisted: set[str] = set()
+        self._due = self._read_at = 0.0
+        self.weight_limit = 0
+        """The exchange's request weight a minute; 0: not known yet."""
+
+    def announced(self, notice: ContractNotice, now: float) -> None:
+        """The exchange says that something about a symbol is new."""
+        rule, symbol = self._context.symbols.rule, notice.symbol
+        concerns_us = symbol in self._context.symbols or symbol in rule.exact or rule.wants(symbol)
+        if concerns_us and self._statuses.get(symbol) != notice.status:
+            self._expected[symbol] = (notice.status, now + EXPECTED_FOR_S)
+            self.read_soon(now)
+
+    def read_soon(self, now: float) -> None:
+        """Read the list again, if that has not just been done."""
+        self._due = min(self._due, max(now, self._read_at + LEAST_PAUSE_S))
+
+    async def step(self, now: float) -> None:
+        """One round: read the list when that is due, and let go of what nobody owns any more.
+
+        Raises:
+            RedisError: nothing is lost; the next round tries again.
+        """
+        if now >= self._due:
+            try:
+                await self._refresh(now)
+            except (RestError, MalformedFrame) as error:
+                self._due = now + RETRY_S
+                REFRESHES.labels(self._context.name, "failed").inc()
+                log.warning("symbol_refresh_failed", venue=self._context.name, error=str(error))
+        elif self._selection is not None and await self._lost():
+            await self._publish()
+        if self._retiring and now >= self._retire_from:
+            await self._retire()
+
+    async def _refresh(self, now: float) -> None:
+        self._read_at = now
+        venue = self._context.venue
+        body = await self._rest.get(venue.info_request(), Urgency.START, REQUEST_TIMEOUT_S)
+        info = venue.info(body)
+        if info.weight_limit:
+            self.weight_limit = info.weight_limit
+            await self._rest.budget.learn(info.weight_limit)
+        selection = self._selection or await self._resumed(now)
+        before = list(selection.followed)
+        try:
+            selected = selection.take(info.symbols, await self._volumes(selection, info.symbols))
+            await self._store_info(info.symbols, {*selected.followed, *selected.retired})
+            await self._apply(selected, now)
+        except BaseException:
+            selection.followed = before  # told again by the next round
+            raise
+        self._statuses = {symbol: one.status for symbol, one in info.symbols.items()}
+        self._tell_unlisted(info.symbols)
+        self._plan(selected, now)
+        REFRESHES.labels(self._context.name, "done").inc()
+        log.info("symbols_refreshed", venue=self._context.name, listed=len(info.symbols),
+                 followed=len(selected.followed))  # fmt: skip
+
+    def _plan(self, selected: Selected, now: float) -> None:
+        """When to read again: soon where a symbol is missing or an announcement has not come true yet."""
+        self._expected = {
+            symbol: (status, until)
+            for symbol, (status, until) in self._expected.items()
+            if until > now and self._statuses.get(symbol) != status
+        }
+        soon = bool(selected.doubtful or self._expected)
+        self._due = now + (RETRY_S if soon else self._process.settings.keeper.info_s)
+
+    async def _resumed(self, now: float) -> Selection:
+        """Go on with what the last keeper published, also if its settings were others."""
+        rule = self._context.symbols.rule
+        found = await published(self._process.client, self._context.name)
+        known = await self._store.known(rule.exact)
+        self._selection = Selection(rule, found.symbols if found else (), known)
+        if found:
+            self._retiring = dict(found.retiring)
+            self._retire_from = now + self._given_back_s
+            self._generation = found.generation if found.rules == rule.text else 0
+        return self._selection
+
+    async def _volumes(self, selection: Selection, listed: Mapping[str, SymbolInfo]) -> Mapping[str, float]:
+        """What all symbols trade, asked for only where there is something to choose or to order.
+
+        Raises:
+            RestError, MalformedFrame: they are not known, and there is not room for all.
+        """
+        if len(selection.candidates(listed)) < 2:
+            return {}
+        venue = self._context.venue
+        try:
+            body = await self._rest.get(venue.tickers_request(), Urgency.START, REQUEST_TIMEOUT_S)
+            return comparable_volumes(venue.tickers(body), listed)
+        except (RestError, MalformedFrame) as error:
+            UNRANKED.labels(self._context.name).inc()
+            log.warning("symbol_tickers_failed", venue=self._context.name, error=str(error))
+            if selection.rule.most:
+                raise
+            return {}
+
+    async def _store_info(self, listed: Mapping[str, SymbolInfo], symbols: set[str]) -> None:
+        found = [listed[symbol] for symbol in sorted(symbols) if symbol in listed]
+        for change in await self._store.store(found):
+            told = {"venue": self._context.name, **change._asdict()}
+            if change.field == "status":
+                STATUS_CHANGES.labels(self._context.name).inc()
+                log.warning("symbol_status_changed", **told)
+            elif change.field == "tick_size":
+                TICK_SIZE_CHANGES.labels(self._context.name).inc()
+                log.warning("symbol_tick_size_changed", **told)
+            else:
+                STEP_SIZE_CHANGES.labels(self._context.name).inc()
+                log.warning("symbol_step_size_changed", **told)
+
+    async def _apply(self, selected: Selected, now: float) -> None:
+        """Make a changed selection known; a symbol that comes back begins anew before anybody takes it up."""
+        name = self._context.name
+        for symbol in selected.added:
+            self._retiring.pop(symbol, None)
+            if await self._store.revive(symbol):
+                log.info("symbol_revived", venue=name, symbol=symbol)
+        for symbol, reason in selected.retired.items():
+            if reason == NOT_LISTED:
+                await self._store.unlisted(symbol)
+            self._retiring[symbol] = reason
+        changed = selected.added or selected.retired
+        if changed or not self._generation:
+            await self._publish()
+        if selected.retired:
+            self._retire_from = now + self._given_back_s
+            log.warning("symbols_given_up", venue=name, symbols=dict(selected.retired))
+        if selected.added:
+            TAKEN_UP.labels(name).inc(len(selected.added))
+            log.info("symbols_taken_up", venue=name, symbols=selected.added[:20], count=len(selected.added))
+
+    async def _publish(self) -> None:
+        if self._selection is None:
+            return
+        rule, followed = self._context.symbols.rule, self._selection.followed
+        self._generation = await publish(
+            self._process.client, self._context.name, rule.text, followed, self._retiring
+        )
+        self._context.symbols.replace(followed)
+        FOLLOWED.labels(self._context.name).set(len(followed))
+
+    async def _lost(self) -> bool:
+        """Whether the server has lost what was published last."""
+        return await generation_of(self._process.client, self._context.name) < self._generation
+
+    async def _retire(self) -> None:
+        """Let what a symbol has expire as soon as nobody owns it."""
+        name, kept_ms = self._context.name, self._process.settings.streams.retired_ms
+        done = []
+        for symbol, reason in self._retiring.items():
+            state = "retired" if reason == NOT_CHOSEN else "delisted"
+            if await self._store.retire(symbol, state, reason, kept_ms):
+                done.append(symbol)
+                RETIRED.labels(name, state).inc()
+                log.warning("symbol_retired", venue=name, symbol=symbol, state=state, reason=reason)
+        for symbol in done:
+            del self._retiring[symbol]
+        if done:
+            await self._publish()
+
+    def _tell_unlisted(self, listed: Mapping[str, SymbolInfo]) -> None:
+        missing = {symbol for symbol in self._context.symbols.rule.exact if symbol not in listed}
+        for symbol in sorted(missing - self._told_unlisted):
+            UNLISTED.labels(self._context.name).inc()
+            log.error("symbol_unlisted", venue=self._context.name, symbol=symbol)
+        self._told_unlisted = missing
+
+    async def keep_keys(self) -> None:
+        """Keep `last_trade_time`, and withdraw the books nobody owns.
+
+        Raises:
+            RedisError: the next round does it.
+        """
+        await self._store.keep_last_trade_times(self._context.symbols)
+        await self._store.withdraw_orphans()
