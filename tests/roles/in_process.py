@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from workers.books.publisher import decode_top
 from workers.books.worker import BookWorker
 from workers.ingest.worker import IngestWorker
+from workers.keeper.worker import Keeper
 from workers.model.latest import decode_member
 from workers.process import Process
 from workers.settings import BookSettings, FleetSettings, Settings, TradeSettings, VenueSettings
@@ -70,6 +71,9 @@ class Fleet:
         try:
             if process.role.startswith("ingest"):
                 await IngestWorker(process, process.role[-1]).run()
+            elif process.role == "keeper":
+                async with aiohttp.ClientSession() as session:
+                    await Keeper(process, session).run()
             else:
                 async with aiohttp.ClientSession() as session:
                     kind = BookWorker if process.role == "books" else TradeWorker
