@@ -128,7 +128,9 @@ def test_bars_held_and_followed(fleet: Callable[..., tuple[int, str, str]]):
     rows = json.loads(said)["bars"]
     assert code == 0
     assert [row["closed"] for row in rows] == [True, True, True, False]
-    assert re.search(r"2026-09-22 00:00:02\.100 .* 101\.50 .* 103\.50 .* open", fleet("bars", S, "-i", "100ms")[1])
+    assert re.search(
+        r"2026-09-22 00:00:02\.100 .* 101\.50 .* 103\.50 .* open", fleet("bars", S, "-i", "100ms")[1]
+    )
     _, said, _ = fleet("bars", S, "-i", "100ms", "--from", str(T0), "--follow", "--for", "0.5s", "--json")
     followed = [json.loads(line)["start_ms"] for line in said.splitlines()]
     assert followed == sorted(followed)

@@ -8,7 +8,7 @@ import itertools
 from redis.asyncio import Redis
 
 from workers.model.symbols import SymbolInfo
-from workers.store.keys import DEPTH, INTERVALS_MS, TRADES, Keys
+from workers.store.keys import DEPTH, INTERVALS_MS, TICKER, TRADES, Keys
 from workers.store.streams import CONSUMER, GroupReader
 from workers.store.symbols import InfoChange, SymbolStore
 
@@ -57,7 +57,12 @@ async def test_what_was_listed_once_is_known(client: Redis) -> None:
 
 def test_every_key_of_a_symbol_is_in_one_of_the_lists() -> None:
     """A new key belongs into `raw_streams`, `folds` or `kept`: else it outlives its symbol."""
-    values = {"symbol": ["S"], "channel": [DEPTH, TRADES], "interval": list(INTERVALS_MS), "role": ["books"]}
+    values = {
+        "symbol": ["S"],
+        "channel": [DEPTH, TRADES, TICKER],
+        "interval": list(INTERVALS_MS),
+        "role": ["books"],
+    }
     lists = {"raw_streams", "folds", "kept"}
     spelled = set()
     for name in {name for name in dir(Keys) if name[0] != "_"} - lists - {"live_orderbook", "lease", "fence"}:
@@ -117,7 +122,7 @@ async def test_a_symbol_without_keys_can_be_retired(client: Redis) -> None:
 async def test_a_symbol_that_comes_back_keeps_its_past_and_folds_what_is_new(client: Redis) -> None:
     store = SymbolStore(client, KEYS)
     await fill(client, "A")
-    depth, trades = KEYS.raw_streams("A")
+    depth, trades, _ = KEYS.raw_streams("A")
     for key, group in ((depth, "books"), (trades, "trades"), (trades, "archive")):
         await GroupReader(client, group).ensure(key)
     reader = GroupReader(client, "trades")

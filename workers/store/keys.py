@@ -108,7 +108,7 @@ class Keys:
 
     def raw_streams(self, symbol: str) -> list[str]:
         """The streams of the symbol that ingest appends to."""
-        return [self.raw(symbol, channel) for channel in (DEPTH, TRADES)]
+        return [self.raw(symbol, channel) for channel in (DEPTH, TRADES, TICKER)]
 
     def folds(self, symbol: str) -> list[str]:
         """What the folds of books and trades keep of where they stand."""
@@ -126,6 +126,7 @@ class Keys:
             self.raw_snapshot(symbol),
             self.book_top(symbol),
             self.history(symbol),
+            self.history_index(symbol),
             self.trades_latest(symbol),
             *(self.bars(symbol, interval) for interval in INTERVALS_MS),
             self.symbol_info(symbol),

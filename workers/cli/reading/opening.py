@@ -21,6 +21,7 @@ from workers.cli.status import running_fleet
 from workers.client import Gap, Interrupted, Withheld
 from workers.configuration import Effective, load, mask, redis_url
 from workers.errors import CommandError, FleetError
+from workers.model.selection import SymbolRule
 
 NOTICES: Final = (Gap, Withheld, Interrupted)
 
@@ -53,7 +54,7 @@ def known_symbols(incomplete: str) -> Iterator[str]:
     except FleetError:
         return
     for number, (venue, settings) in enumerate(effective.settings.venues.items()):
-        for symbol in settings.symbols:
+        for symbol in SymbolRule.parse(settings.symbols).exact:
             name = symbol if number == 0 else f"{venue}:{symbol}"
             if name.startswith(incomplete):
                 yield name
