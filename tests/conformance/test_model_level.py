@@ -48,6 +48,7 @@ def test_a_plain_book_fails_the_documented_scenarios_and_no_others():
     results = played(NAMES, PlainBook)
     assert {name for name, result in results.items() if not result.passed} == documented
     assert len(documented) >= 10
+    assert f"Of the {len(ON_MODEL)} scenarios of the model level" in DOCUMENT.read_text(encoding="utf-8")
 
 
 class RaisingBook(PlainBook):

@@ -121,13 +121,23 @@ class TestFirstEvent:
     def test_symbol_that_never_traded_accepts_its_first_event(self, rule):
         first = spot(700, 710, [("10", "1")]) if rule is SPOT else futures(650, 700, 710, [("10", "1")])
         empty = Snapshot("BNBBTC", -1, [], [], limit=100)
-        early, late = machine(rule), machine(rule, first)
-        assert early.on_snapshot(empty, 0) is SnapshotOutcome.HELD
-        assert early.on_event(first, 1) is Outcome.SYNCED
-        assert late.on_snapshot(empty, 2) is SnapshotOutcome.ACCEPTED
-        for sync in (early, late):
-            assert (sync.last_update_id, sync.book.best_bid) == (710, ("10", "1"))
-            assert (sync.book.known_low, sync.book.known_high) == ("0", "inf")
+        sync = machine(rule)
+        assert sync.on_snapshot(empty, 0) is SnapshotOutcome.HELD
+        assert sync.on_event(first, 1) is Outcome.SYNCED
+        assert (sync.last_update_id, sync.book.best_bid) == (710, ("10", "1"))
+        assert (sync.book.known_low, sync.book.known_high) == ("0", "inf")
+
+    @pytest.mark.parametrize("rule", [SPOT, FUTURES])
+    def test_a_symbol_with_events_is_no_symbol_that_never_traded(self, rule):
+        first = spot(700, 710, [("10", "1")]) if rule is SPOT else futures(650, 700, 710, [("10", "1")])
+        sync = machine(rule, first)
+        assert sync.on_snapshot(Snapshot("BNBBTC", -1, [], [], limit=100), 1) is SnapshotOutcome.TOO_OLD
+        assert (sync.state, sync.wants_snapshot) == (SyncState.WAITING, True)
+        assert (
+            sync.on_snapshot(Snapshot("BNBBTC", 705, [("9", "1")], [], limit=100), 2)
+            is SnapshotOutcome.ACCEPTED
+        )
+        assert sync.book.counts == (2, 0)
 
     def test_a_snapshot_with_an_id_is_better_than_one_without(self):
         empty = Snapshot("BNBBTC", -1, [], [], limit=100)

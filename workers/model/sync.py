@@ -186,11 +186,11 @@ class BookSync:
         if self.state is SyncState.SYNCED:
             return self._begin_overlap(snapshot, now_ms)
         run, last_id = self._run, snapshot.last_update_id
-        if last_id == -1:  # never traded when taken: only the stream's very first event can follow
-            if not self._from_first_event:
+        if last_id == -1:
+            # Never traded when taken: only the stream's very first event can follow. Once one has come, a newer
+            # snapshot has an id; an exchange that still says -1 may say it of any symbol.
+            if run.events or not self._from_first_event:
                 return SnapshotOutcome.TOO_OLD
-            if run.events:
-                return self._enter(snapshot, now_ms)
         elif run.start is not None and run.end is not None:
             if last_id < run.start:
                 return SnapshotOutcome.TOO_OLD

@@ -44,7 +44,7 @@ REST_KINDS: Final = {
     "snapshot_stale": "depth is the book of `value` ms (10,000 at most) before the usual cached copy",
     "snapshot_ahead": "depth is the book of this moment; with `delay` on the streams it is far ahead",
     "snapshot_empty": "depth has no levels and lastUpdateId -1",
-    "snapshot_wrong": "depth has a wrong best bid, with a lastUpdateId that fits",
+    "snapshot_wrong": "depth has a wrong bid, the one `value` places behind the best, with a lastUpdateId that fits",
 }
 MARKET_KINDS: Final = {
     "burst": "everything runs `value` times faster",

@@ -157,9 +157,11 @@ class RestApi:
         update_id, levels = self._snapshot(feed, now_ms, faults)
         bids = [level for level in levels if level[0] > 0][:limit]
         asks = [(-key, quantity) for key, quantity in levels if key < 0][:limit]
-        if bids and faults.strike("snapshot_wrong") is not None:
+        wrong = faults.strike("snapshot_wrong") if bids else None
+        if wrong is not None:
             # one tick too low, as in the captured fault: the id fits and the level is wrong
-            bids[0] = bids[0][0] - 1, bids[0][1] + 1
+            place = min(int(wrong.value), len(bids) - 1)
+            bids[place] = bids[place][0] - 1, bids[place][1] + 1
         times = f'"E":{int(now_ms)},"T":{feed.engine_time},' if market == "usdm" else ""
         return (
             f'{{"lastUpdateId":{update_id},{times}'

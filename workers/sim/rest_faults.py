@@ -16,7 +16,7 @@ FORBIDDEN_PAGE: Final = (
     "<body>\r\n<center><h1>{status} {reason}</h1></center>\r\n</body>\r\n</html>\r\n"
 )
 REASONS: Final = {403: "Forbidden", 451: "Unavailable For Legal Reasons"}
-RETRY_AFTER_S: Final = {429: 1, 418: 2}
+RETRY_AFTER_S: Final = {429: 3, 418: 4}
 
 
 class RestFaults:

@@ -49,6 +49,18 @@ MACHINES: Final = (
         fleet=OnFleet(machines.kill_trades, alone=True, undisturbed=True),
     ),
     Scenario(
+        "kill-all-owners",
+        "kill -9 of every books and trades worker at once.",
+        f"New ones take everything over from checkpoint and stream. {NOTHING}",
+        fleet=OnFleet(machines.kill_all_owners, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "kill-all-workers",
+        "kill -9 of every worker at once, both lines included.",
+        "What was missed is a gap: books resync, trades are fetched, all is right afterwards.",
+        fleet=OnFleet(machines.kill_all_workers, alone=True),
+    ),
+    Scenario(
         "kill-keeper",
         "kill -9 of the keeper.",
         NOTHING,
@@ -71,6 +83,12 @@ MACHINES: Final = (
         "A trades worker is stopped for longer than its lease, and goes on when others own its symbols.",
         f"It changes nothing. {NOTHING}",
         fleet=OnFleet(machines.zombie_trades, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "zombie-line",
+        "Line a is stopped for longer than any heartbeat, and goes on with what its sockets held.",
+        f"What it brings late is known already. {NOTHING}",
+        fleet=OnFleet(machines.stop_line, alone=True, undisturbed=True),
     ),
     Scenario(
         "redis-restart",

@@ -23,7 +23,7 @@ SNAPSHOTS: Final = (
         "The snapshot is far ahead of the stream.",
         "Nothing is shown until the stream has reached it; one snapshot suffices.",
         OnModel(model.ahead),
-        OnFleet(rest.ahead, ("usdm:AHEADUSDT",)),
+        OnFleet(rest.ahead, both("AHEADUSDT")),
     ),
     Scenario(
         "snapshot-minus-one",
@@ -33,8 +33,15 @@ SNAPSHOTS: Final = (
         OnFleet(rest.minus_one, both("MINUSUSDT")),
     ),
     Scenario(
+        "first-snapshot-minus-one",
+        "The first snapshots of all have no levels and lastUpdateId -1, though the symbol trades.",
+        "They are not used; the book begins with the first good one.",
+        OnModel(model.first_minus_one),
+        OnFleet(rest.minus_one_at_start, both("EMPTYFIRSTUSDT"), from_start=("snapshot_empty count=2",)),
+    ),
+    Scenario(
         "snapshot-wrong-level",
-        "A snapshot has a wrong best bid though its id fits; a later one shows it.",
+        "A snapshot has a wrong bid though its id fits; a later one shows it.",
         "The book leaves sync when the later one comes, and is right afterwards.",
         OnModel(model.wrong_level),
         OnFleet(rest.wrong_level, ("spot:WRONGUSDT",), alone=True),

@@ -100,12 +100,14 @@ STREAMS: Final = (
         "The text of an event ends in the middle.",
         "The event counts as lost: out of sync at the next one, then a snapshot.",
         OnModel(model.truncated_event),
+        OnFleet(fleet.truncated, both("TORNUSDT")),
     ),
     Scenario(
         "absurd-number",
         "An event has a quantity that is no number.",
         "The book leaves sync rather than hold the event in part.",
         OnModel(model.absurd_number),
+        OnFleet(fleet.absurd_number, both("ABSURDUSDT")),
     ),
     Scenario(
         "unknown-keys",
@@ -133,6 +135,19 @@ STREAMS: Final = (
         "Events delete levels nobody ever saw.",
         "They are normal.",
         OnModel(model.unknown_deletes),
+        OnFleet(fleet.unknown_deletes, both("NEVERUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "largest-quantity",
+        "Levels have the largest quantity that exchanges show, 92,233,720,368.54775807.",
+        "It is shown to the last digit; sync is kept.",
+        fleet=OnFleet(fleet.largest_quantity, both("HUGEUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "deep-levels",
+        "Hundreds of levels appear far from the market and are never taken away.",
+        "The book keeps its bound, and every level it claims to know is right.",
+        fleet=OnFleet(fleet.deep_levels, both("DEEPUSDT"), undisturbed=True),
     ),
     Scenario(
         "ids-restarted",

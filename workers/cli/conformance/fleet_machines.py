@@ -17,6 +17,8 @@ from workers.cli.conformance.processes import Program
 from workers.cli.held import Book
 
 AFTER_S: Final = 1.5
+STOPPED_S: Final = 5.0
+OWNERS: Final = ("books", "trades")
 
 
 async def _killed(run: FleetRun, *names: str) -> None:
@@ -83,6 +85,34 @@ async def kill_trades(run: FleetRun) -> None:
     await _killed(run, "trades-0")
     await _owned_again(run, "trades", gone)
     await asyncio.sleep(AFTER_S)
+
+
+async def kill_all_owners(run: FleetRun) -> None:
+    """kill -9 of every worker that owns books or trades."""
+    names = ("books-0", "books-1", "trades-0", "trades-1")
+    gone = {role: [run.world.processes[name].pid for name in names if role in name] for role in OWNERS}
+    await _killed(run, *names)
+    for role, pids in gone.items():
+        for pid in pids:
+            await _owned_again(run, role, pid)
+    await run.overtaken()
+
+
+async def kill_all_workers(run: FleetRun) -> None:
+    """kill -9 of every worker."""
+    names = [
+        program.name for program in run.world.processes.named("keeper", "books", "trades", "api", "ingest")
+    ]
+    await _killed(run, *names)
+    await run.world.reconnected()
+    await run.overtaken()
+
+
+async def stop_line(run: FleetRun) -> None:
+    """Line a is stopped, and goes on when the other one is far ahead."""
+    with _stopped(run.world.processes["ingest-a"]):
+        await asyncio.sleep(STOPPED_S)
+    await run.overtaken()
 
 
 async def kill_keeper(run: FleetRun) -> None:

@@ -10,6 +10,8 @@ from typing import Any, Final
 from workers.sim.faults import Fault
 
 LEVELS: Final = 200
+LEVELS_KEPT: Final = 600
+"""Levels a side the books keep, more than an exchange has that does not misbehave."""
 SIMULATOR: Final[dict[str, Any]] = {
     "rate_scale": 2.0,
     "levels_per_side": LEVELS,
@@ -43,6 +45,7 @@ SECTIONS: Final[dict[str, dict[str, Any]]] = {
         "rotate_stagger_s": 0,
     },
     "books": {
+        "levels": LEVELS_KEPT,
         "snapshot_delay_ms": 600,
         "snapshot_timeout_s": 6,
         "snapshot_retry_s": 0.5,

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from workers.cli.conformance.fleet_run import FleetRun
+from workers.cli.conformance.fleet_settings import LEVELS_KEPT
 from workers.cli.held import Book
 from workers.cli.truth import Findings, check_levels, within
 
@@ -55,8 +56,57 @@ async def for_a_while(run: FleetRun, *faults: str) -> None:
 
 
 async def duplicated(run: FleetRun) -> None:
-    """Every message comes twice."""
-    await for_a_while(run, "duplicate")
+    """Every message comes twice, and many come a third time, when they are old."""
+    await for_a_while(run, "duplicate", "repeat share=0.5")
+
+
+async def truncated(run: FleetRun) -> None:
+    """The text of one depth event ends in the middle."""
+    await run.fault(f"truncate {DEPTH} count=1")
+    await run.one_gap_resynced()
+
+
+async def absurd_number(run: FleetRun) -> None:
+    """One depth event has a quantity that is no number."""
+    await run.struck(await run.fault(f"absurd {DEPTH} count=1"))
+    await run.resynced()
+    for book in run.books:
+        run.expect(
+            run.absent(book) > 0, f"{book.name} was shown all the time, also while it lacked an event."
+        )
+        asked = await run.requests(book)
+        run.expect(asked <= 2, f"{book.name} asked for {asked} snapshots; one suffices.")
+
+
+async def unknown_deletes(run: FleetRun) -> None:
+    """Depth events delete levels nobody ever saw."""
+    await for_a_while(run, f"unknown_deletes {DEPTH}")
+
+
+async def largest_quantity(run: FleetRun) -> None:
+    """A level of each side has the largest quantity there is, now and then."""
+    for _ in range(4):
+        await run.remove(await run.fault("largest_quantity"))
+        await asyncio.sleep(1.0)
+
+
+async def deep_levels(run: FleetRun) -> None:
+    """More levels than a book keeps appear far from the market, and never go away."""
+    await run.fault(f"deep_levels value={2 * LEVELS_KEPT}")
+    compared = 0
+    for _ in range(8):
+        await asyncio.sleep(0.5)
+        for book in run.books:
+            compared += await check_known(run, book)
+    run.facts["levels_compared"] = compared
+    run.expect(compared > 0, "Nothing was compared.")
+    for book in run.books:
+        sight = run.world.observer.sights[book]
+        for side in ("bids", "asks"):
+            held = sight.number(side)
+            run.expect(
+                held <= LEVELS_KEPT, f"{book.name} holds {held} {side}, {LEVELS_KEPT} at most are wanted."
+            )
 
 
 async def swapped(run: FleetRun) -> None:

@@ -42,6 +42,13 @@ def minus_one(world: ModelWorld) -> None:
     world.expect_asked(5)
 
 
+def first_minus_one(world: ModelWorld) -> None:
+    """The first replies of all have no levels and lastUpdateId -1, though there are levels and events."""
+    world.answers = [lambda: world.good_snapshot(-1)] * 2
+    world.run(30)
+    world.expect_asked(4)
+
+
 def listed(world: ModelWorld) -> None:
     """A symbol that never traded: the first snapshot is empty, the first event comes after it."""
     world.send_snapshot(world.good_snapshot(-1))

@@ -1,0 +1,43 @@
+"""`fleet conform --json`: every scenario on both levels, with real processes, sockets and a real server."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workers.cli.conformance.catalogue import SCENARIOS
+from workers.cli.conformance.processes import plain_environment
+
+LONGEST_S = 480
+"""What the suite may take; far more than it does on an idle machine with two cores."""
+
+
+@pytest.mark.e2e
+@pytest.mark.xdist_group("e2e")
+def test_every_scenario_passes(tmp_path: Path):
+    faulthandler.cancel_dump_traceback_later()  # the suite may take longer than other tests; its own limit follows
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "workers.cli", "conform", "--json", "--keep", str(tmp_path / "fleet")],
+        env=plain_environment(),
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_S,
+        check=False,
+    )
+    assert done.stdout, done.stderr[-3000:]
+    report = json.loads(done.stdout)
+    failed = [
+        f"{result['name']} ({result['level']} level): {' '.join(result['problems'])}"
+        for result in report["scenarios"]
+        if not result["passed"]
+    ]
+    assert not failed, "\n".join(failed)
+    assert done.returncode == 0
+    assert {(result["name"], result["level"]) for result in report["scenarios"]} == {
+        (scenario.name, level) for scenario in SCENARIOS for level in scenario.levels
+    }
