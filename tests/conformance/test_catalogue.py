@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import tomllib
 from collections import Counter
 
 import msgspec
 import pytest
 
+from workers.cli.conformance import fleet_answers, fleet_settings, fleet_sockets, fleet_streams
 from workers.cli.conformance.adapter import load_adapter
 from workers.cli.conformance.catalogue import CALM, SCENARIOS, chosen
 from workers.cli.conformance.fleet_settings import (
-    BRIEF,
     MARKETS,
-    SIMULATOR,
+    SHORT_DAY,
     fleet_file,
     simulator,
     symbols_of,
@@ -23,6 +25,7 @@ from workers.cli.conformance.report import report_object, result_line, result_ta
 from workers.cli.conformance.scenario import LEVELS, Result
 from workers.configuration import parse
 from workers.errors import CommandError
+from workers.sim.faults import KINDS
 from workers.sim.settings import SimSettings
 
 ON_FLEET = [scenario for scenario in SCENARIOS if scenario.fleet is not None]
@@ -52,10 +55,21 @@ def test_the_settings_of_the_whole_suite_are_valid(tmp_path):
     assert list(settings.venues) == list(MARKETS)
     assert settings.venues["legacy"].market_path == ""
     assert tomllib.loads(text)["venues"]["usdm"]["symbols"][0] == "CALM1USDT"
-    for settings_of in (SIMULATOR, BRIEF):
-        encoded = simulator(settings_of, 1, symbols_of(ALL_BOOKS), ["lose count=1"])
-        decoded = msgspec.json.decode(encoded, type=SimSettings)
-        assert "币安人生USDT" in decoded.listed("usdm")
+    encoded = simulator(1, symbols_of(ALL_BOOKS), ["lose count=1", SHORT_DAY])
+    decoded = msgspec.json.decode(encoded, type=SimSettings)
+    assert "币安人生USDT" in decoded.listed("usdm")
+    assert decoded.faults == ("lose count=1", SHORT_DAY)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_fault_of_the_exchange_strikes_in_some_scenario(kind: str):
+    sources = [
+        inspect.getsource(module) for module in (fleet_answers, fleet_settings, fleet_sockets, fleet_streams)
+    ]
+    begun = [text for one in ON_FLEET for text in one.fleet.from_start]
+    assert any(re.search(rf'"{kind}[ "]', source) for source in sources) or any(
+        text.partition(" ")[0] == kind for text in begun
+    )
 
 
 def test_names_and_patterns_choose():

@@ -138,9 +138,15 @@ GUARDS: list[tuple[Callable[[pytest.MonkeyPatch], None], list[str]]] = [
     (never_refreshed, ["drift"]),
     (differences_ignored, ["snapshot-wrong-level"]),
     (any_snapshot, ["late-snapshot"]),
-    (empty_is_a_book, ["snapshot-minus-one"]),
+    (empty_is_a_book, ["snapshot-minus-one", "first-snapshot-minus-one"]),
     (ids_only_grow, ["ids-restarted"]),
 ]
+
+
+def test_the_guards_are_documented():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for _, broken in GUARDS:
+        assert f"| {', '.join(f'`{name}`' for name in broken)} |\n" in text
 
 
 @pytest.mark.parametrize(("remove", "broken"), [pytest.param(*pair, id=pair[0].__name__) for pair in GUARDS])

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Final
 
+from workers.cli.conformance import fleet_archive as archive
 from workers.cli.conformance import fleet_machines as machines
 from workers.cli.conformance.catalogue_answers import SNAPSHOTS, SOCKETS
 from workers.cli.conformance.catalogue_streams import CALM, MARKETS, STREAMS
@@ -71,6 +72,13 @@ MACHINES: Final = (
         "kill -9 of the API.",
         NOTHING,
         fleet=OnFleet(machines.kill_api, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "kill-archive",
+        "kill -9 of the archive, again and again while it writes.",
+        "Its files have every trade once.",
+        fleet=OnFleet(archive.kill_archive),
+        needs="pyarrow",
     ),
     Scenario(
         "zombie-books",

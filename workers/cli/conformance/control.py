@@ -46,11 +46,3 @@ class ExchangeControl(TruthSource):
         """The open websockets: `id`, `market`, `path`, `agent`, `streams`, `delivering`, `frames_out` …"""
         found: list[dict[str, Any]] = (await self._ask("GET", "/control/connections"))["connections"]
         return found
-
-    async def disconnect(self, number: int) -> None:
-        """Cut one TCP connection."""
-        await self._send("POST", "/control/disconnect", {"id": number})
-
-    async def announce_shutdown(self) -> None:
-        """Send `serverShutdown` on every connection, and close each a little later."""
-        await self._send("POST", "/control/shutdown_notice", {})

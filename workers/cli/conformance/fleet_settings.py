@@ -25,8 +25,8 @@ SIMULATOR: Final[dict[str, Any]] = {
     "snapshot_lag_ms": 100,
     "snapshot_refresh_ms": 200,
 }
-BRIEF: Final[dict[str, Any]] = {**SIMULATOR, "lifetime_s": 6.0}
-"""The exchange whose day lasts six seconds."""
+SHORT_DAY: Final = "lifetime value=6"
+"""What is wrong with the other exchange: its day lasts six seconds."""
 
 MARKETS: Final = {"usdm": "usdm", "spot": "spot", "legacy": "usdm", "brief": "usdm"}
 """The fleet's venues and their markets, in order; `brief` is on an exchange of its own."""
@@ -61,10 +61,14 @@ SECTIONS: Final[dict[str, dict[str, Any]]] = {
 
 def auditing(books: Iterable[str]) -> dict[str, str]:
     """The environment of a keeper that audits these books and hardly others, again and again."""
+    return {"FLEET_KEEPER__AUDIT_S": "1", **only_symbols(books)}
+
+
+def only_symbols(books: Iterable[str]) -> dict[str, str]:
+    """The environment of a worker that knows these books only, and one calm one of a venue without any."""
     found = symbols_of(books)
     names = {venue: found.get(venue, ["CALM1USDT"]) for venue in ("usdm", "spot")}
-    lists = {f"FLEET_VENUES__{venue.upper()}__SYMBOLS": ",".join(symbols) for venue, symbols in names.items()}
-    return {"FLEET_KEEPER__AUDIT_S": "1", **lists}
+    return {f"FLEET_VENUES__{venue.upper()}__SYMBOLS": ",".join(symbols) for venue, symbols in names.items()}
 
 
 def symbols_of(books: Iterable[str]) -> dict[str, list[str]]:
@@ -77,9 +81,7 @@ def symbols_of(books: Iterable[str]) -> dict[str, list[str]]:
     return {venue: symbols for venue, symbols in found.items() if symbols}
 
 
-def simulator(
-    settings: Mapping[str, Any], port: int, symbols: Mapping[str, Sequence[str]], faults: Sequence[str] = ()
-) -> str:
+def simulator(port: int, symbols: Mapping[str, Sequence[str]], faults: Sequence[str] = ()) -> str:
     """The settings of an exchange process, as JSON."""
     listed = {
         f"{market}_symbols": list(dict.fromkeys(name for venue in venues for name in symbols.get(venue, ())))
@@ -87,7 +89,7 @@ def simulator(
     }
     for text in faults:
         Fault.parse(text)
-    return json.dumps({**settings, **listed, "port": port, "faults": list(faults)}, ensure_ascii=False)
+    return json.dumps({**SIMULATOR, **listed, "port": port, "faults": list(faults)}, ensure_ascii=False)
 
 
 def fleet_file(

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from workers.cli.conformance.fleet_run import FleetRun
 
-SILENT_S: Final = 9.0
 LINE_A: Final = "marketfleet line-a"
 LINE_B: Final = "marketfleet line-b"
 
@@ -30,6 +29,17 @@ async def replaced(run: FleetRun, before: list[dict[str, Any]], agent: str, mark
     await run.until(f"all {len(before)} sockets of {agent} were replaced", done)
 
 
+async def tried_anew(run: FleetRun, before: list[dict[str, Any]], agent: str, market: str = "") -> None:
+    """Wait until a line has opened another socket on each root on which it had some."""
+    newest = max(row["id"] for row in before)
+    wanted = {row["path"] for row in before}
+
+    async def tried() -> bool:
+        return wanted <= {row["path"] for row in await of_line(run, agent, market) if row["id"] > newest}
+
+    await run.until(f"{agent} tried new sockets", tried)
+
+
 async def silent_line(run: FleetRun) -> None:
     """Line a gets no data though its sockets stay open and answer."""
     before = await of_line(run, LINE_A, "usdm")
@@ -41,13 +51,9 @@ async def silent_line(run: FleetRun) -> None:
 
 async def silent_line_with_pings(run: FleetRun) -> None:
     """Spot sockets of line a get pings and no data."""
-    newest = max(row["id"] for row in await of_line(run, LINE_A, "spot"))
+    before = await of_line(run, LINE_A, "spot")
     numbers = await run.fault("silence agent=*line-a* market=spot", of_books=False)
-
-    async def tried() -> bool:
-        return any(row["id"] > newest for row in await of_line(run, LINE_A, "spot"))
-
-    await run.until("line a tried new spot sockets", tried)
+    await tried_anew(run, before, LINE_A, "spot")
     await run.remove(numbers)
     await asyncio.sleep(2.0)
 
@@ -71,8 +77,7 @@ async def acknowledged_and_silent(run: FleetRun) -> None:
     """New sockets of line b acknowledge the subscription and bring nothing."""
     before = await of_line(run, LINE_B)
     numbers = await run.fault("silence agent=*line-b*", of_books=False)
-    for row in before:
-        await run.world.control.disconnect(row["id"])
+    await run.fault("reset agent=*line-b*", of_books=False)
     await replaced(run, before, LINE_B)
     await replaced(run, await of_line(run, LINE_B), LINE_B)
     await run.remove(numbers)
@@ -83,7 +88,7 @@ async def half_open(run: FleetRun) -> None:
     """The sockets of line a stay open and nothing comes, not even a pong."""
     before = await of_line(run, LINE_A)
     numbers = await run.fault("stall agent=*line-a*", of_books=False)
-    await asyncio.sleep(SILENT_S)
+    await tried_anew(run, before, LINE_A)
     await run.remove(numbers)
     await replaced(run, before, LINE_A)
 
@@ -91,8 +96,7 @@ async def half_open(run: FleetRun) -> None:
 async def reset_line(run: FleetRun) -> None:
     """The TCP connections of line a are cut."""
     before = await of_line(run, LINE_A)
-    for row in before:
-        await run.world.control.disconnect(row["id"])
+    await run.fault("reset agent=*line-a*", of_books=False)
     await replaced(run, before, LINE_A)
     await asyncio.sleep(1.0)
 
@@ -100,8 +104,7 @@ async def reset_line(run: FleetRun) -> None:
 async def reset_both(run: FleetRun) -> None:
     """All TCP connections are cut at once."""
     lines = {agent: await of_line(run, agent) for agent in (LINE_A, LINE_B)}
-    for row in await run.world.control.connections():
-        await run.world.control.disconnect(row["id"])
+    await run.fault("reset", of_books=False)
     for agent, before in lines.items():
         await replaced(run, before, agent)
     await run.overtaken()
@@ -111,8 +114,7 @@ async def refused(run: FleetRun) -> None:
     """Line a is cut off and refused for a while."""
     before = await of_line(run, LINE_A)
     numbers = await run.fault("refuse value=503 agent=*line-a*", of_books=False)
-    for row in before:
-        await run.world.control.disconnect(row["id"])
+    await run.fault("reset agent=*line-a*", of_books=False)
     await asyncio.sleep(3.0)
     await run.remove(numbers)
     await replaced(run, before, LINE_A)
@@ -121,7 +123,7 @@ async def refused(run: FleetRun) -> None:
 async def shutdown_notice(run: FleetRun) -> None:
     """The exchange announces the end of every connection and closes it a little later."""
     lines = {agent: await of_line(run, agent) for agent in (LINE_A, LINE_B)}
-    await run.world.control.announce_shutdown()
+    await run.fault("shutdown", of_books=False)
     for agent, before in lines.items():
         await replaced(run, before, agent)
     await asyncio.sleep(1.0)

@@ -83,16 +83,17 @@ class FleetWorld:
         everything = {venue: names for venue, names in listed.items() if venue != "brief"}
         self.processes.add_exchange(
             "exchange",
-            fleet_settings.simulator(fleet_settings.SIMULATOR, ports["exchange"], everything, faults),
+            fleet_settings.simulator(ports["exchange"], everything, faults),
         )
         brief = {"brief": symbols.get("brief", ())}
         self.processes.add_exchange(
-            "exchange-brief", fleet_settings.simulator(fleet_settings.BRIEF, ports["brief"], brief)
+            "exchange-brief", fleet_settings.simulator(ports["brief"], brief, [fleet_settings.SHORT_DAY])
         )
         for role, number in ROLES:
             self.processes.add_role(role, number)
         for line in LINES:
             self.processes.add_role(line)
+        self.processes.add_role("archive")  # started by the scenario that kills it
 
     def source_of(self, book: Book) -> ExchangeControl:
         """The exchange a book is of."""

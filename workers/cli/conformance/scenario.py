@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Scenario:
     """One thing that happens, and what a correct reader makes of it.
 
     world: one sentence, what the world does. reader: one sentence, what a correct reader must see.
+    needs: a module that must be installed for it, besides those every fleet has.
     """
 
     name: str
@@ -77,6 +79,12 @@ class Scenario:
     reader: str
     model: OnModel | None = None
     fleet: OnFleet | None = None
+    needs: str = ""
+
+    @property
+    def possible(self) -> bool:
+        """Whether what it needs is installed."""
+        return not self.needs or find_spec(self.needs) is not None
 
     @property
     def levels(self) -> list[Level]:

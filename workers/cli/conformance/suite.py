@@ -50,6 +50,9 @@ def run_suite(
     if listing:
         out.print(list_table(scenarios))
         return EXIT_FINE
+    for impossible in [one for one in scenarios if not one.possible]:
+        scenarios.remove(impossible)
+        err.print(f"{impossible.name} is not run: {impossible.needs} is not installed.", highlight=False)
     began = time.monotonic()
     with _run_directory(keep) as home:
         results = asyncio.run(_run(scenarios, wanted_levels, adapter or OUR_BOOK, home))
