@@ -29,6 +29,8 @@ from workers.sim.faults import KINDS
 from workers.sim.settings import SimSettings
 
 ON_FLEET = [scenario for scenario in SCENARIOS if scenario.fleet is not None]
+INCOMPARABLE = {"unlist"}
+"""Faults after which nothing could be compared: the truth of a symbol goes with it when it is taken off."""
 ALL_BOOKS = [*CALM, *(name for scenario in ON_FLEET for name in scenario.fleet.books)]
 
 
@@ -61,7 +63,7 @@ def test_the_settings_of_the_whole_suite_are_valid(tmp_path):
     assert decoded.faults == ("lose count=1", SHORT_DAY)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in INCOMPARABLE])
 def test_every_fault_of_the_exchange_strikes_in_some_scenario(kind: str):
     sources = [
         inspect.getsource(module) for module in (fleet_answers, fleet_settings, fleet_sockets, fleet_streams)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -144,14 +145,19 @@ async def day_over(run: FleetRun) -> None:
     """The exchange closes every connection at the end of its day, both lines at about the same time."""
     run.world.processes["exchange-brief"].start()
     await run.until("the exchange is there and the book is shown", run.shown)
-    before = await run.world.brief.connections()
-
-    async def all_gone() -> bool:
-        ids = {row["id"] for row in await run.world.brief.connections()}
-        return len(ids) >= len(before) and not ids & {row["id"] for row in before}
-
-    await run.until("every connection has ended and has a successor", all_gone)
+    await run.until("every connection has ended and has a successor", await _all_new(run))
     await run.overtaken()
+
+
+async def _all_new(run: FleetRun) -> Callable[[], Awaitable[bool]]:
+    """What tells whether all connections to the other exchange have been opened after this call."""
+    before = {row["id"] for row in await run.world.brief.connections()}
+
+    async def all_new() -> bool:
+        now = {row["id"] for row in await run.world.brief.connections()}
+        return len(now) >= len(before) and not now & before
+
+    return all_new
 
 
 async def _delivering(run: FleetRun, agent: str) -> set[tuple[str, str]]:
@@ -188,4 +194,7 @@ async def day_with_rotation(run: FleetRun) -> None:
     await run.overtaken()
     await run.begin()
     await asyncio.sleep(10.0)
+    for number in await run.world.brief.faults():  # without rotation each day's end would be a gap again
+        await run.world.brief.remove_fault(number)
+    await run.until("no connection has a short life any more", await _all_new(run))
     await _restart_lines(run, FLEET_INGEST__ROTATE_S="100000", FLEET_INGEST__ROTATE_STAGGER_S="0")
