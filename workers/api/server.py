@@ -8,6 +8,7 @@ import structlog
 from aiohttp import web
 
 from workers.api.application import Application
+from workers.api.dashboard_files import Dashboard
 from workers.api.hub import Hub
 from workers.api.live_books import LiveBooks
 from workers.api.markets import Markets
@@ -43,6 +44,7 @@ class Api:
             *TradeRoutes(self.markets, process.client, settings.api.most_rows).operations(),
         ]
         others = [
+            *Dashboard().routes(),
             web.get("/ws", LiveSocket(self.hub, settings.api).handle),
             web.get("/sse", LiveEvents(self.hub, settings.api).handle),
         ]

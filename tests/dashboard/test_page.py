@@ -1,0 +1,300 @@
+"""The dashboard in a browser, before an API whose every answer the test decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import pytest
+import pytest_asyncio
+from aiohttp.test_utils import TestServer
+from conftest import Watch
+from playwright.async_api import Browser, Page, expect
+from scripted_api import ScriptedApi
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
+
+NOT_FOUND = "status of 404"
+CUT = "WebSocket connection"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def api() -> AsyncIterator[ScriptedApi]:
+    scripted = ScriptedApi()
+    async with TestServer(scripted.application(), host="127.0.0.1") as server:
+        scripted.url = str(server.make_url("/")).rstrip("/")
+        yield scripted
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def market(api: ScriptedApi, page: Page) -> Page:
+    await page.goto(api.url)
+    await expect(page.locator("#ladder .bids tr").first).to_contain_text(api.bids[0][0])
+    return page
+
+
+async def ladder(page: Page) -> tuple[list[list[str]], list[list[str]]]:
+    """The rows shown, best first: bids, asks."""
+    rows = await page.evaluate(
+        """() => ["bids", "asks"].map((side) => [...document.querySelectorAll(`#ladder .${side} tr`)]
+               .map((row) => [...row.cells].map((cell) => cell.textContent)))"""
+    )
+    return rows[0], rows[1][::-1]
+
+
+async def test_the_ladder_shows_what_the_api_says_with_exact_totals(market: Page, api: ScriptedApi):
+    for shown, held in zip(await ladder(market), (api.bids, api.asks), strict=True):
+        assert [row[:2] for row in shown] == held[:20]
+        total = Decimal(0)
+        for row in shown:
+            total += Decimal(row[1])
+            assert Decimal(row[2]) == total
+    await expect(market.locator("#ladder .middle")).to_contain_text("0.10")
+    await expect(market.locator("#state")).to_contain_text("synced")
+    await expect(market.locator("#tape tbody tr").first).to_contain_text(api.trades[-1]["price"])
+    assert await market.locator("#tape tbody tr").count() == 40
+    assert await market.title() == "84554.30 – 84554.40 BTCUSDT · marketfleet"
+
+
+async def test_diffs_change_levels_and_new_trades_come_on_top(market: Page, api: ScriptedApi):
+    best = api.bids[0][0]
+    await api.change([[best, "0"], ["84553.95", "7.5"]], [["84554.40", "9.125"]])
+    await expect(market.locator("#ladder .bids tr").first).to_contain_text("84554.20")
+    bids, asks = await ladder(market)
+    assert [row[:2] for row in bids[:19]] == api.bids[:19]
+    assert asks[0][:2] == ["84554.40", "9.125"]
+    made = await api.trade("84561.70")
+    await expect(market.locator("#tape tbody tr").first).to_contain_text("84561.70")
+    await expect(market.locator("#tape tbody tr").first).to_have_class(
+        "sell" if made["is_buyer_maker"] else "buy"
+    )
+    await expect(market.locator("#last")).to_contain_text("84561.70 ▲")
+
+
+async def test_a_diff_that_does_not_follow_makes_the_page_ask_anew(market: Page, api: ScriptedApi):
+    api.update_id += 5  # the page holds an older one
+    await api.change([["84554.30", "3.333"]], [])
+    await expect(market.locator("#ladder .bids tr").first).to_contain_text("3.333")
+    bids, _ = await ladder(market)
+    assert [row[:2] for row in bids] == api.bids[:20]
+    assert sum(request["channel"] == "book" for requests in api.sockets.values() for request in requests) == 1
+
+
+async def test_a_withheld_book_shows_its_reason_and_no_number(market: Page, api: ScriptedApi):
+    await api.withhold("broken", "gap")
+    await expect(market.locator("#withheld")).to_contain_text("An update is missing")
+    await expect(market.locator("#state")).to_contain_text("broken")
+    assert not await market.locator("#ladder").is_visible()
+    assert {cell for side in await ladder(market) for row in side for cell in row} == {""}
+    assert await market.locator("#spread").inner_text() == "–"
+    assert "84554" not in await market.title()
+    await api.restore()
+    await expect(market.locator("#ladder .bids tr").first).to_contain_text(api.bids[0][0])
+    await expect(market.locator("#withheld")).to_be_hidden()
+
+
+async def test_without_a_connection_nothing_is_shown_as_live_and_it_comes_back(
+    market: Page, api: ScriptedApi, watch: Watch
+):
+    watch.expected.append(CUT)
+    api.refusing = True
+    await api.cut()
+    await expect(market.locator("#link")).to_contain_text("no connection")
+    await expect(market.locator("#withheld")).to_contain_text("no connection")
+    assert {cell for side in await ladder(market) for row in side for cell in row} == {""}
+    api.refusing = False
+    await expect(market.locator("#link")).to_contain_text("live")
+    await expect(market.locator("#ladder .bids tr").first).to_contain_text(api.bids[0][0])
+    await api.trade("84599.10")
+    await expect(market.locator("#tape tbody tr").first).to_contain_text("84599.10")
+
+
+async def test_symbol_and_interval_are_chosen_by_keyboard(market: Page, api: ScriptedApi):
+    await market.keyboard.press("/")
+    await expect(market.locator("#symbol")).to_be_focused()
+    await market.keyboard.type("bnb")
+    await expect(market.locator("#symbols [aria-selected=true]")).to_contain_text("BNBBTC")
+    await market.keyboard.press("Enter")
+    await expect(market.locator("#title")).to_have_text("BNBBTCspot")
+    assert {
+        one for requests in api.sockets.values() for request in requests for one in request["symbols"]
+    } == {"spot:BNBBTC"}
+    await market.locator("#main").focus()
+    await market.keyboard.press("3")
+    await expect(market.locator("#intervals :checked")).to_have_value("5m")
+    await expect(market.locator("#candle-chart")).to_have_attribute("aria-label", re.compile("Candles of 5m"))
+    await market.locator("#intervals :checked").focus()
+    await market.keyboard.press("ArrowRight")
+    await expect(market.locator("#candle-chart")).to_have_attribute(
+        "aria-label", re.compile("Candles of 15m")
+    )
+    assert market.url.endswith("#market/spot/BNBBTC/15m")
+    await market.reload()
+    await expect(market.locator("#title")).to_have_text("BNBBTCspot")
+    await market.locator("#main").focus()
+    await market.keyboard.press("[")
+    await expect(market.locator("#title")).to_have_text("BTCUSDTspot")
+
+
+async def test_bars_can_be_read_one_by_one_and_as_a_table(market: Page, api: ScriptedApi):
+    chart = market.locator("#candle-chart")
+    await expect(chart).to_have_attribute("aria-label", re.compile("the last one closes at"))
+    await chart.focus()
+    await market.keyboard.press("End")
+    await market.keyboard.press("ArrowLeft")
+    await market.locator("#bars-as-table").click()
+    await expect(market.locator("#bars-table tbody tr")).to_have_count(40)
+    newest = await market.locator("#bars-table tbody tr").nth(1).locator("td").all_inner_texts()
+    spoken = await market.locator("#bar-spoken").inner_text()
+    assert spoken == "{}: open {}, high {}, low {}, close {}, volume {}".format(*newest[:6])
+    await api.send(
+        "bars", {"closed": False, "bar": {**_newest_bar(api), "close": "84777.77", "trades_count": 999}}
+    )
+    await expect(market.locator("#bars-table tbody tr").first).to_contain_text("84777.77")
+
+
+def _newest_bar(api: ScriptedApi) -> dict[str, object]:
+    from scripted_api import bar
+
+    number = api.now_s // 60
+    return bar(number * 60_000, number, 60_000)
+
+
+async def test_the_slider_shows_the_book_of_that_second(market: Page, api: ScriptedApi, watch: Watch):
+    watch.expected.append(NOT_FOUND)
+    slider = market.locator("#moment")
+    await expect(slider).to_be_enabled()
+    await slider.focus()
+    for _ in range(3):
+        await market.keyboard.press("ArrowLeft")
+    second = int(await slider.input_value())
+    assert second == api.now_s - 4
+    bids, asks = api.past_book(second)
+    await expect(market.locator("#ladder .bids tr").first).to_contain_text(bids[0][0])
+    shown = await ladder(market)
+    assert [row[:2] for row in shown[0]] == bids[:20]
+    assert [row[:2] for row in shown[1]] == asks[:20]
+    await expect(market.locator("#state")).to_contain_text("history")
+    await api.change([["84554.30", "8.888"]], [])  # a live change must not show
+    await market.locator("#second-back").click()
+    before = api.past_book(second - 1)[0][0][0]
+    await expect(market.locator("#ladder .bids tr").first).to_contain_text(before)
+    await slider.fill(str(api.now_s - 1995))
+    await expect(market.locator("#withheld")).to_contain_text("Unknown second")
+    await market.locator("#live").click()
+    await expect(market.locator("#ladder .bids tr").first).to_contain_text("8.888")
+    await expect(market.locator("#state")).to_contain_text("synced")
+
+
+async def test_without_history_the_slider_is_off_and_says_why(api: ScriptedApi, page: Page, watch: Watch):
+    watch.expected.append(NOT_FOUND)
+    api.has_history = False
+    await page.goto(api.url)
+    await expect(page.locator("#history-note")).to_contain_text("keeps no history")
+    assert await page.locator("#moment").is_disabled()
+    assert await page.locator("#minute-back").is_disabled()
+
+
+async def test_the_fleet_page_tells_workers_symbols_and_memory(market: Page):
+    await market.locator("#main").focus()
+    await market.keyboard.press("f")
+    await expect(market.locator("#workers tbody")).to_contain_text("books-host-1")
+    await expect(market.locator("#cards")).to_contain_text("5 of 5")
+    await expect(market.locator("#cards")).to_contain_text("123.5 MB")
+    assert await market.locator("#books tbody tr").count() == 5
+    await expect(market.locator("#gaps tbody")).to_contain_text("resync")
+    await market.locator("#books a").last.click()
+    await expect(market.locator("#title")).to_have_text("BNBBTCspot")
+
+
+@pytest.mark.parametrize("width", [360, 412, 768, 1024, 1440])
+async def test_no_width_makes_the_page_scroll_sideways(browser: Browser, api: ScriptedApi, width: int):
+    context = await browser.new_context(viewport={"width": width, "height": 740})
+    page = await context.new_page()
+    for address in ("/", "/#fleet"):
+        await page.goto(api.url + address)
+        await expect(page.locator("#link")).to_contain_text("live")
+        await page.wait_for_load_state("networkidle")
+        wider = await page.evaluate(
+            "[...document.querySelectorAll('body *')].filter((one) => !one.closest('.scroll, .unseen, .skip')"
+            " && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 80))"
+        )
+        assert wider == []
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await context.close()
+
+
+async def test_light_dark_and_the_switch(market: Page):
+    async def background() -> str:
+        return await market.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light = await background()
+    await market.emulate_media(color_scheme="dark")
+    dark = await background()
+    assert dark != light
+    await market.locator("#theme").click()  # auto, then light
+    assert await background() == light
+    await market.locator("#theme").click()
+    assert await background() == dark
+    await market.emulate_media(color_scheme="light")
+    await market.reload()
+    assert await background() == dark
+
+
+async def test_contrast_of_text_is_enough(market: Page):
+    for scheme in ("light", "dark"):
+        await market.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        poor = await market.evaluate(CONTRAST)
+        assert poor == [], scheme
+
+
+CONTRAST = """() => {
+  const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((value) => {
+    const part = value / 255;
+    return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  }).reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+  const behind = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const found = numbers(getComputedStyle(one).backgroundColor);
+      if (found.length === 3 || found[3] === 1) return found;
+    }
+    return [255, 255, 255];
+  };
+  const poor = new Set();
+  for (const element of document.querySelectorAll("#market *, .bar *")) {
+    const says = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (element.disabled || !element.checkVisibility() || !says) continue;
+    const [a, b] = [light(numbers(getComputedStyle(element).color)), light(behind(element))].sort((x, y) => y - x);
+    const name = `${element.tagName} ${element.className} ${element.textContent.slice(0, 20)}`;
+    if ((a + 0.05) / (b + 0.05) < 4.5) poor.add(name);
+  }
+  return [...poor];
+}"""
+
+
+async def test_every_control_has_a_name_and_the_page_its_landmarks(market: Page):
+    unnamed = await market.evaluate(
+        """() => [...document.querySelectorAll("button, select, input, a, [tabindex='0'], table, section")]
+             .filter((one) => !(one.getAttribute("aria-label") || one.labels?.length || one.textContent.trim()
+               || document.getElementById(one.getAttribute("aria-labelledby"))))
+             .map((one) => one.outerHTML.slice(0, 90))"""
+    )
+    assert unnamed == []
+    for role in ("banner", "main", "navigation", "search"):
+        assert await market.get_by_role(role).count() == 1, role
+    await market.keyboard.press("Tab")
+    assert await market.evaluate("document.activeElement.textContent") == "Skip to the content"
+
+
+async def test_shortcuts_can_be_listed_and_turned_off(market: Page):
+    await market.locator("#main").focus()
+    await market.keyboard.press("?")
+    await expect(market.locator("#keys")).to_be_visible()
+    await market.locator("#keys-on").uncheck()
+    await market.keyboard.press("Escape")
+    await market.locator("#main").focus()
+    await market.keyboard.press("f")
+    await expect(market.locator("#market")).to_be_visible()
+    assert not market.url.endswith("#fleet")

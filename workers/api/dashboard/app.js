@@ -1,0 +1,109 @@
+/** The start of the dashboard: which page, which symbol, and who is told. The address holds all of it. */
+
+import { INTERVALS } from "./candle_series.js";
+import { Connection } from "./connection.js";
+import { byId, setText } from "./dom.js";
+import { Fleet } from "./fleet.js";
+import { Market } from "./market.js";
+import { recall, remember } from "./memory.js";
+import { Picker } from "./picker.js";
+import { get } from "./rest.js";
+import { pressedKey, startShortcuts } from "./shortcuts.js";
+import { startTheme } from "./theme.js";
+
+const SYMBOLS_MS = 30_000;
+
+/** @typedef {{page: string, venue: string, symbol: string, interval: string}} Place */
+
+/** `#market/usdm/BTCUSDT/1m` @param {Place} place */
+function address({ page, venue, symbol, interval }) {
+  return `#${[page, venue, symbol, interval].map(encodeURIComponent).join("/")}`;
+}
+
+/** @returns {Place} */
+function placeOfAddress() {
+  const [page = "", venue = "", symbol = "", interval = ""] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  return {
+    page: page === "fleet" ? "fleet" : "market",
+    venue: venue || place.venue,
+    symbol: symbol || place.symbol,
+    interval: interval in INTERVALS ? interval : place.interval,
+  };
+}
+
+/** @type {Place} */
+let place = { page: "market", venue: "", symbol: "", interval: recall("interval", "1m") };
+
+startTheme();
+const connection = new Connection(`${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/ws`, (state, detail) => {
+  byId("link").dataset.link = state === "open" ? "open" : state;
+  setText(byId("link"), state === "open" ? "live" : state === "lost" ? "no connection" : "connecting");
+  byId("link").title = detail;
+  market?.connected(state === "open" ? "" : detail || "connecting to the API");
+});
+/** @type {Market|undefined} */
+var market = new Market(connection, (interval) => go({ interval }));
+const fleet = new Fleet((venue, symbol) => address({ ...place, page: "market", venue, symbol }));
+const picker = new Picker((venue, symbol) => go({ venue, symbol }));
+
+/** @param {Partial<Place>} change */
+function go(change) {
+  location.hash = address({ ...place, ...change });
+}
+
+function arrive() {
+  place = placeOfAddress();
+  const { page, venue, symbol, interval } = place;
+  byId("market").hidden = page !== "market";
+  byId("fleet").hidden = page !== "fleet";
+  for (const name of ["market", "fleet"]) {
+    const link = byId(`to-${name}`);
+    link.href = address({ ...place, page: name });
+    if (name === page) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (symbol) {
+    remember("interval", interval);
+    remember("symbol", `${venue}:${symbol}`);
+    picker.show(venue, symbol);
+    market?.choose(venue, symbol, interval);
+    fleet.choose(venue, symbol);
+  }
+  fleet.show(page === "fleet");
+  if (page === "fleet") document.title = "Fleet · marketfleet";
+}
+
+/** Ask which symbols there are, again and again: symbols come and go while the fleet runs. */
+async function learnSymbols() {
+  try {
+    const { symbols, venues } = await get("/symbols");
+    picker.offer(symbols, venues.map((/** @type {any} */ one) => one.venue));
+    if (!place.symbol && symbols.length) {
+      const [venue, symbol] = recall("symbol", ":").split(":");
+      const held = symbols.find((/** @type {any} */ one) => one.venue === venue && one.symbol === symbol);
+      const first = held ?? { venue: venues[0].venue, symbol: venues[0].default_symbol };
+      history.replaceState(null, "", address({ ...place, ...placeOfAddress(), venue: first.venue, symbol: first.symbol }));
+      arrive();
+    }
+  } catch {
+    // The state of the connection is shown; the list is asked for again.
+  }
+  setTimeout(learnSymbols, place.symbol ? SYMBOLS_MS : 2_000);
+}
+
+startShortcuts([
+  { key: "/", does: "search a symbol", run: () => picker.focus() },
+  { key: "[", does: "the symbol before", run: () => picker.step(-1) },
+  { key: "]", does: "the symbol after", run: () => picker.step(1) },
+  { key: "1 – 7", does: "interval: 100ms 1m 5m 15m 1h 4h 1d", run: () => go({ interval: Object.keys(INTERVALS)[Number(pressedKey()) - 1] }) },
+  { key: ",", does: "one second back", run: () => market?.history.step(-1) },
+  { key: ".", does: "one second on", run: () => market?.history.step(1) },
+  { key: "l", does: "back to live", run: () => market?.history.leave() },
+  { key: "h", does: "to the history slider", run: () => market?.history.focus() },
+  { key: "m", does: "market page", run: () => go({ page: "market" }) },
+  { key: "f", does: "fleet page", run: () => go({ page: "fleet" }) },
+  { key: "t", does: "theme: auto, light, dark", run: () => byId("theme").click() },
+]);
+addEventListener("hashchange", arrive);
+arrive();
+learnSymbols();

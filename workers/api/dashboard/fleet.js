@@ -1,0 +1,149 @@
+/** The fleet page: workers, symbols with their lag, gaps, audits, and the memory of Redis. */
+
+import { byId, make, row, setText } from "./dom.js";
+import { bytesText, countText, durationText, momentText } from "./format.js";
+import { get } from "./rest.js";
+import { auditText } from "./summary.js";
+
+const RENEW_MS = 2_000;
+const ROWS = 50;
+const OWN = new Set(["name", "role", "pid", "metrics", "beat_ms"]);
+
+export class Fleet {
+  /** @param {(venue: string, symbol: string) => string} linkTo the address of a symbol's market page */
+  constructor(linkTo) {
+    this.linkTo = linkTo;
+    this.venue = "";
+    this.symbol = "";
+    this.shown = false;
+    this.cards = byId("cards");
+    this.trouble = byId("fleet-trouble");
+    setInterval(() => this.shown && !document.hidden && this.#renew(), RENEW_MS);
+  }
+
+  /** @param {string} venue @param {string} symbol */
+  choose(venue, symbol) {
+    this.venue = venue;
+    this.symbol = symbol;
+    if (this.shown) this.#renew();
+  }
+
+  /** @param {boolean} shown */
+  show(shown) {
+    this.shown = shown;
+    if (shown) this.#renew();
+  }
+
+  async #renew() {
+    const query = { venue: this.venue || undefined, symbol: this.symbol || undefined, limit: ROWS };
+    const [status, gaps, audits] = await Promise.allSettled([get("/status"), get("/gaps", query), get("/audits", query)]);
+    if (status.status === "fulfilled") {
+      this.#cards(status.value);
+      this.#workers(status.value.fleet.workers);
+      this.#books(status.value.symbols);
+    }
+    this.trouble.hidden = status.status === "fulfilled";
+    if (status.status === "rejected") setText(this.trouble, `These values are old. ${status.reason.message}`);
+    const name = this.symbol ? `${this.symbol} · ${this.venue}` : "";
+    setText(byId("gaps-note"), gaps.status === "rejected" ? gaps.reason.message : name);
+    setText(byId("audits-note"), audits.status === "rejected" ? audits.reason.message : name);
+    fill("gaps", gaps.status === "fulfilled" ? gaps.value.gaps.map(gapRow) : [], "no hole was seen");
+    fill("audits", audits.status === "fulfilled" ? audits.value.audits.map(auditRow) : [], "no audit yet");
+  }
+
+  /** @param {any} status */
+  #cards({ fleet, symbols }) {
+    const synced = symbols.filter((/** @type {any} */ one) => one.state === "synced").length;
+    const missing = total(symbols, (one) => one.trades.missing);
+    const waiting = total(symbols, (one) => one.lag.depth.waiting + one.lag.trades.waiting);
+    const lines = fleet.workers.filter((/** @type {any} */ one) => one.role.startsWith("ingest"));
+    const keeper = fleet.workers.find((/** @type {any} */ one) => one.role === "keeper") ?? {};
+    const { used_memory: used, maxmemory: most, version } = fleet.redis;
+    const bad = Number(keeper.audits_mismatch ?? 0);
+    this.cards.replaceChildren(
+      card("Books in sync", `${synced} of ${symbols.length}`, synced < symbols.length ? "the others are withheld" : "all shown", synced < symbols.length),
+      card("Lines", lines.length ? lines.map((/** @type {any} */ one) => one.role.slice(-1)).join(" + ") : "none", `${countText(total(lines, (one) => one.appended))} entries appended`, lines.length < 2),
+      card("Workers", String(fleet.workers.length), [...new Set(fleet.workers.map((/** @type {any} */ one) => one.role))].length + " roles", fleet.workers.length === 0),
+      card("Lag", `${countText(waiting)} entries`, "waiting for the folds", waiting > 1000),
+      card("Gaps", countText(total(symbols, (one) => one.gap_count)), `${countText(missing)} trades missing`, missing > 0),
+      card("Audits", `${countText(Number(keeper.audits_match ?? 0))} match`, `${countText(bad)} mismatch`, bad > 0),
+      this.#memory(used, most, version),
+    );
+  }
+
+  /** @param {number} used @param {number} most bytes; 0: no limit @param {string} version */
+  #memory(used, most, version) {
+    const made = card("Redis memory", bytesText(used), most ? `of ${bytesText(most)}, version ${version}` : `no limit, version ${version}`, most > 0 && used > most * 0.8);
+    if (most > 0) made.append(make("dd", {}, make("meter", { min: "0", max: String(most), high: String(most * 0.8), value: String(used), "aria-label": "Redis memory used" })));
+    return made;
+  }
+
+  /** @param {Record<string, string>[]} workers */
+  #workers(workers) {
+    fill("workers", workers.map((worker) => {
+      const told = Object.entries(worker).filter(([name]) => !OWN.has(name));
+      const doing = told.map(([name, value]) => `${name.replaceAll("_", " ")} ${/^\d{5,}$/.test(value) ? countText(value) : value}`).join(" · ");
+      return row([
+        make("th", { scope: "row" }, worker.role), worker.name, worker.pid ?? "–",
+        `${durationText(Date.now() - Number(worker.beat_ms))} ago`, make("td", { class: "wide" }, doing),
+      ]);
+    }), "no worker lives");
+  }
+
+  /** @param {any[]} symbols */
+  #books(symbols) {
+    fill("books", symbols.map((one) => {
+      const synced = one.state === "synced";
+      const state = make("span", { class: "state", "data-state": synced ? "synced" : one.state === "waiting" ? "waiting" : "withheld" }, make("b", {}, one.state));
+      if (!synced && one.reason) state.append(make("span", {}, one.reason));
+      const number = (/** @type {string} */ text) => make("td", { class: "num" }, text);
+      const trust = number(`${Math.round(one.trust.score * 100)}%`);
+      trust.title = one.trust.why.join("; ");
+      return row([
+        make("th", { scope: "row" }, make("a", { href: this.linkTo(one.venue, one.symbol) }, one.symbol)),
+        one.venue, make("td", {}, state), trust, number(durationText(one.age_ms)),
+        number(countText(one.bids_count)), number(countText(one.asks_count)), number(countText(one.gap_count)),
+        number(countText(one.lag.depth.waiting)), number(countText(one.lag.trades.waiting)),
+        number(countText(one.trades.missing)), number(countText(one.history_count)), auditText(one.last_audit), one.owner ?? "nobody",
+      ]);
+    }), "no symbol is followed");
+  }
+}
+
+/** @param {any[]} items @param {(item: any) => number} value */
+function total(items, value) {
+  return items.reduce((sum, item) => sum + Number(value(item) ?? 0), 0);
+}
+
+/** @param {string} title @param {string} value @param {string} remark @param {boolean} warned */
+function card(title, value, remark, warned) {
+  return make("div", warned ? { class: "warn" } : {}, make("dt", {}, title), make("dd", {}, value), make("dd", {}, remark));
+}
+
+/** Fill a table unless somebody selects text in it. @param {string} id @param {Element[]} rows @param {string} none */
+function fill(id, rows, none) {
+  const table = byId(id);
+  const body = table.tBodies[0];
+  if (body.contains(document.activeElement) || selectionIn(body)) return;
+  if (rows.length) body.replaceChildren(...rows);
+  else body.replaceChildren(row([make("td", { colspan: String(table.tHead.rows[0].cells.length) }, none)], "empty"));
+}
+
+/** @param {Node} body */
+function selectionIn(body) {
+  const selection = getSelection();
+  return selection !== null && !selection.isCollapsed && body.contains(selection.anchorNode);
+}
+
+/** @param {any} gap */
+function gapRow(gap) {
+  return row([momentText(gap.time_ms), gap.channel, String(gap.first), String(gap.last), gap.reason, gap.repaired]);
+}
+
+/** @param {any} audit */
+function auditRow(audit) {
+  return row([
+    momentText(audit.time_ms), audit.outcome, make("td", { class: "num" }, countText(audit.compared)),
+    make("td", { class: "num" }, countText(audit.differing)), [audit.reason, audit.differences].filter(Boolean).join(": "),
+  ]);
+}

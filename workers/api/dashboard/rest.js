@@ -1,0 +1,41 @@
+/** The REST side of the API: JSON, or the problem it answered instead. */
+
+/** What the API said in place of a result (application/problem+json), or that it did not answer. */
+export class Problem extends Error {
+  /** @param {number} status 0: no answer @param {string} title @param {string} detail */
+  constructor(status, title, detail) {
+    super(detail ? `${title}: ${detail}` : title);
+    this.status = status;
+    this.title = title;
+    this.detail = detail;
+  }
+}
+
+/**
+ * GET a path with a query.
+ * @param {string} path
+ * @param {Record<string, string|number|undefined>} [query] undefined values are left out
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ * @throws {Problem}
+ */
+export async function get(path, query = {}, signal) {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) search.set(name, String(value));
+  const text = search.toString();
+  let response;
+  try {
+    response = await fetch(text ? `${path}?${text}` : path, { signal, headers: { accept: "application/json" } });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Problem(0, "No answer", "the API cannot be reached");
+  }
+  const body = await response.json().catch(() => null);
+  if (response.ok && body !== null) return body;
+  throw new Problem(response.status, body?.title ?? `Status ${response.status}`, body?.detail ?? "");
+}
+
+/** Whether an error is only that its request is no longer wanted. @param {unknown} error */
+export function isAborted(error) {
+  return error instanceof DOMException && error.name === "AbortError";
+}

@@ -1,0 +1,78 @@
+/** The line above the panels: last price, the day's figures, and whether the book can be trusted. */
+
+import { subtract } from "./decimal.js";
+import { byId, make, setText } from "./dom.js";
+import { countText, durationText, momentText } from "./format.js";
+
+export class Summary {
+  constructor() {
+    this.state = byId("state");
+    this.lastPrice = "";
+  }
+
+  /** @param {string} venue @param {string} symbol */
+  choose(venue, symbol) {
+    byId("title").replaceChildren(symbol, make("small", {}, venue));
+    this.lastPrice = "";
+    for (const id of ["last", "spread", "change", "high", "low", "volume", "count", "trust", "audit"]) {
+      this.#set(id, "–");
+      byId(id).className = "";
+    }
+    this.sync("waiting", "waiting", "");
+  }
+
+  /** @param {"waiting"|"synced"|"withheld"|"history"} kind @param {string} name @param {string} detail */
+  sync(kind, name, detail) {
+    this.state.dataset.state = kind;
+    setText(this.state.querySelector("b"), name);
+    setText(this.state.querySelector("span"), detail);
+  }
+
+  /** The last trade; the arrow tells the direction also without colour. @param {string} price */
+  last(price) {
+    if (price === this.lastPrice) return;
+    const rose = this.lastPrice === "" ? 0 : Number(price) - Number(this.lastPrice);
+    const element = byId("last");
+    setText(element, rose === 0 ? price : `${price} ${rose > 0 ? "▲" : "▼"}`);
+    element.className = rose === 0 ? "" : rose > 0 ? "up" : "down";
+    this.lastPrice = price;
+  }
+
+  /** @param {{absolute: string, relative: string}|null} found */
+  spread(found) {
+    this.#set("spread", found ? `${found.absolute} · ${found.relative}` : "–");
+  }
+
+  /** The open day. @param {any} bar */
+  day(bar) {
+    const change = subtract(bar.close, bar.open);
+    const share = (Number(change) / Number(bar.open)) * 100;
+    const rising = Number(change) >= 0;
+    this.#set("change", `${rising ? "+" : ""}${change} (${rising ? "+" : ""}${share.toFixed(2)}%)`);
+    byId("change").className = rising ? "up" : "down";
+    this.#set("high", bar.high);
+    this.#set("low", bar.low);
+    this.#set("volume", bar.volume);
+    this.#set("count", countText(bar.trades_count));
+  }
+
+  /** An element of `/status`. @param {any} status */
+  status(status) {
+    const { trust, last_audit: audit } = status;
+    this.#set("trust", trust ? `${Math.round(trust.score * 100)}%` : "–");
+    byId("trust").title = trust?.why?.join("; ") ?? "";
+    this.#set("audit", auditText(audit));
+    byId("audit").title = audit?.time_ms ? momentText(audit.time_ms) : "";
+  }
+
+  /** @param {string} id @param {string} text */
+  #set(id, text) {
+    setText(byId(id), text);
+  }
+}
+
+/** @param {any} audit */
+export function auditText(audit) {
+  if (!audit) return "none yet";
+  return audit.time_ms ? `${audit.outcome}, ${durationText(Date.now() - audit.time_ms)} ago` : audit.outcome;
+}
