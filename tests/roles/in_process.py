@@ -99,8 +99,8 @@ class Fleet:
         task = self.tasks.pop(name)
         await end([task])
 
-    async def until(self, what: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(20):
+    async def until(self, what: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+        async with asyncio.timeout(seconds):
             while not await what():
                 await asyncio.sleep(0.02)
 
