@@ -42,8 +42,8 @@ async def until_served(fleet: RunningFleet, since_us: float) -> dict[str, Any]:
     fullest = limit = 0
     while waiting and (took := time.monotonic() - started) < GIVE_UP_S:
         try:
-            shown = await fleet.client.hgetall(keys.live_orderbook)  # type: ignore[misc]
-            used, known = await fleet.client.hmget(budget("um+cm"), "used", "limit")  # type: ignore[misc]
+            shown = await fleet.client.hgetall(keys.live_orderbook)
+            used, known = await fleet.client.hmget(budget("um+cm"), "used", "limit")
             fullest, limit = max(fullest, int(used or 0)), int(known or 0)
         except (RedisError, OSError):
             shown = {}

@@ -73,7 +73,7 @@ async def bench(symbols: list[str], seconds: float, seed: int) -> dict[str, Any]
             return {"problems": verification.findings.sentences()}
         before = await fleet.snapshots()
         until = time.monotonic() + max(0.0, seconds - QUIET_S)
-        killing = asyncio.create_task(kill(fleet, random.Random(seed), until))  # noqa: S311 -- reproducible
+        killing = asyncio.create_task(kill(fleet, random.Random(seed), until))
         await verification.run(seconds, stop)
         kills = await killing
         await verification.finish()
