@@ -4,8 +4,8 @@
 
 Cold: empty server, N symbols, the simulated exchange with Binance's futures limit of 2,400 weight a minute and
 snapshots of 500 levels (weight 10), of which the fleet may use 80 %, and a first sync 80 % of that: 153 snapshots a
-minute. Reported: seconds to the first and to the last book, how full each minute's budget was, and the requests the
-exchange refused (must be none). What has been reached is told on standard error every few seconds.
+minute. Reported: seconds to the first and to the last book, how full the fullest minute's budget was, what became of
+the snapshots, and the requests the exchange refused (must be none). What has been reached is told on standard error every few seconds.
 
 With --restart everything is then ended and started again, the server too: first one line, then the other, so that
 the stream has no hole, then all the rest at once while the lines hold what arrives. Reported: seconds from there
@@ -21,6 +21,7 @@ import json
 import signal
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -97,7 +98,9 @@ async def bench(symbols: list[str], rate: float, *, restarted: bool) -> dict[str
             before = await fleet.snapshots()
             result["restart"] = await until_served(fleet, await restart(fleet))
             result["restart"]["snapshots_asked"] = await fleet.snapshots() - before
-        result["refused"] = fleet.logged("rate_limited")
+        result["snapshots"] = Counter(one["outcome"].lower() for one in fleet.logged("snapshot"))
+        result["snapshots"]["failed"] = len(fleet.logged("snapshot_failed"))
+        result["refused"] = len(fleet.logged("rate_limited"))
         return result
 
 

@@ -42,11 +42,12 @@ class RunningFleet(NamedTuple):
         keys = self.held.contexts[0].keys
         return sum([await self.client.xlen(keys.raw_snapshot(symbol)) for symbol in self.symbols])
 
-    def logged(self, event: str) -> int:
-        """How often the workers logged an event."""
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """What the workers logged of one event."""
         marked = f'"event": "{event}"'
         logs = [file for file in self.logs.glob("*.log") if not file.name.startswith(("exchange", "redis"))]
-        return sum(file.read_text(encoding="utf-8", errors="replace").count(marked) for file in logs)
+        lines = (line for file in logs for line in file.read_text("utf-8", "replace").splitlines())
+        return [json.loads(line) for line in lines if marked in line]
 
 
 def symbols_named(count: int) -> list[str]:

@@ -85,7 +85,7 @@ async def bench(symbols: list[str], seconds: float, seed: int) -> dict[str, Any]
             "kills": sum(kills.values()),
             "killed": dict(sorted(kills.items())),
             "snapshots_asked": await fleet.snapshots() - before,
-            "trade_holes_repaired": fleet.logged("trade_hole_closed"),
+            "trade_holes_repaired": len(fleet.logged("trade_hole_closed")),
             **report,
         }
 
