@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -211,20 +212,25 @@ def terminal(
     os.close(ours)
 
 
+def on_screen(screen: int, wanted: list[bytes], seconds: float = 40) -> bytes:
+    """What the terminal got, once all that is wanted is among it, or the process has ended."""
+    seen, deadline = b"", time.monotonic() + seconds
+    while not all(word in seen for word in wanted) and time.monotonic() < deadline:
+        if select.select([screen], [], [], 0.5)[0]:
+            try:
+                seen += os.read(screen, 65536)
+            except OSError:  # the other end was closed
+                break
+    return seen
+
+
 def test_watching_on_a_terminal_is_a_ladder_that_ctrl_c_ends(terminal: tuple[subprocess.Popen[bytes], int]):
     process, screen = terminal
-    seen, deadline = b"", time.monotonic() + 30
-    while b"100.30" not in seen and time.monotonic() < deadline:
-        seen += os.read(screen, 65536)
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode(errors="replace"))
-    assert [word for word in (S, "100.10", "100.30", "spread", "█", "Ctrl-C ends") if word not in text] == []
+    wanted = [S.encode(), b"100.10", b"100.30", b"spread", "█".encode(), b"Ctrl-C ends"]
+    seen = on_screen(screen, wanted)
+    assert [word for word in wanted if word not in seen] == []
     process.send_signal(signal.SIGINT)
-    rest = b""
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            rest += os.read(screen, 65536)
-        except OSError:
-            break
+    rest = on_screen(screen, [b"never written"])
     assert process.wait(10) == 0
     assert b"Traceback" not in rest
     assert b"\x1b[?25h" in rest  # the cursor is shown again

@@ -414,3 +414,12 @@ def test_error_bodies() -> None:
 def test_rules() -> None:
     assert venue("spot").rule is SequenceRule.SPOT
     assert venue("coinm").rule is SequenceRule.FUTURES
+
+
+def test_the_exchanges_clock() -> None:
+    binance = venue()
+    assert binance.time_request().url == "https://fapi.binance.com/fapi/v1/time"
+    assert binance.time_ms(b'{"serverTime":1499827319559}') == 1_499_827_319_559
+    for body in (b"{}", b"<html>", b'{"serverTime":-1}'):
+        with pytest.raises(MalformedFrame):
+            binance.time_ms(body)

@@ -24,6 +24,7 @@ REGISTERED: Final = (
     "workers.cli.export",
     "workers.cli.verify_archive",
     "workers.cli.reading.commands",
+    "workers.cli.doctor.command",
 )
 """Modules with commands of their own: each has `register(app)`."""
 EXIT_CODES: Final = (

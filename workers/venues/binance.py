@@ -311,6 +311,15 @@ class Binance:
         time = _milliseconds(row.time)
         return Trade(symbol, row.id, row.price, row.qty, row.id, row.id, time, time, row.isBuyerMaker)
 
+    def time_request(self) -> RestRequest:
+        """`GET time`."""
+        return self._request("time", 1)
+
+    def time_ms(self, body: bytes) -> int:
+        """Decode `{"serverTime":1499827319559}`."""
+        reply = self._decoded(msgspec.json.Decoder(wire.TimeReply), body, "time")
+        return int(reply.serverTime)
+
     def info_request(self) -> RestRequest:
         """`GET exchangeInfo`."""
         return self._request("exchangeInfo", self._market.info_weight)

@@ -156,6 +156,12 @@ class DepthReply(Struct, gc=False):
     E: Time = 0
 
 
+class TimeReply(Struct):
+    """`{"serverTime":1499827319559}`"""
+
+    serverTime: Time  # noqa: N815 -- the wire's own key
+
+
 class RateLimit(Struct):
     """`{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":1,"limit":6000}`"""
 

@@ -155,6 +155,12 @@ class Venue(Protocol):
     def trades(self, symbol: str, body: bytes) -> list[Trade]:
         """Decode its reply, in id order. Raises: MalformedFrame."""
 
+    def time_request(self) -> RestRequest:
+        """The request for the exchange's clock."""
+
+    def time_ms(self, body: bytes) -> int:
+        """Decode its reply, ms. Raises: MalformedFrame."""
+
     def info_request(self) -> RestRequest:
         """The request for all symbols."""
 

@@ -1,0 +1,32 @@
+"""The options of `fleet doctor` and its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="doctor", epilog="Example: fleet doctor --json")(doctor)
+
+
+def doctor(
+    offline: Annotated[bool, typer.Option("--offline", help="Ask the exchange nothing.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", help="Settings file, or the name of a shipped one. Else FLEET_CONFIG."
+        ),
+    ] = None,
+) -> None:
+    """Look at everything a fleet needs: Redis, memory, clock, exchange, limits, disk, ports, packages.
+
+    Of each finding it says what it means and what to do. Code 1 means that there is a problem.
+    """
+    from workers.cli.doctor.examination import run_doctor  # noqa: PLC0415 -- keeps `fleet --help` quick
+
+    raise typer.Exit(run_doctor(config, offline=offline, as_json=json))
