@@ -13,6 +13,7 @@ from workers.errors import BadNumber, MalformedFrame
 from workers.model.audit import BestLevelCheck
 from workers.model.checkpoint import encode_checkpoint
 from workers.model.events import Level
+from workers.model.history_recorder import HistoryRecorder
 from workers.model.sync import BookSync, Outcome, SyncState
 from workers.ownership import Claim
 from workers.settings import BookSettings
@@ -69,6 +70,8 @@ class OwnedBook:
         """Compares the best levels with the exchange's bookTicker, where that is followed."""
         self.told_comparisons = (0, 0)
         """Of its comparisons, those told as metrics: all, and those that disagreed."""
+        self.recorder: HistoryRecorder | None = None
+        """Takes down its history, once that has been taken up."""
         self.crossed_events = 0
         self.applied = 0
         self._was_synced = sync.state is SyncState.SYNCED
@@ -92,11 +95,15 @@ class OwnedBook:
             return None  # trimmed before it was read
         try:
             event = self.claim.context.venue.depth(entry.data)
+            if self.recorder is not None:
+                self.recorder.before(event, int(entry.stream_id.partition(b"-")[0]))
             outcome = self.sync.on_event(event, now_ms)
         except (MalformedFrame, BadNumber) as error:
             MALFORMED.labels(self.claim.context.name).inc()
             log.warning("malformed_entry", key=self.key, entry=entry.stream_id.decode(), error=str(error))
             return None
+        if self.recorder is not None:
+            self.recorder.after(event, outcome)
         EVENTS.labels(self.claim.context.name, outcome.value).inc()
         if outcome in (Outcome.APPLIED, Outcome.SYNCED):
             self.transaction_time = event.transaction_time

@@ -12,6 +12,7 @@ from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError, ResponseError
 
 from workers.books.book import OwnedBook
+from workers.books.history import HistoryWriter
 from workers.books.snapshots import SnapshotFetcher
 from workers.books.tickers import TickerWatch
 from workers.context import venue_contexts
@@ -88,6 +89,13 @@ class BookWorker:
         self._tickers = TickerWatch(
             process.client, self._contexts, process.settings.books, process.settings.keeper.audits_kept
         )
+        self._history = HistoryWriter(
+            process.client,
+            self._reader,
+            self._contexts,
+            process.settings.history,
+            lambda book: self.books.get(book.key) is book,
+        )
         self.books: dict[str, OwnedBook] = {}
         """The books owned and recovered, by raw stream key."""
         self.ownership = Ownership(process, "books", self._contexts, self)
@@ -124,6 +132,7 @@ class BookWorker:
         book.last_stream_id = folded
         await self._take_pending(book, b"0")
         self.books[key] = book
+        self._history.adopt(book)
 
     async def _take_pending(self, book: OwnedBook, after: bytes) -> None:
         while entries := await self._reader.pending(book.key, after, 500):
@@ -137,6 +146,7 @@ class BookWorker:
             return
         await self._publish([book], last=True)
         await self._commit(book)
+        await self._history.leave(book)
         self._drop(book)
 
     def forget(self, claim: Claim) -> None:
@@ -150,6 +160,7 @@ class BookWorker:
 
     def _drop(self, book: OwnedBook) -> None:
         self.books.pop(book.key, None)
+        self._history.forget(book)
         book.forget()
 
     def _take(self, book: OwnedBook, entries: Sequence[Delivered]) -> None:
@@ -307,6 +318,8 @@ class BookWorker:
         for book in books:
             if book.commit_due(now) and self.books.get(book.key) is book and self.ownership.safe(book.claim):
                 await self._commit(book)
+        for claim in await self._history.step(list(self.books.values()), now):
+            self.ownership.lost(claim)
         return taken
 
     async def run(self) -> None:
@@ -330,6 +343,7 @@ class BookWorker:
             for fetcher in self._fetchers.values():
                 await fetcher.close()
             await self.ownership.release_all()
+            await self._history.close()
             await self._reader_client.aclose()
 
     def _tell(self) -> None:

@@ -124,11 +124,14 @@ class BlockBuilder:
         self._asks: _OpenSide | None = None
 
     def resume(self, block: HistoryBlock) -> None:
-        """Go on after the last second of a block of this symbol."""
-        self._start, self._parts = block.start, list(block.parts)
-        self.length = block.length
-        self.next_second = block.last + 1
+        """Go on after the last second of a block of this symbol.
+
+        If that block has another length, its seconds are left to it.
+        """
         self.break_off()
+        if block.length == self.length:
+            self._start, self._parts = block.start, list(block.parts)
+        self.next_second = block.last + 1
 
     def touch(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
         """These levels of the book have been set or deleted."""

@@ -49,7 +49,7 @@ class HistoryRecorder:
         if not problem and not sync.rule.follows(event, sync.last_update_id):
             problem = "gap"
         last = (ms - 1) // 1000
-        if upcoming is None or (problem and last - upcoming >= LONGEST_SILENCE_S):
+        if upcoming is None or (problem and self._skips(last)):
             self.builder.skip_to(last + 1)
             return
         for second in range(upcoming, last + 1):
@@ -73,6 +73,20 @@ class HistoryRecorder:
         self.builder.break_off()
         self._sync, self._syncs = sync, sync.sync_count
 
+    def miss(self, ms: int, reason: str) -> None:
+        """Nothing is known of the time until `ms`."""
+        last = (ms - 1) // 1000
+        if self._skips(last):
+            self.builder.skip_to(last + 1)
+        for second in range(self.builder.next_second or 0, last + 1):
+            self.builder.unknown(second, reason)
+        self._spoiled = reason
+
+    def _skips(self, last: int) -> bool:
+        """Whether there is nothing, or too much, to be told of the seconds up to `last`."""
+        upcoming = self.builder.next_second
+        return upcoming is None or last - upcoming >= LONGEST_SILENCE_S
+
     def _problem(self) -> str:
         """Why the book does not tell of a second that ends now; `""` if it does."""
         sync = self._sync
@@ -88,14 +102,21 @@ class HistoryRecorder:
 class HistoryFold:
     """A block carried on over the stream entries after it, by whoever does not own the book.
 
-    It knows what the block's last second knew: the levels inside its known range.
+    It knows what the block's last second knew: the levels inside its known range. Give it every entry whose time
+    is later than that second.
     """
 
-    def __init__(self, block: HistoryBlock, rule: SequenceRule, *, levels: int = DEFAULT_LEVELS) -> None:
-        self.builder = BlockBuilder(block.symbol, levels=levels, length=block.length)
+    def __init__(
+        self,
+        block: HistoryBlock,
+        rule: SequenceRule,
+        *,
+        levels: int = DEFAULT_LEVELS,
+        length: int | None = None,
+    ) -> None:
+        """`length`: seconds of the blocks to come; None: as many as the block has."""
+        self.builder = BlockBuilder(block.symbol, levels=levels, length=length or block.length)
         self.builder.resume(block)
-        self.stream_ms = block.last * 1000
-        """Entries with a later time are to be taken."""
         self._sync = BookSync(block.symbol, rule, max_levels=max(levels, 1) * 5)
         self._sync.restore(_checkpoint(block, rule))
         self.recorder = HistoryRecorder(self._sync, self.builder)
@@ -109,7 +130,6 @@ class HistoryFold:
         """The next entry's event, and the time of the entry."""
         self.recorder.before(event, ms)
         self.recorder.after(event, self._sync.on_event(event, ms))
-        self.stream_ms = ms
 
 
 def _checkpoint(block: HistoryBlock, rule: SequenceRule) -> Checkpoint:

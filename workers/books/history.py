@@ -1,0 +1,180 @@
+"""The history of the owned books: taking it up where the last owner stopped, and writing it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+
+import structlog
+from prometheus_client import Counter
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from workers.books.book import OwnedBook
+from workers.context import VenueContext
+from workers.errors import LeaseLost, WireError
+from workers.model.history import NOT_RECORDED, HistoryBlock
+from workers.model.history_builder import BlockBuilder
+from workers.model.history_recorder import HistoryFold, HistoryRecorder
+from workers.ownership import Claim
+from workers.settings import HistorySettings
+from workers.store.following import LAST_OF_MS, entry_id
+from workers.store.history import HistoryStore
+from workers.store.streams import GroupReader
+from workers.tasks import end
+
+log = structlog.get_logger()
+
+PAGE = 100
+"""Entries folded between two looks at the live book."""
+MOST_BLOCKS = 20
+"""Blocks in one write."""
+RETRY_S = 1.0
+
+WRITTEN = Counter("fleet_history_writes_total", "Writes of history blocks", ["venue"])
+BYTES = Counter("fleet_history_bytes_total", "Bytes of history blocks written", ["venue"])
+UNREADABLE = Counter("fleet_history_unreadable_total", "Newest blocks that could not be decoded", ["venue"])
+RESUMED = Counter("fleet_history_resumed_total", "Histories taken up from an earlier owner", ["venue"])
+
+
+class HistoryWriter:
+    """Writes the history of the books one worker owns.
+
+    A book taken over is recorded from the moment on at which the last owner's newest block, carried on over the raw
+    stream, has come to where the book is; until then its recorder is None and nothing is written.
+
+    Args:
+        reader: of the raw streams.
+        still_owned: False once a book is no longer this worker's.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        reader: GroupReader,
+        contexts: Sequence[VenueContext],
+        settings: HistorySettings,
+        still_owned: Callable[[OwnedBook], bool],
+    ) -> None:
+        self._reader = reader
+        self._settings = settings
+        self._still_owned = still_owned
+        self._stores = {one.name: HistoryStore(client, one.keys, settings.hours) for one in contexts}
+        self._tasks: dict[OwnedBook, asyncio.Task[None]] = {}
+        self._due: dict[OwnedBook, float] = {}
+        self._told: dict[OwnedBook, int | None] = {}
+        """The second up to which the book's history is written (exclusive)."""
+        self._running: set[asyncio.Task[None]] = set()
+        self._writing = asyncio.Lock()
+
+    def adopt(self, book: OwnedBook) -> None:
+        """A book has been recovered: take up its history."""
+        if self._settings.enabled:
+            task = self._tasks[book] = asyncio.create_task(self._take_up(book))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    def forget(self, book: OwnedBook) -> None:
+        """A book is no longer ours."""
+        self._due.pop(book, None)
+        self._told.pop(book, None)
+        if (task := self._tasks.pop(book, None)) is not None:
+            task.cancel()
+
+    async def leave(self, book: OwnedBook) -> None:
+        """Write the last seconds of a book that is about to be given back."""
+        with contextlib.suppress(LeaseLost):
+            await self._write(book)
+
+    async def step(self, books: Sequence[OwnedBook], now: float) -> list[Claim]:
+        """Write the book that waits longest, if one is due (monotonic seconds); the claims of leases lost.
+
+        One a round: encoding a busy minute takes some 10 ms, and all blocks end at the same second.
+        """
+        due = [(self._due_at(book), book) for book in books]
+        at, book = min(due, key=lambda one: one[0], default=(math.inf, None))
+        if book is None or at > now:
+            return []
+        self._due[book] = now + self._settings.write_ms / 1000
+        try:
+            await self._write(book)
+        except LeaseLost:
+            return [book.claim]
+        return []
+
+    def _due_at(self, book: OwnedBook) -> float:
+        """When a book is to be written: a block that is over at once, one under way after a pause."""
+        recorder = book.recorder
+        if recorder is None or recorder.builder.next_second == self._told.get(book):
+            return math.inf
+        return 0.0 if recorder.builder.blocks else self._due.get(book, 0.0)
+
+    async def _write(self, book: OwnedBook) -> None:
+        """Write all that is closed. Raises LeaseLost."""
+        if book.recorder is None:
+            return
+        name, symbol, builder = book.claim.context.name, book.claim.symbol, book.recorder.builder
+        async with self._writing:
+            current: HistoryBlock | None = None
+            while current is None:
+                over, told = builder.blocks[:MOST_BLOCKS], builder.next_second
+                current = builder.block() if len(over) == len(builder.blocks) else None
+                blocks = [*over, *([current] if current else [])]
+                if not blocks:
+                    break
+                BYTES.labels(name).inc(await self._stores[name].write(symbol, book.token, blocks))
+                WRITTEN.labels(name).inc()
+                del builder.blocks[: len(over)]
+                self._told[book] = told
+
+    async def _take_up(self, book: OwnedBook) -> None:
+        """Carry the newest block on to where the book is, then record the book."""
+        name, symbol, settings = book.claim.context.name, book.claim.symbol, self._settings
+        while self._still_owned(book):
+            try:
+                block = await self._stores[name].newest(symbol)
+                if block is not None:
+                    await self._carry_on(book, block)
+                    RESUMED.labels(name).inc()
+                    log.info("history_resumed", venue=name, symbol=symbol, after=block.last)
+                    return
+            except (RedisError, OSError) as error:
+                log.warning("redis_trouble", role="books", symbol=symbol, error=str(error))
+                await asyncio.sleep(RETRY_S)
+                continue
+            except Exception as error:  # a block that cannot be used must not end the books
+                UNREADABLE.labels(name).inc()
+                log.error("history_unreadable", venue=name, symbol=symbol, error=repr(error))
+            builder = BlockBuilder(symbol, levels=settings.levels, length=settings.block_s)
+            book.recorder = HistoryRecorder(book.sync, builder)
+            return
+
+    async def _carry_on(self, book: OwnedBook, block: HistoryBlock) -> None:
+        settings = self._settings
+        fold = HistoryFold(block, book.sync.rule, levels=settings.levels, length=settings.block_s)
+        place = f"{block.last * 1000}-{LAST_OF_MS}"
+        before = (-1, -1)
+        while True:
+            entries = await self._reader.range(book.key, place, PAGE)
+            reached, started = entry_id(book.last_stream_id), place  # the live book may have moved on meanwhile
+            for entry in entries:
+                at = entry_id(entry.stream_id)
+                if at > reached:
+                    break
+                place = entry.stream_id.decode()
+                with contextlib.suppress(WireError):  # if it mattered, the next event does not follow
+                    fold.take(book.claim.context.venue.depth(entry.data), at[0])
+            if entry_id(place) >= reached:
+                break
+            if before == reached and place == started:
+                fold.recorder.miss(reached[0], NOT_RECORDED)  # what the book took in is gone from the stream
+                break
+            before = reached
+        fold.recorder.attach(book.sync)
+        book.recorder = fold.recorder
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await end(list(self._running))
