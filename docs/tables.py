@@ -108,6 +108,8 @@ EVENTS: Final = {
     "fleet_best_level_mismatch_total": ["best_level_mismatch"],
     "fleet_snapshots_total": ["snapshot", "snapshot_failed"],
     "fleet_trade_holes_total": ["trade_hole"],
+    "fleet_history_unreadable_total": ["history_unreadable"],
+    "fleet_history_resumed_total": ["history_resumed"],
     "fleet_trades_repaired_total": ["trade_hole_closed"],
     "fleet_trades_missing_total": ["trades_missing"],
     "fleet_trades_unusable_total": ["trade_unusable"],

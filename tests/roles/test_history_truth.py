@@ -82,7 +82,8 @@ async def a_life(fleet: Fleet) -> tuple[int, int]:
     await lose_an_event(fleet)
     await asyncio.sleep(2.5)
     await settle(fleet)
-    await asyncio.sleep(0.5)
+    for name in ("a", "books-2"):
+        await fleet.stop(name)
     return killed, lost
 
 
