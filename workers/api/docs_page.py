@@ -113,9 +113,9 @@ def kind(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return " or ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"])
     if schema.get("type") == "array":
-        if "prefixItems" in schema:
-            return f"[{', '.join(kind(one) for one in schema['prefixItems'])}]"
         inner = kind(schema["items"]) if schema.get("items") else "anything"
+        if schema.get("minItems") and schema["minItems"] == schema.get("maxItems"):
+            return f"{schema['minItems']} of {inner}"
         return f"list of {inner}"
     if schema.get("type") == "object":
         values = schema.get("additionalProperties")

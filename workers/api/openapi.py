@@ -11,7 +11,7 @@ from workers import __version__
 from workers.api.operations import Operation
 from workers.api.types import Problem
 
-DIALECT: Final = "https://spec.openapis.org/oas/3.1/dialect/base"
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 REFERENCE: Final = "#/components/schemas/{name}"
 PROBLEMS: Final = {
     404: "There is no such venue, symbol, second or level",
@@ -32,6 +32,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     kinds: list[Any] = [Problem, *(one.answer for one in operations)]
     kinds += [one.body for one in operations if one.body is not None]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
+    schemas, components = _plain_tuples(list(schemas)), _plain_tuples(components)
     schema_of = dict(zip(map(str, kinds), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
@@ -51,6 +52,23 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": components},
     }
+
+
+def _plain_tuples(schema: Any) -> Any:
+    """The schema with each tuple as an array of fixed length: few tools know `prefixItems`."""
+    if isinstance(schema, list):
+        return [_plain_tuples(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {key: _plain_tuples(value) for key, value in schema.items() if key != "prefixItems"}
+    if "prefixItems" in schema:
+        kinds = [
+            kind
+            for number, kind in enumerate(schema["prefixItems"])
+            if kind not in schema["prefixItems"][:number]
+        ]
+        plain["items"] = _plain_tuples(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
+    return plain
 
 
 def _operation(one: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:

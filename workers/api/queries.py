@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from workers.api.types import PriceText
 from workers.errors import BadInput, BadNumber
 from workers.model.order_book import price_key
 
@@ -22,7 +23,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=40)]
 Time = Annotated[float, Meta(ge=0, le=1e14, description="Seconds since 1970, or ms: from 1e11 on it is ms.")]
 Rows = Annotated[int, Meta(ge=1, le=5000)]
 Depth = Annotated[int, Meta(ge=1, le=5000, description="Levels of each side; without it every known level.")]
-Price = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^(?=\.?[0-9])[0-9]*\.?[0-9]*$")]
+Price = PriceText
 Interval = Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]
 
 
@@ -161,9 +162,7 @@ def to_second(time: float) -> int:
 
 def price_text(price: str | float, where: str) -> str:
     """A price as plain decimal text. Raises: BadInput."""
-    text = price if isinstance(price, str) else format(Decimal(repr(price)), "f")
-    if not isinstance(price, str) and "." in text:
-        text = text.rstrip("0").rstrip(".")
+    text = price if isinstance(price, str) else format(Decimal(f"{price:.15g}"), "f")
     try:
         price_key(text)
     except BadNumber as error:

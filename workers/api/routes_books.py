@@ -10,8 +10,9 @@ from msgspec import UnsetType
 from workers.api.live_books import LiveBooks
 from workers.api.markets import Market, Markets
 from workers.api.operations import Operation, Rendered
-from workers.api.queries import AsNumbers, BookQuery, NearestQuery, number, price_text
+from workers.api.queries import AsNumbers, BookQuery, NearestQuery, number, price_text, to_second
 from workers.api.replica import Replica
+from workers.api.routes_history import Histories
 from workers.api.types import BookAnswer, NearestAnswer, QuantityAnswer, QuantityRequest
 from workers.errors import NotKnown
 from workers.model.events import Level
@@ -20,8 +21,9 @@ from workers.model.events import Level
 class BookRoutes:
     """`/orderbook`, `/quantity`, `/nearest-level`."""
 
-    def __init__(self, markets: Markets, books: LiveBooks) -> None:
+    def __init__(self, markets: Markets, books: LiveBooks, histories: Histories) -> None:
         self._markets = markets
+        self._histories = histories
         self._books = books
 
     def operations(self) -> list[Operation]:
@@ -53,7 +55,8 @@ class BookRoutes:
                 problems=(404, 413, 422, 503),
                 described="With `timestamp`: the quantity at exactly that price in that second, `0` where the book "
                 "is known to have had none; 404 where the second or the price is unknown. Without: the level "
-                "nearest to the price now.",
+                "nearest to the price now. `difference` is against the last whole second that is one second or more "
+                "before, at the actual price; null where the book of that second is not known.",
             ),
             Operation(
                 "GET",
@@ -80,16 +83,32 @@ class BookRoutes:
         if body.timestamp is not None:
             raise NotKnown("That second is not known", "this server holds no history", "body.timestamp")
         price = price_text(body.price, "body.price")
+        if body.timestamp is not None:
+            return await self._quantity_at(market, price, to_second(body.timestamp), asked.numbers)
         replica = self._books.ready(market) or await self._books.demand(market)
         actual, quantity = _nearest(replica, market, price)
-        now = time.time()
+        second = replica.event_time // 1000 - 1
+        before = await self._histories.quantity(market, actual, second)
         return QuantityAnswer(
             target_price=number(price, asked.numbers),
             actual_price=number(actual, asked.numbers),
-            timestamp=round(now, 3),
+            timestamp=round(time.time(), 3),
             quantity=number(quantity, asked.numbers),
-            difference=None,
+            difference=_difference(quantity, before, asked.numbers),
             is_nearest_level=Decimal(actual) != Decimal(price),
+        )
+
+    async def _quantity_at(self, market: Market, price: str, second: int, numbers: bool) -> QuantityAnswer:
+        """At a second: exactly that price, or a problem."""
+        quantity = await self._histories.known_quantity(market, price, second, "body.timestamp")
+        before = await self._histories.quantity(market, price, second - 1)
+        return QuantityAnswer(
+            target_price=number(price, numbers),
+            actual_price=number(price, numbers),
+            timestamp=second,
+            quantity=number(quantity, numbers),
+            difference=_difference(quantity, before, numbers),
+            is_nearest_level=False,
         )
 
     async def nearest(self, asked: NearestQuery) -> NearestAnswer:
@@ -105,6 +124,13 @@ class BookRoutes:
             timestamp=round(time.time(), 3),
             price_difference=number(format(Decimal(actual) - Decimal(price), "f"), asked.numbers),
         )
+
+
+def _difference(quantity: str, before: str | None, numbers: bool) -> str | float | None:
+    if before is None:
+        return None
+    wanted: str | float = number(format(Decimal(quantity) - Decimal(before), "f"), numbers)
+    return wanted
 
 
 def _nearest(replica: Replica, market: Market, price: str) -> Level:

@@ -15,6 +15,7 @@ from workers.api.markets import Markets
 from workers.api.reader import Reader
 from workers.api.routes_books import BookRoutes
 from workers.api.routes_fleet import FleetRoutes
+from workers.api.routes_history import Histories, HistoryRoutes
 from workers.api.routes_trades import TradeRoutes
 from workers.api.sse import LiveEvents
 from workers.api.websocket import LiveSocket
@@ -36,11 +37,13 @@ class Api:
         self.markets = Markets(settings)
         self.reader = Reader(Watch(self._reader_client), settings.api.read_ms)
         self.books = LiveBooks(process.client, self.reader, settings)
+        histories = Histories(self.markets, process.client)
         fleet = FleetRoutes(process, self.markets)
         self.hub = Hub(settings.api, self.markets, self.books, self.reader, fleet.states_of)
         self.operations = [
             *fleet.operations(),
-            *BookRoutes(self.markets, self.books).operations(),
+            *BookRoutes(self.markets, self.books, histories).operations(),
+            *HistoryRoutes(self.markets, histories, settings.api.most_seconds).operations(),
             *TradeRoutes(self.markets, process.client, settings.api.most_rows).operations(),
         ]
         others = [

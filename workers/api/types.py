@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 Number = Annotated[str | float, Meta(description="Text with exact digits; a JSON number with `numbers=1`.")]
+PriceText = Annotated[
+    str,
+    Meta(
+        max_length=40,
+        pattern=r"^(?=[0.]*[1-9](?:\.?[0-9]){0,14}[0.]*$)(?=\.?[0-9])[0-9]*\.?[0-9]*$",
+        description="A plain decimal above zero, of at most 15 significant digits.",
+    ),
+]
 LevelPair = tuple[Number, Number]
 """Price, quantity."""
 
@@ -151,11 +159,8 @@ class BookAnswer(Struct, kw_only=True):
 class QuantityRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     """What is wanted: the quantity at a price now, or at a second of the last 24 h."""
 
-    price: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^(?=\.?[0-9])[0-9]*\.?[0-9]*$")]
-        | Annotated[float, Meta(gt=0, lt=1e15)],
-        Meta(description="Text or a JSON number; at most 15 significant digits."),
-    ]
+    price: PriceText | Annotated[float, Meta(ge=1e-8, lt=1e15)]
+    """A JSON number is taken to 15 significant digits."""
     symbol: Annotated[str, Meta(min_length=1, max_length=40)] | UnsetType = UNSET
     venue: Annotated[str, Meta(min_length=1, max_length=40)] | UnsetType = UNSET
     timestamp: Annotated[float, Meta(ge=0, le=1e14, description="Seconds, or ms from 1e11 on.")] | None = None
@@ -170,7 +175,7 @@ class QuantityAnswer(Struct):
     timestamp: float
     quantity: Number
     difference: Number | None
-    """Against one second before, at the actual price; null where that second is unknown."""
+    """Against one second before, at the actual price; null where that is not known."""
     is_nearest_level: bool
     """Whether another level than the target was taken, because the target has none."""
 
@@ -184,6 +189,52 @@ class NearestAnswer(Struct):
     timestamp: float
     price_difference: Number
     """Nearest price less target price."""
+
+
+class HistoryGapRecord(Struct, kw_only=True):
+    """Seconds `from`..`to` in which the book is not known."""
+
+    from_: int = field(name="from")
+    to: int
+    reason: str
+
+
+class HistoryAnswer(Struct, kw_only=True):
+    """What is held of a book's history; null without any."""
+
+    venue: str
+    symbol: str
+    from_: int | None = field(name="from")
+    to: int | None
+    seconds_held: int
+    """Seconds of which the book is known."""
+    blocks: int
+    bytes: int
+    gaps: list[HistoryGapRecord]
+
+
+class HistoryBookAnswer(Struct, kw_only=True):
+    """The book after every event up to a second; levels best first."""
+
+    venue: str
+    symbol: str
+    timestamp: int
+    last_update_id: int
+    known_low: str
+    known_high: str
+    bids: list[LevelPair]
+    asks: list[LevelPair]
+
+
+class HistoryQuantityAnswer(Struct, kw_only=True):
+    """The quantity at a price: (second, quantity) for each second, null where it is not known."""
+
+    venue: str
+    symbol: str
+    price: Number
+    from_: int = field(name="from")
+    to: int
+    seconds: list[tuple[int, Number | None]]
 
 
 class TradeRecord(Struct):
