@@ -1,6 +1,6 @@
 """Kill -9 at random moments, of any worker, while the fleet runs: nothing missing, nothing doubled, nothing wrong.
 
-    python bench/soak.py [--minutes 5] [--symbols 20] [--seed 1]
+    python bench/soak.py [--minutes 5] [--symbols 20] [--rate 2] [--seed 1]
 
 The whole fleet on its own server and the simulated exchange, each worker started again when it has ended, as
 supervisord would. One worker of any role, sometimes two at once, is killed every few seconds; which and when is drawn
@@ -64,9 +64,9 @@ async def api_problem(fleet: RunningFleet) -> str:
         return f"the API does not answer: {error!r}"
 
 
-async def bench(symbols: list[str], seconds: float, seed: int) -> dict[str, Any]:
+async def bench(symbols: list[str], seconds: float, seed: int, rate: float) -> dict[str, Any]:
     """One run."""
-    async with running_fleet(symbols) as fleet:
+    async with running_fleet(symbols, rate_scale=rate) as fleet:
         verification = Verification(fleet.held, fleet.source)
         stop = asyncio.Event()
         if not await verification.wait_until_synced(START_S, stop):
@@ -96,8 +96,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--symbols", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=2.0, help="events of the exchange, of its usual number")
     arguments = parser.parse_args()
-    result = asyncio.run(bench(symbols_named(arguments.symbols), arguments.minutes * 60, arguments.seed))
+    result = asyncio.run(
+        bench(symbols_named(arguments.symbols), arguments.minutes * 60, arguments.seed, arguments.rate)
+    )
     print(json.dumps(result, indent=1))
     sys.exit(1 if result["problems"] or any(result[name] for name in FAILED) else 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import aiohttp
 import structlog
@@ -49,11 +50,18 @@ class RestClient:
             fixed_limit=context.settings.weight_per_minute,
         )
 
-    async def get(self, request: RestRequest, urgency: Urgency, timeout_s: float) -> bytes:
+    async def get(
+        self,
+        request: RestRequest,
+        urgency: Urgency,
+        timeout_s: float,
+        granted: Callable[[], None] | None = None,
+    ) -> bytes:
         """The body of a 200 reply; waits for the budget first, however long that takes.
 
         Args:
             timeout_s: for the request itself, once it is sent.
+            granted: called when the budget has been given.
 
         Raises:
             RateLimited, RequestRefused, RestUnavailable: see `workers.errors`.
@@ -62,6 +70,8 @@ class RestClient:
         while wait_ms := await self.budget.ask(request.weight, urgency):  # noqa: ASYNC110 -- other processes spend it
             await asyncio.sleep(min(wait_ms / 1000, 5.0))
         WAITED.labels(self._name).observe(time.monotonic() - started)
+        if granted is not None:
+            granted()
         try:
             async with asyncio.timeout(timeout_s), self._session.get(request.url) as response:
                 body = await response.read()

@@ -31,6 +31,9 @@ SNAPSHOTS = Counter(
 class SnapshotFetcher:
     """Fetches snapshots for the books of one venue.
 
+    Lost books, and those whose market nears the edge of what they know, ask at once. Of the books that were never
+    in sync one at a time waits for the budget, always the busiest: that is where a fleet that starts is missed most.
+
     Args:
         still_owned: False once a book is no longer this worker's; its answer is then thrown away.
     """
@@ -48,9 +51,14 @@ class SnapshotFetcher:
         self._kept = settings.streams.snapshots
         self._still_owned = still_owned
         self._tasks: set[asyncio.Task[None]] = set()
+        self._never_synced: list[OwnedBook] = []
+        self._in_turn: OwnedBook | None = None
 
     def consider(self, book: OwnedBook, now: float) -> None:
-        """Start a request if the book wants a snapshot and its pause is over (monotonic seconds)."""
+        """Start a request if the book wants a snapshot and its pause is over (monotonic seconds).
+
+        One that was never in sync waits for `start_busiest`.
+        """
         if book.fetching or not book.heard or now < book.snapshot_at:
             return
         if not book.sync.wants_snapshot:
@@ -61,6 +69,23 @@ class SnapshotFetcher:
             # REST answers from a cache that lags the stream: asked at once, it would be older than our first event
             book.snapshot_at = now + self._books.snapshot_delay_ms / 1000
             return
+        if book.sync.sync_count:
+            self._start(book)
+        else:
+            self._never_synced.append(book)
+
+    def start_busiest(self) -> None:
+        """Of the books considered that were never in sync, start the busiest, unless one waits for the budget."""
+        if self._never_synced and self._in_turn is None:
+            self._in_turn = max(self._never_synced, key=lambda book: len(book.pending))
+            self._start(self._in_turn)
+        self._never_synced.clear()
+
+    def _end_turn(self, book: OwnedBook) -> None:
+        if self._in_turn is book:
+            self._in_turn = None
+
+    def _start(self, book: OwnedBook) -> None:
         book.fetching = True
         task = asyncio.create_task(self._fetch(book))
         self._tasks.add(task)
@@ -87,6 +112,7 @@ class SnapshotFetcher:
         except (RedisError, OSError) as error:
             log.warning("snapshot_failed", venue=name, symbol=symbol, error=str(error))
         finally:
+            self._end_turn(book)
             book.fetching = False
             book.snapshot_at = time.monotonic() + wait_s
             if outcome in ("accepted", "refreshed"):
@@ -99,7 +125,12 @@ class SnapshotFetcher:
         venue, symbol = book.claim.context.venue, book.claim.symbol
         resync = book.sync.sync_count and book.sync.wants_snapshot
         urgency = Urgency.BROKEN if resync else Urgency.START
-        body = await self._rest.get(venue.snapshot_request(symbol), urgency, self._books.snapshot_timeout_s)
+        body = await self._rest.get(
+            venue.snapshot_request(symbol),
+            urgency,
+            self._books.snapshot_timeout_s,
+            lambda: self._end_turn(book),
+        )
         snapshot = venue.snapshot(symbol, body)
         if not self._still_owned(book):
             return "not owned"

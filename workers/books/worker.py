@@ -314,6 +314,8 @@ class BookWorker:
             book.noticed()
             self._judge_age(book, now)
             self._fetchers[book.claim.context.name].consider(book, now)
+        for fetcher in self._fetchers.values():
+            fetcher.start_busiest()
         await self._publish(books)
         for book in books:
             if book.commit_due(now) and self.books.get(book.key) is book and self.ownership.safe(book.claim):

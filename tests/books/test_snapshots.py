@@ -1,0 +1,130 @@
+"""Who asks for a snapshot first when the budget does not suffice for all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import fakeredis
+import pytest
+
+from workers.books.book import OwnedBook
+from workers.books.snapshots import SnapshotFetcher
+from workers.context import venue_contexts
+from workers.errors import RestUnavailable
+from workers.model.events import Snapshot
+from workers.model.sync import BookSync, SyncState
+from workers.ownership import Claim
+from workers.settings import BookSettings, Settings, VenueSettings
+from workers.store.books import BookStore
+from workers.store.budget import Urgency
+from workers.store.streams import Delivered
+from workers.venues.interface import RestRequest
+
+NAMES = ["A", "B", "C", "D"]
+
+
+class Rest:
+    """A budget that grants one request at a time, when the test says so; the answers never come."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[str, Urgency]] = []
+        self.fails = False
+        self._leave = asyncio.Semaphore(0)
+
+    async def get(
+        self,
+        request: RestRequest,
+        urgency: Urgency,
+        timeout_s: float,
+        granted: Callable[[], None] | None = None,
+    ) -> bytes:
+        symbol = request.url.partition("symbol=")[2].partition("&")[0]
+        self.waiting.append((symbol, urgency))
+        await self._leave.acquire()
+        if self.fails:
+            raise RestUnavailable(request.url, 503, "of course")
+        if granted is not None:
+            granted()
+        return await asyncio.get_running_loop().create_future()
+
+    async def grant(self) -> None:
+        self._leave.release()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+class World:
+    """Four spot books of one fetcher."""
+
+    def __init__(self) -> None:
+        venue = VenueSettings(market="spot", symbols=NAMES)
+        settings = Settings(venues={"spot": venue}, books=BookSettings(snapshot_delay_ms=0))
+        self.rest = Rest()
+        client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
+        [context] = venue_contexts(settings)
+        rest: Any = self.rest
+        self.fetcher = SnapshotFetcher(rest, BookStore(client, context.keys, 10), settings, lambda book: True)
+        self.books = {
+            name: OwnedBook(Claim(context, name), 1, BookSync(name, context.venue.rule), settings.books)
+            for name in NAMES
+        }
+        self._u = 0
+
+    def events(self, **counts: int) -> None:
+        for name, count in counts.items():
+            for _ in range(count):
+                self._u += 1
+                data = f'{{"s":"{name}","E":1,"U":{self._u},"u":{self._u},"b":[],"a":[]}}'
+                self.books[name].take(Delivered(f"1-{self._u}".encode(), data.encode(), 0), 0)
+
+    async def round(self, now: float = 1e9) -> list[str]:
+        """What each round of the worker does; the symbols that have asked so far."""
+        for book in self.books.values():
+            self.fetcher.consider(book, now)
+        self.fetcher.start_busiest()
+        await asyncio.sleep(0)
+        return [symbol for symbol, _ in self.rest.waiting]
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+async def test_the_busiest_book_asks_first_and_one_waits_at_a_time(world: World) -> None:
+    world.events(A=2, B=5, C=1, D=3)
+    assert await world.round() == ["B"]
+    world.events(C=10)
+    assert await world.round() == ["B"]
+    await world.rest.grant()
+    assert await world.round() == ["B", "C"]  # busier than D by now
+    await world.rest.grant()
+    assert await world.round() == ["B", "C", "D"]
+    await world.fetcher.close()
+
+
+async def test_a_book_that_was_lost_does_not_wait_behind_the_first_syncs(world: World) -> None:
+    world.events(A=1)
+    book = world.books["A"]
+    book.sync.on_snapshot(Snapshot("A", world._u, [("1", "1")], [("2", "1")], limit=1000), 0)
+    book.noticed()
+    assert book.sync.state is SyncState.SYNCED
+    world.events(B=9)
+    assert await world.round() == ["B"]
+    book.sync.lose("crossed", 0)
+    book.noticed()
+    book.snapshot_at = 0.0
+    assert await world.round() == ["B", "A"]
+    assert world.rest.waiting == [("B", Urgency.START), ("A", Urgency.BROKEN)]
+    await world.fetcher.close()
+
+
+async def test_a_failed_request_lets_the_next_one_go(world: World) -> None:
+    world.events(A=2, B=5)
+    assert await world.round() == ["B"]
+    world.rest.fails = True
+    await world.rest.grant()
+    assert await world.round(0.0) == ["B", "A"]  # B pauses
+    await world.fetcher.close()
