@@ -16,7 +16,8 @@ FleetError
 │   ├── LeaseLost          another worker owns the symbol now
 │   ├── OffsetMoved        the archive of a stream stands elsewhere than its owner knows
 │   ├── StateUnreadable    a checkpoint or state key cannot be decoded
-│   └── BookWithheld       the book cannot be trusted now, or is not known at the time asked for
+│   ├── BookWithheld       the book cannot be trusted now
+│   └── SecondUnknown      the book of a past second is not known
 ├── RequestProblem         a request of the API cannot be answered, and why
 │   ├── NotKnown           404: no such venue, symbol, second or level
 │   ├── BadInput           422: a parameter or a body that cannot be used
@@ -217,6 +218,16 @@ class TryLater(RequestProblem):
     """Redis did not answer, or the answer took too long."""
 
     status = 503
+
+
+class SecondUnknown(StoreError):
+    """The book of a second is not known: it was withheld then, is too old, or not over yet."""
+
+    def __init__(self, symbol: str, second: int, reason: str) -> None:
+        self.symbol = symbol
+        self.second = second
+        self.reason = reason
+        super().__init__(f"The book of {symbol} at second {second} is not known: {reason}.")
 
 
 class RecordingError(FleetError):

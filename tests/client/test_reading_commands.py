@@ -12,12 +12,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from client_world import KEYS, T0, S, World
 from redis.asyncio import Redis
-from test_reads import lay_book
+from test_reads import lay_book, lay_history
 from typer.testing import CliRunner
 
 from workers.cli import application
@@ -45,6 +45,43 @@ def held(real_server: str) -> str:
 
     asyncio.run(lay())
     return real_server
+
+
+@pytest.fixture
+def past(held: str) -> Iterator[None]:
+    """The server holds some seconds of a book's past instead; afterwards what it held before."""
+
+    async def lay(make: Callable[[World], Awaitable[object]]) -> None:
+        redis = Redis.from_url(held, protocol=2)
+        await redis.delete(KEYS.book_checkpoint(S), KEYS.raw(S, "depth"), KEYS.book_top(S))
+        await make(World(redis))
+        await redis.aclose()
+
+    asyncio.run(lay(lay_history))
+    yield
+    asyncio.run(lay(lay_book))
+
+
+def test_the_past(fleet: Callable[..., tuple[int, str, str]], past: None):
+    code, said, _ = fleet("history", S, "--json")
+    held = json.loads(said)
+    assert code == 0
+    assert held["seconds_held"] > 5
+    assert held["gaps"]
+    assert f"{held['seconds_held']} of" in fleet("history", S)[1]
+    at = T0 // 1000 + 3
+    row = json.loads(fleet("book", S, "--at", str(at * 1000), "--json")[1])
+    assert (row["timestamp"], row["bids"]) == (at, [["99", "3"]])
+    assert "at 2026-09-22 00:00:03" in fleet("book", S, "--at", "2026-09-22T00:00:03")[1]
+    code, _, told = fleet("book", S, "--at", str((T0 // 1000 + 7) * 1000))
+    assert (code, "not known" in told) == (3, True)
+    span = ("--from", str(at * 1000), "--to", str((at + 4) * 1000))
+    rows = json.loads(fleet("history", S, "--price", "99", *span, "--json")[1])["seconds"]
+    assert rows[0] == [at, "3"]
+    assert rows[4] == [at + 4, None]
+    assert fleet("history", S, "--price", "99", *span)[1].splitlines()[4] == "2026-09-22 00:00:07  unknown"
+    assert "nothing is held" in fleet("history", "spot:ETHUSDT")[1]
+    assert fleet("history", S, "--from", str(at * 1000))[0] == 2
 
 
 @pytest.fixture

@@ -8,11 +8,14 @@ from decimal import Decimal
 import pytest
 from client_world import KEYS, T0, S, World
 
-from workers.client import FleetClient
-from workers.errors import BookWithheld
+from workers.client import FleetClient, Number
+from workers.errors import BookWithheld, SecondUnknown
 from workers.model.checkpoint import encode_checkpoint
 from workers.model.events import DepthEvent, Snapshot
-from workers.model.sync import BookSync, SequenceRule
+from workers.model.history_builder import BlockBuilder
+from workers.model.history_recorder import HistoryRecorder
+from workers.model.sync import BookSync, SequenceRule, SyncState
+from workers.store.history import HistoryStore
 
 
 async def lay_book(world: World) -> None:
@@ -49,6 +52,65 @@ async def test_the_whole_book_is_checkpoint_and_stream(world: World, fleet: Flee
     assert (book.known_low, book.known_high) == ("99.0", "inf")
     assert book.bids[0].price.decimal == Decimal("100.5")
     assert book.bids[0].quantity.float == 4.0
+
+
+async def lay_history(world: World) -> dict[int, list[tuple[str, str]]]:
+    """Seconds of a book whose only bid changes once in each; an event is lost in the seventh. By second: the bids."""
+    sync, builder = BookSync(S, SequenceRule.FUTURES), BlockBuilder(S, length=5)
+    recorder = HistoryRecorder(sync, builder)
+    second, truth = T0 // 1000, {}
+    for number in range(13):
+        ms, u = T0 + number * 1000 + 500, 100 + number
+        bids = [["99", str(number + 1)]]
+        row = {"e": "depthUpdate", "E": ms, "T": ms, "s": S, "U": u, "u": u, "pu": u - 1, "b": bids, "a": []}
+        if number != 6:
+            event = DepthEvent(S, u, u, u - 1, ms, ms, [("99", str(number + 1))], [])
+            recorder.before(event, ms)
+            recorder.after(event, sync.on_event(event, ms))
+            await world.redis.xadd(
+                KEYS.raw(S, "depth"), {"data": json.dumps(row), "received": 1}, id=f"{ms}-{u}"
+            )
+        if sync.state is not SyncState.SYNCED:
+            sync.on_snapshot(Snapshot(S, u, [("99", str(number + 1))], [("101", "1")], limit=5), ms)
+        if number and number not in (6, 7):
+            truth[second + number] = [("99", str(number))]
+    await world.own()
+    store = HistoryStore(world.redis, KEYS, 1.0)
+    await store.write(S, 1, [*builder.blocks, *([block] if (block := builder.block()) else [])])
+    await world.redis.set(KEYS.book_checkpoint(S), encode_checkpoint(sync, f"{T0 + 12500}-112"))
+    return truth
+
+
+async def test_the_book_of_any_second_or_why_it_is_unknown(world: World, fleet: FleetClient):
+    truth = await lay_history(world)
+    known, unknown = {}, {}
+    for second in range(T0 // 1000 - 2, T0 // 1000 + 15):
+        try:
+            book = await fleet.get_book(S, at=second + 0.9)
+            known[second] = book.bids
+        except SecondUnknown as error:
+            unknown[second] = error
+        else:
+            assert (book.at_s, book.event_time_ms) == (second, second * 1000)
+    assert all((error.symbol, error.second) == (S, second) for second, error in unknown.items())
+    assert all(error.reason for error in unknown.values())
+    assert len(known) >= 8
+    assert all(truth[second] == bids for second, bids in known.items() if second in truth)
+    assert T0 // 1000 + 7 not in known
+
+
+async def test_the_quantity_at_a_price_and_what_is_held(world: World, fleet: FleetClient):
+    await lay_history(world)
+    first = T0 // 1000
+    series = dict(await fleet.get_quantities(S, "99.0", first + 2, first + 11))
+    assert series[first + 3] == "3"
+    assert isinstance(series[first + 3], Number)
+    assert series[first + 7] is None
+    held = await fleet.get_history(S)
+    assert held.blocks >= 2
+    assert sum(quantity is not None for quantity in series.values()) <= held.seconds_held
+    assert [gap.reason for gap in held.gaps] != []
+    assert (await fleet.get_history("NEVERUSDT")).blocks == 0
 
 
 async def test_a_withheld_book_is_refused_with_the_reason(world: World, fleet: FleetClient):

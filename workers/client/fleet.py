@@ -17,11 +17,14 @@ from workers.client.decoding import WireDecoder, bar, book_top, levels, trade
 from workers.client.feed import keys_of
 from workers.client.records import Bar, Book, BookTop, Number, Trade
 from workers.client.trades import TradeFeed
-from workers.errors import BookWithheld
+from workers.errors import BookWithheld, SecondUnknown
 from workers.model.checkpoint import decode_checkpoint
+from workers.model.history import Unknown
 from workers.model.sync import SequenceRule, SyncState
 from workers.store.connection import connect, connect_reader
 from workers.store.following import Entry
+from workers.store.history import HistoryStatistics
+from workers.store.history_reading import HistoryReader
 from workers.store.keys import INTERVALS_MS, Keys
 from workers.store.ranges import Ranges
 from workers.store.reading import shown_books
@@ -47,6 +50,7 @@ class FleetClient:
         self._exchange = exchange
         self._client: Any = connect(url)
         self._decoder = WireDecoder(exchange)
+        self._readers: dict[str, HistoryReader] = {}
 
     async def __aenter__(self) -> FleetClient:
         return self
@@ -140,17 +144,21 @@ class FleetClient:
         return book_top(symbol, "", shown.payload)
 
     async def get_book(self, symbol: str, at: float | None = None) -> Book:
-        """The whole book.
+        """The whole book now, or as it was at a second of the last 24 hours.
 
         Args:
-            at: None: now, from checkpoint and stream.
+            at: None: now, from checkpoint and stream; else a time in seconds since 1970, and the book is that after
+                all events up to its second, as deep as `history.levels`.
 
         Raises:
             BookWithheld: it cannot be trusted now.
+            SecondUnknown: the book of that second is not known.
             StateUnreadable: its checkpoint is damaged.
 
-        Cost: a few round trips and the decoding of the checkpoint, some ms.
+        Cost: a few round trips and the decoding of the checkpoint or of one block, some ms.
         """
+        if at is not None:
+            return await self._book_of(symbol, int(at))
         keys, name = keys_of(symbol)
         shown = (await shown_books(self._client, [(keys, name)]))[0]
         if not shown.is_shown:
@@ -180,6 +188,57 @@ class FleetClient:
             levels(book.levels("bid")),
             levels(book.levels("ask")),
         )
+
+    async def _book_of(self, symbol: str, second: int) -> Book:
+        reader, name = await self._history(symbol)
+        found = await reader.book_at(name, second)
+        if isinstance(found, Unknown):
+            raise SecondUnknown(symbol, second, found.reason)
+        return Book(
+            symbol,
+            found.update_id,
+            second * 1000,
+            0,
+            Number(found.known_low),
+            Number(found.known_high),
+            levels(found.bids),
+            levels(found.asks),
+            second,
+        )
+
+    async def get_quantities(
+        self, symbol: str, price: str, from_s: int, to_s: int
+    ) -> list[tuple[int, Number | None]]:
+        """The quantity at a price in each second from `from_s` to `to_s`, both included; None where it is not known.
+
+        Raises:
+            BadNumber: the price is no decimal number.
+        """
+        reader, name = await self._history(symbol)
+        found = await reader.series(name, price, from_s, to_s)
+        return [(second, None if quantity is None else Number(quantity)) for second, quantity in found]
+
+    async def get_history(self, symbol: str) -> HistoryStatistics:
+        """What is held of a symbol's past: first and last second, seconds known, blocks, bytes, gaps with reasons."""
+        reader, name = await self._history(symbol)
+        return await reader.statistics(name)
+
+    async def _history(self, symbol: str) -> tuple[HistoryReader, str]:
+        """The reader of the symbol's past, which keeps decoded blocks, and its plain name.
+
+        The rule its events are chained by stands in its checkpoint; without one only whole blocks answer anyway.
+        """
+        keys, name = keys_of(symbol)
+        known = self._readers.get(symbol)
+        if known is not None:
+            return known, name
+        key = keys.book_checkpoint(name)
+        stored = await self._client.get(key)
+        rule = SequenceRule(decode_checkpoint(stored, key).rule) if stored else SequenceRule.FUTURES
+        reader = HistoryReader(self._client, keys, rule=rule, decode=self._decoder.depth)
+        if stored is not None:
+            self._readers[symbol] = reader
+        return reader, name
 
     async def get_trades(
         self, symbol: str, *, from_ms: int | None = None, to_ms: int | None = None, limit: int = 1_000

@@ -13,15 +13,16 @@ from rich.table import Table
 from workers.cli.exit_codes import EXIT_FINE
 from workers.cli.output import out
 from workers.cli.reading.opening import fleet_of, reaching, say_json, symbol_name
+from workers.cli.times import clock_text
 from workers.client import Book, FleetClient
 
 
-def run_book(symbol: str, depth: int, config: Path | None, *, as_json: bool) -> int:
-    """Show the book now; the exit code."""
+def run_book(symbol: str, depth: int, at_ms: int | None, config: Path | None, *, as_json: bool) -> int:
+    """Show the book now, or of a second; the exit code."""
     effective = fleet_of(config)
     name = symbol_name(effective, symbol)
     with reaching(effective) as url:
-        book = asyncio.run(_read(url, name))
+        book = asyncio.run(_read(url, name, at_ms))
     if as_json:
         say_json(book_row(book, next(iter(effective.settings.venues)), depth))
     else:
@@ -30,21 +31,21 @@ def run_book(symbol: str, depth: int, config: Path | None, *, as_json: bool) -> 
     return EXIT_FINE
 
 
-async def _read(url: str, name: str) -> Book:
+async def _read(url: str, name: str, at_ms: int | None) -> Book:
     async with FleetClient(url) as fleet:
-        return await fleet.get_book(name)
+        return await fleet.get_book(name, None if at_ms is None else at_ms // 1000)
 
 
 def book_row(book: Book, first_venue: str, depth: int) -> dict[str, Any]:
     """The book as the HTTP API gives it."""
     venue, _, symbol = book.symbol.rpartition(":")
+    age_ms = int(time.time() * 1000) - book.event_time_ms
+    times = {"event_time_ms": book.event_time_ms, "age_ms": age_ms, "synced_at_ms": book.synced_at_ms}
     return {
         "venue": venue or first_venue,
         "symbol": symbol,
         "last_update_id": book.update_id,
-        "event_time_ms": book.event_time_ms,
-        "age_ms": int(time.time() * 1000) - book.event_time_ms,
-        "synced_at_ms": book.synced_at_ms,
+        **(times if book.at_s is None else {"timestamp": book.at_s}),
         "known_low": book.known_low,
         "known_high": book.known_high,
         "bids": book.bids[:depth],
@@ -53,9 +54,11 @@ def book_row(book: Book, first_venue: str, depth: int) -> dict[str, Any]:
 
 
 def _headline(book: Book) -> str:
-    age_s = time.time() - book.event_time_ms / 1000
+    when = f"{time.time() - book.event_time_ms / 1000:.1f} s ago"
+    if book.at_s is not None:
+        when = f"at {clock_text(book.at_s * 1000)}"
     return (
-        f"{book.symbol}  update id {book.update_id}, {age_s:.1f} s ago  "
+        f"{book.symbol}  update id {book.update_id}, {when}  "
         f"known from {book.known_low} to {book.known_high}  {len(book.bids)} bids, {len(book.asks)} asks"
     )
 

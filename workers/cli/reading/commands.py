@@ -34,6 +34,7 @@ Config = Annotated[
 ]
 From = Annotated[str, typer.Option("--from", metavar="TIME", help="ISO (UTC) or ms since 1970.")]
 To = Annotated[str, typer.Option("--to", metavar="TIME", help="The same, excluded. Else the end.")]
+At = Annotated[str, typer.Option("--at", metavar="TIME", help="Its second; ISO (UTC) or ms since 1970.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")]
 For = Annotated[str, typer.Option("--for", metavar="TIME", help="End after that long. Else at Ctrl-C.")]
 
@@ -41,6 +42,7 @@ For = Annotated[str, typer.Option("--for", metavar="TIME", help="End after that 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(name="book", epilog="Example: fleet book BTCUSDT --depth 5")(book)
+    app.command(name="history", epilog="Example: fleet history BTCUSDT --price 84554.30")(history)
     app.command(name="trades", epilog="Example: fleet trades BTCUSDT --from 2026-11-20T12:00 --limit 50")(
         trades
     )
@@ -69,16 +71,40 @@ def _span(start: str, end: str) -> tuple[int | None, int | None]:
 def book(
     symbol: Symbol,
     depth: Annotated[int, typer.Option("--depth", min=1, help="Levels a side.")] = 20,
+    at: At = "",
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Show the book of a symbol as it is now, with what makes it trustworthy.
+    """Show the book of a symbol now, with what makes it trustworthy, or as it was at a second of the last 24 hours.
 
-    Code 3 with the reason while the book is withheld.
+    Code 3 with the reason while the book is withheld, or where it was not known.
     """
     from workers.cli.reading.book import run_book  # noqa: PLC0415 -- as above
 
-    raise typer.Exit(run_book(symbol, depth, config, as_json=json))
+    at_ms = time_ms(at, "--at") if at else None
+    raise typer.Exit(run_book(symbol, depth, at_ms, config, as_json=json))
+
+
+def history(
+    symbol: Symbol,
+    price: Annotated[
+        str, typer.Option("--price", help="Show the quantity at this price, second by second.")
+    ] = "",
+    start: From = "",
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="The same, included. Else now.")] = "",
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show what is held of a book's past, with its gaps; or the quantity at a price, second by second.
+
+    Without --from the last minute. A second that is not known is said to be unknown, never guessed.
+    """
+    from workers.cli.reading.history import Asked, run_history  # noqa: PLC0415 -- as above
+
+    if not price and (start or end):
+        raise typer.BadParameter("it goes with --price.", param_hint="--from, --to")
+    from_ms, to_ms = _span(start, end)
+    raise typer.Exit(run_history(Asked(symbol, price, from_ms, to_ms), config, as_json=json))
 
 
 def trades(
