@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -10,6 +11,7 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from workers.ingest.connection import Connection
 from workers.ingest.feed import Backoff, Feed
@@ -189,6 +191,66 @@ async def test_a_socket_on_which_nothing_arrives_is_replaced(session: aiohttp.Cl
     async with server(handler) as url:
         reason = await asyncio.wait_for(Bench(session, url, silence_s=0.2).connection().run(), 10)
     assert reason == "silent"
+
+
+async def test_streams_come_and_go_on_an_open_socket_in_paced_frames(session: aiohttp.ClientSession) -> None:
+    asked: list[dict[str, object]] = []
+    times: list[float] = []
+
+    async def handler(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(depth(1))
+        async for message in socket:
+            times.append(asyncio.get_running_loop().time())
+            asked.append(msgspec.json.decode(message.data))
+            await socket.send_str(f'{{"result":null,"id":{asked[-1]["id"]}}}')
+
+    async with server(handler) as url:
+        bench = Bench(session, url)
+        connection = bench.connection()
+        running = asyncio.create_task(connection.run())
+        while len(asked) < 2:
+            await asyncio.sleep(0.01)
+        more = [Subscription(f"{name}@depth", "depth", name.upper()) for name in ("a", "b", "1000c")]
+        connection.subscribe(more)
+        connection.unsubscribe([WANTED[0], more[1]])
+        while len(asked) < 5:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert [(one["id"], one["method"], one["params"]) for one in asked[2:]] == [
+        (3, "SUBSCRIBE", ["a@depth", "b@depth"]),
+        (4, "SUBSCRIBE", ["1000c@depth"]),
+        (5, "UNSUBSCRIBE", ["bnbbtc@depth", "b@depth"]),
+    ]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times[2:])]
+    assert all(pause > 0.005 for pause in pauses), pauses  # 10 ms apart when they are sent
+
+
+async def test_a_stream_subscribed_late_has_time_for_its_first_message(
+    session: aiohttp.ClientSession,
+) -> None:
+    async def handler(socket: web.WebSocketResponse) -> None:
+        for u in range(1, 500):
+            for name in NAMES:
+                await socket.send_str(depth(u, name))
+            await asyncio.sleep(0.01)
+
+    async with server(handler) as url:
+        bench = Bench(session, url, first_message_s=0.6)
+        connection = bench.connection()
+        running = asyncio.create_task(connection.run())
+        with capture_logs() as logs:
+            await asyncio.sleep(1.2)  # longer than the first streams had
+            connection.subscribe([Subscription("late@depth", "depth", "LATE")])
+            await asyncio.sleep(0.3)
+            assert "stream_silent" not in [entry["event"] for entry in logs]
+            async with asyncio.timeout(10):
+                while "stream_silent" not in [entry["event"] for entry in logs]:
+                    await asyncio.sleep(0.05)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    [told] = [entry for entry in logs if entry["event"] == "stream_silent"]
+    assert told["silent"] == ["LATE@depth"]
 
 
 async def test_a_dead_host_is_an_end_with_a_reason(session: aiohttp.ClientSession) -> None:

@@ -98,3 +98,20 @@ def test_replies_are_no_entries(line: Line, appended: list[RawEntry]) -> None:
     line.frame(b'{"error":{"code":2,"msg":"Invalid request"},"id":4}', NOW_US)
     assert appended == []
     assert line.counts["malformed"] == 0
+
+
+def test_a_symbol_given_up_is_appended_no_more_and_is_nothing_unknown(
+    line: Line, appended: list[RawEntry]
+) -> None:
+    line.frame(depth(1, 5), NOW_US)
+    line.frame(depth(9, 9), NOW_US)  # held: 6 to 8 are missing
+    assert [entry.update_id for entry in appended] == [5]
+    line.give_up("BNBBTC")
+    assert [entry.update_id for entry in appended] == [5, 9]
+    line.frame(depth(10, 10), NOW_US)
+    line.tick(NOW_US, all_held=True)
+    assert [entry.update_id for entry in appended] == [5, 9]
+    assert line.counts["unknown_symbol"] == 0
+    line.follow("BNBBTC")
+    line.frame(depth(3, 4), NOW_US)  # its ids may begin anew
+    assert [entry.update_id for entry in appended] == [5, 9, 4]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import aiohttp
@@ -24,6 +25,7 @@ LOST = Counter("fleet_announcements_lost_total", "Times the socket of the announ
 PING_S: Final = 20.0
 """The stream is silent for days: our own pings tell whether the socket lives."""
 OPEN_TIMEOUT_S: Final = 10.0
+CLOSE_TIMEOUT_S: Final = 1.0
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
 LARGEST_FRAME: Final = 1 << 20
@@ -82,7 +84,8 @@ class AnnouncementReader:
                     return
         finally:
             OPEN.labels(self._venue.name).set(0)
-            await socket.close()
+            with suppress(Exception):  # of no use any more, whatever becomes of it
+                await asyncio.wait_for(socket.close(), CLOSE_TIMEOUT_S)
 
     def _note(self, text: str) -> bool:
         """Take in a frame; False when the exchange is about to close the socket."""

@@ -192,9 +192,10 @@ class Listings:
             if reason == NOT_LISTED:
                 await self._store.unlisted(symbol)
             self._retiring[symbol] = reason
-        changed = selected.added or selected.retired
-        if changed or not self._generation:
+        if selected.added or selected.retired or not self._generation:
             await self._publish()
+        self._context.symbols.replace(selected.followed)
+        FOLLOWED.labels(name).set(len(selected.followed))
         if selected.retired:
             self._retire_from = now + self._given_back_s
             log.warning("symbols_given_up", venue=name, symbols=dict(selected.retired))
@@ -209,8 +210,6 @@ class Listings:
         self._generation = await publish(
             self._process.client, self._context.name, rule.text, followed, self._retiring
         )
-        self._context.symbols.replace(followed)
-        FOLLOWED.labels(self._context.name).set(len(followed))
 
     async def _lost(self) -> bool:
         """Whether the server has lost what was published last."""

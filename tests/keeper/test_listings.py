@@ -1,0 +1,321 @@
+"""A venue's list of symbols: what is read when, who is followed, and what becomes of those given up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
+
+from workers.context import venue_contexts
+from workers.errors import RestUnavailable
+from workers.keeper.listings import LEAST_PAUSE_S, RETRY_S, Listings
+from workers.process import Process
+from workers.settings import Settings, VenueSettings
+from workers.store.followed import Publication, published
+from workers.store.keys import Keys
+from workers.store.symbols import SymbolStore
+from workers.venues.interface import ContractNotice, RestRequest
+
+KEYS = Keys()
+NEW = "1000新币USDT"
+
+
+class Exchange:
+    """Answers in place of a `RestClient`: the list as it is now, and what was traded."""
+
+    def __init__(self, **statuses: str) -> None:
+        self.statuses = statuses
+        self.tick_size = "0.1"
+        self.volumes: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.down: set[str] = set()
+        self.learned: list[int] = []
+        self.budget = self
+
+    async def learn(self, limit: int) -> None:
+        self.learned.append(limit)
+
+    async def get(self, request: RestRequest, _urgency: object, _timeout_s: float) -> bytes:
+        what = request.url.rpartition("/")[2]
+        self.asked.append(what)
+        if what in self.down:
+            raise RestUnavailable(request.url, 503, "down")
+        return msgspec.json.encode(self._info() if what == "exchangeInfo" else self._tickers())
+
+    def _info(self) -> dict[str, Any]:
+        limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 2400}
+        filters = [
+            {"filterType": "PRICE_FILTER", "tickSize": self.tick_size},
+            {"filterType": "LOT_SIZE", "stepSize": "1"},
+        ]
+        rows = [
+            {
+                "symbol": name,
+                "status": status,
+                "baseAsset": name[:-4],
+                "quoteAsset": "USDT",
+                "filters": filters,
+            }
+            for name, status in self.statuses.items()
+        ]
+        return {"rateLimits": [limit], "symbols": rows}
+
+    def _tickers(self) -> list[dict[str, str]]:
+        return [{"symbol": name, "quoteVolume": self.volumes.get(name, "0")} for name in self.statuses]
+
+
+class World:
+    """The listings of one keeper, with a clock of its own."""
+
+    def __init__(self, client: Redis, exchange: Exchange, symbols: list[str], most: int = 0) -> None:
+        settings = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=symbols, max_symbols=most)})
+        self.client = client
+        self.exchange = exchange
+        self.now = 1000.0
+        process = Process("keeper", settings, 0, "unix:///nowhere")
+        process.client = client
+        [self.context] = venue_contexts(settings)
+        self.listings = Listings(process, self.context, exchange)  # type: ignore[arg-type] -- stands in for it
+
+    async def step(self, after_s: float = 0.0) -> None:
+        self.now += after_s
+        await self.listings.step(self.now)
+
+    async def read(self) -> None:
+        """The next regular reading."""
+        await self.step(300.0)
+
+    async def published(self) -> Publication:
+        found = await published(self.client, "usdm")
+        assert found is not None
+        assert found.symbols == list(self.context.symbols)
+        return found
+
+    async def state(self, symbol: str) -> tuple[str, str]:
+        state, reason = await self.client.hmget(KEYS.book_status(symbol), ["state", "reason"])
+        return (state or b"").decode(), (reason or b"").decode()
+
+
+async def test_names_are_published_as_they_stand_and_unlisted_ones_reported(client: Redis) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING", HUSDT="BREAK"), ["BTCUSDT", "HUSDT", NEW])
+    with capture_logs() as logs:
+        await here.step()
+        await here.read()
+    assert (await here.published()).symbols == ["BTCUSDT", "HUSDT", NEW]
+    assert here.exchange.asked == ["exchangeInfo", "exchangeInfo"]
+    assert [entry["symbol"] for entry in logs if entry["event"] == "symbol_unlisted"] == [NEW]
+    assert await client.hget(KEYS.symbol_info("HUSDT"), "status") == b"BREAK"
+    assert await client.exists(KEYS.symbol_info(NEW)) == 0
+    assert (here.exchange.learned, here.listings.weight_limit) == ([2400, 2400], 2400)
+
+
+async def test_the_most_traded_are_chosen_and_tickers_asked_only_for_that(client: Redis) -> None:
+    exchange = Exchange(AUSDT="TRADING", BUSDT="TRADING", CUSDT="TRADING", DUSDT="PENDING_TRADING")
+    exchange.volumes = {"AUSDT": "5", "BUSDT": "7", "CUSDT": "6"}
+    here = World(client, exchange, ["*USDT"], most=2)
+    await here.step()
+    assert (await here.published()).symbols == ["BUSDT", "CUSDT"]
+    exchange.statuses["BUSDT"] = "SETTLING"
+    await here.read()
+    assert (await here.published()).symbols == ["CUSDT", "AUSDT"]
+    assert exchange.asked == ["exchangeInfo", "ticker/24hr".rpartition("/")[2], "exchangeInfo"]
+    assert await client.hget(KEYS.symbol_info("BUSDT"), "status") == b"SETTLING"
+
+
+async def test_without_tickers_a_bounded_choice_waits_and_an_unbounded_one_does_not(client: Redis) -> None:
+    exchange = Exchange(AUSDT="TRADING", BUSDT="TRADING")
+    exchange.down = {"24hr"}
+    bounded = World(client, exchange, ["*USDT"], most=1)
+    await bounded.step()
+    assert await published(client, "usdm") is None
+    unbounded = World(client, exchange, ["*USDT"])
+    await unbounded.step()
+    assert (await unbounded.published()).symbols == ["AUSDT", "BUSDT"]
+    exchange.down = set()
+    await bounded.step(RETRY_S)
+    assert (await bounded.published()).symbols == ["AUSDT"]
+
+
+async def test_an_unreachable_exchange_changes_nothing_and_is_asked_again_soon(client: Redis) -> None:
+    exchange = Exchange(BTCUSDT="TRADING")
+    exchange.down = {"exchangeInfo"}
+    here = World(client, exchange, ["*"])
+    await here.step()
+    assert await published(client, "usdm") is None
+    exchange.down = set()
+    await here.step(RETRY_S - 0.1)
+    assert await published(client, "usdm") is None
+    await here.step(0.1)
+    assert (await here.published()).symbols == ["BTCUSDT"]
+
+
+async def test_a_missing_symbol_is_looked_for_again_before_it_is_given_up(client: Redis) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING", XUSDT="TRADING"), ["*"])
+    await here.step()
+    del here.exchange.statuses["XUSDT"]
+    await here.read()
+    assert "XUSDT" in (await here.published()).symbols
+    await here.step(RETRY_S)
+    found = await here.published()
+    assert (found.symbols, found.retiring) == (["BTCUSDT"], {"XUSDT": "not listed"})
+    assert await client.hget(KEYS.symbol_info("XUSDT"), "status") == b"UNLISTED"
+
+
+async def test_a_symbol_is_retired_when_nobody_owns_it_any_more(client: Redis) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING", XUSDT="TRADING"), ["*"])
+    await here.step()
+    await client.hset(KEYS.lease("trades", "XUSDT"), mapping={"owner": "x", "token": 1})
+    await client.hset(KEYS.book_status("XUSDT"), "state", "synced")
+    here.exchange.statuses["XUSDT"] = "SETTLING"
+    await here.read()
+    await here.step(10.0)
+    assert await here.state("XUSDT") == ("synced", "")
+    await client.delete(KEYS.lease("trades", "XUSDT"))
+    with capture_logs() as logs:
+        await here.step(1.0)
+    assert await here.state("XUSDT") == ("delisted", "SETTLING")
+    assert 0 < await client.pttl(KEYS.symbol_info("XUSDT")) <= 86_400_000
+    assert await client.pttl(KEYS.symbol_info("BTCUSDT")) == -1
+    assert (await here.published()).retiring == {}
+    [told] = [entry for entry in logs if entry["event"] == "symbol_retired"]
+    assert (told["symbol"], told["state"], told["reason"]) == ("XUSDT", "delisted", "SETTLING")
+
+
+async def test_nothing_is_retired_before_every_worker_can_have_heard(client: Redis) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING", XUSDT="TRADING"), ["*"])
+    await here.step()
+    here.exchange.statuses["XUSDT"] = "SETTLING"
+    await here.read()
+    await here.step(3.9)
+    assert await here.state("XUSDT") == ("", "")
+    await here.step(0.2)
+    assert await here.state("XUSDT") == ("delisted", "SETTLING")
+
+
+async def test_the_next_keeper_goes_on_with_list_and_retiring(client: Redis) -> None:
+    exchange = Exchange(AUSDT="TRADING", BUSDT="TRADING", XUSDT="TRADING")
+    exchange.volumes = {"XUSDT": "9", "BUSDT": "8", "AUSDT": "1"}
+    first = World(client, exchange, ["*"], most=2)
+    await first.step()
+    exchange.statuses["XUSDT"] = "SETTLING"
+    exchange.volumes = {"AUSDT": "99"}
+    await first.read()
+    assert (await first.published()).symbols == ["BUSDT", "AUSDT"]
+    second = World(client, exchange, ["*"], most=2)
+    await second.step()
+    assert (await second.published()).symbols == ["BUSDT", "AUSDT"]
+    await second.step(5.0)
+    assert await second.state("XUSDT") == ("delisted", "SETTLING")
+
+
+async def test_other_settings_retire_what_they_do_not_choose(client: Redis) -> None:
+    exchange = Exchange(AUSDT="TRADING", BUSDT="TRADING")
+    await World(client, exchange, ["AUSDT", "BUSDT"]).step()
+    here = World(client, exchange, ["BUSDT"])
+    await here.step()
+    assert (await here.published()).rules == "BUSDT 0"
+    await here.step(5.0)
+    assert await here.state("AUSDT") == ("retired", "not chosen")
+
+
+async def test_a_symbol_that_comes_back_is_taken_from_the_retiring_or_revived(client: Redis) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING", XUSDT="TRADING"), ["*"])
+    await here.step()
+    await client.set(KEYS.book_checkpoint("XUSDT"), "old")
+    here.exchange.statuses["XUSDT"] = "SETTLING"
+    await here.read()
+    here.exchange.statuses["XUSDT"] = "TRADING"
+    await here.read()
+    found = await here.published()
+    assert (found.symbols, found.retiring) == (["BTCUSDT", "XUSDT"], {})
+    assert await client.get(KEYS.book_checkpoint("XUSDT")) == b"old"
+    here.exchange.statuses["XUSDT"] = "SETTLING"
+    await here.read()
+    await here.step(5.0)
+    assert await here.state("XUSDT") == ("delisted", "SETTLING")
+    here.exchange.statuses["XUSDT"] = "TRADING"
+    await here.read()
+    assert (await here.published()).symbols == ["BTCUSDT", "XUSDT"]
+    assert await client.exists(KEYS.book_checkpoint("XUSDT"), KEYS.book_status("XUSDT")) == 0
+    assert await client.pttl(KEYS.symbol_info("XUSDT")) == -1
+
+
+async def test_a_server_that_lost_its_data_is_told_again(client: Redis) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING", XUSDT="TRADING"), ["*"])
+    await here.step()
+    await client.flushall()  # the server is this test process's own
+    await here.step(1.0)
+    assert (await here.published()).symbols == ["BTCUSDT", "XUSDT"]
+    assert here.exchange.asked.count("exchangeInfo") == 1
+
+
+async def test_an_announcement_brings_the_next_reading_forward_until_it_came_true(client: Redis) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING"), ["*USDT"])
+    await here.step()
+    here.listings.announced(ContractNotice(NEW, "TRADING", 1), here.now)
+    await here.step(LEAST_PAUSE_S - 0.1)
+    assert here.exchange.asked.count("exchangeInfo") == 1
+    await here.step(0.2)
+    await here.step(RETRY_S)  # the list lags behind
+    assert here.exchange.asked.count("exchangeInfo") == 3
+    here.exchange.statuses[NEW] = "TRADING"
+    await here.step(RETRY_S)
+    assert (await here.published()).symbols == ["BTCUSDT", NEW]
+    await here.step(RETRY_S)
+    await here.step(RETRY_S)
+    assert here.exchange.asked.count("exchangeInfo") == 4
+
+
+async def test_an_announcement_that_never_comes_true_is_given_up(client: Redis) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING"), ["*USDT"])
+    await here.step()
+    here.listings.announced(ContractNotice(NEW, "TRADING", 1), here.now)
+    for _ in range(100):
+        await here.step(1.0)
+    asked = here.exchange.asked.count("exchangeInfo")
+    assert 8 < asked < 20
+    for _ in range(100):
+        await here.step(1.0)
+    assert here.exchange.asked.count("exchangeInfo") == asked
+
+
+async def test_announcements_of_what_is_known_or_not_wanted_cost_nothing(client: Redis) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING"), ["*USDT"])
+    await here.step()
+    here.listings.announced(ContractNotice("BTCUSDT", "TRADING", 1), here.now)  # new terms, the same status
+    here.listings.announced(ContractNotice("ETHBTC", "TRADING", 1), here.now)
+    await here.step(100.0)
+    assert here.exchange.asked == ["exchangeInfo"]
+
+
+async def test_another_grid_is_stored_counted_and_told(client: Redis) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING"), ["BTCUSDT"])
+    await here.step()
+    here.exchange.tick_size = "0.5"
+    with capture_logs() as logs:
+        await here.read()
+    [told] = [entry for entry in logs if entry["event"] == "symbol_tick_size_changed"]
+    assert (told["symbol"], told["before"], told["now"]) == ("BTCUSDT", "0.1", "0.5")
+    assert await client.hget(KEYS.symbol_info("BTCUSDT"), "tick_size") == b"0.5"
+
+
+async def test_a_reading_that_redis_interrupted_is_told_by_the_next(client: Redis, monkeypatch: Any) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING"), ["*"])
+    await here.step()
+    here.exchange.statuses |= {"XUSDT": "TRADING", "BTCUSDT": "SETTLING"}
+
+    async def refuse(*_: object) -> bool:
+        raise ConnectionError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SymbolStore, "revive", refuse)
+        try:
+            await here.read()
+        except ConnectionError:
+            pass
+    assert (await here.published()).symbols == ["BTCUSDT"]
+    await here.step(1.0)
+    found = await here.published()
+    assert (found.symbols, found.retiring) == (["XUSDT"], {"BTCUSDT": "SETTLING"})
