@@ -100,13 +100,21 @@ async def _symbol(held: Held, book: Book) -> dict[str, Any]:
     status = await held.status(book)
     groups = {channel: await held.group(book, channel, group) for channel, group in GROUPS}
     event_time = int(status.get("event_time") or 0)
+    now_ms = int(time.time() * 1000)
+    audited_ms = int(status.get("last_audit_ms") or 0)
     return {
         "symbol": book.name,
         "state": status.get("state", "not owned"),
         "reason": status.get("reason", ""),
         "update_id": int(status.get("last_update_id") or 0),
-        "age_ms": int(time.time() * 1000) - event_time if event_time else None,
+        "age_ms": now_ms - event_time if event_time else None,
         "levels": int(status.get("levels") or 0),
+        "known_low": status.get("known_low", "inf"),
+        "known_high": status.get("known_high", "0"),
+        "syncs": int(status.get("sync_count") or 0),
+        "depth_gaps": int(status.get("gap_count") or 0),
+        "last_audit": status.get("last_audit", ""),
+        "last_audit_age_ms": now_ms - audited_ms if audited_ms else None,
         "gaps": await held.gaps(book),
         "last_trade_id": await held.last_trade_id(book),
         "waiting": {channel: group.waiting for channel, group in groups.items()},
@@ -133,25 +141,34 @@ def _workers_table(workers: list[dict[str, str]]) -> Table:
 
 def _symbols_table(rows: list[Mapping[str, Any]]) -> Table:
     table = Table(title="symbols")
-    names = ("symbol", "state", "update id", "age", "levels", "gaps", "last trade", "waiting", "pending")
+    names = ("symbol", "state", "last loss", "update id", "age", "known range", "levels", "gaps", "last audit",
+             "last trade", "waiting", "pending")  # fmt: skip
     for name in names:
-        table.add_column(name, justify="left" if name in ("symbol", "state") else "right")
+        left = name in ("symbol", "state", "last loss", "last audit")
+        table.add_column(name, justify="left" if left else "right")
     for row in rows:
-        age = "" if row["age_ms"] is None else f"{row['age_ms'] / 1000:.1f} s"
-        state = (
-            row["state"]
-            if not row["reason"] or row["state"] == "synced"
-            else f"{row['state']}: {row['reason']}"
-        )
+        audited = ""
+        if row["last_audit_age_ms"] is not None:
+            audited = f"{row['last_audit'].partition(' ')[0]} {row['last_audit_age_ms'] / 1000:.0f} s ago"
         table.add_row(
             escape(row["symbol"]),
-            escape(state),
+            escape(row["state"]),
+            escape(row["reason"]),
             str(row["update_id"]),
-            age,
+            "" if row["age_ms"] is None else f"{row['age_ms'] / 1000:.1f} s",
+            _range(row["known_low"], row["known_high"]),
             str(row["levels"]),
             str(row["gaps"]),
+            escape(audited),
             str(row["last_trade_id"] or ""),
             "/".join(str(value) for value in row["waiting"].values()),
             "/".join(str(value) for value in row["pending"].values()),
         )
     return table
+
+
+def _range(low: str, high: str) -> str:
+    """The prices at which a book is complete; `0` and `inf` are a side that is complete to its end."""
+    if low == "inf" or high == "0":
+        return "nothing"
+    return f"{'all' if low == '0' else low} … {'all' if high == 'inf' else high}"

@@ -1,0 +1,65 @@
+"""What `fleet status` tells of a book: its state, why it was last lost, its age, its range and its last audit."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import fakeredis
+import pytest
+from rich.console import Console
+
+from workers.cli.held import Held
+from workers.cli.status import _symbol, _symbols_table
+from workers.settings import Settings, VenueSettings
+
+SETTINGS = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["BTCUSDT", "ETHUSDT"])})
+
+
+@pytest.fixture
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+async def rows(now_ms: int) -> list[dict]:
+    client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
+    status = {
+        "state": "synced",
+        "reason": "gap",
+        "last_update_id": 77,
+        "sync_count": 2,
+        "gap_count": 1,
+        "known_low": "81791.60",
+        "known_high": "inf",
+        "levels": 2321,
+        "event_time": now_ms - 2_000,
+        "last_audit": "match 2026-11-21T00:31:42Z u=70",
+        "last_audit_ms": now_ms - 30_000,
+    }
+    await client.hset("book:{BTCUSDT}:status", mapping=status)
+    await client.xadd("gaps:{BTCUSDT}", {"channel": "depth"})
+    held = Held(client, SETTINGS)
+    return [await _symbol(held, book) for book in held.books]
+
+
+async def test_a_row_has_what_makes_a_book_trustworthy(now_ms: int) -> None:
+    row, unknown = await rows(now_ms)
+    assert (row["state"], row["reason"], row["update_id"], row["syncs"]) == ("synced", "gap", 77, 2)
+    assert (row["known_low"], row["known_high"], row["levels"]) == ("81791.60", "inf", 2321)
+    assert (row["gaps"], row["depth_gaps"]) == (1, 1)
+    assert row["age_ms"] >= 2_000
+    assert row["last_audit"] == "match 2026-11-21T00:31:42Z u=70"
+    assert row["last_audit_age_ms"] >= 30_000
+    assert (unknown["state"], unknown["age_ms"], unknown["last_audit_age_ms"]) == ("not owned", None, None)
+    assert (unknown["known_low"], unknown["known_high"]) == ("inf", "0")
+
+
+async def test_the_table_shows_it(now_ms: int) -> None:
+    page = io.StringIO()
+    Console(file=page, width=240).print(_symbols_table(await rows(now_ms)))
+    [btc] = [line for line in page.getvalue().splitlines() if "BTCUSDT" in line]
+    for shown in ("synced", "gap", "81791.60 … all", "match 3", " s ago", "2321"):
+        assert shown in btc
+    [eth] = [line for line in page.getvalue().splitlines() if "ETHUSDT" in line]
+    assert "not owned" in eth
+    assert "nothing" in eth
