@@ -79,6 +79,7 @@ MEANING: Final = {
 """What `workers/settings.py` leaves to the name."""
 
 EVENTS: Final = {
+    "fleet_figures_unreadable_total": ["figures_unreadable"],
     "fleet_trades_capped_total": ["trades_capped"],
     "fleet_redis_unavailable_total": ["redis_unavailable", "heartbeat_failed"],
     "fleet_leases_taken_total": ["lease_taken"],

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import aiohttp
 from in_process import KEYS, Fleet, fleet_of, settle
+from prometheus_client import REGISTRY
 
 from workers.store.scripts import Scripts
 from workers.store.trades import TradesState, TradeStore
+
+
+def figure(name: str) -> float | None:
+    labels = {"venue": "usdm", "symbol": "BTCUSDT"}
+    return REGISTRY.get_sample_value(f"fleet_symbol_trades_{name}_total", labels)
 
 
 async def fault(fleet: Fleet, text: str) -> None:
@@ -41,6 +47,13 @@ async def test_trades_no_line_had_are_filled_in_and_nothing_is_missing(real_serv
         assert all(gap[b"repaired"].endswith(b"over REST") for _, gap in gaps)
         assert (await state(fleet, "BTCUSDT")).missing == 0
         assert await fleet.client.exists(KEYS.gaps("SOLUSDT")) == 0
+        assert figure("repaired") == sum(int(gap[b"repaired"].split()[0]) for _, gap in gaps)
+        assert figure("missing") == 0
+        seen = figure("seen")
+        assert seen is not None
+        assert seen >= (await state(fleet, "BTCUSDT")).applied
+        await fleet.stop("trades-1")
+        assert figure("seen") is None
 
 
 async def test_a_line_cut_off_for_a_while_leaves_no_hole(real_server: str) -> None:

@@ -6,8 +6,8 @@ lost reply cut short can simply be repeated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
@@ -42,6 +42,18 @@ class TradesState(msgspec.Struct, frozen=True):
     """While a hole waits for repair: the id seen after it; else 0."""
     capped: int = 0
     """Trades taken out of the latest set before their time because it held too many."""
+
+
+class WindowFigures(NamedTuple):
+    """What the stats hash says of a newest window."""
+
+    start: int
+    """Its first ms."""
+    closed: bool
+    complete: bool
+    trades: int
+    missing: int
+    """Ids between its first and its last that are not in it."""
 
 
 class _Call:
@@ -237,6 +249,35 @@ class TradeStore:
             return TradesState(*(int(value or 0) for value in values))
         except ValueError as error:
             raise StateUnreadable(key, str(error)) from error
+
+    async def windows(self, symbols: Sequence[str]) -> dict[str, dict[str, WindowFigures]]:
+        """The newest window of every interval that has one, for each symbol. Cost: one round trip."""
+        names = (
+            "start",
+            "closed",
+            "complete",
+            "trades_count",
+            "skipped_count",
+            "first_agg_trade_id",
+            "last_agg_trade_id",
+        )
+        reading = self._client.pipeline(transaction=False)
+        for symbol in symbols:
+            for interval in INTERVALS_MS:
+                reading.hmget(self._keys.stats(symbol, interval), names)
+        replies = iter(await reading.execute())
+        found: dict[str, dict[str, WindowFigures]] = {}
+        for symbol in symbols:
+            found[symbol] = {}
+            for interval in INTERVALS_MS:
+                values = next(replies)
+                if None not in values:
+                    start, closed, complete, trades, skipped, first, last = map(int, values)
+                    missing = max(0, last - first + 1 - trades - skipped)
+                    found[symbol][interval] = WindowFigures(
+                        start, bool(closed), bool(complete), trades, missing
+                    )
+        return found
 
     def _script_keys(self, symbol: str) -> list[str]:
         known = self._keys_of.get(symbol)

@@ -72,6 +72,8 @@ class Repair:
                 await self._accept(tape, first, usable[0].trade_id - 1, "the exchange does not have them")
             done = await self._store.apply(symbol, [(b"", trade) for trade in usable], tape.token)
             repaired += done.applied
+            tape.figures.applied(done)
+            tape.figures.repaired(done.applied)
             first = done.last_id + 1
         if repaired:
             REPAIRED.labels(context.name).inc(repaired)
@@ -87,6 +89,7 @@ class Repair:
     async def _accept(self, tape: OwnedTape, first: int, last: int, reason: str) -> None:
         done = await self._store.skip(tape.claim.symbol, first, last, tape.token)
         MISSING.labels(tape.claim.context.name).inc(done.missing)
+        tape.figures.missing(done.missing)
         log.error("trades_missing", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first,
                   last=last, reason=reason)  # fmt: skip
         await self.record(tape, first, last, reason, "no")

@@ -14,6 +14,7 @@ from workers.ownership import Claim
 from workers.store.keys import TRADES
 from workers.store.streams import Delivered
 from workers.store.trade_batch import cut
+from workers.trades.figures import SymbolFigures
 
 log = structlog.get_logger()
 
@@ -44,6 +45,7 @@ class OwnedTape:
         """The last id applied before Redis lost its data; None: it did not."""
         self.capped_told_s = float("-inf")
         """When the log last said that the cap of the latest set bites (monotonic)."""
+        self.figures = SymbolFigures(claim)
         self._clock = clock
 
     @property

@@ -24,6 +24,7 @@ from workers.store.scripts import Scripts
 from workers.store.streams import GroupReader
 from workers.store.trades import TradeStore
 from workers.tasks import end
+from workers.trades import figures
 from workers.trades.repair import Repair
 from workers.trades.tape import OwnedTape
 
@@ -33,6 +34,7 @@ GROUP = "trades"
 MOST_WAITING = 10_000
 """Trades of one symbol held in memory while they cannot be applied; the stream holds the rest."""
 CAPPED_TOLD_EVERY_S = 60.0
+FIGURES_EVERY_S = 5.0
 APPLIED = Counter("fleet_trades_applied_total", "Trades folded into the windows", ["venue"])
 REPEATED = Counter("fleet_trades_repeated_total", "Trades that had been applied before", ["venue"])
 LATE = Counter("fleet_trades_late_total", "Trades that came after one of their windows was over", ["venue"])
@@ -81,6 +83,8 @@ class TradeWorker:
         self._recording: set[asyncio.Task[None]] = set()
         self._reread = False
         self._applied = 0
+        self.batches = 0
+        """Calls of the fold so far: one for each symbol and round."""
         self._last_ids: dict[str, int] = {}
         """By raw stream key, the last id this worker saw applied: it outlives what Redis may lose."""
 
@@ -121,7 +125,9 @@ class TradeWorker:
     def forget(self, claim: Claim) -> None:
         """Drop a symbol."""
         key = claim.context.keys.raw(claim.symbol, TRADES)
-        self.tapes.pop(key, None)
+        tape = self.tapes.pop(key, None)
+        if tape is not None:
+            tape.figures.remove()
         task = self._tasks.pop(key, None)
         if task is not None:
             task.cancel()
@@ -162,6 +168,7 @@ class TradeWorker:
         batches = {symbol: tape.waiting for symbol, tape in tapes.items()}
         tokens = {symbol: tape.token for symbol, tape in tapes.items()}
         results = await self._stores[context.name].apply_many(batches, tokens)
+        self.batches += len(batches)
         for symbol, result in results.items():
             self._settle(tapes[symbol], result)
 
@@ -183,6 +190,7 @@ class TradeWorker:
             NOT_MARKET.labels(name).inc(result.not_market)
             if result.applied:
                 DELAY.observe(max(0.0, time.time() - result.last_trade_time / 1e3))
+            tape.figures.applied(result)
             self._tell_capped(tape, result.capped)
             if tape.lost_after is not None and result.applied:
                 self._start_recording(tape, tape.lost_after + 1, tape.waiting[0][1].trade_id - 1)
@@ -269,6 +277,22 @@ class TradeWorker:
                 ids, tape.useless = tape.useless, []
                 await self._reader.acknowledge(tape.key, ids)
 
+    async def _show_figures(self) -> None:
+        while True:
+            await asyncio.sleep(FIGURES_EVERY_S)
+            for context in self._contexts:
+                shown = {
+                    tape.claim.symbol: tape.figures
+                    for tape in self.tapes.values()
+                    if tape.claim.context.name == context.name
+                }
+                now_ms = self._clocks[context.name].now(int(time.time() * 1000))
+                try:
+                    await figures.refresh(self._stores[context.name], shown, now_ms)
+                except (RedisError, OSError) as error:
+                    figures.UNREADABLE.labels(context.name).inc()
+                    log.warning("figures_unreadable", venue=context.name, error=str(error))
+
     async def step(self) -> None:
         """One round: read, apply, close what is over."""
         await self._read()
@@ -286,6 +310,7 @@ class TradeWorker:
     async def run(self) -> None:
         """Serve until told to stop; then give everything back."""
         leasing = asyncio.create_task(self.ownership.run())
+        showing = asyncio.create_task(self._show_figures())
         pause = self._settings.trades.poll_ms / 1000
         try:
             while not self._process.stop.is_set():
@@ -304,7 +329,7 @@ class TradeWorker:
                 }
                 await asyncio.sleep(pause)
         finally:
-            await end([leasing, *self._tasks.values()])
+            await end([leasing, showing, *self._tasks.values()])
             await self.ownership.release_all()
             await self._reader_client.aclose()
 
