@@ -96,9 +96,9 @@ async def bench(symbols: list[str], rate: float, *, restarted: bool) -> dict[str
         result: dict[str, Any] = {"symbols": len(symbols), "cold": await until_served(fleet, 0)}
         if restarted:
             await asyncio.sleep(SETTLE_S)
-            before = await fleet.snapshots()
+            before = fleet.snapshots()
             result["restart"] = await until_served(fleet, await restart(fleet))
-            result["restart"]["snapshots_asked"] = await fleet.snapshots() - before
+            result["restart"]["snapshots_asked"] = fleet.snapshots() - before
         result["snapshots"] = Counter(one["outcome"].lower() for one in fleet.logged("snapshot"))
         result["snapshots"]["failed"] = len(fleet.logged("snapshot_failed"))
         result["refused"] = len(fleet.logged("rate_limited"))

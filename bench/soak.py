@@ -71,7 +71,7 @@ async def bench(symbols: list[str], seconds: float, seed: int, rate: float) -> d
         stop = asyncio.Event()
         if not await verification.wait_until_synced(START_S, stop):
             return {"problems": verification.findings.sentences()}
-        before = await fleet.snapshots()
+        before = fleet.snapshots()
         until = time.monotonic() + max(0.0, seconds - QUIET_S)
         killing = asyncio.create_task(kill(fleet, random.Random(seed), until))
         await verification.run(seconds, stop)
@@ -84,7 +84,7 @@ async def bench(symbols: list[str], seconds: float, seed: int, rate: float) -> d
             "seed": seed,
             "kills": sum(kills.values()),
             "killed": dict(sorted(kills.items())),
-            "snapshots_asked": await fleet.snapshots() - before,
+            "snapshots_asked": fleet.snapshots() - before,
             "trade_holes_repaired": len(fleet.logged("trade_hole_closed")),
             **report,
         }

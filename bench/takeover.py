@@ -58,7 +58,7 @@ async def bench(symbols: list[str], seconds: float) -> dict[str, Any]:
         if not await verification.wait_until_synced(START_S, stop):
             return {"problems": [await verification._why(book) for book in verification.books]}
         running = asyncio.create_task(verification.run(seconds, stop))
-        before = await fleet.snapshots()
+        before = fleet.snapshots()
         for name in VICTIMS:
             program = fleet.processes[name]
             role = name.partition("-")[0]
@@ -70,7 +70,7 @@ async def bench(symbols: list[str], seconds: float) -> dict[str, Any]:
         await running
         await verification.finish()
         report = await verification.report()
-        asked = await fleet.snapshots() - before
+        asked = fleet.snapshots() - before
     measured = {
         role: {
             "symbols": len(found),
