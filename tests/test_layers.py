@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,3 +137,9 @@ def test_a_violation_is_caught(module: str, source: str):
 )
 def test_what_is_allowed_passes(module: str, source: str):
     assert violations(module, source) == []
+
+
+def test_every_test_module_has_a_name_of_its_own():
+    """pytest imports them all into one namespace, and the run of the whole suite stops at the second of a name."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, times in names.items() if times > 1] == []
