@@ -30,7 +30,7 @@ export class Connection {
   }
 
   /**
-   * Ask for a channel; `take` gets its messages, also after a reconnect.
+   * Ask for a channel; `take` gets its messages, also after a reconnect: first one of type `subscribed` or `error`.
    * @param {Request} request
    * @param {(message: any) => void} take
    * @returns {() => void} ends the subscription
@@ -84,15 +84,14 @@ export class Connection {
 
   /** @param {any} message */
   #take(message) {
-    if (message.type === "error" && message.id) {
-      this.subscriptions.get(message.id)?.take(message);
+    if (message.id) {
+      this.subscriptions.get(message.id)?.take(message); // subscribed, or refused
       return;
     }
     for (const { request, take } of [...this.subscriptions.values()]) { // a taker may subscribe anew
       if (request.channel !== message.channel) continue;
       if (request.interval && request.interval !== message.interval) continue;
-      if (!request.symbols.includes(`${message.venue}:${message.symbol}`)) continue;
-      if (message.type !== "subscribed") take(message);
+      if (request.symbols.includes(`${message.venue}:${message.symbol}`)) take(message);
     }
   }
 

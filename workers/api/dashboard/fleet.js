@@ -97,14 +97,13 @@ export class Fleet {
       const state = make("span", { class: "state", "data-state": synced ? "synced" : one.state === "waiting" ? "waiting" : "withheld" }, make("b", {}, one.state));
       if (!synced && one.reason) state.append(make("span", {}, one.reason));
       const number = (/** @type {string} */ text) => make("td", { class: "num" }, text);
-      const trust = number(`${Math.round(one.trust.score * 100)}%`);
-      trust.title = one.trust.why.join("; ");
       return row([
         make("th", { scope: "row" }, make("a", { href: this.linkTo(one.venue, one.symbol) }, one.symbol)),
-        one.venue, make("td", {}, state), trust, number(durationText(one.age_ms)),
+        one.venue, make("td", {}, state), number(`${Math.round(one.trust.score * 100)}%`), number(durationText(one.age_ms)),
         number(countText(one.bids_count)), number(countText(one.asks_count)), number(countText(one.gap_count)),
         number(countText(one.lag.depth.waiting)), number(countText(one.lag.trades.waiting)),
-        number(countText(one.trades.missing)), number(countText(one.history_count)), auditText(one.last_audit), one.owner ?? "nobody",
+        number(countText(one.trades.missing)), number(countText(one.history_count)), auditText(one.last_audit),
+        make("td", { class: "wide" }, one.trust.why.join("; ")), one.owner ?? "nobody",
       ]);
     }), "no symbol is followed");
   }

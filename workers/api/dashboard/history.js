@@ -34,6 +34,8 @@ export class History {
     this.at = null;
     /** @type {{from: number, to: number}|null} */
     this.span = null;
+    /** The newest second that is over, as the live book tells; later ones than in the blocks come from the stream. */
+    this.newest = 0;
     /** @type {{from: number, to: number, reason: string}[]} */
     this.gaps = [];
     /** @type {{venue: string, symbol: string}|null} */
@@ -58,9 +60,15 @@ export class History {
   /** @param {string} venue @param {string} symbol */
   choose(venue, symbol) {
     this.chosen = { venue, symbol };
+    this.newest = 0;
     this.#shown(null);
     this.#offer(null, "asking …");
     this.#renew();
+  }
+
+  /** The live book stands at an event of this time. @param {number} ms */
+  reached(ms) {
+    this.newest = Math.floor(ms / 1000) - 1;
   }
 
   focus() {
@@ -110,8 +118,9 @@ export class History {
       const found = await get("/history", asked);
       if (asked !== this.chosen) return;
       this.gaps = found.gaps ?? [];
-      const empty = found.from === null || found.to === null || found.to <= found.from;
-      this.#offer(empty ? null : { from: Math.ceil(found.from), to: Math.floor(found.to) }, empty ? "nothing held yet" : "");
+      const to = Math.max(found.to ?? 0, this.newest);
+      const empty = found.from === null || to <= found.from;
+      this.#offer(empty ? null : { from: found.from, to }, empty ? "the first minute is not over" : "");
     } catch (error) {
       if (asked !== this.chosen) return;
       const missing = error instanceof Problem && error.status === 404;

@@ -15,6 +15,8 @@ import { Tape } from "./tape.js";
 const DEPTH_MS = 2_000;
 const BARS = 400;
 const TAPE = 60;
+const ATTEMPTS = 5;
+const RETRY_MS = 400;
 /** How far back trades are looked for, one after the other. */
 const PAST_SECONDS = [3, 60, 1800];
 const PAST_MOST = 2_000;
@@ -109,18 +111,20 @@ export class Market {
     this.endBars?.();
     this.candles.restart(interval, "loading …");
     const symbols = [`${this.venue}:${this.symbol}`];
-    this.endBars = this.connection.subscribe({ channel: "bars", symbols, interval }, ({ bar }) => {
+    this.loading = false;
+    this.endBars = this.connection.subscribe({ channel: "bars", symbols, interval }, ({ type, bar }) => {
+      if (type === "subscribed") this.#loadBars(undefined);
       if (bar) this.candles.add([bar]);
     });
-    this.loading = false;
-    this.#loadBars(undefined);
   }
 
   /** @param {any} message */
   #takeBook(message) {
+    if (message.type === "subscribed") return;
     this.heardAt = performance.now();
     const outcome = message.type === "error" ? "withheld" : this.book.apply(message);
     if (outcome === "waiting") return;
+    if (outcome === "changed") this.history.reached(message.E);
     if (outcome === "resync") this.#subscribeBook();
     const returns = this.withheld !== null && outcome === "changed";
     this.withheld =
@@ -131,6 +135,7 @@ export class Market {
 
   /** @param {any} message */
   #takeTrades(message) {
+    if (message.type === "subscribed") this.#loadTrades();
     if (message.type === "dropped") this.tape.dropped(message.count);
     const trades = message.trades ?? [];
     if (trades.length === 0) return;
@@ -191,15 +196,18 @@ export class Market {
     if (found?.stats?.["1d"] && !signal.aborted) this.summary.day(found.stats["1d"]);
   }
 
-  /** The newest trades. */
+  /** The newest trades, until they reach those that come live: the fold may be behind the stream a little. */
   async #loadTrades() {
     const { signal } = this.wanted;
     try {
-      const { trades } = await get("/trades", { venue: this.venue, symbol: this.symbol, limit: TAPE }, signal);
-      if (signal.aborted || this.history.at !== null) return;
-      this.tape.add(trades);
-      this.tape.say("");
-      if (trades.length && !this.summary.lastPrice) this.summary.last(trades[trades.length - 1].price);
+      for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+        const { trades } = await get("/trades", { venue: this.venue, symbol: this.symbol, limit: TAPE }, signal);
+        if (signal.aborted || this.history.at !== null) return;
+        const whole = this.tape.restart(trades);
+        if (trades.length && !this.summary.lastPrice) this.summary.last(trades[trades.length - 1].price);
+        if (whole) return;
+        await new Promise((done) => setTimeout(done, RETRY_MS));
+      }
     } catch (error) {
       if (!isAborted(error) && !signal.aborted) this.tape.say(/** @type {Error} */ (error).message);
     }

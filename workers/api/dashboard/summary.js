@@ -59,8 +59,8 @@ export class Summary {
   /** An element of `/status`. @param {any} status */
   status(status) {
     const { trust, last_audit: audit } = status;
-    this.#set("trust", trust ? `${Math.round(trust.score * 100)}%` : "–");
-    byId("trust").title = trust?.why?.join("; ") ?? "";
+    this.#set("trust", [`${Math.round(trust.score * 100)}%`, ...trust.why].join(" · "));
+    byId("trust").title = trust.why.join("; ");
     this.#set("audit", auditText(audit));
     byId("audit").title = audit?.time_ms ? momentText(audit.time_ms) : "";
   }

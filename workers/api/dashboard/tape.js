@@ -11,12 +11,13 @@ export class Tape {
   constructor() {
     this.body = byId("tape").tBodies[0];
     this.note = byId("tape-note");
-    this.newestId = -1;
+    /** @type {Trade[]} newest first */
+    this.trades = [];
   }
 
   clear() {
+    this.trades = [];
     this.body.replaceChildren();
-    this.newestId = -1;
     setText(this.note, "");
   }
 
@@ -26,21 +27,40 @@ export class Tape {
   }
 
   /**
-   * Add trades that are newer than those shown.
+   * Trades as they come; those that are not newer than the ones shown are already there.
    * @param {Trade[]} trades in any order
    */
   add(trades) {
-    const fresh = trades.filter((trade) => trade.id > this.newestId).sort((a, b) => b.id - a.id).slice(0, KEPT);
+    const newest = this.trades[0]?.id ?? -1;
+    const fresh = trades.filter((trade) => trade.id > newest).sort(newestFirst).slice(0, KEPT);
     if (fresh.length === 0) return;
-    this.newestId = fresh[0].id;
+    this.trades = [...fresh, ...this.trades].slice(0, KEPT);
     this.body.prepend(...fresh.map(line));
     while (this.body.rows.length > KEPT) this.body.deleteRow(-1);
+  }
+
+  /**
+   * The newest trades by another way; of those that came live only newer ones stay, so that none is left out between.
+   * @param {Trade[]} trades without a hole
+   * @returns {boolean} whether they reach what came live; if not, there is a hole, and newer ones must be asked for
+   */
+  restart(trades) {
+    const last = Math.max(-1, ...trades.map((trade) => trade.id));
+    const live = this.trades.filter((trade) => trade.id > last);
+    this.clear();
+    this.add([...live, ...trades]);
+    return trades.length === 0 || live.length === 0 || live[live.length - 1].id === last + 1;
   }
 
   /** Say that the API left trades out because this page was too slow. @param {number} count */
   dropped(count) {
     this.body.prepend(make("tr", { class: "notice" }, make("td", { colspan: "3" }, `${count} trades left out`)));
   }
+}
+
+/** @param {Trade} a @param {Trade} b */
+function newestFirst(a, b) {
+  return b.id - a.id;
 }
 
 /** @param {Trade} trade */

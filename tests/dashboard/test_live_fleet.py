@@ -1,0 +1,162 @@
+"""The dashboard on a whole fleet: the values shown are those the API gives, they move, and withheld is withheld."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp.test_utils import TestServer
+from conftest import Watch
+from in_process import Fleet, fleet_of, settle
+from playwright.async_api import Page, expect
+
+from workers.api.server import Api
+from workers.process import Process
+from workers.store.books import BookStore
+from workers.store.keys import Keys
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
+
+
+class Running(NamedTuple):
+    """A fleet, and where its API listens."""
+
+    fleet: Fleet
+    url: str
+
+    async def get(self, path: str) -> Any:
+        async with aiohttp.ClientSession() as session, session.get(self.url + path) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    async def control(self, action: str, **body: object) -> None:
+        url = f"{self.fleet.exchange.url}/control/{action}"
+        async with aiohttp.ClientSession() as session, session.post(url, json=body) as response:
+            assert response.status < 300, await response.text()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def running(real_server: str) -> AsyncIterator[Running]:
+    async with fleet_of(real_server) as fleet:
+        for role, name in (("ingest-a", "a"), ("books", "books-1"), ("trades", "trades-1")):
+            fleet.start(role, name)
+        process = Process("api", fleet.settings, 0, real_server)
+        api = Api(process)
+        async with TestServer(api.application.build(), host="127.0.0.1") as server:
+            api.start()
+            await fleet.until(fleet.all_shown)
+            yield Running(fleet, str(server.make_url("/")).rstrip("/"))
+        await api.close()
+        await process.client.aclose()
+
+
+@pytest.fixture(autouse=True)
+def no_history(watch: Watch) -> None:
+    watch.expected.append("/history")
+
+
+async def book(page: Page) -> dict[str, list[list[str]]]:
+    """The levels shown, best first."""
+    found: dict[str, list[list[str]]] = await page.evaluate(
+        """() => Object.fromEntries(["bids", "asks"].map((side) =>
+          [side, [...document.querySelectorAll(`#ladder .${side} tr`)]
+            .map((row) => [row.cells[0].textContent, row.cells[1].textContent])]))"""
+    )
+    return {"bids": found["bids"], "asks": found["asks"][::-1]}
+
+
+async def choose(page: Page, running: Running, symbol: str) -> None:
+    """Open a symbol's page by keyboard."""
+    await page.goto(running.url)
+    await expect(page.locator("#title")).not_to_have_text("–")
+    await page.keyboard.press("/")
+    await page.keyboard.type(symbol)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#title")).to_have_text(f"{symbol}usdm")
+    await expect(page.locator("#state")).to_contain_text("synced")
+
+
+async def test_values_move_by_themselves(running: Running, page: Page):
+    await choose(page, running, "SOLUSDT")
+    await page.evaluate("window.notReloaded = true")
+    before = [await book(page), await page.locator("#tape tbody tr").first.inner_text()]
+    await page.wait_for_function(
+        "before => document.querySelector('#tape tbody tr').innerText !== before", arg=before[1]
+    )
+    await page.wait_for_function(
+        "before => document.querySelector('#ladder .bids').textContent !== before",
+        arg=await page.locator("#ladder .bids").text_content(),
+    )
+    assert await page.evaluate("window.notReloaded")
+    assert await book(page) != before[0]
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "币安人生USDT"])
+async def test_what_is_shown_is_what_the_api_gives(running: Running, page: Page, symbol: str):
+    await choose(page, running, symbol)
+    await page.locator("#bars-as-table").click()
+    await settle(running.fleet)
+    query = f"?venue=usdm&symbol={symbol}"
+    given = await running.get(f"/orderbook{query}&depth=20")
+    await expect(page.locator("#ladder .bids tr").first).to_contain_text(given["bids"][0][1])
+    assert await book(page) == {"bids": given["bids"], "asks": given["asks"]}
+
+    trades = (await running.get(f"/trades{query}&limit=60"))["trades"]
+    newest = trades[-1]
+    await expect(page.locator("#tape tbody tr").first).to_contain_text(newest["quantity"])
+    shown = await page.evaluate(
+        """() => [...document.querySelectorAll("#tape tbody tr")]
+             .map((row) => [row.cells[0].textContent, row.cells[1].textContent, row.className])"""
+    )
+    told = [[one["price"], one["quantity"], "sell" if one["is_buyer_maker"] else "buy"] for one in trades]
+    assert shown[: len(told)] == told[::-1]
+    assert (await page.locator("#last").inner_text()).split()[0] == newest["price"]
+
+    bars = (await running.get(f"/bars/1m{query}&limit=40"))["bars"]
+    last = bars[-1]
+    wanted = [last[name] for name in ("open", "high", "low", "close", "volume")]
+    row = page.locator("#bars-table tbody tr").first
+    await expect(row).to_have_text(re.compile("".join(map(re.escape, wanted))))
+    assert (await row.locator("td").all_inner_texts())[6] == str(last["trades_count"])
+    day = (await running.get(f"/stats{query}"))["stats"]["1d"]
+    await expect(page.locator("#volume")).to_have_text(day["volume"])
+    assert await page.locator("#high").inner_text() == day["high"]
+    await running.control("resume")
+
+
+async def test_a_book_that_is_lost_is_withheld_until_it_is_back(running: Running, page: Page):
+    await choose(page, running, "BTCUSDT")
+    await running.control("faults", kind="rest_status", path="*/depth", value=500)
+    store = BookStore(running.fleet.client, Keys(), 10)
+    await store.distrust("BTCUSDT", "audit mismatch")
+    await expect(page.locator("#withheld")).to_contain_text("audit mismatch")
+    assert await page.locator("#ladder tbody:not(.middle) td:not(:empty)").count() == 0
+    assert not await page.locator("#ladder").is_visible()
+    await expect(page.locator("#depth-chart")).to_have_attribute("aria-label", re.compile("nothing to show"))
+    async with aiohttp.ClientSession() as session:
+        await session.delete(f"{running.fleet.exchange.url}/control/faults")
+    await expect(page.locator("#state")).to_contain_text("synced", timeout=20_000)
+    await expect(page.locator("#ladder")).to_be_visible()
+
+
+async def test_the_fleet_page_says_what_the_status_says(running: Running, page: Page):
+    await page.goto(f"{running.url}/#fleet")
+    status = await running.get("/status")
+    await expect(page.locator("#books tbody tr")).to_have_count(len(status["symbols"]))
+    owners = [symbol["owner"] for symbol in status["symbols"]]
+    assert await page.locator("#books tbody td:last-child").all_inner_texts() == owners
+    names = [worker["name"] for worker in status["fleet"]["workers"]]
+    assert await page.locator("#workers tbody td:nth-child(2)").all_inner_texts() == names
+    memory = status["fleet"]["redis"]["used_memory"]
+    shown = re.search(r"Redis memory\s+([\d.]+) MB", await page.locator("#cards").inner_text())
+    assert shown
+    assert abs(float(shown[1]) - memory / 1e6) < 5
+    assert (
+        json.dumps(status["symbols"][0]["symbol"], ensure_ascii=False).strip('"')
+        in await page.locator("#books tbody tr").first.inner_text()
+    )
