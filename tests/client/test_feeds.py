@@ -52,7 +52,7 @@ async def test_a_withheld_book_is_told_once_and_ended_by_its_next_top(world: Wor
         await world.withhold("broken", "gap")
         assert await take(feed, 1) == [Withheld(S, "broken", "gap")]
         with pytest.raises(TimeoutError):
-            await take(feed, 1, seconds=1.5)
+            await take(feed, 1, seconds=1.2)
         await world.publish(2)
         (record,) = await take(feed, 1)
         assert isinstance(record, BookTop)

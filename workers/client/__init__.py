@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workers.client.fleet import FleetClient
+from workers.client.frames import columns_of, to_dataframe
 from workers.client.records import (
     Bar,
     Book,
@@ -28,4 +29,6 @@ __all__ = [
     "PriceLevel",
     "Trade",
     "Withheld",
+    "columns_of",
+    "to_dataframe",
 ]
