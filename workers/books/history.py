@@ -158,10 +158,8 @@ class HistoryWriter:
         before = (-1, -1)
         while True:
             entries = await self._reader.range(book.key, place, PAGE)
-            reached, started = (
-                entry_id(book.last_stream_id),
-                place,
-            )  # the live book may have moved on meanwhile
+            reached = entry_id(book.last_stream_id)  # the live book may have moved on meanwhile
+            started = place
             for entry in entries:
                 at = entry_id(entry.stream_id)
                 if at > reached:

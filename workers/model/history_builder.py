@@ -39,6 +39,16 @@ class _OpenSide:
         """Texts of which another one with the same value was seen."""
         self.touched: dict[str, str] = {}
 
+    def outgrown(self, book: OrderBook) -> bool:
+        """Whether the range has to be measured anew: the book knows less or more, or half of the levels are gone."""
+        book_edge = book.known_low if self.side == "bid" else book.known_high
+        if book_edge != self.book_edge:
+            self.book_edge = book_edge
+            outside = bound(book_edge) <= self._edge if self.side == "bid" else bound(book_edge) >= self._edge
+            if not (self.cut and outside):
+                return True
+        return self.cut and self.present * 2 < self.started_with
+
     def close(self, bit: int, book: OrderBook) -> None:
         """Write down what changed in the second of mask `bit`."""
         strange = self.touched.keys() - self._quantities.keys()
@@ -149,7 +159,7 @@ class BlockBuilder:
         self._go_to(second)
         offset = second - self._start
         bids, asks = self._bids, self._asks
-        if bids is None or asks is None or self._range_moved(bids, asks, book):
+        if bids is None or asks is None or bids.outgrown(book) or asks.outgrown(book):
             self.break_off()
             self._first = offset
             self._bids = _OpenSide("bid", book, self._levels, 1 << offset)
@@ -197,11 +207,6 @@ class BlockBuilder:
             self._bids = self._asks = None
         self._start = start
         self.next_second = second + 1
-
-    def _range_moved(self, bids: _OpenSide, asks: _OpenSide, book: OrderBook) -> bool:
-        if bids.book_edge != book.known_low or asks.book_edge != book.known_high:
-            return True
-        return any(side.cut and side.present * 2 < side.started_with for side in (bids, asks))
 
     def _segment(self) -> Segment | None:
         if self._bids is None or self._asks is None or not self._update_ids:

@@ -62,7 +62,7 @@ class PackedSegment(msgspec.Struct, array_like=True, forbid_unknown_fields=True)
 class SegmentSide:
     """One side of a segment. With n rows: `at` O(log n), `levels` O(n), `nearest` O(log n) plus the way."""
 
-    __slots__ = ("_prices", "_quantities", "masks", "offsets", "quantities", "side", "values")
+    __slots__ = ("_prices", "_spellings", "masks", "offsets", "quantities", "side", "values")
 
     def __init__(
         self,
@@ -82,15 +82,15 @@ class SegmentSide:
         self.masks = masks
         self.quantities = quantities
         self.offsets = [0, *accumulate(mask.bit_count() for mask in masks)]
-        self._prices, self._quantities = prices, spellings
+        self._prices, self._spellings = prices, spellings
 
     def price_text(self, row: int) -> str:
         """The price of a row as the exchange wrote it."""
         price = self._prices[row]
         if isinstance(price, str):
             return price
-        assert self._quantities
-        return self._quantities[0].text(price)
+        assert self._spellings
+        return self._spellings[0].text(price)
 
     def quantity(self, row: int, second: int) -> str:
         """The quantity of a row as written, `"0"` for none."""
@@ -100,8 +100,8 @@ class SegmentSide:
         quantity = self.quantities[self.offsets[row] + changes - 1]
         if isinstance(quantity, str):
             return quantity
-        assert self._quantities
-        return self._quantities[1].text(quantity) if quantity else "0"
+        assert self._spellings
+        return self._spellings[1].text(quantity) if quantity else "0"
 
     def at(self, value: float, second: int) -> str:
         """The quantity at a price (as `price_key` gives it), `"0"` for none."""
@@ -131,12 +131,7 @@ class SegmentSide:
         """The stored form. O(n) plus the compression."""
         prices = [self.price_text(row) for row in range(len(self.values))]
         spelling, codes = Spelling.of(prices)
-        quantities = [
-            text
-            if isinstance(text, str)
-            else self._text_of(text)  # texts already, but for a segment read back
-            for text in self.quantities
-        ]
+        quantities = self._quantity_texts()
         texts = dict.fromkeys(quantities)
         texts.pop("0", None)
         quantity_spelling, numbers = Spelling.of(texts)
@@ -149,9 +144,11 @@ class SegmentSide:
             pack_column(list(map(numbers.__getitem__, quantities)), level),
         )
 
-    def _text_of(self, number: int) -> str:
-        assert self._quantities
-        return self._quantities[1].text(number) if number else "0"
+    def _quantity_texts(self) -> list[str]:
+        if self._spellings is None:
+            return [str(text) for text in self.quantities]
+        text = self._spellings[1].text
+        return [text(int(number)) if number else "0" for number in self.quantities]
 
     @classmethod
     def unpack(cls, side: Side, packed: PackedSide) -> SegmentSide:
