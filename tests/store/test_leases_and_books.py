@@ -86,7 +86,7 @@ async def test_a_zombie_publishes_and_commits_nothing(client: Redis) -> None:
     assert await client.exists("LIVE_ORDERBOOK", "book:{BTCUSDT}:status", "book:{BTCUSDT}:top") == 0
     with pytest.raises(LeaseLost):
         await store.commit(S, old, "depth", b"checkpoint", [])
-    assert await store.checkpoint(S) is None
+    assert await client.get(KEYS.book_checkpoint(S)) is None
 
 
 async def test_distrust_reaches_the_owner_once_with_its_next_status(client: Redis) -> None:
@@ -111,10 +111,10 @@ async def test_a_commit_stores_and_acknowledges_in_one_step(client: Redis) -> No
     taken = [found.stream_id for found in (await reader.new([key], 5000))[key]]
     store = BookStore(client, KEYS, 100)
     assert await store.commit(S, one.held[S], "depth", b"state", taken[:2500]) == 2500
-    assert await store.checkpoint(S) == b"state"
+    assert await client.get(KEYS.book_checkpoint(S)) == b"state"
     assert await reader.lag(key) == (0, 1)
     assert await store.commit(S, one.held[S], "depth", None, []) == 0
-    assert await store.checkpoint(S) == b"state"
+    assert await client.get(KEYS.book_checkpoint(S)) == b"state"
 
 
 async def test_heartbeats_come_and_go(client: Redis) -> None:

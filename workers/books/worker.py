@@ -17,7 +17,6 @@ from workers.books.snapshots import SnapshotFetcher
 from workers.books.tickers import TickerWatch
 from workers.context import venue_contexts
 from workers.errors import LeaseLost, StateUnreadable
-from workers.model.checkpoint import decode_checkpoint
 from workers.model.sync import BookSync, Outcome, SyncState
 from workers.ownership import Claim, Ownership
 from workers.process import Process
@@ -25,6 +24,7 @@ from workers.rest import RestClient
 from workers.store.books import GROUP, BookStore, Publication
 from workers.store.connection import connect_reader
 from workers.store.keys import DEPTH
+from workers.store.rebuilding import begin
 from workers.store.streams import Delivered, GapRecord, GroupReader, record_gap
 from workers.tasks import end
 
@@ -108,7 +108,6 @@ class BookWorker:
     async def recover(self, claim: Claim, token: int) -> None:
         """Take up a book: checkpoint, entries pending after it, then the new ones; REST is not asked."""
         settings = self._settings.books
-        store = self._stores[claim.context.name]
         key = claim.context.keys.raw(claim.symbol, DEPTH)
         await self._reader.ensure(key)
         sync = BookSync(
@@ -117,19 +116,15 @@ class BookWorker:
             max_levels=settings.levels,
             crossed_limit_ms=settings.crossed_ms,
         )
-        stored = await store.checkpoint(claim.symbol)
         folded = b"0-0"
-        if stored is not None:
-            try:
-                checkpoint = decode_checkpoint(stored, claim.context.keys.book_checkpoint(claim.symbol))
-                sync.restore(checkpoint)
-                if checkpoint.synced:
-                    folded = checkpoint.stream_id.encode()
-            except StateUnreadable as error:
-                UNREADABLE.inc()
-                log.error("checkpoint_unreadable", symbol=claim.symbol, error=str(error))
+        try:
+            folded = await begin(self._process.client, claim.context.keys, sync)
+        except StateUnreadable as error:
+            UNREADABLE.inc()
+            log.error("checkpoint_unreadable", symbol=claim.symbol, error=str(error))
         book = OwnedBook(claim, token, sync, settings)
-        book.last_stream_id = folded
+        if sync.state is SyncState.SYNCED:
+            book.last_stream_id = folded
         await self._take_pending(book, b"0")
         self.books[key] = book
         self._history.adopt(book)

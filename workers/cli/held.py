@@ -12,10 +12,11 @@ from redis.exceptions import ResponseError
 
 from workers.cli.truth import HeldBars
 from workers.context import VenueContext, venue_contexts
-from workers.model.checkpoint import Checkpoint, decode_checkpoint
+from workers.model.checkpoint import Checkpoint
 from workers.model.latest import decode_member
 from workers.settings import Settings
 from workers.store.keys import DEPTH, INTERVALS_MS, TRADES
+from workers.store.rebuilding import stored_checkpoint
 from workers.store.streams import undelivered
 
 PAGE: Final = 5_000
@@ -136,8 +137,7 @@ class Held:
         Raises:
             StateUnreadable: it cannot be decoded.
         """
-        stored = await self._client.get(book.context.keys.book_checkpoint(book.symbol))
-        return decode_checkpoint(cast(bytes, stored)) if stored is not None else None
+        return await stored_checkpoint(self._client, book.context.keys, book.symbol)
 
     async def gaps(self, book: Book) -> int:
         """How many holes were recorded."""

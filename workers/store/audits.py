@@ -10,10 +10,11 @@ import msgspec
 from redis.asyncio import Redis
 
 from workers.model.audit import AuditOutcome, Shown, describe
-from workers.model.checkpoint import Checkpoint, decode_checkpoint
+from workers.model.checkpoint import Checkpoint
 from workers.model.events import Level
 from workers.model.order_book import Difference
 from workers.store.keys import DEPTH, Keys
+from workers.store.rebuilding import stored_checkpoint
 from workers.store.streams import Delivered
 
 PAGE = 64
@@ -123,9 +124,7 @@ class AuditStore:
 
     async def checkpoint(self, symbol: str) -> Checkpoint | None:
         """The book as its owner last committed it. Raises: StateUnreadable."""
-        key = self._keys.book_checkpoint(symbol)
-        stored = await self._client.get(key)
-        return decode_checkpoint(bytes(stored), key) if stored is not None else None
+        return await stored_checkpoint(self._client, self._keys, symbol)
 
     async def shown(self, symbol: str) -> Shown | None:
         """What `LIVE_ORDERBOOK` shows now; None while the book is withdrawn."""

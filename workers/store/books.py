@@ -98,11 +98,6 @@ class BookStore:
             raise LeaseLost(symbol, token)
         return done
 
-    async def checkpoint(self, symbol: str) -> bytes | None:
-        """The stored checkpoint, undecoded."""
-        found = await self._client.get(self._keys.book_checkpoint(symbol))
-        return bytes(found) if found is not None else None
-
     async def keep_snapshot(self, symbol: str, body: bytes, received_us: int, kept: int) -> None:
         """Keep a REST snapshot as received, so that the stream explains itself."""
         fields: dict[str, bytes | int] = {"data": body, "received": received_us}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 
 from workers.errors import StateUnreadable, WireError
-from workers.model.checkpoint import decode_checkpoint
+from workers.model.checkpoint import Checkpoint, decode_checkpoint
 from workers.model.events import DepthEvent
 from workers.model.order_book import DEFAULT_MAX_LEVELS, OrderBook
 from workers.model.sync import BookSync, SequenceRule, SyncState
@@ -38,6 +38,28 @@ class Rebuilt(NamedTuple):
         return self.sync.book
 
 
+async def stored_checkpoint(client: Redis, keys: Keys, symbol: str) -> Checkpoint | None:
+    """The checkpoint of a symbol's book. Raises StateUnreadable."""
+    key = keys.book_checkpoint(symbol)
+    stored: Any = await client.get(key)
+    return None if stored is None else decode_checkpoint(bytes(stored), key)
+
+
+async def begin(client: Redis, keys: Keys, sync: BookSync) -> bytes:
+    """Bring a fresh `sync` to where the checkpoint of its symbol stands: what a takeover and `rebuild` begin with.
+
+    Returns the id of the stream entry up to which it is a fold; `0-0` without a checkpoint.
+
+    Raises:
+        StateUnreadable: the checkpoint is damaged, or another book's; `sync` is as it was.
+    """
+    checkpoint = await stored_checkpoint(client, keys, sync.symbol)
+    if checkpoint is None:
+        return b"0-0"
+    sync.restore(checkpoint)
+    return checkpoint.stream_id.encode()
+
+
 async def rebuild(
     client: Redis,
     keys: Keys,
@@ -63,17 +85,11 @@ async def rebuild(
 
     Cost: one GET and one XRANGE per 500 entries; an event costs as in `BookSync`.
     """
-    key = keys.book_checkpoint(symbol)
     sync = BookSync(symbol, rule, max_levels=max_levels)
-    stream_id, unusable = b"0-0", 0
-    stored: Any = await client.get(key)
-    if stored is not None:
-        checkpoint = decode_checkpoint(bytes(stored), key)
-        if at is not None and checkpoint.last_update_id > at:
-            problem = f"it stands at update id {checkpoint.last_update_id}, beyond the wanted {at}"
-            raise StateUnreadable(key, problem)
-        sync.restore(checkpoint)
-        stream_id = checkpoint.stream_id.encode()
+    stream_id, unusable = await begin(client, keys, sync), 0
+    if at is not None and sync.last_update_id > at:
+        problem = f"it stands at update id {sync.last_update_id}, beyond the wanted {at}"
+        raise StateUnreadable(keys.book_checkpoint(symbol), problem)
     reader = GroupReader(client, GROUP)
     while entries := await reader.range(keys.raw(symbol, DEPTH), stream_id, PAGE):
         for entry in entries:
