@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -368,6 +369,35 @@ class TestBestLevelCheck:
         assert check.update_id == -1
         check.observe_ticker(7, "9", "1", "11", "2")
         assert check.update_id == 7
+
+    @given(
+        st.lists(
+            st.tuples(st.booleans(), st.integers(0, 8), st.sampled_from(["1", "1.0", "2"])), max_size=60
+        ),
+        st.integers(0, 8),
+    )
+    def test_equals_a_naive_twin(self, messages, reset_after):
+        """What is told first of an id counts; pairs are judged in the order in which they become whole."""
+        check = BestLevelCheck()
+        tickers, books, judged = {}, {}, []
+        for number, (is_ticker, u, quantity) in enumerate(messages):
+            if number == reset_after:
+                check.reset()
+                tickers, books, judged = {}, {}, []
+                before = check.compared, check.disagreed
+            mine, other = (tickers, books) if is_ticker else (books, tickers)
+            if u not in mine and u in other:
+                judged.append(Decimal(quantity) == Decimal(other[u]))
+            mine.setdefault(u, quantity)
+            if is_ticker:
+                check.observe_ticker(u, "9", quantity, "11", "2")
+            else:
+                check.observe_book(u, ("9", quantity), ("11", "2"))
+            whole = number < reset_after
+            since = (0, 0) if whole else before
+            assert check.compared - since[0] == len(judged)
+            assert check.disagreed - since[1] == judged.count(False)
+            assert (check.verdict(number) is not None) == (judged[-2:] == [False, False])
 
 
 FAULTY = "BTCUSD_210924"
