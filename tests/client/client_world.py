@@ -8,6 +8,7 @@ from typing import Any
 
 from workers.client.feed import Feed
 from workers.model.events import Trade as WireTrade
+from workers.model.latest import Member
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
 from workers.store.trades import TradeStore
@@ -75,9 +76,11 @@ class World:
             fields = {"data": self.wire(row), "received": 1, "line": "a"}
             await self.redis.xadd(KEYS.raw(symbol, "aggTrade"), fields, id=f"{row.trade_time}-{number}")
 
-    async def fold(self, *numbers: int, symbol: str = S) -> None:
+    async def fold(self, *numbers: int, symbol: str = S, member: Member = "json") -> None:
         """Trades as the fold applies them."""
-        store = TradeStore(self.redis, KEYS, Scripts(self.redis), retention_ms=0, bar_retention={})
+        store = TradeStore(
+            self.redis, KEYS, Scripts(self.redis), retention_ms=0, bar_retention={}, member=member
+        )
         await store.apply(symbol, [("", self.trade(number, symbol)) for number in numbers])
 
     async def accept(self, first: int, last: int) -> None:

@@ -11,6 +11,7 @@ from client_world import KEYS, T0, S, World, take
 
 from workers.client import BookTop, FleetClient, Gap, Trade, Withheld
 from workers.errors import TokenUnusable
+from workers.model.latest import Member
 from workers.store.keys import Keys
 
 
@@ -146,15 +147,21 @@ async def test_trades_come_in_the_order_of_their_ids(world: World, fleet: FleetC
         assert first.position == f"{T0 + 370}-10"
 
 
-async def test_a_hole_is_filled_from_what_the_fleet_repaired(world: World, fleet: FleetClient):
+@pytest.mark.parametrize("member", ["json", "packed"])
+async def test_a_hole_is_filled_from_what_the_fleet_repaired(
+    world: World, fleet: FleetClient, member: Member
+):
     async with fleet.trades([S, "ETHUSDT"], from_ms=T0) as feed:
         await world.stream(10, 11, 15, 16)
-        await world.fold(10, 11)
+        await world.fold(10, 11, member=member)
         assert [record.trade_id for record in await take(feed, 2)] == [10, 11]
         await world.stream(50, symbol="ETHUSDT")
         assert [record.symbol for record in await take(feed, 1)] == ["ETHUSDT"]  # others do not wait
-        await world.fold(*range(12, 17))
-        assert [record.trade_id for record in await take(feed, 5)] == [12, 13, 14, 15, 16]
+        await world.fold(*range(12, 17), member=member)
+        records = await take(feed, 5)
+        assert [record.trade_id for record in records] == [12, 13, 14, 15, 16]
+        texts = [(row.price, row.quantity, row.trade_time) for row in map(world.trade, range(12, 17))]
+        assert [(record.price, record.quantity, record.trade_time_ms) for record in records] == texts
 
 
 async def test_what_nobody_has_any_more_is_a_gap(world: World, fleet: FleetClient):
