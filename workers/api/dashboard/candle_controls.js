@@ -3,7 +3,8 @@
 import { byId, make, row } from "./dom.js";
 import { momentText, timeText } from "./format.js";
 
-const SLOTS = [2, 3, 4, 6, 8, 11, 15, 20];
+/** Widths that the place of a bar may have, pixels. */
+export const SLOTS = [2, 3, 4, 6, 8, 11, 15, 20];
 const TABLE_ROWS = 40;
 
 export class CandleControls {

@@ -26,6 +26,8 @@ export class CandleSeries {
     this.bars = [];
     this.decimals = 0;
     this.reachedStart = false;
+    /** Whether the bars of before were loaded, besides those that come live. */
+    this.isLoaded = false;
   }
 
   /** @param {Bar[]} bars in any order; a later revision or a newer state of a bar replaces the held one */

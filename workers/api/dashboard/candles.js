@@ -4,9 +4,10 @@ import { Surface, roundStep, stroke, tag, ticks } from "./canvas.js";
 import { CandleSeries } from "./candle_series.js";
 import { byId } from "./dom.js";
 import { momentText, shortText, tickText, timeText } from "./format.js";
-import { CandleControls } from "./candle_controls.js";
+import { CandleControls, SLOTS } from "./candle_controls.js";
 
 const BOTTOM = 20;
+const DEFAULT_SLOT = 8;
 const TIME_STEPS = [
   100, 500, 1000, 5000, 15_000, 60_000, 300_000, 900_000, 3_600_000, 14_400_000, 43_200_000, 86_400_000,
   604_800_000, 2_592_000_000,
@@ -18,7 +19,7 @@ export class CandleChart {
     this.container = byId("candle-chart");
     this.onEarlier = onEarlier;
     this.series = new CandleSeries("1m");
-    this.slot = 8;
+    this.slot = DEFAULT_SLOT;
     /** Slots between the newest bar and the right edge; negative: into the past. */
     this.offset = 0;
     /** Start of the bar under the cursor; null: none. @type {number|null} */
@@ -49,6 +50,14 @@ export class CandleChart {
   add(bars) {
     this.series.add(bars);
     this.changed();
+  }
+
+  /** Widen the slots where there are few bars, so that they fill the chart. */
+  fit() {
+    const { bars, stepMs } = this.series;
+    const span = bars.length ? (bars[bars.length - 1].start_ms - bars[0].start_ms) / stepMs + 1 : 1;
+    const room = this.container.clientWidth - 90;
+    this.slot = SLOTS.findLast((slot) => slot <= DEFAULT_SLOT || slot * span <= room) ?? DEFAULT_SLOT;
   }
 
   /** @param {number|null} ms */

@@ -55,7 +55,7 @@ export function bytesText(bytes) {
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** Whole numbers in groups of three @param {number|null|undefined} value */
+/** Whole numbers in groups of three @param {number|string|null|undefined} value */
 export function countText(value) {
   return value === null || value === undefined || value === "" ? "–" : Number(value).toLocaleString("en-US");
 }

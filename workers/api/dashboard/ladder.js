@@ -24,7 +24,9 @@ export class Ladder {
     this.table = table;
     this.asks = rowsOf(table.querySelector(".asks"));
     this.bids = rowsOf(table.querySelector(".bids"));
-    [, this.spread, this.relative] = table.querySelector(".middle tr").children;
+    const [, spread, relative] = table.querySelector(".middle tr").children;
+    this.spread = spread;
+    this.relative = relative;
     this.block = byId("withheld");
   }
 

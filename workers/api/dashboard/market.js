@@ -247,6 +247,8 @@ export class Market {
       if (series !== this.candles.series) return;
       const known = series.bars.length;
       series.add(bars);
+      if (!series.isLoaded) this.candles.fit();
+      series.isLoaded = true;
       if (before !== undefined && series.bars.length === known) series.reachedStart = true;
       this.candles.say("no trade yet");
     } catch (error) {
