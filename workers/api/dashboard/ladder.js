@@ -71,8 +71,8 @@ export function spreadOf(asks, bids) {
 /** @param {string} reason */
 function explained(reason) {
   const meaning = MEANING[/** @type {keyof typeof MEANING} */ (reason)];
-  if (meaning) return `${reason}. ${meaning}`;
-  return reason || "No reason was given.";
+  if (meaning) return `Reason: ${reason}. ${meaning}`;
+  return reason ? `Reason: ${reason}` : "No reason was given.";
 }
 
 /** @param {import("./book.js").Level} level */
