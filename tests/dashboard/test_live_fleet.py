@@ -11,7 +11,6 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestServer
-from conftest import Watch
 from in_process import Fleet, fleet_of, settle
 from playwright.async_api import Page, expect
 
@@ -43,6 +42,8 @@ class Running(NamedTuple):
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def running(real_server: str) -> AsyncIterator[Running]:
     async with fleet_of(real_server) as fleet:
+        fleet.settings.history.block_s = 5
+        fleet.settings.history.write_ms = 500
         for role, name in (("ingest-a", "a"), ("books", "books-1"), ("trades", "trades-1")):
             fleet.start(role, name)
         process = Process("api", fleet.settings, 0, real_server)
@@ -53,11 +54,6 @@ async def running(real_server: str) -> AsyncIterator[Running]:
             yield Running(fleet, str(server.make_url("/")).rstrip("/"))
         await api.close()
         await process.client.aclose()
-
-
-@pytest.fixture(autouse=True)
-def no_history(watch: Watch) -> None:
-    watch.expected.append("/history")
 
 
 async def book(page: Page) -> dict[str, list[list[str]]]:
@@ -142,6 +138,33 @@ async def test_a_book_that_is_lost_is_withheld_until_it_is_back(running: Running
         await session.delete(f"{running.fleet.exchange.url}/control/faults")
     await expect(page.locator("#state")).to_contain_text("synced", timeout=20_000)
     await expect(page.locator("#ladder")).to_be_visible()
+
+
+async def test_the_slider_shows_the_book_of_a_second_as_the_api_gives_it(running: Running, page: Page):
+    await choose(page, running, "SOLUSDT")
+    slider = page.locator("#moment")
+    await expect(slider).to_be_enabled(timeout=20_000)
+    await slider.focus()
+    seen = set()
+    for _ in range(3):
+        await page.keyboard.press("ArrowLeft")
+        second = await slider.input_value()
+        given = await running.get(f"/history/book?venue=usdm&symbol=SOLUSDT&at={second}&depth=20")
+        seen.add(given["last_update_id"])
+        await expect(page.locator("#ladder-age")).to_have_text(re.compile(r"^at \d\d:\d\d:\d\d UTC$"))
+        await expect(page.locator("#ladder .bids tr").first).to_contain_text("".join(given["bids"][0]))
+        await expect(page.locator("#ladder .asks tr").last).to_contain_text("".join(given["asks"][0]))
+        assert await book(page) == {"bids": given["bids"], "asks": given["asks"]}
+        trades = await running.get(
+            f"/trades?venue=usdm&symbol=SOLUSDT&to={int(second) * 1000 + 1}&from=1&limit=5000"
+        )
+        newest = trades["trades"][-1]
+        await expect(page.locator("#tape tbody tr").first).to_contain_text(
+            newest["price"] + newest["quantity"]
+        )
+    assert len(seen) == 3
+    await page.keyboard.press("l")
+    await expect(page.locator("#state")).to_contain_text("synced")
 
 
 async def test_the_fleet_page_says_what_the_status_says(running: Running, page: Page):

@@ -34,7 +34,7 @@ export class History {
     this.at = null;
     /** @type {{from: number, to: number}|null} */
     this.span = null;
-    /** The newest second that is over, as the live book tells; later ones than in the blocks come from the stream. */
+    /** The newest second that an event has proven; later ones than in the blocks come from the stream. */
     this.newest = 0;
     /** @type {{from: number, to: number, reason: string}[]} */
     this.gaps = [];
@@ -68,7 +68,7 @@ export class History {
 
   /** The live book stands at an event of this time. @param {number} ms */
   reached(ms) {
-    this.newest = Math.floor(ms / 1000) - 1;
+    this.newest = Math.floor(ms / 1000);
   }
 
   focus() {
@@ -120,7 +120,7 @@ export class History {
       this.gaps = found.gaps ?? [];
       const to = Math.max(found.to ?? 0, this.newest);
       const empty = found.from === null || to <= found.from;
-      this.#offer(empty ? null : { from: found.from, to }, empty ? "the first minute is not over" : "");
+      this.#offer(empty ? null : { from: found.from, to }, empty ? "nothing held yet" : "");
     } catch (error) {
       if (asked !== this.chosen) return;
       const missing = error instanceof Problem && error.status === 404;

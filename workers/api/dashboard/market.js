@@ -213,7 +213,7 @@ export class Market {
     }
   }
 
-  /** The trades up to the end of a second: of the seconds before it, of more of them where the market was quiet. */
+  /** The trades before a second: of the seconds just before it, of more of them where the market was quiet. */
   async #loadPastTrades(/** @type {number} */ at) {
     const { signal } = this.wanted;
     const current = () => !signal.aborted && this.history.at === at;
@@ -221,7 +221,7 @@ export class Market {
       /** @type {import("./tape.js").Trade[]} */
       let trades = [];
       for (const seconds of PAST_SECONDS) {
-        const query = { venue: this.venue, symbol: this.symbol, from: at + 1 - seconds, to: at + 1, limit: PAST_MOST };
+        const query = { venue: this.venue, symbol: this.symbol, from: (at - seconds) * 1000, to: at * 1000 + 1, limit: PAST_MOST };
         ({ trades } = await get("/trades", query, signal));
         if (!current()) return;
         if (trades.length >= TAPE) break;
