@@ -228,10 +228,10 @@ class HistoryBlock:
             raise StateUnreadable(key, "its checksum does not match")
         try:
             packed = _decoder.decode(payload)
-            parts: list[Part] = [Segment.unpack(segment) for segment in packed.segments]
-            parts += packed.unknown
-            parts.sort(key=lambda part: part.first)
-            _fits(parts, packed.length)
+            stored: list[PackedSegment | UnknownRun] = [*packed.segments, *packed.unknown]
+            stored.sort(key=lambda part: part.first)
+            _fits(stored, packed.length)
+            parts = [Segment.unpack(one) if isinstance(one, PackedSegment) else one for one in stored]
         except (msgspec.DecodeError, ValueError, ArithmeticError, BadNumber) as error:
             raise StateUnreadable(key, str(error).rstrip(".")) from error
         return cls(packed.symbol, packed.start, packed.length, parts)
@@ -253,7 +253,7 @@ def _quantity(segment: Segment, value: float, second: int, offset: int) -> Quant
     return QuantityAt(second, None, "0")
 
 
-def _fits(parts: Sequence[Part], length: int) -> None:
+def _fits(parts: Sequence[Part | PackedSegment], length: int) -> None:
     """Raise ValueError unless the parts follow each other without holes, within the block."""
     if not 1 <= length <= MOST_SECONDS:
         raise ValueError("it has an impossible length")

@@ -39,15 +39,27 @@ class _OpenSide:
         """Texts of which another one with the same value was seen."""
         self.touched: dict[str, str] = {}
 
-    def outgrown(self, book: OrderBook) -> bool:
-        """Whether the range has to be measured anew: the book knows less or more, or half of the levels are gone."""
+    def moved(self, book: OrderBook) -> bool:
+        """Whether the book knows less than this side's range, or may know more of a side that is short."""
         book_edge = book.known_low if self.side == "bid" else book.known_high
-        if book_edge != self.book_edge:
-            self.book_edge = book_edge
-            outside = bound(book_edge) <= self._edge if self.side == "bid" else bound(book_edge) >= self._edge
-            if not (self.cut and outside):
-                return True
+        if book_edge == self.book_edge:
+            return False
+        self.book_edge = book_edge
+        value = bound(book_edge)
+        return not self.cut or (value > self._edge if self.side == "bid" else value < self._edge)
+
+    @property
+    def thin(self) -> bool:
+        """Whether half of the levels are gone, and the book has more of them."""
         return self.cut and self.present * 2 < self.started_with
+
+    def undo(self, bit: int) -> None:
+        """Take back the last `close`. O(n); nothing may follow but `columns`."""
+        for price in [price for price, mask in self._masks.items() if mask & bit]:
+            self._quantities[price].pop()
+            self._masks[price] ^= bit
+            if not self._masks[price]:
+                del self._masks[price], self._quantities[price]
 
     def close(self, bit: int, book: OrderBook) -> None:
         """Write down what changed in the second of mask `bit`."""
@@ -158,15 +170,11 @@ class BlockBuilder:
         """Close a second in which `book` stood at `update_id` at the end."""
         self._go_to(second)
         offset = second - self._start
-        bids, asks = self._bids, self._asks
-        if bids is None or asks is None or bids.outgrown(book) or asks.outgrown(book):
+        if not self._take_down(1 << offset, book):
             self.break_off()
             self._first = offset
             self._bids = _OpenSide("bid", book, self._levels, 1 << offset)
             self._asks = _OpenSide("ask", book, self._levels, 1 << offset)
-        else:
-            bids.close(1 << offset, book)
-            asks.close(1 << offset, book)
         self._update_ids.append(update_id)
 
     def unknown(self, second: int, reason: str) -> None:
@@ -207,6 +215,19 @@ class BlockBuilder:
             self._bids = self._asks = None
         self._start = start
         self.next_second = second + 1
+
+    def _take_down(self, bit: int, book: OrderBook) -> bool:
+        """Add a second to the segment under way; False where a new one has to begin."""
+        bids, asks = self._bids, self._asks
+        if bids is None or asks is None or bids.moved(book) or asks.moved(book):
+            return False
+        bids.close(bit, book)
+        asks.close(bit, book)
+        if bids.thin or asks.thin:
+            bids.undo(bit)
+            asks.undo(bit)
+            return False
+        return True
 
     def _segment(self) -> Segment | None:
         if self._bids is None or self._asks is None or not self._update_ids:

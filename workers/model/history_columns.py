@@ -20,7 +20,7 @@ ZSTD_LEVEL = 3
 """Higher ones gain 2 to 4 % (`bench/history.py`)."""
 MOST_DECIMALS = 40
 """Decimals of a number; `LONGEST_NUMBER` of the order book has no more characters."""
-MOST_NUMBERS = 1 << 22
+MOST_NUMBERS = 1 << 20
 """Numbers of one column that are still believed; a busy minute of 1,000 levels a side has 25,000."""
 
 _TYPES = {1: "B", 2: "H", 4: "I", 8: "Q"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -26,7 +25,7 @@ from workers.model.history_columns import (
     sums,
     unpack_column,
 )
-from workers.model.order_book import Side, price_key
+from workers.model.order_book import Side, price_key, quantity_value
 
 MOST_SECONDS = 64
 """Seconds of a block: the bits of a mask."""
@@ -164,8 +163,10 @@ class SegmentSide:
             packed.quantity_spelling.odd
         ):
             raise ValueError("a quantity has no text")
-        for text in (*packed.spelling.odd, *packed.quantity_spelling.odd):
-            Decimal(text)
+        for text in packed.spelling.odd:
+            price_key(text)
+        for text in packed.quantity_spelling.odd:
+            quantity_value(text)
         values = packed.spelling.values(prices)
         found = cls(side, values, prices, masks, quantities, (packed.spelling, packed.quantity_spelling))
         if len(masks) != len(prices) or found.offsets[-1] != len(quantities):
