@@ -13,6 +13,7 @@ from in_process import KEYS, Fleet, fleet_of, settle
 from structlog.testing import capture_logs
 
 from workers.keeper import listings
+from workers.store.keys import INTERVALS_MS
 from workers.store.symbols import LEASED_IN
 
 NEW = "1000新币USDT"
@@ -107,6 +108,10 @@ async def test_a_listing_is_followed_and_a_delisting_ends_it(real_server: str) -
         status = await here.status(OLD)
         assert (status["state"], status["reason"]) == ("delisted", "SETTLING")
         assert await here.info(OLD, "status") == "SETTLING"
+        last = await here.client.hget(KEYS.trades_state(OLD), "last_id")
+        for interval in INTERVALS_MS:
+            [(_, bar)] = await here.client.xrevrange(KEYS.bars(OLD, interval), count=1)
+            assert bar[b"last_agg_trade_id"] == last, interval
         for key in (*KEYS.raw_streams(OLD)[:2], KEYS.trades_latest(OLD), KEYS.symbol_info(OLD)):
             assert 0 < await here.client.pttl(key) <= here.fleet.settings.streams.retired_ms, key
         here.fleet.symbols = ["BTCUSDT", NEW]

@@ -23,16 +23,17 @@ async def test_each_publication_is_taken_once(client: Redis) -> None:
     await publish(client, "usdm", RULE.text, ["BTCUSDT", "币安人生USDC", "1000SHIBUSDC"], {})
     assert await followed.refresh(client) == Changed(["币安人生USDC", "1000SHIBUSDC"], [])
     assert await followed.refresh(client) == NONE
-    await publish(client, "usdm", RULE.text, ["BTCUSDT", "1000SHIBUSDC"], {"币安人生USDC": "SETTLING"})
+    assert followed.ended == frozenset()
+    ends = {"币安人生USDC": "SETTLING", "XUSDC": "not chosen"}
+    await publish(client, "usdm", RULE.text, ["BTCUSDT", "1000SHIBUSDC"], ends)
     assert await followed.refresh(client) == Changed([], ["币安人生USDC"])
     assert list(followed) == ["BTCUSDT", "1000SHIBUSDC"]
     assert "币安人生USDC" not in followed
     assert (len(followed), followed[0], followed[1:]) == (2, "BTCUSDT", ["1000SHIBUSDC"])
+    assert followed.ended == {"币安人生USDC"}
     found = await published(client, "usdm")
     assert found is not None
-    assert found == Publication(
-        found.generation, RULE.text, ["BTCUSDT", "1000SHIBUSDC"], {"币安人生USDC": "SETTLING"}
-    )
+    assert found == Publication(found.generation, RULE.text, ["BTCUSDT", "1000SHIBUSDC"], ends)
 
 
 async def test_a_publication_for_other_settings_is_not_taken(client: Redis) -> None:

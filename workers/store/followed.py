@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, overload
 import msgspec
 from redis.asyncio import Redis
 
-from workers.model.selection import SymbolRule
+from workers.model.selection import NOT_CHOSEN, SymbolRule
 from workers.store.keys import followed_symbols
 
 
@@ -88,6 +88,8 @@ class FollowedSymbols(Sequence[str]):
         self._symbols: list[str] = list(rule.exact)
         self._names = frozenset(self._symbols)
         self._generation = 0
+        self.ended: frozenset[str] = frozenset()
+        """Symbols just given up because the exchange ended them: nothing more will come of them."""
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -130,4 +132,7 @@ class FollowedSymbols(Sequence[str]):
         if found is None:
             return Changed([], [])
         self._generation = found.generation
-        return self.replace(found.symbols) if found.rules == self.rule.text else Changed([], [])
+        if found.rules != self.rule.text:
+            return Changed([], [])
+        self.ended = frozenset(symbol for symbol, why in found.retiring.items() if why != NOT_CHOSEN)
+        return self.replace(found.symbols)

@@ -19,7 +19,7 @@ from workers.ownership import Claim, Ownership
 from workers.process import Process
 from workers.rest import RestClient
 from workers.store.connection import connect_reader
-from workers.store.keys import TRADES
+from workers.store.keys import INTERVALS_MS, TRADES
 from workers.store.scripts import Scripts
 from workers.store.streams import GroupReader
 from workers.store.trades import TradeStore
@@ -119,8 +119,27 @@ class TradeWorker:
             after = entries[-1].stream_id
 
     async def hand_over(self, claim: Claim) -> None:
-        """Give a symbol up: everything applied is acknowledged, the rest is pending for the next owner."""
+        """Give a symbol up: everything applied is acknowledged, the rest is pending for the next owner.
+
+        Of a symbol that the exchange has ended the last windows are closed: no trade will come, and no owner.
+        """
+        tape = self.tapes.get(claim.context.keys.raw(claim.symbol, TRADES))
         self.forget(claim)
+        if tape is not None and claim.symbol in claim.context.symbols.ended:
+            await self._close_last(tape)
+
+    async def _close_last(self, tape: OwnedTape) -> None:
+        if tape.waiting or not tape.next_end_ms or not self._settings.trades.close_by_clock:
+            return
+        name, symbol = tape.claim.context.name, tape.claim.symbol
+        day_ms = INTERVALS_MS["1d"]
+        over_ms = (tape.next_end_ms // day_ms + 1) * day_ms
+        results = await self._stores[name].close_many([symbol], over_ms, 0, {symbol: tape.token})
+        closed = results[symbol]
+        if isinstance(closed, Exception):
+            log.error("close_failed", venue=name, symbol=symbol, error=str(closed))
+        else:
+            BARS.labels(name).inc(closed.bars)
 
     def forget(self, claim: Claim) -> None:
         """Drop a symbol."""
