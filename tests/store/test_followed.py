@@ -16,6 +16,8 @@ async def test_without_a_keeper_the_names_of_the_settings_are_followed(client: R
     assert await followed.refresh(client) == NONE
     assert list(followed) == ["BTCUSDT"]
     assert await published(client, "usdm") is None
+    assert not followed.chosen
+    assert FollowedSymbols("usdm", SymbolRule.parse(["BTCUSDT"])).chosen
 
 
 async def test_each_publication_is_taken_once(client: Redis) -> None:
@@ -23,7 +25,7 @@ async def test_each_publication_is_taken_once(client: Redis) -> None:
     await publish(client, "usdm", RULE.text, ["BTCUSDT", "币安人生USDC", "1000SHIBUSDC"], {})
     assert await followed.refresh(client) == Changed(["币安人生USDC", "1000SHIBUSDC"], [])
     assert await followed.refresh(client) == NONE
-    assert followed.ended == frozenset()
+    assert (followed.ended, followed.chosen) == (frozenset(), True)
     ends = {"币安人生USDC": "SETTLING", "XUSDC": "not chosen"}
     await publish(client, "usdm", RULE.text, ["BTCUSDT", "1000SHIBUSDC"], ends)
     assert await followed.refresh(client) == Changed([], ["币安人生USDC"])

@@ -142,7 +142,7 @@ async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any]
         async with TruthSource(f"http://{settings.exchange.host}:{settings.exchange.port}") as source:
             verification = Verification(Held(client, settings), source)
             with display.running():
-                showing = asyncio.create_task(_show(display, verification, len(verification.books)))
+                showing = asyncio.create_task(_show(display, verification))
                 try:
                     return await _verify(fleet, verification, seconds, stop)
                 finally:
@@ -169,9 +169,9 @@ async def _verify(
     return None if stop.is_set() else await verification.report()
 
 
-async def _show(display: LiveStatus, verification: Verification, symbols: int) -> None:
+async def _show(display: LiveStatus, verification: Verification) -> None:
     while True:
-        found = verification.findings
+        found, symbols = verification.findings, len(verification.books)
         display.show(
             Progress(
                 verification.phase, symbols, verification.totals, found.book_samples, len(found.books_differ)

@@ -60,7 +60,12 @@ class Verification:
         return not missing
 
     async def _not_ready(self) -> list[str]:
-        missing = []
+        await self._held.refresh()
+        missing = [
+            f"The choice of {context.name}'s symbols"
+            for context in self._held.contexts
+            if not context.symbols.chosen
+        ]
         for context in self._held.contexts:
             shown = await self._held.shown(context)
             for book in self._held.books:

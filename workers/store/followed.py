@@ -88,6 +88,8 @@ class FollowedSymbols(Sequence[str]):
         self._symbols: list[str] = list(rule.exact)
         self._names = frozenset(self._symbols)
         self._generation = 0
+        self.chosen = not rule.patterns
+        """Whether it is known what the patterns choose."""
         self.ended: frozenset[str] = frozenset()
         """Symbols just given up because the exchange ended them: nothing more will come of them."""
 
@@ -134,5 +136,6 @@ class FollowedSymbols(Sequence[str]):
         self._generation = found.generation
         if found.rules != self.rule.text:
             return Changed([], [])
+        self.chosen = True
         self.ended = frozenset(symbol for symbol, why in found.retiring.items() if why != NOT_CHOSEN)
         return self.replace(found.symbols)
