@@ -32,6 +32,8 @@ PAGE = 100
 MOST_BLOCKS = 20
 """Blocks in one write."""
 RETRY_S = 1.0
+LOOK_S = 0.02
+"""Pause after a look that found nothing to write."""
 
 WRITTEN = Counter("fleet_history_writes_total", "Writes of history blocks", ["venue"])
 BYTES = Counter("fleet_history_bytes_total", "Bytes of history blocks written", ["venue"])
@@ -66,6 +68,7 @@ class HistoryWriter:
         self._due: dict[OwnedBook, float] = {}
         self._told: dict[OwnedBook, int | None] = {}
         """The second up to which the book's history is written (exclusive)."""
+        self._look_at = 0.0
         self._running: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
 
@@ -93,9 +96,12 @@ class HistoryWriter:
 
         One a round: encoding a busy minute takes some 10 ms, and all blocks end at the same second.
         """
+        if now < self._look_at:
+            return []
         due = [(self._due_at(book), book) for book in books]
         at, book = min(due, key=lambda one: one[0], default=(math.inf, None))
         if book is None or at > now:
+            self._look_at = now + LOOK_S
             return []
         self._due[book] = now + self._settings.write_ms / 1000
         try:
