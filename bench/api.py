@@ -9,8 +9,8 @@ generator takes little of the machine:
 - `GET /orderbook?symbol=…&depth=20`, as fast as the connections allow, then at a fixed rate, where latency counts from
   the moment a request was due, sent or not;
 - `POST /quantity` of random past seconds, and of now;
-- WebSocket clients, each subscribed to one book of depth 20. The markets are made so busy that each of them has something
-  new ten times a second, which is as often as a book is sent.
+- WebSocket clients, each subscribed to one book of depth 20. The markets are made so busy that each has something new
+  ten times a second, which is as often as a book is sent.
 
 Reported: requests a second, p50 and p99 in ms, what was not answered with 200, CPU time of the API process for each
 request, and of the fan-out messages a second, those conflated or dropped, and ms from the exchange's event to the

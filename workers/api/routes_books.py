@@ -80,8 +80,6 @@ class BookRoutes:
     async def quantity(self, asked: AsNumbers, body: QuantityRequest) -> QuantityAnswer:
         """`POST /quantity`."""
         market = self._markets.find(body.symbol, body.venue, "body")
-        if body.timestamp is not None:
-            raise NotKnown("That second is not known", "this server holds no history", "body.timestamp")
         price = price_text(body.price, "body.price")
         if body.timestamp is not None:
             return await self._quantity_at(market, price, to_second(body.timestamp), asked.numbers)

@@ -1,0 +1,93 @@
+"""History over HTTP: the exchange's books at past seconds, and seconds that are not known."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+from aiohttp.test_utils import TestClient
+from in_process import Fleet
+from test_live_books import api, fleet, truth_book, within
+
+__all__ = ["api", "fleet"]  # fixtures
+
+
+async def book_at(client: TestClient, second: int) -> dict[str, Any] | None:  # type: ignore[type-arg]
+    response = await client.get("/history/book", params={"symbol": "BTCUSDT", "at": str(second)})
+    if response.status == 404:
+        assert (await response.json())["title"] == "unknown second"
+        return None
+    assert response.status == 200
+    found: dict[str, Any] = await response.json()
+    return found
+
+
+async def known_seconds(client: TestClient) -> list[dict[str, Any]]:  # type: ignore[type-arg]
+    """Books of at least three seconds in a row, the newest first."""
+    async with asyncio.timeout(20):
+        while True:
+            await asyncio.sleep(1)
+            now = await (await client.get("/orderbook")).json()
+            newest = now["event_time_ms"] // 1000 - 1
+            found = [await book_at(client, newest - back) for back in range(3)]
+            if all(found):
+                return [one for one in found if one is not None]
+
+
+async def test_past_seconds_are_the_exchanges_books(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    books = await known_seconds(api)
+    for book in books:
+        truth = await truth_book(fleet, "BTCUSDT", book["last_update_id"])
+        assert book["bids"] == within(truth["bids"], book["known_low"], book["known_high"])
+        assert book["asks"] == within(truth["asks"], book["known_low"], book["known_high"])
+    now, before, _ = (dict(book["bids"]) for book in books)
+    second = books[0]["timestamp"]
+    price = next(price for price in now if before.get(price) != now[price])
+    asked = {"price": price, "timestamp": second * 1000 + 500}
+    answer = await (await api.post("/quantity", json=asked)).json()
+    change = Decimal(now[price]) - Decimal(before.get(price, "0"))
+    assert (answer["actual_price"], answer["quantity"], answer["timestamp"]) == (price, now[price], second)
+    assert (answer["is_nearest_level"], Decimal(answer["difference"])) == (False, change)
+    query = {"price": price, "from": str(second - 2), "to": str(second)}
+    series = await (await api.get("/history/quantity", params=query)).json()
+    expected = [[book["timestamp"], dict(book["bids"]).get(price, "0")] for book in reversed(books)]
+    assert series["seconds"] == expected
+    depth = await (await api.get(f"/history/book?at={second}&depth=3&numbers=1")).json()
+    assert depth["bids"] == [[float(price), float(quantity)] for price, quantity in books[0]["bids"][:3]]
+
+
+async def test_what_is_not_known_is_not_told(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    books = await known_seconds(api)
+    assert await book_at(api, books[-1]["timestamp"] - 100_000) is None
+    assert await book_at(api, books[0]["timestamp"] + 100_000) is None
+    asked = {"price": "1", "timestamp": books[0]["timestamp"]}
+    outside = await api.post("/quantity", json=asked)
+    assert outside.status == (404 if Decimal(books[0]["known_low"]) > 1 else 200)
+    begin = books[-1]["timestamp"] - 100_000
+    query = {"price": books[0]["bids"][0][0], "from": str(begin), "to": str(begin + 2)}
+    series = await (await api.get("/history/quantity", params=query)).json()
+    assert series["seconds"] == [[begin + number, None] for number in range(3)]
+    for wrong in ("from=5&to=4&price=1", "from=5&to=90000&price=1", "from=5&price=1", "from=5&to=6&price=x"):
+        assert (await api.get(f"/history/quantity?{wrong}")).status == 422
+    held = await (await api.get("/history")).json()
+    assert held["blocks"] >= 1
+    assert held["from"] <= books[-1]["timestamp"]
+
+
+async def test_now_is_compared_with_a_second_before(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    await known_seconds(api)
+    for _ in range(20):
+        price = (await (await api.get("/orderbook?depth=1")).json())["bids"][0][0]
+        answer = await (await api.post("/quantity", json={"price": price})).json()
+        if answer["difference"] is not None:
+            second = int(answer["timestamp"])
+            query = {"price": answer["actual_price"], "from": str(second - 4), "to": str(second)}
+            series = await (await api.get("/history/quantity", params=query)).json()
+            possible = [
+                Decimal(answer["quantity"]) - Decimal(q) for _, q in series["seconds"] if q is not None
+            ]
+            assert Decimal(answer["difference"]) in possible
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("the second before was never known")
