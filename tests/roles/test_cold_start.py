@@ -1,0 +1,47 @@
+"""More symbols than a minute's request weight suffices for: the limit holds, and what has been reached is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from in_process import fleet_of
+
+from workers.rest import REQUESTS
+from workers.store.budget import Budget, Urgency
+
+MANY = [f"SIM{number:03d}USDT" for number in range(30)]
+LIMIT = 200
+WEIGHT = 10
+"""Of a snapshot of 500 levels."""
+SHARE = 0.8
+A_MINUTE = int(LIMIT * SHARE * Urgency.START / 1000 // WEIGHT)
+"""First snapshots that the fleet may ask for in a minute."""
+
+
+def requests(status: str) -> float:
+    """Requests of this test process that were answered so."""
+    return REQUESTS.labels("usdm", status)._value.get()
+
+
+async def test_the_limit_holds_and_progress_is_told(real_server: str) -> None:
+    venue = {"snapshot_depth": 500, "trades": "none", "weight_share": SHARE}
+    sim = {"usdm_weight_limit": LIMIT, "levels_per_side": 50}
+    async with fleet_of(real_server, symbols=MANY, venue=venue, **sim) as fleet:
+        await Budget(fleet.client, "um+cm", assumed_limit=LIMIT, share=SHARE).learn(LIMIT)
+        before, refused, began = requests("200"), requests("429"), time.time()
+        for role, name in (("ingest-a", "a"), ("books", "books-1"), ("books", "books-2")):
+            fleet.start(role, name)
+
+        async def first_minute_used() -> bool:
+            return await fleet.client.hlen("LIVE_ORDERBOOK") >= A_MINUTE
+
+        await fleet.until(first_minute_used)
+        await asyncio.sleep(2)
+        shown = await fleet.client.hlen("LIVE_ORDERBOOK")
+        minutes = int(time.time() // 60 - began // 60) + 1
+        assert A_MINUTE <= shown <= requests("200") - before <= A_MINUTE * minutes < len(MANY)
+        assert requests("429") == refused
+        told = await fleet.processes["books-1"].registry.workers(["books"])
+        assert sum(int(worker["symbols"]) for worker in told) == len(MANY)
+        assert A_MINUTE <= sum(int(worker["in_sync"]) for worker in told) < len(MANY)
