@@ -9,10 +9,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from in_process import KEYS, Fleet, fleet_of, settle
 from structlog.testing import capture_logs
 
+from workers.api.server import Api
+from workers.cli.held import Held
 from workers.keeper import listings
+from workers.process import Process
 from workers.store.keys import INTERVALS_MS
 from workers.store.symbols import LEASED_IN
 
@@ -31,15 +35,22 @@ async def world(real_server: str, symbols: list[str], **venue: Any) -> AsyncIter
         fleet.settings.keeper.info_s = 1.0
         for role in ALL:
             fleet.start(role, role)
-        async with aiohttp.ClientSession() as session:
-            yield World(fleet, session)
+        process = Process("api", fleet.settings, 0, fleet.url)
+        api = Api(process)
+        api.start()
+        server = TestServer(api.application.build())
+        async with TestClient(server) as client, aiohttp.ClientSession() as session:
+            yield World(fleet, session, client)
+        await api.close()
+        await process.client.aclose()
 
 
 class World:
     """A fleet, and what can be done to its exchange."""
 
-    def __init__(self, fleet: Fleet, session: aiohttp.ClientSession) -> None:
+    def __init__(self, fleet: Fleet, session: aiohttp.ClientSession, api: TestClient) -> None:  # type: ignore[type-arg]
         self.fleet = fleet
+        self._api = api
         self.client = fleet.client
         self._session = session
         self._control = f"{fleet.exchange.url}/control"
@@ -88,6 +99,22 @@ class World:
             assert (status["gap_count"], status["sync_count"]) == ("0", "1"), symbol
             assert await self.client.exists(KEYS.gaps(symbol)) == 0
 
+    async def served(self, *symbols: str) -> None:
+        """Wait until the API and `fleet status` know these symbols and no others."""
+        held = Held(self.client, self.fleet.settings)
+
+        async def so() -> bool:
+            async with self._api.get("/symbols") as reply:
+                listed = {row["symbol"] for row in (await reply.json())["symbols"]}
+            await held.refresh()
+            return listed == set(symbols) and {book.symbol for book in held.books} == set(symbols)
+
+        await self.fleet.until(so)
+
+    async def answer(self, symbol: str) -> int:
+        async with self._api.get("/orderbook", params={"symbol": symbol}) as reply:
+            return reply.status
+
     async def traded(self, symbol: str) -> None:
         async def so() -> bool:
             return await self.client.zcard(KEYS.trades_latest(symbol)) > 2
@@ -102,6 +129,8 @@ async def test_a_listing_is_followed_and_a_delisting_ends_it(real_server: str) -
         await here.shown("BTCUSDT", OLD, NEW)
         await here.traded(NEW)
         assert await here.info(NEW, "status") == "TRADING"
+        await here.served("BTCUSDT", OLD, NEW)
+        assert [await here.answer(symbol) for symbol in (OLD, NEW)] == [200, 200]
         await here.fault(f"delist market=usdm symbol={OLD}")
         await here.shown("BTCUSDT", NEW)
         await here.gone(OLD)
@@ -114,6 +143,8 @@ async def test_a_listing_is_followed_and_a_delisting_ends_it(real_server: str) -
             assert bar[b"last_agg_trade_id"] == last, interval
         for key in (*KEYS.raw_streams(OLD)[:2], KEYS.trades_latest(OLD), KEYS.symbol_info(OLD)):
             assert 0 < await here.client.pttl(key) <= here.fleet.settings.streams.retired_ms, key
+        await here.served("BTCUSDT", NEW)
+        assert await here.answer(OLD) == 404
         here.fleet.symbols = ["BTCUSDT", NEW]
         await settle(here.fleet)
         await here.fleet.check_books()
