@@ -80,3 +80,10 @@ def test_the_demo_says_what_is_wrong_with_a_fault(fleet: Run):
     assert done.returncode == 2
     assert "exchange" in done.stderr
     assert "shape" in done.stderr
+
+
+def test_the_simulator_lists_the_names_of_the_venues_where_it_has_no_list_of_its_own():
+    text = VENUE.replace('"BTCUSDT"', '"BTCUSDT", "*USDC", "!X*"') + "max_symbols = 5\n"
+    assert simulator_settings(parse(text, "here", {}).settings).usdm_symbols == ("BTCUSDT",)
+    given = {"FLEET_EXCHANGE__USDM_SYMBOLS": "AUSDC,BUSDC"}
+    assert simulator_settings(parse(text, "here", given).settings).usdm_symbols == ("AUSDC", "BUSDC")

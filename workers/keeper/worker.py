@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import aiohttp
 import structlog
@@ -21,6 +24,8 @@ from workers.tasks import end
 from workers.venues.interface import ContractNotice
 
 log = structlog.get_logger()
+
+STEP_S: Final = 1.0
 
 MEMORY = Gauge("fleet_redis_memory_bytes", "Memory Redis uses for data")
 MEMORY_LIMIT = Gauge("fleet_redis_memory_limit_bytes", "maxmemory; 0: none")
@@ -52,42 +57,59 @@ class Keeper:
 
         return AnnouncementReader(self._session, context.venue, where, take, opened)
 
-    async def step(self, now: float) -> None:
-        """One round (monotonic seconds): look after the venues' lists and after Redis."""
-        for context in self._contexts:
-            listings = self._listings[context.name]
-            await listings.step(now)
-            if listings.weight_limit:
-                self._auditor.learned(context, listings.weight_limit)
-            await listings.keep_keys()
-        used, limit = await memory_of(self._process.client)
-        MEMORY.set(used)
-        MEMORY_LIMIT.set(limit)
-        self._process.details = {
-            "symbols": sum(len(context.symbols) for context in self._contexts),
-            "redis_memory_bytes": used,
-            **self._auditor.details,
-        }
+    async def _tend(self, context: VenueContext) -> None:
+        """Look after a venue's list; a slow exchange holds up no other venue."""
+        listings = self._listings[context.name]
+        while True:
+            with _redis_may_fail():
+                await listings.step(time.monotonic())
+                if listings.weight_limit:
+                    self._auditor.learned(context, listings.weight_limit)
+            await asyncio.sleep(STEP_S)
+
+    async def _watch(self) -> None:
+        """Keep what changes every second, and look after Redis."""
+        while True:
+            with _redis_may_fail():
+                for context in self._contexts:
+                    await self._listings[context.name].keep_keys()
+                used, limit = await memory_of(self._process.client)
+                MEMORY.set(used)
+                MEMORY_LIMIT.set(limit)
+                self._process.details = {
+                    "symbols": sum(len(context.symbols) for context in self._contexts),
+                    "redis_memory_bytes": used,
+                    **self._auditor.details,
+                }
+            await asyncio.sleep(STEP_S)
 
     async def run(self) -> None:
         """Serve until told to stop."""
         readers = [reader for context in self._contexts if (reader := self._announcements(context))]
-        tasks = [
+        stopping = asyncio.create_task(self._process.stop.wait())
+        tasks: list[asyncio.Task[Any]] = [
+            asyncio.create_task(self._watch()),
             asyncio.create_task(self._auditor.run()),
-            *(asyncio.create_task(one.run()) for one in readers),
+            *(asyncio.create_task(self._tend(context)) for context in self._contexts),
+            *(asyncio.create_task(reader.run()) for reader in readers),
         ]
+        left: set[asyncio.Task[Any]] = {stopping, *tasks}
         try:
-            while not self._process.stop.is_set():
-                try:
-                    await self.step(time.monotonic())
-                except (RedisError, OSError) as error:
-                    log.warning("redis_trouble", role="keeper", error=str(error))
-                for task in tasks:
-                    if task.done():
-                        task.result()  # an error nobody foresaw
-                await self._process.sleep(1.0)
+            while not stopping.done():
+                done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()  # an error nobody foresaw, or audits nobody wants
         finally:
-            await end(tasks)
+            await end([stopping, *tasks])
+
+
+@contextmanager
+def _redis_may_fail() -> Iterator[None]:
+    """What Redis interrupts is done by the next round."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        log.warning("redis_trouble", role="keeper", error=str(error))
 
 
 async def main(process: Process) -> None:
