@@ -44,11 +44,11 @@ local LIMB = 1000000000000000
 local CHUNK = 4000
 local PAGE = 100
 local ZEROS = '0000000000000000'
-local BLOCK = '^' .. string.rep('(%S+) ', 15) .. '(%S+)$'
-local FIXED = '^%S+ %S+ (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$'
-local WINDOW = '^((%d+) (%d) [^|]+)|' .. string.rep('(%S+) ', 11) .. '(%S+)$'
+local BLOCK = '^([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
+local FIXED = '^[^ ]+ [^ ]+ ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
+local WINDOW = '^((%d+) (%d) [^|]+)|([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
 
-local call, format, sub, match = redis.call, string.format, string.sub, string.match
+local call, format, sub, match, tonumber = redis.call, string.format, string.sub, string.match, tonumber
 
 local windows, opened, touched, bars_added, bars_before = {}, {}, {}, {}, nil
 
@@ -62,15 +62,23 @@ local function three_limbs(digits)
   return tonumber(sub(digits, 1, -31)) or 0, tonumber(sub(digits, -30, -16)), tonumber(sub(digits, -15))
 end
 
-local function two_digits(high, low)
-  if high == 0 then return format('%d', low) end
-  return format('%d%015d', high, low)
+-- Digits plus two limbs, and plus three, as digits.
+local function add_two(digits, high, low)
+  local sum_high, sum = two_limbs(digits)
+  sum_high, sum = sum_high + high, sum + low
+  if sum >= LIMB then sum_high, sum = sum_high + 1, sum - LIMB end
+  if sum_high == 0 then return format('%d', sum) end
+  return format('%d%015d', sum_high, sum)
 end
 
-local function three_digits(high, middle, low)
-  if high > 0 then return format('%d%015d%015d', high, middle, low) end
-  if middle > 0 then return format('%d%015d', middle, low) end
-  return format('%d', low)
+local function add_three(digits, high, middle, low)
+  local sum_high, sum_middle, sum = three_limbs(digits)
+  sum_high, sum_middle, sum = sum_high + high, sum_middle + middle, sum + low
+  if sum >= LIMB then sum_middle, sum = sum_middle + 1, sum - LIMB end
+  if sum_middle >= LIMB then sum_high, sum_middle = sum_high + 1, sum_middle - LIMB end
+  if sum_high > 0 then return format('%d%015d%015d', sum_high, sum_middle, sum) end
+  if sum_middle > 0 then return format('%d%015d', sum_middle, sum) end
+  return format('%d', sum)
 end
 
 -- Digits of an integer number of 10^-places as a plain decimal, and back.
@@ -81,26 +89,28 @@ local function plain(digits, places)
   return sub(digits, 1, -places - 1)
 end
 
-local function unplain(text, places)
-  local whole, fraction = match(text, '^(%d+)%.?(%d*)$')
-  return whole .. fraction .. sub(ZEROS, 1, places - #fraction)
+-- The same for 8 places. A decimal of up to 15 digits survives being a double; `%.15g` writes it without exponent from
+-- 0.0001 on.
+local function plain_volume(digits)
+  local length = #digits
+  if length > 4 and length <= 15 then return format('%.15g', tonumber(digits) / 100000000) end
+  return plain(digits, 8)
 end
 
--- A window is a table of texts, but for what is added up. Of one read from the state, `fixed` is the part that stays
--- while the window is open; `unfold` takes it apart.
+local function unplain(text, places)
+  local whole, fraction = match(text, '^(%d+)%.?(%d*)$')
+  return match(whole .. fraction .. sub(ZEROS, 1, places - #fraction), '^0*(.+)$')
+end
+
+-- A window is a table of texts (of the sums the digits), but for `start`, `closed` and `count`. Of one read from the
+-- state, `fixed` is the part that stays while the window is open; `unfold` takes it apart.
 local function from_state(text)
   local fixed, start, closed, time, high, low, close, volume, quote, buy, count, skipped, maker, last, last_agg =
     match(text, WINDOW)
-  local volume_high, volume_low = two_limbs(volume)
-  local quote_high, quote_middle, quote_low = three_limbs(quote)
-  local buy_high, buy_low = two_limbs(buy)
   return {
     fixed = fixed, start = tonumber(start), closed = tonumber(closed),
-    time = time, high = high, low = low, close = close,
-    volume_high = volume_high, volume_low = volume_low,
-    quote_high = quote_high, quote_middle = quote_middle, quote_low = quote_low,
-    buy_high = buy_high, buy_low = buy_low,
-    count = tonumber(count), skipped = tonumber(skipped), maker = tonumber(maker), last = last, last_agg = last_agg,
+    time = time, high = high, low = low, close = close, volume = volume, quote = quote, buy = buy,
+    count = tonumber(count), skipped = skipped, maker = maker, last = last, last_agg = last_agg,
   }
 end
 
@@ -115,21 +125,34 @@ local function unfold(w)
   return w
 end
 
--- A block, and what else the caller wants of it: a table as above without a place in time.
+-- A block: what is to be added to windows, as limbs and numbers beside the texts.
 local function from_block(text, decimals)
   local start, first_agg, last_agg, count, skipped, time, open, high, low, close, volume, quote, buy, maker,
     first, last = match(text, BLOCK)
   if decimals then volume, quote, buy = unplain(volume, 8), unplain(quote, 16), unplain(buy, 8) end
   local volume_high, volume_low = two_limbs(volume)
   local quote_high, quote_middle, quote_low = three_limbs(quote)
-  local buy_high, buy_low = two_limbs(buy)
+  local buy_high, buy_low = 0, 0
+  if buy ~= '0' then buy_high, buy_low = two_limbs(buy) end
   return {
-    closed = 0, complete = 1, revision = 0, time = time, open = open, high = high, low = low, close = close,
-    volume_high = volume_high, volume_low = volume_low,
-    quote_high = quote_high, quote_middle = quote_middle, quote_low = quote_low,
-    buy_high = buy_high, buy_low = buy_low,
-    count = tonumber(count), skipped = tonumber(skipped), maker = tonumber(maker),
-    first = first, last = last, first_agg = first_agg, last_agg = last_agg, block_start = tonumber(start),
+    start = tonumber(start), time = time, moment = tonumber(time), open = open, close = close,
+    high = high, low = low, highest = tonumber(high), lowest = tonumber(low),
+    volume = volume, volume_high = volume_high, volume_low = volume_low,
+    quote = quote, quote_high = quote_high, quote_middle = quote_middle, quote_low = quote_low,
+    buy = buy, buy_high = buy_high, buy_low = buy_low,
+    count = tonumber(count), skipped = skipped, maker = maker,
+    first = first, last = last, first_agg = first_agg, last_agg = last_agg,
+  }
+end
+
+-- A window that begins with a block.
+local function begin(d, start, complete)
+  return {
+    start = start, closed = 0, complete = complete, revision = 0,
+    time = d.time, open = d.open, high = d.high, low = d.low, close = d.close,
+    volume = d.volume, quote = d.quote, buy = d.buy,
+    count = d.count, skipped = d.skipped, maker = d.maker,
+    first = d.first, last = d.last, first_agg = d.first_agg, last_agg = d.last_agg,
   }
 end
 
@@ -137,47 +160,32 @@ end
 local function from_bar(list)
   local bar = {}
   for at = 1, #list, 2 do bar[list[at]] = list[at + 1] end
-  local volume_high, volume_low = two_limbs(unplain(bar.volume, 8))
-  local quote_high, quote_middle, quote_low = three_limbs(unplain(bar.quote_volume, 16))
-  local buy_high, buy_low = two_limbs(unplain(bar.buy_volume, 8))
   return {
     start = tonumber(bar.start), closed = 1, complete = tonumber(bar.complete), revision = tonumber(bar.revision),
     time = bar.last_update_time,
     open = bar.open_price, high = bar.high_price, low = bar.low_price, close = bar.close_price,
-    volume_high = volume_high, volume_low = volume_low,
-    quote_high = quote_high, quote_middle = quote_middle, quote_low = quote_low,
-    buy_high = buy_high, buy_low = buy_low,
-    count = tonumber(bar.trades_count), skipped = tonumber(bar.skipped_count),
-    maker = tonumber(bar.is_buyer_maker_count), first = bar.first_trade_id, last = bar.last_trade_id,
+    volume = unplain(bar.volume, 8), quote = unplain(bar.quote_volume, 16), buy = unplain(bar.buy_volume, 8),
+    count = tonumber(bar.trades_count), skipped = bar.skipped_count, maker = bar.is_buyer_maker_count,
+    first = bar.first_trade_id, last = bar.last_trade_id,
     first_agg = bar.first_agg_trade_id, last_agg = bar.last_agg_trade_id,
   }
 end
 
--- `d` holds trades with higher ids than all of `w`.
-local function merge(w, d)
-  if d.high ~= w.high and tonumber(d.high) > tonumber(w.high) then w.high, w.range_changed = d.high, true end
-  if d.low ~= w.low and tonumber(d.low) < tonumber(w.low) then w.low, w.range_changed = d.low, true end
-  if tonumber(d.time) > tonumber(w.time) then w.time = d.time end
-  w.close, w.last, w.last_agg = d.close, d.last, d.last_agg
-  w.count, w.skipped, w.maker = w.count + d.count, w.skipped + d.skipped, w.maker + d.maker
-  local carry, limb = 0, w.volume_low + d.volume_low
-  if limb >= LIMB then limb, carry = limb - LIMB, 1 end
-  w.volume_low, w.volume_high = limb, w.volume_high + d.volume_high + carry
-  carry, limb = 0, w.buy_low + d.buy_low
-  if limb >= LIMB then limb, carry = limb - LIMB, 1 end
-  w.buy_low, w.buy_high = limb, w.buy_high + d.buy_high + carry
-  carry, limb = 0, w.quote_low + d.quote_low
-  if limb >= LIMB then limb, carry = limb - LIMB, 1 end
-  w.quote_low, limb = limb, w.quote_middle + d.quote_middle + carry
-  carry = 0
-  if limb >= LIMB then limb, carry = limb - LIMB, 1 end
-  w.quote_middle, w.quote_high = limb, w.quote_high + d.quote_high + carry
+local function add_count(text, more)
+  if more == '0' then return text end
+  return format('%d', tonumber(text) + tonumber(more))
 end
 
-local function copy(d)
-  local w = {}
-  for name, value in pairs(d) do w[name] = value end
-  return w
+-- `d` holds trades with higher ids than all of `w`.
+local function merge(w, d)
+  if d.high ~= w.high and d.highest > tonumber(w.high) then w.high, w.range_changed = d.high, true end
+  if d.low ~= w.low and d.lowest < tonumber(w.low) then w.low, w.range_changed = d.low, true end
+  if d.moment > tonumber(w.time) then w.time = d.time end
+  w.close, w.last, w.last_agg = d.close, d.last, d.last_agg
+  w.count, w.skipped, w.maker = w.count + d.count, add_count(w.skipped, d.skipped), add_count(w.maker, d.maker)
+  w.volume = add_two(w.volume, d.volume_high, d.volume_low)
+  w.quote = add_three(w.quote, d.quote_high, d.quote_middle, d.quote_low)
+  if d.buy ~= '0' then w.buy = add_two(w.buy, d.buy_high, d.buy_low) end
 end
 
 -- The id of the next bar of interval `i`: its window's start, or after the last entry when that is not earlier.
@@ -207,9 +215,8 @@ end
 
 local function append_window(i, id, w)
   append(i, id, format('%d', w.start), format('%d', w.revision), w.complete, w.time, w.open, w.high, w.low, w.close,
-    plain(two_digits(w.volume_high, w.volume_low), 8),
-    plain(three_digits(w.quote_high, w.quote_middle, w.quote_low), 16), plain(two_digits(w.buy_high, w.buy_low), 8),
-    format('%d', w.count), format('%d', w.skipped), format('%d', w.maker), w.first, w.last, w.first_agg, w.last_agg)
+    plain_volume(w.volume), plain(w.quote, 16), plain_volume(w.buy), format('%d', w.count), w.skipped, w.maker,
+    w.first, w.last, w.first_agg, w.last_agg)
 end
 
 -- The newest version of a closed window. Entries after the last committed one are of a call cut short: not ours yet.
@@ -249,8 +256,7 @@ local function revise(i, start, d, complete)
     w.revision = w.revision + 1
     if complete == 0 then w.complete = 0 end
   else
-    w = copy(d)
-    w.start, w.complete, w.revision = start, 0, 0
+    w = begin(d, start, 0)
   end
   append_window(i, next_bar_id(newest, start), w)
 end
@@ -297,8 +303,8 @@ local function fold(i, start, d, complete)
   else
     bar_ms, bar_sequence = bar_before(i)
   end
-  w = copy(d)
-  w.start, w.complete, w.bar_ms, w.bar_sequence = start, complete, bar_ms, bar_sequence
+  w = begin(d, start, complete)
+  w.bar_ms, w.bar_sequence = bar_ms, bar_sequence
   windows[i], opened[i], touched[i] = w, true, true
   return false
 end
@@ -306,7 +312,7 @@ end
 local function fold_not_market(i, time, skipped, last_agg)
   local w = windows[i]
   if w and w.closed == 0 and w.start == time - time % LENGTHS[i] then
-    w.skipped, w.last_agg = w.skipped + skipped, last_agg
+    w.skipped, w.last_agg = add_count(w.skipped, skipped), last_agg
     touched[i] = true
   end
 end
@@ -326,7 +332,7 @@ local function fold_runs(at, runs, complete)
     end
     if count == '0' then
       local last_agg, skipped, time = match(text, '^%d+ %d+ (%d+) %d+ (%d+) (%d+)')
-      fold_not_market(1, tonumber(time), tonumber(skipped), last_agg)
+      fold_not_market(1, tonumber(time), skipped, last_agg)
     else
       if held then
         local _, first_agg, last_agg, trades, skipped, time, open, high, low, close, volume, quote, buy, maker,
@@ -363,23 +369,21 @@ bars_before = state[10]
 -- Writes the stats of a window; what the state keeps of it.
 local function show(i)
   local w = windows[i]
-  local volume = two_digits(w.volume_high, w.volume_low)
-  local quote = three_digits(w.quote_high, w.quote_middle, w.quote_low)
-  local buy = two_digits(w.buy_high, w.buy_low)
-  local count, skipped, maker = format('%d', w.count), format('%d', w.skipped), format('%d', w.maker)
+  local volume, quote, buy, skipped, maker = w.volume, w.quote, w.buy, w.skipped, w.maker
+  local count = format('%d', w.count)
   if opened[i] then
     call('HSET', KEYS[4 + i], 'start', format('%d', w.start), 'closed', w.closed, 'revision', format('%d', w.revision),
       'complete', w.complete, 'last_update_time', w.time, 'open_price', w.open, 'high_price', w.high,
-      'low_price', w.low, 'close_price', w.close, 'volume', plain(volume, 8), 'quote_volume', plain(quote, 16),
-      'buy_volume', plain(buy, 8), 'trades_count', count, 'skipped_count', skipped, 'is_buyer_maker_count', maker,
+      'low_price', w.low, 'close_price', w.close, 'volume', plain_volume(volume), 'quote_volume', plain(quote, 16),
+      'buy_volume', plain_volume(buy), 'trades_count', count, 'skipped_count', skipped, 'is_buyer_maker_count', maker,
       'first_trade_id', w.first, 'last_trade_id', w.last, 'first_agg_trade_id', w.first_agg,
       'last_agg_trade_id', w.last_agg)
   elseif touched[i] then
-    call('HSET', KEYS[4 + i], 'last_update_time', w.time, 'close_price', w.close, 'volume', plain(volume, 8),
-      'quote_volume', plain(quote, 16), 'buy_volume', plain(buy, 8), 'trades_count', count,
+    call('HSET', KEYS[4 + i], 'last_update_time', w.time, 'close_price', w.close, 'volume', plain_volume(volume),
+      'quote_volume', plain(quote, 16), 'buy_volume', plain_volume(buy), 'trades_count', count,
       'is_buyer_maker_count', maker, 'last_trade_id', w.last, 'last_agg_trade_id', w.last_agg)
     if w.range_changed then call('HSET', KEYS[4 + i], 'high_price', w.high, 'low_price', w.low) end
-    if w.skipped > 0 then call('HSET', KEYS[4 + i], 'skipped_count', skipped) end
+    if skipped ~= '0' then call('HSET', KEYS[4 + i], 'skipped_count', skipped) end
   end
   local fixed = w.fixed or format('%d %d %d %d %d %d %s %s %s', w.start, w.closed, w.complete, w.revision, w.bar_ms,
     w.bar_sequence, w.open, w.first, w.first_agg)
@@ -494,14 +498,14 @@ local function apply()
     local at = plan.at
     for _ = plan.first, plan.until_group do
       local runs, d = tonumber(ARGV[at]), from_block(ARGV[at + 4])
-      local time, was_late = tonumber(d.time), false
+      local time, was_late = d.moment, false
       if d.count == 0 then
         for i = 1, 7 do fold_not_market(i, time, d.skipped, d.last_agg) end
       else
         local complete = 1 - incomplete_next
         incomplete_next = 0
         if runs == 0 then
-          was_late = fold(1, d.block_start, d, complete)
+          was_late = fold(1, d.start, d, complete)
         else
           fold_runs(at + 5, runs, complete)
         end
@@ -511,7 +515,7 @@ local function apply()
         if was_late then late = late + d.count end
         if time > newest_time then newest_time = time end
       end
-      applied, not_market = applied + d.count, not_market + d.skipped
+      applied, not_market = applied + d.count, not_market + tonumber(d.skipped)
       last_id = tonumber(d.last_agg)
       at = at + 5 + runs
     end
