@@ -1,6 +1,6 @@
 """Trades a second of server CPU through `apply_trades.lua`, and the client's CPU per trade.
 
-    python bench/apply_trades.py [--trades 60000] [--server PATH]
+    python bench/apply_trades.py [--trades 60000] [--server PATH] [--member json]
 
 Runs a server of its own (the one a fleet would run, unless `--server` names another binary), fills a raw stream,
 reads it into the group's pending list, then applies and acknowledges it in batches: all seven windows, their bars
@@ -21,6 +21,7 @@ import uvloop
 from redis.asyncio import Redis
 
 from workers.model.events import Trade
+from workers.model.latest import Member
 from workers.store.keys import TRADES, Keys
 from workers.store.scripts import Scripts
 from workers.store.server import find_server
@@ -83,11 +84,13 @@ async def fill(client: Redis, symbol: str, trades: list[Trade]) -> list[bytes]:
     return ids
 
 
-async def measure(url: str, process: int, batch: int, spacing_ms: int, count: int, symbols: int) -> str:
+async def measure(
+    url: str, process: int, batch: int, spacing_ms: int, count: int, symbols: int, member: Member = "json"
+) -> str:
     client = Redis.from_url(url, protocol=2, socket_timeout=None)
     await client.flushall()  # the server is this program's own
     bars = {"100ms": 10_000, "1m": 1440, "5m": 1440, "15m": 1440, "1h": 1440, "4h": 1440, "1d": 1440}
-    store = TradeStore(client, KEYS, Scripts(client), retention_ms=DAY_MS, bar_retention=bars)
+    store = TradeStore(client, KEYS, Scripts(client), retention_ms=DAY_MS, bar_retention=bars, member=member)
     names = [f"S{number}USDT" for number in range(symbols)]
     tapes = {}
     for number, name in enumerate(names):
@@ -128,20 +131,21 @@ async def empty_call_us(url: str, process: int) -> float:
     return (server_cpu_s(process) - before) / 5_000 * 1e6
 
 
-async def run(url: str, process: int, count: int) -> None:
+async def run(url: str, process: int, count: int, member: Member) -> None:
     print(f"an empty script: {await empty_call_us(url, process):.2f} us of server CPU")
     print("batch spacing symbols   server core   server/trade  client/trade   wall clock")
     for symbols, batches in ((1, (1, 10, 100, 500)), (50, (1, 10))):
         for spacing_ms in (5, 37):
             for batch in batches:
                 trades = min(count, 6_000 * batch) if symbols == 1 else count
-                print(await measure(url, process, batch, spacing_ms, trades, symbols), flush=True)
+                print(await measure(url, process, batch, spacing_ms, trades, symbols, member), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trades", type=int, default=60_000)
     parser.add_argument("--server", default="")
+    parser.add_argument("--member", choices=("json", "packed"), default="json")
     arguments = parser.parse_args()
     binary = arguments.server or str(find_server(os.environ.get("PATH", "")))
     with tempfile.TemporaryDirectory(prefix="fleet-bench-") as folder:
@@ -151,7 +155,7 @@ def main() -> None:
         try:
             while not Path(socket).exists():
                 time.sleep(0.02)
-            uvloop.run(run(f"unix://{socket}", server.pid, arguments.trades))
+            uvloop.run(run(f"unix://{socket}", server.pid, arguments.trades, arguments.member))
         finally:
             server.terminate()
             server.wait(10)
