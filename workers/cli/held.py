@@ -50,6 +50,14 @@ class GroupState(NamedTuple):
         return self.exists and self.waiting == 0 and self.pending == 0
 
 
+class Hole(NamedTuple):
+    """Ids of a channel that were missing, as `gaps:{S}` tells them."""
+
+    first: int
+    last: int
+    reason: str
+
+
 class Totals(NamedTuple):
     """What the whole fleet has done."""
 
@@ -142,6 +150,15 @@ class Held:
     async def gaps(self, book: Book) -> int:
         """How many holes were recorded."""
         return int(await self._client.xlen(book.context.keys.gaps(book.symbol)))
+
+    async def holes(self, book: Book, channel: str) -> list[Hole]:
+        """The holes recorded of a channel."""
+        entries = await self._entries(book.context.keys.gaps(book.symbol), "-")
+        return [
+            Hole(int(fields[b"from"]), int(fields[b"to"]), fields[b"reason"].decode())
+            for _, fields in entries
+            if fields[b"channel"] == channel.encode()
+        ]
 
     async def group(self, book: Book, channel: str, group: str) -> GroupState:
         """How far a group has come with one raw stream."""

@@ -112,13 +112,13 @@ MACHINES: Final = (
     ),
     Scenario(
         "redis-data-lost",
-        "The server comes back empty.",
-        "Groups, scripts and streams are made anew, books resync, trades from then on are complete.",
+        "The server comes back empty, while trades wait in it that nobody has applied.",
+        "Groups, scripts and streams are made anew, books are right again, the lost trades are told in the gaps stream.",
         fleet=OnFleet(machines.lose_redis_data, alone=True),
     ),
     Scenario(
         "redis-frozen",
-        "The server stands still for longer than a lease.",
+        "The server stands still for seconds, longer than a lease.",
         f"Everything goes on where it was. {NOTHING}",
         fleet=OnFleet(machines.freeze_redis, alone=True, undisturbed=True),
     ),

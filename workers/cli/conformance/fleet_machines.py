@@ -15,9 +15,11 @@ from redis.exceptions import RedisError
 from workers.cli.conformance.fleet_run import FleetRun
 from workers.cli.conformance.processes import Program
 from workers.cli.held import Book
+from workers.store.keys import TRADES
 
 AFTER_S: Final = 1.5
 STOPPED_S: Final = 5.0
+FROZEN_S: Final = 4.0
 OWNERS: Final = ("books", "trades")
 
 
@@ -182,16 +184,36 @@ async def kill_redis(run: FleetRun) -> None:
 
 
 async def lose_redis_data(run: FleetRun) -> None:
-    """The server comes back empty."""
-    await run.world.lose_data()
+    """The server comes back empty, while trades had come that nobody had applied."""
+    with contextlib.ExitStack() as stopped:
+        for program in run.world.processes.named("trades"):
+            stopped.enter_context(_stopped(program))
+        await run.until("trades wait to be applied", partial(_trades_wait, run))
+        applied = {book: await run.world.held.last_trade_id(book) for book in run.books}
+        await run.world.lose_data()
     await _back(run)
     run.facts["syncs"] = sum(run.world.observer.sights[book].number("sync_count") for book in run.books)
+    for book, last in applied.items():
+        held = await run.world.held.trades(book)
+        first = min((int(member["agg_trade_id"]) for _, member in held), default=0)
+        if last is not None and first > last + 1:
+            run.facts["trades_lost"] = run.facts.get("trades_lost", 0) + first - last - 1
+            told = await run.world.held.holes(book, TRADES)
+            run.expect(
+                any(hole.first <= last + 1 and hole.last >= first - 1 for hole in told),
+                f"{book.name} lost the trades {last + 1} to {first - 1}, which its gaps stream does not tell.",
+            )
+
+
+async def _trades_wait(run: FleetRun) -> bool:
+    groups = [await run.world.held.group(book, TRADES, "trades") for book in run.books]
+    return sum(group.waiting for group in groups) > len(groups)
 
 
 async def freeze_redis(run: FleetRun) -> None:
-    """The server stands still for three seconds."""
+    """The server stands still for four seconds, longer than any lease."""
     with _stopped(run.world.processes["redis"]):
-        await asyncio.sleep(3.0)
+        await asyncio.sleep(FROZEN_S)
     await _back(run)
 
 
