@@ -113,7 +113,7 @@ MACHINES: Final = (
     Scenario(
         "redis-data-lost",
         "The server comes back empty, while trades wait in it that nobody has applied.",
-        "Groups, scripts and streams are made anew, books are right again, the lost trades are told in the gaps stream.",
+        "Groups, scripts and streams are made anew, books are right again, the gaps stream tells the lost trades.",
         fleet=OnFleet(machines.lose_redis_data, alone=True),
     ),
     Scenario(

@@ -38,7 +38,7 @@ STREAMS: Final = (
     ),
     Scenario(
         "lost-on-one-line",
-        "One line misses messages, then the other.",
+        "One line misses messages which the other brings late, then the other way round.",
         "Nothing: no gap, no snapshot, no repair.",
         fleet=OnFleet(fleet.lost_on_one_line, both("ONELINEUSDT"), undisturbed=True),
     ),

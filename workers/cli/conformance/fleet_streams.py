@@ -28,12 +28,15 @@ async def lost(run: FleetRun) -> None:
 
 
 async def lost_on_one_line(run: FleetRun) -> None:
-    """Line a misses a few events of both channels, line b others."""
-    numbers = await run.fault("lose agent=*line-a* share=0.3 count=6")
-    await run.struck(numbers, 6)
-    await run.remove(numbers)
-    numbers = await run.fault("lose agent=*line-b* share=0.3 count=6")
-    await run.struck(numbers, 6)
+    """Line a misses a few events of both channels which line b brings late, then the other way round."""
+    await run.fault("burst value=3")
+    for poor, late in (("a", "b"), ("b", "a")):
+        numbers = await run.fault(f"delay agent=*line-{late}* value=400")
+        losses = await run.fault(f"lose agent=*line-{poor}* share=0.3 count=6")
+        await run.struck(losses, 6)
+        await run.remove(losses)
+        await asyncio.sleep(0.5)
+        await run.remove(numbers)
 
 
 async def lost_trades(run: FleetRun) -> None:
