@@ -126,7 +126,7 @@ async def kill_keeper(run: FleetRun) -> None:
 async def kill_api(run: FleetRun) -> None:
     """kill -9 of the API."""
     await _killed(run, "api")
-    await asyncio.sleep(AFTER_S)
+    await run.until("the API answers again", run.world.api_answers)
 
 
 @contextlib.contextmanager

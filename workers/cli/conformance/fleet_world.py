@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -32,7 +33,7 @@ from workers.store.server import find_server
 ROLES: Final = (("keeper", 0), ("books", 0), ("books", 1), ("trades", 0), ("trades", 1), ("api", 0))
 LINES: Final = ("ingest-a", "ingest-b")
 START_S: Final = 60.0
-RECONNECT_S: Final = 12.0
+RECONNECT_S: Final = 30.0
 
 
 class FleetWorld:
@@ -139,6 +140,18 @@ class FleetWorld:
         try:
             return bool(await self.client.ping())
         except (RedisError, OSError):
+            return False
+
+    async def api_answers(self) -> bool:
+        """Whether the API answers a request."""
+        api = self.settings.api
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://{api.host}:{api.port}/healthz") as reply,
+            ):
+                return reply.status == 200
+        except (aiohttp.ClientError, OSError):
             return False
 
     def expected_books(self) -> list[Book]:
