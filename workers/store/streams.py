@@ -14,6 +14,8 @@ CONSUMER = "owner"
 """The one consumer name of every group: a symbol has one owner at a time, and names that die leak."""
 COUNTED = 1_000
 """Entries not yet delivered that are counted one by one."""
+GAPS_LOOKED_AT = 100
+"""Newest entries of a gaps stream among which a hole is looked for."""
 
 
 class RawEntry(NamedTuple):
@@ -179,6 +181,13 @@ class GapRecord(NamedTuple):
     last: int
     reason: str
     repaired: str
+
+
+async def gap_recorded(client: Any, key: str, channel: str, reason: str, last: int) -> bool:
+    """Whether one of the newest holes recorded is of this channel and reason, and ends with this id."""
+    entries = await client.xrevrange(key, count=GAPS_LOOKED_AT)
+    wanted = {b"channel": channel.encode(), b"reason": reason.encode(), b"to": b"%d" % last}
+    return any(wanted.items() <= fields.items() for _, fields in entries)
 
 
 async def record_gap(client: Any, key: str, gap: GapRecord, kept: int) -> None:

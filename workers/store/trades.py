@@ -43,6 +43,11 @@ class TradesState(msgspec.Struct, frozen=True):
     capped: int = 0
     """Trades taken out of the latest set before their time because it held too many."""
 
+    @property
+    def began_id(self) -> int:
+        """The id the fold began with: ids are consecutive, and each since then was counted once."""
+        return self.last_id + 1 - self.applied - self.not_market - self.missing
+
 
 class WindowFigures(NamedTuple):
     """What the stats hash says of a newest window."""

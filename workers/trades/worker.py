@@ -21,7 +21,7 @@ from workers.rest import RestClient
 from workers.store.connection import connect_reader
 from workers.store.keys import INTERVALS_MS, TRADES
 from workers.store.scripts import Scripts
-from workers.store.streams import GroupReader
+from workers.store.streams import GroupReader, gap_recorded
 from workers.store.trades import TradeStore
 from workers.tasks import end
 from workers.trades import figures
@@ -31,6 +31,7 @@ from workers.trades.tape import OwnedTape
 log = structlog.get_logger()
 
 GROUP = "trades"
+LOST_DATA = "redis lost its data"
 MOST_WAITING = 10_000
 """Trades of one symbol held in memory while they cannot be applied; the stream holds the rest."""
 CAPPED_TOLD_EVERY_S = 60.0
@@ -86,7 +87,7 @@ class TradeWorker:
         self.batches = 0
         """Calls of the fold so far: one for each symbol and round."""
         self._last_ids: dict[str, int] = {}
-        """By raw stream key, the last id this worker saw applied: it outlives what Redis may lose."""
+        """By raw stream key, the last id this worker knows to be applied: it outlives what Redis may lose."""
 
     def _store(self, context: VenueContext) -> TradeStore:
         trades = self._settings.trades
@@ -109,8 +110,15 @@ class TradeWorker:
         await self._take_pending(tape, b"0")
         state = await self._stores[claim.context.name].state(claim.symbol)
         tape.applied_to(state.last_id, state.last_trade_time)
-        if state.last_id < 0 <= self._last_ids.get(tape.key, -1):
-            tape.lost_after = self._last_ids[tape.key]
+        known = self._last_ids.get(tape.key, -1)
+        if state.last_id < 0 <= known:
+            tape.lost_after = known
+        elif (
+            0 <= known < state.began_id - 1
+        ):  # another worker, which knew nothing of before, began the fold anew
+            self._start_recording(tape, known + 1, state.began_id - 1)
+        if state.last_id >= 0:
+            self._last_ids[tape.key] = state.last_id
         self.tapes[tape.key] = tape
 
     async def _take_pending(self, tape: OwnedTape, after: bytes) -> None:
@@ -239,10 +247,11 @@ class TradeWorker:
             task.add_done_callback(self._recording.discard)
 
     async def _record_lost(self, tape: OwnedTape, first: int, last: int) -> None:
+        gaps = tape.claim.context.keys.gaps(tape.claim.symbol)
         try:
-            await self._repairs[tape.claim.context.name].record(
-                tape, first, last, "redis lost its data", "no"
-            )
+            if await gap_recorded(self._process.client, gaps, TRADES, LOST_DATA, last):
+                return  # by another owner, which knew of it too
+            await self._repairs[tape.claim.context.name].record(tape, first, last, LOST_DATA, "no")
         except (RedisError, OSError) as error:
             log.error("gap_not_recorded", symbol=tape.claim.symbol, first=first, error=str(error))
 
