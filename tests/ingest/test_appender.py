@@ -15,6 +15,7 @@ from workers.store.streams import RawEntry
 
 KEY = "raw:{A}:depth"
 OTHER = "raw:{B}:depth"
+TICKERS = "raw:{A}:bookTicker"
 
 
 def entries(key: str, first: int, count: int) -> list[RawEntry]:
@@ -22,8 +23,12 @@ def entries(key: str, first: int, count: int) -> list[RawEntry]:
 
 
 def appender(client: Any, **changes: int) -> Appender:
-    kept = {KEY: 10**6, OTHER: 10**6}
-    gaps = {KEY: ("gaps:{A}", "depth"), OTHER: ("gaps:{B}", "depth")}
+    kept = {KEY: 10**6, OTHER: 10**6, TICKERS: 10**6}
+    gaps = {
+        KEY: ("gaps:{A}", "depth"),
+        OTHER: ("gaps:{B}", "depth"),
+        TICKERS: ("gaps:{A}", "bookTicker"),
+    }
     return Appender(client, "a", IngestSettings(flush_ms=1, flush_entries=10, **changes), kept, gaps, 100)  # type: ignore[arg-type]
 
 
@@ -126,3 +131,17 @@ async def test_abandoning_a_buffer_at_the_end_is_bounded(client: Redis) -> None:
     stop.set()
     await asyncio.wait_for(one.run(stop), 10)
     assert one.waiting == 1
+
+
+async def test_tickers_make_room_for_what_must_not_be_missed(client: Redis) -> None:
+    away = Away(client)
+    one = appender(away, buffer_entries=80)
+    for number in range(60):
+        for entry in (*entries(TICKERS, number, 1), *entries(KEY, number, 1)):
+            one.add(entry)
+    away.away = False
+    await one.flush()
+    assert one.dropped == 0
+    assert await client.xlen(KEY) == 60
+    assert await client.xlen(TICKERS) == 10  # those of the first quarter
+    assert await client.exists("gaps:{A}") == 0

@@ -15,12 +15,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from workers.settings import IngestSettings
+from workers.store.keys import TICKER
 from workers.store.streams import GapRecord, RawEntry, RawStreams, record_gap
 
 log = structlog.get_logger()
 
 MOST_PER_CALL = 1_000
 """Entries of one script call: a few ms of the server's time at the most."""
+TICKER_SHARE = 4
+"""Tickers are buffered while less than one part in so many of the buffer is used."""
 
 APPENDED = Counter("fleet_appended_total", "Entries appended to raw streams", ["line"])
 REPEATS = Counter(
@@ -28,6 +31,11 @@ REPEATS = Counter(
 )
 RESETS = Counter("fleet_id_resets_total", "Update ids that started anew", ["line"])
 DROPPED = Counter("fleet_buffer_dropped_total", "Entries dropped because the buffer was full", ["line"])
+SKIPPED = Counter(
+    "fleet_tickers_skipped_total",
+    "Tickers not buffered while Redis was slow, so that the rest fits",
+    ["line"],
+)
 REFUSED = Counter(
     "fleet_append_refused_total", "Entries Redis refused for good (key of another type)", ["line"]
 )
@@ -62,7 +70,8 @@ class Appender:
     """Buffers entries and appends them in batches; never loses one silently.
 
     While Redis is away the buffer grows to its limit, then the oldest entries are dropped, counted, and
-    recorded in the symbol's gaps stream as soon as Redis is back.
+    recorded in the symbol's gaps stream as soon as Redis is back. Long before that no more tickers are taken: one
+    that is missing costs a comparison, one that is kept may cost a trade.
 
     Args:
         retention_ms: for each raw stream key, its retention.
@@ -95,6 +104,11 @@ class Appender:
     def add(self, entry: RawEntry) -> None:
         """Take an entry in; drops the oldest one when the buffer is full."""
         buffer = self._buffer
+        if len(buffer) >= self._settings.flush_entries:
+            used = len(buffer) * TICKER_SHARE
+            if used >= self._settings.buffer_entries and self._gap_keys[entry.key][1] == TICKER:
+                SKIPPED.labels(self._line).inc()
+                return
         buffer.append(entry)
         if len(buffer) >= self._settings.flush_entries:
             self._full.set()
