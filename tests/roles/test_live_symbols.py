@@ -32,6 +32,8 @@ async def world(real_server: str, symbols: list[str], **venue: Any) -> AsyncIter
         settings.symbols = symbols
         for name, value in venue.items():
             setattr(settings, name, value)
+        settings.websocket_url = f"{fleet.exchange.websocket_url}/{settings.market}"
+        settings.rest_url = f"{fleet.exchange.url}/{settings.market}"
         fleet.settings.keeper.info_s = 1.0
         for role in ALL:
             fleet.start(role, role)
@@ -229,3 +231,28 @@ async def test_only_so_many_are_followed_and_a_place_that_gets_free_is_filled(re
         await here.fault(f"delist market=usdm symbol={ended}")
         await here.shown(*(first - {ended}), third)
         await here.undisturbed(*(first - {ended}))
+
+
+async def test_spot_has_no_announcements_and_its_break_ends_nothing(
+    real_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listings, "RETRY_S", 0.2)
+    async with world(real_server, ["*USDT", "1INCHBTC"], market="spot") as here:
+        for symbol in ("1INCHBTC", "ETHBTC", OLD, NEW):
+            await here.fault(f"list market=spot symbol={symbol}")
+        await here.shown("1INCHBTC", OLD, NEW)
+        await here.fault(f"delist market=spot symbol={NEW}")
+
+        async def told() -> bool:
+            return await here.info(NEW, "status") == "BREAK"
+
+        await here.fleet.until(told)
+        await asyncio.sleep(1.5)
+        await here.shown("1INCHBTC", OLD, NEW)
+        await here.fault(f"unlist market=spot symbol={NEW}")
+        await here.fault("unlist market=spot symbol=1INCHBTC")  # also a name that was listed once
+        await here.shown(OLD)
+        await here.gone(NEW)
+        await here.gone("1INCHBTC")
+        assert [(await here.status(symbol))["state"] for symbol in (NEW, "1INCHBTC")] == ["delisted"] * 2
+        await here.undisturbed(OLD)
