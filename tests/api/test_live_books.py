@@ -195,3 +195,63 @@ async def test_a_symbol_nobody_asks_for_is_no_longer_followed(fleet: Fleet, api:
 
     await fleet.until(dropped)
     assert (await api.get("/orderbook")).status == 200
+
+
+async def test_an_owner_that_moved_its_known_range_is_followed(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    await api.get("/orderbook")
+    served: Api = api.api  # type: ignore[attr-defined]
+    replica = served.books.replica(served.markets.named("BTCUSDT"))
+    owned = fleet.workers["books-1"].books[KEYS.raw("BTCUSDT", "depth")]  # type: ignore[union-attr]
+    before, syncs = replica.sync, owned.sync.sync_count
+    bids, asks = (list(owned.sync.book.levels(side)) for side in ("bid", "ask"))
+    known = (bids[200][0], asks[200][0])
+    owned.sync.book.restore(bids, asks, known, owned.sync.book.proven_best)
+
+    async def followed() -> bool:
+        response = await api.get("/orderbook")
+        assert response.status == 200, "a moved range is no loss of sync"
+        found = await response.json()
+        return (found["known_low"], found["known_high"]) == known
+
+    await fleet.until(followed)
+    assert owned.sync.sync_count == syncs
+    assert replica.sync is not before
+
+
+async def test_trades_and_windows_are_the_exchanges(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    await asyncio.sleep(1.5)
+    await settle(fleet)
+    url = f"{fleet.exchange.url}/control/truth/trades"
+    query = {"market": "usdm", "symbol": "BTCUSDT"}
+    async with aiohttp.ClientSession() as session, session.get(url, params=query) as response:
+        truth = {row["a"]: row for row in (await response.json())["trades"]}
+    found: list[dict[str, object]] = []
+    page = await (await api.get("/trades?from=0&limit=7")).json()
+    while True:
+        found += page["trades"]
+        if page["next_after_id"] is None:
+            break
+        page = await (await api.get(f"/trades?after_id={page['next_after_id']}&limit=7")).json()
+    ids = [trade["id"] for trade in found]
+    assert ids == list(range(ids[0], max(truth) + 1))
+    for trade in found:
+        row = truth[trade["id"]]
+        assert (trade["price"], trade["quantity"], trade["time_ms"]) == (row["p"], row["q"], row["T"])
+        assert trade["is_buyer_maker"] is row["m"]
+    newest = (await (await api.get("/trades?limit=5")).json())["trades"]
+    assert newest == found[-5:]
+    bars = (await (await api.get("/bars/1m?limit=5")).json())["bars"]
+    assert bars[-1]["closed"] is False
+    assert sum(bar["trades_count"] for bar in bars) == len(found)
+    assert bars[-1]["close"] == found[-1]["price"]
+    rows = await (await api.get("/bars/1m?limit=5&format=klines")).json()
+    bar = bars[-1]
+    assert rows[-1][:5] == [bar["start_ms"], bar["open"], bar["high"], bar["low"], bar["close"]]
+    assert rows[-1][6] == bar["start_ms"] + 59_999
+    stats = (await (await api.get("/stats?numbers=1")).json())["stats"]
+    assert stats["1m"]["volume"] == float(bar["volume"])
+    start = bar["start_ms"]
+    closed = (await (await api.get(f"/bars/100ms?from={start}&to={start + 60_000}&limit=1000")).json())[
+        "bars"
+    ]
+    assert sum(one["trades_count"] for one in closed) == bar["trades_count"]

@@ -234,7 +234,7 @@ async def test_a_slow_reader_is_conflated_and_told_of_drops_while_others_get_all
 async def test_a_client_that_does_not_answer_pings_is_let_go(api: TestClient) -> None:  # type: ignore[type-arg]
     served: Api = api.api  # type: ignore[attr-defined]
     socket = await api.ws_connect("/ws", autoping=False)
-    assert served.hub.clients == 1
+    assert len(served.hub.clients) == 1
     async with asyncio.timeout(10):
         while served.hub.clients:
             await asyncio.sleep(0.05)
@@ -261,3 +261,24 @@ async def test_events_are_the_same_messages(fleet: Fleet, api: TestClient) -> No
     async with asyncio.timeout(5):
         while served.hub.clients:
             await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_reads_nothing_holds_little_and_is_let_go(api: TestClient) -> None:  # type: ignore[type-arg]
+    served: Api = api.api  # type: ignore[attr-defined]
+    sizes: list[int] = []
+    reader, writer = await asyncio.open_connection(str(api.host), int(api.port or 0), limit=1024)
+    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: eHh4eHh4eHh4eHh4eHh4eA==\r\n"
+    writer.write(f"GET /ws HTTP/1.1\r\nHost: x\r\n{upgrade}Sec-WebSocket-Version: 13\r\n\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    wish = msgspec.json.encode(
+        {"op": "subscribe", "channel": "book", "symbols": ["BTCUSDT", "SOLUSDT"], "depth": 1000}
+    )
+    writer.write(bytes([0x81, 0x80 | len(wish)]) + bytes(4) + wish)  # masked with zeros
+    async with asyncio.timeout(15):
+        while not served.hub.clients:
+            await asyncio.sleep(0.01)
+        while served.hub.clients:  # until it does not answer a ping
+            sizes += [client.outlet.waits for client in served.hub.clients]
+            await asyncio.sleep(0.01)
+    assert max(sizes) <= 5 + 2, "the queue, and one message per book"
+    writer.close()

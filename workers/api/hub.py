@@ -76,9 +76,9 @@ class Hub:
         self._hurry_states = reader.every(STATUS_S, self._poll_states)
 
     @property
-    def clients(self) -> int:
+    def clients(self) -> frozenset[Client]:
         """Live clients connected now."""
-        return len(self._clients)
+        return frozenset(self._clients)
 
     def enter(self, kind: str) -> Client:
         """A new connection. Raises: TryLater, when there are too many."""

@@ -61,6 +61,10 @@ class Markets:
         name = self.first if isinstance(venue, UnsetType) else venue
         if name not in self.contexts:
             raise NotKnown(f"No venue {name}", f"one of {', '.join(self.contexts)}", f"{place}.venue")
+        if not self.symbols(name):
+            raise NotKnown(
+                f"{name} has no symbols yet", "the keeper has not published them", f"{place}.symbol"
+            )
         chosen = self.default_symbol(name) if isinstance(symbol, UnsetType) else symbol
         if chosen not in self.symbols(name):
             raise NotKnown(

@@ -50,6 +50,11 @@ class Outlet:
         self._dropped: dict[Source, int] = {}
         self._some = asyncio.Event()
 
+    @property
+    def waits(self) -> int:
+        """Messages that wait."""
+        return len(self._latest) + len(self._queue)
+
     def waiting(self, topic: Hashable) -> bool:
         """Whether a message of a topic waits to be sent."""
         return topic in self._latest

@@ -35,7 +35,7 @@ from workers.store.reading import SymbolReading, read_memory, read_newest, read_
 
 ROLES = ("ingest-a", "ingest-b", "books", "trades", "keeper", "archive", "api")
 FRESH_S = 0.5
-"""How long one reading of the whole fleet is given to everybody who asks."""
+"""How long one reading of the whole fleet is given to everybody who asks; longer where reading takes long."""
 AUDIT_ROUNDS = 10
 """Audits go round the symbols; one this many rounds old is old."""
 
@@ -49,7 +49,7 @@ class FleetRoutes:
         self._markets = markets
         self._reading = asyncio.Lock()
         self._status: StatusAnswer | None = None
-        self._status_at = 0.0
+        self._status_due = 0.0
 
     def operations(self) -> list[Operation]:
         """What is served."""
@@ -117,9 +117,11 @@ class FleetRoutes:
     async def status(self, _: Nothing) -> StatusAnswer:
         """`GET /status`."""
         async with self._reading:
-            if self._status is None or time.monotonic() - self._status_at > FRESH_S:
+            began = time.monotonic()
+            if self._status is None or began >= self._status_due:
                 self._status = await self._read_status()
-                self._status_at = time.monotonic()
+                ended = time.monotonic()
+                self._status_due = ended + max(FRESH_S, 2 * (ended - began))
             return self._status
 
     async def _read_status(self) -> StatusAnswer:

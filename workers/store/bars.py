@@ -17,6 +17,9 @@ from workers.store.reading import text_of
 PAGE = 500
 """Entries read at once: about 2 ms of the server's time."""
 
+LEAST = 50
+"""Entries read at once when few are wanted: revisions of older windows may stand between them."""
+
 Fields = Mapping[str, str]
 
 
@@ -44,23 +47,22 @@ class BarReader:
     async def newest(self, symbol: str, interval: str, limit: int) -> list[Fields]:
         """The last `limit` closed windows, oldest first, each in its last revision."""
         key = self._keys.bars(symbol, interval)
-        found = await self._client.xrevrange(key, count=limit)
         newest: dict[int, Fields] = {}
-        for _, raw in reversed(found):
-            fields = text_of(raw)
-            newest[int(fields["start"])] = fields
-        while len(found) and len(newest) < limit:
-            older = await self._client.xrevrange(key, max=b"(" + found[-1][0], count=limit)
-            if not older:
-                break
-            found = older
-            for _, raw in older:
+        end, complete_from, size = "+", 0, max(limit, LEAST)
+        while True:
+            found = await self._client.xrevrange(key, max=end, count=size)
+            for _, raw in found:
                 fields = text_of(raw)
                 newest.setdefault(int(fields["start"]), fields)
-        # A window that only a revision named may be older than the oldest asked for.
-        first = int(found[-1][0].split(b"-")[0]) if found else 0
-        starts = sorted(start for start in newest if start >= first)[-limit:]
-        return [newest[start] for start in starts]
+            if len(found) < size:
+                complete_from = 0  # all was read
+            else:
+                ms, sequence = map(int, found[-1][0].split(b"-"))
+                complete_from = ms if sequence == 0 else ms + 1
+                end = f"({found[-1][0].decode()}"
+            starts = sorted(start for start in newest if start >= complete_from)
+            if len(starts) >= limit or len(found) < size:
+                return [newest[start] for start in starts[-limit:]]
 
     async def between(self, symbol: str, interval: str, from_ms: int, to_ms: int, limit: int) -> list[Fields]:
         """At most `limit` closed windows with `from_ms <= start < to_ms`, oldest first, each in its last revision."""

@@ -10,6 +10,8 @@ from workers.model.latest import LatestTrade, decode_member
 from workers.store.keys import Keys
 
 PAGE = 1_000
+NEAR, FARTHEST = 500, 8_000
+"""Places on either side in which a trade is looked for, first and last."""
 
 
 class LatestTrades:
@@ -85,10 +87,15 @@ class LatestTrades:
                 low = middle + 1
             else:
                 high = middle
-        # Late trades and the ties of one ms may put it a few places off.
-        near = await self._client.zrange(key, max(low - PAGE // 2, 0), low + PAGE // 2, withscores=True)
-        rows = [decode_member(member, symbol, int(score)) for member, score in near]
-        here = [row for row in rows if row.agg_trade_id == trade_id]
+        around = NEAR
+        while True:  # late trades and the order within one ms put it a few places off
+            found = await self._client.zrange(key, max(low - around, 0), low + around, withscores=True)
+            rows = [decode_member(member, symbol, int(score)) for member, score in found]
+            here = [row for row in rows if row.agg_trade_id == trade_id]
+            whole = low <= around and len(rows) < low + around + 1
+            if here or whole or around >= FARTHEST:
+                break
+            around *= 4
         before = [row for row in rows if row.agg_trade_id < trade_id]
         return max(map(_order, here or before), default=(0, -1))
 

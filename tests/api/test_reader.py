@@ -1,0 +1,162 @@
+"""The one reader: each stream once, to whoever follows it now; polls in their time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from workers.api import reader as reading
+from workers.api.reader import Reader
+from workers.api.trust import Evidence, trust_of
+from workers.store.watching import Entry, Watch
+
+
+class Held(list[bytes]):
+    """The ids a follower was given."""
+
+    def __call__(self, entries: Sequence[Entry]) -> None:
+        self.extend(entry_id for entry_id, _ in entries)
+
+
+async def test_each_follower_gets_what_comes_after_its_place(client: Redis) -> None:
+    for number in range(1, 4):
+        await client.xadd("a", {"n": number}, id=f"{number}-0")
+    reader = Reader(Watch(client), 1)
+    late, early, nothing = Held(), Held(), Held()
+    reader.follow("a", early, b"1-0")
+    reader.follow("b", nothing)
+    await reader.step()
+    assert early == [b"2-0", b"3-0"]
+    reader.follow("a", late)
+    await reader.step()
+    await client.xadd("a", {"n": 4}, id="4-0")
+    await client.xadd("b", {"n": 1}, id="1-0")
+    await reader.step()
+    assert (early, late, nothing) == ([b"2-0", b"3-0"], [b"4-0"], [b"1-0"])
+    reader.leave("a")
+    await client.xadd("a", {"n": 5}, id="5-0")
+    await reader.step()
+    assert late == [b"4-0"]
+
+
+async def test_many_entries_are_read_in_rounds_without_a_hole(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "READ_COUNT", 3)
+    for number in range(1, 11):
+        await client.xadd("a", {"n": number}, id=f"{number}-0")
+    reader, held = Reader(Watch(client), 1), Held()
+    reader.follow("a", held, b"0-0")
+    for _ in range(4):
+        await reader.step()
+    assert held == [f"{number}-0".encode() for number in range(1, 11)]
+
+
+class SlowWatch(Watch):
+    """Answers after something else has happened."""
+
+    def __init__(self, client: Redis) -> None:
+        super().__init__(client)
+        self.meanwhile = [lambda: None]
+
+    async def read(self, places: Mapping[str, bytes], count: int) -> dict[str, list[Entry]]:
+        found = await super().read(places, count)
+        self.meanwhile[0]()
+        return found
+
+
+async def test_an_answer_on_its_way_is_not_given_to_a_new_follower(client: Redis) -> None:
+    for number in range(1, 5):
+        await client.xadd("a", {"n": number}, id=f"{number}-0")
+    watch = SlowWatch(client)
+    reader, before, after = Reader(watch, 1), Held(), Held()
+    reader.follow("a", before, b"0-0")
+    watch.meanwhile[0] = lambda: reader.follow("a", after, b"2-0")
+    await reader.step()
+    watch.meanwhile[0] = lambda: None
+    assert (before, after) == ([], [])
+    await reader.step()
+    assert (before, after) == ([], [b"3-0", b"4-0"])
+
+
+async def test_polls_run_when_due_and_at_once_when_hurried(client: Redis) -> None:
+    reader, runs = Reader(Watch(client), 1), []
+
+    async def poll() -> None:
+        runs.append(len(runs))
+
+    hurry = reader.every(60, poll)
+    await reader.step()
+    await reader.step()
+    assert runs == [0]
+    hurry()
+    await reader.step()
+    assert runs == [0, 1]
+
+
+async def test_while_redis_is_away_nothing_is_heard_but_rounds_go_on(client: Redis) -> None:
+    class Away(Watch):
+        async def read(self, places: Mapping[str, bytes], count: int) -> dict[str, list[Entry]]:
+            raise RedisConnectionError("refused")
+
+    reader, rounds = Reader(Away(client), 1), []
+    reader.after_each_round(lambda: rounds.append(reader.heard_at))
+    running = asyncio.create_task(reader.run())
+    async with asyncio.timeout(5):
+        while not rounds:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert rounds[0] == float("-inf")
+
+
+SOUND = Evidence(
+    shown=True,
+    state="synced",
+    owner="books-1",
+    connected=True,
+    synced_for_ms=3_600_000,
+    audit="match",
+    audit_age_ms=1_000,
+    audit_expected_ms=600_000,
+    depth_waiting=0,
+    age_ms=10,
+    stale_ms=30_000,
+)
+
+
+def test_a_sound_book_is_trusted_fully() -> None:
+    assert trust_of(SOUND).score == 1
+    assert trust_of(SOUND).why == []
+    assert trust_of(SOUND._replace(audit_expected_ms=0, audit_age_ms=10**9)).score == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "score", "why"),
+    [
+        ({"shown": False, "state": "broken"}, 0, "broken"),
+        ({"owner": ""}, 0, "not owned"),
+        ({"connected": False}, 0.5, "sockets"),
+        ({"audit": "mismatch"}, 0.5, "difference"),
+        ({"audit": ""}, 0.9, "never audited"),
+        ({"audit": "unconfirmed"}, 0.9, "unconfirmed"),
+        ({"audit_age_ms": 700_000}, 0.9, "old"),
+        ({"synced_for_ms": 1}, 0.9, "minute"),
+        ({"depth_waiting": 2_000}, 0.7, "behind"),
+        ({"age_ms": 40_000}, 0.7, "silent"),
+    ],
+)
+def test_each_doubt_has_its_deduction_and_its_reason(
+    change: dict[str, object], score: float, why: str
+) -> None:
+    found = trust_of(SOUND._replace(**change))  # type: ignore[arg-type]
+    assert found.score == pytest.approx(score)
+    assert len(found.why) == 1
+    assert why in found.why[0]
+
+
+def test_doubts_multiply() -> None:
+    assert trust_of(SOUND._replace(connected=False, audit="")).score == pytest.approx(0.45)
