@@ -36,7 +36,7 @@ async def test_the_limit_holds_and_progress_is_told(real_server: str) -> None:
         async def first_minute_used() -> bool:
             return await fleet.client.hlen("LIVE_ORDERBOOK") >= A_MINUTE
 
-        await fleet.until(first_minute_used)
+        await fleet.until(first_minute_used, 60)
         await asyncio.sleep(2)
         shown = await fleet.client.hlen("LIVE_ORDERBOOK")
         minutes = int(time.time() // 60 - began // 60) + 1

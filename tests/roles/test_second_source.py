@@ -20,7 +20,7 @@ async def test_a_wrong_best_level_is_found(real_server: str) -> None:
         async def found() -> bool:
             return bool(await fleet.client.exists(KEYS.audit(WRONG)))
 
-        await fleet.until(found)
+        await fleet.until(found, 60)
         async with aiohttp.ClientSession() as session:
             await session.delete(f"{fleet.exchange.url}/control/faults")
         # what was wrong below the best levels, no ticker can tell
@@ -36,7 +36,7 @@ async def test_a_wrong_best_level_is_found(real_server: str) -> None:
             anew = books[WRONG].sync.reason == "begin anew"
             return anew and await fleet.all_shown() and min(agreed) > 0 and not checks[WRONG].differences
 
-        await fleet.until(agreeing)
+        await fleet.until(agreeing, 60)
         await settle(fleet)
         await fleet.check_books()
         for symbol in SYMBOLS:
