@@ -10,8 +10,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
 
 from workers.api.server import Api
+from workers.model.audit import AuditOutcome
 from workers.process import Process
 from workers.settings import ApiSettings, Settings, VenueSettings
+from workers.store.audits import Audit, AuditStore
 from workers.store.keys import Keys
 
 KEYS = Keys()
@@ -78,6 +80,19 @@ async def test_an_empty_fleet_is_described_as_such(api: TestClient) -> None:  # 
     assert [one["default_symbol"] for one in symbols["venues"]] == ["BTCUSDT", "BNBBTC"]
     for path in ("/trades", "/bars/1m", "/gaps", "/audits"):
         assert (await api.get(path)).status == 200
+
+
+async def test_audits_say_what_the_book_was_compared_with(api: TestClient, redis: Redis) -> None:  # type: ignore[type-arg]
+    store = AuditStore(redis, KEYS, 10)
+    await store.record("BTCUSDT", Audit(1, AuditOutcome.MATCH))
+    await store.record(
+        "BTCUSDT", Audit(2, AuditOutcome.MISMATCH, "best level mismatch", 7, source="bookTicker")
+    )
+    found = (await (await api.get("/audits")).json())["audits"]
+    assert [(one["time_ms"], one["source"], one["outcome"]) for one in found] == [
+        (2, "bookTicker", "mismatch"),
+        (1, "snapshot", "match"),
+    ]
 
 
 async def test_a_book_out_of_sync_is_withheld_with_its_reason(api: TestClient, redis: Redis) -> None:  # type: ignore[type-arg]

@@ -210,6 +210,7 @@ class FleetRoutes:
             AuditEntry(
                 id=entry_id,
                 time_ms=int(fields["time"]),
+                source=fields.get("source", "snapshot"),
                 outcome=fields["outcome"],
                 reason=fields["reason"],
                 last_update_id=int(fields["u"]),

@@ -362,10 +362,12 @@ class GapsAnswer(Struct):
 
 
 class AuditEntry(Struct):
-    """A comparison of the book with an independent snapshot."""
+    """A comparison of the book with an independent source."""
 
     id: str
     time_ms: int
+    source: str
+    """`snapshot` (REST) or `bookTicker`."""
     outcome: str
     reason: str
     last_update_id: int
