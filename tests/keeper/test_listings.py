@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from workers.context import venue_contexts
 from workers.errors import RestUnavailable
+from workers.keeper import listings
 from workers.keeper.listings import LEAST_PAUSE_S, RETRY_S, Listings
 from workers.process import Process
 from workers.settings import Settings, VenueSettings
@@ -311,11 +313,32 @@ async def test_a_reading_that_redis_interrupted_is_told_by_the_next(client: Redi
 
     with monkeypatch.context() as patched:
         patched.setattr(SymbolStore, "revive", refuse)
-        try:
+        with pytest.raises(ConnectionError):
             await here.read()
-        except ConnectionError:
-            pass
     assert (await here.published()).symbols == ["BTCUSDT"]
     await here.step(1.0)
     found = await here.published()
     assert (found.symbols, found.retiring) == (["XUSDT"], {"BTCUSDT": "SETTLING"})
+
+
+async def test_nothing_is_retired_that_is_still_published(client: Redis, monkeypatch: Any) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING", XUSDT="TRADING"), ["*"])
+    await here.step()
+    here.exchange.statuses["XUSDT"] = "SETTLING"
+
+    async def refuse(*_: object) -> int:
+        raise ConnectionError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(listings, "publish", refuse)
+        with pytest.raises(ConnectionError):
+            await here.read()
+        here.exchange.down = {"exchangeInfo"}
+        await here.step(RETRY_S)
+    await here.step(1.0)
+    assert await here.state("XUSDT") == ("", "")
+    assert (await here.published()).symbols == ["BTCUSDT", "XUSDT"]
+    here.exchange.down = set()
+    await here.step(RETRY_S)
+    await here.step(RETRY_S)
+    assert await here.state("XUSDT") == ("delisted", "SETTLING")

@@ -218,8 +218,11 @@ class Listings:
     async def _retire(self) -> None:
         """Let what a symbol has expire as soon as nobody owns it."""
         name, kept_ms = self._context.name, self._process.settings.streams.retired_ms
+        followed = self._selection.followed if self._selection is not None else []
         done = []
         for symbol, reason in self._retiring.items():
+            if symbol in followed:
+                continue  # what would have given it up could not be published yet
             state = "retired" if reason == NOT_CHOSEN else "delisted"
             if await self._store.retire(symbol, state, reason, kept_ms):
                 done.append(symbol)
