@@ -94,3 +94,25 @@ async def test_what_the_exchange_does_not_give_is_missing_told_and_the_fold_goes
         assert {gap[b"repaired"] for gap in told} == {b"no"}
         latest = await fleet.client.hgetall(KEYS.stats("BTCUSDT", "1d"))
         assert latest[b"complete"] == b"0"
+
+
+async def test_others_go_on_while_a_hole_is_being_filled(real_server: str) -> None:
+    async with fleet_of(real_server) as fleet:
+        fleet.start("ingest-a", "a")
+        fleet.start("trades", "trades-1")
+        await trades_flow(fleet, "BTCUSDT", 20)
+        await trades_flow(fleet, "SOLUSDT", 5)
+        await fault(fleet, "rest_slow path=*aggTrades* value=5 count=1")
+        await fault(fleet, "lose stream=*@aggTrade symbol=BTCUSDT share=1 for_s=1")
+
+        async def hole() -> bool:
+            return (await state(fleet, "BTCUSDT")).hole_next_id > 0
+
+        await fleet.until(hole)
+        standing = (await state(fleet, "BTCUSDT")).last_id
+        await trades_flow(fleet, "SOLUSDT", (await state(fleet, "SOLUSDT")).applied + 5)
+        assert (await state(fleet, "BTCUSDT")).last_id == standing
+        await trades_flow(fleet, "BTCUSDT", 60)
+        await settle(fleet)
+        await fleet.check_trades()
+        assert (await state(fleet, "BTCUSDT")).missing == 0

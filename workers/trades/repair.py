@@ -7,8 +7,9 @@ import asyncio
 import structlog
 from prometheus_client import Counter
 
-from workers.errors import MalformedFrame, RateLimited, RequestRefused, RestError
+from workers.errors import BadNumber, MalformedFrame, RateLimited, RequestRefused, RestError
 from workers.model.events import Trade
+from workers.model.windows import check
 from workers.rest import RestClient
 from workers.settings import Settings
 from workers.store.budget import Urgency
@@ -22,6 +23,16 @@ log = structlog.get_logger()
 HOLES = Counter("fleet_trade_holes_total", "Holes in the trade ids", ["venue"])
 REPAIRED = Counter("fleet_trades_repaired_total", "Trades filled in over REST", ["venue"])
 MISSING = Counter("fleet_trades_missing_total", "Trades the exchange did not give", ["venue"])
+
+
+def usable(trade: Trade) -> bool:
+    """Whether the fold can hold this trade."""
+    try:
+        check(trade)
+    except BadNumber as bad:
+        log.warning("trade_unusable", symbol=trade.symbol, trade_id=trade.trade_id, error=str(bad))
+        return False
+    return True
 
 
 class Repair:
@@ -49,28 +60,26 @@ class Repair:
         log.warning("trade_hole", venue=context.name, symbol=symbol, first=expected, last=seen - 1)
         first, repaired, attempts = expected, 0, 0
         while first < seen:
-            page: list[Trade] | None = None
             try:
-                page = await self._page(tape, first)
+                found = await self._usable(tape, first, seen)
             except RateLimited:
                 continue  # the budget makes the next request wait until it may be sent
-            except (RequestRefused, RestError, MalformedFrame) as error:
+            except (RestError, MalformedFrame) as error:
                 attempts += 1
                 log.warning(
                     "repair_failed", venue=context.name, symbol=symbol, attempt=attempts, error=str(error)
                 )
-                if isinstance(error, RequestRefused) or attempts >= self._settings.trades.repair_attempts:
+                if attempts >= self._settings.trades.repair_attempts:
                     await self._accept(tape, first, seen - 1, str(error))
                     break
                 await asyncio.sleep(min(2.0**attempts, 30.0) * 0.5)
                 continue
-            usable = [trade for trade in page if first <= trade.trade_id < seen]
-            if not usable:
-                await self._accept(tape, first, seen - 1, "the exchange does not have them")
+            if isinstance(found, str):
+                await self._accept(tape, first, seen - 1, found)
                 break
-            if usable[0].trade_id > first:
-                await self._accept(tape, first, usable[0].trade_id - 1, "the exchange does not have them")
-            done = await self._store.apply(symbol, [(b"", trade) for trade in usable], tape.token)
+            if found[0].trade_id > first:
+                await self._accept(tape, first, found[0].trade_id - 1, "the exchange does not have them")
+            done = await self._store.apply(symbol, [(b"", trade) for trade in found], tape.token)
             repaired += done.applied
             tape.figures.applied(done)
             tape.figures.repaired(done.applied)
@@ -79,6 +88,34 @@ class Repair:
             REPAIRED.labels(context.name).inc(repaired)
             await self.record(tape, expected, first - 1, "sequence", f"{repaired} over REST")
         log.info("trade_hole_closed", venue=context.name, symbol=symbol, repaired=repaired)
+
+    async def _usable(self, tape: OwnedTape, first: int, seen: int) -> list[Trade] | str:
+        """Trades from the oldest on that can be had of `first`..`seen - 1`, or why there are none.
+
+        Futures give aggregate trades of the last 48 h (COIN-M 24 h) and refuse older ids, so a refusal of the first
+        id says nothing of the others: the oldest id that is not refused is found by halving.
+
+        Raises:
+            RestError, MalformedFrame: ask again later.
+        """
+        try:
+            page = await self._page(tape, first)
+        except RequestRefused as refused:
+            log.warning("repair_refused", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first,
+                        error=str(refused))  # fmt: skip
+            try:
+                page = await self._page(tape, seen - 1)
+            except RequestRefused:
+                return str(refused)
+            below, above = first, seen - 1
+            while above - below > 1:
+                middle = (below + above) // 2
+                try:
+                    page, above = await self._page(tape, middle), middle
+                except RequestRefused:
+                    below = middle
+        found = [trade for trade in page if first <= trade.trade_id < seen and usable(trade)]
+        return found or "the exchange does not have them"
 
     async def _page(self, tape: OwnedTape, first: int) -> list[Trade]:
         venue, symbol = tape.claim.context.venue, tape.claim.symbol

@@ -1,0 +1,228 @@
+"""Filling holes: paging, pages that are not tidy, what is too old, and cuts as long as hours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from redis.asyncio import Redis
+
+from workers.context import venue_contexts
+from workers.errors import RequestRefused, RestUnavailable
+from workers.model.bars import TradesFold
+from workers.model.events import Trade
+from workers.model.exchange_clock import ExchangeClock
+from workers.model.windows import INTERVALS_MS
+from workers.ownership import Claim
+from workers.settings import Settings, TradeSettings, VenueSettings
+from workers.store.keys import Keys
+from workers.store.scripts import Scripts
+from workers.store.trades import TradeStore
+from workers.trades.repair import Repair
+from workers.trades.tape import OwnedTape
+from workers.venues.interface import RestRequest
+
+SYMBOL = "BTCUSDT"
+KEYS = Keys()
+T0 = 1_723_161_541_000
+FIRST = 3_466_782_974
+Row = dict[str, Any]
+SETTINGS = Settings(
+    venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL])},
+    trades=TradeSettings(repair_attempts=2),
+)
+
+
+def trades(count: int, spacing_ms: float) -> list[Trade]:
+    return [
+        Trade(SYMBOL, FIRST + n, f"{61_800 + n % 17}.{n % 10}0", f"{n % 7}.00{n % 9 + 1}", 2 * n, 2 * n + 1,
+              T0 + int(n * spacing_ms), T0 + int(n * spacing_ms), n % 3 == 0)
+        for n in range(count)
+    ]  # fmt: skip
+
+
+def row(trade: Trade) -> Row:
+    return {
+        "a": trade.trade_id,
+        "p": trade.price,
+        "q": trade.quantity,
+        "f": trade.first_trade_id,
+        "l": trade.last_trade_id,
+        "T": trade.trade_time,
+        "m": trade.is_buyer_maker,
+    }
+
+
+class Exchange:
+    """`GET aggTrades` over a tape: in the place of a `RestClient`."""
+
+    def __init__(self, tape: list[Trade]) -> None:
+        self.by_id = {trade.trade_id: trade for trade in tape}
+        self.last = tape[-1].trade_id
+        self.oldest = 0
+        self.asked: list[int] = []
+        self.spoil: Callable[[list[Row]], list[Row]] = list
+        self.broken = 0
+
+    async def get(self, request: RestRequest, *_: object) -> bytes:
+        query = parse_qs(urlsplit(request.url).query)
+        first = int(query["fromId"][0])
+        self.asked.append(first)
+        if self.broken:
+            self.broken -= 1
+            raise RestUnavailable(request.url, 503, "no")
+        if first < self.oldest:
+            raise RequestRefused(request.url, 400, "-1130: Data sent for parameter 'fromId' is not valid.")
+        numbers = range(first, min(first + int(query["limit"][0]), self.last + 1))
+        return json.dumps(self.spoil([row(self.by_id[n]) for n in numbers if n in self.by_id])).encode()
+
+
+class World:
+    """A symbol's tape, its exchange, and the repair between them."""
+
+    def __init__(self, client: Redis, tape: list[Trade]) -> None:
+        self.client: Any = client
+        self.tape = tape
+        self.exchange = Exchange(tape)
+        self.store = TradeStore(client, KEYS, Scripts(client), retention_ms=0, bar_retention={})
+        self.repair = Repair(cast(Any, self.exchange), self.store, client, SETTINGS)
+        self.owned = OwnedTape(Claim(venue_contexts(SETTINGS)[0], SYMBOL), 1, ExchangeClock())
+        self.owned.token = ""
+        self.twin = TradesFold()
+
+    async def cut(self, last_before: int, first_after: int) -> None:
+        """Fold up to a place of the tape, nothing until another, then what follows; fill the hole that shows."""
+        before, after = self.tape[: last_before + 1], self.tape[first_after:]
+        for at in range(0, len(before), 500):
+            await self.store.apply(SYMBOL, [("", trade) for trade in before[at : at + 500]])
+        result = await self.store.apply(SYMBOL, [("", trade) for trade in after[:500]])
+        assert result.hole is not None
+        await self.repair.fill(self.owned, result.hole.expected, result.hole.seen)
+        for at in range(0, len(after), 500):
+            result = await self.store.apply(SYMBOL, [("", trade) for trade in after[at : at + 500]])
+            assert result.hole is None
+
+    async def gaps(self) -> list[tuple[int, int, str]]:
+        found = [fields for _, fields in await self.client.xrange(KEYS.gaps(SYMBOL))]
+        return [(int(gap[b"from"]), int(gap[b"to"]), gap[b"repaired"].decode()) for gap in found]
+
+    async def check(self, without: range = range(0)) -> None:
+        """Bars and open windows are those of the tape, without the ids that were not to be had."""
+        for trade in self.tape:
+            if trade.trade_id in without:
+                self.twin.skip(trade.trade_id, trade.trade_id)
+            else:
+                self.twin.apply([trade])
+        for interval in INTERVALS_MS:
+            bars = await self.client.xrange(KEYS.bars(SYMBOL, interval))
+            assert [
+                (entry.decode(), {name.decode(): value.decode() for name, value in fields.items()})
+                for entry, fields in bars
+            ] == self.twin.bars(interval), interval
+            stats = await self.client.hgetall(KEYS.stats(SYMBOL, interval))
+            assert {name.decode(): value.decode() for name, value in stats.items()} == self.twin.stats(
+                interval
+            )
+        assert (await self.store.state(SYMBOL)).missing == len(without)
+
+
+@pytest.fixture
+async def make(client: Redis) -> AsyncIterator[Callable[[list[Trade]], World]]:
+    made: list[World] = []
+
+    def world(tape: list[Trade]) -> World:
+        made.append(World(client, tape))
+        return made[-1]
+
+    yield world
+    for one in made:
+        one.owned.figures.remove()
+
+
+Make = Callable[[list[Trade]], World]
+
+
+@pytest.mark.parametrize(
+    ("away_s", "spacing_ms"), [(60, 40), (600, 200), (10_800, 2_000)], ids=["60 s", "10 min", "3 h"]
+)
+async def test_after_a_cut_nothing_is_missing_and_the_bars_are_the_tapes(
+    make: Make, away_s: int, spacing_ms: int
+) -> None:
+    """The longer the cut, the sparser the trades, so that a test can hold them."""
+    gone = away_s * 1000 // spacing_ms
+    world = make(trades(gone + 400, spacing_ms))
+    await world.cut(199, 200 + gone)
+    await world.check()
+    assert await world.gaps() == [(FIRST + 200, FIRST + 199 + gone, f"{gone} over REST")]
+    assert world.exchange.asked == [FIRST + 200 + 1000 * page for page in range(-(-gone // 1000))]
+
+
+async def test_a_repair_that_was_interrupted_goes_on_where_the_fold_stands(make: Make) -> None:
+    world = make(trades(5_000, 40))
+    world.exchange.spoil = lambda rows: rows[:10]
+    await world.store.apply(SYMBOL, [("", trade) for trade in world.tape[:100]])
+    await world.repair.fill(world.owned, FIRST + 100, FIRST + 105)
+    world.exchange.spoil = list
+    await world.cut(99, 4_000)
+    assert world.exchange.asked[1] == FIRST + 105
+    await world.check()
+
+
+async def test_pages_in_any_order_with_rows_twice_are_taken(make: Make) -> None:
+    world = make(trades(2_600, 40))
+    world.exchange.spoil = lambda rows: rows[::-1] + rows[3:9]
+    await world.cut(99, 2_500)
+    await world.check()
+
+
+async def test_a_hole_in_the_page_is_missing_and_the_rest_is_not(make: Make) -> None:
+    world = make(trades(300, 40))
+    absent = range(FIRST + 120, FIRST + 123)
+    world.exchange.spoil = lambda rows: [one for one in rows if one["a"] not in absent]
+    await world.cut(99, 200)
+    await world.check(without=absent)
+    assert (FIRST + 120, FIRST + 122, "no") in await world.gaps()
+
+
+async def test_a_row_without_a_usable_price_is_missing(make: Make) -> None:
+    world = make(trades(300, 40))
+    world.exchange.spoil = lambda rows: [
+        one | {"p": "1e3"} if one["a"] == FIRST + 150 else one for one in rows
+    ]
+    await world.cut(99, 200)
+    await world.check(without=range(FIRST + 150, FIRST + 151))
+
+
+@pytest.mark.parametrize("old", [1, 2, 37, 1_399])
+async def test_only_what_is_too_old_for_the_exchange_is_missing(make: Make, old: int) -> None:
+    """As after 60 hours away, of which futures still serve 48."""
+    world = make(trades(1_600, 40))
+    world.exchange.oldest = FIRST + 100 + old
+    await world.cut(99, 1_500)
+    await world.check(without=range(FIRST + 100, FIRST + 100 + old))
+    assert await world.gaps() == [
+        (FIRST + 100, FIRST + 99 + old, "no"),
+        (FIRST + 100, FIRST + 1_499, f"{1_400 - old} over REST"),
+    ]
+    assert len(world.exchange.asked) <= 2 + 11 + 2
+
+
+async def test_a_hole_that_is_all_too_old_costs_two_requests(make: Make) -> None:
+    world = make(trades(1_600, 40))
+    world.exchange.oldest = FIRST + 1_500
+    await world.cut(99, 1_500)
+    await world.check(without=range(FIRST + 100, FIRST + 1_500))
+    assert world.exchange.asked == [FIRST + 100, FIRST + 1_499]
+
+
+async def test_an_exchange_that_fails_is_asked_again_and_in_the_end_given_up(make: Make) -> None:
+    world = make(trades(300, 40))
+    world.exchange.broken = 1
+    await world.cut(99, 150)
+    assert (await world.store.state(SYMBOL)).missing == 0
+    world.exchange.broken = 2
+    await world.repair.fill(world.owned, FIRST + 300, FIRST + 310)
+    assert (await world.store.state(SYMBOL)).missing == 10
