@@ -7,6 +7,7 @@ whenever a trim could have overtaken it, in one transaction with the read.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -91,6 +92,7 @@ class StreamFollower:
         doubtful = self._behind or now - self._answered > TRUSTED_S or now - self._checked > RECHECK_S
         lost: list[Lost] = []
         if not positions:
+            await asyncio.sleep(block_ms / 1000)
             return Followed({}, lost)
         self._behind = True
         if doubtful:
