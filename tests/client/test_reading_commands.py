@@ -200,16 +200,23 @@ def test_followed_from_a_time_and_for_a_while(fleet: Callable[..., tuple[int, st
 
 def test_who_reads_may_stop_reading(held: str, tmp_path_factory: pytest.TempPathFactory):
     home = tmp_path_factory.mktemp("h")
-    done = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -P -m workers.cli tail ETHUSDT aggTrade --last 1990 | head -n 1"],
+    tailing = subprocess.Popen(
+        [sys.executable, "-P", "-m", "workers.cli", "tail", "ETHUSDT", "aggTrade", "--last", "1990"],
         env={**os.environ, **HERE, "REDIS_URL": held, "FLEET_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    assert "a=10" in done.stdout
-    assert done.stderr == ""
+    assert tailing.stdout is not None
+    assert tailing.stderr is not None
+    try:
+        assert b"a=10" in tailing.stdout.readline()
+        tailing.stdout.close()  # the rest is more than a pipe holds
+        assert tailing.wait(60) == 0
+        assert tailing.stderr.read() == b""
+    finally:
+        tailing.kill()
+        tailing.wait()
+        tailing.stderr.close()
 
 
 def test_watching_elsewhere_than_on_a_terminal_is_lines(fleet: Callable[..., tuple[int, str, str]]):
