@@ -143,3 +143,27 @@ async def test_without_symbols_there_is_nothing_to_do_and_all_is_alive() -> None
     assert world.open() == []
     assert world.feeds.alive
     await end([running])
+
+
+async def test_a_socket_for_new_symbols_counts_from_its_first_message_on() -> None:
+    world = World(2, market="spot")
+    world.feeds.change(["A"])
+    running = asyncio.create_task(world.feeds.run())
+    await asyncio.sleep(0.03)
+    world.sockets[0].alive = False
+    assert not world.feeds.alive
+    world.feeds.change(["B"])  # nothing was heard yet: this is still the start
+    await asyncio.sleep(0.03)
+    world.sockets[0].alive, world.sockets[1].alive = True, False
+    assert not world.feeds.alive
+    world.sockets[1].alive = True
+    assert world.feeds.alive
+    world.feeds.change(["C"])
+    await asyncio.sleep(0.03)
+    world.sockets[2].alive = False
+    assert world.feeds.alive
+    world.sockets[2].alive = True
+    assert world.feeds.alive
+    world.sockets[2].alive = False
+    assert not world.feeds.alive
+    await end([running])

@@ -26,6 +26,9 @@ class _Shard:
     url: str
     streams: list[Subscription]
     feed: Feed
+    late: bool
+    """Opened for symbols that came while others were delivering."""
+    heard: bool = False
     task: asyncio.Task[None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,8 +60,13 @@ class VenueFeeds:
 
     @property
     def alive(self) -> bool:
-        """Whether every socket delivered something just now."""
-        return all(shard.feed.alive for shard in self._shards)
+        """Whether every socket delivered something just now.
+
+        One opened for new symbols counts from its first message on: nobody shows a book of those before.
+        """
+        for shard in self._shards:
+            shard.heard = shard.heard or shard.feed.alive
+        return all(shard.feed.alive for shard in self._shards if shard.heard or not shard.late)
 
     @property
     def streams(self) -> list[list[str]]:
@@ -91,7 +99,7 @@ class VenueFeeds:
     def _new(self, url: str, streams: list[Subscription]) -> _Shard:
         shard: _Shard
         feed = self._make_feed(lambda: self._open(url, shard.streams))
-        shard = _Shard(url, streams, feed)
+        shard = _Shard(url, streams, feed, late=any(other.heard for other in self._shards))
         return shard
 
     async def run(self) -> None:
