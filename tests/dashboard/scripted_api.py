@@ -62,6 +62,7 @@ class ScriptedApi:
         self.trades = [self._trade(f"{84_554 + number % 5}.30") for number in range(40)]
         self.sockets: dict[web.WebSocketResponse, list[dict[str, Any]]] = {}
         self.refusing = False
+        self.steps: dict[str, str] = {}
         self.url = ""
 
     def application(self) -> web.Application:
@@ -171,7 +172,13 @@ class ScriptedApi:
                     {"venue": "spot", "default_symbol": "BTCUSDT"},
                 ],
                 "symbols": [
-                    {"venue": venue, "symbol": symbol, "base_asset": symbol[:3], "quote_asset": symbol[3:]}
+                    {
+                        "venue": venue,
+                        "symbol": symbol,
+                        "base_asset": symbol[:3],
+                        "quote_asset": symbol[3:],
+                        **self.steps,
+                    }
                     for venue, symbol in SYMBOLS
                 ],
             }

@@ -295,3 +295,20 @@ async def test_shortcuts_can_be_listed_and_turned_off(market: Page):
     await market.keyboard.press("f")
     await expect(market.locator("#market")).to_be_visible()
     assert not market.url.endswith("#fleet")
+
+
+async def test_a_hole_in_the_live_trades_is_filled(market: Page, api: ScriptedApi):
+    api.trades += [api._trade("84501.10"), api._trade("84502.20")]  # these do not come live
+    await api.trade("84503.30")
+    await expect(market.locator("#tape tbody tr").nth(2)).to_contain_text("84501.10")
+    prices = await market.locator("#tape tbody td:first-child").all_inner_texts()
+    assert prices[:3] == ["84503.30", "84502.20", "84501.10"]
+
+
+async def test_zeros_beyond_the_tick_are_left_out_and_no_other_digit(market: Page, api: ScriptedApi):
+    api.steps = {"tick_size": "0.10000000", "step_size": "0.01000000"}
+    api.bids[0] = ["84554.30000000", "12.10000000"]
+    api.bids[1] = ["84554.25000000", "0.00100000"]
+    await market.reload()
+    await expect(market.locator("#ladder .bids tr").first).to_have_text("84554.312.1012.100")
+    await expect(market.locator("#ladder .bids tr").nth(1)).to_have_text("84554.250.00112.101")

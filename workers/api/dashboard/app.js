@@ -77,6 +77,7 @@ function arrive() {
 async function learnSymbols() {
   try {
     const { symbols, venues } = await get("/symbols");
+    market?.learn(symbols);
     picker.offer(symbols, venues.map((/** @type {any} */ one) => one.venue));
     if (!place.symbol && symbols.length) {
       const [venue, symbol] = recall("symbol", ":").split(":");

@@ -1,5 +1,7 @@
 /** The bars of one symbol and interval by their start: the last revision of each, in order. */
 
+import { barTexts } from "./digits.js";
+
 export const INTERVALS = /** @type {Record<string, number>} */ ({
   "100ms": 100,
   "1m": 60_000,
@@ -32,7 +34,7 @@ export class CandleSeries {
 
   /** @param {Bar[]} bars in any order; a later revision or a newer state of a bar replaces the held one */
   add(bars) {
-    for (const bar of bars) {
+    for (const bar of bars.map(barTexts)) {
       const at = this.#position(bar.start_ms);
       const held = this.bars[at];
       if (held?.start_ms !== bar.start_ms) this.bars.splice(at, 0, bar);
@@ -42,6 +44,13 @@ export class CandleSeries {
       }
     }
     if (this.bars.length > KEPT) this.bars.splice(0, this.bars.length - KEPT);
+  }
+
+  /** Write all anew: how numbers are written has changed. */
+  renew() {
+    this.bars = this.bars.map(barTexts);
+    this.decimals = 0;
+    this.add(this.bars);
   }
 
   /** The bars whose start is in `[from, to]`. @param {number} from @param {number} to */

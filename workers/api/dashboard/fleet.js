@@ -63,8 +63,8 @@ export class Fleet {
     this.cards.replaceChildren(
       card("Books in sync", `${synced} of ${symbols.length}`, synced < symbols.length ? "the others are withheld" : "all shown", synced < symbols.length),
       card("Lines", lines.length ? lines.map((/** @type {any} */ one) => one.role.slice(-1)).join(" + ") : "none", `${countText(total(lines, (one) => one.appended))} entries appended`, lines.length < 2),
-      card("Workers", String(fleet.workers.length), [...new Set(fleet.workers.map((/** @type {any} */ one) => one.role))].length + " roles", fleet.workers.length === 0),
-      card("Lag", `${countText(waiting)} entries`, "waiting for the folds", waiting > 1000),
+      card("Workers", String(fleet.workers.length), `in ${new Set(fleet.workers.map((/** @type {any} */ one) => one.role)).size} roles`, fleet.workers.length === 0),
+      card("Lag", waiting === 1 ? "1 entry" : `${countText(waiting)} entries`, "waiting for the folds", waiting > 1000),
       card("Gaps", countText(total(symbols, (one) => one.gap_count)), `${countText(missing)} trades missing`, missing > 0),
       card("Audits", `${countText(Number(keeper.audits_match ?? 0))} match`, `${countText(bad)} mismatch`, bad > 0),
       this.#memory(used, most, version),

@@ -1,6 +1,7 @@
 /** The order book as a table: asks above, bids below, the best of both beside the spread. */
 
 import { runningTotals, subtract } from "./decimal.js";
+import { priceText, quantityText } from "./digits.js";
 import { byId, make, setText } from "./dom.js";
 
 export const ROWS = 20;
@@ -34,8 +35,8 @@ export class Ladder {
   show(levels) {
     this.block.hidden = true;
     this.table.hidden = false;
-    const asks = levels.asks.slice(0, ROWS);
-    const bids = levels.bids.slice(0, ROWS);
+    const asks = levels.asks.slice(0, ROWS).map(levelText);
+    const bids = levels.bids.slice(0, ROWS).map(levelText);
     const most = Math.max(...asks.map(quantityOf), ...bids.map(quantityOf), Number.MIN_VALUE);
     fill(this.asks.toReversed(), asks, most);
     fill(this.bids, bids, most);
@@ -63,7 +64,7 @@ export class Ladder {
  */
 export function spreadOf(asks, bids) {
   if (asks.length === 0 || bids.length === 0) return { absolute: "–", relative: "–", mid: NaN };
-  const absolute = subtract(asks[0][0], bids[0][0]);
+  const absolute = priceText(subtract(asks[0][0], bids[0][0]));
   const mid = (Number(asks[0][0]) + Number(bids[0][0])) / 2;
   return { absolute, relative: `${((Number(absolute) / mid) * 10_000).toFixed(2)} bp`, mid };
 }
@@ -73,6 +74,11 @@ function explained(reason) {
   const meaning = MEANING[/** @type {keyof typeof MEANING} */ (reason)];
   if (meaning) return `Reason: ${reason}. ${meaning}`;
   return reason ? `Reason: ${reason}` : "No reason was given.";
+}
+
+/** @param {import("./book.js").Level} level @returns {import("./book.js").Level} */
+function levelText([price, quantity]) {
+  return [priceText(price), quantityText(quantity)];
 }
 
 /** @param {import("./book.js").Level} level */

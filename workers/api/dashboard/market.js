@@ -4,6 +4,7 @@ import { Book, boundary } from "./book.js";
 import { CandleChart } from "./candles.js";
 import { INTERVALS } from "./candle_series.js";
 import { DepthChart } from "./depth.js";
+import { priceText, useDigitsOf } from "./digits.js";
 import { byId, choices, setText } from "./dom.js";
 import { durationText, momentText } from "./format.js";
 import { History } from "./history.js";
@@ -31,6 +32,8 @@ export class Market {
     this.venue = "";
     this.symbol = "";
     this.interval = "1m";
+    /** @type {any[]} */
+    this.infos = [];
     this.book = new Book();
     this.summary = new Summary();
     this.ladder = new Ladder();
@@ -48,6 +51,8 @@ export class Market {
     this.lost = "";
     this.wanted = new AbortController();
     this.loading = false;
+    /** Whose loading of trades is under way. @type {AbortSignal|null} */
+    this.loadingTrades = null;
     this.drawn = false;
     /** @type {(() => void)[]} */
     this.endings = [];
@@ -58,6 +63,20 @@ export class Market {
     this.heardAt = 0;
     setInterval(() => this.#renewDepth(), DEPTH_MS);
     setInterval(() => this.#age(), 500);
+  }
+
+  /** What the exchange says of the symbols. @param {any[]} infos */
+  learn(infos) {
+    this.infos = infos;
+    if (!this.#useDigits()) return;
+    this.candles.series.renew();
+    this.candles.changed();
+    this.tape.renew();
+    this.#show();
+  }
+
+  #useDigits() {
+    return useDigitsOf(this.infos.find((one) => one.symbol === this.symbol && one.venue === this.venue));
   }
 
   /** @param {string} venue @param {string} symbol @param {string} interval */
@@ -78,6 +97,7 @@ export class Market {
   #chooseSymbol(venue, symbol) {
     this.venue = venue;
     this.symbol = symbol;
+    this.#useDigits();
     this.wanted.abort();
     this.wanted = new AbortController();
     for (const end of this.endings.splice(0)) end();
@@ -140,7 +160,7 @@ export class Market {
     const trades = message.trades ?? [];
     if (trades.length === 0) return;
     this.summary.last(trades[trades.length - 1].price);
-    if (this.history.at === null) this.tape.add(trades);
+    if (this.history.at === null && !this.tape.add(trades)) this.#loadTrades();
   }
 
   /** Draw the live book once a frame, unless the past is shown. */
@@ -166,7 +186,7 @@ export class Market {
       else this.ladder.withhold(held?.state === "waiting" ? "Waiting for the book" : `Withheld: ${held?.state ?? "waiting"}`, held?.reason ?? "");
       if (held) this.depth.withhold(`withheld, ${held.state}`);
     }
-    const name = found && !Number.isNaN(found.mid) && levels ? `${levels.bids[0][0]} – ${levels.asks[0][0]} ` : "";
+    const name = found && !Number.isNaN(found.mid) && levels ? `${priceText(levels.bids[0][0])} – ${priceText(levels.asks[0][0])} ` : "";
     document.title = `${name}${this.symbol} · marketfleet`;
   }
 
@@ -199,6 +219,8 @@ export class Market {
   /** The newest trades, until they reach those that come live: the fold may be behind the stream a little. */
   async #loadTrades() {
     const { signal } = this.wanted;
+    if (this.loadingTrades === signal) return;
+    this.loadingTrades = signal;
     try {
       for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
         const { trades } = await get("/trades", { venue: this.venue, symbol: this.symbol, limit: TAPE }, signal);
@@ -210,6 +232,8 @@ export class Market {
       }
     } catch (error) {
       if (!isAborted(error) && !signal.aborted) this.tape.say(/** @type {Error} */ (error).message);
+    } finally {
+      if (this.loadingTrades === signal) this.loadingTrades = null;
     }
   }
 

@@ -1,6 +1,7 @@
 /** The line above the panels: last price, the day's figures, and whether the book can be trusted. */
 
 import { subtract } from "./decimal.js";
+import { barTexts, priceText } from "./digits.js";
 import { byId, make, setText } from "./dom.js";
 import { countText, durationText, momentText } from "./format.js";
 
@@ -25,7 +26,9 @@ export class Summary {
   sync(kind, name, detail) {
     this.state.dataset.state = kind;
     setText(this.state.querySelector("b"), name);
-    setText(this.state.querySelector("span"), detail);
+    const remark = this.state.querySelector("span");
+    remark.setAttribute("aria-hidden", String(kind === "history")); // the slider says its second itself
+    setText(remark, detail);
   }
 
   /** The last trade; the arrow tells the direction also without colour. @param {string} price */
@@ -33,7 +36,7 @@ export class Summary {
     if (price === this.lastPrice) return;
     const rose = this.lastPrice === "" ? 0 : Number(price) - Number(this.lastPrice);
     const element = byId("last");
-    setText(element, rose === 0 ? price : `${price} ${rose > 0 ? "▲" : "▼"}`);
+    setText(element, rose === 0 ? priceText(price) : `${priceText(price)} ${rose > 0 ? "▲" : "▼"}`);
     element.className = rose === 0 ? "" : rose > 0 ? "up" : "down";
     this.lastPrice = price;
   }
@@ -43,9 +46,10 @@ export class Summary {
     this.#set("spread", found ? `${found.absolute} · ${found.relative}` : "–");
   }
 
-  /** The open day. @param {any} bar */
-  day(bar) {
-    const change = subtract(bar.close, bar.open);
+  /** The open day. @param {any} given */
+  day(given) {
+    const bar = barTexts(given);
+    const change = priceText(subtract(bar.close, bar.open));
     const share = (Number(change) / Number(bar.open)) * 100;
     const rising = Number(change) >= 0;
     this.#set("change", `${rising ? "+" : ""}${change} (${rising ? "+" : ""}${share.toFixed(2)}%)`);

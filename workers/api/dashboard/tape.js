@@ -1,5 +1,6 @@
 /** The trades as they come, newest first. */
 
+import { priceText, quantityText } from "./digits.js";
 import { byId, make, row, setText } from "./dom.js";
 import { timeText } from "./format.js";
 
@@ -29,14 +30,18 @@ export class Tape {
   /**
    * Trades as they come; those that are not newer than the ones shown are already there.
    * @param {Trade[]} trades in any order
+   * @returns {boolean} whether they go on from those shown; if not, there is a hole between
    */
   add(trades) {
     const newest = this.trades[0]?.id ?? -1;
-    const fresh = trades.filter((trade) => trade.id > newest).sort(newestFirst).slice(0, KEPT);
-    if (fresh.length === 0) return;
+    const fresh = trades.filter((trade) => trade.id > newest).sort(newestFirst);
+    if (fresh.length === 0) return true;
+    const follows = newest < 0 || fresh[fresh.length - 1].id === newest + 1;
+    fresh.splice(KEPT);
     this.trades = [...fresh, ...this.trades].slice(0, KEPT);
     this.body.prepend(...fresh.map(line));
     while (this.body.rows.length > KEPT) this.body.deleteRow(-1);
+    return follows;
   }
 
   /**
@@ -50,6 +55,11 @@ export class Tape {
     this.clear();
     this.add([...live, ...trades]);
     return trades.length === 0 || live.length === 0 || live[live.length - 1].id === last + 1;
+  }
+
+  /** Write all anew: how numbers are written has changed. */
+  renew() {
+    this.body.replaceChildren(...this.trades.map(line));
   }
 
   /** Say that the API left trades out because this page was too slow. @param {number} count */
@@ -66,5 +76,5 @@ function newestFirst(a, b) {
 /** @param {Trade} trade */
 function line(trade) {
   const time = make("time", { datetime: new Date(trade.time_ms).toISOString() }, timeText(trade.time_ms, 3));
-  return row([trade.price, trade.quantity, make("td", {}, time)], trade.is_buyer_maker ? "sell" : "buy");
+  return row([priceText(trade.price), quantityText(trade.quantity), make("td", {}, time)], trade.is_buyer_maker ? "sell" : "buy");
 }
