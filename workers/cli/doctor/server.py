@@ -31,7 +31,7 @@ async def server_findings(effective: Effective, *, runs: bool) -> tuple[list[Fin
     url = redis_url(settings)
     client: Any = connect(url)
     try:
-        info = await client.info("everything")
+        info = await client.info()
     except (RedisError, OSError) as error:
         away = _away(effective, str(error).rstrip("."), runs=runs)
         return [away, _per_million(effective, "", None)], 0.0
