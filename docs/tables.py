@@ -126,6 +126,7 @@ EVENTS: Final = {
     "fleet_announcements_connected": ["announcements_connected"],
     "fleet_announcements_lost_total": ["announcements_lost"],
     "fleet_audits_total": ["audit"],
+    "fleet_api_failures_total": ["request_broke"],
     "fleet_api_redis_trouble_total": ["api_redis_trouble"],
     "fleet_api_replica_mismatch_total": ["replica_mismatch"],
     "fleet_api_rebuilds_total": ["replica_not_rebuilt"],

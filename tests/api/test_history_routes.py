@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp.test_utils import TestClient
 from in_process import Fleet
-from test_live_books import api, fleet, truth_book, within
+from test_live_books import api, fleet, served_book, truth_book, within
 
 __all__ = ["api", "fleet"]  # fixtures
 
@@ -28,7 +28,7 @@ async def known_seconds(client: TestClient) -> list[dict[str, Any]]:  # type: ig
     async with asyncio.timeout(20):
         while True:
             await asyncio.sleep(1)
-            now = await (await client.get("/orderbook")).json()
+            now = await served_book(client)
             newest = now["event_time_ms"] // 1000 - 1
             found = [await book_at(client, newest - back) for back in range(3)]
             if all(found):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import Any
 
 import aiohttp
 import pytest
@@ -18,6 +19,7 @@ from workers.process import Process
 @pytest.fixture
 async def fleet(real_server: str) -> AsyncIterator[Fleet]:
     async with fleet_of(real_server) as running:
+        running.settings.fleet.lease_ms = 10_000  # a book must not be lost because this machine is busy
         for role in ("ingest-a", "books", "trades"):
             running.start(role, f"{role}-1")
         await running.until(running.all_shown)
@@ -49,13 +51,22 @@ def within(levels: list[list[str]], low: str, high: str) -> list[list[str]]:
     return [level for level in levels if Decimal(low) <= Decimal(level[0]) <= edge]
 
 
+async def served_book(api: TestClient, symbol: str = "BTCUSDT") -> dict[str, Any]:  # type: ignore[type-arg]
+    """The complete book, once it is served."""
+    async with asyncio.timeout(20):
+        while True:
+            response = await api.get("/orderbook", params={"symbol": symbol})
+            if response.status == 200:
+                found: dict[str, Any] = await response.json()
+                return found
+            await asyncio.sleep(0.05)
+
+
 async def test_a_book_is_what_the_exchange_had_at_its_update_id(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
     seen = set()
     for _ in range(4):
         for symbol in SYMBOLS:
-            response = await api.get("/orderbook", params={"symbol": symbol})
-            assert response.status == 200
-            book = await response.json()
+            book = await served_book(api, symbol)
             seen.add((symbol, book["last_update_id"]))
             truth = await truth_book(fleet, symbol, book["last_update_id"])
             assert book["bids"] == within(truth["bids"], book["known_low"], book["known_high"])
@@ -67,7 +78,7 @@ async def test_a_book_is_what_the_exchange_had_at_its_update_id(fleet: Fleet, ap
 
 
 async def test_depth_numbers_and_tags(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
-    await api.get("/orderbook")
+    await served_book(api)
     await settle(fleet)
     whole = await (await api.get("/orderbook")).json()
     response = await api.get("/orderbook?depth=5")
@@ -82,7 +93,7 @@ async def test_depth_numbers_and_tags(fleet: Fleet, api: TestClient) -> None:  #
 
 
 async def test_nearest_level_and_quantity_now(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
-    await api.get("/orderbook")
+    await served_book(api)
     await settle(fleet)
     book = await (await api.get("/orderbook")).json()
     levels = dict(book["bids"] + book["asks"])
@@ -101,7 +112,7 @@ async def test_nearest_level_and_quantity_now(fleet: Fleet, api: TestClient) -> 
 
 
 async def test_a_withdrawn_book_is_not_served_and_comes_back_resynced(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
-    before = await (await api.get("/orderbook")).json()
+    before = await served_book(api)
     await fleet.client.set(KEYS.book_distrust("BTCUSDT"), "audit mismatch", ex=60)
     refusal: dict[str, object] = {}
 
@@ -131,7 +142,7 @@ async def test_a_withdrawn_book_is_not_served_and_comes_back_resynced(fleet: Fle
 
 
 async def test_a_gap_takes_the_book_out_at_once(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
-    await api.get("/orderbook")
+    await served_book(api)
     async with aiohttp.ClientSession() as session:
         fault = {"kind": "lose", "market": "usdm", "symbol": "BTCUSDT", "stream": "*@depth*", "count": 1}
         async with session.post(f"{fleet.exchange.url}/control/faults", json=fault) as response:
@@ -151,7 +162,7 @@ async def test_a_gap_takes_the_book_out_at_once(fleet: Fleet, api: TestClient) -
 
 
 async def test_a_book_without_an_owner_is_withheld(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
-    await api.get("/orderbook")
+    await served_book(api)
     await fleet.stop("books-1")
 
     async def refused() -> bool:
@@ -168,7 +179,7 @@ async def test_a_book_without_an_owner_is_withheld(fleet: Fleet, api: TestClient
 
 
 async def test_a_replica_that_differs_from_the_owner_is_rebuilt(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
-    await api.get("/orderbook")
+    await served_book(api)
     served: Api = api.api  # type: ignore[attr-defined]
     replica = served.books.replica(served.markets.named("BTCUSDT"))
     await settle(fleet)
@@ -184,7 +195,7 @@ async def test_a_replica_that_differs_from_the_owner_is_rebuilt(fleet: Fleet, ap
 
 
 async def test_a_symbol_nobody_asks_for_is_no_longer_followed(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
-    await api.get("/orderbook")
+    await served_book(api)
     served: Api = api.api  # type: ignore[attr-defined]
     market = served.markets.named("BTCUSDT")
     assert market in served.books.followed
@@ -198,7 +209,7 @@ async def test_a_symbol_nobody_asks_for_is_no_longer_followed(fleet: Fleet, api:
 
 
 async def test_an_owner_that_moved_its_known_range_is_followed(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
-    await api.get("/orderbook")
+    await served_book(api)
     served: Api = api.api  # type: ignore[attr-defined]
     replica = served.books.replica(served.markets.named("BTCUSDT"))
     owned = fleet.workers["books-1"].books[KEYS.raw("BTCUSDT", "depth")]  # type: ignore[union-attr]

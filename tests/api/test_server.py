@@ -200,6 +200,8 @@ async def test_large_answers_are_compressed_for_those_who_can_read_them(api: Tes
     async with api.get("/openapi.json", headers={"Accept-Encoding": "identity"}) as plain:
         assert "Content-Encoding" not in plain.headers
         assert await plain.text() == text
+    async with api.get("/openapi.json", headers={"Accept-Encoding": "br, gzip;q=0"}) as refused:
+        assert "Content-Encoding" not in refused.headers
 
 
 async def test_every_path_is_described_and_shown(api: TestClient) -> None:  # type: ignore[type-arg]
@@ -221,6 +223,18 @@ async def test_without_redis_the_answer_is_503(api: TestClient, monkeypatch: pyt
     assert "Redis" in (await response.json())["title"]
 
 
+async def test_a_fault_of_ours_is_a_problem_too(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[type-arg]
+    async def wrong(*_: object, **__: object) -> None:
+        raise KeyError("start")
+
+    monkeypatch.setattr("workers.api.routes_fleet.read_infos", wrong)
+    response = await api.get("/symbols")
+    assert (response.status, response.content_type) == (500, "application/problem+json")
+    assert (await response.json())["detail"]
+    metrics = await (await api.get("/metrics")).text()
+    assert 'fleet_api_failures_total{path="/symbols"} 1.0' in metrics
+
+
 async def test_an_answer_that_takes_too_long_is_given_up(
     real_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,7 +242,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(
         await asyncio.sleep(60)
 
     async for client in serving(real_server, settings(timeout_s=0.05)):
-        monkeypatch.setattr("workers.api.routes_fleet.read_symbols", slow)
+        monkeypatch.setattr("workers.api.routes_fleet.read_infos", slow)
         response = await client.get("/symbols")
         assert response.status == 503
         assert "too long" in (await response.json())["title"]

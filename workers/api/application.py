@@ -17,6 +17,7 @@ from workers.api.docs_page import page
 from workers.api.openapi import document
 from workers.api.operations import Operation, Rendered, render, respond
 from workers.api.queries import parse_body, parse_query
+from workers.api.types import Problem
 from workers.errors import RequestProblem, TryLater
 from workers.settings import ApiSettings
 
@@ -85,8 +86,7 @@ class Application:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.monotonic()
-        resource = request.match_info.route.resource
-        path = resource.canonical if resource else "unknown"
+        path = route_of(request)
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             response: web.StreamResponse = self._preflight(request)
         elif path in LONG_LIVED:
@@ -120,6 +120,11 @@ class Application:
         except (RedisError, OSError) as error:
             log.warning("request_failed", path=request.path, error=str(error))
             return _later("Redis does not answer", "try again")
+        except Exception:
+            FAILURES.labels(route_of(request)).inc()
+            log.exception("request_broke", path=request.path, query=request.query_string)
+            title, detail = "This server has a fault", "the log of the api worker tells which"
+            return problems.respond(Problem(title=title, status=500, detail=detail))
 
     def _allow_origin(self, request: web.Request, response: web.StreamResponse) -> None:
         origin, allowed = request.headers.get("Origin"), self._settings.cors_origins
@@ -133,6 +138,12 @@ class Application:
         response.headers["Access-Control-Allow-Headers"] = "Content-Type, If-None-Match"
         response.headers["Access-Control-Max-Age"] = "600"
         return response
+
+
+def route_of(request: web.Request) -> str:
+    """The path as it is declared, with its parameters' names; `unknown` for one that is not."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else "unknown"
 
 
 def _later(title: str, detail: str) -> web.Response:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Literal
 
 import msgspec
+import structlog
 from msgspec import Meta
 from prometheus_client import Gauge
+from redis.exceptions import RedisError
 
 from workers.api.live_books import LiveBooks
 from workers.api.markets import Market, Markets
@@ -22,6 +25,9 @@ from workers.api.types import SymbolState
 from workers.errors import BadInput, TryLater
 from workers.settings import ApiSettings
 from workers.store.keys import TRADES
+from workers.tasks import end
+
+log = structlog.get_logger()
 
 CLIENTS = Gauge("fleet_api_clients", "Live clients connected", ["kind"])
 SUBSCRIPTIONS = Gauge("fleet_api_subscriptions", "Subscriptions of live clients", ["channel"])
@@ -71,6 +77,7 @@ class Hub:
         self._states = states
         self._topics: dict[Name, Topic] = {}
         self._clients: set[Client] = set()
+        self._reading_states: asyncio.Task[None] | None = None
         reader.after_each_round(self._publish_books)
         self._hurry_windows = reader.every(settings.status_ms / 1000, self._poll_windows)
         self._hurry_states = reader.every(STATUS_S, self._poll_states)
@@ -196,11 +203,26 @@ class Hub:
                     topic.changed(fields)
 
     async def _poll_states(self) -> None:
+        """Begin a reading of states, beside the reader: it may take long, and books must not wait for it."""
+        if self._reading_states is None or self._reading_states.done():
+            self._reading_states = asyncio.create_task(self._read_states())
+
+    async def _read_states(self) -> None:
         topics = [topic for topic in self._topics.values() if isinstance(topic, StatusTopic)]
-        if topics:
+        if not topics:
+            return
+        try:
             states = await self._states([topic.market for topic in topics])
-            for topic, state in zip(topics, states, strict=True):
-                topic.read(state)
+        except (RedisError, OSError) as error:
+            log.warning("states_not_read", error=str(error))
+            return
+        for topic, state in zip(topics, states, strict=True):
+            topic.read(state)
+
+    async def close(self) -> None:
+        """End what is under way."""
+        if self._reading_states is not None:
+            await end([self._reading_states])
 
 
 def _interval(wanted: Wanted) -> str:

@@ -109,6 +109,9 @@ class LiveBooks:
         pause = RETRY_FIRST_S
         context, symbol = replica.market.context, replica.market.symbol
         while self._replicas.get(replica.market) is replica:
+            if replica.asked_owner and replica.shown_since is None:
+                await asyncio.sleep(RETRY_FIRST_S)  # nothing to be a continuation of
+                continue
             try:
                 rebuilt = await rebuild(
                     self._client,  # type: ignore[arg-type]  # a Redis client, which only store/ may name

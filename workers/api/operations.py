@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
@@ -45,6 +46,9 @@ class Operation(NamedTuple):
     """More than the summary, for the page."""
 
 
+_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
+"""gzip in `Accept-Encoding`, and not with a weight of 0."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -64,7 +68,7 @@ def respond(request: web.Request, rendered: Rendered, gzip_bytes: int) -> web.Re
         if _has(request.headers.get("If-None-Match", ""), rendered.etag):
             return web.Response(status=304, headers=headers)
     body = rendered.body
-    if len(body) >= gzip_bytes and "gzip" in request.headers.get("Accept-Encoding", ""):
+    if len(body) >= gzip_bytes and _GZIP.search(request.headers.get("Accept-Encoding", "")):
         packer = zlib.compressobj(1, zlib.DEFLATED, 31)
         body = packer.compress(body) + packer.flush()
         headers["Content-Encoding"] = "gzip"

@@ -133,12 +133,18 @@ class Reader:
 
     async def run(self) -> None:
         """Read until cancelled."""
+        troubled = False
         while True:
             try:
                 await self.step()
+                if troubled:
+                    log.info("api_redis_back")
+                troubled = False
             except (RedisError, OSError) as error:
                 TROUBLE.inc()
-                log.warning("api_redis_trouble", error=str(error))
+                if not troubled:
+                    log.warning("api_redis_trouble", error=str(error))
+                troubled = True
                 for run in self._after:
                     run()
                 await asyncio.sleep(0.2)

@@ -31,7 +31,7 @@ from workers.api.types import (
     VenueInfo,
 )
 from workers.process import Process
-from workers.store.reading import SymbolReading, read_memory, read_newest, read_symbols
+from workers.store.reading import SymbolReading, read_infos, read_memory, read_newest, read_symbols
 
 ROLES = ("ingest-a", "ingest-b", "books", "trades", "keeper", "archive", "api")
 FRESH_S = 0.5
@@ -165,10 +165,7 @@ class FleetRoutes:
         symbols = []
         for name, context in self._markets.contexts.items():
             names = list(self._markets.symbols(name))
-            for symbol, found in zip(
-                names, await read_symbols(self._client, context.keys, names), strict=True
-            ):
-                info = found.info
+            for symbol, info in zip(names, await read_infos(self._client, context.keys, names), strict=True):
                 last = info.get("last_trade_time", "")
                 symbols.append(
                     SymbolInfo(

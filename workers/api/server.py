@@ -53,6 +53,7 @@ class Api:
         ]
         self.application = Application(settings.api, self.operations, others)
         self._process = process
+        self.reader.every(1.0, self._tell)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -63,9 +64,14 @@ class Api:
             asyncio.create_task(follow(self._process, contexts)),
         ]
 
+    async def _tell(self) -> None:
+        """Say in the heartbeat what this process does."""
+        self._process.details.update(clients=len(self.hub.clients), books=len(self.books.followed))
+
     async def close(self) -> None:
         """End what is under way."""
         await end(self._tasks)
+        await self.hub.close()
         await self.books.close()
         await self._reader_client.aclose()
 
@@ -88,7 +94,7 @@ async def main(process: Process) -> None:
         else:
             return
         host, port = runner.addresses[0][:2]
-        process.details = {"address": f"http://{host}:{port}"}
+        process.details["address"] = f"http://{host}:{port}"
         log.info("api_ready", address=f"http://{host}:{port}")
         await process.stop.wait()
     finally:

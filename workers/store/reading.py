@@ -44,8 +44,6 @@ class SymbolReading(NamedTuple):
     """The worker whose lease of the book holds; empty when nobody's does."""
     trades: Mapping[str, str]
     """Counters of `trades:{S}:state`; empty before the first trade."""
-    info: Mapping[str, str]
-    """`symbol:{S}:info`."""
     history_blocks: int
     depth_lag: GroupLag
     trades_lag: GroupLag
@@ -70,6 +68,14 @@ async def _lag(client: Any, key: str, groups: Any, wanted: str) -> GroupLag:
         if (name.decode() if isinstance(name, bytes) else name) == wanted:
             return GroupLag(await undelivered(client, key, group), int(group["pending"]))
     return GroupLag(0, 0)
+
+
+async def read_infos(client: Any, keys: Keys, symbols: Sequence[str]) -> list[dict[str, str]]:
+    """`symbol:{S}:info` of each symbol; empty where the exchange has said nothing yet. Cost: one round trip."""
+    pipe = client.pipeline(transaction=False)
+    for symbol in symbols:
+        pipe.hgetall(keys.symbol_info(symbol))
+    return [text_of(found) for found in await pipe.execute()]
 
 
 class ShownBook(NamedTuple):
@@ -107,8 +113,9 @@ async def shown_books(client: Any, symbols: Sequence[tuple[Keys, str]]) -> list[
 
 
 async def read_symbols(client: Any, keys: Keys, symbols: Sequence[str]) -> list[SymbolReading]:
-    """What Redis says of each symbol. Cost: one round trip per 100 symbols, 8 commands
-    each; one more for a group that is behind."""
+    """What Redis says of each symbol. Cost: one round trip per 100 symbols, 7 commands each, and
+    one more for a group that is behind.
+    """
     found = []
     for first in range(0, len(symbols), PAGE):
         page = symbols[first : first + PAGE]
@@ -118,14 +125,13 @@ async def read_symbols(client: Any, keys: Keys, symbols: Sequence[str]) -> list[
             pipe.hexists(keys.live_orderbook, symbol)
             pipe.hget(keys.lease(BOOKS_GROUP, symbol), "owner")
             pipe.hmget(keys.trades_state(symbol), *TRADES_STATE)
-            pipe.hgetall(keys.symbol_info(symbol))
             pipe.zcard(keys.history(symbol))
             pipe.xinfo_groups(keys.raw(symbol, DEPTH))
             pipe.xinfo_groups(keys.raw(symbol, TRADES))
         replies = await pipe.execute(raise_on_error=False)
-        for symbol, place in zip(page, range(0, len(replies), 8), strict=True):
-            book, shown, owner, trades, info, blocks, depth, traded = replies[place : place + 8]
-            for reply in (book, shown, owner, trades, info, blocks):
+        for symbol, place in zip(page, range(0, len(replies), 7), strict=True):
+            book, shown, owner, trades, blocks, depth, traded = replies[place : place + 7]
+            for reply in (book, shown, owner, trades, blocks):
                 if isinstance(reply, Exception):  # of the groups only: the stream is not there yet
                     raise reply
             found.append(
@@ -138,7 +144,6 @@ async def read_symbols(client: Any, keys: Keys, symbols: Sequence[str]) -> list[
                         for name, value in zip(TRADES_STATE, trades, strict=True)
                         if value is not None
                     },
-                    info=text_of(info),
                     history_blocks=int(blocks),
                     depth_lag=await _lag(client, keys.raw(symbol, DEPTH), depth, BOOKS_GROUP),
                     trades_lag=await _lag(client, keys.raw(symbol, TRADES), traded, TRADES_GROUP),
