@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from workers.store.scripts import Argument, Scripts
 
+_READ: Final = b"XREADGROUP"
+"""As bytes, redis-py knows no parser for it and leaves the reply as it came: a list an entry, not a dict."""
 CONSUMER = "owner"
 """The one consumer name of every group: a symbol has one owner at a time, and names that die leak."""
 COUNTED = 1_000
@@ -95,6 +97,19 @@ def delivered(entries: Iterable[tuple[bytes, Mapping[bytes, bytes] | None]]) -> 
     return found
 
 
+def _unparsed(entries: Iterable[tuple[bytes, Sequence[bytes] | None]]) -> list[Delivered]:
+    """The same of entries as the server gave them: id, and names and values in turn."""
+    found = []
+    for stream_id, fields in entries:
+        if fields and len(fields) > 3 and fields[0] == b"data" and fields[2] == b"received":
+            found.append(Delivered(stream_id, fields[1], int(fields[3])))
+        elif fields:
+            found += delivered([(stream_id, dict(zip(fields[::2], fields[1::2], strict=True)))])
+        else:
+            found.append(Delivered(stream_id, b"", 0))
+    return found
+
+
 class GroupReader:
     """Reads several streams through one consumer group, as their owner.
 
@@ -125,13 +140,22 @@ class GroupReader:
         """
         if not keys:
             return {}
-        found = await self._client.xreadgroup(self.group, CONSUMER, dict.fromkeys(keys, ">"), count=count)
-        return {key.decode(): delivered(entries) for key, entries in found or []}
+        found = await self._read(keys, [">"] * len(keys), count)
+        return {key.decode(): _unparsed(entries) for key, entries in found}
 
     async def pending(self, key: str, after: bytes | str, count: int) -> list[Delivered]:
         """Entries delivered to an owner but not acknowledged, in stream order, after a stream id."""
-        found = await self._client.xreadgroup(self.group, CONSUMER, {key: after}, count=count)
-        return delivered(found[0][1]) if found else []
+        for _, entries in await self._read([key], [after], count):
+            return _unparsed(entries)
+        return []
+
+    async def _read(
+        self, keys: Sequence[str], after: Sequence[bytes | str], count: int
+    ) -> Iterable[tuple[bytes, Sequence[Any]]]:
+        found = await self._client.execute_command(
+            _READ, "GROUP", self.group, CONSUMER, "COUNT", count, "STREAMS", *keys, *after
+        )
+        return found.items() if isinstance(found, dict) else found or []
 
     async def range(self, key: str, after: bytes | str, count: int) -> list[Delivered]:
         """Entries of the log itself after a stream id, whoever read them."""

@@ -82,6 +82,8 @@ class TradeWorker:
         self.ownership = Ownership(process, GROUP, self._contexts, self)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._recording: set[asyncio.Task[None]] = set()
+        self._cancelled: set[asyncio.Task[None]] = set()
+        """Repairs of symbols given up: a cancellation may get lost (see `end`), the end of the worker is not."""
         self._reread = False
         self._applied = 0
         self.batches = 0
@@ -158,6 +160,8 @@ class TradeWorker:
         task = self._tasks.pop(key, None)
         if task is not None:
             task.cancel()
+            self._cancelled.add(task)
+            task.add_done_callback(self._cancelled.discard)
 
     def retired(self, claim: Claim) -> None:
         """Forget how far the fold had come: if the symbol is listed again, that is no loss of data."""
@@ -357,7 +361,7 @@ class TradeWorker:
                 }
                 await asyncio.sleep(pause)
         finally:
-            await end([leasing, showing, *self._tasks.values()])
+            await end([leasing, showing, *self._tasks.values(), *self._cancelled])
             await self.ownership.release_all()
             await self._reader_client.aclose()
 
