@@ -7,6 +7,7 @@ import io
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import cast
 
 import pytest
 import zstandard
@@ -19,31 +20,26 @@ from workers.model.windows import INTERVALS_MS
 pytestmark = pytest.mark.recorded
 
 
-def spot_trades(folder: Path) -> dict[str, list[Trade]]:
-    """The aggregate trades of the spot capture by symbol."""
+def recorded_trades(path: Path, kind: str) -> dict[str, list[Trade]]:
+    """The trades of a capture by symbol, in the order received: `aggTrade`, or `trade` with the id `t` alone."""
     tapes: dict[str, list[Trade]] = defaultdict(list)
-    with (folder / "cryptofeed_binance_spot_20210404.zst").open("rb") as packed:
-        for line in io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(packed), encoding="utf-8"):
-            if '"e":"aggTrade"' not in line:
-                continue
-            d = json.loads(line.split(": ", 1)[1])["data"]
-            tapes[d["s"]].append(
-                Trade(d["s"], d["a"], d["p"], d["q"], d["f"], d["l"], d["T"], d["E"], d["m"])
-            )
-    return tapes
-
-
-def perpetual_trades(folder: Path) -> list[Trade]:
-    """The raw trades of the perpetual capture: id `t`, which is first and last at once."""
-    tape = []
-    with gzip.open(folder / "usdm__btcusdt_20240808.gz", "rt") as lines:
-        for line in lines:
-            if '"e":"trade"' not in line:
+    with path.open("rb") as packed:
+        whole = (
+            gzip.GzipFile(fileobj=packed)
+            if path.suffix == ".gz"
+            else zstandard.ZstdDecompressor().stream_reader(packed)
+        )
+        for line in io.TextIOWrapper(cast(io.BufferedIOBase, whole), encoding="utf-8"):
+            if f'"e":"{kind}"' not in line:
                 continue
             d = json.loads(line.split(" ", 1)[1])["data"]
-            market = d["X"] == "MARKET"
-            tape.append(Trade(d["s"], d["t"], d["p"], d["q"], d["t"], d["t"], d["T"], d["E"], d["m"], market))
-    return tape
+            first, last = (d["f"], d["l"]) if kind == "aggTrade" else (d["t"], d["t"])
+            trade_id = d["a"] if kind == "aggTrade" else d["t"]
+            market = d.get("X", "MARKET") == "MARKET"
+            tapes[d["s"]].append(
+                Trade(d["s"], trade_id, d["p"], d["q"], first, last, d["T"], d["E"], d["m"], market)
+            )
+    return tapes
 
 
 def fold_and_compare(tape: list[Trade], batch: int) -> TradesFold:
@@ -59,20 +55,41 @@ def fold_and_compare(tape: list[Trade], batch: int) -> TradesFold:
     return fold
 
 
-def test_the_spot_capture_gives_the_naive_bars(recorded_folder: Path) -> None:
-    tapes = spot_trades(recorded_folder)
-    assert {symbol: len(tape) for symbol, tape in tapes.items()} == {
-        "BTCUSDT": 1227,
-        "ETHUSDT": 506,
-        "DOTUSDT": 177,
-    }
+@pytest.mark.parametrize(
+    ("name", "kind", "counts"),
+    [
+        (
+            "cryptofeed_binance_spot_20210404.zst",
+            "aggTrade",
+            {"BTCUSDT": 1227, "ETHUSDT": 506, "DOTUSDT": 177},
+        ),
+        ("cryptofeed_binance_usdm_20210405.zst", "aggTrade", 574),
+        ("cryptofeed_binance_coinm_20210417_ws.zst", "aggTrade", 131),
+        ("usdm__btcusdt_20240808.gz", "trade", {"BTCUSDT": 21_313}),
+    ],
+)
+def test_a_capture_gives_the_naive_bars(
+    recorded_folder: Path, name: str, kind: str, counts: dict[str, int] | int
+) -> None:
+    tapes = recorded_trades(recorded_folder / name, kind)
+    found = {symbol: len(tape) for symbol, tape in tapes.items()}
+    assert counts in (found, sum(found.values()))
     for tape in tapes.values():
-        fold_and_compare(tape, 17)
+        fold = fold_and_compare(tape, 17)
+        assert fold.state()["applied_count"] == str(len(tape))
 
 
-def test_the_perpetual_capture_gives_the_naive_bars(recorded_folder: Path) -> None:
-    tape = perpetual_trades(recorded_folder)
-    assert len(tape) == 21_313
+def test_two_captures_that_join_at_midnight_give_the_naive_bars(recorded_folder: Path) -> None:
+    days = [
+        recorded_trades(recorded_folder / f"spot__btcusdt_2024080{day}.gz", "trade")["BTCUSDT"]
+        for day in (8, 9)
+    ]
+    assert all(days)
+    fold = fold_and_compare([*days[0], *days[1]], 100)
+    assert len(fold.bars("1d")) == 1
+
+
+def test_the_perpetual_capture_closes_its_bars(recorded_folder: Path) -> None:
+    tape = recorded_trades(recorded_folder / "usdm__btcusdt_20240808.gz", "trade")["BTCUSDT"]
     fold = fold_and_compare(tape, 100)
-    assert fold.state()["applied_count"] == "21313"
     assert [len(fold.bars(interval)) for interval in ("1m", "5m", "1d")] == [5, 1, 0]
