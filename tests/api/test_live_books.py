@@ -266,3 +266,27 @@ async def test_trades_and_windows_are_the_exchanges(fleet: Fleet, api: TestClien
         "bars"
     ]
     assert sum(one["trades_count"] for one in closed) == bar["trades_count"]
+
+
+async def test_without_redis_nothing_is_served_from_memory(
+    fleet: Fleet,
+    api: TestClient,  # type: ignore[type-arg]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await served_book(api)
+    served: Api = api.api  # type: ignore[attr-defined]
+
+    async def refuse(*_: object) -> None:
+        raise ConnectionError("refused")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(served.reader.watch, "read", refuse)
+
+        async def refused() -> bool:
+            response = await api.get("/orderbook")
+            return response.status == 503 and (await response.json())["reason"] == "Redis does not answer"
+
+        await fleet.until(refused)
+    book = await served_book(api)
+    truth = await truth_book(fleet, "BTCUSDT", book["last_update_id"])
+    assert book["bids"] == within(truth["bids"], book["known_low"], book["known_high"])

@@ -27,7 +27,7 @@ REBUILDS = Counter(
 )
 
 FIRST_WAIT_S = 3.0
-"""How long the first question about a symbol waits for its book."""
+"""How long the first questions about a symbol wait for its book; later ones are answered at once."""
 RANGE_WAIT_S = 5.0
 """Least pause between two rebuilds that only move the known range."""
 RETRY_FIRST_S, RETRY_MAX_S = 0.1, 2.0
@@ -86,7 +86,7 @@ class LiveBooks:
             BookNotServed: it is not in sync, or cannot be followed in time.
         """
         replica = self.replica(market)
-        until = time.monotonic() + FIRST_WAIT_S
+        until = replica.born_at + FIRST_WAIT_S
         while (why := replica.withheld(self._reader.heard_at)) is not None:
             if why.state not in ("unknown", "rebuilding") or time.monotonic() >= until:
                 break

@@ -74,7 +74,7 @@ class Replica:
         """`synced_at` of what the owner shows; None while it shows nothing, or before it was asked."""
         self.asked_owner = False
         self.statement: OwnerStatement | None = None
-        self.used_at = time.monotonic()
+        self.born_at = self.used_at = time.monotonic()
         self.generation = 0
         """One more each time it begins anew."""
         self.watchers = 0

@@ -1,0 +1,79 @@
+"""What status displays and the API's reader ask of Redis, on a bare server and on a furnished one."""
+
+from __future__ import annotations
+
+import pytest
+from redis.asyncio import Redis
+
+from workers.store import reading
+from workers.store.keys import Keys
+from workers.store.reading import read_infos, read_memory, read_newest, read_symbols
+from workers.store.streams import GroupReader
+from workers.store.watching import Watch
+
+KEYS = Keys("spot:")
+
+
+async def furnish(client: Redis, symbol: str) -> None:
+    status = {"state": "synced", "reason": "gap", "known_low": "1", "known_high": "9", "age_ms": 12}
+    await client.hset(KEYS.book_status(symbol), mapping=status)
+    await client.hset(KEYS.live_orderbook, symbol, f"book of {symbol}")
+    await client.hset(KEYS.lease("books", symbol), mapping={"owner": "books-1", "token": 3})
+    await client.hset(KEYS.trades_state(symbol), mapping={"last_id": 7, "missing_count": 2, "open": "x"})
+    await client.hset(KEYS.symbol_info(symbol), mapping={"base_asset": "B"})
+    await client.zadd(KEYS.history(symbol), {"block": 60_000})
+    reader = GroupReader(client, "books")
+    await reader.ensure(KEYS.raw(symbol, "depth"))
+    for number in range(1, 5):
+        await client.xadd(KEYS.raw(symbol, "depth"), {"data": "{}"}, id=f"{number}-1")
+    await reader.new([KEYS.raw(symbol, "depth")], 1)
+
+
+async def test_nothing_is_read_as_nothing(client: Redis) -> None:
+    (found,) = await read_symbols(client, KEYS, ["A"])
+    assert (found.book, found.shown, found.owner, found.trades) == ({}, False, "", {})
+    assert (found.history_blocks, found.depth_lag, found.trades_lag) == (0, (0, 0), (0, 0))
+    assert await read_symbols(client, KEYS, []) == []
+    assert await read_infos(client, KEYS, ["A"]) == [{}]
+    assert await read_newest(client, KEYS.gaps("A"), 5) == []
+    (said,) = await Watch(client).statements(KEYS, ["A"])
+    assert said == ("", "unknown", "", "", "", 0)
+    assert await Watch(client).shown(KEYS, ["A"]) == [None]
+    assert await Watch(client).read({}, 5) == {}
+    assert await Watch(client).ends([KEYS.gaps("A")]) == [b"0-0"]
+
+
+async def test_each_symbol_is_told_of_itself(client: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PAGE", 2)
+    for symbol in ("A", "C"):
+        await furnish(client, symbol)
+    found = dict(zip("ABC", await read_symbols(client, KEYS, ["A", "B", "C"]), strict=True))
+    for symbol in "AC":
+        one = found[symbol]
+        assert (one.book["state"], one.shown, one.owner) == ("synced", True, "books-1")
+        assert one.trades == {"last_id": "7", "missing_count": "2"}
+        assert (one.history_blocks, one.depth_lag) == (1, (3, 1))
+    assert not found["B"].shown
+    assert await read_infos(client, KEYS, ["A", "B"]) == [{"base_asset": "B"}, {}]
+
+
+async def test_the_reader_sees_what_owners_show_and_say(client: Redis) -> None:
+    await furnish(client, "A")
+    watch = Watch(client)
+    assert await watch.shown(KEYS, ["B", "A"]) == [None, b"book of A"]
+    assert (await watch.statements(KEYS, ["A"]))[0] == ("books-1", "synced", "gap", "1", "9", 12)
+    assert await watch.hashes([KEYS.symbol_info("A"), "none"]) == [{"base_asset": "B"}, {}]
+    key = KEYS.raw("A", "depth")
+    assert await watch.ends([key]) == [b"4-1"]
+    entries = await watch.read({key: b"2-1", KEYS.raw("B", "depth"): b"0-0"}, 1)
+    assert entries == {key: [(b"3-1", {b"data": b"{}"})]}
+    newest = await read_newest(client, key, 2)
+    assert newest == [("4-1", {"data": "{}"}), ("3-1", {"data": "{}"})]
+
+
+async def test_memory_is_that_of_the_server(real_server: str) -> None:
+    client = Redis.from_url(real_server, protocol=2)
+    memory = await read_memory(client)
+    assert memory.used > 100_000
+    assert memory.version[0].isdigit()
+    await client.aclose()
