@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis as redis_sync
@@ -94,6 +95,22 @@ async def test_a_reading_outlives_the_server(server: Server, forgets: bool):
         gaps = [record.reason for record in records if isinstance(record, Gap)]
         assert gaps == (["restarted"] if forgets else [])
     await redis.aclose()
+
+
+async def test_a_reading_can_be_cancelled_at_any_moment(server: Server):
+    """Also while it sends, where Python 3.11 would lose the cancellation."""
+    for number in range(300):
+        async with FleetClient(server.url) as fleet, fleet.trades([S], from_ms=T0) as feed:
+
+            async def take_all(feed: Any = feed) -> None:
+                while True:
+                    await anext(feed)
+
+            reading = asyncio.create_task(take_all())
+            await asyncio.sleep(number * 1e-5)
+            reading.cancel()
+            _, left = await asyncio.wait([reading], timeout=5)
+            assert not left, number
 
 
 async def test_a_password_that_is_wrong_is_not_tried_again(server: Server):

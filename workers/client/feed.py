@@ -14,6 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from workers.client.records import Gap, Interrupted, Notice
 from workers.client.tokens import Channel, Place, decode_token, encode_token
+from workers.store.connection import heeding_cancellation
 from workers.store.following import LAST_OF_MS, START, Entry, Lost, StreamFollower, before, last_ids
 from workers.store.keys import Keys
 
@@ -103,7 +104,8 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
         while not self._queue:
             if self._closed:
                 raise StopAsyncIteration
-            await self._fill()
+            with heeding_cancellation():
+                await self._fill()
         name, place, record = self._queue.popleft()
         if place is not None:
             self._places[name] = place

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from hiredis import pack_command
@@ -49,6 +51,20 @@ _PACKED = {
     SSLConnection: _TlsConnection,
     UnixDomainSocketConnection: _UnixConnection,
 }
+
+
+@contextmanager
+def heeding_cancellation() -> Iterator[None]:
+    """Around awaited calls of a client in a loop that shall end when its task is cancelled.
+
+    redis-py sends through `asyncio.wait_for`, which in Python 3.11 loses a cancellation that comes just when the
+    sending is done (cpython#86296). Here it is raised then, after the call.
+    """
+    task = asyncio.current_task()
+    asked = task.cancelling() if task else 0
+    yield
+    if task and task.cancelling() > asked:
+        raise asyncio.CancelledError
 
 
 def _client(url: str, **options: Any) -> Redis:

@@ -22,6 +22,7 @@ from workers.client import Gap, Interrupted, Withheld
 from workers.configuration import Effective, load, mask, redis_url
 from workers.errors import CommandError, FleetError
 from workers.model.selection import SymbolRule
+from workers.tasks import end
 
 NOTICES: Final = (Gap, Withheld, Interrupted)
 
@@ -95,9 +96,7 @@ async def _until(reading: Coroutine[Any, Any, None], seconds: float | None) -> N
     stop = stop_on_signals()
     tasks = [asyncio.create_task(reading), asyncio.create_task(stop.wait())]
     done, waiting = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
+    await end(waiting)
     for task in done:
         task.result()
 

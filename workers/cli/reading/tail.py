@@ -17,7 +17,7 @@ from workers.cli.times import clock_text
 from workers.client import Gap, Interrupted
 from workers.client.feed import keys_of
 from workers.errors import CommandError
-from workers.store.connection import connect_reader
+from workers.store.connection import connect_reader, heeding_cancellation
 from workers.store.following import START, StreamFollower, before, entry_id
 from workers.store.keys import DEPTH, INTERVALS_MS, TRADES, Keys
 
@@ -92,7 +92,8 @@ async def _follow(follower: StreamFollower, name: str, asked: Asked, *, as_json:
     told, away = 0, False
     while True:
         try:
-            followed = await follower.read(BLOCK_MS)
+            with heeding_cancellation():
+                followed = await follower.read(BLOCK_MS)
             away = False
         except (RedisConnectionError, RedisTimeoutError) as error:
             if not away:
