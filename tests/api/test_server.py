@@ -211,6 +211,9 @@ async def test_every_path_is_described_and_shown(api: TestClient) -> None:  # ty
     page = await (await api.get("/docs")).text()
     assert [path for path in described if path not in page] == []
     assert "<script" not in page
+    meaning = found["components"]["schemas"]["HistoryAnswer"]["properties"]["seconds_held"]["description"]
+    assert meaning == "Seconds of which the book is known."
+    assert meaning in page
 
 
 async def test_without_redis_the_answer_is_503(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[type-arg]

@@ -95,10 +95,13 @@ def _schema(name: str, schema: Mapping[str, Any]) -> list[str]:
         f"<p>{_text(schema.get('description', ''))}</p>",
     ]
     if schema.get("properties"):
-        made.append("<div class='scroll'><table><tr><th>field</th><th>type</th></tr>")
+        made.append("<div class='scroll'><table><tr><th>field</th><th>type</th><th></th></tr>")
         for field, kept in schema["properties"].items():
             optional = "" if field in schema.get("required", ()) else " <small>(optional)</small>"
-            made.append(f"<tr><td><code>{escape(field)}</code>{optional}</td><td>{kind(kept)}</td></tr>")
+            made.append(
+                f"<tr><td><code>{escape(field)}</code>{optional}</td><td>{kind(kept)}</td>"
+                f"<td>{_text(kept.get('description', ''))}</td></tr>"
+            )
         made.append("</table></div>")
     return made
 

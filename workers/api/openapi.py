@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
 
 from workers import __version__
+from workers.api import types
 from workers.api.operations import Operation
 from workers.api.types import Problem
 
@@ -32,6 +36,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     kinds: list[Any] = [Problem, *(one.answer for one in operations)]
     kinds += [one.body for one in operations if one.body is not None]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
+    _describe_fields(components)
     schemas, components = _plain_tuples(list(schemas)), _plain_tuples(components)
     schema_of = dict(zip(map(str, kinds), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -52,6 +57,23 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": components},
     }
+
+
+def _describe_fields(components: dict[str, Any]) -> None:
+    """Add what stands under a field in the source of its type: the schema has the docstrings of types only."""
+    for node in ast.parse(inspect.getsource(types)).body:
+        if not isinstance(node, ast.ClassDef) or node.name not in components:
+            continue
+        properties = components[node.name]["properties"]
+        for field, text in pairwise(node.body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(text, ast.Expr)
+                and isinstance(text.value, ast.Constant)
+            ):
+                meaning = " ".join(str(text.value.value).split())
+                properties[field.target.id.rstrip("_")].setdefault("description", meaning)
 
 
 def _plain_tuples(schema: Any) -> Any:

@@ -19,7 +19,6 @@ from workers.model.order_book import price_key
 
 MILLISECONDS_FROM = 1e11
 
-Name = Annotated[str, Meta(min_length=1, max_length=40)]
 Time = Annotated[float, Meta(ge=0, le=1e14, description="Seconds since 1970, or ms: from 1e11 on it is ms.")]
 Rows = Annotated[int, Meta(ge=1, le=5000)]
 Depth = Annotated[int, Meta(ge=1, le=5000, description="Levels of each side; without it every known level.")]
@@ -42,8 +41,24 @@ class AsNumbers(Struct, forbid_unknown_fields=True, kw_only=True):
 class OfSymbol(AsNumbers, forbid_unknown_fields=True, kw_only=True):
     """Which symbol; by default the default symbol of the first venue."""
 
-    symbol: Name | UnsetType = UNSET
-    venue: Name | UnsetType = UNSET
+    symbol: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=40,
+                description="Default: `api.default_symbol`, or the venue's first.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    venue: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=40, description="A section of the settings; default: the first."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class BookQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
