@@ -17,10 +17,9 @@ RESPONSE_S = 5.0
 
 
 def _packed(arguments: tuple[Any, ...]) -> bytes:
-    if (
-        isinstance(arguments[0], str) and " " in arguments[0]
-    ):  # redis-py names some commands with their subcommand: "XGROUP CREATE"
-        arguments = (*arguments[0].split(), *arguments[1:])
+    command = arguments[0]
+    if isinstance(command, str) and " " in command:  # redis-py's name with a subcommand: "XGROUP CREATE"
+        arguments = (*command.split(), *arguments[1:])
     return bytes(pack_command(arguments))
 
 
