@@ -171,7 +171,7 @@ class TradeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Close quiet windows by the clock; off while replaying, where the clock is another day's."""
     close_grace_ms: Milliseconds = 1_000
     repair_timeout_s: Seconds = 10
-    repair_attempts: Count = 5
+    repair_attempts: Count = 40
     bars_kept: dict[str, int] = field(
         default_factory=lambda: {
             "100ms": 36_000,

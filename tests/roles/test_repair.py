@@ -221,6 +221,14 @@ async def test_a_hole_that_is_all_too_old_costs_two_requests(make: Make) -> None
 async def test_an_exchange_that_fails_is_asked_again_and_in_the_end_given_up(make: Make) -> None:
     world = make(trades(300, 40))
     world.exchange.broken = 1
+
+    def breaks_once(rows: list[Row]) -> list[Row]:
+        """After the first page, too: only failures in a row count."""
+        world.exchange.broken = 1
+        world.exchange.spoil = list
+        return rows[:30]
+
+    world.exchange.spoil = breaks_once
     await world.cut(99, 150)
     assert (await world.store.state(SYMBOL)).missing == 0
     world.exchange.broken = 2

@@ -83,7 +83,7 @@ class Repair:
             repaired += done.applied
             tape.figures.applied(done)
             tape.figures.repaired(done.applied)
-            first = done.last_id + 1
+            first, attempts = done.last_id + 1, 0
         if repaired:
             REPAIRED.labels(context.name).inc(repaired)
             await self.record(tape, expected, first - 1, "sequence", f"{repaired} over REST")
