@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -29,20 +30,9 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        options = [
-            "--port",
-            "0",
-            "--unixsocket",
-            "s",
-            "--save",
-            "",
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "always",
-        ]
+        options = "--port 0 --bind 127.0.0.1 --unixsocket s --save '' --appendonly yes --appendfsync always"
         self._process = subprocess.Popen(
-            [str(find_server(os.environ["PATH"])), *options],
+            [str(find_server(os.environ["PATH"])), *shlex.split(options)],
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
             preexec_fn=end_with_parent,  # noqa: PLW1509 -- sets one flag of the new process, takes no lock
