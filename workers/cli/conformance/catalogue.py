@@ -9,6 +9,7 @@ from typing import Final
 
 from workers.cli.conformance import fleet_archive as archive
 from workers.cli.conformance import fleet_machines as machines
+from workers.cli.conformance import fleet_zombies as zombies
 from workers.cli.conformance.catalogue_answers import SNAPSHOTS, SOCKETS
 from workers.cli.conformance.catalogue_streams import CALM, MARKETS, STREAMS
 from workers.cli.conformance.scenario import OnFleet, Scenario
@@ -91,6 +92,12 @@ MACHINES: Final = (
         "A trades worker is stopped for longer than its lease, and goes on when others own its symbols.",
         f"It changes nothing. {NOTHING}",
         fleet=OnFleet(machines.zombie_trades, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "late-writes",
+        "What a former owner had in hand is written after others own its symbols: a book, a checkpoint, a trade.",
+        f"Each is refused for its fencing number. {NOTHING}",
+        fleet=OnFleet(zombies.late_writes, undisturbed=True),
     ),
     Scenario(
         "zombie-line",
