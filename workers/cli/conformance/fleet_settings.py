@@ -36,7 +36,7 @@ SNAPSHOT_DEPTHS: Final = {"usdm": 500, "spot": 100, "legacy": 500, "brief": 500}
 SECTIONS: Final[dict[str, dict[str, Any]]] = {
     "fleet": {"log_level": "info", "heartbeat_ms": 1000, "lease_ms": 3000},
     "ingest": {
-        "hold_ms": 1500,
+        "hold_ms": 3000,
         "silence_s": 6,
         "first_message_s": 3,
         "open_timeout_s": 3,
