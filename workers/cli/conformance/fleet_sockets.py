@@ -11,6 +11,7 @@ from workers.cli.conformance.fleet_run import FleetRun
 
 LINE_A: Final = "marketfleet line-a"
 LINE_B: Final = "marketfleet line-b"
+OLD_ROOT: Final = "/usdm/stream"
 
 
 async def of_line(run: FleetRun, agent: str, market: str = "") -> list[dict[str, Any]]:
@@ -87,7 +88,8 @@ async def acknowledged_and_silent(run: FleetRun) -> None:
 
 async def half_open(run: FleetRun) -> None:
     """The sockets of line a stay open and nothing comes, not even a pong."""
-    before = await of_line(run, LINE_A)
+    # The old root has two sockets, one of which is replaced all the time for being silent anyway.
+    before = [row for row in await of_line(run, LINE_A) if row["path"] != OLD_ROOT]
     numbers = await run.fault("stall agent=*line-a*", of_books=False)
     await tried_anew(run, before, LINE_A)
     await run.remove(numbers)
