@@ -94,3 +94,19 @@ async def test_a_stream_never_heard_is_subscribed_anew_on_the_same_socket(
         await asyncio.gather(running, return_exceptions=True)
     again = [names for method, names in asked if method == "UNSUBSCRIBE"]
     assert again == [[f"{name.lower()}@depth" for name in NAMES[1:]]]
+
+
+async def test_between_leaving_and_joining_a_stream_anew_there_is_no_pause(
+    session: aiohttp.ClientSession,  # noqa: F811 -- the fixture
+) -> None:
+    """Both lines do it at the same time; what came in between would be lost on both."""
+    connection = Bench(session, "ws://127.0.0.1:1").connection()
+    connection._requests.clear()
+    connection._subscribe_again()
+    ((frames, streams, expected),) = connection._requests
+    sent = [msgspec.json.decode(frame(streams, 1)) for frame in frames]
+    assert [(one["method"], one["params"]) for one in sent] == [
+        ("UNSUBSCRIBE", [f"{name.lower()}@depth" for name in NAMES]),
+        ("SUBSCRIBE", [f"{name.lower()}@depth" for name in NAMES]),
+    ]
+    assert not expected

@@ -68,7 +68,7 @@ class Connection:
         self._labels = (venue.name, line)
         self._log = log.bind(venue=venue.name, line=line, url=url, streams=len(subscriptions))
         self._unheard: set[tuple[str, str]] = set()
-        self._requests: deque[tuple[ControlFrame, list[str], bool]] = deque()
+        self._requests: deque[tuple[tuple[ControlFrame, ...], list[str], bool]] = deque()
         self._asking = asyncio.Event()
         self._unanswered: set[int] = set()
         self._asked_at, self._told_after_s = 0.0, settings.first_message_s
@@ -83,7 +83,7 @@ class Connection:
         self._subscriptions += subscriptions
         self._unheard |= {(wanted.channel, wanted.symbol) for wanted in subscriptions}
         self._asked_at, self._told_after_s = time.monotonic(), self._settings.first_message_s
-        self._ask(self._venue.subscribe, subscriptions)
+        self._ask([self._venue.subscribe], subscriptions)
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Want these streams no more."""
@@ -92,15 +92,16 @@ class Connection:
         self._unheard -= {(wanted.channel, wanted.symbol) for wanted in subscriptions}
         if not self._unheard:
             self.settled.set()
-        self._ask(self._venue.unsubscribe, subscriptions)
+        self._ask([self._venue.unsubscribe], subscriptions)
 
     def _ask(
-        self, frame: ControlFrame, subscriptions: Sequence[Subscription], *, expected: bool = True
+        self, frames: Sequence[ControlFrame], subscriptions: Sequence[Subscription], *, expected: bool = True
     ) -> None:
+        """Queue control frames about streams; several frames about the same streams go out without a pause."""
         step = self._venue_settings.streams_per_request
         for first in range(0, len(subscriptions), step):
             streams = [wanted.stream for wanted in subscriptions[first : first + step]]
-            self._requests.append((frame, streams, expected))
+            self._requests.append((tuple(frames), streams, expected))
         self._asking.set()
 
     async def run(self) -> str:
@@ -145,22 +146,24 @@ class Connection:
         while True:
             await self._asking.wait()
             while self._requests:
-                frame, streams, expected = self._requests.popleft()
-                number += 1
-                if expected:
-                    self._unanswered.add(number)
-                with suppress(ConnectionError):  # the receive loop tells how the socket ended
-                    await socket.send_str(frame(streams, number))
-                await asyncio.sleep(self._venue_settings.request_spacing_ms / 1000)
+                frames, streams, expected = self._requests.popleft()
+                for frame in frames:
+                    number += 1
+                    if expected:
+                        self._unanswered.add(number)
+                    with suppress(ConnectionError):  # the receive loop tells how the socket ended
+                        await socket.send_str(frame(streams, number))
+                await asyncio.sleep(len(frames) * self._venue_settings.request_spacing_ms / 1000)
             self._asking.clear()
 
     def _subscribe_again(self) -> None:
-        """Subscribe anew to what was never heard: a symbol listed since then may not know of us."""
+        """Subscribe anew to what was never heard: a symbol listed since then may not know of us.
+
+        In one breath: what a quiet stream sends while it is not subscribed may be lost on both lines, as they were
+        started together and so do this together.
+        """
         wanted = [one for one in self._subscriptions if (one.channel, one.symbol) in self._unheard]
-        step = self._venue_settings.streams_per_request
-        for first in range(0, len(wanted), step):
-            for frame in (self._venue.unsubscribe, self._venue.subscribe):
-                self._ask(frame, wanted[first : first + step], expected=False)
+        self._ask([self._venue.unsubscribe, self._venue.subscribe], wanted, expected=False)
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> str:
         taken = 0
