@@ -23,6 +23,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import redis as redis_sync
@@ -81,12 +82,12 @@ def slices(symbols: list[str], rate: int, seconds: float) -> list[tuple[bytes, i
     return made
 
 
-def feed(path: str, symbols: list[str], rate: int, seconds: float, go: object, trim: int) -> None:
+def feed(path: str, symbols: list[str], rate: int, seconds: float, start: Barrier, trim: int) -> None:
     """The feeder's process."""
     made = slices(symbols, rate, seconds)
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
-    go.wait()  # type: ignore[attr-defined] -- multiprocessing's events have no common type
+    start.wait()
     begin = time.monotonic()
     for number, (data, count) in enumerate(made):
         if (ahead := begin + number * SLICE_MS / 1000 - time.monotonic()) > 0:
@@ -118,7 +119,7 @@ def backlog(client: redis_sync.Redis, symbols: list[str]) -> int:
 
 
 async def measure(
-    url: str, server: int, arguments: argparse.Namespace, symbols: list[str], go: object
+    url: str, server: int, arguments: argparse.Namespace, symbols: list[str], start: Barrier
 ) -> None:
     settings = Settings(
         fleet=FleetSettings(log_level="error"),
@@ -140,7 +141,7 @@ async def measure(
     running = asyncio.create_task(process.serve(run))
     while not worker or len(worker[0].tapes) < len(symbols):
         await asyncio.sleep(0.1)
-    go.set()  # type: ignore[attr-defined] -- see above
+    await asyncio.to_thread(start.wait)  # the feeder has its commands ready
     await asyncio.sleep(RUN_IN_S)
     if profile:
         profile.enable()
@@ -199,10 +200,10 @@ def main() -> None:
         options = ["--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no"]
         server = subprocess.Popen([binary, *options], cwd=folder, stdout=subprocess.DEVNULL)
         spawn = multiprocessing.get_context("spawn")
-        go = spawn.Event()
+        start = spawn.Barrier(2)
         feeder = spawn.Process(
             target=feed,
-            args=(path, symbols, arguments.rate, arguments.seconds + RUN_IN_S + 3, go, 20_000),
+            args=(path, symbols, arguments.rate, arguments.seconds + RUN_IN_S + 3, start, 20_000),
             daemon=True,
         )
         try:
@@ -212,7 +213,7 @@ def main() -> None:
                 f"an empty script: {uvloop.run(empty_call_us(f'unix://{path}', server.pid)):.2f} us of server CPU"
             )
             feeder.start()
-            uvloop.run(measure(f"unix://{path}", server.pid, arguments, symbols, go))
+            uvloop.run(measure(f"unix://{path}", server.pid, arguments, symbols, start))
         finally:
             feeder.kill()
             server.terminate()
