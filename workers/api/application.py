@@ -42,14 +42,20 @@ class Application:
     Args:
         operations: what is served and described.
         others: routes with their own handlers: the dashboard, WebSocket, SSE.
+        at_stop: what ends long-lived connections when the server stops.
     """
 
     def __init__(
-        self, settings: ApiSettings, operations: Sequence[Operation], others: Sequence[web.RouteDef] = ()
+        self,
+        settings: ApiSettings,
+        operations: Sequence[Operation],
+        others: Sequence[web.RouteDef] = (),
+        at_stop: Sequence[Callable[[web.Application], Awaitable[None]]] = (),
     ) -> None:
         self._settings = settings
         self._operations = operations
         self._others = others
+        self._at_stop = at_stop
         self._document = document(operations)
         self._described = render(self._document)
         self._page = Rendered(page(self._document).encode(), self._described.etag, "text/html; charset=utf-8")
@@ -63,6 +69,7 @@ class Application:
         app.router.add_get("/docs", self._answer(self._page))
         app.router.add_get("/metrics", self._metrics)
         app.router.add_routes(self._others)
+        app.on_shutdown.extend(self._at_stop)
         return app
 
     def _answer(self, rendered: Rendered) -> Handler:

@@ -20,7 +20,8 @@ from workers.model.order_book import price_key
 MILLISECONDS_FROM = 1e11
 
 Time = Annotated[float, Meta(ge=0, le=1e14, description="Seconds since 1970, or ms: from 1e11 on it is ms.")]
-Rows = Annotated[int, Meta(ge=1, le=5000)]
+DEFAULT_ROWS = 500
+Rows = Annotated[int, Meta(ge=1, le=5000, description="Default: 500; the most is `api.most_rows`.")]
 Depth = Annotated[int, Meta(ge=1, le=5000, description="Levels of each side; without it every known level.")]
 Price = PriceText
 Interval = Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]
@@ -79,7 +80,7 @@ class TradesQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
     from_: Time | UnsetType = msgspec.field(default=UNSET, name="from")
     to: Time | UnsetType = UNSET
     after_id: Annotated[int, Meta(ge=-1, le=2**63 - 1)] | UnsetType = UNSET
-    limit: Rows = 500
+    limit: Rows | UnsetType = UNSET
 
 
 class BarsQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
@@ -88,7 +89,7 @@ class BarsQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
     interval: Interval
     from_: Time | UnsetType = msgspec.field(default=UNSET, name="from")
     to: Time | UnsetType = UNSET
-    limit: Rows = 500
+    limit: Rows | UnsetType = UNSET
     format: Annotated[
         Literal["records", "klines"],
         Meta(description="`klines`: the array of arrays that Binance's REST gives."),
@@ -98,7 +99,7 @@ class BarsQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
 class NewestQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
     """The newest entries of a kind."""
 
-    limit: Rows = 100
+    limit: Rows | UnsetType = UNSET
 
 
 class HistoryBookQuery(BookQuery, forbid_unknown_fields=True, kw_only=True):
@@ -173,6 +174,15 @@ def to_ms(time: float) -> int:
 def to_second(time: float) -> int:
     """A time in seconds or milliseconds as the second it lies in."""
     return to_ms(time) // 1000
+
+
+def rows(limit: int | UnsetType, most: int) -> int:
+    """How many rows are wanted. Raises: BadInput, for more than `most`."""
+    if isinstance(limit, UnsetType):
+        return min(DEFAULT_ROWS, most)
+    if limit > most:
+        raise BadInput("limit is too large", f"at most {most}", "query.limit")
+    return limit
 
 
 def price_text(price: str | float, where: str) -> str:

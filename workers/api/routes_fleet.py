@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from workers.api.markets import Market, Markets
 from workers.api.operations import Operation
-from workers.api.queries import NewestQuery, Nothing
+from workers.api.queries import NewestQuery, Nothing, rows
 from workers.api.trust import Evidence, trust_of
 from workers.api.types import (
     AuditEntry,
@@ -181,10 +181,13 @@ class FleetRoutes:
                 )
         return SymbolsAnswer(venues, symbols)
 
+    def _rows(self, asked: NewestQuery) -> int:
+        return rows(asked.limit, self._process.settings.api.most_rows)
+
     async def gaps(self, asked: NewestQuery) -> GapsAnswer:
         """`GET /gaps`."""
         market = self._markets.find(asked.symbol, asked.venue)
-        entries = await read_newest(self._client, market.context.keys.gaps(market.symbol), asked.limit)
+        entries = await read_newest(self._client, market.context.keys.gaps(market.symbol), self._rows(asked))
         gaps = [
             GapEntry(
                 entry_id,
@@ -202,7 +205,7 @@ class FleetRoutes:
     async def audits(self, asked: NewestQuery) -> AuditsAnswer:
         """`GET /audits`."""
         market = self._markets.find(asked.symbol, asked.venue)
-        entries = await read_newest(self._client, market.context.keys.audit(market.symbol), asked.limit)
+        entries = await read_newest(self._client, market.context.keys.audit(market.symbol), self._rows(asked))
         audits = [
             AuditEntry(
                 id=entry_id,

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from workers.api.markets import Market, Markets
 from workers.api.operations import Operation
 from workers.api.queries import BarsQuery, OfSymbol, Time, TradesQuery, number, to_ms
+from workers.api.queries import rows as rows_wanted
 from workers.api.types import (
     BarRecord,
     BarsAnswer,
@@ -82,16 +83,10 @@ class TradeRoutes:
             ),
         ]
 
-    def limited(self, limit: int) -> int:
-        """A number of rows. Raises: BadInput."""
-        if limit > self._most_rows:
-            raise BadInput("limit is too large", f"at most {self._most_rows}", "query.limit")
-        return limit
-
     async def trades(self, asked: TradesQuery) -> TradesAnswer:
         """`GET /trades`."""
         market = self._markets.find(asked.symbol, asked.venue)
-        limit = self.limited(asked.limit)
+        limit = rows_wanted(asked.limit, self._most_rows)
         reader = self._trades[market.venue]
         after = None if isinstance(asked.after_id, UnsetType) else asked.after_id
         newest = isinstance(asked.from_, UnsetType) and isinstance(asked.to, UnsetType) and after is None
@@ -118,7 +113,7 @@ class TradeRoutes:
         return BarsAnswer(market.venue, market.symbol, asked.interval, bars)
 
     async def _windows(self, market: Market, asked: BarsQuery) -> list[Mapping[str, str]]:
-        reader, limit = self._bars[market.venue], self.limited(asked.limit)
+        reader, limit = self._bars[market.venue], rows_wanted(asked.limit, self._most_rows)
         newest = isinstance(asked.from_, UnsetType) and isinstance(asked.to, UnsetType)
         begin, end = range_of(asked.from_, asked.to)
         if newest:

@@ -28,6 +28,10 @@ from workers.tasks import end
 log = structlog.get_logger()
 
 
+STOP_S = 2.0
+"""How long requests under way may take once the worker is told to stop."""
+
+
 class Api:
     """Everything one API process holds."""
 
@@ -46,12 +50,13 @@ class Api:
             *HistoryRoutes(self.markets, histories, settings.api.most_seconds).operations(),
             *TradeRoutes(self.markets, process.client, settings.api.most_rows).operations(),
         ]
+        live = LiveSocket(self.hub, settings.api)
         others = [
             *Dashboard().routes(),
-            web.get("/ws", LiveSocket(self.hub, settings.api).handle),
+            web.get("/ws", live.handle),
             web.get("/sse", LiveEvents(self.hub, settings.api).handle),
         ]
-        self.application = Application(settings.api, self.operations, others)
+        self.application = Application(settings.api, self.operations, others, [live.say_goodbye])
         self._process = process
         self.reader.every(1.0, self._tell)
         self._tasks: list[asyncio.Task[None]] = []
@@ -63,6 +68,12 @@ class Api:
             asyncio.create_task(self.reader.run()),
             asyncio.create_task(follow(self._process, contexts)),
         ]
+
+    async def failed(self) -> None:
+        """Return or raise when one of the tasks has ended, which only an error nobody foresaw can make it."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
 
     async def _tell(self) -> None:
         """Say in the heartbeat what this process does."""
@@ -80,7 +91,7 @@ async def main(process: Process) -> None:
     """The role's loop."""
     settings = process.settings.api
     api = Api(process)
-    runner = web.AppRunner(api.application.build(), access_log=None)
+    runner = web.AppRunner(api.application.build(), access_log=None, shutdown_timeout=STOP_S)
     await runner.setup()
     api.start()
     try:
@@ -96,7 +107,11 @@ async def main(process: Process) -> None:
         host, port = runner.addresses[0][:2]
         process.details["address"] = f"http://{host}:{port}"
         log.info("api_ready", address=f"http://{host}:{port}")
-        await process.stop.wait()
+        waiting = [asyncio.create_task(process.stop.wait()), asyncio.create_task(api.failed())]
+        done, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await end(left)
+        for task in done:
+            task.result()
     finally:
         await runner.cleanup()
         await api.close()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from msgspec import Meta
 
@@ -23,6 +23,9 @@ from workers.tasks import end
 LARGEST_MESSAGE = 65_536
 SEND_BUFFER = 131_072
 """Bytes the kernel may hold for one client: what waits there is old by the time a slow client reads it."""
+
+CLOSE_S = 1.0
+"""How long a client may take to answer a close."""
 
 RequestId = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=64)] | None
 
@@ -58,12 +61,21 @@ class LiveSocket:
     def __init__(self, hub: Hub, settings: ApiSettings) -> None:
         self._hub = hub
         self._settings = settings
+        self._open: set[web.WebSocketResponse] = set()
+
+    async def say_goodbye(self, _: web.Application) -> None:
+        """Close every connection, so that clients connect again at once, to whoever listens then."""
+        closing = [ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops") for ws in self._open]
+        await asyncio.gather(*closing, return_exceptions=True)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one connection until it ends."""
         refuse_other_sites(request, self._settings.cors_origins)
         ws = web.WebSocketResponse(
-            heartbeat=self._settings.heartbeat_s, max_msg_size=LARGEST_MESSAGE, compress=False
+            heartbeat=self._settings.heartbeat_s,
+            max_msg_size=LARGEST_MESSAGE,
+            compress=False,
+            timeout=CLOSE_S,
         )
         if not ws.can_prepare(request):
             raise BadInput("This path speaks WebSocket", "connect with ws://, or use GET /sse")
@@ -71,6 +83,7 @@ class LiveSocket:
         try:
             await ws.prepare(request)
             hold_little(request)
+            self._open.add(ws)
             sending = asyncio.create_task(_send(ws, client.outlet))
             try:
                 async for message in ws:
@@ -79,6 +92,7 @@ class LiveSocket:
             finally:
                 await end([sending])
         finally:
+            self._open.discard(ws)
             self._hub.leave(client)
         return ws
 
