@@ -151,7 +151,7 @@ class HistorySettings(Struct, forbid_unknown_fields=True, kw_only=True):
     levels: Annotated[int, Meta(ge=1, le=5_000)] = 1_000
     """Levels per side at the start of a block; beyond the last of them the history says "unknown"."""
     write_ms: Annotated[int, Meta(ge=100, le=60_000)] = 5_000
-    """How often the block under way is written; newer seconds are folded from the raw stream by whoever asks."""
+    """Least pause between two writes of the block under way; newer seconds are folded from the raw stream."""
     block_s: Annotated[int, Meta(ge=5, le=60)] = 60
     """Seconds of a block."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import structlog
 from prometheus_client import Counter
@@ -32,13 +34,29 @@ PAGE = 100
 MOST_BLOCKS = 20
 """Blocks in one write."""
 RETRY_S = 1.0
-LOOK_S = 0.02
+LOOK_S = 0.1
 """Pause after a look that found nothing to write."""
+MANY_EVENTS = 100
+"""Events after which the block under way is written as soon as it may be: folding them takes some 10 ms."""
+NEW_S = 0.5
+"""Pause before a write of the first known seconds after unknown ones."""
+QUIET_S = 20.0
+"""Pause between two writes of it while there were fewer."""
 
 WRITTEN = Counter("fleet_history_writes_total", "Writes of history blocks", ["venue"])
 BYTES = Counter("fleet_history_bytes_total", "Bytes of history blocks written", ["venue"])
 UNREADABLE = Counter("fleet_history_unreadable_total", "Newest blocks that could not be decoded", ["venue"])
 RESUMED = Counter("fleet_history_resumed_total", "Histories taken up from an earlier owner", ["venue"])
+
+
+class _Written(NamedTuple):
+    """What the last write of a book's history held."""
+
+    at: float
+    next_second: int | None
+    events: int
+    knew: bool
+    """Whether its last second was known: without that, nobody else can go on from there."""
 
 
 class HistoryWriter:
@@ -65,9 +83,7 @@ class HistoryWriter:
         self._still_owned = still_owned
         self._stores = {one.name: HistoryStore(client, one.keys, settings.hours) for one in contexts}
         self._tasks: dict[OwnedBook, asyncio.Task[None]] = {}
-        self._due: dict[OwnedBook, float] = {}
-        self._told: dict[OwnedBook, int | None] = {}
-        """The second up to which the book's history is written (exclusive)."""
+        self._written: dict[OwnedBook, _Written] = {}
         self._look_at = 0.0
         self._running: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
@@ -81,8 +97,7 @@ class HistoryWriter:
 
     def forget(self, book: OwnedBook) -> None:
         """A book is no longer ours."""
-        self._due.pop(book, None)
-        self._told.pop(book, None)
+        self._written.pop(book, None)
         if (task := self._tasks.pop(book, None)) is not None:
             task.cancel()
 
@@ -103,7 +118,6 @@ class HistoryWriter:
         if book is None or at > now:
             self._look_at = now + LOOK_S
             return []
-        self._due[book] = now + self._settings.write_ms / 1000
         try:
             await self._write(book)
         except LeaseLost:
@@ -111,21 +125,35 @@ class HistoryWriter:
         return []
 
     def _due_at(self, book: OwnedBook) -> float:
-        """When a book is to be written: a block that is over at once, one under way after a pause."""
-        recorder = book.recorder
-        if recorder is None or recorder.builder.next_second == self._told.get(book):
+        """When a book is to be written: a block that is over at once, one under way after a pause.
+
+        The pause is long while few events came: a question about seconds not yet written costs folding them.
+        """
+        recorder, written = book.recorder, self._written.get(book)
+        if recorder is None or recorder.builder.empty:
             return math.inf
-        return 0.0 if recorder.builder.blocks else self._due.get(book, 0.0)
+        if written is None or recorder.builder.blocks:
+            return 0.0
+        if recorder.builder.next_second == written.next_second:
+            return math.inf
+        pause_s = self._settings.write_ms / 1000
+        if recorder.builder.knows and not written.knew:
+            pause_s = min(pause_s, NEW_S)
+        elif recorder.events - written.events < MANY_EVENTS:
+            pause_s = max(pause_s, QUIET_S)
+        return written.at + pause_s
 
     async def _write(self, book: OwnedBook) -> None:
         """Write all that is closed. Raises LeaseLost."""
         if book.recorder is None:
             return
-        name, symbol, builder = book.claim.context.name, book.claim.symbol, book.recorder.builder
+        name, symbol, recorder = book.claim.context.name, book.claim.symbol, book.recorder
+        builder = recorder.builder
         async with self._writing:
             current: HistoryBlock | None = None
             while current is None:
-                over, told = builder.blocks[:MOST_BLOCKS], builder.next_second
+                over = builder.blocks[:MOST_BLOCKS]
+                state = _Written(time.monotonic(), builder.next_second, recorder.events, builder.knows)
                 current = builder.block() if len(over) == len(builder.blocks) else None
                 blocks = [*over, *([current] if current else [])]
                 if not blocks:
@@ -133,7 +161,7 @@ class HistoryWriter:
                 BYTES.labels(name).inc(await self._stores[name].write(symbol, book.token, blocks))
                 WRITTEN.labels(name).inc()
                 del builder.blocks[: len(over)]
-                self._told[book] = told
+                self._written[book] = state
 
     async def _take_up(self, book: OwnedBook) -> None:
         """Carry the newest block on to where the book is, then record the book."""

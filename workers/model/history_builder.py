@@ -8,7 +8,7 @@ from itertools import chain, islice
 from workers.model.events import Level
 from workers.model.history import HistoryBlock, Part, UnknownRun
 from workers.model.history_segment import Segment, SegmentSide, bound
-from workers.model.order_book import OrderBook, Side, price_key, quantity_value
+from workers.model.order_book import OrderBook, Side, parse_changes, price_key, quantity_value
 
 DEFAULT_LEVELS = 1000
 """Levels per side at the start of a segment; those that come inside its range are added."""
@@ -32,7 +32,9 @@ class _OpenSide:
         self.started_with = self.present = len(levels)
         self._quantities = {price: [quantity] for price, quantity in levels}
         self._masks = dict.fromkeys(self._quantities, bit)
-        self._spelled = {price_key(price): price for price, _ in levels}
+        keys, _ = parse_changes(levels, [])
+        self._values = dict(zip(self._quantities, keys, strict=True))
+        self._spelled = {value: price for price, value in self._values.items()}
         self._strangers: dict[str, float] = {}
         """Prices touched without becoming a row, with their values."""
         self._twins: dict[str, float] = {}
@@ -59,7 +61,7 @@ class _OpenSide:
             self._quantities[price].pop()
             self._masks[price] ^= bit
             if not self._masks[price]:
-                del self._masks[price], self._quantities[price]
+                del self._masks[price], self._quantities[price], self._values[price]
 
     def close(self, bit: int, book: OrderBook) -> None:
         """Write down what changed in the second of mask `bit`."""
@@ -99,6 +101,7 @@ class _OpenSide:
             if quantity == "0":
                 return
             self._quantities[price], self._masks[price] = [quantity], bit
+            self._values[price] = self._strangers.pop(price)
             self.present += 1
         elif quantities[-1] != quantity:
             self.present += (quantities[-1] == "0") - (quantity == "0")
@@ -107,11 +110,11 @@ class _OpenSide:
 
     def columns(self) -> SegmentSide:
         """What was written down so far. O(n log n)."""
-        values = {price: price_key(price) for price in self._quantities}
-        prices = sorted(values, key=lambda price: (values[price], price))
+        rows = sorted(zip(self._values.values(), self._values, strict=True))
+        prices = [price for _, price in rows]
         return SegmentSide(
             self.side,
-            [values[price] for price in prices],
+            [value for value, _ in rows],
             prices,
             [self._masks[price] for price in prices],
             list(chain.from_iterable(map(self._quantities.__getitem__, prices))),
@@ -144,6 +147,16 @@ class BlockBuilder:
         self._update_ids: list[int] = []
         self._bids: _OpenSide | None = None
         self._asks: _OpenSide | None = None
+
+    @property
+    def knows(self) -> bool:
+        """Whether the last second closed is known: then others can go on from it."""
+        return bool(self._update_ids)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to be taken."""
+        return not (self.blocks or self._parts or self._update_ids)
 
     def resume(self, block: HistoryBlock) -> None:
         """Go on after the last second of a block of this symbol.

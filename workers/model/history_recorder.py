@@ -25,6 +25,8 @@ class HistoryRecorder:
         self.builder = builder
         self._sync = sync
         self._syncs = sync.sync_count
+        self.events = 0
+        """Taken down since the start."""
         self._spoiled = ""
         """Why the second under way is unknown, whatever comes."""
 
@@ -62,6 +64,7 @@ class HistoryRecorder:
 
     def after(self, event: DepthEvent, outcome: Outcome) -> None:
         """The event went through the sync machine."""
+        self.events += 1
         if outcome is Outcome.APPLIED:
             self.builder.touch(event.bids, event.asks)
             if self._sync.crossed_since_ms is not None:
