@@ -163,6 +163,10 @@ async def fleet_of(
         fleet = Fleet(exchange, real_server, symbols, venue)
         await fleet.client.flushall()  # the server is this test process's own
         yield fleet
+        for process in fleet.processes.values():
+            process.stop.set()
+        if fleet.tasks:
+            await asyncio.wait(fleet.tasks.values(), timeout=5)
         await end(fleet.tasks.values())
         for process in fleet.processes.values():
             await process.client.aclose()

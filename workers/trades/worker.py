@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 import structlog
@@ -34,6 +34,8 @@ GROUP = "trades"
 LOST_DATA = "redis lost its data"
 MOST_WAITING = 10_000
 """Trades of one symbol held in memory while they cannot be applied; the stream holds the rest."""
+READ_AT_ONCE = 20_000
+"""Entries read in one round, of all streams: a reply of some megabytes, which holds up neither Redis nor us."""
 APPLIED_AT_ONCE = 1_000
 """Trades of one symbol in one call: Redis serves nobody else meanwhile, for some three milliseconds."""
 CAPPED_TOLD_EVERY_S = 60.0
@@ -178,17 +180,25 @@ class TradeWorker:
             key for key, tape in self.tapes.items() if not tape.repairing and len(tape.waiting) < MOST_WAITING
         ]
         try:
-            found = await self._reader.new(wanted, self._settings.trades.read_count)
+            await self._take_new(wanted)
         except ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise
             log.error("streams_lost", error=str(error))
             for key in wanted:
                 await self._reader.ensure(key)
-            return
-        for key, entries in found.items():
-            if (owned := self.tapes.get(key)) is not None:
-                owned.take(entries)
+
+    async def _take_new(self, wanted: Sequence[str]) -> None:
+        """Read from all streams, and once more from those that have more, as far as the round's share goes."""
+        most, left = self._settings.trades.read_count, READ_AT_ONCE
+        while wanted and left > 0 and most > 0:
+            count = max(1, min(most, left // len(wanted)))
+            found = await self._reader.new(wanted, count)
+            for key, entries in found.items():
+                left -= len(entries)
+                if (owned := self.tapes.get(key)) is not None:
+                    owned.take(entries)
+            wanted, most = [key for key, entries in found.items() if len(entries) == count], most - count
 
     async def _apply(self, context: VenueContext) -> None:
         tapes = {
