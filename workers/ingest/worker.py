@@ -140,9 +140,11 @@ class IngestWorker:
             following = asyncio.create_task(follow(self._process, self._contexts, self._follow))
             stopping = asyncio.create_task(self._process.stop.wait())
             watched: set[asyncio.Task[Any]] = {stopping, ticking, following, *feeds}
-            done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            self._process.stop.set()
-            await end([ticking, following, stopping, *feeds])
+            try:
+                done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                self._process.stop.set()
+            finally:
+                await end([ticking, following, stopping, *feeds])
         for line in self._lines.values():
             line.tick(time.time_ns() // 1000, all_held=True)
         no_more.set()
