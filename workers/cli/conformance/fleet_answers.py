@@ -25,7 +25,7 @@ async def resync_against(run: FleetRun, *faults: str, most_requests: int, struck
 
 async def stale(run: FleetRun) -> None:
     """Two answers are older than the gap."""
-    await resync_against(run, "snapshot_stale value=4000 count=2", most_requests=4, struck=2)
+    await resync_against(run, "snapshot_stale value=9000 count=2", most_requests=4, struck=2)
 
 
 async def ahead(run: FleetRun) -> None:
