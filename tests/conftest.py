@@ -13,10 +13,14 @@ from pathlib import Path
 import fakeredis
 import pytest
 import redis as redis_sync
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from workers.cli.parent import end_with_parent
 from workers.store.server import find_server
+
+settings.register_profile("fleet", deadline=None)  # no test asserts wall-clock time
+settings.load_profile("fleet")
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

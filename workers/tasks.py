@@ -11,10 +11,18 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait until they have ended; what they raise is dropped.
 
     Once is not enough: `asyncio.wait_for` of Python 3.11, which redis-py uses, loses a cancellation that comes
-    just when its inner wait is done (cpython#86296), and the task would go on for ever.
+    just when its inner wait is done (cpython#86296), and the task would go on for ever. A caller that is cancelled
+    itself meanwhile is told so when they have ended.
     """
     left = {task for task in tasks if not task.done()}
+    cancelled = False
     while left:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=0.5)
+        try:
+            await asyncio.wait(left, timeout=0.5)
+        except asyncio.CancelledError:
+            cancelled = True  # whoever cancels us waits for us: what we are to end must end first
+        left = {task for task in left if not task.done()}
+    if cancelled:
+        raise asyncio.CancelledError

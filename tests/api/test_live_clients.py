@@ -36,7 +36,7 @@ async def fleet(real_server: str) -> AsyncIterator[Fleet]:
 
 @pytest.fixture
 async def api(fleet: Fleet) -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
-    chosen = changed(fleet.settings, most_clients=5, most_subscriptions=4, client_queue=5, heartbeat_s=1)
+    chosen = changed(fleet.settings, most_clients=5, most_subscriptions=4, client_queue=5, heartbeat_s=4)
     process = Process("api", chosen, 0, fleet.url)
     served = Api(process)
     served.start()
