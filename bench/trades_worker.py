@@ -8,7 +8,8 @@ ingest does, `--rate` a second in slices of 10 ms. This process is the worker: i
 and acknowledges. After a run-in of three seconds are reported, for the seconds measured: trades applied a second, the
 worker's and the server's CPU as a share of one core each, trades a call, and what was unread or unacknowledged at the
 beginning and at the end: when it has not grown, the worker sustains the rate. Symbols are not alike: the busiest
-gets twenty times the median, as on an exchange. The first line says how fast this machine is just now.
+gets twenty times the median, as on an exchange. The first line says how fast this machine is just now, the last ones
+which commands took the server's time (`evalsha` has those of the script in it).
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from workers.trades.worker import TradeWorker
 KEYS = Keys()
 SLICE_MS = 10
 RUN_IN_S = 3.0
+PREPARING_US = 40
+"""Time allowed to prepare one command."""
 FIRST_ID = 54_346_948_439
 
 
@@ -46,13 +49,13 @@ def command(*parts: bytes) -> bytes:
     return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
 
 
-def slices(symbols: list[str], rate: int, seconds: float) -> list[tuple[bytes, int]]:
-    """The commands of each slice, and how many they are."""
+def slices(symbols: list[str], rate: int, seconds: float, begin_ms: int) -> list[tuple[bytes, int]]:
+    """The commands of each slice from a time on, and how many they are."""
     chance = random.Random(1)
     weights = [20 / (1 + position) ** 0.6 for position in range(len(symbols))]
     ids = dict.fromkeys(symbols, FIRST_ID)
     prices = {symbol: 10_000 + 5_000 * number for number, symbol in enumerate(symbols)}
-    begin_ms, made = int(time.time() * 1000), []
+    made = []
     for number in range(int(seconds * 1000 / SLICE_MS)):
         written = []
         for symbol in chance.choices(symbols, weights, k=rate * SLICE_MS // 1000):
@@ -84,9 +87,14 @@ def slices(symbols: list[str], rate: int, seconds: float) -> list[tuple[bytes, i
 
 def feed(path: str, symbols: list[str], rate: int, seconds: float, start: Barrier, trim: int) -> None:
     """The feeder's process."""
-    made = slices(symbols, rate, seconds)
+    # Trades must come when they are new: older ones find their windows closed by the clock.
+    begin_ms = int(time.time() * 1000 + rate * seconds * PREPARING_US / 1000)
+    made = slices(symbols, rate, seconds, begin_ms)
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
+    if (early := begin_ms / 1000 - time.time()) < 0:
+        raise SystemExit("This machine is too slow to prepare the trades in time.")
+    time.sleep(early)
     start.wait()
     begin = time.monotonic()
     for number, (data, count) in enumerate(made):
@@ -178,6 +186,11 @@ async def measure(
         f"{server_used / applied * 1e6:.1f} us a trade   {applied / calls:.1f} trades a call   unread or pending"
         f" {waiting_before:,} -> {waiting:,}"
     )
+    spent = sorted(client.info("commandstats").items(), key=lambda item: -item[1]["usec"])[:6]
+    for name, command_stats in spent:
+        calls, usec = command_stats["calls"], command_stats["usec"]
+        command_name = name.removeprefix("cmdstat_")
+        print(f"  {command_name:12} {calls:10,} calls  {usec / 1e6:6.2f} s  {usec / calls:6.2f} us each")
     process.stop.set()
     await running
     await process.client.aclose()
