@@ -122,7 +122,7 @@ def introduce(fleet: ForegroundFleet) -> None:
     settings = fleet.effective.settings
     symbol = next(iter(SymbolRule.parse(next(iter(settings.venues.values())).symbols).exact), "BTCUSDT")
     lines = [
-        f"API                http://{settings.api.host}:{settings.api.port}/",
+        f"dashboard          http://{settings.api.host}:{settings.api.port}/",
         f"Redis              {mask(redis_url(settings))}",
         f"try                {cli_line(fleet, f'HGET LIVE_ORDERBOOK {symbol}')}",
         f"                   {cli_line(fleet, f'XREVRANGE bars:{{{symbol}}}:1m + - COUNT 3')}",
