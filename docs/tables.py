@@ -52,7 +52,7 @@ MEANING: Final = {
     "books.commit_entries": "Entries after which a checkpoint is made earlier.",
     "books.snapshot_timeout_s": "Time a snapshot request may take once it is sent.",
     "books.snapshot_retry_max_s": "Longest pause between two snapshot requests of one symbol.",
-    "books.crossed_ms": "How long a book may stay crossed before it is lost and synced anew; it is withheld at once.",
+    "books.crossed_ms": "How long a crossed book is withheld before it is synced anew; less if the market passes on.",
     "history.enabled": "Keep the history of the books.",
     "history.hours": "How far it reaches back.",
     "trades.read_count": "Entries read from one stream at once.",

@@ -371,6 +371,16 @@ class TestLoss:
         sync.on_event(spot(162, 162, [("11", "0")]), 2_000)
         assert (sync.crossed_since_ms, sync.publishable, sync.tick(9_000)) == (None, True, None)
 
+    def test_crossed_until_the_market_has_passed_the_wrong_level(self):
+        sync = synced(SPOT)
+        (low, _), (high, _) = sync.book.best_bid, sync.book.best_ask
+        assert (low, high) == ("10", "11")
+        sync.on_event(spot(161, 161, [("11", "1")]), 1_000)
+        gone = DepthEvent(sync.symbol, 162, 162, -1, 2_000, 0, [], [("11", "0"), ("12", "1")])
+        assert sync.on_event(gone, 2_000) is Outcome.LOST
+        assert (sync.state, sync.reason, sync.publishable) == (SyncState.BROKEN, "crossed", False)
+        assert sync.on_snapshot(snapshot(162), 3_000) is SnapshotOutcome.ACCEPTED
+
     def test_crossed_snapshot(self):
         sync = machine(SPOT, spot(1, 5))
         assert sync.on_snapshot(snapshot(5, [("11", "1")]), 3) is SnapshotOutcome.ACCEPTED

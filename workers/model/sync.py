@@ -17,8 +17,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from workers.errors import BadNumber, StateUnreadable
-from workers.model.events import DepthEvent, Snapshot
-from workers.model.order_book import DEFAULT_MAX_LEVELS, Difference, OrderBook
+from workers.model.events import DepthEvent, Level, Snapshot
+from workers.model.order_book import DEFAULT_MAX_LEVELS, Difference, OrderBook, price_key
 
 if TYPE_CHECKING:
     from workers.model.checkpoint import Checkpoint
@@ -151,6 +151,7 @@ class BookSync:
         """Event time of the last event applied or buffered, exchange ms."""
         self.synced_at = self.lost_at = 0
         self.crossed_since_ms: int | None = None
+        self._before_crossing: tuple[Level | None, Level | None] = None, None
         self.unconfirmed = False
         """Synced by silence: the next event is still the first one after the snapshot."""
         self._run = _Run(buffer_limit)
@@ -248,7 +249,7 @@ class BookSync:
         self._give_up(self.reason)
         if checkpoint.synced:
             self.book.restore(checkpoint.bids, checkpoint.asks, checkpoint.known, checkpoint.proven_best)
-            self.crossed_since_ms = checkpoint.crossed_since_ms
+            self.crossed_since_ms, self._before_crossing = checkpoint.crossed_since_ms, (None, None)
             self.unconfirmed = checkpoint.unconfirmed
             self.state = SyncState.SYNCED
 
@@ -317,6 +318,7 @@ class BookSync:
         self.last_update_id = snapshot.last_update_id
         self.last_event_time = max(self.last_event_time, snapshot.event_time)
         self.crossed_since_ms = now_ms if self.book.crossed else None
+        self._before_crossing = None, None
         events = self._run.events
         while events:
             event = events.popleft()
@@ -357,22 +359,36 @@ class BookSync:
         return SnapshotOutcome.MISMATCH
 
     def _apply(self, event: DepthEvent, now_ms: int) -> bool:
-        """Change the book, or lose it at an event with a bad number: only a snapshot after it helps."""
+        """Change the book, or lose it at an event that spoils it: only a snapshot after it helps."""
+        best = self.book.best_bid, self.book.best_ask
         try:
             self.book.apply(event.bids, event.asks)
         except BadNumber as error:
             self.bad_number = error
-            self.lose("bad number", now_ms)
-            self._run = _Run(self.buffer_limit, event.last_id)
-            return False
+            return self._spoiled("bad number", event, now_ms)
         self.last_update_id = event.last_id
         self.last_event_time = event.event_time
         self.unconfirmed = False
-        if not self.book.crossed:
+        if self.book.crossed:
+            if self.crossed_since_ms is None:
+                self.crossed_since_ms, self._before_crossing = now_ms, best
+        elif self.crossed_since_ms is not None:
             self.crossed_since_ms = None
-        elif self.crossed_since_ms is None:
-            self.crossed_since_ms = now_ms
+            if not self._crossing_taken_back():
+                return self._spoiled("crossed", event, now_ms)
         return True
+
+    def _spoiled(self, reason: str, event: DepthEvent, now_ms: int) -> bool:
+        self.lose(reason, now_ms)
+        self._run = _Run(self.buffer_limit, event.last_id)
+        return False
+
+    def _crossing_taken_back(self) -> bool:
+        """Whether what crossed the book is gone; else the market went past it, and a wrong level may be left."""
+        (bid, ask), best_bid, best_ask = self._before_crossing, self.book.best_bid, self.book.best_ask
+        if not (bid and ask and best_bid and best_ask):
+            return False
+        return price_key(best_bid[0]) < price_key(ask[0]) and price_key(best_ask[0]) > price_key(bid[0])
 
     def _old(self, event: DepthEvent, now_ms: int) -> Outcome:
         if not 0 < self.last_event_time < event.event_time - REWIND_MS:
