@@ -41,9 +41,12 @@ async def test_past_seconds_are_the_exchanges_books(fleet: Fleet, api: TestClien
         truth = await truth_book(fleet, "BTCUSDT", book["last_update_id"])
         assert book["bids"] == within(truth["bids"], book["known_low"], book["known_high"])
         assert book["asks"] == within(truth["asks"], book["known_low"], book["known_high"])
-    now, before, _ = (dict(book["bids"]) for book in books)
+    # The quantity at a price is that of whichever side had it: an ask may have become the bid.
+    now, before, _ = (dict(book["bids"] + book["asks"]) for book in books)
+    low = max(Decimal(book["known_low"]) for book in books)
+    high = min(Decimal(book["known_high"]) for book in books)
     second = books[0]["timestamp"]
-    price = next(price for price in now if before.get(price) != now[price])
+    price = next(p for p in now if low <= Decimal(p) <= high and before.get(p) != now[p])
     asked = {"price": price, "timestamp": second * 1000 + 500}
     answer = await (await api.post("/quantity", json=asked)).json()
     change = Decimal(now[price]) - Decimal(before.get(price, "0"))
@@ -51,7 +54,9 @@ async def test_past_seconds_are_the_exchanges_books(fleet: Fleet, api: TestClien
     assert (answer["is_nearest_level"], Decimal(answer["difference"])) == (False, change)
     query = {"price": price, "from": str(second - 2), "to": str(second)}
     series = await (await api.get("/history/quantity", params=query)).json()
-    expected = [[book["timestamp"], dict(book["bids"]).get(price, "0")] for book in reversed(books)]
+    expected = [
+        [book["timestamp"], dict(book["bids"] + book["asks"]).get(price, "0")] for book in reversed(books)
+    ]
     assert series["seconds"] == expected
     depth = await (await api.get(f"/history/book?at={second}&depth=3&numbers=1")).json()
     assert depth["bids"] == [[float(price), float(quantity)] for price, quantity in books[0]["bids"][:3]]

@@ -53,10 +53,10 @@ class BookRoutes:
                 AsNumbers,
                 body=QuantityRequest,
                 problems=(404, 413, 422, 503),
-                described="With `timestamp`: the quantity at exactly that price in that second, `0` where the book "
-                "is known to have had none; 404 where the second or the price is unknown. Without: the level "
-                "nearest to the price now. `difference` is against the last whole second that is one second or more "
-                "before, at the actual price; null where the book of that second is not known.",
+                described="With `timestamp`: the quantity at exactly that price in that second, on whichever side "
+                "had it, `0` where the book is known to have had none; 404 where the second or the price is unknown. "
+                "Without: the level nearest to the price now. `difference` is against the last whole second that is "
+                "one second or more before, at the actual price; null where the book of that second is not known.",
             ),
             Operation(
                 "GET",
