@@ -11,7 +11,8 @@ from test_sync_properties import ACTIONS, Line, assert_right
 
 from workers.model import order_book, sync
 from workers.model.order_book import _BookSide
-from workers.model.sync import BookSync, SequenceRule, _Run
+from workers.model.sequence import Run
+from workers.model.sync import BookSync, SequenceRule
 
 MOST_SEEDS = 1_500
 GUARDS = {
@@ -27,7 +28,7 @@ GUARDS = {
         BookSync, "_buffer", "not self.rule.follows(event, end)", "False",
     ),
     "the oldest event dropped from the buffer": (
-        _Run, "append", "self.start = self.events.popleft().last_id", "self.events.popleft()",
+        Run, "append", "self.start = self.events.popleft().last_id", "self.events.popleft()",
     ),
     "a refresh with a snapshot from before it": (BookSync, "_begin_overlap", "last_id < run.start", "False"),
     "a lost book still shown": (BookSync, "lose", "self.book.clear()", "pass"),

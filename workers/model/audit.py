@@ -17,7 +17,7 @@ from workers.errors import BadNumber
 from workers.model.checkpoint import Checkpoint
 from workers.model.events import DepthEvent, Level, Snapshot
 from workers.model.order_book import Difference, OrderBook, Side, parse_changes, price_key, quantity_value
-from workers.model.sync import SequenceRule
+from workers.model.sequence import SequenceRule
 
 SAME_ID_MS = 30_000
 """Pause after which a snapshot of the same update id counts as another one: REST caches live under a second."""

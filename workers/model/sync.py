@@ -7,49 +7,26 @@
 
 WAITING (never synced yet) and BROKEN (was synced) want a snapshot and buffer events meanwhile; a break in the
 buffered events starts the buffer again at the breaking event. Only in SYNCED does the book hold anything.
-Source of the rules: Binance docs, 'How to manage a local order book correctly', spot and futures.
+The rules by which events chain are in `sequence`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from workers.errors import BadNumber, StateUnreadable
 from workers.model.events import DepthEvent, Level, Snapshot
 from workers.model.order_book import DEFAULT_MAX_LEVELS, Difference, OrderBook, price_key
+from workers.model.sequence import Gap, Run, SequenceRule
 
 if TYPE_CHECKING:
     from workers.model.checkpoint import Checkpoint
 
+__all__ = ["REWIND_MS", "BookSync", "Gap", "Outcome", "SequenceRule", "SnapshotOutcome", "SyncState"]
+
 REWIND_MS = 5_000
 """An old update id with an event time this much later is no duplicate: the venue has restarted its ids."""
-
-
-class SequenceRule(Enum):
-    """How a venue's depth events chain to each other, and to a snapshot of id L."""
-
-    SPOT = "spot"
-    """`U` is the previous `u` plus one; the first event has `U <= L + 1 <= u`."""
-    FUTURES = "futures"
-    """`pu` is the previous `u` (ids have holes); the first event has `U <= L <= u`, or `pu <= L < U`."""
-
-    def start_of(self, event: DepthEvent) -> int:
-        """The lowest id a book may stand at for `event` to leave no hole after it."""
-        if self is SequenceRule.SPOT:
-            return event.first_id - 1
-        return event.previous_id if event.previous_id >= 0 else event.first_id
-
-    def follows(self, event: DepthEvent, last_id: int) -> bool:
-        """Whether `event`, newer than `last_id`, is the next one after it."""
-        if self is SequenceRule.SPOT:
-            return event.first_id <= last_id + 1
-        return event.previous_id == last_id
-
-    def contained(self, event: DepthEvent, snapshot_id: int) -> bool:
-        """Whether a snapshot makes `event` superfluous: spot drops `u <= L`, futures only `u < L`."""
-        return event.last_id <= (snapshot_id if self is SequenceRule.SPOT else snapshot_id - 1)
 
 
 class SyncState(Enum):
@@ -80,36 +57,6 @@ class SnapshotOutcome(Enum):
     REFRESHED = "refreshed"  # the synced book took over its range
     MISMATCH = "mismatch"  # contradicts the synced book, which is lost; `BookSync.differences` says where
     UNWANTED = "unwanted"  # the book is synced and nobody called `begin_refresh`
-
-
-class Gap(NamedTuple):
-    """A hole in the chain: the stream stood at id `expected`, the next event goes on from id `got`."""
-
-    expected: int
-    got: int
-    after_ms: int
-    """Event time of the last event before the hole, 0 if there was none."""
-    until_ms: int
-    """Event time of the first event after it."""
-
-
-class _Run:
-    """Chained events, at most `limit`: a snapshot with an id in `start..end` can be brought up to `end`."""
-
-    def __init__(self, limit: int, at: int | None = None) -> None:
-        self.limit = limit
-        self.start = self.end = at
-        self.events: deque[DepthEvent] = deque()
-
-    def append(self, event: DepthEvent, start: int) -> bool:
-        """Add the next event, O(1); True if the oldest had to go and the run starts after it."""
-        self.start = start if self.start is None else self.start
-        self.events.append(event)
-        self.end = event.last_id
-        if len(self.events) <= self.limit:
-            return False
-        self.start = self.events.popleft().last_id
-        return True
 
 
 class BookSync:
@@ -154,8 +101,8 @@ class BookSync:
         self._before_crossing: tuple[Level | None, Level | None] = None, None
         self.unconfirmed = False
         """Synced by silence: the next event is still the first one after the snapshot."""
-        self._run = _Run(buffer_limit)
-        self._refresh: _Run | None = None
+        self._run = Run(buffer_limit)
+        self._refresh: Run | None = None
         self._held: Snapshot | None = None
         self._held_ms = self._heard_ms = 0
         self._heard = False  # an event arrived since the book was last lost
@@ -197,7 +144,7 @@ class BookSync:
                 return SnapshotOutcome.TOO_OLD
             if last_id <= run.end:
                 return self._enter(snapshot, now_ms)
-            self._run = _Run(self.buffer_limit, run.end)
+            self._run = Run(self.buffer_limit, run.end)
             self._from_first_event = False
         held_id = -1 if self._held is None else self._held.last_update_id
         if self._held is None or held_id == -1 or -1 < last_id < held_id:
@@ -226,7 +173,7 @@ class BookSync:
         at = self.last_update_id if self.state is SyncState.SYNCED else self._run.end
         self.book.clear()
         self.lost_at = now_ms
-        self._run, self._refresh = _Run(self.buffer_limit, at), None
+        self._run, self._refresh = Run(self.buffer_limit, at), None
         self._heard = self._from_first_event = self.unconfirmed = False
         self.crossed_since_ms = None
         self._give_up(reason)
@@ -234,7 +181,7 @@ class BookSync:
     def begin_refresh(self) -> None:
         """Keep events from here on, so that a snapshot asked for now can move a synced book's known range."""
         if self.state is SyncState.SYNCED:
-            self._refresh, self._held = _Run(self.buffer_limit, self.last_update_id), None
+            self._refresh, self._held = Run(self.buffer_limit, self.last_update_id), None
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on where a checkpoint was made; StateUnreadable if it is another book's."""
@@ -244,7 +191,7 @@ class BookSync:
         self.reason, self.last_event_time = checkpoint.reason, checkpoint.last_event_time
         self.synced_at, self.lost_at = checkpoint.synced_at, checkpoint.lost_at
         self.last_update_id = checkpoint.last_update_id
-        self._run, self._held, self._refresh = _Run(self.buffer_limit), None, None
+        self._run, self._held, self._refresh = Run(self.buffer_limit), None, None
         self._heard, self._from_first_event = False, self.last_event_time == 0
         self._give_up(self.reason)
         if checkpoint.synced:
@@ -280,11 +227,11 @@ class BookSync:
         """CONFIRMING: wait for the event that takes the held snapshot further."""
         start, last_id, before = self.rule.start_of(event), held.last_update_id, self._run.end
         if last_id == -1 or start <= last_id <= event.last_id:
-            self._run = _Run(self.buffer_limit)
+            self._run = Run(self.buffer_limit)
             self._run.append(event, start)
             return Outcome.SYNCED if self._enter(held, now_ms) is SnapshotOutcome.ACCEPTED else Outcome.LOST
         if event.last_id < last_id:
-            self._run = _Run(self.buffer_limit, event.last_id)
+            self._run = Run(self.buffer_limit, event.last_id)
             self._from_first_event = False
             self.last_event_time = event.event_time
             return Outcome.STALE
@@ -343,7 +290,7 @@ class BookSync:
             return SnapshotOutcome.HELD
         return self._overlap(snapshot, run, now_ms)
 
-    def _overlap(self, snapshot: Snapshot, run: _Run, now_ms: int) -> SnapshotOutcome:
+    def _overlap(self, snapshot: Snapshot, run: Run, now_ms: int) -> SnapshotOutcome:
         """SYNCED: compare the book with snapshot plus events at the same id, then take over its range."""
         self._held = None
         later = [event for event in run.events if not self.rule.contained(event, snapshot.last_update_id)]
@@ -380,7 +327,7 @@ class BookSync:
 
     def _spoiled(self, reason: str, event: DepthEvent, now_ms: int) -> bool:
         self.lose(reason, now_ms)
-        self._run = _Run(self.buffer_limit, event.last_id)
+        self._run = Run(self.buffer_limit, event.last_id)
         return False
 
     def _crossing_taken_back(self) -> bool:
@@ -405,7 +352,7 @@ class BookSync:
         return Outcome.GAP
 
     def _restart(self, event: DepthEvent) -> None:
-        self._run = _Run(self.buffer_limit)
+        self._run = Run(self.buffer_limit)
         self._run.append(event, self.rule.start_of(event))
         self._heard, self._from_first_event, self.last_event_time = True, False, event.event_time
 

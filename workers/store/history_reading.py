@@ -22,7 +22,7 @@ from workers.model.history import (
 from workers.model.history_recorder import HistoryFold
 from workers.model.history_segment import MOST_SECONDS
 from workers.model.order_book import price_key
-from workers.model.sync import SequenceRule
+from workers.model.sequence import SequenceRule
 from workers.store.books import GROUP
 from workers.store.history import HistoryStatistics, Summary, decode_summary, statistics_of
 from workers.store.keys import DEPTH, Keys

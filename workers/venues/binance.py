@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from workers.errors import MalformedFrame
 from workers.model.events import BookTicker, DepthEvent, Snapshot, Trade
-from workers.model.sync import SequenceRule
+from workers.model.sequence import SequenceRule
 from workers.model.volumes import Ticker
 from workers.settings import VenueSettings
 from workers.venues import binance_wire as wire

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 from workers.model.events import BookTicker, DepthEvent, Snapshot, Trade
+from workers.model.sequence import SequenceRule
 from workers.model.symbols import SymbolInfo
-from workers.model.sync import SequenceRule
 from workers.model.volumes import Ticker
 
 Channel = Literal["depth", "aggTrade", "bookTicker"]
