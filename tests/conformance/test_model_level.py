@@ -95,6 +95,10 @@ def crossed_is_fine(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BookSync, "publishable", property(lambda self: self.state is SyncState.SYNCED))
 
 
+def passed_is_taken_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(BookSync, "_crossing_taken_back", lambda self: True)
+
+
 def range_unbounded(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(OrderBook, "known_levels", lambda self, side: self.levels(side))
 
@@ -134,6 +138,7 @@ GUARDS: list[tuple[Callable[[pytest.MonkeyPatch], None], list[str]]] = [
     (no_age, ["snapshot-stale"]),
     (old_is_new, ["duplicated-events"]),
     (crossed_is_fine, ["crossed-book"]),
+    (passed_is_taken_back, ["crossed-book-passed"]),
     (range_unbounded, ["drift"]),
     (never_refreshed, ["drift"]),
     (differences_ignored, ["snapshot-wrong-level"]),

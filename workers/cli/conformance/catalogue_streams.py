@@ -96,6 +96,12 @@ STREAMS: Final = (
         OnFleet(fleet.crossed, both("CROSSUSDT")),
     ),
     Scenario(
+        "crossed-book-passed",
+        "A wrong bid crosses the book until the market has risen past it, then a wrong ask until it has fallen.",
+        "The wrong level, which no event took back, is not shown: the book is resynced when it is no longer crossed.",
+        OnModel(model.crossed_and_passed),
+    ),
+    Scenario(
         "truncated-event",
         "The text of an event ends in the middle.",
         "The event counts as lost: out of sync at the next one, then a snapshot.",

@@ -98,6 +98,24 @@ def crossed(world: ModelWorld) -> None:
     world.expect_asked(2)
 
 
+def crossed_and_passed(world: ModelWorld) -> None:
+    """A wrong bid crosses the book until the market has risen past it, then a wrong ask until it has fallen."""
+    world.start()
+    market = world.market
+    for side in (0, 1):
+        event = market.event()
+        opposite = market.truth(event.last_id)[1 - side]
+        wrong = max(opposite) if side else min(opposite)
+        event.body["ba"[side]].append([market.price(wrong), "1.000"])
+        world.deliver(event)
+        world.expect(not world.book.in_sync(), "it shows a crossed book.")
+        beyond = wrong - market.middle + (-5 if side else 5)
+        world.deliver(market.event(drift=beyond))
+        world.expect(not world.book.in_sync(), "it goes on with a level that nobody took back.")
+        world.run(15)
+    world.expect_asked(3)
+
+
 def unknown_deletes(world: ModelWorld) -> None:
     """Events delete levels that nobody ever saw, and repeat what is known."""
     world.start()
