@@ -276,6 +276,8 @@ def _assign(values: dict[str, Any], given: _Given) -> None:
             value = msgspec.convert(given.raw, wanted, strict=given.strict)
         except msgspec.ValidationError as error:
             problem = str(error)[:1].lower() + str(error)[1:]
+            if typing.get_origin(wanted) is typing.Literal:
+                problem = f"it is one of {', '.join(map(repr, typing.get_args(wanted)))}"
             raise given.refused(f"{given.raw!r} cannot be used: {problem}") from error
     target = values
     for depth, name in enumerate(given.key[: None if section else -1]):

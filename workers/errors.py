@@ -28,9 +28,16 @@ FleetError
 ├── ExtraMissing           an optional package is not installed
 ├── TokenUnusable          a resume token cannot be used
 └── CommandError           the command line cannot do what was asked
+    └── WrongArgument      an argument names nothing there is
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+MOST_NAMED: Final = 20
+"""How many of the names there are a sentence lists."""
 
 
 class FleetError(Exception):
@@ -231,13 +238,14 @@ class SecondUnknown(StoreError):
 
 
 class RecordingError(FleetError):
-    """A capture file cannot be read at some line."""
+    """A capture file cannot be read at some line, or as a whole (line 0)."""
 
     def __init__(self, path: str, line: int, problem: str) -> None:
         self.path = path
         self.line = line
         self.problem = problem
-        super().__init__(f"{path}, line {line}: {problem}.")
+        place = f"{path}, line {line}" if line else path
+        super().__init__(f"{place}: {problem}.")
 
 
 class ArchiveUnreadable(FleetError):
@@ -271,3 +279,17 @@ class TokenUnusable(FleetError):
 
 class CommandError(FleetError):
     """The command line cannot do what was asked."""
+
+
+class WrongArgument(CommandError):
+    """An argument of the command line names nothing there is, such as an unknown symbol."""
+
+    def __init__(self, problem: str, known: Sequence[str] = (), meant: str = "") -> None:
+        self.problem = problem
+        self.known = known
+        self.meant = meant
+        listed = (
+            f"; there are {', '.join(known[:MOST_NAMED])}{' …' * (len(known) > MOST_NAMED)}" if known else ""
+        )
+        hint = f" Did you mean {meant!r}?" if meant else ""
+        super().__init__(f"{problem}{listed}.{hint}")

@@ -83,7 +83,10 @@ def test_booleans_from_the_environment():
         ("[fleet]\nlog_level = 'loud'\n", ["my.toml, line 5, fleet.log_level", "'loud'"]),
         ("[venues.spot]\nsymbols = ['A']\n", ["my.toml, line 4, venues.spot", "'market' is missing"]),
         ("[venues.spot]\n", ["my.toml, line 4, venues.spot", "missing"]),
-        ("[venues.spot]\nmarket = 'sport'\nsymbols = ['A']\n", ["line 5, venues.spot.market", "'sport'"]),
+        (
+            "[venues.spot]\nmarket = 'sport'\nsymbols = ['A']\n",
+            ["line 5, venues.spot.market", "one of 'spot', "],
+        ),
         ("[venues.Spot]\nmarket = 'spot'\nsymbols = ['A']\n", ["'Spot' cannot name a venue"]),
         ("[venues.spot]\nmarket = 'spot'\nsymbols = []\n", ["line 6, venues.spot.symbols", "empty"]),
         ("[venues.spot]\nmarket = 'spot'\nsymbols = ['A', 'A']\n", ["line 6", "twice"]),

@@ -71,6 +71,8 @@ def test_what_is_no_fault_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert main(["fault", "loose"]) == 2
     assert main(["fault", "lose", "shape=1"]) == 2
     assert main(["fault", "lose", "--remove", "1"]) == 2
+    assert main(["fault", "lose", "share=7"]) == 2
+    assert main(["fault", "lose", "count=-1"]) == 2
     with pytest.raises(CommandError, match="no simulated exchange"):
         run_fault("lose", None, None, as_json=False)
 
@@ -79,7 +81,8 @@ def test_the_demo_says_what_is_wrong_with_a_fault(fleet: Run):
     done = fleet("demo", "--for", "1s", "--fault", "lose shape=1")
     assert done.returncode == 2
     assert "exchange" in done.stderr
-    assert "shape" in done.stderr
+    assert "'shape'" in done.stderr
+    assert "share" in done.stderr  # the words there are
 
 
 def test_the_simulator_lists_the_names_of_the_venues_where_it_has_no_list_of_its_own():

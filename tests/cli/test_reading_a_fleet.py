@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,15 +19,16 @@ SYMBOLS = ["BTCUSDT", "ETHUSDT", "spot:BTCUSDT"]
 
 
 @pytest.fixture
-def demo(folder: Path) -> Iterator[str]:
-    """The URL of a demo's server, once its books are shown."""
+def demo(folder: Path, fleet: Run) -> Iterator[str]:
+    """The URL of a demo's server, once its books are shown; stopped as somebody else stops it."""
     home = folder / "home"
     process = start(home)
     wait_for_books(home, 6).close()
     yield f"unix://{home / 'run' / 'redis.sock'}"
-    process.send_signal(signal.SIGINT)
+    assert fleet("stop").returncode == 0
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
+    assert "Stopped by somebody else." in errors
 
 
 async def read(url: str, batches: int) -> dict[str, list[int]]:

@@ -6,6 +6,8 @@ import asyncio
 import configparser
 import shlex
 import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,13 @@ from fleet_runs import CHECKOUT
 from redis.asyncio import Redis
 
 from workers.cli import self_test
+from workers.cli.application import main
 from workers.cli.exchange_program import simulator_settings
-from workers.cli.foreground import with_free_ports
+from workers.cli.foreground import ForegroundFleet, with_free_ports
 from workers.cli.output import seconds_of
 from workers.cli.redis_program import port_is_free, server_command
 from workers.cli.role import PROGRAMS, WORKERS
-from workers.cli.run_directory import make_socket_folder
+from workers.cli.run_directory import make_run_directory, make_socket_folder
 from workers.cli.simulated import discard_simulated, mark_or_refuse
 from workers.cli.supervision import fill_in, inherited
 from workers.configuration import load, parse
@@ -81,6 +84,15 @@ def test_free_ports_are_chosen_and_venues_follow_the_exchange():
     assert settings.venues["usdm"].websocket_url == f"ws://127.0.0.1:{settings.exchange.port}/usdm"
 
 
+def test_an_exchange_port_that_was_named_is_where_the_venues_go():
+    effective = load(Path("demo.toml"), {"FLEET_EXCHANGE__PORT": "7"})
+    chosen = with_free_ports(effective, {"FLEET_CONFIG": "demo.toml", "FLEET_EXCHANGE__PORT": "7"})
+    settings = load(None, chosen).settings
+    assert settings.exchange.port == 7
+    assert settings.venues["spot"].rest_url == "http://127.0.0.1:7/spot"
+    assert settings.venues["usdm"].websocket_url == "ws://127.0.0.1:7/usdm"
+
+
 def test_a_taken_port_is_seen():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -100,6 +112,60 @@ def test_simulated_and_real_data_are_never_mixed(tmp_path: Path):
         mark_or_refuse(tmp_path, simulated=True)
     discard_simulated(tmp_path)
     assert (tmp_path / "redis" / "appendonly.aof").exists()
+
+
+@pytest.mark.parametrize("use", [partial(mark_or_refuse, simulated=True), make_run_directory])
+def test_a_run_directory_that_cannot_be_used_is_said(tmp_path: Path, use: Callable[[Path], None]):
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match=r"home cannot be used: Not a directory .*FLEET_HOME"):
+        use(tmp_path / "file" / "home")
+
+
+def test_data_that_cannot_be_discarded_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    mark_or_refuse(tmp_path, simulated=True)
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    with pytest.raises(CommandError, match=r"cannot be used: Permission denied .*redis.*FLEET_HOME"):
+        discard_simulated(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("states", "stopped"),
+    [
+        (["RUNNING", "EXITED"], False),
+        (["RUNNING", "FATAL"], False),
+        (["STOPPED", "RUNNING"], True),
+        (["STOPPING", "EXITED"], True),
+    ],
+)
+def test_a_fleet_that_somebody_stops_is_told_from_one_that_fails(
+    states: list[str], stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fleet = ForegroundFleet(Path("demo.toml"), {"FLEET_HOME": str(tmp_path)})
+    asked = []
+
+    def processes() -> list[dict[str, str]]:
+        asked.append(len(asked))
+        if len(asked) > 2:
+            raise CommandError("supervisord shuts down")
+        return [{"statename": state} for state in states]
+
+    monkeypatch.setattr(fleet.supervisor, "processes", processes)
+    monkeypatch.setattr(ForegroundFleet, "ended", property(lambda _: len(asked) > 3))
+    assert fleet.is_being_stopped() is stopped
+
+
+def test_what_the_system_refuses_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "/srv/fleet.toml")
+
+    monkeypatch.setattr("workers.cli.show_config.run_config", refuse)
+    assert main(["config"]) == 3
+    assert capsys.readouterr().err == "/srv/fleet.toml: Permission denied.\n"
 
 
 def test_a_socket_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

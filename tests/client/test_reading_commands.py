@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+import redis as redis_sync
 from client_world import KEYS, T0, S, World
 from redis.asyncio import Redis
 from test_reads import lay_book, lay_history
@@ -120,11 +121,18 @@ def test_the_book(fleet: Callable[..., tuple[int, str, str]]):
     ("arguments", "code", "says"),
     [
         (("book", "spot:ETHUSDT"), 3, "not owned"),
-        (("book", "kraken:BTCUSDT"), 3, "usdm, spot"),
+        (("book", "kraken:BTCUSDT"), 2, "usdm, spot"),
+        (("book", "BTCUSD"), 2, "Did you mean 'BTCUSDT'"),
+        (("trades", "spot:ETHUSD"), 2, "Did you mean 'spot:ETHUSDT'"),
+        (("bars", "NOBODY"), 2, "there are BTCUSDT, ETHUSDT"),
+        (("history", "NOBODY"), 2, "follows no symbol 'NOBODY'"),
+        (("tail", "NOBODY", "depth"), 2, "follows no symbol"),
+        (("watch", S, "NOBODY"), 2, "follows no symbol"),
+        (("history", S, "--price", "high"), 2, "--price"),
         (("book", S, "--depth", "0"), 2, "--depth"),
         (("trades", S, "--from", "soon"), 2, "2026-11-20T12:00"),
         (("bars", S, "--interval", "2m"), 2, "2m"),
-        (("tail", S, "nothing"), 3, "bars:1m"),
+        (("tail", S, "nothing"), 2, "bars:1m"),
         (("watch", S, "--for", "long"), 2, "30s"),
     ],
 )
@@ -135,6 +143,18 @@ def test_what_cannot_be_done_is_one_sentence(
     assert found == code
     assert says in told
     assert "Traceback" not in told
+
+
+def test_a_symbol_that_was_given_up_can_be_read_while_its_keys_are_held(
+    held: str, fleet: Callable[..., tuple[int, str, str]]
+):
+    with redis_sync.Redis.from_url(held) as redis:
+        redis.hset(KEYS.symbol_info("GONEUSDT"), "status", "UNLISTED")
+        found = fleet("trades", "GONEUSDT")
+        redis.delete(KEYS.symbol_info("GONEUSDT"))
+    assert found == (0, "", "")
+    code, _, told = fleet("trades", "GONEUSDT")
+    assert (code, "follows no symbol 'GONEUSDT'" in told) == (2, True)
 
 
 def test_without_a_server_every_command_says_so(
@@ -217,6 +237,24 @@ def test_who_reads_may_stop_reading(held: str, tmp_path_factory: pytest.TempPath
         tailing.kill()
         tailing.wait()
         tailing.stderr.close()
+
+
+def test_who_watches_may_stop_reading_too(held: str, tmp_path_factory: pytest.TempPathFactory):
+    home = tmp_path_factory.mktemp("h")
+    watching = subprocess.Popen(
+        [sys.executable, "-P", "-m", "workers.cli", "watch", S],
+        env={**os.environ, **HERE, "REDIS_URL": held, "FLEET_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert watching.stdout is not None
+    watching.stdout.close()
+    try:
+        _, told = watching.communicate(timeout=60)
+        assert (watching.returncode, told) == (0, b"")
+    finally:
+        watching.kill()
+        watching.wait()
 
 
 def test_watching_elsewhere_than_on_a_terminal_is_lines(fleet: Callable[..., tuple[int, str, str]]):

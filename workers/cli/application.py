@@ -15,7 +15,7 @@ from rich.markup import escape
 from workers import __version__
 from workers.cli.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED, EXIT_SETTINGS
 from workers.cli.output import err, seconds_of
-from workers.errors import CommandError, FleetError, SettingsError
+from workers.errors import CommandError, FleetError, SettingsError, WrongArgument
 
 REGISTERED: Final = (
     "workers.cli.replay",
@@ -166,11 +166,16 @@ def main(arguments: list[str] | None = None) -> int:
         app(args=arguments)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
-    except SettingsError as error:
+    except (SettingsError, WrongArgument) as error:
         err.print(escape(str(error)), highlight=False, soft_wrap=True)
         return EXIT_SETTINGS
     except FleetError as error:
         err.print(escape(str(error)), highlight=False, soft_wrap=True)
+        return EXIT_NOT_STARTED
+    except OSError as error:
+        if error.filename is None:
+            raise
+        err.print(escape(f"{error.filename}: {error.strerror}."), highlight=False, soft_wrap=True)
         return EXIT_NOT_STARTED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

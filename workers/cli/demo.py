@@ -17,7 +17,7 @@ from workers.cli.exchange_program import simulator_settings
 from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED
 from workers.cli.foreground import ForegroundFleet, stop_on_signals, with_free_ports
 from workers.cli.held import Held
-from workers.cli.output import LiveStatus, Progress, err, out
+from workers.cli.output import LiveStatus, Progress, err, out, sentence
 from workers.cli.simulated import discard_simulated
 from workers.cli.truth_source import TruthSource
 from workers.cli.verification import Verification
@@ -57,9 +57,12 @@ def run_demo(seconds: float | None, config: Path | None, faults: Sequence[str], 
     with fleet.running():
         introduce(fleet)
         result = asyncio.run(_demo(fleet, seconds))
+        who = " by somebody else" if fleet.ended else ""
     if result is None:
         err.print(
-            f"Stopped. The logs are in {escape(str(fleet.home / 'log'))}.", highlight=False, soft_wrap=True
+            f"Stopped{who}. The logs are in {escape(str(fleet.home / 'log'))}.",
+            highlight=False,
+            soft_wrap=True,
         )
         return EXIT_INTERRUPTED if seconds is not None else EXIT_FINE
     if as_json:
@@ -97,7 +100,9 @@ async def _refuse_leftovers(fleet: ForegroundFleet) -> None:
     try:
         found = await Held(client, settings).leftovers()
     except (RedisError, OSError) as error:
-        raise CommandError(f"Redis at {mask(settings.redis.url)} does not answer: {error}.") from error
+        raise CommandError(
+            f"Redis at {mask(settings.redis.url)} does not answer: {sentence(error)}."
+        ) from error
     finally:
         await client.aclose()
     if found:
@@ -133,7 +138,7 @@ def introduce(fleet: ForegroundFleet) -> None:
 
 
 async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any] | None:
-    """The verdict; None when Ctrl-C came first."""
+    """The verdict; None when Ctrl-C, or a `fleet stop` while no verdict was wanted, came first."""
     settings = fleet.effective.settings
     stop = stop_on_signals()
     client = connect(redis_url(settings))
@@ -148,7 +153,10 @@ async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any]
                 finally:
                     showing.cancel()
     except (RedisError, OSError, CommandError) as error:
-        what = "It was stopped by somebody else" if fleet.ended else f"It stopped answering: {error}"
+        stopped = await asyncio.to_thread(fleet.is_being_stopped)
+        if stopped and seconds is None:
+            return None
+        what = "It was stopped by somebody else" if stopped else f"It stopped answering: {sentence(error)}"
         raise CommandError(f"The demo cannot go on. {what}. The logs are in {fleet.home / 'log'}.") from error
     finally:
         await client.aclose()
@@ -164,8 +172,8 @@ async def _verify(
             verification.phase = "comparing everything"
             await verification.finish()
     elif not stop.is_set():
-        for sentence in await asyncio.to_thread(fleet.troubles):
-            verification.findings.tell(sentence)
+        for trouble in await asyncio.to_thread(fleet.troubles):
+            verification.findings.tell(trouble)
     return None if stop.is_set() else await verification.report()
 
 
@@ -188,6 +196,6 @@ def verdict_table(result: Mapping[str, Any]) -> Table:
     for name, value in result.items():
         if name != "problems":
             table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
-    for sentence in result["problems"]:
-        table.add_row("problem", escape(sentence))
+    for problem in result["problems"]:
+        table.add_row("problem", escape(problem))
     return table

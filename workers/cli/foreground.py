@@ -7,6 +7,7 @@ import contextlib
 import random
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,9 @@ from workers.errors import CommandError
 PORTS: Final = range(20_000, 32_000)
 """Where free ports are looked for: below the range the system gives to outgoing connections."""
 SETTLED: Final = frozenset({"RUNNING", "EXITED"})
+STOPPING: Final = frozenset({"STOPPING", "STOPPED"})
+STOP_S: Final = 20.0
+"""How long a fleet that somebody stops may need from its first missing program to its end."""
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -57,6 +61,21 @@ class ForegroundFleet:
     def ended(self) -> bool:
         """Whether somebody else has stopped supervisord."""
         return self._child is not None and self._child.poll() is not None
+
+    def is_being_stopped(self) -> bool:
+        """Whether somebody else stops the fleet; waits for its end then, which is near.
+
+        To be asked when the server or the exchange does not answer any more. False at once when they were not
+        told to stop.
+        """
+        deadline = time.monotonic() + STOP_S
+        while not self.ended and time.monotonic() < deadline:
+            # while it shuts down supervisord refuses to answer
+            with contextlib.suppress(CommandError):
+                if not any(process["statename"] in STOPPING for process in self.supervisor.processes()):
+                    return False
+            time.sleep(0.05)
+        return self.ended
 
     def refuse_if_running(self) -> None:
         """Raise if a fleet runs in this home.
@@ -159,7 +178,8 @@ def with_free_ports(effective: Effective, environ: Mapping[str, str]) -> dict[st
         if not given(environ, section):
             environment[f"FLEET_{section.upper()}__PORT"] = str(free_port())
     exchange = effective.settings.exchange
-    old = f"//{exchange.host}:{exchange.port}"
+    unchanged = {name: value for name, value in environ.items() if name != "FLEET_EXCHANGE__PORT"}
+    old = f"//{exchange.host}:{load(effective.file, unchanged).settings.exchange.port}"
     new = f"//{exchange.host}:{environment['FLEET_EXCHANGE__PORT']}"
     for name, venue in effective.settings.venues.items():
         for key in ("websocket_url", "rest_url"):

@@ -15,7 +15,7 @@ from workers.archive.reading import ArchiveReader
 from workers.archive.storage import storage_of
 from workers.configuration import Effective, mask, redis_url
 from workers.context import VenueContext, venue_contexts
-from workers.errors import CommandError
+from workers.errors import CommandError, WrongArgument
 from workers.store.connection import connect
 from workers.store.ranges import Ranges
 
@@ -26,14 +26,13 @@ def venue_named(effective: Effective, name: str) -> VenueContext:
     """A venue of the settings by its name.
 
     Raises:
-        CommandError: there is none of that name.
+        WrongArgument: there is none of that name.
     """
     contexts = venue_contexts(effective.settings)
     for context in contexts:
         if context.name == name:
             return context
-    known = ", ".join(context.name for context in contexts)
-    raise CommandError(f"The settings have no venue {name!r}; they have {known}.")
+    raise WrongArgument(f"The settings have no venue {name!r}", [context.name for context in contexts])
 
 
 @asynccontextmanager

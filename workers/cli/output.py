@@ -34,6 +34,11 @@ def seconds_of(text: str) -> float:
     return float(found.group(1)) * UNITS[found.group(2)]
 
 
+def sentence(error: BaseException) -> str:
+    """What an error says, to be put into a sentence of ours: without a full stop of its own."""
+    return str(error).rstrip(".")
+
+
 class Progress(NamedTuple):
     """What the live display shows."""
 

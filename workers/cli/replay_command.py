@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED, EXIT_SETTINGS
 from workers.cli.foreground import STOP_SIGNALS, ignoring, stop_on_signals
-from workers.cli.output import PLAIN_EVERY_S, err, out
+from workers.cli.output import PLAIN_EVERY_S, err, out, sentence
 from workers.cli.replay_feed import Feeder, Interrupted
 from workers.cli.replay_plan import ReplayPlan
 from workers.cli.replay_report import tables
@@ -66,7 +66,7 @@ def run_replay(
         return EXIT_INTERRUPTED
     except (RedisError, OSError) as error:
         raise CommandError(
-            f"Redis at {mask(redis) or 'its socket'} does not do its part: {error}."
+            f"Redis at {mask(redis) or 'its socket'} does not do its part: {sentence(error)}."
         ) from error
     finally:
         if server is not None and not (keep and finished):
@@ -83,8 +83,8 @@ def run_replay(
     return EXIT_DISAGREEMENT if found["problems"] else EXIT_FINE
 
 
-def _say(sentence: str) -> None:
-    err.print(escape(sentence), highlight=False, soft_wrap=True)
+def _say(text: str) -> None:
+    err.print(escape(text), highlight=False, soft_wrap=True)
 
 
 async def _replay(plan: ReplayPlan, options: Options) -> dict[str, Any]:

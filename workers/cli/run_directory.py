@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from workers.errors import CommandError
 from workers.paths import socket_path
+
+
+@contextmanager
+def usable(home: Path) -> Iterator[None]:
+    """Say of what the system refuses in a run directory what to do about it.
+
+    Raises:
+        CommandError: the system refused something.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+        raise CommandError(
+            f"The run directory {home} cannot be used: {what}. Set FLEET_HOME to a folder of your own."
+        ) from error
 
 
 def make_socket_folder(home: Path) -> None:
@@ -34,11 +52,7 @@ def make_run_directory(home: Path) -> None:
     Raises:
         CommandError: it cannot be made.
     """
-    try:
+    with usable(home):
         for name in ("run", "log"):
             (home / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandError(
-            f"The run directory {home} cannot be made: {error}. Set FLEET_HOME to another."
-        ) from error
     make_socket_folder(home)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from workers.cli.run_directory import usable
 from workers.errors import CommandError
 
 MARKER: Final = "simulated"
@@ -15,24 +16,32 @@ def mark_or_refuse(home: Path, *, simulated: bool) -> None:
     """Make the server's data folder, or check that what it holds is of the wanted kind.
 
     Raises:
-        CommandError: it holds data of the other kind.
+        CommandError: it holds data of the other kind, or the run directory cannot be used.
     """
     folder = home / "redis"
-    folder.mkdir(parents=True, exist_ok=True)
     marker = folder / MARKER
-    used = any(folder.iterdir())
-    if used and marker.exists() != simulated:
-        kind, wanted = ("simulated", "real") if marker.exists() else ("real", "simulated")
+    with usable(home):
+        folder.mkdir(parents=True, exist_ok=True)
+        used = any(folder.iterdir())
+        was_simulated = marker.exists()
+    if used and was_simulated != simulated:
+        kind, wanted = ("simulated", "real") if was_simulated else ("real", "simulated")
         raise CommandError(
             f"{folder} holds {kind} market data and must not be mixed with {wanted} data: "
             "set FLEET_HOME to another folder."
         )
     if simulated and not used:
-        marker.touch()
+        with usable(home):
+            marker.touch()
 
 
 def discard_simulated(home: Path) -> None:
-    """Remove the data of an earlier run on the simulated exchange; other data is left alone."""
+    """Remove the data of an earlier run on the simulated exchange; other data is left alone.
+
+    Raises:
+        CommandError: the run directory cannot be used.
+    """
     folder = home / "redis"
-    if (folder / MARKER).exists():
-        shutil.rmtree(folder)
+    with usable(home):
+        if (folder / MARKER).exists():
+            shutil.rmtree(folder)

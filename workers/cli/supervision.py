@@ -24,7 +24,7 @@ from xmlrpc.client import ServerProxy
 from supervisor.xmlrpc import SupervisorTransport
 
 from workers.cli.parent import end_with_parent
-from workers.cli.run_directory import make_run_directory
+from workers.cli.run_directory import make_run_directory, usable
 from workers.configuration import Effective, load
 from workers.errors import CommandError
 from workers.paths import data_folder, socket_path
@@ -115,7 +115,8 @@ class Supervisor:
         """Make the run directory, write the conf; the environment to start supervisord with."""
         make_run_directory(self.home)
         text = (data_folder() / CONF).read_text(encoding="utf-8")
-        self.conf.write_text(fill_in(text, self.home, sys.executable), encoding="utf-8")
+        with usable(self.home):
+            self.conf.write_text(fill_in(text, self.home, sys.executable), encoding="utf-8")
         full = {**environ, "FLEET_HOME": str(self.home)}
         if effective.file:
             full["FLEET_CONFIG"] = str(effective.file)
@@ -158,7 +159,9 @@ class Supervisor:
         """
         environment = self.prepare(effective, environ)
         output = self.home / "log" / "supervisord.out"
-        with output.open("wb") as stream:
+        with usable(self.home):
+            stream = output.open("wb")
+        with stream:
             child = subprocess.Popen(  # noqa: S603 -- our own interpreter and file
                 [*self._command(), "--nodaemon", "--silent"],
                 env=environment,

@@ -22,7 +22,7 @@ from workers.cli.output import PLAIN_EVERY_S, err, out
 from workers.cli.status import running_fleet
 from workers.configuration import Effective
 from workers.context import VenueContext, venue_contexts
-from workers.errors import CommandError, RecordingError
+from workers.errors import CommandError, RecordingError, WrongArgument
 from workers.recordings.official import OfficialTrades, Period
 from workers.recordings.records import Market
 
@@ -65,7 +65,7 @@ def run_verify(asked: Asked, config: Path | None, *, as_json: bool) -> int:
     if asked.symbol:
         official.symbol = asked.symbol
     if not official.symbol:
-        raise CommandError(f"The name {asked.file.name!r} does not tell the symbol: give --symbol.")
+        raise WrongArgument(f"The name {asked.file.name!r} does not tell the symbol: give --symbol")
     try:
         found = asyncio.run(_verify(effective, official, asked))
     except RecordingError as error:

@@ -57,7 +57,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             if len(rest) > LONGEST_LINE:
                 raise _Unreadable(f"the line is longer than {LONGEST_LINE} bytes")
     except OSError as error:
-        raise RecordingError(str(path), number + 1, f"the file cannot be read: {error}") from error
+        problem = f"the file cannot be read: {error.strerror or error}"
+        raise RecordingError(str(path), number + 1 if number else 0, problem) from error
     except _Unreadable as error:
         raise RecordingError(str(path), number + 1, str(error)) from error
     if rest:

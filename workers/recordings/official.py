@@ -134,7 +134,8 @@ class OfficialTrades:
         try:
             yield
         except (OSError, zipfile.BadZipFile, UnicodeDecodeError, csv.Error, EOFError) as error:
-            raise RecordingError(str(self.path), 0, f"the file cannot be read: {error}") from error
+            problem = getattr(error, "strerror", None) or error
+            raise RecordingError(str(self.path), 0, f"the file cannot be read: {problem}") from error
 
 
 def _period(year: int, month: int, day: str | None) -> Period | None:

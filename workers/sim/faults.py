@@ -89,9 +89,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     value: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse unknown kinds and a listing without a name."""
+        """Refuse unknown kinds, numbers out of range and a listing without a name."""
         if self.kind not in KINDS:
             raise ValueError(f"{self.kind!r} is no fault; there are {', '.join(KINDS)}")
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share is a probability from 0 to 1, not {self.share:g}")
+        for name in ("connection", "skip", "count", "after_s", "for_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} cannot be negative")
         if self.kind == "list" and not (self.market and self.symbol):
             raise ValueError("a listing needs market and symbol")
 
@@ -102,6 +107,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError("a fault begins with its kind")
         kind, *words = text.split()
         pairs = dict(word.partition("=")[::2] for word in words)
+        known = [field.name for field in msgspec.structs.fields(cls) if field.name != "kind"]
+        for name in pairs:
+            if name not in known:
+                raise ValueError(
+                    f"a fault has no {name!r}; what follows its kind is NAME=VALUE of {', '.join(known)}"
+                )
         return msgspec.convert({"kind": kind, **pairs}, cls, strict=False)
 
     def text(self) -> str:

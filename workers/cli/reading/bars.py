@@ -53,7 +53,7 @@ def run_bars(asked: Asked, config: Path | None, *, as_json: bool) -> int:
         else:
             out.print(bars_table(found))
 
-    return run_reading(effective, read, asked.seconds)
+    return run_reading(effective, [name], read, asked.seconds)
 
 
 async def _follow(fleet: FleetClient, name: str, asked: Asked, *, as_json: bool) -> None:

@@ -12,9 +12,10 @@ from rich.table import Table
 
 from workers.cli.exit_codes import EXIT_FINE
 from workers.cli.output import out
-from workers.cli.reading.opening import fleet_of, reaching, say_json, symbol_name
+from workers.cli.reading.opening import fleet_of, reaching, refuse_unknown, say_json, symbol_name
 from workers.cli.times import clock_text
 from workers.client import Book, FleetClient
+from workers.configuration import Effective
 
 
 def run_book(symbol: str, depth: int, at_ms: int | None, config: Path | None, *, as_json: bool) -> int:
@@ -22,7 +23,7 @@ def run_book(symbol: str, depth: int, at_ms: int | None, config: Path | None, *,
     effective = fleet_of(config)
     name = symbol_name(effective, symbol)
     with reaching(effective) as url:
-        book = asyncio.run(_read(url, name, at_ms))
+        book = asyncio.run(_read(effective, url, name, at_ms))
     if as_json:
         say_json(book_row(book, next(iter(effective.settings.venues)), depth))
     else:
@@ -31,7 +32,8 @@ def run_book(symbol: str, depth: int, at_ms: int | None, config: Path | None, *,
     return EXIT_FINE
 
 
-async def _read(url: str, name: str, at_ms: int | None) -> Book:
+async def _read(effective: Effective, url: str, name: str, at_ms: int | None) -> Book:
+    await refuse_unknown(effective, url, [name])
     async with FleetClient(url) as fleet:
         return await fleet.get_book(name, None if at_ms is None else at_ms // 1000)
 

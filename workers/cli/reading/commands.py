@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from workers.cli.times import time_ms
-from workers.errors import CommandError
+from workers.errors import BadNumber, CommandError
 
 Interval = Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]
 
@@ -60,6 +60,15 @@ def _seconds(text: str) -> float | None:
         raise typer.BadParameter(str(error), param_hint="--for") from error
 
 
+def _refuse_no_price(text: str) -> None:
+    from workers.model.decimals import price_units  # noqa: PLC0415 -- as above
+
+    try:
+        price_units(text or "0")
+    except BadNumber as error:
+        raise typer.BadParameter(str(error), param_hint="--price") from error
+
+
 def _span(start: str, end: str) -> tuple[int | None, int | None]:
     from_ms = time_ms(start, "--from") if start else None
     to_ms = time_ms(end, "--to") if end else None
@@ -103,6 +112,7 @@ def history(
 
     if not price and (start or end):
         raise typer.BadParameter("it goes with --price.", param_hint="--from, --to")
+    _refuse_no_price(price)
     from_ms, to_ms = _span(start, end)
     raise typer.Exit(run_history(Asked(symbol, price, from_ms, to_ms), config, as_json=json))
 

@@ -51,7 +51,7 @@ def run_history(asked: Asked, config: Path | None, *, as_json: bool) -> int:
         for second, quantity in () if as_json else seconds:
             say(f"{clock_text(second * 1000)[:-4]}  {'unknown' if quantity is None else quantity}")
 
-    return run_reading(effective, read, None)
+    return run_reading(effective, [name], read, None)
 
 
 def _tell(name: str, held: HistoryStatistics) -> None:

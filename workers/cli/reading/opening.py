@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +21,11 @@ from workers.cli.output import err
 from workers.cli.status import running_fleet
 from workers.client import Gap, Interrupted, Withheld
 from workers.configuration import Effective, load, mask, redis_url
-from workers.errors import CommandError, FleetError
+from workers.context import venue_contexts
+from workers.errors import CommandError, FleetError, WrongArgument
 from workers.model.selection import SymbolRule
+from workers.store.connection import connect
+from workers.store.keys import Keys
 from workers.tasks import end
 
 NOTICES: Final = (Gap, Withheld, Interrupted)
@@ -36,16 +40,55 @@ def symbol_name(effective: Effective, text: str) -> str:
     """A symbol as the client names it, from `BTCUSDT`, `spot:BTCUSDT` or, of the first venue, `usdm:BTCUSDT`.
 
     Raises:
-        CommandError: the settings have no such venue.
+        WrongArgument: the settings have no such venue.
     """
     venue, colon, symbol = text.strip().rpartition(":")
     venues = list(effective.settings.venues)
     if colon and venue not in venues:
-        raise CommandError(f"The settings have no venue {venue!r}; they have {', '.join(venues)}.")
+        raise WrongArgument(f"The settings have no venue {venue!r}", venues)
     symbol = symbol.encode().upper().decode()  # names such as 币安人生USDT have no other upper case
     if not symbol:
-        raise CommandError(f"{text!r} names no symbol; write one like BTCUSDT or spot:BTCUSDT.")
+        raise WrongArgument(f"{text!r} names no symbol; write one like BTCUSDT or spot:BTCUSDT")
     return symbol if not colon or venue == venues[0] else f"{venue}:{symbol}"
+
+
+async def refuse_unknown(effective: Effective, url: str, names: Sequence[str]) -> None:
+    """Raise if one of the symbols is neither followed nor held: nothing would ever come of it.
+
+    Args:
+        names: as the client names them.
+
+    Raises:
+        WrongArgument: it is unknown.
+        RedisError: the server does not answer.
+    """
+    contexts = venue_contexts(effective.settings)
+    by_name = {context.name: context for context in contexts}
+    client = connect(url)
+    try:
+        for name in names:
+            venue, _, symbol = name.rpartition(":")
+            context = by_name[venue] if venue else contexts[0]
+            await context.symbols.refresh(client)
+            followed = symbol in context.symbols or (
+                not context.symbols.chosen and context.symbols.rule.wants(symbol)
+            )
+            if followed or await client.exists(*_held_keys(context.keys, symbol)):
+                continue
+            close = get_close_matches(symbol, context.symbols, 1)
+            prefix = f"{venue}:" if venue else ""
+            raise WrongArgument(
+                f"The fleet follows no symbol {name!r}",
+                [prefix + known for known in context.symbols],
+                prefix + close[0] if close else "",
+            )
+    finally:
+        await client.aclose()
+
+
+def _held_keys(keys: Keys, symbol: str) -> list[str]:
+    """The keys of which a symbol that was followed keeps some, a given up one for a day."""
+    return [keys.book_status(symbol), *keys.raw_streams(symbol), *keys.kept(symbol)]
 
 
 def known_symbols(incomplete: str) -> Iterator[str]:
@@ -80,12 +123,20 @@ def reaching(effective: Effective) -> Iterator[str]:
 
 
 def run_reading(
-    effective: Effective, read: Callable[[str], Coroutine[Any, Any, None]], seconds: float | None
+    effective: Effective,
+    names: Sequence[str],
+    read: Callable[[str], Coroutine[Any, Any, None]],
+    seconds: float | None,
 ) -> int:
-    """Read until it ends, Ctrl-C, a closed pipe, or so many seconds have passed; the exit code."""
+    """Read of these symbols until it ends, Ctrl-C, a closed pipe, or so many seconds have passed; the exit code."""
+
+    async def reading(url: str) -> None:
+        await refuse_unknown(effective, url, names)
+        await read(url)
+
     try:
         with reaching(effective) as url:
-            asyncio.run(_until(read(url), seconds))
+            asyncio.run(_until(reading(url), seconds))
     except BrokenPipeError:
         # Whoever read has enough; the interpreter must not try to write the rest at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

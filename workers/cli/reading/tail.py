@@ -16,7 +16,7 @@ from workers.cli.reading.opening import fleet_of, run_reading, say, say_json, sy
 from workers.cli.times import clock_text
 from workers.client import Gap, Interrupted
 from workers.client.feed import keys_of
-from workers.errors import CommandError
+from workers.errors import WrongArgument
 from workers.store.connection import connect_reader, heeding_cancellation
 from workers.store.following import START, StreamFollower, before, entry_id
 from workers.store.keys import DEPTH, INTERVALS_MS, TRADES, Keys
@@ -47,7 +47,7 @@ class Asked(NamedTuple):
 
 
 def stream_key(keys: Keys, symbol: str, channel: str) -> str:
-    """The stream of a channel. Raises: CommandError."""
+    """The stream of a channel. Raises: WrongArgument."""
     if channel in (DEPTH, TRADES):
         return keys.raw(symbol, channel)
     named = {
@@ -61,7 +61,7 @@ def stream_key(keys: Keys, symbol: str, channel: str) -> str:
     head, _, interval = channel.partition(":")
     if head == "bars" and interval in INTERVALS_MS:
         return keys.bars(symbol, interval)
-    raise CommandError(f"There is no channel {channel!r}; there are {', '.join(CHANNELS)}.")
+    raise WrongArgument(f"There is no channel {channel!r}", CHANNELS)
 
 
 def run_tail(asked: Asked, config: Path | None, *, as_json: bool) -> int:
@@ -78,7 +78,7 @@ def run_tail(asked: Asked, config: Path | None, *, as_json: bool) -> int:
         finally:
             await client.aclose()
 
-    return run_reading(effective, read, asked.seconds)
+    return run_reading(effective, [name], read, asked.seconds)
 
 
 async def _begin(client: Any, key: str, asked: Asked) -> str:

@@ -45,7 +45,7 @@ def run_trades(asked: Asked, config: Path | None, *, as_json: bool) -> int:
         for trade in () if as_json else found:
             say(trade_line(trade))
 
-    return run_reading(effective, read, asked.seconds)
+    return run_reading(effective, [name], read, asked.seconds)
 
 
 async def _follow(fleet: FleetClient, name: str, asked: Asked, *, as_json: bool) -> None:

@@ -165,9 +165,12 @@ def run_watch(symbols: Sequence[str], depth: int, seconds: float | None, config:
     async def read(url: str) -> None:
         async with FleetClient(url) as fleet:
             await fleet.get_symbols()  # a fleet that does not answer is told at once
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(screen.follow(fleet.books(names, latest_only=True)))
-                tasks.create_task(screen.follow(fleet.trades(names)))
-                tasks.create_task(screen.show())
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(screen.follow(fleet.books(names, latest_only=True)))
+                    tasks.create_task(screen.follow(fleet.trades(names)))
+                    tasks.create_task(screen.show())
+            except* BrokenPipeError as group:
+                raise group.exceptions[0] from None
 
-    return run_reading(effective, read, seconds)
+    return run_reading(effective, names, read, seconds)
