@@ -25,8 +25,10 @@ def futures(
     return DepthEvent("BNBBTC", first, last, previous, last, last, bids or [], asks or [])
 
 
-def snapshot(last_id: int, bids: list[Level] | None = None, asks: list[Level] | None = None) -> Snapshot:
-    return Snapshot("BNBBTC", last_id, bids or [("10", "1")], asks or [("11", "1")], limit=100)
+def snapshot(
+    last_id: int, bids: list[Level] | None = None, asks: list[Level] | None = None, limit: int = 100
+) -> Snapshot:
+    return Snapshot("BNBBTC", last_id, bids or [("10", "1")], asks or [("11", "1")], limit=limit)
 
 
 def machine(rule: SequenceRule, *events: DepthEvent, **settings: int) -> BookSync:
@@ -388,6 +390,16 @@ class TestLoss:
 
 
 class TestRefresh:
+    def test_with_a_snapshot_that_crosses_where_nothing_was_known(self):
+        sync = machine(SPOT, spot(1, 5))
+        sync.on_snapshot(snapshot(5, [("100", "1")], [("101", "1")], limit=1), 3)
+        moved = DepthEvent(sync.symbol, 6, 6, -1, 2_000, 0, [("100", "0"), ("89", "1")], [("90", "1")])
+        assert sync.on_event(moved, 4) is Outcome.APPLIED
+        sync.begin_refresh()
+        wrong = snapshot(6, [("95", "1")], [("90", "1")], limit=1)
+        assert sync.on_snapshot(wrong, 5) is SnapshotOutcome.REFRESHED
+        assert (sync.book.crossed, sync.crossed_since_ms, sync.publishable) == (True, 5, False)
+
     def test_without_leaving_sync(self):
         sync = synced(SPOT)
         sync.begin_refresh()

@@ -248,8 +248,9 @@ class OwnedBook:
         state = encode_checkpoint(self.sync, self.last_stream_id.decode()) if self.lost else None
         return state, self.pending[: max(0, excess)]
 
-    def committed(self, ids: list[bytes], now: float) -> None:
-        """A commit was accepted."""
+    def committed(self, ids: list[bytes], now: float, *, told_loss: bool) -> None:
+        """A commit was accepted; `told_loss`: what it stored was that the book is lost, if it is."""
         del self.pending[: len(ids)]
         self.committed_at = now
-        self.lost = False
+        if told_loss:
+            self.lost = False

@@ -145,6 +145,8 @@ class BookWorker:
         await self._publish([book], last=True)
         await self._commit(book)
         await self._history.leave(book)
+        if book.lost:  # meanwhile: the next owner must not go on with it
+            await self._commit(book)
         self._drop(book)
 
     def forget(self, claim: Claim) -> None:
@@ -266,12 +268,13 @@ class BookWorker:
             elif withdrawn:
                 book.published = False
                 WITHDRAWN.labels(book.claim.context.name).inc()
-            book.withdraw = False
+            # a snapshot that came while the server was asked may have taken the book out of sync
+            book.withdraw = book.withdraw and not withdrawn and not book.showable
             if told:
                 book.status_at = now
 
     async def _commit(self, book: OwnedBook) -> None:
-        checkpoint, ids = book.checkpoint()
+        (checkpoint, ids), told_loss = book.checkpoint(), book.lost
         store = self._stores[book.claim.context.name]
         try:
             await store.commit(book.claim.symbol, book.token, DEPTH, checkpoint, ids)
@@ -279,7 +282,7 @@ class BookWorker:
             self.ownership.lost(book.claim)
             return
         COMMITTED.inc()
-        book.committed(ids, time.monotonic())
+        book.committed(ids, time.monotonic(), told_loss=told_loss)
 
     async def _ask_lines(self, now: float) -> None:
         """Learn about once a second which venues have a line whose sockets are all alive."""

@@ -301,6 +301,8 @@ class BookSync:
             return SnapshotOutcome.UNUSABLE
         self._refresh = None
         if not self.differences:
+            if self.book.crossed and self.crossed_since_ms is None:  # by a level it did not know before
+                self.crossed_since_ms, self._before_crossing = now_ms, (None, None)
             return SnapshotOutcome.REFRESHED
         self.lose("snapshot mismatch", now_ms)
         return SnapshotOutcome.MISMATCH
