@@ -55,6 +55,8 @@ class OwnedBook:
         self.status_at = 0.0
         self.lost = False
         """Whether the stored checkpoint is of a book that was lost since."""
+        self.unsaved = False
+        """Whether a snapshot has brought the book into sync, or moved its range, since the last checkpoint."""
         self.stale = False
         """Silent for long, and no line's sockets are alive: the exchange may have gone on without us."""
         self.heard_at = time.monotonic()
@@ -130,6 +132,7 @@ class OwnedBook:
             self.snapshot_wait_s = self._settings.snapshot_retry_s
             self.lost = False
             self.committed_at = 0.0  # at once: from now on the next owner needs no snapshot
+            self.unsaved = True
             self.pace.changed()
             if self.best_levels is not None:
                 self._compare_best(self.best_levels)
@@ -229,7 +232,7 @@ class OwnedBook:
 
     def commit_due(self, now: float) -> bool:
         """Whether a checkpoint is due (monotonic seconds)."""
-        if not self.pending and not self.lost:
+        if not (self.pending or self.lost or self.unsaved):
             return False
         return (
             self.lost
@@ -248,9 +251,9 @@ class OwnedBook:
         state = encode_checkpoint(self.sync, self.last_stream_id.decode()) if self.lost else None
         return state, self.pending[: max(0, excess)]
 
-    def committed(self, ids: list[bytes], now: float, *, told_loss: bool) -> None:
-        """A commit was accepted; `told_loss`: what it stored was that the book is lost, if it is."""
+    def committed(self, ids: list[bytes], now: float, *, told_loss: bool, told_snapshot: bool) -> None:
+        """A commit was accepted; `told_loss`, `told_snapshot`: `lost` and `unsaved` when it was made."""
         del self.pending[: len(ids)]
         self.committed_at = now
-        if told_loss:
-            self.lost = False
+        self.lost = self.lost and not told_loss
+        self.unsaved = self.unsaved and not told_snapshot

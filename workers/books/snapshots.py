@@ -64,7 +64,8 @@ class SnapshotFetcher:
         if not book.sync.wants_snapshot:
             if book.sync.state is not SyncState.SYNCED or not self._near_edge(book, now):
                 return
-            book.sync.begin_refresh()
+            if not book.sync.refreshing:  # else an answer that was too old is followed by one that is not
+                book.sync.begin_refresh()
         elif not book.snapshot_at and self._books.snapshot_delay_ms:
             # REST answers from a cache that lags the stream: asked at once, it would be older than our first event
             book.snapshot_at = now + self._books.snapshot_delay_ms / 1000
@@ -136,6 +137,7 @@ class SnapshotFetcher:
             return "not owned"
         outcome = book.sync.on_snapshot(snapshot, int(time.time() * 1000))
         book.noticed()
+        book.unsaved = book.unsaved or outcome is SnapshotOutcome.REFRESHED
         log.info("snapshot", venue=venue.name, symbol=symbol, u=snapshot.last_update_id, outcome=outcome.name)
         if outcome is not SnapshotOutcome.TOO_OLD:
             await self._store.keep_snapshot(symbol, body, time.time_ns() // 1000, self._kept)

@@ -274,7 +274,7 @@ class BookWorker:
                 book.status_at = now
 
     async def _commit(self, book: OwnedBook) -> None:
-        (checkpoint, ids), told_loss = book.checkpoint(), book.lost
+        (checkpoint, ids), lost, unsaved = book.checkpoint(), book.lost, book.unsaved
         store = self._stores[book.claim.context.name]
         try:
             await store.commit(book.claim.symbol, book.token, DEPTH, checkpoint, ids)
@@ -282,7 +282,7 @@ class BookWorker:
             self.ownership.lost(book.claim)
             return
         COMMITTED.inc()
-        book.committed(ids, time.monotonic(), told_loss=told_loss)
+        book.committed(ids, time.monotonic(), told_loss=lost, told_snapshot=unsaved)
 
     async def _ask_lines(self, now: float) -> None:
         """Learn about once a second which venues have a line whose sockets are all alive."""

@@ -18,7 +18,8 @@ from workers.store.keys import INTERVALS_MS
 SAMPLE_S: Final = 0.8
 TOP: Final = 10
 CATCH_UP_S: Final = 45.0
-TRAILING_S: Final = 2.0
+TRAILING_S: Final = 20.0
+"""How long the last change, and a range that the last one left, may take to be shown and stored."""
 
 
 class Verification:
@@ -194,8 +195,20 @@ class Verification:
         status = await self._held.status(book)
         return f"state {status.get('state', 'unknown')}, {status.get('reason') or 'no reason given'}"
 
+    async def _knowing_checkpoint(self, book: Book) -> Checkpoint | None:
+        """The stored checkpoint, given time to know both sides: the market may have stopped beyond the range."""
+        deadline = time.monotonic() + TRAILING_S
+        while True:
+            checkpoint = await self._checkpoint(book)
+            if checkpoint is None or not checkpoint.synced or time.monotonic() > deadline:
+                return checkpoint
+            low, high = checkpoint.known
+            if within(checkpoint.bids, low, "inf") and within(checkpoint.asks, "0", high):
+                return checkpoint
+            await asyncio.sleep(0.1)
+
     async def _check_full_book(self, book: Book, wanted: int) -> None:
-        checkpoint = await self._checkpoint(book)
+        checkpoint = await self._knowing_checkpoint(book)
         if checkpoint is None or not checkpoint.synced:
             self.findings.books_differ.add(book.name)
             self.findings.tell(f"{book.name} has no usable checkpoint at the end: {await self._why(book)}.")

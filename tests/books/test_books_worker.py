@@ -1,7 +1,8 @@
-"""The books worker while its snapshots, which are fetched beside its loop, take a book out of sync."""
+"""The books worker and its snapshots, which are fetched beside its loop and may change a book at any time."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -12,8 +13,9 @@ from redis.asyncio import Redis
 from workers.books.book import OwnedBook
 from workers.books.worker import BookWorker
 from workers.context import venue_contexts
-from workers.model.checkpoint import decode_checkpoint
+from workers.model.checkpoint import Checkpoint, decode_checkpoint
 from workers.model.events import Snapshot
+from workers.model.sync import SyncState
 from workers.ownership import Claim
 from workers.process import Process
 from workers.settings import BookSettings, Settings, VenueSettings
@@ -27,12 +29,14 @@ class World:
     """One worker with one spot book, whose rounds the test runs; nothing is fetched."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        books = BookSettings(publish_ms=0, commit_ms=0, refresh_below=0)
-        settings = Settings(venues={"spot": VenueSettings(market="spot", symbols=[S])}, books=books)
+        venue = VenueSettings(market="spot", symbols=[S], snapshot_depth=2)
+        books = BookSettings(publish_ms=0, commit_ms=0)
+        settings = Settings(venues={"spot": venue}, books=books)
         self.process = Process("books", settings, 0, url)
         self.client: Redis = Redis.from_url(url, protocol=2)
         self.worker = BookWorker(self.process, session)
         self.store: Any = self.worker._stores["spot"]
+        self.fetcher = self.worker._fetchers["spot"]
         self.u = 100
 
     async def begin(self) -> None:
@@ -51,13 +55,28 @@ class World:
         return self.worker.books[KEYS.raw(S, "depth")]
 
     def synced(self) -> None:
-        snapshot = Snapshot(S, self.u, [("9", "1"), ("8", "1")], [("11", "2"), ("12", "2")], limit=1000)
+        snapshot = Snapshot(S, self.u, [("9", "1"), ("8", "1")], [("11", "2"), ("12", "2")], limit=2)
         self.book.sync.on_snapshot(snapshot, 1)
         self.book.noticed()
 
-    async def event(self) -> None:
+    def answer(self, monkeypatch: pytest.MonkeyPatch, update_id: int, bids: str) -> None:
+        """What REST answers from now on."""
+        body = f'{{"lastUpdateId":{update_id},"bids":{bids},"asks":[["11","2"],["12","2"]]}}'
+
+        async def get(*_: Any) -> bytes:
+            return body.encode()
+
+        monkeypatch.setattr(self.fetcher._rest, "get", get)
+
+    async def fetch(self, now: float) -> None:
+        """The book is considered, and what was asked for is answered."""
+        self.fetcher.consider(self.book, now)
+        await asyncio.gather(*self.fetcher._tasks)
+
+    async def event(self, bids: str = "") -> None:
         self.u += 1
-        data = f'{{"s":"{S}","E":{self.u},"U":{self.u},"u":{self.u},"b":[["9","{self.u}"]],"a":[]}}'
+        bids = bids or f'[["9","{self.u}"]]'
+        data = f'{{"s":"{S}","E":{self.u},"U":{self.u},"u":{self.u},"b":{bids},"a":[]}}'
         await self.client.xadd(
             KEYS.raw(S, "depth"), {"data": data, "received": "1", "line": "a"}, id=f"1-{self.u}"
         )
@@ -81,10 +100,10 @@ class World:
     async def shown(self) -> bool:
         return bool(await self.client.hexists(KEYS.live_orderbook, S))
 
-    async def stored_as_synced(self) -> bool:
-        stored = await self.client.get(KEYS.book_checkpoint(S))
-        assert stored is not None
-        return decode_checkpoint(bytes(stored)).synced
+    async def stored(self) -> Checkpoint:
+        found = await self.client.get(KEYS.book_checkpoint(S))
+        assert found is not None
+        return decode_checkpoint(bytes(found))
 
 
 @pytest.fixture
@@ -116,21 +135,53 @@ async def test_a_book_lost_while_it_is_committed_is_committed_as_lost(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.worker.step()
-    assert await world.stored_as_synced()
+    assert (await world.stored()).synced
     await world.event()
     lost = world.lost_during("commit", monkeypatch)
     await world.worker.step()
     assert lost
     await world.worker.step()
-    assert not await world.stored_as_synced(), "the next owner would go on with a book found wrong"
+    assert not (await world.stored()).synced, "the next owner would go on with a book found wrong"
 
 
 async def test_a_book_lost_while_it_is_handed_over_is_handed_over_as_lost(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.worker.step()
-    assert await world.stored_as_synced()
+    assert (await world.stored()).synced
     lost = world.lost_during("commit", monkeypatch)
     await world.worker.hand_over(world.book.claim)
     assert lost
-    assert not await world.stored_as_synced()
+    assert not (await world.stored()).synced
+
+
+async def test_a_range_that_a_snapshot_has_moved_is_stored_though_no_event_follows(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.event('[["9","1"],["8","0"]]')
+    await world.worker.step()
+    await world.worker.step()
+    assert (await world.stored()).known == ("8", "12")
+    world.book.sync.begin_refresh()
+    world.answer(monkeypatch, world.u, '[["9","1"],["7","1"]]')
+    assert await world.fetcher._ask(world.book) == "refreshed"
+    await world.worker.step()
+    assert (await world.stored()).known == ("7", "12")
+
+
+async def test_a_refresh_answered_too_early_is_not_begun_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.event('[["9","0"],["8","0"],["8.2","1"]]')
+    await world.worker.step()
+    assert world.book.sync.book.edge_distance() < 0.5
+    world.answer(monkeypatch, world.u - 1, '[["9","1"],["8","1"]]')
+    await world.fetch(1e9)
+    asked_at = world.u
+    await world.event('[["8.2","2"]]')
+    await world.worker.step()
+    assert world.book.sync.book.known_low == "8"
+    world.answer(monkeypatch, asked_at, '[["8.2","1"],["7","1"]]')
+    await world.fetch(2e9)
+    assert world.book.sync.book.known_low == "7"
+    assert world.book.sync.state is SyncState.SYNCED
