@@ -138,6 +138,8 @@ def test_a_sound_book_is_trusted_fully() -> None:
     ("change", "score", "why"),
     [
         ({"shown": False, "state": "broken"}, 0, "broken"),
+        ({"shown": False}, 0, "withdrawn"),
+        ({"shown": False, "owner": ""}, 0, "not owned"),
         ({"owner": ""}, 0, "not owned"),
         ({"connected": False}, 0.5, "sockets"),
         ({"audit": "mismatch"}, 0.5, "difference"),

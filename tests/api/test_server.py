@@ -75,7 +75,7 @@ async def test_an_empty_fleet_is_described_as_such(api: TestClient) -> None:  # 
     ]
     nothing = found["symbols"][0]
     assert (nothing["shown"], nothing["state"], nothing["last_update_id"]) == (False, "unknown", None)
-    assert nothing["trust"] == {"score": 0, "why": ["withheld: withdrawn"]}
+    assert nothing["trust"] == {"score": 0, "why": ["withheld: not owned"]}
     assert (await api.get("/healthz")).status == 200
     assert b"fleet_api_requests_total" in await (await api.get("/metrics")).read()
     symbols = await (await api.get("/symbols")).json()

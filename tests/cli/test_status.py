@@ -21,7 +21,7 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-async def rows(now_ms: int) -> list[dict]:
+async def rows(now_ms: int, owner: str = "books-1") -> list[dict]:
     client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
     status = {
         "state": "synced",
@@ -37,6 +37,8 @@ async def rows(now_ms: int) -> list[dict]:
         "last_audit_ms": now_ms - 30_000,
     }
     await client.hset("book:{BTCUSDT}:status", mapping=status)
+    if owner:
+        await client.hset("fleet:lease:books:{BTCUSDT}", "owner", owner)
     await client.xadd("gaps:{BTCUSDT}", {"channel": "depth"})
     held = Held(client, SETTINGS)
     return [await _symbol(held, book) for book in held.books]
@@ -52,6 +54,11 @@ async def test_a_row_has_what_makes_a_book_trustworthy(now_ms: int) -> None:
     assert row["last_audit_age_ms"] >= 30_000
     assert (unknown["state"], unknown["age_ms"], unknown["last_audit_age_ms"]) == ("not owned", None, None)
     assert (unknown["known_low"], unknown["known_high"]) == ("inf", "0")
+
+
+async def test_a_book_without_an_owner_is_in_no_state(now_ms: int) -> None:
+    [row, _] = await rows(now_ms, owner="")
+    assert (row["state"], row["owners"]["books"]) == ("not owned", "")
 
 
 async def test_the_table_shows_it(now_ms: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from page_watch import Watch
+from playwright.async_api import Browser, Page, async_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))  # scripted_api is shared by the tests of this folder
 sys.path.insert(0, str(Path(__file__).parents[1] / "roles"))  # the fleet inside the test process
@@ -41,32 +41,6 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         started = await playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         yield started
         await started.close()
-
-
-class Watch:
-    """What a page did that it must not do."""
-
-    def __init__(self) -> None:
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        self.expected: list[str] = []
-        """Patterns of console errors that the test brings about, such as the browser's note of a 404."""
-
-    def follow(self, page: Page) -> None:
-        page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("websocket", lambda socket: self.requests.append(socket.url))
-
-    def _heard(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.errors.append(f"{message.text} {message.location.get('url', '')}")
-
-    def unexpected(self) -> list[str]:
-        return [error for error in self.errors if not any(re.search(one, error) for one in self.expected)]
-
-    def elsewhere(self) -> list[str]:
-        return [url for url in self.requests if not re.match(r"(http|ws)://127\.0\.0\.1[:/]", url)]
 
 
 @pytest.fixture

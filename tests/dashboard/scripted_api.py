@@ -57,6 +57,7 @@ class ScriptedApi:
         self.asks = side(84_554.4, 0.1)
         self.withheld: dict[str, str] | None = None
         self.has_history = True
+        self.owned = True
         self.now_s = int(time.time())
         self.trade_id = 1000
         self.trades = [self._trade(f"{84_554 + number % 5}.30") for number in range(40)]
@@ -199,7 +200,15 @@ class ScriptedApi:
             }
         )
 
+    def _unknown(self, venue: str, symbol: str) -> dict[str, str] | None:
+        """What is said of a symbol that is not there."""
+        if (venue, symbol) in SYMBOLS:
+            return None
+        return {"title": f"{venue} has no symbol {symbol}", "detail": "GET /symbols lists the symbols"}
+
     async def _trades(self, request: web.Request) -> web.Response:
+        if unknown := self._unknown(request.query["venue"], request.query["symbol"]):
+            return self._problem(404, **unknown)
         return web.json_response({"trades": self.trades[-int(request.query["limit"]) :]})
 
     async def _bars(self, request: web.Request) -> web.Response:
@@ -246,8 +255,10 @@ class ScriptedApi:
                 "gap_count": 1,
                 "known_low": "1",
                 "known_high": "2",
-                "trust": {"score": 1.0, "why": []},
-                "owner": "books-host-1",
+                "trust": {"score": 1.0, "why": []}
+                if self.owned
+                else {"score": 0, "why": ["withheld: not owned"]},
+                "owner": "books-host-1" if self.owned else None,
                 "last_audit": {
                     "time_ms": int(time.time() * 1000) - 9000,
                     "outcome": "match",
@@ -283,7 +294,9 @@ class ScriptedApi:
     async def _audits(self, _: web.Request) -> web.Response:
         return web.json_response({"audits": []})
 
-    async def _history(self, _: web.Request) -> web.Response:
+    async def _history(self, request: web.Request) -> web.Response:
+        if unknown := self._unknown(request.query["venue"], request.query["symbol"]):
+            return self._problem(404, **unknown)
         if not self.has_history:
             return self._problem(404, "Not found", "see / for the paths there are")
         return web.json_response(
@@ -329,6 +342,8 @@ class ScriptedApi:
                 await socket.send_json({"type": "pong", "id": asked["id"]})
             elif asked["op"] == "unsubscribe":
                 requests.remove(wanted)
+            elif unknown := self._unknown(*asked["symbols"][0].split(":")):
+                await socket.send_json({"type": "error", "id": asked["id"], **unknown})
             else:
                 requests.append(wanted)
                 await socket.send_json(

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestServer
-from conftest import Watch
+from page_watch import Watch
 from playwright.async_api import Page, expect
 from scripted_api import ScriptedApi
 
@@ -206,6 +206,27 @@ async def test_the_fleet_page_tells_workers_symbols_and_memory(market: Page):
     await expect(market.locator("#gaps tbody")).to_contain_text("resync")
     await market.locator("#books a").last.click()
     await expect(market.locator("#title")).to_have_text("BNBBTCspot")
+
+
+async def test_books_that_nobody_owns_are_not_in_sync_on_the_fleet_page(api: ScriptedApi, page: Page):
+    api.owned = False
+    await page.goto(f"{api.url}/#fleet")
+    await expect(page.locator("#cards")).to_contain_text("0 of 5")
+    await expect(page.locator("#cards")).to_contain_text("the others are withheld")
+    await expect(page.locator("#books tbody [data-state=withheld]")).to_have_count(5)
+    await expect(page.locator("#books tbody tr").first).to_contain_text("not owned")
+
+
+async def test_a_symbol_that_is_not_there_is_said_in_every_panel(api: ScriptedApi, page: Page, watch: Watch):
+    watch.expected.append(NOT_FOUND)
+    await page.goto(f"{api.url}/#market/usdm/NOBODY/1m")
+    said = re.compile("usdm has no symbol NOBODY")
+    await expect(page.locator("#withheld")).to_contain_text(said)
+    await expect(page.locator("#candle-chart")).to_have_attribute("aria-label", said)
+    await expect(page.locator("#history-note")).to_contain_text(said)
+    await expect(page.locator("#tape-note")).to_have_attribute("title", said)
+    head = page.locator(".tape .head")
+    assert await head.evaluate("(one) => one.getBoundingClientRect().height") < 40  # one line, cut
 
 
 async def test_no_width_makes_the_page_scroll_sideways(market: Page, api: ScriptedApi):

@@ -8,17 +8,9 @@ import msgspec
 import pytest
 import websockets
 from sim_readers import Client
+from small_exchange import SMALL
 
 from workers.sim import SimSettings, SimulatedExchange
-
-START_MS = 1_790_000_000_000
-SMALL = {
-    "port": 0,
-    "spot_symbols": ("BTCUSDT", "币安人生USDT"),
-    "usdm_symbols": ("BTCUSDT", "1000SHIBUSDT", "币安人生USDT"),
-    "levels_per_side": 300,
-    "rate_scale": 3.0,
-}
 
 
 class World:

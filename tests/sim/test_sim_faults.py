@@ -8,8 +8,8 @@ import aiohttp
 import msgspec
 import pytest
 import websockets
-from conftest import SMALL, START_MS
 from sim_readers import NaiveBook, Recorder, truth_book
+from small_exchange import SMALL, START_MS
 
 from workers.sim.exchange import Exchange
 from workers.sim.faults import EVENT_KINDS, KINDS, MARKET_KINDS, Fault, FaultBoard

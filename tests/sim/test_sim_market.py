@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from conftest import SMALL, START_MS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sim_readers import NaiveBook, Recorder, truth_book
+from small_exchange import SMALL, START_MS
 
 from workers.sim.exchange import Exchange
 from workers.sim.history import ChangeLog, TruthNotReachedError, TruthTooOldError

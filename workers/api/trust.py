@@ -35,7 +35,9 @@ class Evidence(NamedTuple):
 def trust_of(evidence: Evidence) -> Trust:
     """The score and its reasons."""
     if not evidence.shown:
-        state = evidence.state if evidence.state and evidence.state != "synced" else "withdrawn"
+        state = evidence.state
+        if state in ("", "synced"):  # what the last owner said of it
+            state = "withdrawn" if evidence.owner else "not owned"
         return Trust(0.0, [f"withheld: {state}"])
     if not evidence.owner:
         return Trust(0.0, ["withheld: not owned"])

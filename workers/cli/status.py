@@ -20,9 +20,11 @@ from workers.cli.output import err, out
 from workers.cli.supervision import Supervisor
 from workers.configuration import Effective, load, mask, redis_url
 from workers.errors import CommandError
+from workers.model.sync import SyncState
 from workers.process import PORT_OFFSETS
 from workers.store.connection import connect
 from workers.store.fleet import Registry
+from workers.store.reading import NOT_OWNED
 
 
 def running_fleet(config: Path | None) -> tuple[Effective, Supervisor]:
@@ -102,9 +104,12 @@ async def _symbol(held: Held, book: Book) -> dict[str, Any]:
     event_time = int(status.get("event_time") or 0)
     now_ms = int(time.time() * 1000)
     audited_ms = int(status.get("last_audit_ms") or 0)
+    owners = {group: await held.owner(book, group) for _, group in GROUPS}
+    state = status.get("state", NOT_OWNED[0])
     return {
         "symbol": book.name,
-        "state": status.get("state", "not owned"),
+        # what its last owner said does not hold any more
+        "state": NOT_OWNED[0] if state == SyncState.SYNCED.value and not owners["books"] else state,
         "reason": status.get("reason", ""),
         "update_id": int(status.get("last_update_id") or 0),
         "age_ms": now_ms - event_time if event_time else None,
@@ -119,7 +124,7 @@ async def _symbol(held: Held, book: Book) -> dict[str, Any]:
         "last_trade_id": await held.last_trade_id(book),
         "waiting": {channel: group.waiting for channel, group in groups.items()},
         "pending": {channel: group.pending for channel, group in groups.items()},
-        "owners": {group: await held.owner(book, group) for _, group in GROUPS},
+        "owners": owners,
     }
 
 

@@ -123,7 +123,7 @@ export class History {
       this.#offer(empty ? null : { from: found.from, to }, empty ? "nothing held yet" : "");
     } catch (error) {
       if (asked !== this.chosen) return;
-      const missing = error instanceof Problem && error.status === 404;
+      const missing = error instanceof Problem && error.status === 404 && error.title === "Not found";
       this.#offer(null, missing ? "not available: this API keeps no history" : `not available: ${/** @type {Error} */ (error).message}`);
     }
   }

@@ -132,8 +132,9 @@ export class Market {
     this.candles.restart(interval, "loading …");
     const symbols = [`${this.venue}:${this.symbol}`];
     this.loading = false;
-    this.endBars = this.connection.subscribe({ channel: "bars", symbols, interval }, ({ type, bar }) => {
+    this.endBars = this.connection.subscribe({ channel: "bars", symbols, interval }, ({ type, bar, title }) => {
       if (type === "subscribed") this.#loadBars(undefined);
+      if (type === "error") this.candles.say(title);
       if (bar) this.candles.add([bar]);
     });
   }

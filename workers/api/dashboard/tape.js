@@ -19,12 +19,13 @@ export class Tape {
   clear() {
     this.trades = [];
     this.body.replaceChildren();
-    setText(this.note, "");
+    this.say("");
   }
 
   /** @param {string} text */
   say(text) {
     setText(this.note, text);
+    this.note.title = text; // it is cut where it is too long
   }
 
   /**
