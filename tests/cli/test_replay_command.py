@@ -97,7 +97,6 @@ def test_a_cut_file_ends_with_1_and_keeps_what_it_had(run: Run, capture: Capture
         ("a.gz", b"hello", "no gzip data"),
         ("a.zst", b"hello", "no zstandard data"),
         ("a", b"hello\n", "neither a capture of"),
-        ("a", b"", "neither a capture of"),
         ("a", b"wss://ws.kraken.com <-> 1617666422.653664\n", "ws.kraken.com"),
     ],
 )
@@ -107,6 +106,14 @@ def test_what_is_no_capture_ends_with_2(run: Run, tmp_path: Path, name: str, dat
     assert (done.returncode, done.stdout) == (2, "")
     assert f"{tmp_path}/{name}, line 1" in done.stderr
     assert excerpt in done.stderr
+
+
+@pytest.mark.parametrize(("name", "data"), [("a", b""), ("a.gz", b""), ("a.gz", gzip.compress(b""))])
+def test_an_empty_file_ends_with_2(run: Run, tmp_path: Path, name: str, data: bytes):
+    (tmp_path / name).write_bytes(data)
+    done = run(tmp_path / name, "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{tmp_path / name}: the file is empty.\n"
 
 
 def test_a_missing_file_ends_with_2(run: Run, tmp_path: Path):

@@ -24,7 +24,7 @@ from workers.cli.conformance.plain_book import PlainBook
 from workers.cli.conformance.report import report_object, result_line, result_table
 from workers.cli.conformance.scenario import LEVELS, Result
 from workers.configuration import parse
-from workers.errors import CommandError
+from workers.errors import WrongArgument
 from workers.sim.faults import KINDS
 from workers.sim.settings import SimSettings
 
@@ -80,9 +80,9 @@ def test_names_and_patterns_choose():
     ]
     assert [one.name for one in chosen(["drift", "calm"], LEVELS)] == ["calm", "drift"]
     assert chosen([], LEVELS) == list(SCENARIOS)
-    with pytest.raises(CommandError, match="Did you mean 'lost-event'"):
+    with pytest.raises(WrongArgument, match="Did you mean 'lost-event'"):
         chosen(["lost-events"], LEVELS)
-    with pytest.raises(CommandError, match="No scenario"):
+    with pytest.raises(WrongArgument, match="No scenario"):
         chosen(["kill-books"], ["model"])
 
 
@@ -96,7 +96,7 @@ def test_names_and_patterns_choose():
     ],
 )
 def test_an_adapter_that_is_none_is_refused(name: str, problem: str):
-    with pytest.raises(CommandError, match=problem):
+    with pytest.raises(WrongArgument, match=problem):
         load_adapter(name)
 
 

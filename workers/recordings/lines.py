@@ -68,6 +68,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         head = file.read(4)
+        if not head:
+            return
         file.seek(0)
         for compression in _COMPRESSIONS:
             if head.startswith(compression.magic):

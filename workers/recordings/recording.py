@@ -69,10 +69,14 @@ class Recording:
         return list(dict.fromkeys(stream.symbol for stream in wanted))
 
     def _recognised(self) -> _Format:
+        is_empty = True
         for _, line in islice(numbered_lines(self.path), LINES_TRIED):
+            is_empty = False
             for known in _FORMATS:
                 if known.recognises(line):
                     return known
+        if is_empty:
+            raise RecordingError(str(self.path), 0, "the file is empty")
         names = " nor ".join(known.name for known in _FORMATS)
         raise RecordingError(str(self.path), 1, f"this is neither a capture of {names}")
 

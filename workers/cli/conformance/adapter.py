@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-from workers.errors import CommandError
+from workers.errors import WrongArgument
 
 Levels = Sequence[tuple[str, str]]
 Sides = tuple[Levels, Levels]
@@ -63,23 +63,23 @@ def load_adapter(name: str) -> AdapterClass:
     """The adapter class named `module:Class`; modules of the current folder are found too.
 
     Raises:
-        CommandError: there is none.
+        WrongArgument: there is none.
     """
     module, _, attribute = name.partition(":")
     if not module or not attribute:
-        raise CommandError(f"{name!r} names no adapter; write module:Class.")
+        raise WrongArgument(f"{name!r} names no adapter; write module:Class")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise CommandError(f"The adapter {name} cannot be loaded: {error}.") from error
+        raise WrongArgument(f"The adapter {name} cannot be loaded: {error}") from error
     missing = [
         method
         for method in vars(BookAdapter)
         if not method.startswith("_") and not callable(getattr(found, method, None))
     ]
     if missing:
-        raise CommandError(f"The adapter {name} lacks {', '.join(missing)}.")
+        raise WrongArgument(f"The adapter {name} lacks {', '.join(missing)}")
     return cast("AdapterClass", found)

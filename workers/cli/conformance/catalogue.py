@@ -13,7 +13,7 @@ from workers.cli.conformance import fleet_zombies as zombies
 from workers.cli.conformance.catalogue_answers import SNAPSHOTS, SOCKETS
 from workers.cli.conformance.catalogue_streams import CALM, MARKETS, STREAMS
 from workers.cli.conformance.scenario import OnFleet, Scenario
-from workers.errors import CommandError
+from workers.errors import WrongArgument
 
 __all__ = ["CALM", "SCENARIOS", "chosen"]
 
@@ -150,7 +150,7 @@ def chosen(patterns: Sequence[str], levels: Sequence[str]) -> list[Scenario]:
     """The scenarios whose names fit one of the shell patterns (all without any) and that run on a wanted level.
 
     Raises:
-        CommandError: a pattern fits none.
+        WrongArgument: a pattern fits none.
     """
     found = []
     for pattern in patterns or ["*"]:
@@ -159,7 +159,7 @@ def chosen(patterns: Sequence[str], levels: Sequence[str]) -> list[Scenario]:
         ]
         if not fitting:
             near = get_close_matches(pattern, [one.name for one in SCENARIOS], 1)
-            hint = f" Did you mean {near[0]!r}?" if near else " `fleet conform --list` tells them."
-            raise CommandError(f"No scenario is called {pattern!r}.{hint}")
+            told = "" if near else "; `fleet conform --list` tells them"
+            raise WrongArgument(f"No scenario is called {pattern!r}{told}", meant=near[0] if near else "")
         found += fitting
     return [one for one in SCENARIOS if one in found]
