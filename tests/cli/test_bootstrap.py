@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fleet_runs import copy_checkout, plain_environment
+from fleet_runs import CHECKOUT, copy_checkout, plain_environment
 
 NOBODY = 65_534
 
@@ -80,6 +80,23 @@ def test_a_checkout_one_may_not_write_to_is_said(folder: Path):
     done = bootstrap(target, "config", cwd=folder, user=as_nobody)
     assert done.returncode == 3
     assert "is not writable for" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "used"), [("C", "C.UTF-8"), ("POSIX", "C.UTF-8"), ("de_DE.UTF-8", "de_DE.UTF-8")]
+)
+def test_a_locale_without_letters_is_replaced(tmp_path: Path, given: str, used: str):
+    checkout = tmp_path / "prüfstand"
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    for name in ("fleet", "pyproject.toml", "constraints.txt"):
+        shutil.copy(CHECKOUT / name, checkout)
+    for name in ("python", "fleet"):
+        (checkout / ".venv" / "bin" / name).write_text('#!/bin/sh\necho "$LC_ALL"\n', encoding="utf-8")
+        (checkout / ".venv" / "bin" / name).chmod(0o755)
+    stamp = "cksum <pyproject.toml; cksum <constraints.txt; pwd -P"
+    (checkout / ".venv" / "installed").write_bytes(subprocess.check_output(["sh", "-c", stamp], cwd=checkout))
+    done = bootstrap(checkout, "config", cwd=tmp_path, LC_ALL=given)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{used}\n", "")
 
 
 @pytest.mark.e2e
