@@ -337,6 +337,8 @@ def test_the_shell_completes_commands_options_and_symbols():
     assert "spot:PEPEUSDT" in completed("fleet watch BTCUSDT spot", HERE)
     assert completed("fleet bars BTCUSDT --interval 1", HERE) == ["100ms", "1m", "15m", "1h", "1d"]
     assert completed("fleet book BTC", {"FLEET_CONFIG": "no-such-file.toml"}) == []
+    assert completed("fleet tail BTCUSDT a", HERE) == ["aggTrade", "audit"]
+    assert completed("fleet fault lo", HERE) == ["lose"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -13,10 +13,20 @@ def register(app: typer.Typer) -> None:
     app.command(name="fault", epilog="Example: fleet fault lose 'stream=*@depth*' count=1")(fault)
 
 
+def _complete_kind(incomplete: str) -> list[str]:
+    from workers.sim.faults import KINDS  # noqa: PLC0415 -- keeps `fleet --help` quick
+
+    return [kind for kind in KINDS if kind.startswith(incomplete)]
+
+
 def fault(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KIND [NAME=VALUE]...", help="The fault to set. Else those set are told."),
+        typer.Argument(
+            metavar="KIND [NAME=VALUE]...",
+            help="The fault to set. Else those set are told.",
+            autocompletion=_complete_kind,
+        ),
     ] = None,
     remove: Annotated[
         int | None, typer.Option("--remove", metavar="NUMBER", help="Take this fault back; 0 for all.")

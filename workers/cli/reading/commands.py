@@ -19,6 +19,12 @@ def _complete(incomplete: str) -> list[str]:
     return list(known_symbols(incomplete))
 
 
+def _complete_channel(incomplete: str) -> list[str]:
+    from workers.cli.reading.tail import CHANNELS  # noqa: PLC0415 -- as above
+
+    return [channel for channel in CHANNELS if channel.startswith(incomplete)]
+
+
 Symbol = Annotated[
     str,
     typer.Argument(help="BTCUSDT of the first venue, spot:BTCUSDT of another.", autocompletion=_complete),
@@ -174,7 +180,10 @@ def tail(
     symbol: Symbol,
     channel: Annotated[
         str,
-        typer.Argument(help="depth, aggTrade, snapshot, top, gaps, audit, or bars:1m and the like."),
+        typer.Argument(
+            help="depth, aggTrade, snapshot, top, gaps, audit, or bars:1m and the like.",
+            autocompletion=_complete_channel,
+        ),
     ],
     last: Annotated[int, typer.Option("--last", "-n", min=0, help="Begin so many entries back.")] = 5,
     start: From = "",
