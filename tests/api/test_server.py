@@ -169,6 +169,13 @@ async def test_a_body_that_cannot_be_used_is_a_problem(
     assert (response.status, problem.get("where")) == (status, where)
 
 
+async def test_a_price_that_is_none_is_told_in_words(api: TestClient) -> None:  # type: ignore[type-arg]
+    problem = await (await api.post("/quantity", data=b'{"price":"abc"}')).json()
+    assert problem["detail"].startswith(
+        "Expected a plain decimal above zero, of at most 15 significant digits;"
+    )
+
+
 async def test_another_method_is_refused_and_the_right_one_named(api: TestClient) -> None:  # type: ignore[type-arg]
     response = await api.delete("/orderbook")
     assert (response.status, response.content_type) == (405, "application/problem+json")

@@ -156,6 +156,8 @@ def _bad(error: msgspec.ValidationError, place: str, path: Mapping[str, str]) ->
     if not name and " field `" in problem:  # unknown, or missing
         name = problem.split("`")[-2]
     where = f"{'path' if name in path else place}.{name}" if name else place
+    if " matching regex " in problem:  # prices alone have one
+        problem = "Expected a plain decimal above zero, of at most 15 significant digits"
     return BadInput("A parameter cannot be used", f"{problem}; GET /docs says what it may be", where)
 
 

@@ -45,6 +45,12 @@ def run_live(symbols: Sequence[str], config: Path | None) -> int:
     return EXIT_FINE
 
 
+def nothing_came(home: Path) -> str:
+    """What to say of an exchange that has sent nothing."""
+    why = f"`fleet doctor` and {home / 'log' / 'ingest-a.log'} tell why"
+    return f"exchange: no message has come for {TROUBLE_AFTER_S:g} s; {why}."
+
+
 async def _watch(fleet: ForegroundFleet) -> None:
     stop = stop_on_signals()
     client = connect(redis_url(fleet.effective.settings))
@@ -61,7 +67,8 @@ async def _watch(fleet: ForegroundFleet) -> None:
                     totals = Totals(0, totals.messages, totals.trades)
                 display.show(Progress("live; Ctrl-C stops everything", len(held.books), totals))
                 if passed >= TROUBLE_AFTER_S:
-                    for sentence in await asyncio.to_thread(fleet.troubles):
+                    silence = [] if totals.messages else [nothing_came(fleet.home)]
+                    for sentence in [*await asyncio.to_thread(fleet.troubles), *silence]:
                         program = sentence.split(":", 1)[0]
                         if program not in told:
                             told.add(program)

@@ -1,0 +1,50 @@
+"""What `fleet live` says while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import fakeredis
+import pytest
+
+from workers.cli import live
+from workers.configuration import load
+
+
+class Fleet:
+    """A fleet whose programs all run, until it was looked at a few times."""
+
+    def __init__(self, home: Path, looks: int) -> None:
+        self.home = home
+        self.effective = SimpleNamespace(settings=load(Path("default.toml"), {}).settings)
+        self.looks = looks
+
+    @property
+    def ended(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+    @staticmethod
+    def troubles() -> list[str]:
+        return []
+
+
+@pytest.mark.parametrize(("messages", "told"), [(0, 1), (1, 0)])
+async def test_an_exchange_that_sends_nothing_is_told_once(
+    messages: int,
+    told: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    server = fakeredis.FakeServer()
+    monkeypatch.setattr(live, "connect", lambda _: fakeredis.FakeAsyncRedis(server=server))
+    monkeypatch.setattr(live, "REFRESH_S", 0.001)
+    monkeypatch.setattr(live, "TROUBLE_AFTER_S", 0.001)
+    for _ in range(messages):
+        await fakeredis.FakeAsyncRedis(server=server).xadd("raw:{BTCUSDT}:depth", {"data": "{}"})
+    await live._watch(Fleet(tmp_path, looks=6))  # type: ignore[arg-type] -- what it looks at is here
+    said = capsys.readouterr().err
+    assert said.count("exchange: no message has come") == told
+    assert ("fleet doctor" in said) == bool(told)
