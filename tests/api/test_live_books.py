@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -53,13 +54,49 @@ def within(levels: list[list[str]], low: str, high: str) -> list[list[str]]:
 
 async def served_book(api: TestClient, symbol: str = "BTCUSDT") -> dict[str, Any]:  # type: ignore[type-arg]
     """The complete book, once it is served."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             response = await api.get("/orderbook", params={"symbol": symbol})
             if response.status == 200:
                 found: dict[str, Any] = await response.json()
                 return found
             await asyncio.sleep(0.05)
+
+
+async def settled_book(fleet: Fleet, api: TestClient) -> dict[str, Any]:  # type: ignore[type-arg]
+    """The complete book after everything there is, with the exchange's clock stopped."""
+    await settle(fleet)
+    last = (await truth_summary(fleet))["BTCUSDT"]["update_id"]["last"]
+    async with asyncio.timeout(60):
+        while (book := await served_book(api))["last_update_id"] != last:
+            await asyncio.sleep(0.05)
+    return book
+
+
+async def truth_summary(fleet: Fleet) -> dict[str, Any]:
+    url = f"{fleet.exchange.url}/control/truth/summary"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        found: dict[str, Any] = (await response.json())["markets"]["usdm"]
+    return found
+
+
+async def set_fault(fleet: Fleet, **fault: object) -> None:
+    url = f"{fleet.exchange.url}/control/faults"
+    async with aiohttp.ClientSession() as session, session.post(url, json=fault) as response:
+        assert response.status < 300, await response.text()
+
+
+async def no_faults(fleet: Fleet) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.delete(f"{fleet.exchange.url}/control/faults") as done,
+    ):
+        assert done.status == 200
+
+
+async def no_snapshots(fleet: Fleet) -> None:
+    """A book that is lost stays lost until the faults are taken back, however long it takes to see it."""
+    await set_fault(fleet, kind="rest_status", path="*/depth", value=500)
 
 
 async def test_a_book_is_what_the_exchange_had_at_its_update_id(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
@@ -79,8 +116,7 @@ async def test_a_book_is_what_the_exchange_had_at_its_update_id(fleet: Fleet, ap
 
 async def test_depth_numbers_and_tags(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
     await served_book(api)
-    await settle(fleet)
-    whole = await (await api.get("/orderbook")).json()
+    whole = await settled_book(fleet, api)
     response = await api.get("/orderbook?depth=5")
     top = await response.json()
     assert top["bids"] == whole["bids"][:5]
@@ -94,8 +130,7 @@ async def test_depth_numbers_and_tags(fleet: Fleet, api: TestClient) -> None:  #
 
 async def test_nearest_level_and_quantity_now(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
     await served_book(api)
-    await settle(fleet)
-    book = await (await api.get("/orderbook")).json()
+    book = await settled_book(fleet, api)
     levels = dict(book["bids"] + book["asks"])
     price = book["bids"][3][0]
     held = await (await api.post("/quantity", json={"price": price})).json()
@@ -113,6 +148,7 @@ async def test_nearest_level_and_quantity_now(fleet: Fleet, api: TestClient) -> 
 
 async def test_a_withdrawn_book_is_not_served_and_comes_back_resynced(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
     before = await served_book(api)
+    await no_snapshots(fleet)
     await fleet.client.set(KEYS.book_distrust("BTCUSDT"), "audit mismatch", ex=60)
     refusal: dict[str, object] = {}
 
@@ -125,6 +161,7 @@ async def test_a_withdrawn_book_is_not_served_and_comes_back_resynced(fleet: Fle
 
     await fleet.until(refused)
     assert refusal["state"] == "broken"
+    await no_faults(fleet)
 
     async def served() -> bool:
         gone_before = not await fleet.client.hexists("LIVE_ORDERBOOK", "BTCUSDT")
@@ -143,10 +180,8 @@ async def test_a_withdrawn_book_is_not_served_and_comes_back_resynced(fleet: Fle
 
 async def test_a_gap_takes_the_book_out_at_once(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
     await served_book(api)
-    async with aiohttp.ClientSession() as session:
-        fault = {"kind": "lose", "market": "usdm", "symbol": "BTCUSDT", "stream": "*@depth*", "count": 1}
-        async with session.post(f"{fleet.exchange.url}/control/faults", json=fault) as response:
-            assert response.status < 300, await response.text()
+    await no_snapshots(fleet)
+    await set_fault(fleet, kind="lose", market="usdm", symbol="BTCUSDT", stream="*@depth*", count=1)
 
     async def refused() -> bool:
         return (await api.get("/orderbook")).status == 503
@@ -155,6 +190,7 @@ async def test_a_gap_takes_the_book_out_at_once(fleet: Fleet, api: TestClient) -
         return (await api.get("/orderbook")).status == 200
 
     await fleet.until(refused)
+    await no_faults(fleet)
     await fleet.until(served)
     book = await (await api.get("/orderbook")).json()
     truth = await truth_book(fleet, "BTCUSDT", book["last_update_id"])
@@ -231,11 +267,9 @@ async def test_an_owner_that_moved_its_known_range_is_followed(fleet: Fleet, api
 
 async def test_trades_and_windows_are_the_exchanges(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
     await asyncio.sleep(1.5)
+    await fleet.passed("BTCUSDT")
     await settle(fleet)
-    url = f"{fleet.exchange.url}/control/truth/trades"
-    query = {"market": "usdm", "symbol": "BTCUSDT"}
-    async with aiohttp.ClientSession() as session, session.get(url, params=query) as response:
-        truth = {row["a"]: row for row in (await response.json())["trades"]}
+    truth = {row["a"]: row for row in (await fleet.truth("trades", "BTCUSDT"))["trades"]}
     found: list[dict[str, object]] = []
     page = await (await api.get("/trades?from=0&limit=7")).json()
     while True:
@@ -252,7 +286,7 @@ async def test_trades_and_windows_are_the_exchanges(fleet: Fleet, api: TestClien
     newest = (await (await api.get("/trades?limit=5")).json())["trades"]
     assert newest == found[-5:]
     bars = (await (await api.get("/bars/1m?limit=5")).json())["bars"]
-    assert bars[-1]["closed"] is False
+    assert bars[-1]["closed"] <= (time.time() * 1000 > bars[-1]["end_ms"])
     assert sum(bar["trades_count"] for bar in bars) == len(found)
     assert bars[-1]["close"] == found[-1]["price"]
     rows = await (await api.get("/bars/1m?limit=5&format=klines")).json()

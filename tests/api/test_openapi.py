@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from in_process import SYMBOLS, fleet_of
+from test_live_books import served_book
 
 from workers.api.server import Api
 from workers.process import Process
@@ -27,12 +28,13 @@ async def url(real_server: str) -> AsyncIterator[str]:
         for role in ("ingest-a", "books", "trades"):
             fleet.start(role, f"{role}-1")
         await fleet.until(fleet.all_shown)
+        fleet.settings.api.timeout_s = 60  # the fleet and a hundred questions share this process
         process = Process("api", fleet.settings, 0, fleet.url)
         api = Api(process)
         api.start()
         async with TestClient(TestServer(api.application.build())) as client:
             for symbol in SYMBOLS:
-                assert (await client.get("/orderbook", params={"symbol": symbol})).status == 200
+                await served_book(client, symbol)
             yield f"http://{client.host}:{client.port}"
         await api.close()
         await process.client.aclose()

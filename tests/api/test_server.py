@@ -272,7 +272,7 @@ async def test_the_default_symbol_and_the_most_rows_are_those_of_the_settings(re
 async def started(url: str) -> tuple[Process, asyncio.Task[None], str]:
     process = Process("api", settings(port=0), 0, url)
     running = asyncio.create_task(main(process))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "address" not in process.details:
             await asyncio.sleep(0.01)
     return process, running, str(process.details["address"])
@@ -286,9 +286,9 @@ async def test_a_worker_told_to_stop_lets_its_live_clients_go(real_server: str) 
         session.get(f"{address}/sse?channel=trades&symbols=BTCUSDT") as events,
     ):
         process.stop.set()
-        message = await socket.receive(timeout=5)
+        message = await socket.receive(timeout=30)
         assert (message.type, message.data) == (WSMsgType.CLOSE, WSCloseCode.GOING_AWAY)
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             await running
             with suppress(ClientError):
                 await events.content.read()
@@ -305,6 +305,6 @@ async def test_a_worker_whose_reader_broke_ends_so_that_it_is_started_again(
 
     monkeypatch.setattr("workers.api.reader.Reader.step", broken)
     with pytest.raises(KeyError):
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             await running
     await process.client.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -41,7 +41,7 @@ class Fleet:
         self.url = url
         self.symbols = list(symbols)
         self.settings = Settings(
-            fleet=FleetSettings(lease_ms=600, heartbeat_ms=200),
+            fleet=FleetSettings(lease_ms=2500, heartbeat_ms=500),  # a busy machine must not cost a lease
             venues={
                 "usdm": VenueSettings(
                     market="usdm",
@@ -100,10 +100,32 @@ class Fleet:
         task = self.tasks.pop(name)
         await end([task])
 
-    async def until(self, what: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    async def until(self, what: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
         async with asyncio.timeout(seconds):
             while not await what():
                 await asyncio.sleep(0.02)
+
+    async def truth(self, what: str, symbol: str, **query: str) -> Any:
+        """What really happened, as the exchange tells it."""
+        url = f"{self.exchange.url}/control/truth/{what}"
+        asked = {"market": "usdm", "symbol": symbol, **query}
+        async with aiohttp.ClientSession() as session, session.get(url, params=asked) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    async def passed(self, *symbols: str) -> None:
+        """Wait until the fold of the trades is beyond where the exchange stands now.
+
+        What is lost at the very end of a stream shows only when something comes after it.
+        """
+        for symbol in symbols:
+            next_id = (await self.truth("trades", symbol))["next_id"]
+
+            async def beyond(symbol: str = symbol, next_id: int = next_id) -> bool:
+                last = await self.client.hget(KEYS.trades_state(symbol), "last_id")
+                return int(last or -1) >= next_id
+
+            await self.until(beyond)
 
     async def all_shown(self) -> bool:
         return set(await self.client.hkeys("LIVE_ORDERBOOK")) == {symbol.encode() for symbol in self.symbols}
@@ -117,28 +139,23 @@ class Fleet:
         return sum([await self.client.xlen(KEYS.raw_snapshot(symbol)) for symbol in self.symbols])
 
     async def check_books(self) -> None:
+        await self.until(self.all_shown)
         for symbol in self.symbols:
             top = decode_top(await self.client.hget("LIVE_ORDERBOOK", symbol))
-            url = f"{self.exchange.url}/control/truth/book"
-            query = {"market": "usdm", "symbol": symbol, "u": str(top.u), "depth": "10"}
-            async with aiohttp.ClientSession() as session, session.get(url, params=query) as response:
-                truth = await response.json()
+            truth = await self.truth("book", symbol, u=str(top.u), depth="10")
             assert [list(level) for level in top.b] == truth["bids"], symbol
             assert [list(level) for level in top.a] == truth["asks"], symbol
 
     async def check_trades(self) -> None:
         for symbol in self.symbols:
-            url = f"{self.exchange.url}/control/truth/trades"
-            query = {"market": "usdm", "symbol": symbol}
-            async with aiohttp.ClientSession() as session, session.get(url, params=query) as response:
-                truth = [row["a"] for row in (await response.json())["trades"]]
+            truth = [row["a"] for row in (await self.truth("trades", symbol))["trades"]]
             held = [
                 decode_member(member, symbol, int(score)).agg_trade_id
                 for member, score in await self.client.zrange(
                     KEYS.trades_latest(symbol), 0, -1, withscores=True
                 )
             ]
-            assert sorted(held) == truth[-len(held) :], symbol
+            assert sorted(held) == truth[len(truth) - len(held) :], symbol
             assert len(held) == len(set(held))
 
 
@@ -166,7 +183,7 @@ async def fleet_of(
         for process in fleet.processes.values():
             process.stop.set()
         if fleet.tasks:
-            await asyncio.wait(fleet.tasks.values(), timeout=5)
+            await asyncio.wait(fleet.tasks.values(), timeout=30)
         await end(fleet.tasks.values())
         for process in fleet.processes.values():
             await process.client.aclose()
@@ -176,7 +193,21 @@ async def fleet_of(
 async def settle(fleet: Fleet) -> None:
     """Stop the exchange's clock and wait until everything sent is folded."""
     async with aiohttp.ClientSession() as session:
-        await session.post(f"{fleet.exchange.url}/control/pause")
+        async with session.post(f"{fleet.exchange.url}/control/pause") as response:
+            assert response.status == 200
+        async with session.get(f"{fleet.exchange.url}/control/truth/summary") as response:
+            sent = (await response.json())["markets"]["usdm"]
+
+    async def arrived() -> bool:
+        for symbol in fleet.symbols:
+            newest = {"depth": sent[symbol]["update_id"]["last"]}
+            if fleet.settings.venues["usdm"].trades != "none":
+                newest["aggTrade"] = sent[symbol]["agg_trade_id"]["next"] - 1
+            for channel, number in newest.items():
+                entry = await fleet.client.xrevrange(KEYS.raw(symbol, channel), count=1)
+                if entry and int(entry[0][0].partition(b"-")[2]) < number:
+                    return False
+        return True
 
     async def folded() -> bool:
         for symbol in fleet.symbols:
@@ -187,6 +218,7 @@ async def settle(fleet: Fleet) -> None:
                     return False
         return True
 
-    await asyncio.sleep(0.3)
+    with suppress(TimeoutError):  # what came before the lines were there, or was lost, does not arrive
+        await fleet.until(arrived, 3)
     await fleet.until(folded)
     await asyncio.sleep(0.3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -95,7 +96,12 @@ class World:
         return str((await self.client.hget(KEYS.symbol_info(symbol), field) or b"").decode())
 
     async def undisturbed(self, *symbols: str) -> None:
-        await asyncio.sleep(1.0)  # the status is written once a second
+        asked_ms = int(time.time() * 1000)
+
+        async def written() -> bool:  # the status is written once a second
+            return all([int((await self.status(name)).get("updated", 0)) > asked_ms for name in symbols])
+
+        await self.fleet.until(written)
         for symbol in symbols:
             status = await self.status(symbol)
             assert (status["gap_count"], status["sync_count"]) == ("0", "1"), symbol

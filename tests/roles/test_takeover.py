@@ -18,7 +18,12 @@ async def test_the_next_owner_goes_on_without_a_snapshot(real_server: str, how: 
         for role, name in (("ingest-a", "a"), ("books", "books-1"), ("trades", "trades-1")):
             fleet.start(role, name)
         await fleet.until(fleet.all_shown)
-        await asyncio.sleep(0.7)
+
+        async def committed() -> bool:
+            keys = [KEYS.book_checkpoint(symbol) for symbol in SYMBOLS]
+            return await fleet.client.exists(*keys) == len(keys)
+
+        await fleet.until(committed)  # who is killed before has nothing to hand on
         asked = await fleet.snapshots()
         assert asked == len(SYMBOLS)
         for old, new, role in (("books-1", "books-2", "books"), ("trades-1", "trades-2", "trades")):
@@ -83,7 +88,7 @@ async def test_entries_read_by_an_owner_that_was_gone_are_found_again(real_serve
         await fleet.until(fleet.all_shown)
         zombie = GroupReader(fleet.client, "books")
         stolen = 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not stolen:
                 found = await zombie.new([KEYS.raw("BTCUSDT", "depth")], 10)
                 stolen = sum(len(entries) for entries in found.values())

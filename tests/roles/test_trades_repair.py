@@ -21,6 +21,15 @@ async def fault(fleet: Fleet, text: str) -> None:
         assert response.status == 200, await response.text()
 
 
+async def no_faults(fleet: Fleet) -> None:
+    """Take all faults back."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.delete(f"{fleet.exchange.url}/control/faults") as done,
+    ):
+        assert done.status == 200
+
+
 async def state(fleet: Fleet, symbol: str) -> TradesState:
     store = TradeStore(fleet.client, KEYS, Scripts(fleet.client), retention_ms=0, bar_retention={})
     return await store.state(symbol)
@@ -40,6 +49,8 @@ async def test_trades_no_line_had_are_filled_in_and_nothing_is_missing(real_serv
         await trades_flow(fleet, "BTCUSDT", 20)
         await fault(fleet, "lose stream=*@aggTrade symbol=BTCUSDT share=0.2 for_s=3")
         await trades_flow(fleet, "BTCUSDT", 150)
+        await no_faults(fleet)
+        await fleet.passed("BTCUSDT")
         await settle(fleet)
         await fleet.check_trades()
         gaps = await fleet.client.xrange(KEYS.gaps("BTCUSDT"))
@@ -66,6 +77,7 @@ async def test_a_line_cut_off_for_a_while_leaves_no_hole(real_server: str) -> No
         await fleet.until(lambda: more_trades(fleet, before + 60))
         fleet.start("ingest-a", "a-again")
         await trades_flow(fleet, "BTCUSDT", 120)
+        await fleet.passed(*fleet.symbols)
         await settle(fleet)
         await fleet.check_trades()
 
@@ -85,6 +97,7 @@ async def test_what_the_exchange_does_not_give_is_missing_told_and_the_fold_goes
         await fault(fleet, "rest_status path=*aggTrades* value=400")
         await fault(fleet, "lose stream=*@aggTrade symbol=BTCUSDT share=0.3 for_s=2")
         await trades_flow(fleet, "BTCUSDT", 150)
+        await fleet.passed("BTCUSDT")
         await settle(fleet)
         told = [gap for _, gap in await fleet.client.xrange(KEYS.gaps("BTCUSDT"))]
         missing = sum(int(gap[b"to"]) - int(gap[b"from"]) + 1 for gap in told)
@@ -102,7 +115,8 @@ async def test_others_go_on_while_a_hole_is_being_filled(real_server: str) -> No
         fleet.start("trades", "trades-1")
         await trades_flow(fleet, "BTCUSDT", 20)
         await trades_flow(fleet, "SOLUSDT", 5)
-        await fault(fleet, "rest_slow path=*aggTrades* value=5 count=1")
+        fleet.settings.trades.repair_timeout_s = 6  # so long the hole stands
+        await fault(fleet, "rest_slow path=*aggTrades* value=20 count=1")
         await fault(fleet, "lose stream=*@aggTrade symbol=BTCUSDT share=1 for_s=1")
 
         async def hole() -> bool:
@@ -113,6 +127,7 @@ async def test_others_go_on_while_a_hole_is_being_filled(real_server: str) -> No
         await trades_flow(fleet, "SOLUSDT", (await state(fleet, "SOLUSDT")).applied + 5)
         assert (await state(fleet, "BTCUSDT")).last_id == standing
         await trades_flow(fleet, "BTCUSDT", 60)
+        await fleet.passed("BTCUSDT")
         await settle(fleet)
         await fleet.check_trades()
         assert (await state(fleet, "BTCUSDT")).missing == 0
