@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -21,6 +22,10 @@ from workers.store.server import find_server
 
 settings.register_profile("fleet", deadline=None)  # no test asserts wall-clock time
 settings.load_profile("fleet")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts background commands so; what the tests start would ignore the Ctrl-C they send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

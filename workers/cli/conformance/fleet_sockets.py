@@ -21,14 +21,29 @@ async def of_line(run: FleetRun, agent: str, market: str = "") -> list[dict[str,
 
 
 async def replaced(run: FleetRun, before: list[dict[str, Any]], agent: str, market: str = "") -> None:
-    """Wait until none of some connections is left and as many new ones deliver."""
-    old = {row["id"] for row in before}
+    """Wait until none of some connections is left and others are subscribed to all that they were."""
 
     async def done() -> bool:
-        now = await of_line(run, agent, market)
-        return not old & {row["id"] for row in now} and len(now) >= len(before)
+        return succeeded(before, await of_line(run, agent, market))
 
     await run.until(f"all {len(before)} sockets of {agent} were replaced", done)
+
+
+def succeeded(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> bool:
+    """Whether of some connections none is left, and others are subscribed to every stream that they were.
+
+    Their number does not count: while one succeeds another there are two.
+    """
+
+    def streams(rows: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+        return {(row["agent"], row["path"], stream) for row in rows for stream in row["streams"]}
+
+    return not ids(before) & ids(now) and streams(before) <= streams(now)
+
+
+def ids(rows: list[dict[str, Any]]) -> set[int]:
+    """The numbers of connections."""
+    return {row["id"] for row in rows}
 
 
 async def tried_anew(run: FleetRun, before: list[dict[str, Any]], agent: str, market: str = "") -> None:
@@ -91,7 +106,12 @@ async def half_open(run: FleetRun) -> None:
     # The old root has two sockets, one of which is replaced all the time for being silent anyway.
     before = [row for row in await of_line(run, LINE_A) if row["path"] != OLD_ROOT]
     numbers = await run.fault("stall agent=*line-a*", of_books=False)
-    await tried_anew(run, before, LINE_A)
+
+    async def given_up() -> bool:
+        return not ids(before) & ids(await of_line(run, LINE_A))
+
+    # Every one of them: what is heard of again before it was given up need not be replaced.
+    await run.until("all sockets that stood still were given up", given_up)
     await run.remove(numbers)
     await replaced(run, before, LINE_A)
 
@@ -153,11 +173,10 @@ async def day_over(run: FleetRun) -> None:
 
 async def _all_new(run: FleetRun) -> Callable[[], Awaitable[bool]]:
     """What tells whether all connections to the other exchange have been opened after this call."""
-    before = {row["id"] for row in await run.world.brief.connections()}
+    before = await run.world.brief.connections()
 
     async def all_new() -> bool:
-        now = {row["id"] for row in await run.world.brief.connections()}
-        return len(now) >= len(before) and not now & before
+        return succeeded(before, await run.world.brief.connections())
 
     return all_new
 
