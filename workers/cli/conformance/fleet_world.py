@@ -70,7 +70,7 @@ class FleetWorld:
         self._unlisted = {self._by_name[name] for name in unlisted}
         listed = fleet_settings.symbols_of(name for name in names if name not in unlisted)
         self._add_programs(symbols, listed, ports, faults)
-        self._sockets = 0
+        self._roots: set[tuple[str, ...]] = set()
 
     def _add_programs(
         self,
@@ -169,7 +169,7 @@ class FleetWorld:
             )
 
         await self._until("every book is shown", shown)
-        self._sockets = len([row for row in await self.control.connections() if row["delivering"]])
+        self._roots = _delivering(await self.control.connections())
 
     async def _until(self, what: str, condition: Any) -> None:
         deadline = time.monotonic() + START_S
@@ -188,14 +188,14 @@ class FleetWorld:
             await asyncio.sleep(0.05)
 
     async def reconnected(self) -> bool:
-        """Wait until as many sockets deliver as at the start; False when they do not in time."""
+        """Wait until each line has sockets that deliver where it had at the start; False when not in time."""
         deadline = time.monotonic() + RECONNECT_S
         while time.monotonic() < deadline:
             try:
                 rows = await self.control.connections()
             except CommandError:
                 rows = []
-            if len([row for row in rows if row["delivering"]]) >= self._sockets:
+            if self._roots <= _delivering(rows):
                 return True
             await asyncio.sleep(0.1)
         return False
@@ -224,3 +224,8 @@ class FleetWorld:
         shutil.rmtree(self.home / "redis")
         (self.home / "redis").mkdir()
         server.start()
+
+
+def _delivering(rows: Sequence[Mapping[str, Any]]) -> set[tuple[str, ...]]:
+    """Which lines have sockets on which roots; their number says little, as one in rotation has a successor."""
+    return {(row["agent"], row["market"], row["path"]) for row in rows if row["delivering"]}
