@@ -96,7 +96,7 @@ def crossed_is_fine(patch: pytest.MonkeyPatch) -> None:
 
 
 def passed_is_taken_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(BookSync, "_crossing_taken_back", lambda self: True)
+    patch.setattr(BookSync, "_crossing_taken_back", lambda self, event: True)
 
 
 def range_unbounded(patch: pytest.MonkeyPatch) -> None:

@@ -383,6 +383,30 @@ class TestLoss:
         assert (sync.state, sync.reason, sync.publishable) == (SyncState.BROKEN, "crossed", False)
         assert sync.on_snapshot(snapshot(162), 3_000) is SnapshotOutcome.ACCEPTED
 
+    def test_crossed_inside_the_spread_by_what_one_event_says(self):
+        """Bid and ask are both new and cannot both be right: that the one is gone does not prove the other."""
+        sync = machine(SPOT, spot(1, 5))
+        sync.on_snapshot(snapshot(5, [("10", "1")], [("20", "1")]), 3)
+        both = DepthEvent(sync.symbol, 6, 6, -1, 2_000, 0, [("16", "1")], [("15", "1")])
+        assert sync.on_event(both, 4) is Outcome.APPLIED
+        assert not sync.publishable
+        one_gone = DepthEvent(sync.symbol, 7, 7, -1, 2_100, 0, [], [("15", "0")])
+        assert sync.on_event(one_gone, 5) is Outcome.LOST
+        assert (sync.state, sync.reason) == (SyncState.BROKEN, "crossed")
+
+    def test_crossed_and_told_anew(self):
+        """What crossed the book is set again by a later event, while the market goes past it: now it is right."""
+        sync = synced(SPOT)
+        sync.on_event(spot(161, 161, [("11", "1")]), 1_000)
+        sync.on_event(spot(162, 162, [("11.5", "1")]), 1_100)
+        passed = DepthEvent(sync.symbol, 163, 163, -1, 2_000, 0, [("11", "3")], [("11", "0"), ("12", "1")])
+        assert sync.on_event(passed, 2_000) is Outcome.LOST, "11.5 was not"
+        sync = synced(SPOT)
+        sync.on_event(spot(161, 161, [("11", "1")]), 1_000)
+        passed = DepthEvent(sync.symbol, 162, 162, -1, 2_000, 0, [("11", "3")], [("11", "0"), ("12", "1")])
+        assert sync.on_event(passed, 2_000) is Outcome.APPLIED
+        assert (sync.publishable, sync.book.best_bid) == (True, ("11", "3"))
+
     def test_crossed_snapshot(self):
         sync = machine(SPOT, spot(1, 5))
         assert sync.on_snapshot(snapshot(5, [("11", "1")]), 3) is SnapshotOutcome.ACCEPTED

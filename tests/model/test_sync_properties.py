@@ -13,6 +13,7 @@ from collections import deque
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from workers.model.checkpoint import decode_checkpoint, encode_checkpoint
 from workers.model.events import DepthEvent, Level, Snapshot
@@ -248,6 +249,56 @@ def test_synced_implies_true(rule, seed, actions):
         line.deliver()
         assert_right(line.sync, line.exchange)
     assert line.sync.state is SyncState.SYNCED
+
+
+class UndetectableError(Exception):
+    """The book did not know the levels that the wrong one crosses."""
+
+
+class CrossedLine(Line):
+    """Where an event now and then has a wrong level that crosses the book, and no later one takes it back."""
+
+    def cross(self) -> None:
+        if not self.flight:
+            self.change()
+        event = self.flight.popleft()
+        bids, asks = self.exchange.at(event.last_id)
+        side = self.rng.randint(0, 1)
+        told = {ticks(price) for price, _ in (event.bids, event.asks)[side]}
+        price = 0
+        if bids and asks:
+            price = min(asks) + self.rng.randint(0, 6) if side == 0 else max(bids) - self.rng.randint(0, 6)
+        if price <= 0 or price in told or self.sync.state is not SyncState.SYNCED or self.first_matters():
+            self.flight.appendleft(event)
+            self.deliver()
+            return
+        self.past.append(event)
+        wrong = [(text(price, self.rng), "7.77")]
+        spoiled = (
+            replace(event, bids=wrong + event.bids) if side == 0 else replace(event, asks=wrong + event.asks)
+        )
+        self.sync.on_event(spoiled, self.now)
+        if self.sync.state is SyncState.SYNCED and not self.sync.book.crossed:
+            raise UndetectableError
+
+
+@pytest.mark.parametrize("rule", list(SequenceRule))
+def test_what_crossed_a_book_is_never_shown(rule):
+    shown = 0
+    actions = ["cross", "cross", *(action for action in ACTIONS if action != "fall_silent")]
+    for seed in range(400):
+        rng = random.Random(f"{rule}{seed}")
+        line = CrossedLine(rng, rule)
+        for action in rng.choices(actions, k=60):
+            try:
+                getattr(line, action)()
+            except UndetectableError:
+                break
+            if line.sync.publishable:
+                line.sync.reason = ""  # a snapshot may well have contradicted the book before
+                assert_right(line.sync, line.exchange)
+                shown += 1
+    assert shown > 3_000
 
 
 @pytest.mark.parametrize("rule", list(SequenceRule))

@@ -16,8 +16,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from workers.errors import BadNumber, StateUnreadable
-from workers.model.events import DepthEvent, Level, Snapshot
-from workers.model.order_book import DEFAULT_MAX_LEVELS, Difference, OrderBook, price_key
+from workers.model.events import DepthEvent, Snapshot
+from workers.model.order_book import DEFAULT_MAX_LEVELS, Difference, OrderBook, parse_changes
 from workers.model.sequence import Gap, Run, SequenceRule
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ class BookSync:
         """Event time of the last event applied or buffered, exchange ms."""
         self.synced_at = self.lost_at = 0
         self.crossed_since_ms: int | None = None
-        self._before_crossing: tuple[Level | None, Level | None] = None, None
+        self._crossing: set[float] | None = None
+        """Keys of the levels that crossed the book when they were set, until told anew; None: any level may be one."""
         self.unconfirmed = False
         """Synced by silence: the next event is still the first one after the snapshot."""
         self._run = Run(buffer_limit)
@@ -196,7 +197,7 @@ class BookSync:
         self._give_up(self.reason)
         if checkpoint.synced:
             self.book.restore(checkpoint.bids, checkpoint.asks, checkpoint.known, checkpoint.proven_best)
-            self.crossed_since_ms, self._before_crossing = checkpoint.crossed_since_ms, (None, None)
+            self.crossed_since_ms, self._crossing = checkpoint.crossed_since_ms, None
             self.unconfirmed = checkpoint.unconfirmed
             self.state = SyncState.SYNCED
 
@@ -265,7 +266,7 @@ class BookSync:
         self.last_update_id = snapshot.last_update_id
         self.last_event_time = max(self.last_event_time, snapshot.event_time)
         self.crossed_since_ms = now_ms if self.book.crossed else None
-        self._before_crossing = None, None
+        self._crossing = None
         events = self._run.events
         while events:
             event = events.popleft()
@@ -302,14 +303,13 @@ class BookSync:
         self._refresh = None
         if not self.differences:
             if self.book.crossed and self.crossed_since_ms is None:  # by a level it did not know before
-                self.crossed_since_ms, self._before_crossing = now_ms, (None, None)
+                self.crossed_since_ms, self._crossing = now_ms, None
             return SnapshotOutcome.REFRESHED
         self.lose("snapshot mismatch", now_ms)
         return SnapshotOutcome.MISMATCH
 
     def _apply(self, event: DepthEvent, now_ms: int) -> bool:
         """Change the book, or lose it at an event that spoils it: only a snapshot after it helps."""
-        best = self.book.best_bid, self.book.best_ask
         try:
             self.book.apply(event.bids, event.asks)
         except BadNumber as error:
@@ -319,25 +319,33 @@ class BookSync:
         self.last_event_time = event.event_time
         self.unconfirmed = False
         if self.book.crossed:
-            if self.crossed_since_ms is None:
-                self.crossed_since_ms, self._before_crossing = now_ms, best
+            self._note_crossing(event, now_ms)
         elif self.crossed_since_ms is not None:
-            self.crossed_since_ms = None
-            if not self._crossing_taken_back():
+            taken_back, self.crossed_since_ms = self._crossing_taken_back(event), None
+            if not taken_back:
                 return self._spoiled("crossed", event, now_ms)
         return True
+
+    def _note_crossing(self, event: DepthEvent, now_ms: int) -> None:
+        """The book is crossed: what this event set at or beyond the best level of the other side may be wrong."""
+        if self.crossed_since_ms is None:
+            self.crossed_since_ms, self._crossing = now_ms, set()
+        if self._crossing is not None and self.book.best_bid and self.book.best_ask:
+            keys, quantities = parse_changes(event.bids, event.asks)
+            (bid, ask), _ = parse_changes([self.book.best_bid], [self.book.best_ask])
+            told = zip(keys, quantities, strict=False)
+            self._crossing.difference_update(keys)
+            self._crossing.update(key for key, set_to in told if set_to and key >= -(ask if key > 0 else bid))
+
+    def _crossing_taken_back(self, event: DepthEvent) -> bool:
+        """Whether all that crossed the book was told anew; else the market went past it, and it is still there."""
+        keys, _ = parse_changes(event.bids, event.asks)
+        return self._crossing is not None and self._crossing <= set(keys)
 
     def _spoiled(self, reason: str, event: DepthEvent, now_ms: int) -> bool:
         self.lose(reason, now_ms)
         self._run = Run(self.buffer_limit, event.last_id)
         return False
-
-    def _crossing_taken_back(self) -> bool:
-        """Whether what crossed the book is gone; else the market went past it, and a wrong level may be left."""
-        (bid, ask), best_bid, best_ask = self._before_crossing, self.book.best_bid, self.book.best_ask
-        if not (bid and ask and best_bid and best_ask):
-            return False
-        return price_key(best_bid[0]) < price_key(ask[0]) and price_key(best_ask[0]) > price_key(bid[0])
 
     def _old(self, event: DepthEvent, now_ms: int) -> Outcome:
         if not 0 < self.last_event_time < event.event_time - REWIND_MS:
