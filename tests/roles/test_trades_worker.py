@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from workers.ownership import Claim
 from workers.process import Process
 from workers.settings import Settings, VenueSettings
-from workers.store.keys import TRADES, Keys
+from workers.store.keys import INTERVALS_MS, TRADES, Keys
 from workers.trades.worker import APPLIED_AT_ONCE, TradeWorker
 
 KEYS = Keys()
@@ -33,14 +33,17 @@ async def worker(real_server: str) -> AsyncIterator[TradeWorker]:
     await process.client.aclose()
 
 
-async def append(client: Redis, symbol: str, count: int) -> None:
+async def append(client: Redis, symbol: str, count: int, spacing_ms: int = 1) -> None:
+    """Trades that a line received the moment they were made."""
     pipe = client.pipeline(transaction=False)
     for n in range(count):
+        time = T0 + n * spacing_ms
         data = (
-            f'{{"e":"aggTrade","E":{T0 + n},"a":{n},"s":"{symbol}","p":"61800.10","q":"0.1","f":{n},"l":{n},'
-            f'"T":{T0 + n},"m":true}}'
+            f'{{"e":"aggTrade","E":{time},"a":{n},"s":"{symbol}","p":"61800.10","q":"0.1","f":{n},"l":{n},'
+            f'"T":{time},"m":true}}'
         )
-        pipe.xadd(KEYS.raw(symbol, TRADES), {"data": data, "received": n, "line": "a"}, id=f"{T0 + n}-{n}")
+        entry = {"data": data, "received": time * 1000, "line": "a"}
+        pipe.xadd(KEYS.raw(symbol, TRADES), entry, id=f"{time}-{n}")
     await pipe.execute()
 
 
@@ -75,4 +78,25 @@ async def test_a_long_queue_is_applied_in_calls_that_do_not_hold_redis_up(
         assert int((await client.hget(KEYS.trades_state(SYMBOL), "applied_count")) or 0) == applied
     assert worker.settled
     assert (await client.xpending(KEYS.raw(SYMBOL, TRADES), "trades"))["pending"] == 0
+    await client.aclose()
+
+
+async def test_the_clock_closes_no_window_whose_trades_wait_in_the_stream(
+    worker: TradeWorker, real_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a pause of the role: the windows of what it catches up with were over long ago, and are not all read."""
+    monkeypatch.setattr("workers.trades.worker.READ_AT_ONCE", 150)
+    monkeypatch.setattr("workers.trades.worker.APPLIED_AT_ONCE", 100)
+    client = Redis.from_url(real_server, protocol=2)
+    count, spacing_ms = 650, 500
+    await append(client, SYMBOL, count, spacing_ms)
+    await client.hset(KEYS.lease("trades", SYMBOL), "token", 7)
+    await worker.recover(Claim(worker._contexts[0], SYMBOL), 7)
+    for _ in range(20):
+        await worker.step()
+    for interval in INTERVALS_MS:
+        bars = [fields for _, fields in await client.xrange(KEYS.bars(SYMBOL, interval))]
+        assert {bar[b"revision"] for bar in bars} == {b"0"}, interval
+        assert sum(int(bar[b"trades_count"]) for bar in bars) == count, interval
+        assert (await client.hget(KEYS.stats(SYMBOL, interval), "closed")) == b"1", interval
     await client.aclose()

@@ -39,6 +39,8 @@ class OwnedTape:
         """Entries to acknowledge because nothing can be made of them."""
         self.last_stream_id = b"0-0"
         self.repairing = False
+        self.read_all = False
+        """Whether the last round of reading found the end of the stream."""
         self.next_end_ms = 0
         """When the shortest open window ends, exchange ms; 0: none is open."""
         self.lost_after: int | None = None
@@ -52,6 +54,11 @@ class OwnedTape:
     def key(self) -> str:
         """Its raw stream."""
         return self.claim.context.keys.raw(self.claim.symbol, TRADES)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that the stream held when it was last read has been applied."""
+        return self.read_all and not self.waiting and not self.repairing
 
     def take(self, entries: Sequence[Delivered]) -> None:
         """Decode entries and put them in the queue; a useless one leaves a hole that its neighbours' ids show."""

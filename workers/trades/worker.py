@@ -143,7 +143,7 @@ class TradeWorker:
             await self._close_last(tape)
 
     async def _close_last(self, tape: OwnedTape) -> None:
-        if tape.waiting or not tape.next_end_ms or not self._settings.trades.close_by_clock:
+        if not tape.caught_up or not tape.next_end_ms or not self._settings.trades.close_by_clock:
             return
         name, symbol = tape.claim.context.name, tape.claim.symbol
         day_ms = INTERVALS_MS["1d"]
@@ -176,6 +176,8 @@ class TradeWorker:
             for tape in list(self.tapes.values()):
                 await self._take_pending(tape, tape.last_stream_id)
             self._reread = False
+        for tape in self.tapes.values():
+            tape.read_all = False
         wanted = [
             key for key, tape in self.tapes.items() if not tape.repairing and len(tape.waiting) < MOST_WAITING
         ]
@@ -198,7 +200,11 @@ class TradeWorker:
                 left -= len(entries)
                 if (owned := self.tapes.get(key)) is not None:
                     owned.take(entries)
-            wanted, most = [key for key, entries in found.items() if len(entries) == count], most - count
+            more = [key for key, entries in found.items() if len(entries) == count]
+            for key in set(wanted).difference(more):
+                if (owned := self.tapes.get(key)) is not None:
+                    owned.read_all = True
+            wanted, most = more, most - count
 
     async def _apply(self, context: VenueContext) -> None:
         tapes = {
@@ -288,8 +294,9 @@ class TradeWorker:
             if self._tasks.get(tape.key) is asyncio.current_task():
                 del self._tasks[tape.key]
 
-    async def _close_quiet(self, context: VenueContext) -> None:
-        now_ms = self._clocks[context.name].now(int(time.time() * 1000))
+    async def _close_quiet(self, context: VenueContext, read_ms: int) -> None:
+        """Close what was over when the streams were read (by our clock), of the symbols that had nothing more."""
+        now_ms = self._clocks[context.name].now(read_ms)
         if now_ms is None:
             return
         grace_ms = self._settings.trades.close_grace_ms
@@ -298,7 +305,7 @@ class TradeWorker:
             for tape in self.tapes.values()
             if tape.claim.context.name == context.name
             and tape.next_end_ms
-            and not tape.repairing
+            and tape.caught_up
             and tape.next_end_ms + grace_ms <= now_ms
         }
         if not due:
@@ -339,11 +346,12 @@ class TradeWorker:
 
     async def step(self) -> None:
         """One round: read, apply, close what is over."""
+        read_ms = int(time.time() * 1000)
         await self._read()
         for context in self._contexts:
             await self._apply(context)
             if self._settings.trades.close_by_clock:
-                await self._close_quiet(context)
+                await self._close_quiet(context, read_ms)
         await self._discard()
 
     @property
