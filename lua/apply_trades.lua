@@ -2,12 +2,12 @@
 --
 -- KEYS (all with the same hash tag)
 --   1 lease hash, 2 raw trades stream, 3 state hash, 4 latest set,
---   5..11 stats hashes and 12..18 bar streams of 100ms 1m 5m 15m 1h 4h 1d
+--   5..11 stats hashes and 12..18 bar streams of 100ms 1m 5m 15m 1h 4h 1d; skip: 19 gaps stream
 -- ARGV
 --   1 operation (apply, skip, close)   2 fencing number, '' for none   3 consumer group
 --   4 retention of the latest set, ms, 0 keeps all   5 its members at most, 0 for any number
 --   6 members trimmed by one call at most   7..13 bars kept, 0 keeps all
---   skip:  14 first id   15 last id of the hole that is accepted
+--   skip:  14 first id   15 last id of the hole that is accepted   16 why, for the gaps stream   17 gaps kept there
 --   close: 14 now, ms    15 grace, ms: windows that ended that long before now are closed
 --   apply: 14 groups   15 trades already known to be repeated   16 their stream ids
 --          17 index of the first member in ARGV   18 index of the first stream id in ARGV
@@ -559,6 +559,8 @@ local function skip()
       end
     end
   end
+  call('XADD', KEYS[19], 'MAXLEN', '~', ARGV[17], '*', 'channel', 'aggTrade', 'from', format('%d', last_id + 1),
+    'to', format('%d', last), 'reason', ARGV[16], 'repaired', 'no')
   commit({'last_id', format('%d', last), 'missing_count', format('%d', tonumber(state[6] or 0) + missing),
     'hole_next_id', '0', 'incomplete_next', '1'}, 0)
   return {'OK', missing, last}

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from workers.context import venue_contexts
 from workers.errors import RequestRefused, RestUnavailable
@@ -21,7 +22,7 @@ from workers.settings import Settings, TradeSettings, VenueSettings
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
 from workers.store.trades import TradeStore
-from workers.trades.repair import Repair
+from workers.trades.repair import BEHIND_ATTEMPTS, Repair
 from workers.trades.tape import OwnedTape
 from workers.venues.interface import RestRequest
 
@@ -234,3 +235,42 @@ async def test_an_exchange_that_fails_is_asked_again_and_in_the_end_given_up(mak
     world.exchange.broken = 2
     await world.repair.fill(world.owned, FIRST + 300, FIRST + 310)
     assert (await world.store.state(SYMBOL)).missing == 10
+
+
+async def test_an_answer_that_does_not_reach_what_was_seen_is_asked_for_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REST may be behind the stream: that it has nothing yet does not say that there is nothing."""
+    monkeypatch.setattr("workers.trades.repair.BEHIND_PAUSE_S", 0.0)
+    world = make(trades(300, 40))
+    answers = iter([0, 30, 30, 60])
+
+    def late(rows: list[Row]) -> list[Row]:
+        there = FIRST + 100 + next(answers, 1_000)
+        return [one for one in rows if one["a"] < there]
+
+    world.exchange.spoil = late
+    await world.cut(99, 200)
+    assert world.exchange.asked == [FIRST + 100 + n for n in (0, 0, 30, 30, 60)]
+    await world.check()
+    assert await world.gaps() == [(FIRST + 100, FIRST + 199, "100 over REST")]
+    world.exchange.asked.clear()
+    world.exchange.spoil = lambda _: []
+    await world.repair.fill(world.owned, FIRST + 300, FIRST + 302)
+    assert world.exchange.asked == [FIRST + 300] * BEHIND_ATTEMPTS
+    assert (await world.gaps())[1:] == [(FIRST + 300, FIRST + 301, "no")]
+
+
+async def test_a_repair_that_is_cut_short_tells_what_it_filled(make: Make) -> None:
+    world = make(trades(2_500, 40))
+    pages = iter([list])
+
+    def fails(rows: list[Row]) -> list[Row]:
+        if next(pages, None) is None:
+            raise RedisError("gone")
+        return rows
+
+    world.exchange.spoil = fails
+    with pytest.raises(RedisError):
+        await world.cut(99, 2_400)
+    assert await world.gaps() == [(FIRST + 100, FIRST + 1_099, "1000 over REST")]

@@ -236,12 +236,28 @@ async def test_the_state_tells_how_far_the_fold_has_come(client: Redis) -> None:
     assert await store.close(SYMBOL, T0 + 10**9, 0) == Closed(0, T0 + 200)
     with pytest.raises(StoreError, match="do not follow 3"):
         await store.skip(SYMBOL, 5, 6)
-    assert await store.skip(SYMBOL, 4, 6) == Skipped(3, 6)
+    assert await store.skip(SYMBOL, 2, 6, reason="too old") == Skipped(3, 6)
     assert await store.skip(SYMBOL, 4, 6) == Skipped(0, 6)
     await store.apply(SYMBOL, unacknowledged([trade(7, T0 + 500), trade(7, T0 + 500), trade(8, T0)]))
     assert await store.state(SYMBOL) == TradesState(
         last_id=8, last_trade_time=T0 + 500, applied=6, repeated=1, missing=3, late=1
     )
+
+
+async def test_what_is_accepted_as_missing_is_in_the_gaps_in_the_same_step(client: Redis) -> None:
+    store = trade_store(client)
+    await store.apply(SYMBOL, unacknowledged(tape(4)))
+    for first, last in ((3, 6), (4, 6), (5, 8)):
+        await store.skip(SYMBOL, first, last, reason="too old")
+    told = [fields for _, fields in await client.xrange(KEYS.gaps(SYMBOL))]
+    assert [(gap[b"from"], gap[b"to"]) for gap in told] == [(b"4", b"6"), (b"7", b"8")]
+    assert told[0] == {
+        b"channel": b"aggTrade", b"from": b"4", b"to": b"6", b"reason": b"too old", b"repaired": b"no"
+    }  # fmt: skip
+    await client.set(KEYS.gaps(SYMBOL), "of another type")
+    with pytest.raises(ResponseError):  # where it cannot be told, it is not accepted
+        await store.skip(SYMBOL, 9, 9)
+    assert (await store.state(SYMBOL)).missing == 5
 
 
 async def test_bars_are_kept_as_many_as_asked_for(client: Redis) -> None:

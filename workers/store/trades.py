@@ -24,6 +24,8 @@ __all__ = ["Batch", "TradeStore", "TradesState"]
 
 _SCRIPT: Final = "apply_trades"
 _ATTEMPTS: Final = 8
+NOT_HAD: Final = "the exchange does not have them"
+"""Why trades are missing."""
 
 
 class TradesState(msgspec.Struct, frozen=True):
@@ -82,6 +84,7 @@ class TradeStore:
         retention_ms: how far back the latest set goes from the newest trade; 0 keeps all.
         latest_max: trades the latest set may hold; 0: any number.
         bar_retention: bars kept per interval (about: whole stream nodes are trimmed); 0 or no entry keeps all.
+        gaps_kept: accepted holes, and other entries, kept in the gaps stream (about).
         group: consumer group whose entries are acknowledged.
         event_type: what the trades are, as said in the latest set.
         member: how trades stand in the latest set.
@@ -96,6 +99,7 @@ class TradeStore:
         retention_ms: int,
         bar_retention: Mapping[str, int],
         latest_max: int = 0,
+        gaps_kept: int = 10_000,
         group: str = "trades",
         event_type: EventType = "aggTrade",
         member: Member = "json",
@@ -106,6 +110,7 @@ class TradeStore:
         self._retention_ms = retention_ms
         self._latest_max = latest_max
         self._bar_retention = [bar_retention.get(interval, 0) for interval in INTERVALS_MS]
+        self._gaps_kept = gaps_kept
         self._group = group
         self._event_type = event_type
         self._member = member
@@ -165,8 +170,10 @@ class TradeStore:
             )
         return results
 
-    async def skip(self, symbol: str, first: int, last: int, token: str = "") -> Skipped:
-        """Accept that the ids `first`..`last` will never come: they are counted as missing.
+    async def skip(
+        self, symbol: str, first: int, last: int, token: str = "", *, reason: str = NOT_HAD
+    ) -> Skipped:
+        """Accept that the ids `first`..`last` will never come: they are counted as missing, and recorded in the gaps.
 
         The newest window of every interval and the windows that the first trade after the hole falls into are
         incomplete; a newest window that the clock had closed is revised. Accepting again is harmless.
@@ -176,7 +183,9 @@ class TradeStore:
             StoreError: the fold does not stand right before `first`; nothing was done.
         """
         reply = await self._scripts.run(
-            _SCRIPT, self._script_keys(symbol), [*self._head("skip", token), first, last]
+            _SCRIPT,
+            [*self._script_keys(symbol), self._keys.gaps(symbol)],
+            [*self._head("skip", token), first, last, reason, self._gaps_kept],
         )
         self._refuse_fenced(symbol, token, reply)
         if reply[0] == b"NOT_NEXT":

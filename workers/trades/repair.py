@@ -15,7 +15,7 @@ from workers.settings import Settings
 from workers.store.budget import Urgency
 from workers.store.keys import TRADES
 from workers.store.streams import GapRecord, record_gap
-from workers.store.trades import TradeStore
+from workers.store.trades import NOT_HAD, TradeStore
 from workers.trades.tape import OwnedTape
 
 log = structlog.get_logger()
@@ -23,6 +23,10 @@ log = structlog.get_logger()
 HOLES = Counter("fleet_trade_holes_total", "Holes in the trade ids", ["venue"])
 REPAIRED = Counter("fleet_trades_repaired_total", "Trades filled in over REST", ["venue"])
 MISSING = Counter("fleet_trades_missing_total", "Trades the exchange did not give", ["venue"])
+BEHIND = "the exchange has nothing from there on"
+BEHIND_ATTEMPTS = 5
+BEHIND_PAUSE_S = 0.5
+"""The first pause before it is asked again; each further one is twice as long."""
 
 
 def usable(trade: Trade) -> bool:
@@ -33,6 +37,15 @@ def usable(trade: Trade) -> bool:
         log.warning("trade_unusable", symbol=trade.symbol, trade_id=trade.trade_id, error=str(bad))
         return False
     return True
+
+
+class _Filled:
+    """How far a repair has come."""
+
+    def __init__(self, next_id: int) -> None:
+        self.next_id = next_id
+        """The first id that is neither applied nor accepted as missing."""
+        self.trades = 0
 
 
 class Repair:
@@ -58,10 +71,22 @@ class Repair:
         context, symbol = tape.claim.context, tape.claim.symbol
         HOLES.labels(context.name).inc()
         log.warning("trade_hole", venue=context.name, symbol=symbol, first=expected, last=seen - 1)
-        first, repaired, attempts = expected, 0, 0
-        while first < seen:
+        filled = _Filled(expected)
+        try:
+            await self._fill(tape, filled, seen)
+        finally:
+            if filled.trades:  # those before an interruption, too
+                REPAIRED.labels(context.name).inc(filled.trades)
+                told = f"{filled.trades} over REST"
+                await self.record(tape, expected, filled.next_id - 1, "sequence", told)
+        log.info("trade_hole_closed", venue=context.name, symbol=symbol, repaired=filled.trades)
+
+    async def _fill(self, tape: OwnedTape, filled: _Filled, seen: int) -> None:
+        context, symbol, attempts = tape.claim.context, tape.claim.symbol, 0
+        while filled.next_id < seen:
+            first = filled.next_id
             try:
-                found = await self._usable(tape, first, seen)
+                found = await self._certain(tape, first, seen)
             except RateLimited:
                 continue  # the budget makes the next request wait until it may be sent
             except (RestError, MalformedFrame) as error:
@@ -71,23 +96,28 @@ class Repair:
                 )
                 if attempts >= self._settings.trades.repair_attempts:
                     await self._accept(tape, first, seen - 1, str(error))
-                    break
+                    return
                 await asyncio.sleep(min(2.0**attempts, 30.0) * 0.5)
                 continue
             if isinstance(found, str):
                 await self._accept(tape, first, seen - 1, found)
-                break
+                return
             if found[0].trade_id > first:
-                await self._accept(tape, first, found[0].trade_id - 1, "the exchange does not have them")
+                await self._accept(tape, first, found[0].trade_id - 1, NOT_HAD)
             done = await self._store.apply(symbol, [(b"", trade) for trade in found], tape.token)
-            repaired += done.applied
+            filled.trades += done.applied
             tape.figures.applied(done)
             tape.figures.repaired(done.applied)
-            first, attempts = done.last_id + 1, 0
-        if repaired:
-            REPAIRED.labels(context.name).inc(repaired)
-            await self.record(tape, expected, first - 1, "sequence", f"{repaired} over REST")
-        log.info("trade_hole_closed", venue=context.name, symbol=symbol, repaired=repaired)
+            filled.next_id, attempts = done.last_id + 1, 0
+
+    async def _certain(self, tape: OwnedTape, first: int, seen: int) -> list[Trade] | str:
+        """As `_usable`, but asked again while the exchange's REST is behind its stream: it shows not even `seen`."""
+        for attempt in range(BEHIND_ATTEMPTS):
+            if (found := await self._usable(tape, first, seen)) != BEHIND:
+                break
+            log.warning("repair_behind", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first)
+            await asyncio.sleep(BEHIND_PAUSE_S * 2.0**attempt)
+        return found
 
     async def _usable(self, tape: OwnedTape, first: int, seen: int) -> list[Trade] | str:
         """Trades from the oldest on that can be had of `first`..`seen - 1`, or why there are none.
@@ -115,7 +145,7 @@ class Repair:
                 except RequestRefused:
                     below = middle
         found = [trade for trade in page if first <= trade.trade_id < seen and usable(trade)]
-        return found or "the exchange does not have them"
+        return found or (NOT_HAD if any(trade.trade_id >= seen for trade in page) else BEHIND)
 
     async def _page(self, tape: OwnedTape, first: int) -> list[Trade]:
         venue, symbol = tape.claim.context.venue, tape.claim.symbol
@@ -124,12 +154,11 @@ class Repair:
         return venue.trades(symbol, body)
 
     async def _accept(self, tape: OwnedTape, first: int, last: int, reason: str) -> None:
-        done = await self._store.skip(tape.claim.symbol, first, last, tape.token)
+        done = await self._store.skip(tape.claim.symbol, first, last, tape.token, reason=reason)
         MISSING.labels(tape.claim.context.name).inc(done.missing)
         tape.figures.missing(done.missing)
         log.error("trades_missing", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first,
                   last=last, reason=reason)  # fmt: skip
-        await self.record(tape, first, last, reason, "no")
 
     async def record(self, tape: OwnedTape, first: int, last: int, reason: str, repaired: str) -> None:
         """Write a hole to the symbol's gaps stream."""

@@ -105,6 +105,7 @@ class TradeWorker:
             latest_max=trades.latest_max,
             member=trades.member,
             bar_retention=trades.bars_kept,
+            gaps_kept=self._settings.streams.gaps,
             group=GROUP,
             event_type="trade" if context.settings.trades == "trade" else "aggTrade",
         )
