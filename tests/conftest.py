@@ -14,13 +14,14 @@ from pathlib import Path
 import fakeredis
 import pytest
 import redis as redis_sync
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from workers.cli.parent import end_with_parent
 from workers.store.server import find_server
 
-settings.register_profile("fleet", deadline=None)  # no test asserts wall-clock time
+# No test asserts wall-clock time, neither of an example nor of drawing it.
+settings.register_profile("fleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fleet")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -51,16 +52,18 @@ def real_server() -> Iterator[str]:
         preexec_fn=end_with_parent,  # noqa: PLW1509 -- sets one flag of the new process, takes no lock
     )
     client = redis_sync.Redis(unix_socket_path=str(socket))
-    for _ in range(500):
+    for _ in range(3000):
         try:
             client.ping()
             break
         except redis_sync.ConnectionError:
             time.sleep(0.02)
+    else:
+        raise AssertionError(f"{binary} did not answer within a minute")
     client.close()
     yield f"unix://{socket}"
     process.terminate()
-    process.wait(10)
+    process.wait(60)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -75,7 +75,7 @@ async def lay(url: str, home: Path) -> None:
     await client.set("fleet:fence:archive:{x}", 0)
     store = TradeStore(client, KEYS, Scripts(client), retention_ms=0, bar_retention={})
     settings = Settings(
-        fleet=FleetSettings(home=str(home)),
+        fleet=FleetSettings(home=str(home), lease_ms=600_000),
         venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL])},
         archive=ArchiveSettings(rotate_rows=70, rotate_s=1e-6, rotate_bars_s=1e-6, hole_wait_s=0),
     )
@@ -105,7 +105,7 @@ async def lay(url: str, home: Path) -> None:
 
 
 async def archive_all(worker: ArchiveWorker) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         more = await worker.step()
         if not more and not any(

@@ -81,13 +81,16 @@ def test_a_lost_trade_and_a_wrong_bar_are_found(folder: Path):
     demo = start(home, "--for", "10s", "--json")
     client = wait_for_books(home, 6)
     deadline = time.monotonic() + 60
-    while not client.zcard("trades:{BTCUSDT}:latest") > 5 and time.monotonic() < deadline:
+    closed = "bars:{BTCUSDT}:100ms"
+    while time.monotonic() < deadline and not (
+        client.zcard("trades:{BTCUSDT}:latest") > 5 and client.xlen(closed)
+    ):
         time.sleep(0.1)
     middle = client.zrange("trades:{BTCUSDT}:latest", 2, 2)
     client.zrem("trades:{BTCUSDT}:latest", *middle)
-    bar = client.xrange("bars:{BTCUSDT}:100ms", count=1)[0]
-    client.xadd("bars:{BTCUSDT}:100ms", {**bar[1], b"volume": b"1234"})
-    output, errors = demo.communicate(timeout=200)
+    bar = client.xrange(closed, count=1)[0]
+    client.xadd(closed, {**bar[1], b"volume": b"1234"})
+    output, errors = demo.communicate(timeout=300)
     assert demo.returncode == 1, output + errors
     result = json.loads(output)
     assert result["trades_missing"] == 1

@@ -18,6 +18,7 @@ import redis as redis_sync
 from workers.cli.application import main
 from workers.cli.doctor.exchange import exchange_findings
 from workers.cli.doctor.findings import Finding
+from workers.cli.foreground import free_port
 from workers.cli.parent import end_with_parent
 from workers.configuration import parse
 from workers.model.sizing import bytes_per_trade
@@ -53,7 +54,7 @@ class Server:
             preexec_fn=end_with_parent,  # noqa: PLW1509 -- sets one flag of the new process, takes no lock
         )
         self.client = redis_sync.Redis(unix_socket_path=str(folder / "s"))
-        for _ in range(500):
+        for _ in range(3000):
             try:
                 self.client.ping()
                 break
@@ -87,6 +88,7 @@ def doctor(
     monkeypatch.setenv("FLEET_HOME", str(tmp_path_factory.mktemp("h")))
     monkeypatch.setenv("REDIS_URL", server.url)
     monkeypatch.setenv("FLEET_VENUES__USDM__SYMBOLS", "BTCUSDT")
+    monkeypatch.setenv("FLEET_API__PORT", str(free_port()))  # whatever listens on this machine
 
     def run(**changes: str) -> tuple[int, dict[str, dict[str, Any]]]:
         for name, value in changes.items():
@@ -189,10 +191,7 @@ def test_before_the_first_start_there_is_no_server_and_no_problem(
     doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("REDIS_URL")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    _, found = doctor(FLEET_REDIS__PORT=str(port), FLEET_API__PORT="0")
+    _, found = doctor(FLEET_REDIS__PORT=str(free_port()), FLEET_API__PORT="0")
     assert found["redis"]["level"] == "ok"
     assert "would start" in found["redis"]["found"]
     assert found["ports"]["level"] == "ok"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from fleet_runs import CHECKOUT
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workers.cli import self_test
 from workers.cli.application import main
@@ -198,6 +199,13 @@ def test_the_steps_of_the_self_test():
     assert self_test.steps(["-k", "book"])[-1] == ("pytest", ["pytest", "-k", "book"])
 
 
+async def answers(client: Redis) -> bool:
+    try:
+        return bool(await client.ping())
+    except RedisConnectionError:
+        return False
+
+
 async def test_our_server_takes_the_shipped_configuration(tmp_path: Path):
     venue = '[venues.usdm]\nmarket = "usdm"\nsymbols = ["BTCUSDT"]\n[redis]\nport = 0\nmaxmemory_mb = 64\n'
     settings = parse(venue, "my.toml", {"FLEET_HOME": str(tmp_path)}).settings
@@ -206,11 +214,10 @@ async def test_our_server_takes_the_shipped_configuration(tmp_path: Path):
     command = server_command(find_server("/usr/bin:/usr/local/bin"), settings)
     server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     path = tmp_path / "run" / "redis.sock"
-    for _ in range(200):
-        if path.exists():
-            break
-        await asyncio.sleep(0.05)
     client = Redis(unix_socket_path=str(path), protocol=2, decode_responses=True)
+    async with asyncio.timeout(60):
+        while not await answers(client):
+            await asyncio.sleep(0.05)
     wanted = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction", "save": ""}
     found = {name: (await client.config_get(name))[name] for name in wanted}
     assert found == wanted

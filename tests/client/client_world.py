@@ -89,7 +89,7 @@ class World:
         await store.skip(S, first, last)
 
 
-async def take(feed: Feed[Any], count: int, seconds: float = 20.0) -> list[Any]:
+async def take(feed: Feed[Any], count: int, seconds: float = 60.0) -> list[Any]:
     """The next records of a feed; fails when they do not come."""
     async with asyncio.timeout(seconds):
         return [await anext(feed) for _ in range(count)]

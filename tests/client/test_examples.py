@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 from client_world import KEYS, T0, S, World
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 from test_outage import Server
 from test_reads import lay_book
+
+from workers.cli.foreground import free_port as below_the_outgoing_ones
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 GO_FOLDER = Path("/usr/share/gocode")
@@ -59,13 +62,14 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
 
 
 async def free_port(redis: Redis) -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    await redis.config_set("port", port)
-    return int(port)
+    for _ in range(20):
+        port = below_the_outgoing_ones()
+        try:
+            await redis.config_set("port", port)
+        except ResponseError:  # somebody was quicker
+            continue
+        return port
+    raise AssertionError("no port could be had")
 
 
 async def run(*command: str, cwd: Path | None = None, **environment: str) -> str:

@@ -54,7 +54,7 @@ class Bench:
         watching = asyncio.create_task(self.observer.run())
         await asyncio.sleep(0)
         await self.observer.look()
-        await asyncio.wait_for(self.observer.compared_all(), 5)
+        await asyncio.wait_for(self.observer.compared_all(), 30)
         watching.cancel()
         return self.observer.problems[self.book]
 

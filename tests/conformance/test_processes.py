@@ -28,7 +28,7 @@ def processes(tmp_path: Path) -> Processes:
 
 
 async def running_as_another(program: Program, pid: int) -> int:
-    for _ in range(400):
+    for _ in range(3000):
         if program.running and program.pid != pid:
             return program.pid
         await asyncio.sleep(0.02)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from page_watch import Watch
-from playwright.async_api import Browser, Page, async_playwright
+from page_watch import LONGEST_MS, Watch
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 sys.path.insert(0, str(Path(__file__).parent))  # scripted_api is shared by the tests of this folder
 sys.path.insert(0, str(Path(__file__).parents[1] / "roles"))  # the fleet inside the test process
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+expect.set_options(timeout=LONGEST_MS)
 OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -51,7 +52,7 @@ def watch() -> Watch:
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser, watch: Watch) -> AsyncIterator[Page]:
     context = await browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(LONGEST_MS)
     opened = await context.new_page()
     watch.follow(opened)
     yield opened

@@ -6,6 +6,9 @@ import re
 
 from playwright.async_api import ConsoleMessage, Page
 
+LONGEST_MS = 30_000
+"""How long the page may take for anything; far more than it does on a machine with nothing else to do."""
+
 
 class Watch:
     """What a page did that it must not do."""

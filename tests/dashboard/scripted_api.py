@@ -11,7 +11,7 @@ from aiohttp import WSMsgType, web
 from workers.api.dashboard_files import Dashboard
 
 Levels = list[list[str]]
-START_MS = 1_795_221_120_000
+START_MS = 1_723_161_600_000
 SYMBOLS = [
     ("usdm", "BTCUSDT"),
     ("usdm", "ETHUSDT"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,18 +67,23 @@ class World:
     def open(self) -> list[list[str]]:
         return [socket.wanted for socket in self.sockets if socket.open]
 
+    async def opens(self, *wanted: list[str]) -> None:
+        """Wait until these sockets are open and no others."""
+        async with asyncio.timeout(60):
+            while self.open() != list(wanted):
+                await asyncio.sleep(0.005)
+
 
 async def test_new_streams_fill_the_sockets_there_are_then_open_new_ones() -> None:
     world = World(3, market="spot")
     world.feeds.change(["A", "B"])
     running = asyncio.create_task(world.feeds.run())
-    await asyncio.sleep(0.03)
-    assert world.open() == [["a@depth@100ms", "a@aggTrade", "b@depth@100ms"], ["b@aggTrade"]]
+    first = [["a@depth@100ms", "a@aggTrade", "b@depth@100ms"], ["b@aggTrade"]]
+    await world.opens(*first)
     world.feeds.change(["币C", "1D"])
-    await asyncio.sleep(0.03)
+    await world.opens(*first, ["1d@depth@100ms", "1d@aggTrade"])
     assert world.sockets[0].asked == []
     assert world.sockets[1].asked == [("+", ["币c@depth@100ms", "币c@aggTrade"])]
-    assert world.open()[2:] == [["1d@depth@100ms", "1d@aggTrade"]]
     await end([running])
     assert world.open() == []
 
@@ -86,9 +92,11 @@ async def test_streams_of_another_path_never_share_a_socket() -> None:
     world = World(10, market="usdm")
     world.feeds.change(["A"])
     running = asyncio.create_task(world.feeds.run())
-    await asyncio.sleep(0.03)
+    await world.opens(["a@depth@100ms"], ["a@aggTrade"])
     world.feeds.change(["B"])
-    await asyncio.sleep(0.03)
+    async with asyncio.timeout(60):
+        while not all(socket.asked for socket in world.sockets):
+            await asyncio.sleep(0.005)
     asked = {socket.url.rpartition("/")[0][-7:]: socket.asked for socket in world.sockets}
     assert asked == {"/public": [("+", ["b@depth@100ms"])], "/market": [("+", ["b@aggTrade"])]}
     await end([running])
@@ -98,16 +106,14 @@ async def test_a_socket_without_streams_is_closed_and_the_others_go_on() -> None
     world = World(2, market="spot")
     world.feeds.change(["A", "B", "C"])
     running = asyncio.create_task(world.feeds.run())
-    await asyncio.sleep(0.03)
+    a, b, c, d = ([f"{name}@depth@100ms", f"{name}@aggTrade"] for name in "abcd")
+    await world.opens(a, b, c)
     world.feeds.change([], ["B"])
-    await asyncio.sleep(0.1)
-    assert world.open() == [["a@depth@100ms", "a@aggTrade"], ["c@depth@100ms", "c@aggTrade"]]
+    await world.opens(a, c)
     world.feeds.change(["D"], ["A"])
-    await asyncio.sleep(0.1)
-    assert sorted(stream for streams in world.feeds.streams for stream in streams) == [
-        "c@aggTrade", "c@depth@100ms", "d@aggTrade", "d@depth@100ms",
-    ]  # fmt: skip
-    assert len(world.open()) == 2
+    async with asyncio.timeout(60):
+        while len(world.open()) != 2 or sorted(itertools.chain(*world.feeds.streams)) != sorted(c + d):
+            await asyncio.sleep(0.005)
     await end([running])
     assert world.open() == []
 
@@ -116,11 +122,10 @@ async def test_a_new_socket_of_a_shard_has_the_streams_of_now() -> None:
     world = World(10, market="spot")
     world.feeds.change(["A", "B"])
     running = asyncio.create_task(world.feeds.run())
-    await asyncio.sleep(0.03)
+    await world.opens(["a@depth@100ms", "a@aggTrade", "b@depth@100ms", "b@aggTrade"])
     world.feeds.change(["C"], ["A"])
     world.sockets[0].replace.set()
-    await asyncio.sleep(0.1)
-    assert world.open() == [["b@depth@100ms", "b@aggTrade", "c@depth@100ms", "c@aggTrade"]]
+    await world.opens(["b@depth@100ms", "b@aggTrade", "c@depth@100ms", "c@aggTrade"])
     await end([running])
 
 
@@ -128,11 +133,11 @@ async def test_an_error_nobody_foresaw_ends_them_all() -> None:
     world = World(10, market="spot")
     world.feeds.change(["A"])
     running = asyncio.create_task(world.feeds.run())
-    await asyncio.sleep(0.03)
+    await world.opens(["a@depth@100ms", "a@aggTrade"])
     world.feeds.change(["B"])
     world.sockets[0].fail = True
     with pytest.raises(RuntimeError):
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 60)
 
 
 async def test_without_symbols_there_is_nothing_to_do_and_all_is_alive() -> None:
@@ -149,17 +154,18 @@ async def test_a_socket_for_new_symbols_counts_from_its_first_message_on() -> No
     world = World(2, market="spot")
     world.feeds.change(["A"])
     running = asyncio.create_task(world.feeds.run())
-    await asyncio.sleep(0.03)
+    a, b, c = ([f"{name}@depth@100ms", f"{name}@aggTrade"] for name in "abc")
+    await world.opens(a)
     world.sockets[0].alive = False
     assert not world.feeds.alive
     world.feeds.change(["B"])  # nothing was heard yet: this is still the start
-    await asyncio.sleep(0.03)
+    await world.opens(a, b)
     world.sockets[0].alive, world.sockets[1].alive = True, False
     assert not world.feeds.alive
     world.sockets[1].alive = True
     assert world.feeds.alive
     world.feeds.change(["C"])
-    await asyncio.sleep(0.03)
+    await world.opens(a, b, c)
     world.sockets[2].alive = False
     assert world.feeds.alive
     world.sockets[2].alive = True

@@ -79,7 +79,7 @@ class Client:
     async def send(self, request: object) -> None:
         await self.socket.send(request if isinstance(request, str) else json.dumps(request))
 
-    async def until(self, condition, timeout_s: float = 8.0):
+    async def until(self, condition, timeout_s: float = 60.0):
         """The first frame for which the condition holds, waiting for it."""
         seen = 0
         async with asyncio.timeout(timeout_s):
@@ -99,7 +99,7 @@ class Client:
         await self.send(request)
         return await self.until(lambda frame: "e" not in frame and frame.get("id") == request["id"])
 
-    async def closed(self, timeout_s: float = 8.0) -> tuple[int, str]:
+    async def closed(self, timeout_s: float = 60.0) -> tuple[int, str]:
         """Wait for the end and give the close code and reason."""
         await asyncio.wait_for(self._reader, timeout_s)
         return self.socket.close_code, self.socket.close_reason

@@ -1,6 +1,7 @@
 """The websocket side over real sockets."""
 
 import asyncio
+import contextlib
 import json
 
 import aiohttp
@@ -23,7 +24,7 @@ async def test_serve_says_where_it_is_and_stops_when_told():
     async with aiohttp.ClientSession() as http, http.get(url + "/usdm/fapi/v1/ping") as reply:
         assert reply.status == 200
     stop.set()
-    await asyncio.wait_for(task, 8)
+    await asyncio.wait_for(task, 60)
 
 
 async def test_acknowledged_then_silent_on_the_wrong_path_case_or_symbol(world):
@@ -110,16 +111,18 @@ async def test_too_many_subscriptions(world):
 async def test_too_many_frames_close_with_1008(world, kind):
     here = await world()
     client = await here.connect("/spot/ws")
-    for number in range(7):
-        if kind == "pong":
-            await client.socket.pong(b"unsolicited")
-        else:
-            await client.send({"method": "LIST_SUBSCRIPTIONS", "id": number})
+    with contextlib.suppress(websockets.ConnectionClosed):
+        for number in range(10_000):  # until there were more than five in one second
+            if kind == "pong":
+                await client.socket.pong(b"unsolicited")
+            else:
+                await client.send({"method": "LIST_SUBSCRIPTIONS", "id": number})
+            await asyncio.sleep(0.01)
     assert await client.closed() == (1008, "Too many requests")
 
 
 async def test_pings_must_be_echoed(world):
-    here = await world(spot_ping_s=0.05, spot_pong_timeout_s=0.2, spot_frames_per_second=1000)
+    here = await world(spot_ping_s=0.05, spot_pong_timeout_s=2.0, spot_frames_per_second=1000)
     good = await here.connect("/spot/ws/btcusdt@depth@100ms")
     async with (
         aiohttp.ClientSession() as http,
@@ -140,14 +143,16 @@ async def test_pings_must_be_echoed(world):
 async def test_client_pings_are_answered(world):
     here = await world()
     client = await here.connect("/usdm/market/ws")
-    await asyncio.wait_for(await client.socket.ping(b"here?"), 5)
+    await asyncio.wait_for(await client.socket.ping(b"here?"), 60)
 
 
 async def test_connections_end_with_their_life(world):
     here = await world(lifetime_s=0.2)
     client = await here.connect("/usdm/public/ws/btcusdt@depth@100ms")
     assert (await client.closed())[0] == 1001
-    assert here.exchange.connections() == []
+    async with asyncio.timeout(60):
+        while here.exchange.connections():
+            await asyncio.sleep(0.01)
 
 
 async def test_shutdown_notice_in_both_shapes_then_close(world):

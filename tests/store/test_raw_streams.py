@@ -94,7 +94,11 @@ async def test_a_key_of_another_type_is_refused_and_nothing_is_appended_elsewher
     assert await client.exists(OTHER) == 0
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.data())
 async def test_two_lines_in_any_batching_give_every_message_once_in_order(
     client: Redis, data: st.DataObject

@@ -12,7 +12,7 @@ from workers.cli.conformance.scenario import Result, Scenario
 from workers.cli.held import Book, Held
 from workers.cli.verification import Verification
 
-WAIT_S: Final = 60.0
+WAIT_S: Final = 120.0
 """How long anything may take that must come to pass."""
 POLL_S: Final = 0.05
 

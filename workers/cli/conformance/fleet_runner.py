@@ -17,7 +17,7 @@ from workers.cli.conformance.scenario import Result, Scenario
 from workers.cli.held import Book
 from workers.errors import FleetError
 
-FRESH_S: Final = 4.0
+FRESH_S: Final = 8.0
 """How long the last status of a book may be under way."""
 SCRIPT_S: Final = 300.0
 STAGGER_S: Final = 0.1

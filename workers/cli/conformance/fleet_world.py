@@ -32,8 +32,8 @@ from workers.store.server import find_server
 
 ROLES: Final = (("keeper", 0), ("books", 0), ("books", 1), ("trades", 0), ("trades", 1), ("api", 0))
 LINES: Final = ("ingest-a", "ingest-b")
-START_S: Final = 60.0
-RECONNECT_S: Final = 30.0
+START_S: Final = 120.0
+RECONNECT_S: Final = 90.0
 
 
 class FleetWorld:
