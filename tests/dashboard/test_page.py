@@ -43,6 +43,12 @@ async def ladder(page: Page) -> tuple[list[list[str]], list[list[str]]]:
     return rows[0], rows[1][::-1]
 
 
+async def colour(page: Page, selector: str) -> str:
+    """The colour of the text of the first element that fits."""
+    found: str = await page.locator(selector).first.evaluate("(one) => getComputedStyle(one).color")
+    return found
+
+
 async def test_the_ladder_shows_what_the_api_says_with_exact_totals(market: Page, api: ScriptedApi):
     for shown, held in zip(await ladder(market), (api.bids, api.asks), strict=True):
         assert [row[:2] for row in shown] == held[:20]
@@ -103,9 +109,14 @@ async def test_without_a_connection_nothing_is_shown_as_live_and_it_comes_back(
     await expect(market.locator("#link")).to_contain_text("no connection")
     await expect(market.locator("#withheld")).to_contain_text("no connection")
     assert {cell for side in await ladder(market) for row in side for cell in row} == {""}
+    await expect(market.locator("#tape-note")).to_have_text("no connection")
+    muted = await colour(market, ".summary dt")
+    assert await colour(market, "#last") == await colour(market, "#tape tbody td") == muted
     api.refusing = False
     await expect(market.locator("#link")).to_contain_text("live")
     await expect(market.locator("#ladder .bids tr").first).to_contain_text(api.bids[0][0])
+    await expect(market.locator("#tape-note")).to_have_text("")
+    assert await colour(market, "#tape tbody td") != muted
     await api.trade("84599.10")
     await expect(market.locator("#tape tbody tr").first).to_contain_text("84599.10")
 

@@ -89,7 +89,9 @@ export class Market {
   /** The line to the API: without it no number is live. @param {string} reason empty: it is there */
   connected(reason) {
     this.lost = reason;
+    byId("market").classList.toggle("lost", reason !== "");
     if (reason) this.book.clear();
+    if (reason && this.history.at === null) this.tape.say("no connection");
     this.#show();
   }
 
