@@ -161,8 +161,8 @@ def _register_others() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code. Errors of ours are one sentence."""
-    _register_others()
     try:
+        _register_others()
         app(args=arguments)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0

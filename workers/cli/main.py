@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def run() -> None:
@@ -11,6 +14,17 @@ def run() -> None:
         from workers.cli.role import main  # noqa: PLC0415 -- saves every worker 20 MB of terminal code
 
         sys.exit(main(sys.argv[2:]))
-    from workers.cli.application import main as terminal  # noqa: PLC0415 -- as above
+    with _silent_interruption():
+        from workers.cli.application import main as terminal  # noqa: PLC0415 -- as above
 
     sys.exit(terminal())
+
+
+@contextmanager
+def _silent_interruption() -> Iterator[None]:
+    """Meanwhile Ctrl-C ends the process at once: there is nothing to tell but where the import stood."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before)

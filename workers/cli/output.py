@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -12,13 +13,25 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from workers.cli.exit_codes import EXIT_FINE
 from workers.cli.held import Totals
 from workers.errors import CommandError
 
 UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 PLAIN_EVERY_S: Final = 10.0
 
-out = Console(width=None if sys.stdout.isatty() else 160)
+
+class Answer(Console):
+    """Standard output, of which a reader may have had enough."""
+
+    def on_broken_pipe(self) -> None:
+        """End without a complaint: that is no failure of ours."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_FINE)
+
+
+out = Answer(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
 

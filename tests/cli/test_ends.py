@@ -1,0 +1,57 @@
+"""How the command ends when somebody has enough: Ctrl-C before it began, a reader that went away."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+from fleet_runs import plain_environment
+
+from workers.cli import application
+from workers.cli import main as entry
+
+
+def test_ctrl_c_is_silent_while_the_code_is_loaded(monkeypatch: pytest.MonkeyPatch):
+    handlers = []
+
+    class Loading(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            if name == "main":
+                handlers.append(signal.getsignal(signal.SIGINT))
+                return lambda: handlers.append(signal.getsignal(signal.SIGINT)) or 7
+            raise AttributeError(name)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        monkeypatch.setitem(sys.modules, "workers.cli.application", Loading("workers.cli.application"))
+        monkeypatch.setattr(sys, "argv", ["fleet", "status"])
+        with pytest.raises(SystemExit) as ended:
+            entry.run()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.value.code == 7
+    assert handlers == [signal.SIG_DFL, signal.default_int_handler]
+
+
+def test_ctrl_c_before_a_command_began_ends_with_130(monkeypatch: pytest.MonkeyPatch):
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(application, "_register_others", interrupted)
+    assert application.main(["config"]) == 130
+
+
+def test_a_reader_that_went_away_is_no_failure():
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "workers.cli", "fault", "--kinds"],
+        env=plain_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (0, b"")
