@@ -341,7 +341,7 @@ class ScriptedApi:
             if asked["op"] == "ping":
                 await socket.send_json({"type": "pong", "id": asked["id"]})
             elif asked["op"] == "unsubscribe":
-                requests.remove(wanted)
+                requests[:] = [one for one in requests if one != wanted]  # a refused one is not among them
             elif unknown := self._unknown(*asked["symbols"][0].split(":")):
                 await socket.send_json({"type": "error", "id": asked["id"], **unknown})
             else:
