@@ -18,7 +18,7 @@ import redis as redis_sync
 from workers.cli.application import main
 from workers.cli.doctor.exchange import exchange_findings
 from workers.cli.doctor.findings import Finding
-from workers.cli.foreground import free_port
+from workers.cli.foreground import free_ports
 from workers.cli.parent import end_with_parent
 from workers.configuration import parse
 from workers.model.sizing import bytes_per_trade
@@ -88,7 +88,7 @@ def doctor(
     monkeypatch.setenv("FLEET_HOME", str(tmp_path_factory.mktemp("h")))
     monkeypatch.setenv("REDIS_URL", server.url)
     monkeypatch.setenv("FLEET_VENUES__USDM__SYMBOLS", "BTCUSDT")
-    monkeypatch.setenv("FLEET_API__PORT", str(free_port()))  # whatever listens on this machine
+    monkeypatch.setenv("FLEET_API__PORT", str(free_ports(1)[0]))  # whatever listens on this machine
 
     def run(**changes: str) -> tuple[int, dict[str, dict[str, Any]]]:
         for name, value in changes.items():
@@ -191,7 +191,7 @@ def test_before_the_first_start_there_is_no_server_and_no_problem(
     doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("REDIS_URL")
-    _, found = doctor(FLEET_REDIS__PORT=str(free_port()), FLEET_API__PORT="0")
+    _, found = doctor(FLEET_REDIS__PORT=str(free_ports(1)[0]), FLEET_API__PORT="0")
     assert found["redis"]["level"] == "ok"
     assert "would start" in found["redis"]["found"]
     assert found["ports"]["level"] == "ok"

@@ -16,7 +16,7 @@ import pytest
 from fleet_runs import CHECKOUT, plain_environment
 from test_demo import wait_for_books
 
-from workers.cli.foreground import free_port
+from workers.cli.foreground import free_ports
 
 pytestmark = pytest.mark.e2e
 README = (CHECKOUT / "README.md").read_text()
@@ -55,7 +55,7 @@ class Demo(NamedTuple):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     home = tmp_path_factory.mktemp("r")
-    redis_port, api_port = str(free_port()), str(free_port())
+    redis_port, api_port = map(str, free_ports(2))
     environment = plain_environment(
         FLEET_HOME=str(home),
         FLEET_REDIS__PORT=redis_port,

@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 from test_outage import Server
 from test_reads import lay_book
 
-from workers.cli.foreground import free_port as below_the_outgoing_ones
+from workers.cli.foreground import free_ports
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 GO_FOLDER = Path("/usr/share/gocode")
@@ -62,8 +62,7 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
 
 
 async def free_port(redis: Redis) -> int:
-    for _ in range(20):
-        port = below_the_outgoing_ones()
+    for port in free_ports(20):
         try:
             await redis.config_set("port", port)
         except ResponseError:  # somebody was quicker

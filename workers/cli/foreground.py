@@ -26,16 +26,16 @@ STOP_S: Final = 20.0
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def free_port() -> int:
-    """A loopback port nobody listens on now.
+def free_ports(count: int) -> list[int]:
+    """Different loopback ports nobody listens on now.
 
     Raises:
-        CommandError: none was found.
+        CommandError: not so many were found.
     """
-    for port in random.sample(PORTS, 50):
-        if port_is_free("127.0.0.1", port):
-            return port
-    raise CommandError("No free loopback port was found.")
+    found = [port for port in random.sample(PORTS, 50 + count) if port_is_free("127.0.0.1", port)]
+    if len(found) < count:
+        raise CommandError("No free loopback port was found.")
+    return found[:count]
 
 
 class ForegroundFleet:
@@ -174,9 +174,9 @@ def with_free_ports(effective: Effective, environ: Mapping[str, str]) -> dict[st
     Venues whose URLs point at the simulated exchange follow it to its port.
     """
     environment = dict(environ)
-    for section in ("exchange", "api", "redis"):
-        if not given(environ, section):
-            environment[f"FLEET_{section.upper()}__PORT"] = str(free_port())
+    sections = [section for section in ("exchange", "api", "redis") if not given(environ, section)]
+    for section, port in zip(sections, free_ports(len(sections)), strict=True):
+        environment[f"FLEET_{section.upper()}__PORT"] = str(port)
     exchange = effective.settings.exchange
     unchanged = {name: value for name, value in environ.items() if name != "FLEET_EXCHANGE__PORT"}
     old = f"//{exchange.host}:{load(effective.file, unchanged).settings.exchange.port}"

@@ -20,7 +20,7 @@ from workers.cli.conformance import fleet_settings
 from workers.cli.conformance.control import ExchangeControl
 from workers.cli.conformance.observer import Observer
 from workers.cli.conformance.processes import Processes, Program, plain_environment
-from workers.cli.foreground import free_port
+from workers.cli.foreground import free_ports
 from workers.cli.held import Book, Held
 from workers.cli.redis_program import server_command
 from workers.cli.run_directory import make_run_directory
@@ -51,7 +51,7 @@ class FleetWorld:
     ) -> None:
         self.home = home
         symbols = fleet_settings.symbols_of(names)
-        ports = {name: free_port() for name in ("exchange", "brief", "api")}
+        ports = dict(zip(("exchange", "brief", "api"), free_ports(3), strict=True))
         make_run_directory(home)
         (home / "redis").mkdir(exist_ok=True)
         file = home / "fleet.toml"
