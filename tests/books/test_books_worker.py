@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -12,7 +13,6 @@ from redis.asyncio import Redis
 
 from workers.books.book import OwnedBook
 from workers.books.worker import BookWorker
-from workers.context import venue_contexts
 from workers.model.checkpoint import Checkpoint, decode_checkpoint
 from workers.model.events import Snapshot
 from workers.model.sync import SyncState
@@ -41,14 +41,33 @@ class World:
 
     async def begin(self) -> None:
         await self.client.flushall()  # the server is this test process's own
-        [context] = venue_contexts(self.process.settings)
-        claim = Claim(self.worker._contexts[0], S)
-        leases = self.worker.ownership._leases[context.name]
-        assert await leases.take([S]) == {S}
-        await self.worker.recover(claim, leases.held[S])
+        await self.take_over()
         await self.event()
         await self.worker.step()
         self.synced()
+
+    async def take_over(self) -> None:
+        """The worker takes up the book under a lease of its own."""
+        self.worker.ownership._leases["spot"].held.clear()
+        await self.client.delete(KEYS.lease("books", S))
+        leases = self.worker.ownership._leases["spot"]
+        assert await leases.take([S]) == {S}
+        await self.worker.recover(Claim(self.worker._contexts[0], S), leases.held[S])
+
+    async def line(self, since_ms: int) -> None:
+        """A line that delivers, and has lived since then."""
+        told = {"alive": "spot", "beat_ms": int(time.time() * 1000) + 60_000, "since_ms": since_ms}
+        await self.process.registry.beat("ingest-a", "line-a", told)
+        self.worker._asked_lines_at = 0.0
+
+    async def state(self) -> str:
+        """What the status says."""
+        self.book.status_at = 0.0
+        self.worker._look_after_at = 0.0
+        await self.worker.step()
+        found = await self.client.hget(KEYS.book_status(S), "state")
+        assert found is not None
+        return bytes(found).decode()
 
     @property
     def book(self) -> OwnedBook:
@@ -73,12 +92,14 @@ class World:
         self.fetcher.consider(self.book, now)
         await asyncio.gather(*self.fetcher._tasks)
 
-    async def event(self, bids: str = "") -> None:
-        self.u += 1
+    async def event(self, bids: str = "", *, missed: int = 0, ago_ms: int = 0) -> None:
+        """The next event, after some that were missed, received some time ago."""
+        self.u += 1 + missed
+        now_ms = int(time.time() * 1000) - ago_ms
         bids = bids or f'[["9","{self.u}"]]'
-        data = f'{{"s":"{S}","E":{self.u},"U":{self.u},"u":{self.u},"b":{bids},"a":[]}}'
+        data = f'{{"s":"{S}","E":{now_ms},"U":{self.u},"u":{self.u},"b":{bids},"a":[]}}'
         await self.client.xadd(
-            KEYS.raw(S, "depth"), {"data": data, "received": "1", "line": "a"}, id=f"1-{self.u}"
+            KEYS.raw(S, "depth"), {"data": data, "received": now_ms * 1000, "line": "a"}, id=f"1-{self.u}"
         )
 
     def lost_during(self, call: str, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
@@ -185,3 +206,94 @@ async def test_a_refresh_answered_too_early_is_not_begun_anew(
     await world.fetch(2e9)
     assert world.book.sync.book.known_low == "7"
     assert world.book.sync.state is SyncState.SYNCED
+
+
+async def test_a_book_taken_over_is_not_shown_before_its_stream_was_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round that was under way when it was recovered has not read its stream."""
+    await world.worker.step()
+    await world.client.hset(KEYS.live_orderbook, S, "what the last owner showed")
+    await world.event(missed=3)
+    await world.take_over()
+    real, published = world.store.publish, []
+
+    async def publish(publications: Any) -> Any:
+        published.extend(one.payload for one in publications)
+        return await real(publications)
+
+    monkeypatch.setattr(world.store, "publish", publish)
+    await world.worker._publish([world.book])
+    assert published == []
+    await world.state()
+    assert published == [None]
+    assert not await world.shown()
+
+
+async def old(world: World) -> int:
+    """The stored book is 40 s old; ms of its last event."""
+    await world.event(ago_ms=40_000)
+    await world.worker.step()
+    await world.worker.step()
+    return world.book.sync.last_event_time
+
+
+@pytest.mark.parametrize("lived", [True, False])
+async def test_an_old_book_taken_over_is_shown_if_a_line_has_lived_since(world: World, lived: bool) -> None:
+    heard_ms = await old(world)
+    await world.line(heard_ms + (-1_000 if lived else 1_000))
+    await world.take_over()
+    assert await world.state() == ("synced" if lived else "stale")
+    assert await world.shown() == lived
+    assert int(world.book.status("x")["age_ms"]) >= 40_000
+
+
+async def test_an_old_book_taken_over_is_not_shown_while_there_is_no_line(world: World) -> None:
+    await old(world)
+    await world.take_over()
+    assert await world.state() == "stale"
+    assert not await world.shown()
+
+
+async def test_a_line_that_died_with_the_last_owner_proves_nothing(world: World) -> None:
+    heard_ms = await old(world)
+    told = {"alive": "spot", "beat_ms": int(time.time() * 1000) - 1_000, "since_ms": heard_ms - 1_000}
+    await world.process.registry.beat("ingest-b", "line-b", told)
+    await world.line(heard_ms + 1_000)
+    await world.take_over()
+    assert await world.state() == "stale"
+
+
+@pytest.mark.parametrize("line", [True, False])
+async def test_nor_when_what_the_last_owner_left_unread_is_old_too(world: World, line: bool) -> None:
+    heard_ms = await old(world)
+    await world.event(ago_ms=39_000)
+    await world.take_over()
+    if line:
+        await world.line(heard_ms + 2_000)
+    assert await world.state() == "stale"
+    assert world.book.sync.last_update_id == world.u
+    assert not await world.shown()
+
+
+@pytest.mark.parametrize("missed", [0, 1])
+async def test_it_is_shown_again_when_an_event_follows(world: World, missed: int) -> None:
+    await world.line(await old(world) + 1_000)
+    await world.take_over()
+    assert await world.state() == "stale"
+    await world.event(missed=missed)
+    assert await world.state() == ("broken" if missed else "synced")
+    assert await world.shown() == (not missed)
+
+
+@pytest.mark.parametrize("missed", [0, 1])
+async def test_or_when_a_snapshot_says_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch, missed: int
+) -> None:
+    await world.line(await old(world) + 1_000)
+    await world.take_over()
+    assert await world.state() == "stale"
+    world.answer(monkeypatch, world.u + missed, f'[["9","{world.u}"],["8","{1 + missed}"]]')
+    await world.fetch(1e9)
+    assert await world.state() == ("stale" if missed else "synced")
+    assert await world.shown() == (not missed)

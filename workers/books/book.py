@@ -59,6 +59,14 @@ class OwnedBook:
         """Whether a snapshot has brought the book into sync, or moved its range, since the last checkpoint."""
         self.stale = False
         """Silent for long, and no line's sockets are alive: the exchange may have gone on without us."""
+        self.read = self.judged = False
+        """Whether its stream has been read, and its lines asked, since it was recovered."""
+        self.recovered_ms = self.stored_ms = 0
+        """While it is unproven: when it was recovered, and when its last event was received, ms."""
+        self.unproven = False
+        """Recovered, and not known to be followed by a line that has lived since its last event: maybe outdated."""
+        self.to_confirm = False
+        """It is, none has, and one lives again: a snapshot can tell."""
         self.heard_at = time.monotonic()
         self.heard = False
         """Whether the stream brought anything: a snapshot without a stream is worth nothing."""
@@ -108,6 +116,8 @@ class OwnedBook:
             self.recorder.after(event, outcome)
         EVENTS.labels(self.claim.context.name, outcome.value).inc()
         if outcome in (Outcome.APPLIED, Outcome.SYNCED):
+            if self.unproven:
+                self.stored_ms = max(self.stored_ms, entry.received_us // 1000)
             self.transaction_time = event.transaction_time
             self.applied += 1
             self.received_us = entry.received_us
@@ -126,6 +136,7 @@ class OwnedBook:
             return
         self._was_synced = synced
         name = self.claim.context.name
+        self.unproven = False
         if synced:
             SYNCS.labels(name).inc()
             IN_SYNC.labels(name).inc()
@@ -155,6 +166,16 @@ class OwnedBook:
         if self.sync.publishable and not self.sync.unconfirmed and not self.beyond_range:
             book = self.sync.book
             check.observe_book(self.sync.last_update_id, book.best_bid, book.best_ask)
+
+    def recovered(self, now_ms: int) -> None:
+        """The entries of the last owner have been taken in (ms since 1970): the book is as old as its last event."""
+        if self.sync.state is SyncState.SYNCED:
+            self.recovered_ms, self.stored_ms = (
+                now_ms,
+                max(self.received_us // 1000, self.sync.last_event_time),
+            )
+            self.heard_at = time.monotonic() - max(0, now_ms - self.stored_ms) / 1000
+            self.unproven = True
 
     def forget(self) -> None:
         """The book is no longer ours."""

@@ -102,7 +102,8 @@ class BookWorker:
         """The books owned and recovered, by raw stream key."""
         self.ownership = Ownership(process, "books", self._contexts, self)
         self._reread = False
-        self._alive: set[str] = set()
+        self._alive: dict[str, list[tuple[int, int]]] = {}
+        """By venue, of each line whose sockets are all alive: when it said so, and since when it runs (ms)."""
         self._asked_lines_at = 0.0
         self._look_after_at = 0.0
         self._told_progress_at = 0.0
@@ -129,6 +130,7 @@ class BookWorker:
         if sync.state is SyncState.SYNCED:
             book.last_stream_id = folded
         await self._take_pending(book, b"0")
+        book.recovered(int(time.time() * 1000))
         self.books[key] = book
         self._history.adopt(book)
 
@@ -207,9 +209,9 @@ class BookWorker:
             for book in list(self.books.values()):
                 await self._take_pending(book, book.last_stream_id)
             self._reread = False
-        taken = 0
+        taken, keys = 0, list(self.books)
         try:
-            found = await self._reader.new(list(self.books), self._settings.books.read_count)
+            found = await self._reader.new(keys, self._settings.books.read_count)
         except ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise
@@ -221,6 +223,9 @@ class BookWorker:
             if (owned := self.books.get(key)) is not None:
                 self._take(owned, entries)
                 taken += len(entries)
+        for key in keys:
+            if (owned := self.books.get(key)) is not None:
+                owned.read = True
         return taken
 
     async def _publish(self, books: Sequence[OwnedBook], *, last: bool = False) -> None:
@@ -230,6 +235,8 @@ class BookWorker:
         for context in self._contexts:
             publications, published = [], []
             for book in books:
+                if not (book.read and book.judged):
+                    continue  # what its stream brought since it was stored may say that it is lost
                 status_due = now - book.status_at >= 1.0
                 if not (status_due or book.withdraw or book.pace.waiting):
                     continue  # nothing happened to it
@@ -290,12 +297,27 @@ class BookWorker:
             return
         self._asked_lines_at = now
         lines = await self._process.registry.workers(("ingest-a", "ingest-b"))
-        self._alive = {name for line in lines for name in line.get("alive", "").split(",")}
+        self._alive = {}
+        for line in lines:
+            times = int(line.get("beat_ms", 0)), int(line.get("since_ms", 0))
+            for name in line.get("alive", "").split(","):
+                self._alive.setdefault(name, []).append(times)
 
     def _judge_age(self, book: OwnedBook, now: float) -> None:
-        """Withhold a book whose feed is silent and may be dead; it is shown again when its chain goes on."""
-        silent = now - book.heard_at > self._settings.books.stale_ms / 1000
-        stale = silent and book.claim.context.name not in self._alive
+        """Withhold a book whose feed is silent and may be dead, or which no line has followed since it was stored."""
+        silent_ms = (now - book.heard_at) * 1000
+        if book.unproven:  # what was read of it may be old too
+            silent_ms = max(silent_ms, time.time() * 1000 - book.stored_ms)
+        lines = self._alive.get(book.claim.context.name, [])
+        since = [since_ms for beat_ms, since_ms in lines if book.unproven and beat_ms > book.recovered_ms]
+        if since:  # dead lines are listed for a while: those that have told since are not
+            book.unproven = min(since) > book.stored_ms
+        to_confirm = book.unproven and bool(since)
+        if to_confirm and not book.to_confirm:  # REST answers from a cache that lags
+            book.snapshot_at = max(book.snapshot_at, now + self._settings.books.snapshot_delay_ms / 1000)
+        book.to_confirm, book.judged = to_confirm, True
+        outdated = to_confirm or (book.unproven and book.stale)
+        stale = outdated or (not lines and silent_ms > self._settings.books.stale_ms)
         if stale != book.stale:
             book.stale = stale
             if stale:

@@ -69,6 +69,7 @@ class IngestWorker:
             process.settings.streams.gaps,
         )
         self._feeds_of: dict[str, VenueFeeds] = {}
+        self._began_ms = int(time.time() * 1000)
         self._lines = {
             context.name: Line(
                 context.venue,
@@ -119,6 +120,7 @@ class IngestWorker:
             self._process.details = {
                 "venues": ",".join(context.name for context in self._contexts),
                 "alive": ",".join(name for name, feeds in self._feeds_of.items() if feeds.alive),
+                "since_ms": self._began_ms,
                 "symbols": sum(len(context.symbols) for context in self._contexts),
                 "appended": self._appender.appended,
                 "repeats": self._appender.repeats,
