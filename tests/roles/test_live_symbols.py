@@ -138,17 +138,24 @@ async def test_a_listing_is_followed_and_a_delisting_ends_it(real_server: str) -
         await here.traded(NEW)
         assert await here.info(NEW, "status") == "TRADING"
         await here.served("BTCUSDT", OLD, NEW)
-        assert [await here.answer(symbol) for symbol in (OLD, NEW)] == [200, 200]
+
+        async def answered() -> bool:
+            return [await here.answer(symbol) for symbol in (OLD, NEW)] == [200, 200]
+
+        await here.fleet.until(answered)
         await here.fault(f"delist market=usdm symbol={OLD}")
         await here.shown("BTCUSDT", NEW)
         await here.gone(OLD)
         status = await here.status(OLD)
         assert (status["state"], status["reason"]) == ("delisted", "SETTLING")
         assert await here.info(OLD, "status") == "SETTLING"
-        last = await here.client.hget(KEYS.trades_state(OLD), "last_id")
-        for interval in INTERVALS_MS:
-            [(_, bar)] = await here.client.xrevrange(KEYS.bars(OLD, interval), count=1)
-            assert bar[b"last_agg_trade_id"] == last, interval
+
+        async def all_closed() -> bool:
+            last = await here.client.hget(KEYS.trades_state(OLD), "last_id")
+            bars = [await here.client.xrevrange(KEYS.bars(OLD, name), count=1) for name in INTERVALS_MS]
+            return all(bar and bar[0][1][b"last_agg_trade_id"] == last for bar in bars)
+
+        await here.fleet.until(all_closed)
         for key in (*KEYS.raw_streams(OLD)[:2], KEYS.trades_latest(OLD), KEYS.symbol_info(OLD)):
             assert 0 < await here.client.pttl(key) <= here.fleet.settings.streams.retired_ms, key
         await here.served("BTCUSDT", NEW)
