@@ -15,6 +15,7 @@ FleetError
 │   ├── ServerTooOld       the server lacks commands of Redis 7.0
 │   ├── LeaseLost          another worker owns the symbol now
 │   ├── OffsetMoved        the archive of a stream stands elsewhere than its owner knows
+│   ├── ScriptUnreadable   a Lua script of this installation cannot be put together
 │   ├── StateUnreadable    a checkpoint or state key cannot be decoded
 │   ├── BookWithheld       the book cannot be trusted now
 │   └── SecondUnknown      the book of a past second is not known
@@ -153,6 +154,15 @@ class OffsetMoved(StoreError):
         self.key = key
         self.expected = expected
         super().__init__(f"The archive of {key} does not stand at {expected or 'its beginning'}.")
+
+
+class ScriptUnreadable(StoreError):
+    """A Lua script of this installation cannot be put together."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        self.place = place
+        self.problem = problem
+        super().__init__(f"{place}: {problem}.")
 
 
 class StateUnreadable(StoreError):

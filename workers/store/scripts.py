@@ -1,8 +1,15 @@
-"""The Lua scripts: loaded by name from `lua/`, run by their SHA, re-sent when the server forgot them."""
+"""The Lua scripts: loaded by name from `lua/`, run by their SHA, re-sent when the server forgot them.
+
+A server takes a script as one text, and scripts cannot load each other. One that is longer than a head holds is joined
+when it is loaded: a line `-- include: name` is replaced by the text of `lua/include/name.lua`. Parts include nothing,
+and no part comes twice in a script. The line numbers in a server's errors are those of the joined text, which `source`
+gives.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -11,15 +18,50 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
+from workers.errors import ScriptUnreadable
 from workers.paths import data_folder
 
 Argument = str | bytes | int | float
 
+_INCLUDE = re.compile(r"-- include: *(.*)")
+
 
 @cache
 def source(name: str) -> str:
-    """The text of `lua/<name>.lua`."""
-    return (Path(data_folder()) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    """The text of `lua/<name>.lua` with its parts in place.
+
+    Raises:
+        ScriptUnreadable: a part is not there, comes twice, or includes another.
+    """
+    return joined(Path(data_folder()) / "lua", name)
+
+
+def joined(folder: Path, name: str) -> str:
+    """As `source`, of the scripts in a folder."""
+    lines, parts = [], set()
+    for number, line in enumerate(_lines(folder / f"{name}.lua"), 1):
+        if not (include := _INCLUDE.match(line)):
+            lines.append(line)
+            continue
+        part, place = include[1].strip(), f"lua/{name}.lua, line {number}"
+        if part in parts:
+            raise ScriptUnreadable(place, f"{part!r} is included twice")
+        parts.add(part)
+        try:
+            included = _lines(folder / "include" / f"{part}.lua")
+        except FileNotFoundError:
+            raise ScriptUnreadable(place, f"there is no lua/include/{part}.lua to include") from None
+        for number_in_part, line_of_part in enumerate(included, 1):
+            if _INCLUDE.match(line_of_part):
+                raise ScriptUnreadable(
+                    f"lua/include/{part}.lua, line {number_in_part}", "a part includes nothing"
+                )
+        lines += included
+    return "".join(lines)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines(keepends=True)
 
 
 @cache

@@ -24,7 +24,7 @@ HOLES = Counter("fleet_trade_holes_total", "Holes in the trade ids", ["venue"])
 REPAIRED = Counter("fleet_trades_repaired_total", "Trades filled in over REST", ["venue"])
 MISSING = Counter("fleet_trades_missing_total", "Trades the exchange did not give", ["venue"])
 BEHIND = "the exchange has nothing from there on"
-BEHIND_ATTEMPTS = 5
+BEHIND_ATTEMPTS = 6
 BEHIND_PAUSE_S = 0.5
 """The first pause before it is asked again; each further one is twice as long."""
 
@@ -113,10 +113,11 @@ class Repair:
     async def _certain(self, tape: OwnedTape, first: int, seen: int) -> list[Trade] | str:
         """As `_usable`, but asked again while the exchange's REST is behind its stream: it shows not even `seen`."""
         for attempt in range(BEHIND_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(BEHIND_PAUSE_S * 2.0 ** (attempt - 1))
             if (found := await self._usable(tape, first, seen)) != BEHIND:
                 break
             log.warning("repair_behind", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first)
-            await asyncio.sleep(BEHIND_PAUSE_S * 2.0**attempt)
         return found
 
     async def _usable(self, tape: OwnedTape, first: int, seen: int) -> list[Trade] | str:

@@ -1,0 +1,96 @@
+-- A trade window: read from the state, from a bar or from a block of trades (see apply_trades.lua), and added to.
+--
+-- Prices stay text and are compared as doubles, which order decimals of up to 15 significant digits exactly.
+--
+-- Needs: what exact_sums.lua needs and gives.
+-- Gives: BLOCK, from_state, unfold, from_block, begin, from_bar, add_count, merge.
+
+local BLOCK = '^([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
+local FIXED = '^[^ ]+ [^ ]+ ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
+local WINDOW = '^((%d+) (%d) [^|]+)|([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
+
+-- A window is a table of texts (of the sums the digits), but for `start`, `closed` and `count`. Of one read from the
+-- state, `fixed` is the part that stays while the window is open; `unfold` takes it apart.
+local function from_state(text)
+  local fixed, start, closed, time, high, low, close, volume, quote, buy, count, skipped, maker, last, last_agg =
+    match(text, WINDOW)
+  return {
+    fixed = fixed, start = tonumber(start), closed = tonumber(closed),
+    time = time, high = high, low = low, close = close, volume = volume, quote = quote, buy = buy,
+    count = tonumber(count), skipped = skipped, maker = maker, last = last, last_agg = last_agg,
+  }
+end
+
+local function unfold(w)
+  if w.fixed then
+    local complete, revision, bar_ms, bar_sequence
+    complete, revision, bar_ms, bar_sequence, w.open, w.first, w.first_agg = match(w.fixed, FIXED)
+    w.complete, w.revision = tonumber(complete), tonumber(revision)
+    w.bar_ms, w.bar_sequence = tonumber(bar_ms), tonumber(bar_sequence)
+    w.fixed = nil
+  end
+  return w
+end
+
+-- A block: what is to be added to windows, as limbs and numbers beside the texts.
+local function from_block(text, decimals)
+  local start, first_agg, last_agg, count, skipped, time, open, high, low, close, volume, quote, buy, maker,
+    first, last = match(text, BLOCK)
+  if decimals then volume, quote, buy = unplain(volume, 8), unplain(quote, 16), unplain(buy, 8) end
+  local volume_high, volume_low = two_limbs(volume)
+  local quote_high, quote_middle, quote_low = three_limbs(quote)
+  local buy_high, buy_low = 0, 0
+  if buy ~= '0' then buy_high, buy_low = two_limbs(buy) end
+  return {
+    start = tonumber(start), time = time, moment = tonumber(time), open = open, close = close,
+    high = high, low = low, highest = tonumber(high), lowest = tonumber(low),
+    volume = volume, volume_high = volume_high, volume_low = volume_low,
+    quote = quote, quote_high = quote_high, quote_middle = quote_middle, quote_low = quote_low,
+    buy = buy, buy_high = buy_high, buy_low = buy_low,
+    count = tonumber(count), skipped = skipped, maker = maker,
+    first = first, last = last, first_agg = first_agg, last_agg = last_agg,
+  }
+end
+
+-- A window that begins with a block.
+local function begin(d, start, complete)
+  return {
+    start = start, closed = 0, complete = complete, revision = 0,
+    time = d.time, open = d.open, high = d.high, low = d.low, close = d.close,
+    volume = d.volume, quote = d.quote, buy = d.buy,
+    count = d.count, skipped = d.skipped, maker = d.maker,
+    first = d.first, last = d.last, first_agg = d.first_agg, last_agg = d.last_agg,
+  }
+end
+
+-- A bar read back from its stream: the flat list of its fields and values.
+local function from_bar(list)
+  local bar = {}
+  for at = 1, #list, 2 do bar[list[at]] = list[at + 1] end
+  return {
+    start = tonumber(bar.start), closed = 1, complete = tonumber(bar.complete), revision = tonumber(bar.revision),
+    time = bar.last_update_time,
+    open = bar.open_price, high = bar.high_price, low = bar.low_price, close = bar.close_price,
+    volume = unplain(bar.volume, 8), quote = unplain(bar.quote_volume, 16), buy = unplain(bar.buy_volume, 8),
+    count = tonumber(bar.trades_count), skipped = bar.skipped_count, maker = bar.is_buyer_maker_count,
+    first = bar.first_trade_id, last = bar.last_trade_id,
+    first_agg = bar.first_agg_trade_id, last_agg = bar.last_agg_trade_id,
+  }
+end
+
+local function add_count(text, more)
+  if more == '0' then return text end
+  return format('%d', tonumber(text) + tonumber(more))
+end
+
+-- `d` holds trades with higher ids than all of `w`.
+local function merge(w, d)
+  if d.high ~= w.high and d.highest > tonumber(w.high) then w.high, w.range_changed = d.high, true end
+  if d.low ~= w.low and d.lowest < tonumber(w.low) then w.low, w.range_changed = d.low, true end
+  if d.moment > tonumber(w.time) then w.time = d.time end
+  w.close, w.last, w.last_agg = d.close, d.last, d.last_agg
+  w.count, w.skipped, w.maker = w.count + d.count, add_count(w.skipped, d.skipped), add_count(w.maker, d.maker)
+  w.volume = add_two(w.volume, d.volume_high, d.volume_low)
+  w.quote = add_three(w.quote, d.quote_high, d.quote_middle, d.quote_low)
+  if d.buy ~= '0' then w.buy = add_two(w.buy, d.buy_high, d.buy_low) end
+end
