@@ -215,8 +215,8 @@ async def test_a_slow_reader_is_conflated_and_told_of_drops_while_others_get_all
         live = Live(socket)
         await live.ask(op="subscribe", channel="trades", symbols=["BTCUSDT"])
         await live.ask(op="subscribe", channel="book", symbols=["BTCUSDT"])
-        served.hub.subscribe(slow, Wanted(channel="trades", symbols=["BTCUSDT"]))
-        served.hub.subscribe(slow, Wanted(channel="book", symbols=["BTCUSDT"], mode="diffs"))
+        await served.hub.subscribe(slow, Wanted(channel="trades", symbols=["BTCUSDT"]))
+        await served.hub.subscribe(slow, Wanted(channel="book", symbols=["BTCUSDT"], mode="diffs"))
         messages = books = 0
         last: dict[str, Any] = {}
         while messages < 18 or books < 5:

@@ -75,7 +75,7 @@ class Fleet:
             else:
                 await ArchiveWorker(process, LocalStorage(self.root)).run()
         finally:
-            beat.cancel()
+            await end([beat])  # a single cancellation may be lost, and it would look alive for ever
 
     async def control(self, method: str, path: str, **body: Any) -> Any:
         url = f"{self.exchange.url}/control/{path}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Literal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import structlog
@@ -21,6 +21,7 @@ from workers.api.outlet import Outlet
 from workers.api.queries import Interval
 from workers.api.reader import Reader
 from workers.api.topics import BookTopic, StatusTopic, Topic, TradesTopic, WindowTopic
+from workers.api.trade_holes import POLL_S, TradeHoles
 from workers.api.types import SymbolState
 from workers.errors import BadInput, TryLater
 from workers.settings import ApiSettings
@@ -50,6 +51,15 @@ class Wanted(msgspec.Struct, kw_only=True):
     interval: Interval | Literal[""] = ""
 
 
+class Subscribed(NamedTuple):
+    """What a client has subscribed to."""
+
+    symbols: list[str]
+    """The markets by their full names."""
+    after: dict[str, int]
+    """Of the channel `trades`, by market: every trade after this id is sent; -1 where there was none yet."""
+
+
 class Client:
     """One connection: its outlet and its topics."""
 
@@ -65,22 +75,31 @@ class Hub:
 
     Args:
         states: reads the state of markets, for the channel `status`.
+        holes: fills the holes in what the channel `trades` sends.
     """
 
     def __init__(
-        self, settings: ApiSettings, markets: Markets, books: LiveBooks, reader: Reader, states: States
+        self,
+        settings: ApiSettings,
+        markets: Markets,
+        books: LiveBooks,
+        reader: Reader,
+        states: States,
+        holes: TradeHoles,
     ) -> None:
         self._settings = settings
         self._markets = markets
         self._books = books
         self._reader = reader
         self._states = states
+        self._holes = holes
         self._topics: dict[Name, Topic] = {}
         self._clients: set[Client] = set()
         self._reading_states: asyncio.Task[None] | None = None
         reader.after_each_round(self._publish_books)
         self._hurry_windows = reader.every(settings.status_ms / 1000, self._poll_windows)
         self._hurry_states = reader.every(STATUS_S, self._poll_states)
+        reader.every(POLL_S, self._poll_holes)
 
     @property
     def clients(self) -> frozenset[Client]:
@@ -103,21 +122,38 @@ class Hub:
         for place in list(client.topics):
             self._drop(client, place)
 
-    def subscribe(self, client: Client, wanted: Wanted) -> list[str]:
-        """Subscribe to all symbols named or to none; the markets as their full names.
+    async def subscribe(self, client: Client, wanted: Wanted) -> Subscribed:
+        """Subscribe to all symbols named or to none.
+
+        What is appended to the streams of trades and bars after this returns is sent. O(symbols), one round trip.
 
         Raises:
             NotKnown: a symbol is not followed.
             BadInput: more subscriptions than a client may have.
+            TryLater: Redis does not answer.
         """
         markets = [self._markets.named(text) for text in dict.fromkeys(wanted.symbols)]
         places = {self._place(wanted, market) for market in markets}
         limit = self._settings.most_subscriptions
         if len(places | set(client.topics)) > limit:
             raise BadInput("Too many subscriptions", f"a client may have {limit}", "symbols")
+        ends = await self._ends(wanted, markets)
+        after = {}
         for market in markets:
-            self._add(client, wanted, market)
-        return [str(market) for market in markets]
+            topic = self._add(client, wanted, market, ends)
+            if isinstance(topic, TradesTopic):
+                after[str(market)] = topic.last_id
+        return Subscribed([str(market) for market in markets], after)
+
+    async def _ends(self, wanted: Wanted, markets: Sequence[Market]) -> dict[str, bytes]:
+        """Where the streams to be followed end now. Raises: TryLater."""
+        keys = [key for market in markets if (key := _stream(wanted, market))]
+        if not keys:
+            return {}
+        try:
+            return dict(zip(keys, await self._reader.watch.ends(keys), strict=True))
+        except (RedisError, OSError) as error:
+            raise TryLater("Redis does not answer", "subscribe again in a moment") from error
 
     def unsubscribe(self, client: Client, wanted: Wanted) -> list[str]:
         """End the subscriptions of a channel to symbols, whatever their variant. Raises: NotKnown."""
@@ -131,20 +167,21 @@ class Hub:
     def _place(wanted: Wanted, market: Market) -> tuple[str, Market, str]:
         return wanted.channel, market, _interval(wanted)
 
-    def _add(self, client: Client, wanted: Wanted, market: Market) -> None:
+    def _add(self, client: Client, wanted: Wanted, market: Market, ends: Mapping[str, bytes]) -> Topic:
         place = self._place(wanted, market)
         variant = f"{wanted.depth} {wanted.mode}" if wanted.channel == "book" else place[2]
         name = (wanted.channel, market, variant)
         if client.topics.get(place) == name:
-            return
+            return self._topics[name]
         if place in client.topics:
             self._drop(client, place)
         topic = self._topics.get(name)
         if topic is None:
-            topic = self._topics[name] = self._open(wanted, market)
+            topic = self._topics[name] = self._open(wanted, market, ends)
         client.topics[place] = name
         SUBSCRIPTIONS.labels(wanted.channel).inc()
         topic.join(client.outlet)
+        return topic
 
     def _drop(self, client: Client, place: tuple[str, Market, str]) -> None:
         name = client.topics.pop(place)
@@ -155,16 +192,16 @@ class Hub:
             del self._topics[name]
             self._close(topic)
 
-    def _open(self, wanted: Wanted, market: Market) -> Topic:
-        """Begin to read what a topic needs."""
-        settings, keys = self._settings, market.context.keys
+    def _open(self, wanted: Wanted, market: Market, ends: Mapping[str, bytes]) -> Topic:
+        """Begin to read what a topic needs, its stream from the end it had."""
+        settings, stream = self._settings, _stream(wanted, market)
         if wanted.channel == "book":
             self._books.replica(market).watchers += 1
             diffs = wanted.mode == "diffs"
             return BookTopic(market, self._books, wanted.depth, diffs=diffs, publish_ms=settings.publish_ms)
         if wanted.channel == "trades":
-            trades = TradesTopic(market)
-            self._reader.follow(keys.raw(market.symbol, TRADES), trades.take)
+            trades = TradesTopic(market, ends[stream])
+            self._reader.follow(stream, trades.take, ends[stream])
             return trades
         if wanted.channel == "status":
             self._hurry_states()
@@ -172,7 +209,7 @@ class Hub:
         window = WindowTopic(wanted.channel, market, _interval(wanted))
         self._hurry_windows()
         if wanted.channel == "bars":
-            self._reader.follow(keys.bars(market.symbol, window.interval), window.take)
+            self._reader.follow(stream, window.take, ends[stream])
         return window
 
     def _close(self, topic: Topic) -> None:
@@ -190,6 +227,9 @@ class Hub:
         for topic in self._topics.values():
             if isinstance(topic, BookTopic):
                 topic.publish(now)
+
+    async def _poll_holes(self) -> None:
+        await self._holes.poll([topic for topic in self._topics.values() if isinstance(topic, TradesTopic)])
 
     async def _poll_windows(self) -> None:
         topics = [topic for topic in self._topics.values() if isinstance(topic, WindowTopic)]
@@ -221,8 +261,16 @@ class Hub:
 
     async def close(self) -> None:
         """End what is under way."""
+        await self._holes.close()
         if self._reading_states is not None:
             await end([self._reading_states])
+
+
+def _stream(wanted: Wanted, market: Market) -> str:
+    """The key of the stream a subscription follows by its end; empty where there is none."""
+    if wanted.channel == "trades":
+        return market.context.keys.raw(market.symbol, TRADES)
+    return market.context.keys.bars(market.symbol, _interval(wanted)) if wanted.channel == "bars" else ""
 
 
 def _interval(wanted: Wanted) -> str:

@@ -53,12 +53,26 @@ class BookGone(Struct, tag_field="channel", tag="book"):
     type: Literal["withheld"] = "withheld"
 
 
-class Trades(Struct, tag_field="channel", tag="trades"):
+class Trades(Struct, tag_field="channel", tag="trades", omit_defaults=True):
     """Trades as they came in."""
 
     venue: str
     symbol: str
     trades: list[TradeRecord]
+    repaired: bool = False
+    """They are older than those sent before: both lines had missed them. Left out where they are not."""
+
+
+class TradesMissing(Struct, tag_field="channel", tag="trades"):
+    """Ids that jumped, and will not be sent."""
+
+    venue: str
+    symbol: str
+    first: int
+    last: int
+    count: int
+    reason: str
+    type: Literal["missing"] = "missing"
 
 
 class Dropped(Struct):

@@ -18,6 +18,7 @@ from workers.api.routes_fleet import FleetRoutes
 from workers.api.routes_history import Histories, HistoryRoutes
 from workers.api.routes_trades import TradeRoutes
 from workers.api.sse import LiveEvents
+from workers.api.trade_holes import TradeHoles
 from workers.api.websocket import LiveSocket
 from workers.following import follow
 from workers.process import Process
@@ -43,7 +44,8 @@ class Api:
         self.books = LiveBooks(process.client, self.reader, settings)
         histories = Histories(self.markets, process.client)
         fleet = FleetRoutes(process, self.markets)
-        self.hub = Hub(settings.api, self.markets, self.books, self.reader, fleet.states_of)
+        holes = TradeHoles(process.client, self.reader.watch)
+        self.hub = Hub(settings.api, self.markets, self.books, self.reader, fleet.states_of, holes)
         self.operations = [
             *fleet.operations(),
             *BookRoutes(self.markets, self.books, histories).operations(),

@@ -48,7 +48,7 @@ class LiveEvents:
         )
         client = self._hub.enter("sse")
         try:
-            self._hub.subscribe(client, wanted)
+            await self._hub.subscribe(client, wanted)
             response = web.StreamResponse(
                 headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
             )

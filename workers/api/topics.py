@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from prometheus_client import Counter
 
 from workers.api import messages
 from workers.api.live_books import LiveBooks
@@ -15,9 +18,19 @@ from workers.api.replica import Withheld
 from workers.api.routes_trades import bar_record
 from workers.api.types import SymbolState, TradeRecord
 from workers.errors import WireError
-from workers.model.events import Level
+from workers.model.events import Level, Trade
+from workers.store.following import entry_id
 from workers.store.reading import text_of
 from workers.store.watching import Entry
+
+HOLES = Counter("fleet_api_trade_holes_total", "Jumps of trade ids in what live clients are sent", ["venue"])
+
+HOLE_PATIENCE_S: Final = 60.0
+"""How long the fold may take to fill a hole before live clients are told that it is one."""
+MOST_HOLES: Final = 100
+"""Holes of one market that wait to be filled."""
+MOST_IN_MESSAGE: Final = 500
+"""Repaired trades in one message."""
 
 PATIENCE_S = 1.0
 """How long a new book topic waits for its book before it says that there is none."""
@@ -165,35 +178,95 @@ def changes(before: Sequence[Level], now: Sequence[Level]) -> list[Level]:
     return made + [(price, "0") for price in held]
 
 
+class Hole(NamedTuple):
+    """Trades the raw stream does not have: ids `first` to `last`, traded between their neighbours' times."""
+
+    first: int
+    last: int
+    from_ms: int
+    to_ms: int
+    deadline: float
+    """Until when the fold may fill it (monotonic seconds)."""
+
+    @property
+    def size(self) -> int:
+        """How many ids."""
+        return self.last - self.first + 1
+
+
 class TradesTopic(Topic):
-    """The trades of a market, as its raw stream brings them."""
+    """The trades of a market, as its raw stream brings them, and afterwards those that a repair brings.
+
+    Args:
+        after: id of the entry of the raw stream after which it begins; its sequence number is a trade's id.
+    """
 
     channel: Channel = "trades"
 
+    def __init__(self, market: Market, after: bytes = b"0-0") -> None:
+        super().__init__(market)
+        ms, trade_id = entry_id(after)
+        self._last_ms = ms
+        self.last_id = trade_id if ms else -1
+        """The newest trade that came, of the market or not; those after it are still to be sent. -1: none yet."""
+        self.holes: deque[Hole] = deque()
+        """Not yet filled, the oldest first."""
+
     def take(self, entries: Sequence[Entry]) -> None:
-        """Send entries of the raw stream on."""
+        """Send entries of the raw stream on; O(entries)."""
         decode, trades = self.market.context.venue.trade, []
         for _, fields in entries:
             try:
                 trade = decode(fields[b"data"])
             except (WireError, KeyError):
-                continue  # the trades fold counts and logs it
+                continue  # the trades fold counts and logs it; if it was a trade, its id is a hole now
+            if 0 <= self.last_id < trade.trade_id - 1:
+                self._open_hole(trade)
+            self.last_id, self._last_ms = trade.trade_id, trade.trade_time
             if trade.is_market:
-                trades.append(
-                    TradeRecord(
-                        trade.trade_id,
-                        trade.price,
-                        trade.quantity,
-                        trade.trade_time,
-                        trade.is_buyer_maker,
-                        trade.first_trade_id,
-                        trade.last_trade_id,
-                    )
-                )
+                trades.append(trade)
         if trades:
-            message = encode(messages.Trades(self.market.venue, self.market.symbol, trades))
-            for outlet in self.subscribers:
-                outlet.put(self.source, message, len(trades))
+            self._send(trades)
+
+    def _open_hole(self, after: Trade) -> None:
+        HOLES.labels(self.market.venue).inc()
+        if len(self.holes) == MOST_HOLES:
+            lost = self.holes.popleft()
+            self.tell_missing(lost.first, lost.last, f"more than {MOST_HOLES} holes at once")
+        from_ms, to_ms = sorted((self._last_ms, after.trade_time))
+        deadline = time.monotonic() + HOLE_PATIENCE_S
+        self.holes.append(Hole(self.last_id + 1, after.trade_id - 1, from_ms, to_ms, deadline))
+
+    def send_repaired(self, trades: Sequence[Trade]) -> None:
+        """Send trades of a hole, in the order of their ids."""
+        for first in range(0, len(trades), MOST_IN_MESSAGE):
+            self._send(trades[first : first + MOST_IN_MESSAGE], repaired=True)
+
+    def _send(self, trades: Sequence[Trade], *, repaired: bool = False) -> None:
+        records = [
+            TradeRecord(
+                trade.trade_id,
+                trade.price,
+                trade.quantity,
+                trade.trade_time,
+                trade.is_buyer_maker,
+                trade.first_trade_id,
+                trade.last_trade_id,
+            )
+            for trade in trades
+        ]
+        message = encode(messages.Trades(self.market.venue, self.market.symbol, records, repaired))
+        for outlet in self.subscribers:
+            outlet.put(self.source, message, len(records))
+
+    def tell_missing(self, first: int, last: int, reason: str) -> None:
+        """Say that ids will not be sent."""
+        count = last - first + 1
+        message = encode(
+            messages.TradesMissing(self.market.venue, self.market.symbol, first, last, count, reason)
+        )
+        for outlet in self.subscribers:
+            outlet.put(self.source, message, count)
 
 
 class WindowTopic(Topic):

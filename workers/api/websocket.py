@@ -88,7 +88,7 @@ class LiveSocket:
             try:
                 async for message in ws:
                     if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                        self._act(client, message.data)
+                        await self._act(client, message.data)
             finally:
                 await end([sending])
         finally:
@@ -96,7 +96,7 @@ class LiveSocket:
             self._hub.leave(client)
         return ws
 
-    def _act(self, client: Client, data: str | bytes) -> None:
+    async def _act(self, client: Client, data: str | bytes) -> None:
         """Do what a frame asks; whatever it holds, the connection goes on."""
         try:
             asked = _decode(data)
@@ -108,14 +108,18 @@ class LiveSocket:
             self._reply(client, type="pong", id=asked.id)
             return
         begins = isinstance(asked, Subscribe)
+        after: dict[str, int] = {}
         try:
-            act = self._hub.subscribe if begins else self._hub.unsubscribe
-            names = act(client, asked)
+            if begins:
+                symbols, after = await self._hub.subscribe(client, asked)
+            else:
+                symbols = self._hub.unsubscribe(client, asked)
         except RequestProblem as problem:
             self._reply(client, type="error", id=asked.id, title=problem.title, detail=problem.detail)
         else:
-            kind = "subscribed" if begins else "unsubscribed"
-            self._reply(client, type=kind, id=asked.id, channel=asked.channel, symbols=names)
+            told: dict[str, Any] = {"type": "subscribed" if begins else "unsubscribed", "id": asked.id}
+            more = {"after": after} if after else {}
+            self._reply(client, **told, channel=asked.channel, symbols=symbols, **more)
 
     @staticmethod
     def _reply(client: Client, **fields: Any) -> None:

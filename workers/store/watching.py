@@ -73,6 +73,13 @@ class Watch:
             )
         return found
 
+    async def folded(self, keys: Sequence[str]) -> list[int]:
+        """The last trade id each trades state has come to, -1 where there is none; one round trip."""
+        pipe = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipe.hget(key, "last_id")
+        return [int(found) if found is not None else -1 for found in await pipe.execute()]
+
     async def hashes(self, keys: Sequence[str]) -> list[dict[str, str]]:
         """Several hashes as text; one round trip."""
         pipe = self._client.pipeline(transaction=False)

@@ -16,7 +16,7 @@ import { Tape } from "./tape.js";
 const DEPTH_MS = 2_000;
 const BARS = 400;
 const TAPE = 60;
-const ATTEMPTS = 5;
+const ATTEMPTS = 25;
 const RETRY_MS = 400;
 /** How far back trades are looked for, one after the other. */
 const PAST_SECONDS = [3, 60, 1800];
@@ -53,6 +53,8 @@ export class Market {
     this.loading = false;
     /** Whose loading of trades is under way. @type {AbortSignal|null} */
     this.loadingTrades = null;
+    /** Trades after this id come live. */
+    this.liveAfter = -1;
     this.drawn = false;
     /** @type {(() => void)[]} */
     this.endings = [];
@@ -108,6 +110,7 @@ export class Market {
     this.book.clear();
     this.withheld = { state: "waiting", reason: "" };
     this.tape.clear();
+    this.liveAfter = -1;
     this.history.choose(venue, symbol);
     this.#returned();
     const symbols = [`${venue}:${symbol}`];
@@ -158,7 +161,12 @@ export class Market {
 
   /** @param {any} message */
   #takeTrades(message) {
-    if (message.type === "subscribed") this.#loadTrades();
+    if (message.type === "subscribed") {
+      this.liveAfter = message.after?.[`${this.venue}:${this.symbol}`] ?? -1;
+      this.#loadTrades();
+    }
+    if (message.repaired && this.history.at === null) this.#loadTrades();
+    if (message.repaired) return;
     if (message.type === "dropped") this.tape.dropped(message.count);
     const trades = message.trades ?? [];
     if (trades.length === 0) return;
@@ -228,7 +236,7 @@ export class Market {
       for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
         const { trades } = await get("/trades", { venue: this.venue, symbol: this.symbol, limit: TAPE }, signal);
         if (signal.aborted || this.history.at !== null) return;
-        const whole = this.tape.restart(trades);
+        const whole = this.tape.restart(trades) && (this.tape.trades[0]?.id ?? -1) >= this.liveAfter;
         if (trades.length && !this.summary.lastPrice) this.summary.last(trades[trades.length - 1].price);
         if (whole) return;
         await new Promise((done) => setTimeout(done, RETRY_MS));
