@@ -15,11 +15,12 @@ from redis.exceptions import RedisError
 
 from workers.cli.parent import end_with_parent
 from workers.errors import CommandError
-from workers.paths import data_folder
+from workers.paths import LONGEST_SOCKET_PATH, data_folder
 from workers.store.server import find_server
 
 START_S: Final = 15.0
 STOP_S: Final = 10.0
+SOCKET: Final = "redis.sock"
 
 
 class PrivateServer:
@@ -31,8 +32,8 @@ class PrivateServer:
 
     def __init__(self, *, keep: bool) -> None:
         self._keep = keep
-        self.folder = Path(tempfile.mkdtemp(prefix="fleet-replay-"))
-        self.socket = self.folder / "redis.sock"
+        self.folder = _folder_for(SOCKET)
+        self.socket = self.folder / SOCKET
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -92,3 +93,12 @@ class PrivateServer:
                 self._process.kill()
                 self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _folder_for(socket: str) -> Path:
+    """A new temporary folder in which a socket's path is not too long for the system."""
+    folder = Path(tempfile.mkdtemp(prefix="fleet-replay-"))
+    if len(os.fsencode(folder / socket)) <= LONGEST_SOCKET_PATH:
+        return folder
+    folder.rmdir()
+    return Path(tempfile.mkdtemp(prefix="fleet-replay-", dir="/tmp"))
