@@ -108,7 +108,11 @@ def test_what_is_no_capture_ends_with_2(run: Run, tmp_path: Path, name: str, dat
     assert excerpt in done.stderr
 
 
-@pytest.mark.parametrize(("name", "data"), [("a", b""), ("a.gz", b""), ("a.gz", gzip.compress(b""))])
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a", b""), ("a.gz", b""), ("a.gz", gzip.compress(b""))],
+    ids=["plain", "cut off at once", "compressed nothing"],
+)
 def test_an_empty_file_ends_with_2(run: Run, tmp_path: Path, name: str, data: bytes):
     (tmp_path / name).write_bytes(data)
     done = run(tmp_path / name, "--json")
