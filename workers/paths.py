@@ -6,8 +6,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+SYSTEM_SOCKET_PATH: Final = 107
+"""Bytes the path of a unix socket may have."""
 LONGEST_SOCKET_PATH: Final = 90
-"""Bytes. The system allows 107, and supervisord first binds a name a little longer than the final one."""
+"""Bytes of those of a fleet: supervisord first binds a name a little longer than the final one."""
 
 
 def data_folder() -> Path:

@@ -9,8 +9,9 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,10 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def temporary(tmp_path: Path) -> Path:
-    """Where the command makes its temporary folders."""
-    folder = tmp_path / "t"
-    folder.mkdir()
-    return folder
+def temporary() -> Iterator[Path]:
+    """Where the command makes its temporary folders: not so deep that a socket's path would be too long there."""
+    with tempfile.TemporaryDirectory(prefix="fleet-test-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 def command(*arguments: object) -> list[str]:

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from workers.cli.parent import end_with_parent
 from workers.errors import CommandError
-from workers.paths import LONGEST_SOCKET_PATH, data_folder
+from workers.paths import SYSTEM_SOCKET_PATH, data_folder
 from workers.store.server import find_server
 
 START_S: Final = 15.0
@@ -98,7 +98,7 @@ class PrivateServer:
 def _folder_for(socket: str) -> Path:
     """A new temporary folder in which a socket's path is not too long for the system."""
     folder = Path(tempfile.mkdtemp(prefix="fleet-replay-"))
-    if len(os.fsencode(folder / socket)) <= LONGEST_SOCKET_PATH:
+    if len(os.fsencode(folder / socket)) <= SYSTEM_SOCKET_PATH:
         return folder
     folder.rmdir()
     return Path(tempfile.mkdtemp(prefix="fleet-replay-", dir="/tmp"))
