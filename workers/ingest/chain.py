@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Final
 
 from workers.venues.interface import Message
@@ -15,7 +16,8 @@ class StreamChain:
     """The chain of one stream on one line (DESIGN: Ingest).
 
     A message that does not follow the last one is held, so that the other line can supply what is missing
-    first; after the grace it passes, and only what no line had is a gap. Cost: O(1) per message in order.
+    first; after the grace it passes, and only what no line had is a gap. Each break has a grace of its own.
+    Cost: O(1) per message in order.
 
     Args:
         joining: the stream may be at an earlier id than the first message, because the other line is slower or this
@@ -40,7 +42,8 @@ class StreamChain:
         self.repeats = 0
         self.breaks = 0
         self.resets = 0
-        self._held: dict[int, Message] = {}
+        self._held: dict[int, tuple[int, Message]] = {}
+        """By update id: when it came (ms), and the message."""
         self._held_since_ms = 0
 
     def follows(self, message: Message) -> bool:
@@ -67,11 +70,12 @@ class StreamChain:
             passed = [self._pass(message)]
             if self._held:
                 passed.extend(self._chained())
+                self._set_held_since()
             return passed
         if not self._held:
             self._held_since_ms = now_ms
             self.breaks += self.last_id >= 0
-        self._held.setdefault(message.update_id, message)
+        self._held.setdefault(message.update_id, (now_ms, message))
         return self.release() if len(self._held) > MOST_HELD else []
 
     def _pass(self, message: Message) -> Message:
@@ -81,7 +85,7 @@ class StreamChain:
 
     def _chained(self) -> Iterator[Message]:
         for update_id in sorted(self._held):
-            message = self._held[update_id]
+            _, message = self._held[update_id]
             if update_id <= self.last_id:
                 del self._held[update_id]
             elif self.follows(message):
@@ -90,15 +94,32 @@ class StreamChain:
             else:
                 return
 
+    def _set_held_since(self) -> None:
+        self._held_since_ms = min((came_ms for came_ms, _ in self._held.values()), default=0)
+
     def overdue(self, now_ms: int, hold_ms: int) -> bool:
         """Whether something is held for longer than the grace."""
         return bool(self._held) and now_ms - self._held_since_ms >= hold_ms
 
-    def release(self) -> list[Message]:
-        """Everything held, in order, break or no break."""
-        held = [self._held[update_id] for update_id in sorted(self._held)]
-        self._held.clear()
-        return [self._pass(message) for message in held if message.update_id > self.last_id]
+    def release(self, noticed_by_ms: int | None = None) -> list[Message]:
+        """What is held, in order, break or no break.
+
+        Args:
+            noticed_by_ms: stop at a break that was noticed later: when the first message after it came. None: at none.
+        """
+        order = sorted(self._held)
+        noticed = list(accumulate((self._held[update_id][0] for update_id in reversed(order)), min))
+        passed = []
+        for update_id in order:
+            noticed_ms, message = noticed.pop(), self._held[update_id][1]
+            if update_id > self.last_id:
+                late = noticed_by_ms is not None and noticed_ms > noticed_by_ms
+                if late and not self.follows(message):
+                    break
+                passed.append(self._pass(message))
+            del self._held[update_id]
+        self._set_held_since()
+        return passed
 
     @property
     def holding(self) -> int:
@@ -108,7 +129,8 @@ class StreamChain:
     def check(self) -> None:
         """Assert the invariants: what is held is new, does not follow, and is bounded."""
         assert len(self._held) <= MOST_HELD
-        for update_id, message in self._held.items():
+        assert not self._held or self._held_since_ms == min(came_ms for came_ms, _ in self._held.values())
+        for update_id, (_, message) in self._held.items():
             assert update_id == message.update_id
             assert update_id > self.last_id
             assert not self.follows(message)

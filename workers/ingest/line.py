@@ -166,8 +166,9 @@ class Line:
         """Let pass what was held for longer than the grace (or everything, at the end of a recording)."""
         for name in list(self._holding):
             stream = self._streams[name]
-            if all_held or stream.chain.overdue(now_us // 1000, self._settings.hold_ms):
-                for message in stream.chain.release():
+            now_ms, hold_ms = now_us // 1000, self._settings.hold_ms
+            if all_held or stream.chain.overdue(now_ms, hold_ms):
+                for message in stream.chain.release(None if all_held else now_ms - hold_ms):
                     self._pass(stream.key, message)
             if not stream.chain.holding:
                 self._holding.discard(name)
