@@ -20,7 +20,7 @@ from workers.api.live_books import LiveBooks
 from workers.api.markets import Markets
 from workers.api.outlet import Outlet
 from workers.api.reader import Reader
-from workers.api.topics import Hole, TradesTopic
+from workers.api.topics import Hole, TradesTopic, WindowTopic
 from workers.api.trade_holes import TradeHoles, filling
 from workers.errors import TryLater
 from workers.model.events import Trade
@@ -160,11 +160,28 @@ async def test_trades_that_are_none_of_the_market_are_no_holes() -> None:
     assert await sent(outlet) == [[5], [7]]
 
 
-async def test_ids_that_begin_anew_are_no_hole(topic: TradesTopic, outlet: Outlet) -> None:
-    topic.take(entries(5, 6))
-    topic.take(entries(1, 2))
-    assert not topic.holes
-    assert await sent(outlet) == [[5, 6], [1, 2]]
+async def test_ids_that_begin_anew_are_no_hole_and_end_those_before(
+    client: Redis, topic: TradesTopic, outlet: Outlet
+) -> None:
+    topic.take(entries(5, 9))
+    topic.take(entries(1, 4))
+    assert await sent(outlet) == [[5, 9], (6, 8, "the exchange began its ids anew"), [1, 4]]
+    await client.hset(STATE, "last_id", 9)  # the fold still stands where it was
+    await TradeHoles(client, Watch(client)).fill([topic])
+    assert (await sent(outlet), len(topic.holes)) == ([], 1)
+    await hold(client, 2, 3)
+    await client.hset(STATE, "last_id", 4)
+    await TradeHoles(client, Watch(client)).fill([topic])
+    assert await sent(outlet) == [("repaired", [2, 3])]
+
+
+async def test_an_entry_that_is_no_bar_is_left_out() -> None:
+    topic, outlet = WindowTopic("bars", MARKET, "1m"), Outlet(10)
+    topic.join(outlet)
+    whole = {key.encode(): value.encode() for key, value in WINDOW.items()}
+    broken = {**whole, b"trades_count": b"x"}
+    topic.take([(b"1-0", {b"start": b"60000"}), (b"2-0", broken), (b"3-0", whole)])
+    assert len(await outlet.take()) == 1
 
 
 async def test_patience_and_numbers_are_bounded(

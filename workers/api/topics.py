@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+import structlog
 from prometheus_client import Counter
 
 from workers.api import messages
@@ -23,6 +24,9 @@ from workers.store.following import entry_id
 from workers.store.reading import text_of
 from workers.store.watching import Entry
 
+log = structlog.get_logger()
+
+UNREADABLE = Counter("fleet_api_bar_unreadable_total", "Entries of bar streams that are no bars", ["venue"])
 HOLES = Counter("fleet_api_trade_holes_total", "Jumps of trade ids in what live clients are sent", ["venue"])
 
 HOLE_PATIENCE_S: Final = 60.0
@@ -222,17 +226,27 @@ class TradesTopic(Topic):
                 continue  # the trades fold counts and logs it; if it was a trade, its id is a hole now
             if 0 <= self.last_id < trade.trade_id - 1:
                 self._open_hole(trade)
+            elif trade.trade_id <= self.last_id:
+                self._begin_anew()
             self.last_id, self._last_ms = trade.trade_id, trade.trade_time
             if trade.is_market:
                 trades.append(trade)
         if trades:
             self._send(trades)
 
+    def _begin_anew(self) -> None:
+        """The ids fall: what was still to be filled belongs to a life of the symbol that is over."""
+        while self.holes:
+            self._give_up("the exchange began its ids anew")
+
+    def _give_up(self, reason: str) -> None:
+        lost = self.holes.popleft()
+        self.tell_missing(lost.first, lost.last, reason)
+
     def _open_hole(self, after: Trade) -> None:
         HOLES.labels(self.market.venue).inc()
         if len(self.holes) == MOST_HOLES:
-            lost = self.holes.popleft()
-            self.tell_missing(lost.first, lost.last, f"more than {MOST_HOLES} holes at once")
+            self._give_up(f"more than {MOST_HOLES} holes at once")
         from_ms, to_ms = sorted((self._last_ms, after.trade_time))
         deadline = time.monotonic() + HOLE_PATIENCE_S
         self.holes.append(Hole(self.last_id + 1, after.trade_id - 1, from_ms, to_ms, deadline))
@@ -297,10 +311,17 @@ class WindowTopic(Topic):
             outlet.put_latest(self, self.channel, self._message)
 
     def take(self, entries: Sequence[Entry]) -> None:
-        """Send closed windows on."""
-        for _, raw in entries:
+        """Send closed windows on; an entry that is none is counted and left out."""
+        for stream_id, raw in entries:
             fields = text_of(raw)
-            message = self._encoded(fields)
+            try:
+                message = self._encoded(fields)
+            except (KeyError, ValueError) as error:
+                UNREADABLE.labels(self.market.venue).inc()
+                log.warning(
+                    "api_bar_unreadable", market=str(self.market), id=stream_id.decode(), error=repr(error)
+                )
+                continue
             for outlet in self.subscribers:
                 outlet.put(self.source, message)
             if self._newest.get("start") == fields["start"]:

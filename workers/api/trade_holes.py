@@ -92,7 +92,8 @@ class TradeHoles:
         for topic, reached in zip(topics, await self._watch.folded(keys), strict=True):
             while topic.holes:
                 hole = topic.holes[0]
-                passed = reached >= hole.last
+                # a fold that stands beyond what came still counts in ids from before they began anew
+                passed = hole.last <= reached <= topic.last_id
                 if not passed and time.monotonic() < hole.deadline:
                     break
                 rows = await self._rows(topic, hole) if hole.size <= MOST_PUSHED else []
