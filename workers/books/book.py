@@ -8,6 +8,7 @@ from itertools import islice
 import structlog
 from prometheus_client import Counter, Gauge
 
+from workers.books.freshness import Freshness
 from workers.books.publisher import TOP_LEVELS, Pace, TopOfBook, encode_top
 from workers.errors import BadNumber, MalformedFrame
 from workers.model.audit import BestLevelCheck
@@ -57,16 +58,9 @@ class OwnedBook:
         """Whether the stored checkpoint is of a book that was lost since."""
         self.unsaved = False
         """Whether a snapshot has brought the book into sync, or moved its range, since the last checkpoint."""
-        self.stale = False
-        """Silent for long, and no line's sockets are alive: the exchange may have gone on without us."""
-        self.read = self.judged = False
-        """Whether its stream has been read, and its lines asked, since it was recovered."""
-        self.recovered_ms = self.stored_ms = 0
-        """While it is unproven: when it was recovered, and when its last event was received, ms."""
-        self.unproven = False
-        """Recovered, and not known to be followed by a line that has lived since its last event: maybe outdated."""
-        self.to_confirm = False
-        """It is, none has, and one lives again: a snapshot can tell."""
+        self.freshness = Freshness()
+        self.read = False
+        """Whether its stream has been read since it was recovered."""
         self.heard_at = time.monotonic()
         self.heard = False
         """Whether the stream brought anything: a snapshot without a stream is worth nothing."""
@@ -116,8 +110,7 @@ class OwnedBook:
             self.recorder.after(event, outcome)
         EVENTS.labels(self.claim.context.name, outcome.value).inc()
         if outcome in (Outcome.APPLIED, Outcome.SYNCED):
-            if self.unproven:
-                self.stored_ms = max(self.stored_ms, entry.received_us // 1000)
+            self.freshness.event(entry.received_us // 1000)
             self.transaction_time = event.transaction_time
             self.applied += 1
             self.received_us = entry.received_us
@@ -136,7 +129,7 @@ class OwnedBook:
             return
         self._was_synced = synced
         name = self.claim.context.name
-        self.unproven = False
+        self.freshness.proven()
         if synced:
             SYNCS.labels(name).inc()
             IN_SYNC.labels(name).inc()
@@ -170,12 +163,9 @@ class OwnedBook:
     def recovered(self, now_ms: int) -> None:
         """The entries of the last owner have been taken in (ms since 1970): the book is as old as its last event."""
         if self.sync.state is SyncState.SYNCED:
-            self.recovered_ms, self.stored_ms = (
-                now_ms,
-                max(self.received_us // 1000, self.sync.last_event_time),
-            )
-            self.heard_at = time.monotonic() - max(0, now_ms - self.stored_ms) / 1000
-            self.unproven = True
+            last_event_ms = max(self.received_us // 1000, self.sync.last_event_time)
+            self.heard_at = time.monotonic() - max(0, now_ms - last_event_ms) / 1000
+            self.freshness.recovered(now_ms, last_event_ms)
 
     def forget(self) -> None:
         """The book is no longer ours."""
@@ -183,9 +173,14 @@ class OwnedBook:
             IN_SYNC.labels(self.claim.context.name).dec()
 
     @property
+    def decided(self) -> bool:
+        """Whether it can be told yet if it may be shown: what its stream brought meanwhile may say that it is lost."""
+        return self.read and self.freshness.judged
+
+    @property
     def showable(self) -> bool:
         """Whether the book may be shown: in sync, not crossed, its feed alive, its best levels proven."""
-        return self.sync.publishable and not self.stale and not self.beyond_range
+        return self.sync.publishable and not self.freshness.stale and not self.beyond_range
 
     @property
     def beyond_range(self) -> bool:
@@ -247,7 +242,7 @@ class OwnedBook:
             return str(self.sync.state.value)
         if self.sync.crossed_since_ms is not None:
             return "crossed"
-        if self.stale:
+        if self.freshness.stale:
             return "stale"
         return "beyond range" if self.beyond_range else "synced"
 

@@ -59,12 +59,12 @@ class SnapshotFetcher:
 
         One that was never in sync waits for `start_busiest`.
         """
-        if book.fetching or not (book.heard or book.to_confirm) or now < book.snapshot_at:
+        if book.fetching or not (book.heard or book.freshness.to_confirm) or now < book.snapshot_at:
             return
         if not book.sync.wants_snapshot:
             if book.sync.state is not SyncState.SYNCED:
                 return
-            if not book.to_confirm and not self._near_edge(book, now):
+            if not book.freshness.to_confirm and not self._near_edge(book, now):
                 return
             if not book.sync.refreshing:  # else an answer that was too old is followed by one that is not
                 book.sync.begin_refresh()
@@ -140,7 +140,8 @@ class SnapshotFetcher:
         outcome = book.sync.on_snapshot(snapshot, int(time.time() * 1000))
         book.noticed()
         if outcome is SnapshotOutcome.REFRESHED:
-            book.unsaved, book.unproven = True, False
+            book.unsaved = True
+            book.freshness.proven()
         log.info("snapshot", venue=venue.name, symbol=symbol, u=snapshot.last_update_id, outcome=outcome.name)
         if outcome is not SnapshotOutcome.TOO_OLD:
             await self._store.keep_snapshot(symbol, body, time.time_ns() // 1000, self._kept)

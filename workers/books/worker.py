@@ -12,6 +12,7 @@ from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError, ResponseError
 
 from workers.books.book import OwnedBook
+from workers.books.freshness import LivingLine
 from workers.books.history import HistoryWriter
 from workers.books.snapshots import SnapshotFetcher
 from workers.books.tickers import TickerWatch
@@ -102,8 +103,8 @@ class BookWorker:
         """The books owned and recovered, by raw stream key."""
         self.ownership = Ownership(process, "books", self._contexts, self)
         self._reread = False
-        self._alive: dict[str, list[tuple[int, int]]] = {}
-        """By venue, of each line whose sockets are all alive: when it said so, and since when it runs (ms)."""
+        self._alive: dict[str, list[LivingLine]] = {}
+        """By venue."""
         self._asked_lines_at = 0.0
         self._look_after_at = 0.0
         self._told_progress_at = 0.0
@@ -235,8 +236,8 @@ class BookWorker:
         for context in self._contexts:
             publications, published = [], []
             for book in books:
-                if not (book.read and book.judged):
-                    continue  # what its stream brought since it was stored may say that it is lost
+                if not book.decided:
+                    continue
                 status_due = now - book.status_at >= 1.0
                 if not (status_due or book.withdraw or book.pace.waiting):
                     continue  # nothing happened to it
@@ -299,40 +300,30 @@ class BookWorker:
         lines = await self._process.registry.workers(("ingest-a", "ingest-b"))
         self._alive = {}
         for line in lines:
-            times = int(line.get("beat_ms", 0)), int(line.get("since_ms", 0))
+            living = LivingLine(int(line.get("beat_ms", 0)), int(line.get("since_ms", 0)))
             for name in line.get("alive", "").split(","):
-                self._alive.setdefault(name, []).append(times)
+                self._alive.setdefault(name, []).append(living)
 
-    def _judge_age(self, book: OwnedBook, now: float) -> None:
-        """Withhold a book whose feed is silent and may be dead, or which no line has followed since it was stored."""
-        silent_ms = (now - book.heard_at) * 1000
-        if book.unproven:  # what was read of it may be old too
-            silent_ms = max(silent_ms, time.time() * 1000 - book.stored_ms)
-        lines = self._alive.get(book.claim.context.name, [])
-        since = [since_ms for beat_ms, since_ms in lines if book.unproven and beat_ms > book.recovered_ms]
-        if since:  # dead lines are listed for a while: those that have told since are not
-            book.unproven = min(since) > book.stored_ms
-        to_confirm = book.unproven and bool(since)
-        if to_confirm and not book.to_confirm:  # REST answers from a cache that lags
+    def _judge_age(self, book: OwnedBook, now: float, now_ms: int) -> None:
+        """Withhold a book that may be outdated, or show it again."""
+        fresh, lines = book.freshness, self._alive.get(book.claim.context.name, [])
+        was_stale, was_to_confirm = fresh.stale, fresh.to_confirm
+        fresh.judge(lines, now_ms, (now - book.heard_at) * 1000, self._settings.books.stale_ms)
+        if fresh.to_confirm and not was_to_confirm:  # REST answers from a cache that lags
             book.snapshot_at = max(book.snapshot_at, now + self._settings.books.snapshot_delay_ms / 1000)
-        book.to_confirm, book.judged = to_confirm, True
-        outdated = to_confirm or (book.unproven and book.stale)
-        stale = outdated or (not lines and silent_ms > self._settings.books.stale_ms)
-        if stale != book.stale:
-            book.stale = stale
-            if stale:
-                book.withdraw = True
-                STALE.labels(book.claim.context.name).inc()
-                log.warning("book_stale", venue=book.claim.context.name, symbol=book.claim.symbol)
-            else:
-                book.pace.changed()
+        if fresh.stale and not was_stale:
+            book.withdraw = True
+            STALE.labels(book.claim.context.name).inc()
+            log.warning("book_stale", venue=book.claim.context.name, symbol=book.claim.symbol)
+        elif was_stale and not fresh.stale:
+            book.pace.changed()
 
     def _look_after(self, books: Sequence[OwnedBook], now: float, now_ms: int) -> None:
         """What time does to the books: crossed for too long, silent, in want of a snapshot."""
         for book in books:
             book.sync.tick(now_ms)
             book.noticed()
-            self._judge_age(book, now)
+            self._judge_age(book, now, now_ms)
             self._fetchers[book.claim.context.name].consider(book, now)
         for fetcher in self._fetchers.values():
             fetcher.start_busiest()
