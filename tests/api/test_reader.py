@@ -116,7 +116,6 @@ async def test_while_redis_is_away_nothing_is_heard_but_rounds_go_on(client: Red
 SOUND = Evidence(
     shown=True,
     state="synced",
-    owner="books-1",
     connected=True,
     synced_for_ms=3_600_000,
     audit="match",
@@ -138,9 +137,7 @@ def test_a_sound_book_is_trusted_fully() -> None:
     ("change", "score", "why"),
     [
         ({"shown": False, "state": "broken"}, 0, "broken"),
-        ({"shown": False}, 0, "withdrawn"),
-        ({"shown": False, "owner": ""}, 0, "not owned"),
-        ({"owner": ""}, 0, "not owned"),
+        ({"shown": False, "state": "not owned"}, 0, "not owned"),
         ({"connected": False}, 0.5, "sockets"),
         ({"audit": "mismatch"}, 0.5, "difference"),
         ({"audit": ""}, 0.9, "never audited"),

@@ -74,7 +74,7 @@ async def test_an_empty_fleet_is_described_as_such(api: TestClient) -> None:  # 
         ("spot", "BNBBTC"),
     ]
     nothing = found["symbols"][0]
-    assert (nothing["shown"], nothing["state"], nothing["last_update_id"]) == (False, "unknown", None)
+    assert (nothing["shown"], nothing["state"], nothing["last_update_id"]) == (False, "not owned", None)
     assert nothing["trust"] == {"score": 0, "why": ["withheld: not owned"]}
     assert (await api.get("/healthz")).status == 200
     assert b"fleet_api_requests_total" in await (await api.get("/metrics")).read()

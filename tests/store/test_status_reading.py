@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from workers.store import reading
 from workers.store.keys import Keys
-from workers.store.reading import read_infos, read_memory, read_newest, read_symbols
+from workers.store.reading import read_infos, read_memory, read_newest, read_symbols, standing
 from workers.store.streams import GroupReader
 from workers.store.watching import Watch
 
@@ -77,3 +77,22 @@ async def test_memory_is_that_of_the_server(real_server: str) -> None:
     assert memory.used > 100_000
     assert memory.version[0].isdigit()
     await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("said", "owned", "shown", "state"),
+    [
+        ("synced", True, True, "synced"),
+        ("synced", True, False, "withdrawn"),
+        ("broken", True, False, "broken"),
+        ("", True, False, "unknown"),
+        ("synced", False, True, "not owned"),
+        ("broken", False, False, "not owned"),
+    ],
+)
+def test_what_the_last_owner_said_holds_while_there_is_one(
+    said: str, owned: bool, shown: bool, state: str
+) -> None:
+    found, reason = standing(said, "gap", owned=owned, shown=shown)
+    assert found == state
+    assert reason == ("gap" if owned else "no worker holds its lease; the fleet may have stopped")

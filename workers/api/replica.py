@@ -22,7 +22,7 @@ from workers.errors import BookNotServed, WireError
 from workers.model.events import Level
 from workers.model.order_book import OrderBook
 from workers.model.sync import BookSync, Outcome, SyncState
-from workers.store.reading import NOT_OWNED
+from workers.store.reading import NOT_OWNED, standing
 from workers.store.watching import Entry, OwnerStatement
 
 log = structlog.get_logger()
@@ -178,9 +178,7 @@ class Replica:
             said = self.statement
             if said is None or not self.asked_owner:
                 return Withheld("unknown", "nothing is known of it yet")
-            if not said.owner:
-                return Withheld(*NOT_OWNED)
-            return Withheld("withdrawn" if said.state == "synced" else said.state, said.reason)
+            return Withheld(*standing(said.state, said.reason, owned=bool(said.owner), shown=False))
         if not self.statement.owner:
             return Withheld(*NOT_OWNED)
         sync = self.sync

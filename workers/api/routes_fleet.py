@@ -31,7 +31,7 @@ from workers.api.types import (
     VenueInfo,
 )
 from workers.process import Process
-from workers.store.reading import SymbolReading, read_infos, read_memory, read_newest, read_symbols
+from workers.store.reading import SymbolReading, read_infos, read_memory, read_newest, read_symbols, standing
 
 ROLES = ("ingest-a", "ingest-b", "books", "trades", "keeper", "archive", "api")
 FRESH_S = 0.5
@@ -239,10 +239,12 @@ def symbol_state(
     book, now_ms = found.book, int(time.time() * 1000)
     audit, synced_at = _last_audit(book), int(book.get("synced_at", 0))
     age = int(book["age_ms"]) + max(0, now_ms - int(book["updated"])) if book.get("updated") else None
+    state, reason = standing(
+        book.get("state", ""), book.get("reason", ""), owned=bool(found.owner), shown=found.shown
+    )
     evidence = Evidence(
-        shown=found.shown,
-        state=book.get("state", ""),
-        owner=found.owner,
+        shown=found.shown and bool(found.owner),
+        state=state,
         connected=connected,
         synced_for_ms=now_ms - synced_at,
         audit=audit.outcome if audit else "",
@@ -256,8 +258,8 @@ def symbol_state(
         venue=market.venue,
         symbol=market.symbol,
         is_connected=connected,
-        state=book.get("state", "unknown"),
-        reason=book.get("reason", ""),
+        state=state,
+        reason=reason,
         shown=found.shown,
         last_update_id=_number(book, "last_update_id"),
         bids_count=int(book.get("bids", 0)),

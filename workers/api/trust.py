@@ -18,8 +18,8 @@ class Evidence(NamedTuple):
     """What is known of a book."""
 
     shown: bool
+    """It is in `LIVE_ORDERBOOK`, and owned."""
     state: str
-    owner: str
     connected: bool
     synced_for_ms: int
     audit: str
@@ -35,12 +35,7 @@ class Evidence(NamedTuple):
 def trust_of(evidence: Evidence) -> Trust:
     """The score and its reasons."""
     if not evidence.shown:
-        state = evidence.state
-        if state in ("", "synced"):  # what the last owner said of it
-            state = "withdrawn" if evidence.owner else "not owned"
-        return Trust(0.0, [f"withheld: {state}"])
-    if not evidence.owner:
-        return Trust(0.0, ["withheld: not owned"])
+        return Trust(0.0, [f"withheld: {evidence.state}"])
     score, why = 1.0, []
     for applies, factor, reason in (
         (not evidence.connected, 0.5, "no line has living sockets to the venue"),

@@ -20,11 +20,10 @@ from workers.cli.output import err, out
 from workers.cli.supervision import Supervisor
 from workers.configuration import Effective, load, mask, redis_url
 from workers.errors import CommandError
-from workers.model.sync import SyncState
 from workers.process import PORT_OFFSETS
 from workers.store.connection import connect
 from workers.store.fleet import Registry
-from workers.store.reading import NOT_OWNED
+from workers.store.reading import standing
 
 
 def running_fleet(config: Path | None) -> tuple[Effective, Supervisor]:
@@ -105,12 +104,11 @@ async def _symbol(held: Held, book: Book) -> dict[str, Any]:
     now_ms = int(time.time() * 1000)
     audited_ms = int(status.get("last_audit_ms") or 0)
     owners = {group: await held.owner(book, group) for _, group in GROUPS}
-    state = status.get("state", NOT_OWNED[0])
+    state, reason = standing(status.get("state", ""), status.get("reason", ""), owned=bool(owners["books"]))
     return {
         "symbol": book.name,
-        # what its last owner said does not hold any more
-        "state": NOT_OWNED[0] if state == SyncState.SYNCED.value and not owners["books"] else state,
-        "reason": status.get("reason", ""),
+        "state": state,
+        "reason": reason,
         "update_id": int(status.get("last_update_id") or 0),
         "age_ms": now_ms - event_time if event_time else None,
         "levels": int(status.get("levels") or 0),

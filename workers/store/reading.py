@@ -93,6 +93,19 @@ class ShownBook(NamedTuple):
 NOT_OWNED = ("not owned", "no worker holds its lease; the fleet may have stopped")
 
 
+def standing(state: str, reason: str, *, owned: bool, shown: bool = True) -> tuple[str, str]:
+    """State and reason of a book as they are now: what its owner said last holds only while it has one.
+
+    Args:
+        state, reason: as in `book:{S}:status`, empty where there is none.
+        owned: a worker holds its lease.
+        shown: `LIVE_ORDERBOOK` has it.
+    """
+    if not owned:
+        return NOT_OWNED
+    return "withdrawn" if state == "synced" and not shown else state or "unknown", reason
+
+
 async def shown_books(client: Any, symbols: Sequence[tuple[Keys, str]]) -> list[ShownBook]:
     """What is shown of books, each as the keys of its venue and its symbol. Cost: one round trip, 3 commands a book."""
     if not symbols:
@@ -105,10 +118,10 @@ async def shown_books(client: Any, symbols: Sequence[tuple[Keys, str]]) -> list[
     replies = iter(await pipe.execute())
     found = []
     for payload, told, owned in zip(replies, replies, replies, strict=True):
-        state, reason = ((value or b"").decode() for value in told)
-        if not owned:
-            state, reason = NOT_OWNED
-        found.append(ShownBook(payload, state or "unknown", reason, payload is not None and bool(owned)))
+        state, reason = standing(
+            *((value or b"").decode() for value in told), owned=bool(owned), shown=payload is not None
+        )
+        found.append(ShownBook(payload, state, reason, payload is not None and bool(owned)))
     return found
 
 

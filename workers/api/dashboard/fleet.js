@@ -53,7 +53,7 @@ export class Fleet {
 
   /** @param {any} status */
   #cards({ fleet, symbols }) {
-    const synced = symbols.filter((/** @type {any} */ one) => withheldAs(one) === "").length;
+    const synced = symbols.filter((/** @type {any} */ one) => one.state === "synced").length;
     const missing = total(symbols, (one) => one.trades.missing);
     const waiting = total(symbols, (one) => one.lag.depth.waiting + one.lag.trades.waiting);
     const lines = fleet.workers.filter((/** @type {any} */ one) => one.role.startsWith("ingest"));
@@ -93,10 +93,9 @@ export class Fleet {
   /** @param {any[]} symbols */
   #books(symbols) {
     fill("books", symbols.map((one) => {
-      const withheld = withheldAs(one);
-      const kind = withheld === "" ? "synced" : withheld === "waiting" ? "waiting" : "withheld";
-      const state = make("span", { class: "state", "data-state": kind }, make("b", {}, withheld || one.state));
-      if (withheld && one.state !== "synced" && one.reason) state.append(make("span", {}, one.reason));
+      const synced = one.state === "synced";
+      const state = make("span", { class: "state", "data-state": synced ? "synced" : one.state === "waiting" ? "waiting" : "withheld" }, make("b", {}, one.state));
+      if (!synced && one.reason) state.append(make("span", {}, one.reason));
       const number = (/** @type {string} */ text) => make("td", { class: "num" }, text);
       return row([
         make("th", { scope: "row" }, make("a", { href: this.linkTo(one.venue, one.symbol) }, one.symbol)),
@@ -108,16 +107,6 @@ export class Fleet {
       ]);
     }), "no symbol is followed");
   }
-}
-
-/**
- * As what a book is withheld; empty while it is served. What its last owner said may be `synced` though nobody owns it now.
- * @param {any} one
- */
-function withheldAs(one) {
-  if (one.trust.score > 0) return "";
-  if (one.state !== "synced") return one.state;
-  return one.owner ? "withdrawn" : "not owned";
 }
 
 /** @param {any[]} items @param {(item: any) => number} value */
