@@ -23,6 +23,9 @@ log = structlog.get_logger()
 HOLES = Counter("fleet_trade_holes_total", "Holes in the trade ids", ["venue"])
 REPAIRED = Counter("fleet_trades_repaired_total", "Trades filled in over REST", ["venue"])
 MISSING = Counter("fleet_trades_missing_total", "Trades the exchange did not give", ["venue"])
+FAILED = Counter("fleet_repair_failed_total", "Requests for missing trades that failed", ["venue"])
+REFUSED = Counter("fleet_repair_refused_total", "Requests for trades the exchange calls too old", ["venue"])
+LAGGING = Counter("fleet_repair_behind_total", "Answers of a REST that was behind the stream", ["venue"])
 BEHIND = "the exchange has nothing from there on"
 BEHIND_ATTEMPTS = 6
 BEHIND_PAUSE_S = 0.5
@@ -91,6 +94,7 @@ class Repair:
                 continue  # the budget makes the next request wait until it may be sent
             except (RestError, MalformedFrame) as error:
                 attempts += 1
+                FAILED.labels(context.name).inc()
                 log.warning(
                     "repair_failed", venue=context.name, symbol=symbol, attempt=attempts, error=str(error)
                 )
@@ -117,6 +121,7 @@ class Repair:
                 await asyncio.sleep(BEHIND_PAUSE_S * 2.0 ** (attempt - 1))
             if (found := await self._usable(tape, first, seen)) != BEHIND:
                 break
+            LAGGING.labels(tape.claim.context.name).inc()
             log.warning("repair_behind", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first)
         return found
 
@@ -132,6 +137,7 @@ class Repair:
         try:
             page = await self._page(tape, first)
         except RequestRefused as refused:
+            REFUSED.labels(tape.claim.context.name).inc()
             log.warning("repair_refused", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first,
                         error=str(refused))  # fmt: skip
             try:
