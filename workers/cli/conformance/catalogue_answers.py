@@ -109,7 +109,7 @@ SNAPSHOTS: Final = (
     ),
     Scenario(
         "rest-429",
-        "Several books want a snapshot and the first request gets 429 with Retry-After.",
+        "The request for one book gets 429 with Retry-After; other books want a snapshot a moment later.",
         "Nobody asks before that time is over; then all books come right with few requests.",
         fleet=OnFleet(rest.too_many, alone=True),
     ),
