@@ -94,7 +94,7 @@ class SymbolState(Struct, kw_only=True):
     state: str
     """`synced`, or why the book is withheld."""
     reason: str
-    """Why it last left sync."""
+    """Why it last left sync, or that nobody owns it."""
     shown: bool
     """Whether `LIVE_ORDERBOOK` has the book, which it has only while it is in sync."""
     last_update_id: int | None

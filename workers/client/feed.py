@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
@@ -182,8 +183,9 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
     def _undecodable(self, name: str, position: str) -> None:
         self._put(name, Place(position), Gap(name, self.channel, "undecodable", position, position, None))
 
+    @abstractmethod
     def _take(self, name: str, entries: Sequence[Entry]) -> None:
-        raise NotImplementedError
+        """Make records of what a symbol's stream brought."""
 
     async def _look(self) -> None:
         """Called after every read, also one that brought nothing."""
