@@ -24,6 +24,10 @@ FleetError
 │   ├── BadInput           422: a parameter or a body that cannot be used
 │   ├── BookNotServed      503: the book is not in sync, so there is nothing true to say
 │   └── TryLater           503: Redis or the time ran out
+├── SymbolError            a text names no symbol that can be asked about
+│   ├── UnknownVenue       the settings have no such section
+│   ├── InvalidSymbol      no symbol is written like that
+│   └── UnknownSymbol      the fleet does not follow it, or its exchange does not list it
 ├── RecordingError         a capture file cannot be read at some line
 ├── ArchiveUnreadable      a file of the archive is damaged or of another format
 ├── ExtraMissing           an optional package is not installed
@@ -245,6 +249,59 @@ class SecondUnknown(StoreError):
         self.second = second
         self.reason = reason
         super().__init__(f"The book of {symbol} at second {second} is not known: {reason}.")
+
+
+class SymbolError(FleetError):
+    """A text names no symbol that can be asked about."""
+
+
+class UnknownVenue(SymbolError):
+    """The settings have no section of that name.
+
+    Args:
+        known: the sections there are.
+        near: those whose names are like it, the most alike first.
+    """
+
+    def __init__(self, venue: str, known: Sequence[str], near: Sequence[str] = ()) -> None:
+        self.venue = venue
+        self.known = tuple(known)
+        self.near = tuple(near)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"There is no venue {venue!r}; there are {', '.join(known)}.{hint}")
+
+
+class InvalidSymbol(SymbolError):
+    """No symbol is written like that."""
+
+    def __init__(self, text: str, problem: str) -> None:
+        self.text = text[:80]
+        self.problem = problem
+        super().__init__(f"{self.text!r} names no symbol: {problem}. Write one like BTCUSDT or spot:BTCUSDT.")
+
+
+class UnknownSymbol(SymbolError):
+    """The fleet does not follow a symbol, or the exchange does not list it.
+
+    Args:
+        near: names of followed symbols that are like it, the most alike first.
+        listed: whether the exchange lists it; None where that is not known.
+    """
+
+    def __init__(
+        self, venue: str, symbol: str, near: Sequence[str] = (), *, listed: bool | None = None
+    ) -> None:
+        self.venue = venue
+        self.symbol = symbol
+        self.near = tuple(near)
+        self.listed = listed
+        self.problem = (
+            f"the exchange of {venue} does not list {symbol}"
+            if listed is False
+            else f"{symbol} is not followed at {venue}"
+        )
+        self.hint = f"the nearest names: {', '.join(near)}" if near else "no name is near to it"
+        super().__init__(f"{self.problem[0].upper()}{self.problem[1:]}; {self.hint}.")
 
 
 class RecordingError(FleetError):

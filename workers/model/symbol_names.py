@@ -1,0 +1,98 @@
+"""How people write symbols: one rule for the command line, the client, REST and WebSocket.
+
+    parse_symbol("btcusdt", ["usdm", "spot"])        # usdm, BTCUSDT
+    parse_symbol("SPOT:ethusdt", ["usdm", "spot"])   # spot, ETHUSDT
+
+A text is `SYMBOL` or `venue:SYMBOL`. ASCII letters may be written in either case; without a venue the first one of the
+settings is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Final, NamedTuple
+
+from workers.errors import InvalidSymbol, UnknownSymbol, UnknownVenue
+
+LONGEST_SYMBOL: Final = 64
+"""Characters; the longest names that exchanges list have about half of that."""
+MOST_NEAR: Final = 3
+NEAR: Final = 0.6
+"""How like a name must be to be called near, as difflib measures it: 0 to 1."""
+_RESERVED: Final = frozenset(":{}/@*!,")
+"""What keys, stream names, settings and lists of symbols use as marks of their own."""
+
+
+class SymbolName(NamedTuple):
+    """A symbol of a venue of the settings; whether it is followed is another question."""
+
+    venue: str
+    symbol: str
+
+
+def parse_symbol(text: str, venues: Sequence[str]) -> SymbolName:
+    """What a text means. O(length of the text + venues).
+
+    Args:
+        venues: the names of the settings' sections, in their order.
+
+    Raises:
+        UnknownVenue: there is no such section.
+        InvalidSymbol: no symbol is written like that.
+    """
+    venue, colon, symbol = text.strip().rpartition(":")
+    return SymbolName(parse_venue(venue, venues) if colon else venues[0], fold_symbol(symbol))
+
+
+def parse_venue(text: str, venues: Sequence[str]) -> str:
+    """The name of a section of the settings, whichever case its ASCII letters are written in.
+
+    Raises:
+        UnknownVenue: there is none.
+    """
+    if text in venues:
+        return text
+    folded = _upper(text.strip())
+    for name in venues:
+        if _upper(name) == folded:
+            return name
+    raise UnknownVenue(text, venues, near_names(text, venues, 1))
+
+
+def fold_symbol(text: str) -> str:
+    """A symbol as exchanges spell it: ASCII letters upper, others (币安人生USDT) as they are.
+
+    Raises:
+        InvalidSymbol: it is empty or too long, or has characters no symbol has.
+    """
+    symbol = _upper(text.strip())
+    if not symbol:
+        raise InvalidSymbol(text, "it is empty")
+    if len(symbol) > LONGEST_SYMBOL:
+        raise InvalidSymbol(text, f"it is longer than {LONGEST_SYMBOL} characters")
+    if any(not sign.isprintable() or sign.isspace() or sign in _RESERVED for sign in symbol):
+        raise InvalidSymbol(text, "it has characters that no symbol has")
+    return symbol
+
+
+def near_names(name: str, known: Iterable[str], most: int = MOST_NEAR) -> list[str]:
+    """The names most like one, the most alike first; none where nothing is like it. O(known)."""
+    folded = _upper(name)
+    by_folded = {_upper(other): other for other in known}
+    return [by_folded[near] for near in get_close_matches(folded, by_folded, most, NEAR)]
+
+
+def unknown_symbol(name: SymbolName, followed: Iterable[str], *, listed: bool | None = None) -> UnknownSymbol:
+    """The error to raise for a symbol that is not followed.
+
+    Args:
+        followed: the symbols of the same venue that are.
+        listed: whether the exchange lists it; None where that is not known.
+    """
+    return UnknownSymbol(name.venue, name.symbol, near_names(name.symbol, followed), listed=listed)
+
+
+def _upper(text: str) -> str:
+    """With ASCII letters in upper case; `str.upper` would change others too, such as ß and ı."""
+    return "".join(sign.upper() if sign.isascii() else sign for sign in text)
