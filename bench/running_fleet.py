@@ -19,6 +19,7 @@ from workers.cli.conformance.processes import Processes
 from workers.cli.held import Held
 from workers.cli.truth_source import TruthSource
 from workers.configuration import load, redis_url
+from workers.settings import Settings
 from workers.store.connection import connect
 
 ROLES = (("redis", 0), ("keeper", 0), ("books", 0), ("books", 1), ("trades", 0), ("trades", 1), ("ingest-a", 0),
@@ -32,6 +33,7 @@ class RunningFleet(NamedTuple):
     held: Held
     source: TruthSource
     client: Redis
+    settings: Settings
     symbols: Sequence[str]
     api: str
     """Base URL of its API."""
@@ -107,7 +109,7 @@ async def running_fleet(symbols: Sequence[str], **sim: Any) -> AsyncIterator[Run
                 await asyncio.sleep(0.1)
             held = Held(client, settings)
             yield RunningFleet(
-                processes, held, source, client, symbols, f"http://127.0.0.1:{api}", home / "log"
+                processes, held, source, client, settings, symbols, f"http://127.0.0.1:{api}", home / "log"
             )
     finally:
         await client.aclose()

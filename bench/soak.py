@@ -1,11 +1,12 @@
-"""Kill -9 at random moments, of any worker, while the fleet runs: nothing missing, nothing doubled, nothing wrong.
+"""The fleet under load while workers are killed, frozen and starved and rubbish is put into keys, at random.
 
-    python bench/soak.py [--minutes 5] [--symbols 20] [--rate 2] [--seed 1]
+    python bench/soak.py [--minutes 5] [--symbols 20] [--rate 2] [--seed 1] [--events kill,freeze,starve,rubbish,redis]
 
 The whole fleet on its own server and the simulated exchange, each worker started again when it has ended, as
-supervisord would. One worker of any role, sometimes two at once, is killed every few seconds; which and when is drawn
-from the seed. Books are compared with the exchange's truth all the while, and at the end everything is: every book,
-trade and bar. Prints one JSON object; exit code 1 when anything disagrees.
+supervisord would. Every few seconds something happens (bench/chaos.py); what and when is drawn from the seed. Books are
+compared with the exchange's truth all the while, and at the end everything is: every book, trade and bar. Two symbols
+take the rubbish: of those only the books are compared, at the end. Prints one JSON object; exit code 1 when anything
+disagrees, when a role ended that nobody killed, or when a book does not come back.
 """
 
 from __future__ import annotations
@@ -14,41 +15,33 @@ import argparse
 import asyncio
 import json
 import random
-import signal
 import sys
 import time
-from collections import Counter
 from typing import Any
 
 import aiohttp
+from chaos import Chaos
 from running_fleet import RunningFleet, running_fleet, symbols_named
 
 from workers.cli.demo import FAILED
+from workers.cli.held import Book, Held
 from workers.cli.verification import Verification
 
 START_S = 90.0
-PAUSE_S = (0.5, 6.0)
-"""Least and longest pause between two kills."""
-PAIR_SHARE = 0.15
-"""Of the kills, those that strike two workers at once."""
-QUIET_S = 10.0
-"""At the end nobody is killed, so that the verdict is of a fleet at rest."""
+QUIET_S = 20.0
+"""At the end nothing happens any more, so that the verdict is of a fleet at rest."""
+BACK_S = 60.0
+KINDS = ("kill", "freeze", "starve", "rubbish", "redis")
+VICTIMS = ("VICTIM0USDT", "VICTIM1USDT")
 
 
-async def kill(fleet: RunningFleet, rng: random.Random, until: float) -> Counter[str]:
-    """Kill workers until a moment (monotonic seconds); how often each was struck."""
-    victims = [
-        program for program in fleet.processes.named("") if not program.name.startswith(("exchange", "redis"))
-    ]
-    kills: Counter[str] = Counter()
-    while True:
-        await asyncio.sleep(rng.uniform(*PAUSE_S))
-        if time.monotonic() >= until:
-            return kills
-        for program in rng.sample(victims, 2 if rng.random() < PAIR_SHARE else 1):
-            if program.running:
-                program.signal(signal.SIGKILL)
-                kills[program.name] += 1
+class Others(Held):
+    """What the fleet holds of all symbols but the victims."""
+
+    async def refresh(self) -> None:
+        """As always, without the victims."""
+        await super().refresh()
+        self.books = [book for book in self.books if book.symbol not in VICTIMS]
 
 
 async def api_problem(fleet: RunningFleet) -> str:
@@ -64,27 +57,53 @@ async def api_problem(fleet: RunningFleet) -> str:
         return f"the API does not answer: {error!r}"
 
 
-async def bench(symbols: list[str], seconds: float, seed: int, rate: float) -> dict[str, Any]:
+async def not_back(fleet: RunningFleet, victims: list[Book]) -> list[str]:
+    """The victims whose books are not shown a while after the last rubbish was removed."""
+    deadline = time.monotonic() + BACK_S
+    while True:
+        shown = await fleet.held.shown(victims[0].context)
+        missing = [book for book in victims if book.symbol not in shown]
+        if not missing or time.monotonic() > deadline:
+            return [f"{book.name} did not come back: {await fleet.held.status(book)}" for book in missing]
+        await asyncio.sleep(0.5)
+
+
+async def bench(
+    symbols: list[str], seconds: float, seed: int, rate: float, kinds: list[str]
+) -> dict[str, Any]:
     """One run."""
-    async with running_fleet(symbols, rate_scale=rate) as fleet:
-        verification = Verification(fleet.held, fleet.source)
+    async with running_fleet([*symbols, *VICTIMS], rate_scale=rate) as fleet:
+        others = Others(fleet.client, fleet.settings)
+        verification = Verification(others, fleet.source)
         stop = asyncio.Event()
         if not await verification.wait_until_synced(START_S, stop):
             return {"problems": verification.findings.sentences()}
         before = fleet.snapshots()
-        until = time.monotonic() + max(0.0, seconds - QUIET_S)
-        killing = asyncio.create_task(kill(fleet, random.Random(seed), until))
+        victims = [book for book in fleet.held.books if book.symbol in VICTIMS]
+        chaos = Chaos(fleet, victims, kinds, random.Random(seed))
+        happening = asyncio.create_task(chaos.run(time.monotonic() + max(0.0, seconds - QUIET_S)))
         await verification.run(seconds, stop)
-        kills = await killing
+        await happening
+        missing = await not_back(fleet, victims)
         await verification.finish()
         report = await verification.report()
+        report["problems"] += missing
         if problem := await api_problem(fleet):
             report["problems"].append(problem)
+        ended = {
+            program.name: program.starts - 1 - chaos.kills[program.name]
+            for program in fleet.processes.named("")
+            if program.starts - 1 > chaos.kills[program.name]
+        }
+        if ended:
+            report["problems"].append(f"processes ended by themselves: {ended}")
+        lines = sum(len(file.read_bytes().splitlines()) for file in fleet.logs.glob("*.log"))
         return {
             "seed": seed,
-            "kills": sum(kills.values()),
-            "killed": dict(sorted(kills.items())),
-            "snapshots_asked": fleet.snapshots() - before,
+            "events": dict(sorted(chaos.counts.items())),
+            "killed": dict(sorted(chaos.kills.items())),
+            "log_lines_a_minute": round(lines / (seconds / 60)),
+            "snapshots_requested": fleet.snapshots() - before,
             "trade_holes_repaired": len(fleet.logged("trade_hole_closed")),
             **report,
         }
@@ -97,10 +116,11 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=2.0, help="events of the exchange, of its usual number")
+    parser.add_argument("--events", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
     arguments = parser.parse_args()
-    result = asyncio.run(
-        bench(symbols_named(arguments.symbols), arguments.minutes * 60, arguments.seed, arguments.rate)
-    )
+    names = symbols_named(arguments.symbols)
+    kinds = arguments.events.split(",")
+    result = asyncio.run(bench(names, arguments.minutes * 60, arguments.seed, arguments.rate, kinds))
     print(json.dumps(result, indent=1))
     sys.exit(1 if result["problems"] or any(result[name] for name in FAILED) else 0)
 

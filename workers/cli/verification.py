@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -118,7 +119,8 @@ class Verification:
         deadline = time.monotonic() + seconds if seconds is not None else float("inf")
         while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
             began = time.monotonic()
-            await self.sample()
+            with suppress(RedisError, OSError):  # the server is away: what it holds is compared when it is back
+                await self.sample()
             pause = min(left, SAMPLE_S - (time.monotonic() - began))
             if pause > 0:
                 await _sleep_until(stop, pause)
