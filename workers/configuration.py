@@ -30,6 +30,8 @@ from workers.settings import Settings, VenueSettings
 from workers.toml_lines import locate_keys, nearest_line
 
 DEFAULT_FILE: Final = "default.toml"
+SECRETS: Final = frozenset({"redis.password"})
+"""Set by the environment alone, and never shown."""
 SHORT_NAMES: Final = {"FLEET_HOME": ("fleet", "home"), "REDIS_URL": ("redis", "url")}
 NOT_SETTINGS: Final = frozenset({"FLEET_CONFIG", "FLEET_PYTHON"})
 """Variables of ours that are no settings: the file to read, and the interpreter `./fleet` takes."""
@@ -59,7 +61,8 @@ class Effective:
         """Every setting as (dotted key, value, where it came from); passwords in URLs are masked."""
         for key, value in _leaves(msgspec.to_builtins(self.settings)):
             name = ".".join(key)
-            yield name, mask(value) if isinstance(value, str) else value, self.origin.get(name, "default")
+            shown = mask(value) if isinstance(value, str) else value
+            yield name, "***" if value and name in SECRETS else shown, self.origin.get(name, "default")
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,8 @@ def redis_url(settings: Settings) -> str:
     """Where the fleet's Redis is: the server named in the settings, else the unix socket of our own."""
     if settings.redis.url:
         return settings.redis.url
-    return "unix://" + quote(str(socket_path(Path(settings.fleet.home), "redis.sock")))
+    password = f":{quote(settings.redis.password, safe='')}@" if settings.redis.password else ""
+    return f"unix://{password}" + quote(str(socket_path(Path(settings.fleet.home), "redis.sock")))
 
 
 def mask(text: str) -> str:
@@ -345,6 +349,10 @@ def _check_meaning(effective: Effective, name: str) -> None:
         return SettingsError(f"{effective.origin.get(key, name)}, {key}", problem, suggestion)
 
     settings = effective.settings
+    for secret in SECRETS:
+        if not effective.origin.get(secret, "environment").startswith("environment"):
+            variable = f"FLEET_{secret.replace('.', '__').upper()}"
+            raise refused(secret, f"a secret does not belong in a file: set {variable} in the environment")
     for venue, keys in settings.venues.items():
         _check_symbols(f"venues.{venue}", keys, refused)
     lists = {

@@ -35,8 +35,11 @@ class RedisSettings(Struct, forbid_unknown_fields=True, kw_only=True):
 
     url: str = ""
     """`redis://host:port/db` or `unix:///path`; empty: run our own."""
-    port: Port = 7379
-    """Loopback port of our own server; 0: unix socket only."""
+    port: Port = 0
+    """Loopback port of our own server besides its unix socket; 0: none. Without `password` every user of this
+    machine may then do everything with it."""
+    password: str = ""
+    """Password of our own server, also over its unix socket; a secret: set it as `FLEET_REDIS__PASSWORD`."""
     maxmemory_mb: Annotated[int, Meta(ge=0)] = 0
     """Memory limit of our own server (0: none). Nothing is ever evicted: beyond it, writes are refused."""
 

@@ -1,4 +1,4 @@
-// Reads a fleet's keys with redigo: go run read.go [redis://127.0.0.1:7381] [BTCUSDT]
+// Reads a fleet's keys with redigo: go run read.go [unix:///tmp/demo/run/redis.sock] [BTCUSDT]
 package main
 
 import (
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -42,7 +43,7 @@ func show(place string, payload []byte) {
 }
 
 func main() {
-	url, symbol := "redis://127.0.0.1:7381", "BTCUSDT"
+	url, symbol := "unix:///tmp/demo/run/redis.sock", "BTCUSDT"
 	if len(os.Args) > 1 {
 		url = os.Args[1]
 	}
@@ -50,7 +51,13 @@ func main() {
 		symbol = os.Args[2]
 	}
 	// The time to read must be longer than the time XREAD blocks.
-	client := must(redis.DialURL(url, redis.DialReadTimeout(8*time.Second)))
+	patience := redis.DialReadTimeout(8 * time.Second)
+	var client redis.Conn
+	if strings.HasPrefix(url, "unix://") {
+		client = must(redis.Dial("unix", strings.TrimPrefix(url, "unix://"), patience))
+	} else {
+		client = must(redis.DialURL(url, patience))
+	}
 	defer client.Close()
 
 	// The best 10 now. ErrNil means: withheld, and the status says why.

@@ -1,8 +1,8 @@
-// Reads a fleet's keys with the package `redis` of npm: node read.mjs [redis://127.0.0.1:7381] [BTCUSDT]
+// Reads a fleet's keys with the package `redis` of npm: node read.mjs [unix:///tmp/demo/run/redis.sock] [BTCUSDT]
 import { createClient } from 'redis';
 
-const [url = 'redis://127.0.0.1:7381', symbol = 'BTCUSDT'] = process.argv.slice(2);
-const client = createClient({ url });
+const [url = 'unix:///tmp/demo/run/redis.sock', symbol = 'BTCUSDT'] = process.argv.slice(2);
+const client = createClient(url.startsWith('unix://') ? { socket: { path: url.slice('unix://'.length) } } : { url });
 client.on('error', (error) => console.error(error.message)); // it reconnects by itself
 await client.connect();
 

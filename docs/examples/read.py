@@ -1,4 +1,4 @@
-"""Reads a fleet with its Python client: python read.py [redis://127.0.0.1:7381] [BTCUSDT]"""
+"""Reads a fleet with its Python client: python read.py [unix:///tmp/demo/run/redis.sock] [BTCUSDT]"""
 
 import asyncio
 import sys
@@ -6,7 +6,7 @@ import sys
 from workers.client import BookTop, FleetClient, Gap, Interrupted, Withheld
 
 
-async def main(url: str = "redis://127.0.0.1:7381", symbol: str = "BTCUSDT") -> None:
+async def main(url: str = "unix:///tmp/demo/run/redis.sock", symbol: str = "BTCUSDT") -> None:
     async with FleetClient(url) as fleet:
         # The whole book; BookWithheld says why there is none.
         book = await fleet.get_book(symbol)

@@ -55,17 +55,16 @@ class Demo(NamedTuple):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     home = tmp_path_factory.mktemp("r")
-    redis_port, api_port = map(str, free_ports(2))
+    api_port = str(free_ports(1)[0])
     environment = plain_environment(
         FLEET_HOME=str(home),
-        FLEET_REDIS__PORT=redis_port,
         FLEET_API__PORT=api_port,
         PATH=f"{Path(sys.executable).parent}:{Path(shutil.which('sh') or '/bin/sh').parent}:/usr/bin:/bin",
     )
     command = [sys.executable, "-P", "-m", "workers.cli", "demo"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     wait_for_books(home, 6).close()
-    yield Demo(environment, {"7381": redis_port, "8081": api_port, "/tmp/demo": str(home)})
+    yield Demo(environment, {"8081": api_port, "/tmp/demo": str(home)})
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors

@@ -13,20 +13,22 @@ from pathlib import Path
 import pytest
 from fleet_runs import CHECKOUT
 from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workers.cli import self_test
 from workers.cli.application import main
 from workers.cli.exchange_program import simulator_settings
-from workers.cli.foreground import ForegroundFleet, with_free_ports
+from workers.cli.foreground import ForegroundFleet, free_ports, with_free_ports
 from workers.cli.output import seconds_of
-from workers.cli.redis_program import port_is_free, server_command
+from workers.cli.redis_program import port_is_free, server_command, write_password
 from workers.cli.role import PROGRAMS, WORKERS
 from workers.cli.run_directory import make_run_directory, make_socket_folder
 from workers.cli.simulated import discard_simulated, mark_or_refuse
 from workers.cli.supervision import fill_in, inherited
-from workers.configuration import load, parse
-from workers.errors import CommandError
+from workers.configuration import load, parse, redis_url
+from workers.errors import CommandError, SettingsError
+from workers.store.connection import connect
 from workers.store.server import find_server
 
 CONF = (CHECKOUT / "supervisord.conf").read_text(encoding="utf-8")
@@ -223,6 +225,44 @@ async def test_our_server_takes_the_shipped_configuration(tmp_path: Path):
     assert found == wanted
     assert (await client.config_get("maxmemory"))["maxmemory"] == str(64 * 2**20)
     assert path.stat().st_mode & 0o777 == 0o700
+    assert (await client.config_get("port"))["port"] == "0"  # no other user of the machine reaches it
     await client.aclose()
     server.terminate()
     assert await server.wait() == 0
+
+
+async def test_a_port_of_our_server_can_have_a_password(tmp_path: Path):
+    venue = '[venues.usdm]\nmarket = "usdm"\nsymbols = ["BTCUSDT"]\n'
+    secret, port = 's/e"c#r@e t:é', free_ports(1)[0]
+    environment = {
+        "FLEET_HOME": str(tmp_path), "FLEET_REDIS__PORT": str(port), "FLEET_REDIS__PASSWORD": secret
+    }  # fmt: skip
+    effective = parse(venue, "my.toml", environment)
+    settings = effective.settings
+    make_run_directory(tmp_path)
+    (tmp_path / "redis").mkdir()
+    write_password(settings)
+    command = server_command(find_server("/usr/bin:/usr/local/bin"), settings)
+    assert not any(secret in word for word in command)
+    assert secret not in str(list(effective.rows()))
+    server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+    client = connect(redis_url(settings))
+    async with asyncio.timeout(60):
+        while not await answers(client):
+            await asyncio.sleep(0.05)
+    stranger = Redis(port=port, protocol=2)
+    with pytest.raises(AuthenticationError):
+        await stranger.config_set("dir", "/")
+    await stranger.aclose()
+    guest = Redis(port=port, protocol=2, password=secret)
+    assert await guest.ping()
+    await guest.aclose()
+    await client.aclose()
+    server.terminate()
+    assert await server.wait() == 0
+
+
+def test_a_password_in_a_file_is_refused():
+    venue = '[venues.usdm]\nmarket = "usdm"\nsymbols = ["BTCUSDT"]\n[redis]\npassword = "x"\n'
+    with pytest.raises(SettingsError, match="FLEET_REDIS__PASSWORD"):
+        parse(venue, "my.toml", {})

@@ -31,9 +31,9 @@ def node_modules() -> Path | None:
     return next((place for place in places if (place / "redis").is_dir()), None)
 
 
-@pytest.fixture
-async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """A server on a TCP port with a fleet that goes on publishing."""
+@pytest.fixture(params=["socket", "port"])
+async def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """A server on a unix socket, or on a TCP port, with a fleet that goes on publishing."""
     server = Server(tmp_path_factory.mktemp("s"))
     server.start()
     redis = Redis.from_url(server.url, protocol=2)
@@ -55,7 +55,7 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
             await asyncio.sleep(0.02)
 
     publishing = asyncio.create_task(publish())
-    yield f"redis://127.0.0.1:{port}"
+    yield f"redis://127.0.0.1:{port}" if request.param == "port" else server.url
     publishing.cancel()
     await redis.aclose()
     await asyncio.to_thread(server.stop)

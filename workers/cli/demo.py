@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -116,9 +117,7 @@ async def _refuse_leftovers(fleet: ForegroundFleet) -> None:
 def cli_line(fleet: ForegroundFleet, command: str) -> str:
     """A redis-cli line to paste."""
     url = fleet.effective.settings.redis.url
-    where = f"-u '{mask(url)}'" if url else f"-p {fleet.effective.settings.redis.port}"
-    if not url and not fleet.effective.settings.redis.port:
-        where = f"-s '{socket_path(fleet.home, 'redis.sock')}'"
+    where = f"-u '{mask(url)}'" if url else f"-s {shlex.quote(str(socket_path(fleet.home, 'redis.sock')))}"
     return f"redis-cli {where} {command}"
 
 

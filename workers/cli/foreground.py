@@ -174,7 +174,7 @@ def with_free_ports(effective: Effective, environ: Mapping[str, str]) -> dict[st
     Venues whose URLs point at the simulated exchange follow it to its port.
     """
     environment = dict(environ)
-    sections = [section for section in ("exchange", "api", "redis") if not given(environ, section)]
+    sections = [section for section in ("exchange", "api") if not given(environ, section)]
     for section, port in zip(sections, free_ports(len(sections)), strict=True):
         environment[f"FLEET_{section.upper()}__PORT"] = str(port)
     exchange = effective.settings.exchange

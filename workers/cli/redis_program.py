@@ -16,13 +16,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_NOT_STARTED
 from workers.cli.parent import end_with_parent
 from workers.cli.run_directory import make_socket_folder
 from workers.cli.simulated import mark_or_refuse
-from workers.configuration import mask
+from workers.configuration import mask, redis_url
 from workers.errors import FleetError
 from workers.paths import data_folder, socket_path
 from workers.settings import Settings
@@ -48,13 +48,37 @@ def server_command(binary: Path, settings: Settings) -> list[str]:
         *("--port", str(settings.redis.port)),
         *("--unixsocket", str(socket_path(home, "redis.sock"))),
         *("--maxmemory", f"{settings.redis.maxmemory_mb}mb"),
+        *(("--include", str(_password_file(home))) if settings.redis.password else ()),
     ]
 
 
-def _answers(path: Path) -> bool:
+def _password_file(home: Path) -> Path:
+    return socket_path(home, "redis.sock").with_name("redis-password.conf")
+
+
+def write_password(settings: Settings) -> None:
+    """Put the password where the server reads it and nobody else: a command line is shown to every user."""
+    if not settings.redis.password:
+        return
+    file = _password_file(Path(settings.fleet.home))
+    file.unlink(missing_ok=True)
+    with os.fdopen(
+        os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+    ) as stream:
+        stream.write(f"requirepass {_quoted(settings.redis.password)}\n")
+
+
+def _quoted(text: str) -> str:
+    """A word of redis.conf, whatever is in it."""
+    return '"' + "".join(f"\\x{byte:02x}" for byte in text.encode()) + '"'
+
+
+def _answers(settings: Settings) -> bool:
     try:
-        with Redis(unix_socket_path=str(path), socket_timeout=2) as client:
+        with Redis.from_url(redis_url(settings), socket_timeout=2) as client:
             client.ping()
+    except ResponseError:
+        return True  # it wants another password
     except (RedisError, OSError):
         return False
     return True
@@ -78,14 +102,14 @@ def live_workers(client: Redis, roles: Iterable[str]) -> int:
     return sum(int(client.zcount(keys.workers(role), now, "+inf")) for role in roles)
 
 
-def _wait_for_workers(path: Path) -> None:
+def _wait_for_workers(settings: Settings) -> None:
     """Return when no worker is left, or none has left for a while (a restart of the server alone)."""
     from workers.process import PORT_OFFSETS  # noqa: PLC0415 -- see the head of this file
 
     deadline = time.monotonic() + PATIENCE_S
     fewest = -1
     try:
-        with Redis(unix_socket_path=str(path), socket_timeout=2) as client:
+        with Redis.from_url(redis_url(settings), socket_timeout=2) as client:
             while time.monotonic() < deadline:
                 left = live_workers(client, PORT_OFFSETS)
                 if left == 0:
@@ -110,9 +134,10 @@ def run_redis(settings: Settings) -> int:
         binary = find_server(os.environ.get("PATH", ""))
         make_socket_folder(home)
         mark_or_refuse(home, simulated=settings.exchange.enabled)
+        write_password(settings)
     except FleetError as error:
         return _not_started(settings, str(error))
-    taken = f"socket {path}" if _answers(path) else ""
+    taken = f"socket {path}" if _answers(settings) else ""
     if settings.redis.port and not port_is_free("127.0.0.1", settings.redis.port):
         taken = taken or f"port {settings.redis.port}"
     if taken:
@@ -148,6 +173,9 @@ def _supervise(command: list[str], path: Path, settings: Settings) -> int:
     signal.signal(signal.SIGINT, stop)
     log = _logger(settings)
     log.info("redis_started", binary=command[0], pid=server.pid, socket=str(path))
+    if settings.redis.port and not settings.redis.password:
+        log.warning("redis_open", port=settings.redis.port, reason="every user of this machine may use it",
+                    cure="set FLEET_REDIS__PASSWORD, or leave redis.port 0")  # fmt: skip
     while not asked:
         try:
             server.wait(0.2)
@@ -155,7 +183,7 @@ def _supervise(command: list[str], path: Path, settings: Settings) -> int:
             continue
         log.error("redis_ended", code=server.returncode)
         return EXIT_DISAGREEMENT
-    _wait_for_workers(path)
+    _wait_for_workers(settings)
     server.terminate()
     code = server.wait()
     log.info("redis_stopped", code=code)

@@ -119,7 +119,7 @@ class Verification:
         deadline = time.monotonic() + seconds if seconds is not None else float("inf")
         while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
             began = time.monotonic()
-            with suppress(RedisError, OSError):  # the server is away: what it holds is compared when it is back
+            with suppress(RedisError, OSError):  # the server is away: what it holds is compared later
                 await self.sample()
             pause = min(left, SAMPLE_S - (time.monotonic() - began))
             if pause > 0:

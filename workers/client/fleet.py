@@ -1,6 +1,6 @@
 """The public library: reading a fleet's Redis from Python.
 
-async with FleetClient("redis://127.0.0.1:7379") as fleet:
+async with FleetClient("unix:///…/var/run/redis.sock") as fleet:
     async for record in fleet.trades(["BTCUSDT", "spot:ETHUSDT"]):
         print(record)
 """

@@ -12,6 +12,7 @@ from workers.cli.doctor.findings import Finding, megabytes
 from workers.cli.redis_program import port_is_free
 from workers.configuration import Effective
 from workers.process import PORT_OFFSETS
+from workers.settings import Settings
 
 SPARE_FILES: Final = 256
 """Sockets, logs and libraries of one process besides its clients."""
@@ -34,6 +35,7 @@ def machine_findings(effective: Effective, *, runs: bool, needed_bytes: float) -
         _files(effective),
         _disk(effective, needed_bytes),
         *_ports(effective, runs=runs),
+        *_open_port(effective.settings),
         *_packages(effective),
     ]
 
@@ -81,6 +83,21 @@ def _disk(effective: Effective, needed_bytes: float) -> Finding:
         f"Free some, or set FLEET_HOME to a disk with {megabytes(max(wanted, COMFORTABLE_FREE))} or more.",
         details,
     )
+
+
+def _open_port(settings: Settings) -> list[Finding]:
+    """Whether other users of this machine can do what they like with the fleet's own server."""
+    if settings.redis.url or not settings.redis.port or settings.redis.password:
+        return []
+    return [
+        Finding(
+            "redis port",
+            "warning",
+            f"redis.port {settings.redis.port} has no password",
+            "Every user of this machine can read, write and reconfigure the server.",
+            "Set FLEET_REDIS__PASSWORD, or leave redis.port 0 and use the unix socket.",
+        )
+    ]
 
 
 def _ports(effective: Effective, *, runs: bool) -> list[Finding]:
