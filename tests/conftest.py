@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fakeredis
@@ -40,14 +41,15 @@ def recorded_folder() -> Path:
     return RECORDED
 
 
-@pytest.fixture(scope="session")
-def real_server() -> Iterator[str]:
-    """A real server on a unix socket, this test process's own; its URL."""
+@contextmanager
+def running_server(*options: str) -> Iterator[str]:
+    """A server on a unix socket until the end of the block; its URL."""
     folder = Path(tempfile.mkdtemp(prefix="fleet-test-"))
     socket = folder / "redis.sock"
     binary = find_server(os.environ.get("PATH", ""))
+    base = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
     process = subprocess.Popen(
-        [str(binary), "--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"],
+        [str(binary), *base, *options],
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -67,6 +69,20 @@ def real_server() -> Iterator[str]:
     process.terminate()
     process.wait(60)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def real_server() -> Iterator[str]:
+    """A real server on a unix socket, this test process's own; its URL."""
+    with running_server() as url:
+        yield url
+
+
+@pytest.fixture
+def spare_server() -> Iterator[str]:
+    """A real server that the test may spoil; its URL."""
+    with running_server() as url:
+        yield url
 
 
 @pytest.fixture(params=["fake", "real"])

@@ -23,6 +23,7 @@ SHARED = {
     "ownership",
     "rest",
     "tasks",
+    "backoff",
 }
 """Modules at the top of the package that the roles share."""
 ROLES = {"ingest", "books", "trades", "keeper", "archive", "api"}

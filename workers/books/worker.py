@@ -11,6 +11,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError, ResponseError
 
+from workers.backoff import Backoff
 from workers.books.book import OwnedBook
 from workers.books.freshness import LivingLine
 from workers.books.history import HistoryWriter
@@ -26,6 +27,7 @@ from workers.store.books import GROUP, BookStore, Publication
 from workers.store.connection import connect_reader
 from workers.store.keys import DEPTH
 from workers.store.rebuilding import begin
+from workers.store.refusals import refusal_of
 from workers.store.streams import Delivered, GapRecord, GroupReader, record_gap
 from workers.tasks import end
 
@@ -103,6 +105,7 @@ class BookWorker:
         """The books owned and recovered, by raw stream key."""
         self.ownership = Ownership(process, "books", self._contexts, self)
         self._reread = False
+        self._publishing, self._committing = Backoff("publish"), Backoff("commit")
         self._alive: dict[str, list[LivingLine]] = {}
         """By venue."""
         self._asked_lines_at = 0.0
@@ -234,6 +237,8 @@ class BookWorker:
         now = time.monotonic()
         owner = self._process.name
         for context in self._contexts:
+            if not self._publishing.due(context.name):
+                continue
             publications, published = [], []
             for book in books:
                 if not book.decided:
@@ -254,7 +259,14 @@ class BookWorker:
                 withdraw = book.withdraw and not showable
                 publications.append(Publication(book.claim.symbol, book.token, payload, withdraw, status))
                 published.append((book, payload is not None, withdraw, bool(status)))
-            signals = await self._stores[context.name].publish(publications)
+            try:
+                signals = await self._stores[context.name].publish(publications)
+            except RedisError as error:
+                if not refusal_of(error).of_server:
+                    raise
+                self._publishing.refused(error, context.name)
+                continue
+            self._publishing.accepted(context.name)
             self._note_published(published, now)
             for symbol in signals.fenced:
                 self.ownership.lost(Claim(context, symbol))
@@ -283,12 +295,18 @@ class BookWorker:
 
     async def _commit(self, book: OwnedBook) -> None:
         (checkpoint, ids), lost, unsaved = book.checkpoint(), book.lost, book.unsaved
-        store = self._stores[book.claim.context.name]
+        store, place = self._stores[book.claim.context.name], (book.claim.context.name, book.claim.symbol)
+        if not self._committing.due(*place):
+            return
         try:
             await store.commit(book.claim.symbol, book.token, DEPTH, checkpoint, ids)
         except LeaseLost:
             self.ownership.lost(book.claim)
             return
+        except RedisError as error:
+            self._committing.refused(error, *place)
+            return
+        self._committing.accepted(*place)
         COMMITTED.inc()
         book.committed(ids, time.monotonic(), told_loss=lost, told_snapshot=unsaved)
 

@@ -14,14 +14,18 @@ from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from workers.backoff import MOST_S, Backoff
 from workers.settings import IngestSettings
 from workers.store.keys import TICKER
+from workers.store.refusals import refusal_of
 from workers.store.streams import GapRecord, RawEntry, RawStreams, record_gap
 
 log = structlog.get_logger()
 
 MOST_PER_CALL = 1_000
 """Entries of one script call: a few ms of the server's time at the most."""
+TOLD_EVERY_S = 30.0
+"""Pause between two records of what one key that refuses everything has lost."""
 TICKER_SHARE = 4
 """Tickers are buffered while less than one part in so many of the buffer is used."""
 
@@ -65,6 +69,13 @@ class _Lost:
         self.reason = reason
         self.count = 0
 
+    def and_then(self, later: _Lost | None) -> _Lost:
+        """Both as one, where more was lost meanwhile."""
+        if later is not None:
+            self.last = later.last
+            self.count += later.count
+        return self
+
 
 class Appender:
     """Buffers entries and appends them in batches; never loses one silently.
@@ -96,6 +107,12 @@ class Appender:
         self._line = line
         self._buffer: deque[RawEntry] = deque()
         self._lost: dict[str, _Lost] = {}
+        self._appending, self._telling = Backoff("append"), Backoff("gaps")
+        self._of_keys = Backoff("append", most_of_key_s=MOST_S)
+        """What is sent meanwhile is lost, so a repaired key is to be noticed soon."""
+        self._refused_keys: set[str] = set()
+        self._told_at: dict[str, float] = {}
+        """When a loss was last recorded, by raw stream key."""
         self._full = asyncio.Event()
         self.appended = 0
         self.repeats = 0
@@ -140,16 +157,26 @@ class Appender:
             try:
                 await self.flush()
                 failing_since = 0.0
+                self._appending.accepted()
             except (RedisError, OSError) as error:
                 failing_since = failing_since or time.monotonic()
                 FAILURES.labels(self._line).inc()
-                log.warning("append_failed", line=self._line, waiting=len(self._buffer), error=str(error))
+                wait_s = self._appending.refused(error)
                 if stop.is_set() and time.monotonic() - failing_since > 1:
                     log.error("buffer_abandoned", line=self._line, entries=len(self._buffer))
                     return
-                await asyncio.sleep(0.1)
+                await self._wait(stop, wait_s)
             if stop.is_set() and not self._buffer:
                 return
+
+    @staticmethod
+    async def _wait(stop: asyncio.Event, seconds: float) -> None:
+        """Wait until the next try, which comes soon once we are to stop."""
+        if stop.is_set():
+            await asyncio.sleep(0.1)
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
 
     async def flush(self) -> None:
         """Append everything buffered.
@@ -160,17 +187,32 @@ class Appender:
         while self._buffer:
             batch = list(islice(self._buffer, MOST_PER_CALL))
             dropped = self.dropped
-            try:
-                await self._append(batch)
-            except ResponseError as error:
-                if "WRONGTYPE" not in str(error):
-                    raise
-                await self._append_one_by_one(batch)
+            if ready := self._ready(batch):
+                try:
+                    await self._append(ready)
+                except ResponseError as error:
+                    if refusal_of(error).of_server:
+                        raise
+                    await self._append_one_by_one(ready)
             # some of them may have been dropped at the front while the call was under way
             for _ in range(len(batch) - (self.dropped - dropped)):
                 self._buffer.popleft()
         if self._lost:
             await self._tell_lost()
+
+    def _ready(self, batch: list[RawEntry]) -> list[RawEntry]:
+        """What may be sent now: entries of a key that Redis has just refused are lost, and not tried each time."""
+        if not self._refused_keys:
+            return batch
+        held = {key for key in self._refused_keys if not self._of_keys.due(symbol=key)}
+        for entry in batch:
+            if entry.key in held:
+                self._refuse(entry)
+        return [entry for entry in batch if entry.key not in held]
+
+    def _refuse(self, entry: RawEntry) -> None:
+        self._lose(entry, "append refused")
+        REFUSED.labels(self._line).inc()
 
     async def _append(self, batch: list[RawEntry]) -> None:
         done = await self._streams.append(batch, self._retention_ms)
@@ -187,7 +229,7 @@ class Appender:
         DELAY.labels(self._line).observe(max(0.0, time.time() - batch[-1].received_us / 1e6))
 
     async def _append_one_by_one(self, batch: list[RawEntry]) -> None:
-        """One stream's key holds another type: the other streams shall not suffer from it."""
+        """One stream's key cannot be appended to: the other streams shall not suffer from it."""
         by_key: dict[str, list[RawEntry]] = {}
         for entry in batch:
             by_key.setdefault(entry.key, []).append(entry)
@@ -195,22 +237,35 @@ class Appender:
             try:
                 await self._append(entries)
             except ResponseError as error:
-                if "WRONGTYPE" not in str(error):
+                if refusal_of(error).of_server:
                     raise
                 for entry in entries:
-                    self._lose(entry, "append refused")
-                REFUSED.labels(self._line).inc(len(entries))
-                log.error("append_refused", line=self._line, key=key, entries=len(entries), error=str(error))
+                    self._refuse(entry)
+                self._of_keys.refused(error, symbol=key)
+                self._refused_keys.add(key)
+            else:
+                self._of_keys.accepted(symbol=key)
+                self._refused_keys.discard(key)
 
     async def _tell_lost(self) -> None:
-        for key in list(self._lost):
-            lost = self._lost.pop(key)
+        now = time.monotonic()
+        for key, lost in list(self._lost.items()):
             gap_key, channel = self._gap_keys[key]
+            if key in self._refused_keys and now < self._told_at.get(key, -TOLD_EVERY_S) + TOLD_EVERY_S:
+                continue
+            if not self._telling.due(symbol=gap_key):
+                continue
+            del self._lost[key]
             record = GapRecord(channel, lost.first, lost.last, lost.reason, "no")
-            log.error("entries_lost", line=self._line, stream=key, first=lost.first, last=lost.last,
-                      entries=lost.count, reason=lost.reason)  # fmt: skip
             try:
                 await record_gap(self._client, gap_key, record, self._gaps_kept)
-            except (RedisError, OSError):
-                self._lost.setdefault(key, lost)
-                raise
+            except (RedisError, OSError) as error:
+                self._lost[key] = lost.and_then(self._lost.get(key))
+                if refusal_of(error).of_server:
+                    raise
+                self._telling.refused(error, symbol=gap_key)
+                continue
+            self._telling.accepted(symbol=gap_key)
+            self._told_at[key] = now
+            log.error("entries_lost", line=self._line, stream=key, first=lost.first, last=lost.last,
+                      entries=lost.count, reason=lost.reason)  # fmt: skip

@@ -9,8 +9,12 @@ from typing import Any
 
 from hiredis import pack_command
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import RedisError
+
+from workers.store.refusals import refusal_of
 
 RESPONSE_S = 5.0
 """How long a reply may take before the connection is given up."""
@@ -23,14 +27,26 @@ def _packed(arguments: tuple[Any, ...]) -> bytes:
     return bytes(pack_command(arguments))
 
 
-class _Packing:
-    """Packs commands with hiredis: redis-py's asyncio connections do it in Python, several times slower."""
+class _Packing(AbstractConnection):
+    """Packs commands with hiredis: redis-py's asyncio connections do it in Python, several times slower.
+
+    And gives a connection up once its server says that it is no primary: a client would stay with it for ever, as
+    nothing is wrong with the connection. The next one looks its name up anew.
+    """
 
     def pack_command(self, *arguments: Any) -> list[bytes]:
         return [_packed(arguments)]
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
         return [b"".join(_packed(tuple(command)) for command in commands)]
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return await super().read_response(*arguments, **options)
+        except RedisError as error:
+            if refusal_of(error).elsewhere:
+                self.mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py has no types there; done on release
+            raise
 
 
 class _TcpConnection(_Packing, Connection):

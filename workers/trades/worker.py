@@ -11,6 +11,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError, ResponseError
 
+from workers.backoff import Backoff
 from workers.context import VenueContext, venue_contexts
 from workers.errors import BadNumber, FleetError, LeaseLost
 from workers.model.bars import Applied, Hole
@@ -89,6 +90,7 @@ class TradeWorker:
         self._cancelled: set[asyncio.Task[None]] = set()
         """Repairs of symbols given up: a cancellation may get lost (see `end`), the end of the worker is not."""
         self._reread = False
+        self._applying, self._closing = Backoff("apply"), Backoff("close")
         self._applied = 0
         self.batches = 0
         """Calls of the fold so far: one for each symbol and round."""
@@ -211,7 +213,10 @@ class TradeWorker:
         tapes = {
             tape.claim.symbol: tape
             for tape in self.tapes.values()
-            if tape.claim.context.name == context.name and tape.waiting and not tape.repairing
+            if tape.claim.context.name == context.name
+            and tape.waiting
+            and not tape.repairing
+            and self._applying.due(context.name, tape.claim.symbol)
         }
         if not tapes:
             return
@@ -229,10 +234,11 @@ class TradeWorker:
         elif isinstance(result, BadNumber):
             tape.discard_bad_numbers()
         elif isinstance(result, Exception):
-            log.error("apply_failed", venue=name, symbol=tape.claim.symbol, error=str(result))
-            if not isinstance(result, FleetError | ResponseError):
+            self._applying.refused(result, name, tape.claim.symbol)
+            if not isinstance(result, FleetError | RedisError):
                 raise result
         else:
+            self._applying.accepted(name, tape.claim.symbol)
             self._applied += result.applied
             APPLIED.labels(name).inc(result.applied)
             REPEATED.labels(name).inc(result.repeated)
@@ -308,6 +314,7 @@ class TradeWorker:
             and tape.next_end_ms
             and tape.caught_up
             and tape.next_end_ms + grace_ms <= now_ms
+            and self._closing.due(context.name, tape.claim.symbol)
         }
         if not due:
             return
@@ -317,8 +324,9 @@ class TradeWorker:
             if isinstance(closed, LeaseLost):
                 self.ownership.lost(due[symbol].claim)
             elif isinstance(closed, Exception):
-                log.error("close_failed", venue=context.name, symbol=symbol, error=str(closed))
+                self._closing.refused(closed, context.name, symbol)
             else:
+                self._closing.accepted(context.name, symbol)
                 due[symbol].next_end_ms = closed.next_end
                 self._tell_capped(due[symbol], closed.capped)
                 BARS.labels(context.name).inc(closed.bars)
