@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from itertools import islice
 from typing import NamedTuple
 
@@ -158,7 +159,7 @@ class Replica:
         for side, levels in (("bid", shown.b), ("ask", shown.a)):
             mine = list(islice(self.book.known_levels("bid" if side == "bid" else "ask"), COMPARED_LEVELS))
             n = min(len(mine), len(levels))  # the known ranges may differ for a moment
-            if mine[:n] != levels[:n]:
+            if mine[:n] != levels[:n] and _values(mine[:n]) != _values(levels[:n]):
                 return True
         return False
 
@@ -240,6 +241,11 @@ class Replica:
             age_ms=0,
         )
         return _encode(answer)[: -len(b"0}")]
+
+
+def _values(levels: Sequence[Level]) -> list[tuple[Decimal, Decimal]]:
+    """Levels as numbers: a snapshot taken meanwhile may spell them otherwise (`1.0`, `1.00`)."""
+    return [(Decimal(price), Decimal(quantity)) for price, quantity in levels]
 
 
 def as_wanted(levels: list[Level], numbers: bool) -> list[tuple[str | float, str | float]]:

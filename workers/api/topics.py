@@ -176,10 +176,14 @@ class BookTopic(Topic):
 
 
 def changes(before: Sequence[Level], now: Sequence[Level]) -> list[Level]:
-    """What makes the levels `now` of those `before`; quantity "0" takes one away. O(n)."""
+    """What makes the levels `now` of those `before`; quantity "0" takes one away. O(n).
+
+    What goes comes before what is set: of a level that is only spelled anew (`1.0`, then `1.00`) the old text goes
+    first, so that a client ends up right whether it finds levels by text or by number.
+    """
     held = dict(before)
     made = [level for level in now if held.pop(level[0], None) != level[1]]
-    return made + [(price, "0") for price in held]
+    return [(price, "0") for price in held] + made
 
 
 class Hole(NamedTuple):

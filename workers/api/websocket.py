@@ -48,6 +48,8 @@ class Ping(msgspec.Struct, tag_field="op", tag="ping", forbid_unknown_fields=Tru
     id: RequestId = None
 
 
+OPS = ("subscribe", "unsubscribe", "ping")
+
 _decode = msgspec.json.Decoder(Subscribe | Unsubscribe | Ping).decode
 
 
@@ -89,6 +91,7 @@ class LiveSocket:
                 async for message in ws:
                     if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                         await self._act(client, message.data)
+                        await client.outlet.room()
             finally:
                 await end([sending])
         finally:
@@ -101,7 +104,7 @@ class LiveSocket:
         try:
             asked = _decode(data)
         except (msgspec.DecodeError, UnicodeError) as error:
-            problem = bad_message(error)
+            problem = bad_message(error, Subscribe, OPS)
             self._reply(client, type="error", id=_id_of(data), title=problem.title, detail=problem.detail)
             return
         if isinstance(asked, Ping):
@@ -123,7 +126,7 @@ class LiveSocket:
 
     @staticmethod
     def _reply(client: Client, **fields: Any) -> None:
-        client.outlet.put(None, encode(fields))
+        client.outlet.reply(encode(fields))
 
 
 async def _send(ws: web.WebSocketResponse, outlet: Outlet) -> None:
