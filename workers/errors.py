@@ -267,8 +267,9 @@ class UnknownVenue(SymbolError):
         self.venue = venue
         self.known = tuple(known)
         self.near = tuple(near)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        super().__init__(f"There is no venue {venue!r}; there are {', '.join(known)}.{hint}")
+        self.problem = f"There is no venue {venue!r}"
+        self.hint = f"there are {', '.join(known)}" + (f". Did you mean {near[0]!r}?" if near else "")
+        super().__init__(f"{self.problem}; {self.hint}" + ("" if near else "."))
 
 
 class InvalidSymbol(SymbolError):

@@ -146,6 +146,21 @@ async def test_nearest_level_and_quantity_now(fleet: Fleet, api: TestClient) -> 
     assert Decimal(found["price_difference"]) == Decimal(nearest) - Decimal(beside)
 
 
+async def test_nothing_is_called_nearest_where_nothing_is_known(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
+    book = await settled_book(fleet, api)
+    assert Decimal(book["known_low"]) > 1
+    for price in ("1", format(Decimal(book["known_low"]) / 2, "f"), "900000000"):
+        refused = await api.get(f"/nearest-level/{price}")
+        assert (refused.status, (await refused.json())["where"]) == (404, "path.price")
+        refused = await api.post("/quantity", json={"price": price})
+        problem = await refused.json()
+        assert (refused.status, problem["where"]) == (404, "body.price")
+        assert f"from {book['known_low']} to {book['known_high']}" in problem["detail"]
+    for price in (book["known_low"], book["known_high"]):
+        found = await (await api.get(f"/nearest-level/{price}")).json()
+        assert found["nearest_price"] == price
+
+
 async def test_a_withdrawn_book_is_not_served_and_comes_back_resynced(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
     before = await served_book(api)
     await no_snapshots(fleet)

@@ -170,12 +170,27 @@ async def test_trades_bars_stats_and_states_arrive(fleet: Fleet, live: Live) -> 
 
 
 async def test_requests_that_cannot_be_used_are_told_and_the_rest_goes_on(live: Live) -> None:
-    for text in ("{", "[]", '{"op":"dance"}', '{"op":"subscribe","channel":"book"}', "\x00"):
+    for text in ("{", "[]", '{"op":"subscribe","channel":"book"}', "\x00"):
         await live.socket.send_str(text)
         assert (await live.next(lambda _: True))["type"] == "error"
+    for text, values in (
+        ('{"op":"dance"}', "subscribe, unsubscribe, ping"),
+        ('{"op":"subscribe","channel":"x","symbols":["S"]}', "book, trades, bars, stats, status"),
+        (
+            '{"op":"subscribe","channel":"bars","symbols":["S"],"interval":"2m"}',
+            "100ms, 1m, 5m, 15m, 1h, 4h, 1d",
+        ),
+    ):
+        await live.socket.send_str(text)
+        assert (await live.next(lambda _: True))["detail"].startswith(f"Expected one of {values};")
     refused = await live.ask(op="subscribe", channel="book", symbols=["NOPE"])
     assert (refused["type"], refused["id"]) == ("error", 7)
-    assert "NOPE" in refused["title"]
+    assert refused["title"] == "NOPE is not followed at usdm"
+    refused = await live.ask(op="subscribe", channel="book", symbols=["btcusd"])
+    assert refused["detail"].startswith("the nearest names: BTCUSDT;")
+    told = await live.ask(op="subscribe", channel="status", symbols=["btcusdt", "USDM:BTCUSDT"])
+    assert told["symbols"] == ["usdm:BTCUSDT"]
+    await live.ask(op="unsubscribe", channel="status", symbols=["usdm:btcusdt"])
     assert (await live.ask(op="subscribe", channel="book", symbols=["BTCUSDT"], depth=0))["type"] == "error"
     await live.ask(op="subscribe", channel="book", symbols=["BTCUSDT", "SOLUSDT"])
     await live.ask(op="subscribe", channel="trades", symbols=["BTCUSDT", "SOLUSDT"])

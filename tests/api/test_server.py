@@ -116,6 +116,9 @@ async def test_a_book_out_of_sync_is_withheld_with_its_reason(api: TestClient, r
         ("/nothing", 404, None),
         ("/orderbook?symbol=NO", 404, "query.symbol"),
         ("/orderbook?venue=moon", 404, "query.venue"),
+        ("/orderbook?symbol=moon:BTCUSDT", 404, "query.symbol"),
+        ("/orderbook?symbol=spot:BNBBTC&venue=usdm", 404, "query.venue"),
+        ("/orderbook?symbol=%00", 404, "query.symbol"),
         ("/orderbook?depth=0", 422, "query.depth"),
         ("/orderbook?depth=x", 422, "query.depth"),
         ("/orderbook?depht=5", 422, "query.depht"),
@@ -141,6 +144,55 @@ async def test_a_problem_says_what_where_and_what_to_do(
     assert (problem["status"], problem.get("where")) == (status, where)
     assert problem["title"]
     assert problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "venue", "symbol"),
+    [
+        ("symbol=btcusdt", "usdm", "BTCUSDT"),
+        ("symbol=USDM:BtcUsdt", "usdm", "BTCUSDT"),
+        ("symbol=币安人生usdt", "usdm", "币安人生USDT"),
+        ("symbol=spot:bnbbtc", "spot", "BNBBTC"),
+        ("symbol=bnbbtc&venue=SPOT", "spot", "BNBBTC"),
+        ("symbol=spot:bnbbtc&venue=spot", "spot", "BNBBTC"),
+        ("venue=Spot", "spot", "BNBBTC"),
+    ],
+)
+async def test_a_symbol_may_be_written_in_any_way(
+    api: TestClient,  # type: ignore[type-arg]
+    query: str,
+    venue: str,
+    symbol: str,
+) -> None:
+    found = await (await api.get(f"/trades?{query}")).json()
+    assert (found["venue"], found["symbol"]) == (venue, symbol)
+
+
+async def test_an_unknown_symbol_is_called_so_with_the_nearest_names(api: TestClient) -> None:  # type: ignore[type-arg]
+    problem = await (await api.get("/trades?symbol=BTCUSDC")).json()
+    assert problem["title"] == "BTCUSDC is not followed at usdm"
+    assert problem["detail"] == "the nearest names: BTCUSDT; GET /symbols lists all"
+    problem = await (await api.get("/trades?venue=spt")).json()
+    assert problem["title"] == "There is no venue 'spt'"
+    assert problem["detail"] == "there are usdm, spot. Did you mean 'spot'?"
+
+
+async def test_of_a_few_values_all_are_listed(api: TestClient) -> None:  # type: ignore[type-arg]
+    problem = await (await api.get("/bars/2m")).json()
+    assert problem["detail"].startswith("Expected one of 100ms, 1m, 5m, 15m, 1h, 4h, 1d;")
+    problem = await (await api.get("/bars/1m?format=x")).json()
+    assert problem["detail"].startswith("Expected one of records, klines;")
+    problem = await (await api.get("/sse?channel=x&symbols=BTCUSDT")).json()
+    assert problem["detail"].startswith("Expected one of book, trades, bars, stats, status;")
+
+
+async def test_numbers_of_heartbeats_are_numbers(api: TestClient, redis: Redis) -> None:  # type: ignore[type-arg]
+    seconds, _ = await redis.time()
+    told = {"pid": 5, "rate": "0.25", "since_ms": 1_795_834_103_409, "alive": "usdm,spot", "version": "1e5"}
+    await redis.zadd("fleet:workers:books", {"123": (int(seconds) + 60) * 1000})
+    await redis.hset("fleet:worker:123", mapping=told)
+    (worker,) = (await (await api.get("/status")).json())["fleet"]["workers"]
+    assert worker == {**told, "rate": 0.25, "name": "123", "role": "books"}
 
 
 @pytest.mark.parametrize(

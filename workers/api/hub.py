@@ -132,7 +132,7 @@ class Hub:
             BadInput: more subscriptions than a client may have.
             TryLater: Redis does not answer.
         """
-        markets = [self._markets.named(text) for text in dict.fromkeys(wanted.symbols)]
+        markets = list(dict.fromkeys(map(self._markets.named, wanted.symbols)))
         places = {self._place(wanted, market) for market in markets}
         limit = self._settings.most_subscriptions
         if len(places | set(client.topics)) > limit:
@@ -157,7 +157,7 @@ class Hub:
 
     def unsubscribe(self, client: Client, wanted: Wanted) -> list[str]:
         """End the subscriptions of a channel to symbols, whatever their variant. Raises: NotKnown."""
-        markets = [self._markets.named(text) for text in dict.fromkeys(wanted.symbols)]
+        markets = list(dict.fromkeys(map(self._markets.named, wanted.symbols)))
         for place in list(client.topics):
             if place[0] == wanted.channel and place[1] in markets and wanted.interval in ("", place[2]):
                 self._drop(client, place)

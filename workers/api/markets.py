@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from msgspec import UnsetType
 
 from workers.context import VenueContext, venue_contexts
-from workers.errors import NotKnown
+from workers.errors import InvalidSymbol, NotKnown, UnknownVenue
+from workers.model.symbol_names import parse_symbol, parse_venue, unknown_symbol
 from workers.settings import Settings
 
 
@@ -57,22 +58,47 @@ class Markets:
         return symbols[0] if symbols else ""
 
     def find(self, symbol: str | UnsetType, venue: str | UnsetType, place: str = "query") -> Market:
-        """The market a question is about. Raises: NotKnown."""
-        name = self.first if isinstance(venue, UnsetType) else venue
-        if name not in self.contexts:
-            raise NotKnown(f"No venue {name}", f"one of {', '.join(self.contexts)}", f"{place}.venue")
-        if not self.symbols(name):
-            raise NotKnown(
-                f"{name} has no symbols yet", "the keeper has not published them", f"{place}.symbol"
-            )
-        chosen = self.default_symbol(name) if isinstance(symbol, UnsetType) else symbol
-        if chosen not in self.symbols(name):
-            raise NotKnown(
-                f"{name} has no symbol {chosen}", "GET /symbols lists the symbols", f"{place}.symbol"
-            )
-        return self._market(name, chosen)
+        """The market a question is about, however its symbol is written (`workers.model.symbol_names`).
 
-    def named(self, text: str) -> Market:
+        Raises:
+            NotKnown: there is no such venue, or it does not follow the symbol.
+        """
+        given = None if isinstance(venue, UnsetType) else self._venue(venue, f"{place}.venue")
+        if isinstance(symbol, UnsetType):
+            return self._default_market(given or self.first, f"{place}.symbol")
+        found = self._named(symbol, f"{place}.symbol", given)
+        if given is not None and found.venue != given:
+            raise NotKnown(f"{symbol} is no symbol of {given}", "leave one of them out", f"{place}.venue")
+        return found
+
+    def named(self, text: str, where: str = "symbols") -> Market:
         """The market written `BTCUSDT` or `spot:BTCUSDT`. Raises: NotKnown."""
-        venue, colon, symbol = text.partition(":")
-        return self.find(symbol, venue, "symbols") if colon else self.find(text, self.first, "symbols")
+        return self._named(text, where, None)
+
+    def _default_market(self, venue: str, where: str) -> Market:
+        if not self.symbols(venue):
+            raise NotKnown(f"{venue} has no symbols yet", "the keeper has not published them", where)
+        return self._market(venue, self.default_symbol(venue))
+
+    def _named(self, text: str, where: str, venue: str | None) -> Market:
+        """The market a text means; `venue`: of a text that names none, else the first."""
+        others = [name for name in self.contexts if name != venue]
+        try:
+            name = parse_symbol(text, [venue, *others] if venue else others)
+        except UnknownVenue as error:
+            raise NotKnown(error.problem, error.hint, where) from None
+        except InvalidSymbol as error:
+            raise NotKnown(f"{error.text!r} names no symbol", error.problem, where) from None
+        followed = self.symbols(name.venue)
+        if not followed:
+            raise NotKnown(f"{name.venue} has no symbols yet", "the keeper has not published them", where)
+        if name.symbol not in followed:
+            unknown = unknown_symbol(name, followed)
+            raise NotKnown(unknown.problem, f"{unknown.hint}; GET /symbols lists all", where)
+        return self._market(name.venue, name.symbol)
+
+    def _venue(self, text: str, where: str) -> str:
+        try:
+            return parse_venue(text, list(self.contexts))
+        except UnknownVenue as error:
+            raise NotKnown(error.problem, error.hint, where) from None

@@ -6,9 +6,9 @@ is 1973).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -48,7 +48,8 @@ class OfSymbol(AsNumbers, forbid_unknown_fields=True, kw_only=True):
             Meta(
                 min_length=1,
                 max_length=40,
-                description="Default: `api.default_symbol`, or the venue's first.",
+                description="`BTCUSDT` or `spot:BTCUSDT`, in capitals or not. Default: `api.default_symbol`, or the "
+                "venue's first.",
             ),
         ]
         | UnsetType
@@ -137,7 +138,7 @@ def parse_query(pairs: Iterable[tuple[str, str]], path: Mapping[str, str], kind:
     try:
         return msgspec.convert(found, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _bad(error, "query", path) from None
+        raise _bad(error, "query", kind, path) from None
 
 
 def parse_body(body: bytes, kind: type[Asked]) -> Asked:
@@ -145,27 +146,55 @@ def parse_body(body: bytes, kind: type[Asked]) -> Asked:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise _bad(error, "body", {}) from None
+        raise _bad(error, "body", kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput("The body is no JSON", str(error), "body") from None
 
 
-def _bad(error: msgspec.ValidationError, place: str, path: Mapping[str, str]) -> BadInput:
+def _bad(
+    error: msgspec.ValidationError, place: str, kind: type[Struct], path: Mapping[str, str] | None = None
+) -> BadInput:
     problem, _, at = str(error).partition(" - at `$")
     name = at.strip("`").lstrip(".")
     if not name and " field `" in problem:  # unknown, or missing
         name = problem.split("`")[-2]
-    where = f"{'path' if name in path else place}.{name}" if name else place
+    where = f"{'path' if path and name in path else place}.{name}" if name else place
     if " matching regex " in problem:  # prices alone have one
         problem = "Expected a plain decimal above zero, of at most 15 significant digits"
+    elif problem.startswith("Invalid ") and (choices := choices_of(kind, name)):
+        problem = f"Expected one of {', '.join(choices)}"
     return BadInput("A parameter cannot be used", f"{problem}; GET /docs says what it may be", where)
 
 
-def bad_message(error: Exception) -> BadInput:
-    """What to tell of a frame that cannot be used."""
-    if isinstance(error, msgspec.ValidationError):
-        return _bad(error, "message", {})
-    return BadInput("The message is no JSON", str(error), "message")
+def choices_of(kind: type[Struct], name: str) -> list[str]:
+    """The values a field may have, where it is one of a few; the empty one left out."""
+    return next(
+        (list(_choices(field.type)) for field in msgspec.structs.fields(kind) if field.encode_name == name),
+        [],
+    )
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    if get_origin(annotation) is Literal:
+        yield from filter(None, get_args(annotation))
+        return
+    for part in get_args(annotation):
+        yield from _choices(part)
+
+
+def bad_message(error: Exception, kind: type[Struct], tags: Sequence[str]) -> BadInput:
+    """What to tell of a frame that cannot be used.
+
+    Args:
+        kind: the struct of which the fields are.
+        tags: what its field `op` may be.
+    """
+    if not isinstance(error, msgspec.ValidationError):
+        return BadInput("The message is no JSON", str(error), "message")
+    if str(error).endswith("`$.op`"):
+        problem = f"Expected one of {', '.join(tags)}; docs/api.md says what they do"
+        return BadInput("A parameter cannot be used", problem, "message.op")
+    return _bad(error, "message", kind)
 
 
 def to_ms(time: float) -> int:

@@ -55,7 +55,8 @@ class BookRoutes:
                 problems=(404, 413, 422, 503),
                 described="With `timestamp`: the quantity at exactly that price in that second, on whichever side "
                 "had it, `0` where the book is known to have had none; 404 where the second or the price is unknown. "
-                "Without: the level nearest to the price now. `difference` is against the last whole second that is "
+                "Without: the level nearest to the price now, 404 where another one, not known, could be nearer. "
+                "`difference` is against the last whole second that is "
                 "one second or more before, at the actual price; null where the book of that second is not known.",
             ),
             Operation(
@@ -68,6 +69,8 @@ class BookRoutes:
                 self.nearest,
                 NearestQuery,
                 problems=(404, 422, 503),
+                described="404 where another level could be nearer: beyond the known range nobody knows which there "
+                "are.",
             ),
         ]
 
@@ -84,7 +87,7 @@ class BookRoutes:
         if body.timestamp is not None:
             return await self._quantity_at(market, price, to_second(body.timestamp), asked.numbers)
         replica = self._books.ready(market) or await self._books.demand(market)
-        actual, quantity = _nearest(replica, market, price)
+        actual, quantity = _nearest(replica, market, price, "body.price")
         second = replica.event_time // 1000 - 1
         before = await self._histories.quantity(market, actual, second)
         return QuantityAnswer(
@@ -114,7 +117,7 @@ class BookRoutes:
         market = self._markets.find(asked.symbol, asked.venue)
         price = price_text(asked.price, "path.price")
         replica = self._books.ready(market) or await self._books.demand(market)
-        actual, quantity = _nearest(replica, market, price)
+        actual, quantity = _nearest(replica, market, price, "path.price")
         return NearestAnswer(
             target_price=number(price, asked.numbers),
             nearest_price=number(actual, asked.numbers),
@@ -131,9 +134,20 @@ def _difference(quantity: str, before: str | None, numbers: bool) -> str | float
     return wanted
 
 
-def _nearest(replica: Replica, market: Market, price: str) -> Level:
-    """The known level nearest to a price. Raises: NotKnown."""
-    found = replica.book.nearest_level(price)
+def _nearest(replica: Replica, market: Market, price: str, where: str) -> Level:
+    """The level nearest to a price, where it is known that no other is nearer. Raises: NotKnown."""
+    book = replica.book
+    found = book.nearest_level(price)
     if found is None:
         raise NotKnown(f"The book of {market.symbol} is empty", "it has no level on either side")
-    return found[1]
+    level, target = found[1], Decimal(price)
+    away = abs(Decimal(level[0]) - target)
+    low, high = Decimal(book.known_low), Decimal(book.known_high)
+    # the ends of the book itself are "0" and "inf": nothing is beyond them
+    if (target - away < low and low > 0) or target + away > high:
+        raise NotKnown(
+            "What is near to this price is not known",
+            f"the book of {market} is known from {book.known_low} to {book.known_high}",
+            where,
+        )
+    return level

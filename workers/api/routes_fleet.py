@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -36,6 +37,7 @@ from workers.store.reading import SymbolReading, read_infos, read_memory, read_n
 ROLES = ("ingest-a", "ingest-b", "books", "trades", "keeper", "archive", "api")
 FRESH_S = 0.5
 """How long one reading of the whole fleet is given to everybody who asks; longer where reading takes long."""
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
 AUDIT_ROUNDS = 10
 """Audits go round the symbols; one this many rounds old is old."""
 
@@ -132,7 +134,7 @@ class FleetRoutes:
         for name in self._markets.contexts:
             symbols += await self.states([one for one in self._markets.all() if one.venue == name], connected)
         redis = RedisState(memory.used, memory.limit, memory.version)
-        return StatusAnswer(FleetState(workers, redis), symbols)
+        return StatusAnswer(FleetState([_typed(one) for one in workers], redis), symbols)
 
     async def states(self, markets: list[Market], connected: set[str]) -> list[SymbolState]:
         """The state of some markets of one venue."""
@@ -225,6 +227,18 @@ class FleetRoutes:
             for entry_id, fields in entries
         ]
         return AuditsAnswer(market.venue, market.symbol, audits)
+
+
+def _typed(worker: Mapping[str, str]) -> dict[str, str | int | float]:
+    """A heartbeat with its numbers as numbers: Redis keeps text alone."""
+    return {name: text if name in ("name", "role") else number_or_text(text) for name, text in worker.items()}
+
+
+def number_or_text(text: str) -> str | int | float:
+    """A number that was written plainly, as `int` or `float`; any other text as it is."""
+    if not _NUMBER.fullmatch(text):
+        return text
+    return float(text) if "." in text else int(text)
 
 
 def connected_venues(workers: list[dict[str, str]]) -> set[str]:

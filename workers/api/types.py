@@ -125,9 +125,9 @@ class RedisState(Struct):
 
 
 class FleetState(Struct):
-    """The live workers, each as its heartbeat describes it (values are text), and the server."""
+    """The live workers, each as its heartbeat describes it, and the server."""
 
-    workers: list[dict[str, str]]
+    workers: list[dict[str, str | int | float]]
     redis: RedisState
 
 
@@ -181,7 +181,7 @@ class QuantityAnswer(Struct):
 
 
 class NearestAnswer(Struct):
-    """The known level nearest to a price; of equally near ones the lower."""
+    """The level nearest to a price, where that is known; of equally near ones the lower."""
 
     target_price: Number
     nearest_price: Number
