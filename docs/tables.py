@@ -117,6 +117,8 @@ EVENTS: Final = {
     "fleet_trades_unusable_total": ["trade_unusable"],
     "fleet_symbol_refreshes_total": ["symbols_refreshed", "symbol_refresh_failed"],
     "fleet_symbol_unlisted_total": ["symbol_unlisted"],
+    "fleet_symbol_unreadable_total": ["symbols_unreadable", "symbol_unreadable"],
+    "fleet_key_unreadable_total": ["key_unreadable", "key_readable_again"],
     "fleet_symbol_status_changes_total": ["symbol_status_changed"],
     "fleet_symbol_tick_size_changes_total": ["symbol_tick_size_changed"],
     "fleet_symbol_step_size_changes_total": ["symbol_step_size_changed"],
@@ -148,6 +150,7 @@ ROLES: Final = {
     "archive": "archive",
     "process.py": "every worker",
     "backoff.py": "every worker",
+    "unreadable.py": "whoever reads keys",
     "ownership.py": "workers that own symbols",
     "rest.py": "workers that use REST",
 }

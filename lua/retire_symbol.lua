@@ -13,7 +13,7 @@ for i = 1, 3 do
         return 0
     end
 end
-redis.call('HSET', KEYS[4], 'state', ARGV[1], 'reason', ARGV[2], 'updated', ARGV[3])
+redis.pcall('HSET', KEYS[4], 'state', ARGV[1], 'reason', ARGV[2], 'updated', ARGV[3])  -- rubbish there expires too
 for i = 4, #KEYS do
     redis.call('PEXPIRE', KEYS[i], ARGV[4])
 end

@@ -8,7 +8,7 @@
 --
 -- Returns 1, or 0 for a symbol that was not given up: then nothing was done.
 -- Cost: one PERSIST per key, two XGROUP per raw stream and group.
-local state = redis.call('HGET', KEYS[1], 'state')
+local state = redis.pcall('HGET', KEYS[1], 'state')  -- a key of another type says of nobody that it was given up
 if state ~= 'delisted' and state ~= 'retired' then
     return 0
 end
@@ -19,7 +19,7 @@ for i = 2 + r, 1 + r + f do
 end
 for i = 2, 1 + r do
     for g = 3, #ARGV do
-        if redis.call('EXISTS', KEYS[i]) == 1 and redis.call('XGROUP', 'DESTROY', KEYS[i], ARGV[g]) == 1 then
+        if redis.call('TYPE', KEYS[i]).ok == 'stream' and redis.call('XGROUP', 'DESTROY', KEYS[i], ARGV[g]) == 1 then
             redis.call('XGROUP', 'CREATE', KEYS[i], ARGV[g], '$')
         end
     end

@@ -24,6 +24,7 @@ SHARED = {
     "rest",
     "tasks",
     "backoff",
+    "unreadable",
 }
 """Modules at the top of the package that the roles share."""
 ROLES = {"ingest", "books", "trades", "keeper", "archive", "api"}

@@ -25,6 +25,7 @@ from msgspec.structs import FieldInfo, fields
 
 from workers.errors import SettingsError
 from workers.model.selection import EVERYTHING, SymbolRule
+from workers.model.symbol_names import symbol_problem, upper_symbol
 from workers.paths import absolute_home, data_folder, socket_path
 from workers.settings import Settings, VenueSettings
 from workers.toml_lines import locate_keys, nearest_line
@@ -315,10 +316,11 @@ def _check_venues(
 
 
 def _check_symbol(key: str, symbol: str, before: Sequence[str], refused: Refusal) -> None:
-    if not symbol or re.search(r"[\s{}:@/*?!\[\]]", symbol):
-        raise refused(key, f"{symbol!r} cannot be a symbol", "")
-    if symbol != symbol.upper():
-        raise refused(key, f"{symbol!r} is not in capitals", symbol.upper())
+    if problem := symbol_problem(symbol):
+        meant = upper_symbol(symbol)
+        if symbol_problem(meant):
+            raise refused(key, f"{symbol[:80]!r} cannot be a symbol: {problem}", "")
+        raise refused(key, f"{symbol!r} is not in capitals", meant)
     if symbol in before:
         raise refused(key, f"{symbol!r} is there twice", "")
 

@@ -170,11 +170,13 @@ class ScriptUnreadable(StoreError):
 
 
 class StateUnreadable(StoreError):
-    """A checkpoint or state key cannot be decoded; it will be rebuilt."""
+    """A key holds what its reader cannot use: its symbol alone suffers, until it can be made anew."""
 
     def __init__(self, key: str, problem: str) -> None:
         self.key = key
         self.problem = problem
+        self.cure = f"DEL {key}"
+        """What lets the fleet make it anew, where it does not do so by itself."""
         super().__init__(f"Key {key} cannot be decoded: {problem}.")
 
 

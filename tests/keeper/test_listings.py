@@ -32,6 +32,8 @@ class Exchange:
         self.tick_size = "0.1"
         self.volumes: dict[str, str] = {}
         self.asked: list[str] = []
+        self.bad: dict[str, list[Any]] = {}
+        """By the name of a list, entries that stand in it before the others."""
         self.down: set[str] = set()
         self.learned: list[int] = []
         self.budget = self
@@ -44,7 +46,11 @@ class Exchange:
         self.asked.append(what)
         if what in self.down:
             raise RestUnavailable(request.url, 503, "down")
-        return msgspec.json.encode(self._info() if what == "exchangeInfo" else self._tickers())
+        bad = self.bad.get(what, [])
+        if what == "exchangeInfo":
+            info = self._info()
+            return msgspec.json.encode(info | {"symbols": bad + info["symbols"]})
+        return msgspec.json.encode(bad + self._tickers())
 
     def _info(self) -> dict[str, Any]:
         limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 2400}
@@ -64,7 +70,7 @@ class Exchange:
         ]
         return {"rateLimits": [limit], "symbols": rows}
 
-    def _tickers(self) -> list[dict[str, str]]:
+    def _tickers(self) -> list[dict[str, Any]]:
         return [{"symbol": name, "quoteVolume": self.volumes.get(name, "0")} for name in self.statuses]
 
 
@@ -342,3 +348,79 @@ async def test_nothing_is_retired_that_is_still_published(client: Redis, monkeyp
     await here.step(RETRY_S)
     await here.step(RETRY_S)
     assert await here.state("XUSDT") == ("delisted", "SETTLING")
+
+
+STRANGE = [
+    "",
+    "../../x",
+    "<img src=x>",
+    "\x1b[31mUSDT",
+    "A\x00\nUSDT",
+    "}{USDT",
+    "A" * 1000,
+    "A@depth/btcusdt@aggTrade",
+]
+
+
+async def test_an_entry_that_cannot_be_read_costs_itself_alone(client: Redis) -> None:
+    exchange = Exchange(AUSDT="TRADING", BUSDT="TRADING")
+    strange = [{"symbol": name, "status": "TRADING", "quoteAsset": "USDT"} for name in STRANGE]
+    exchange.bad = {
+        "exchangeInfo": [None, 7, {"symbol": "BADUSDT", "filters": [None]}, *strange],
+        "24hr": [None, {"symbol": "BADUSDT", "quoteVolume": None}],
+    }
+    here = World(client, exchange, ["*", "BADUSDT"])
+    with capture_logs() as logs:
+        await here.step()
+        await here.read()
+    assert (await here.published()).symbols == ["BADUSDT", "AUSDT", "BUSDT"]
+    assert await client.hget(KEYS.symbol_info("BADUSDT"), "status") == b"UNREADABLE"
+    assert await client.hget(KEYS.symbol_info("AUSDT"), "status") == b"TRADING"
+    told = [entry for entry in logs if entry["event"] == "symbols_unreadable"]
+    assert [(entry["list"], entry["count"]) for entry in told] == [("ticker/24hr", 2), ("exchangeInfo", 11)]
+    assert all(text.isprintable() and len(text) < 300 for entry in told for text in entry["entries"])
+    named = [(entry["symbol"], entry["list"]) for entry in logs if entry["event"] == "symbol_unreadable"]
+    assert named == [("BADUSDT", "ticker/24hr"), ("BADUSDT", "exchangeInfo")]
+    assert not [entry for entry in logs if entry["event"] == "symbol_unlisted"]
+
+
+async def test_a_followed_symbol_whose_entry_cannot_be_read_is_not_given_up(client: Redis) -> None:
+    exchange = Exchange(AUSDT="TRADING", BUSDT="TRADING")
+    here = World(client, exchange, ["*USDT"])
+    await here.step()
+    del exchange.statuses["AUSDT"]
+    exchange.bad = {"exchangeInfo": [{"symbol": "AUSDT", "status": None}]}
+    for _ in range(3):
+        await here.read()
+    assert (await here.published()).symbols == ["AUSDT", "BUSDT"]
+    exchange.bad = {"exchangeInfo": [None]}
+    for _ in range(3):
+        await here.read()
+    assert (await here.published()).symbols == ["AUSDT", "BUSDT"]  # it may be the one without a name
+    exchange.bad = {}
+    for _ in range(2):
+        await here.read()
+    assert (await here.published()).symbols == ["BUSDT"]
+
+
+@pytest.mark.parametrize("rubbish", ["string", "list", "bytes"])
+async def test_rubbish_in_a_symbols_hash_costs_itself_alone(client: Redis, rubbish: str) -> None:
+    key = KEYS.symbol_info("AUSDT")
+    if rubbish == "string":
+        await client.set(key, "x")
+    elif rubbish == "list":
+        await client.rpush(key, "x")  # type: ignore[misc] -- redis-py types it for both of its clients
+    else:
+        await client.hset(key, mapping={"status": b"\xff", "tick_size": b"\xfe"})  # type: ignore[misc] -- likewise
+    here = World(client, Exchange(AUSDT="TRADING", BUSDT="TRADING"), ["*USDT"])
+    with capture_logs() as logs:
+        await here.step()
+        await here.read()
+        await here.listings.keep_keys()
+    assert (await here.published()).symbols == ["AUSDT", "BUSDT"]
+    assert await client.hget(KEYS.symbol_info("BUSDT"), "status") == b"TRADING"
+    told = [entry["key"] for entry in logs if entry["event"] == "key_unreadable"]
+    assert told == ([] if rubbish == "bytes" else [key])
+    await client.delete(key)
+    await here.read()
+    assert await client.hget(key, "status") == b"TRADING"

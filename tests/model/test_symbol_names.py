@@ -14,6 +14,7 @@ from workers.model.symbol_names import (
     near_names,
     parse_symbol,
     parse_venue,
+    symbol_problem,
     unknown_symbol,
 )
 
@@ -38,7 +39,11 @@ def test_every_spelling_means_one_symbol(text: str, venue: str, symbol: str):
     assert parse_symbol(text, VENUES) == SymbolName(venue, symbol)
 
 
-@given(st.text(alphabet="ABCXYZ019_-.币ßı", min_size=1, max_size=20), st.sampled_from(VENUES), st.data())
+@given(
+    st.text(alphabet="ABCXYZ019_-.币ßı", min_size=1, max_size=20).filter(lambda name: name.strip(".") != ""),
+    st.sampled_from(VENUES),
+    st.data(),
+)
 def test_case_of_ascii_letters_never_matters(symbol: str, venue: str, data: st.DataObject):
     spelled = "".join(
         sign.lower() if sign.isascii() and data.draw(st.booleans()) else sign for sign in f"{venue}:{symbol}"
@@ -61,6 +66,12 @@ def test_case_of_ascii_letters_never_matters(symbol: str, venue: str, data: st.D
         "../x",
         "a@depth",
         "\x00",
+        "..",
+        "<img src=x onerror=alert(1)>",
+        "BTC'USDT",
+        "A@depth/btcusdt@aggTrade",
+        "BTC\u202eUSDT",
+        "BTC%2fUSDT",
     ],
 )
 def test_what_no_symbol_is_written_like(text: str):
@@ -95,3 +106,21 @@ def test_an_unknown_symbol_tells_the_nearest():
 
 def test_near_names_are_told_as_they_are_spelled():
     assert near_names("SPTO", VENUES) == ["spot"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["BTCUSDT", "1000SATSUSDT", "币安人生USDT", "我踏马来了USDT", "BTCUSD_PERP", "BTC-USD.X", "हिन्दीUSDT"],
+)
+def test_what_exchanges_call_their_symbols_is_none_of_our_business(name: str):
+    assert symbol_problem(name) == ""
+
+
+@given(st.text(max_size=80))
+def test_a_name_that_passes_can_stand_in_keys_streams_paths_and_pages(name: str):
+    if symbol_problem(name):
+        return
+    assert name.isprintable()
+    assert name.strip(".")
+    assert not set(name) & set("{}:@/\\*?![]<>&\"'`%#, \t\n")
+    assert fold_symbol(name) == name

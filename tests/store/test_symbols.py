@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from workers.model.symbols import SymbolInfo
 from workers.store.keys import DEPTH, INTERVALS_MS, TICKER, TRADES, Keys
 from workers.store.streams import CONSUMER, GroupReader
-from workers.store.symbols import InfoChange, SymbolStore
+from workers.store.symbols import UNLISTED, InfoChange, SymbolStore
 
 KEYS = Keys("spot:")
 
@@ -21,9 +21,11 @@ def info(status: str = "TRADING") -> SymbolInfo:
 
 async def test_symbol_info_is_stored_and_a_change_of_status_is_told_once(client: Redis) -> None:
     store = SymbolStore(client, KEYS)
-    assert await store.store([info()]) == []
-    assert await store.store([info("BREAK")]) == [InfoChange("币安人生USDT", "status", "TRADING", "BREAK")]
-    assert await store.store([info("BREAK")]) == []
+    assert (await store.store([info()])).changes == []
+    assert (await store.store([info("BREAK")])).changes == [
+        InfoChange("币安人生USDT", "status", "TRADING", "BREAK")
+    ]
+    assert (await store.store([info("BREAK")])).changes == []
     found = await client.hgetall("spot:symbol:{币安人生USDT}:info")
     assert found == {
         b"base_asset": "币安人生".encode(),
@@ -38,11 +40,11 @@ async def test_another_grid_is_told_once(client: Redis) -> None:
     store = SymbolStore(client, KEYS)
     await store.store([info()])
     coarser = SymbolInfo("币安人生USDT", "TRADING", "币安人生", "USDT", "0.0005", "1")
-    assert await store.store([coarser]) == [
+    assert (await store.store([coarser])).changes == [
         InfoChange("币安人生USDT", "tick_size", "0.0001", "0.0005"),
         InfoChange("币安人生USDT", "step_size", "0.1", "1"),
     ]
-    assert await store.store([coarser]) == []
+    assert (await store.store([coarser])).changes == []
     assert await client.hget("spot:symbol:{币安人生USDT}:info", "tick_size") == b"0.0005"
 
 
@@ -51,7 +53,7 @@ async def test_what_was_listed_once_is_known(client: Redis) -> None:
     await store.store([info()])
     await client.hset(KEYS.symbol_info("X"), "last_trade_time", 5)
     assert await store.known(["币安人生USDT", "X", "Y"]) == {"币安人生USDT"}
-    await store.unlisted("币安人生USDT")
+    await store.note(UNLISTED, ["币安人生USDT"])
     assert await client.hget(KEYS.symbol_info("币安人生USDT"), "status") == b"UNLISTED"
 
 

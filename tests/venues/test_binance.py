@@ -351,6 +351,54 @@ def test_exchange_info_filters_are_found_by_type() -> None:
     assert info.symbols["X"].status == "BREAK"
 
 
+LISTED = b'{"symbol":"BTCUSDT","status":"TRADING","filters":[{"filterType":"PRICE_FILTER","tickSize":"0.1"}]}'
+
+
+@pytest.mark.parametrize(
+    ("element", "name"),
+    [
+        (b"null", ""), (b"7", ""), (b'"BADUSDT"', ""), (b"[]", ""), (b"{}", ""), (b'{"symbol":null}', ""),
+        (b'{"symbol":"BADUSDT","status":null}', "BADUSDT"), (b'{"symbol":"BADUSDT","filters":null}', "BADUSDT"),
+        (b'{"symbol":"BADUSDT","filters":[null]}', "BADUSDT"), (b'{"symbol":"BADUSDT","filters":[{}]}', "BADUSDT"),
+        (b'{"symbol":"BADUSDT","filters":[{"filterType":"LOT_SIZE","stepSize":1}]}', "BADUSDT"),
+        (b'{"symbol":"BAD\xff"}', ""), (b'{"symbol":"../../x"}', "../../x"), (b'{"symbol":"A\\u0000"}', "A\0"),
+        (b'{"symbol":"' + b"A" * 1000 + b'"}', "A" * 1000), (b'{"symbol":"<img src=x>"}', "<img src=x>"),
+        (b'{"symbol":"A@depth/btcusdt@aggTrade"}', "A@depth/btcusdt@aggTrade"), (b'{"symbol":"}{"}', "}{"),
+        (b'{"symbol":"btcusdt"}', "btcusdt"), (b"[" * 5000 + b"]" * 5000, ""),
+        (b'{"symbol":"BADUSDT","status":"' + b"A" * 1000 + b'"}', "BADUSDT"),
+    ],
+    ids=range(21),
+)  # fmt: skip
+def test_an_entry_that_cannot_be_used_costs_no_other(element: bytes, name: str) -> None:
+    body = b'{"rateLimits":[null,%s,{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","limit":2400}],'
+    body += b'"symbols":[%s,%s]}'
+    if len(element) > 9000:
+        with pytest.raises(
+            MalformedFrame
+        ):  # nested deeper than the decoder goes: the whole reply is no JSON to it
+            venue().info(body % (b"{}", element, LISTED))
+        return
+    info = venue().info(body % (b"{}", element, LISTED))
+    assert list(info.symbols) == ["BTCUSDT"]
+    assert [bad.symbol for bad in info.bad] == [name]
+    assert info.bad[0].problem
+    assert info.weight_limit == 2400
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        (b"null", ""), (b"7", ""), (b"{}", ""), (b'{"symbol":"A","quoteVolume":null}', "A"),
+        (b'{"symbol":"A","quoteVolume":"x"}', "A"), (b'{"symbol":"A","quoteVolume":"NaN"}', "A"),
+        (b'{"symbol":"A","lastPrice":"1e999"}', "A"), (b'{"symbol":"A","lastPrice":1}', "A"),
+    ],
+)  # fmt: skip
+def test_a_ticker_that_cannot_be_used_costs_no_other(row: bytes, name: str) -> None:
+    found = venue().tickers(b'[%s,{"symbol":"B","quoteVolume":"1"}]' % row)
+    assert found.rows == [Ticker("B", 1.0, 0.0)]
+    assert [bad.symbol for bad in found.bad] == [name]
+
+
 @pytest.mark.parametrize(
     ("status", "phase"),
     [
@@ -368,17 +416,16 @@ def test_what_a_status_means(status: str, phase: str) -> None:
 def test_tickers() -> None:
     # the rows are those of the documents
     usdm = b'[{"symbol":"BTCUSDT","lastPrice":"4.00000200","volume":"8913.3","quoteVolume":"15.30000000","count":76}]'
-    assert venue().tickers(usdm) == [Ticker("BTCUSDT", 15.3, 4.000002)]
+    assert venue().tickers(usdm) == ([Ticker("BTCUSDT", 15.3, 4.000002)], [])
     coinm = (
         b'[{"symbol":"BTCUSD_200925","pair":"BTCUSD","weightedAvgPrice":"9547.3","lastPrice":"9651.6",'
         b'"volume":"494109","baseVolume":"5192.94797687"}]'
     )
-    [row] = venue("coinm").tickers(coinm)
+    [row] = venue("coinm").tickers(coinm).rows
     assert row.quote_volume == pytest.approx(494109 * 100, rel=0.01)  # contracts of 100 dollars
-    assert venue("spot").tickers(b'[{"symbol":"NEWUSDT"}]') == [Ticker("NEWUSDT", 0.0, 0.0)]
-    for broken in (b"{}", b'[{"symbol":"A","quoteVolume":"x"}]', b'[{"symbol":"A","quoteVolume":"NaN"}]'):
-        with pytest.raises(MalformedFrame):
-            venue().tickers(broken)
+    assert venue("spot").tickers(b'[{"symbol":"NEWUSDT"}]').rows == [Ticker("NEWUSDT", 0.0, 0.0)]
+    with pytest.raises(MalformedFrame):
+        venue().tickers(b"{}")
     costs = {market: venue(market).tickers_request() for market in ("spot", "usdm", "coinm")}
     assert {market: cost.weight for market, cost in costs.items()} == {"spot": 80, "usdm": 40, "coinm": 40}
     assert costs["coinm"].url == "https://dapi.binance.com/dapi/v1/ticker/24hr"

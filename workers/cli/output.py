@@ -7,11 +7,12 @@ import re
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from workers.cli.exit_codes import EXIT_FINE
 from workers.cli.held import Totals
@@ -21,7 +22,31 @@ UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 PLAIN_EVERY_S: Final = 10.0
 
 
-class Answer(Console):
+class PlainConsole(Console):
+    """A console on which text of others does nothing but be read.
+
+    Names, reasons and states come from exchanges and from Redis, where others may write; rich keeps their escape
+    sequences, and every text it prints, of tables too, passes here.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The text with a picture in place of each sign that a terminal would act upon."""
+        return super().render_str(visible(text), **options)
+
+
+def visible(text: str) -> str:
+    """The text with a picture in place of each sign that a terminal would act upon; line ends and tabs stay."""
+    return text if text.isprintable() else "".join(map(_picture, text))
+
+
+def _picture(sign: str) -> str:
+    if sign.isprintable() or sign in "\n\t":
+        return sign
+    # a picture, not an escape: a backslash would mean something to the markup that may follow
+    return chr(0x2400 + ord(sign)) if ord(sign) < 0x20 else "\N{REPLACEMENT CHARACTER}"
+
+
+class Answer(PlainConsole):
     """Standard output, of which a reader may have had enough."""
 
     def on_broken_pipe(self) -> None:
@@ -32,7 +57,7 @@ class Answer(Console):
 
 
 out = Answer(width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True)
+err = PlainConsole(stderr=True)
 
 
 def seconds_of(text: str) -> float:

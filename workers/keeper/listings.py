@@ -5,14 +5,15 @@ The list of the exchange is the only truth. Its live announcements say when to r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
 from prometheus_client import Counter, Gauge
 
 from workers.context import VenueContext
-from workers.errors import MalformedFrame, RestError
+from workers.errors import MalformedFrame, RestError, StateUnreadable
+from workers.model.plain_text import plain
 from workers.model.selection import NOT_CHOSEN, NOT_LISTED, Selected, Selection
 from workers.model.symbols import SymbolInfo
 from workers.model.volumes import comparable_volumes
@@ -20,8 +21,11 @@ from workers.process import Process
 from workers.rest import RestClient
 from workers.store.budget import Urgency
 from workers.store.followed import generation_of, publish, published
+from workers.store.symbols import UNLISTED as UNLISTED_STATUS
+from workers.store.symbols import UNREADABLE as UNREADABLE_STATUS
 from workers.store.symbols import SymbolStore
-from workers.venues.interface import ContractNotice
+from workers.unreadable import UnreadableKeys
+from workers.venues.interface import BadListing, ContractNotice
 
 log = structlog.get_logger()
 
@@ -39,12 +43,19 @@ STEP_SIZE_CHANGES = Counter(
 FOLLOWED = Gauge("fleet_symbols_followed", "Symbols the settings choose now", ["venue"])
 TAKEN_UP = Counter("fleet_symbols_taken_up_total", "Symbols that came to be followed", ["venue"])
 RETIRED = Counter("fleet_symbols_retired_total", "Symbols given up and withdrawn", ["venue", "state"])
+UNREADABLE = Counter(
+    "fleet_symbol_unreadable_total",
+    "Entries of the exchange's lists that came to be unusable, each by itself",
+    ["venue", "list"],
+)
 UNRANKED = Counter(
     "fleet_symbol_tickers_failed_total", "Symbols taken up without knowing what they trade", ["venue"]
 )
 
 REQUEST_TIMEOUT_S: Final = 30.0
 RETRY_S: Final = 5.0
+TOLD_AT_MOST: Final = 10
+"""Unusable entries of a list that one line of the log names."""
 LEAST_PAUSE_S: Final = 2.0
 """Between two readings that announcements ask for."""
 EXPECTED_FOR_S: Final = 60.0
@@ -67,7 +78,10 @@ class Listings:
         self._given_back_s = process.settings.fleet.lease_ms / 1000 + 1
         self._statuses: dict[str, str] = {}
         self._expected: dict[str, tuple[str, float]] = {}
+        self._unreadable = UnreadableKeys("keeper")
         self._told_unlisted: set[str] = set()
+        self._told_bad: dict[str, set[BadListing]] = {}
+        """By the name of a list, its unusable entries as of its last reading."""
         self._due = self._read_at = 0.0
         self.weight_limit = 0
         """The exchange's request weight a minute; 0: not known yet."""
@@ -113,14 +127,18 @@ class Listings:
         selection = self._selection or await self._resumed(now)
         before = list(selection.followed)
         try:
-            selected = selection.take(info.symbols, await self._volumes(selection, info.symbols))
+            unreadable = {entry.symbol for entry in info.bad}
+            volumes = await self._volumes(selection, info.symbols)
+            selected = selection.take(info.symbols, volumes, unreadable)
             await self._store_info(info.symbols, {*selected.followed, *selected.retired})
+            await self._store.note(UNREADABLE_STATUS, sorted(unreadable.intersection(selected.followed)))
             await self._apply(selected, now)
         except BaseException:
             selection.followed = before  # told again by the next round
             raise
         self._statuses = {symbol: one.status for symbol, one in info.symbols.items()}
-        self._tell_unlisted(info.symbols)
+        self._tell_bad("exchangeInfo", info.bad)
+        self._tell_unlisted({*info.symbols, *unreadable})
         self._plan(selected, now)
         REFRESHES.labels(self._context.name, "done").inc()
         log.info("symbols_refreshed", venue=self._context.name, listed=len(info.symbols),
@@ -159,7 +177,9 @@ class Listings:
         venue = self._context.venue
         try:
             body = await self._rest.get(venue.tickers_request(), Urgency.START, REQUEST_TIMEOUT_S)
-            return comparable_volumes(venue.tickers(body), listed)
+            tickers = venue.tickers(body)
+            self._tell_bad("ticker/24hr", tickers.bad)
+            return comparable_volumes(tickers.rows, listed)
         except (RestError, MalformedFrame) as error:
             UNRANKED.labels(self._context.name).inc()
             log.warning("symbol_tickers_failed", venue=self._context.name, error=str(error))
@@ -169,7 +189,9 @@ class Listings:
 
     async def _store_info(self, listed: Mapping[str, SymbolInfo], symbols: set[str]) -> None:
         found = [listed[symbol] for symbol in sorted(symbols) if symbol in listed]
-        for change in await self._store.store(found):
+        stored = await self._store.store(found)
+        self._unreadable.looked("symbols", stored.bad)
+        for change in stored.changes:
             told = {"venue": self._context.name, **change._asdict()}
             if change.field == "status":
                 STATUS_CHANGES.labels(self._context.name).inc()
@@ -190,7 +212,7 @@ class Listings:
                 log.info("symbol_revived", venue=name, symbol=symbol)
         for symbol, reason in selected.retired.items():
             if reason == NOT_LISTED:
-                await self._store.unlisted(symbol)
+                await self._store.note(UNLISTED_STATUS, [symbol])
             self._retiring[symbol] = reason
         if selected.added or selected.retired or not self._generation:
             await self._publish()
@@ -233,7 +255,26 @@ class Listings:
         if done:
             await self._publish()
 
-    def _tell_unlisted(self, listed: Mapping[str, SymbolInfo]) -> None:
+    def _tell_bad(self, which: str, bad: Sequence[BadListing]) -> None:
+        """Say which entries of a list cannot be used, once for as long as that is so: each costs itself alone."""
+        name, rule = self._context.name, self._context.symbols.rule
+        fresh = set(bad) - self._told_bad.get(which, set())
+        self._told_bad[which] = set(bad)
+        if not fresh:
+            return
+        UNREADABLE.labels(name, which).inc(len(fresh))
+        for symbol in rule.exact:
+            for entry in fresh:
+                if entry.symbol == symbol:
+                    log.error(
+                        "symbol_unreadable", venue=name, list=which, symbol=symbol, error=plain(entry.problem)
+                    )
+        told = [
+            f"{plain(entry.symbol, 40)!r}: {plain(entry.problem)}" for entry in sorted(fresh)[:TOLD_AT_MOST]
+        ]
+        log.warning("symbols_unreadable", venue=name, list=which, count=len(fresh), entries=told)
+
+    def _tell_unlisted(self, listed: Collection[str]) -> None:
         missing = {symbol for symbol in self._context.symbols.rule.exact if symbol not in listed}
         for symbol in sorted(missing - self._told_unlisted):
             UNLISTED.labels(self._context.name).inc()
@@ -246,5 +287,9 @@ class Listings:
         Raises:
             RedisError: the next round does it.
         """
-        await self._store.keep_last_trade_times(self._context.symbols)
-        await self._store.withdraw_orphans()
+        bad = await self._store.keep_last_trade_times(self._context.symbols)
+        try:
+            await self._store.withdraw_orphans()
+        except StateUnreadable as error:
+            bad.append(error)
+        self._unreadable.looked("kept", bad)

@@ -96,10 +96,14 @@ class Selection:
             if info.phase == "trading" and symbol not in known and self.rule.wants(symbol)
         ]
 
-    def take(self, listed: Mapping[str, SymbolInfo], volumes: Mapping[str, float]) -> Selected:
+    def take(
+        self, listed: Mapping[str, SymbolInfo], volumes: Mapping[str, float], unreadable: Collection[str] = ()
+    ) -> Selected:
         """Look the selection over. A list without any symbol is not believed and changes nothing.
 
         Args:
+            unreadable: names whose entry in the list could not be read, which says nothing of them: who is followed
+                stays. An empty name is an entry of which not even the name is known: then nobody is missing for sure.
             volumes: how much each symbol traded, in one unit; where there is not room for all candidates, and
                 in the order of those taken up, the most traded come first, then the name decides.
 
@@ -109,7 +113,9 @@ class Selection:
         if not listed:
             return Selected(self.followed, [], {}, [])
         before = self.followed
-        missing = [symbol for symbol in before if symbol not in listed]
+        missing = [symbol for symbol in before if symbol not in listed and symbol not in unreadable]
+        if "" in unreadable:
+            missing = []
         gone = self._missed.intersection(missing)
         self._missed = set(missing) - gone
         exact = [symbol for symbol in self.rule.exact if self._stays_named(symbol, listed, gone, before)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final, NamedTuple
+from unicodedata import category
 
 from workers.errors import InvalidSymbol, UnknownSymbol, UnknownVenue
 
@@ -20,8 +21,9 @@ LONGEST_SYMBOL: Final = 64
 MOST_NEAR: Final = 3
 NEAR: Final = 0.6
 """How like a name must be to be called near, as difflib measures it: 0 to 1."""
-_RESERVED: Final = frozenset(":{}/@*!,")
-"""What keys, stream names, settings and lists of symbols use as marks of their own."""
+_MARKS: Final = frozenset("_-.")
+"""What a symbol has beside letters and digits of any script. Everything else is a mark of keys, stream names, paths,
+URLs, settings or pages, or cannot be seen."""
 
 
 class SymbolName(NamedTuple):
@@ -53,9 +55,9 @@ def parse_venue(text: str, venues: Sequence[str]) -> str:
     """
     if text in venues:
         return text
-    folded = _upper(text.strip())
+    folded = upper_symbol(text.strip())
     for name in venues:
-        if _upper(name) == folded:
+        if upper_symbol(name) == folded:
             return name
     raise UnknownVenue(text, venues, near_names(text, venues, 1))
 
@@ -66,20 +68,32 @@ def fold_symbol(text: str) -> str:
     Raises:
         InvalidSymbol: it is empty or too long, or has characters no symbol has.
     """
-    symbol = _upper(text.strip())
-    if not symbol:
-        raise InvalidSymbol(text, "it is empty")
-    if len(symbol) > LONGEST_SYMBOL:
-        raise InvalidSymbol(text, f"it is longer than {LONGEST_SYMBOL} characters")
-    if any(not sign.isprintable() or sign.isspace() or sign in _RESERVED for sign in symbol):
-        raise InvalidSymbol(text, "it has characters that no symbol has")
+    symbol = upper_symbol(text.strip())
+    if problem := symbol_problem(symbol):
+        raise InvalidSymbol(text, problem)
     return symbol
+
+
+def symbol_problem(symbol: str) -> str:
+    """Why no symbol is spelled like this, whoever says so, settings or exchange; empty where one may be. O(length)."""
+    if not symbol:
+        return "it is empty"
+    if len(symbol) > LONGEST_SYMBOL:
+        return f"it is longer than {LONGEST_SYMBOL} characters"
+    if not symbol.strip(".") or not all(_is_plain(sign) for sign in symbol):
+        return "it has characters that no symbol has"
+    return "" if symbol == upper_symbol(symbol) else "it is not in capitals"
+
+
+def _is_plain(sign: str) -> bool:
+    # combining marks belong to the letters of many scripts, and are no letters themselves
+    return sign.isalnum() or sign in _MARKS or category(sign) in ("Mn", "Mc")
 
 
 def near_names(name: str, known: Iterable[str], most: int = MOST_NEAR) -> list[str]:
     """The names most like one, the most alike first; none where nothing is like it. O(known)."""
-    folded = _upper(name)
-    by_folded = {_upper(other): other for other in known}
+    folded = upper_symbol(name)
+    by_folded = {upper_symbol(other): other for other in known}
     return [by_folded[near] for near in get_close_matches(folded, by_folded, most, NEAR)]
 
 
@@ -93,6 +107,6 @@ def unknown_symbol(name: SymbolName, followed: Iterable[str], *, listed: bool | 
     return UnknownSymbol(name.venue, name.symbol, near_names(name.symbol, followed), listed=listed)
 
 
-def _upper(text: str) -> str:
+def upper_symbol(text: str) -> str:
     """With ASCII letters in upper case; `str.upper` would change others too, such as ß and ı."""
     return "".join(sign.upper() if sign.isascii() else sign for sign in text)

@@ -41,6 +41,7 @@ REST_KINDS: Final = {
     "rest_slow": "the answer takes `value` seconds",
     "rest_truncated": "the JSON text of the answer ends in the middle",
     "rest_reset": "the connection is cut instead of an answer",
+    "bad_listing": "exchangeInfo and ticker/24hr have null in the symbol's entry, and more entries that are no symbols",
     "snapshot_stale": "depth is the book of `value` ms (10,000 at most) before the usual cached copy",
     "snapshot_ahead": "depth is the book of this moment; with `delay` on the streams it is far ahead",
     "snapshot_empty": "depth has no levels and lastUpdateId -1",

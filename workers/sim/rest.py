@@ -122,13 +122,12 @@ class RestApi:
     def _time(self, _market: Market, _query: Query, _faults: RestFaults) -> str:
         return f'{{"serverTime":{int(self._clock_ms())}}}'
 
-    def _exchange_info(self, market: Market, query: Query, _faults: RestFaults) -> bytes:
+    def _exchange_info(self, market: Market, query: Query, faults: RestFaults) -> bytes:
         chosen = self._chosen(market, query)
         if "symbolStatus" in query:
             chosen = [feed for feed in chosen if feed.status == query["symbolStatus"]]
-        return msgspec.json.encode(
-            exchange_info(market, chosen, self.pools[market], int(self._clock_ms()), query)
-        )
+        found = exchange_info(market, chosen, self.pools[market], int(self._clock_ms()), query)
+        return msgspec.json.encode(found | {"symbols": faults.listing(found["symbols"], "filters")})
 
     def _chosen(self, market: Market, query: Query) -> list[SymbolFeed]:
         """The feeds a request names by `symbol` or `symbols`, else all."""
@@ -140,10 +139,10 @@ class RestApi:
             raise RequestRefusedError(-1121, "Invalid symbol.")
         return [feeds[symbol] for symbol in wanted]
 
-    def _tickers(self, market: Market, query: Query, _faults: RestFaults) -> bytes:
+    def _tickers(self, market: Market, query: Query, faults: RestFaults) -> bytes:
         now_ms = int(self._clock_ms())
         rows = [ticker(feed, now_ms) for feed in self._chosen(market, query)]
-        return msgspec.json.encode(rows[0] if "symbol" in query else rows)
+        return msgspec.json.encode(rows[0] if "symbol" in query else faults.listing(rows, "lastPrice"))
 
     def _depth(self, market: Market, query: Query, faults: RestFaults) -> str:
         feed = self._feed(market, query)

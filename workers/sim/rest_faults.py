@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
@@ -16,6 +16,8 @@ FORBIDDEN_PAGE: Final = (
     "<body>\r\n<center><h1>{status} {reason}</h1></center>\r\n</body>\r\n</html>\r\n"
 )
 REASONS: Final = {403: "Forbidden", 451: "Unavailable For Legal Reasons"}
+STRANGE_NAMES: Final = ("", "../../x", "<img src=x onerror=alert(1)>", "\x1b[31mRED", "A\x00\nB", "}{", "A" * 1000,
+                        "A@depth/btcusdt@aggTrade")  # fmt: skip
 RETRY_AFTER_S: Final = {429: 3, 418: 4}
 
 
@@ -27,13 +29,31 @@ class RestFaults:
         self._market = market
         self._request = request
 
-    def strike(self, kind: str) -> Fault | None:
-        """The fault of a kind that strikes this request, if any."""
+    def strike(self, kind: str, symbol: str = "") -> Fault | None:
+        """The fault of a kind that strikes this request, or what it says of a symbol, if any."""
         if not self._board.on(kind):
             return None
         agent = self._request.headers.get("User-Agent", "")
-        symbol = self._request.query.get("symbol", "")
+        symbol = symbol or self._request.query.get("symbol", "")
         return self._board.strike(kind, self._market, symbol, self._request.path, agent)
+
+    def listing(self, entries: list[dict[str, Any]], field: str) -> list[Any]:
+        """A list of symbols as it goes out: those struck have null in a field, and entries that are none come first.
+
+        Args:
+            field: what cannot be read then; a list gets one element that is null.
+        """
+        if not self._board.on("bad_listing"):
+            return entries
+        found: list[Any] = []
+        for entry in entries:
+            if self.strike("bad_listing", entry["symbol"]) is not None:
+                spoiled = [None] if isinstance(entry[field], list) else None
+                strange = [entry | {"symbol": name} for name in STRANGE_NAMES]
+                found += [None, 7, {"status": "TRADING"}, *strange, entry | {field: spoiled}]
+            else:
+                found.append(entry)
+        return found
 
     async def before(self) -> None:
         """Make the request wait, or cut its connection."""

@@ -17,10 +17,9 @@ from msgspec import UNSET
 from workers.errors import MalformedFrame
 from workers.model.events import BookTicker, DepthEvent, Snapshot, Trade
 from workers.model.sequence import SequenceRule
-from workers.model.volumes import Ticker
 from workers.settings import VenueSettings
 from workers.venues import binance_wire as wire
-from workers.venues.binance_symbols import FAMILIES, symbol_info, ticker
+from workers.venues.binance_symbols import FAMILIES, exchange_info, tickers
 from workers.venues.interface import (
     Acknowledged,
     Announcements,
@@ -34,6 +33,7 @@ from workers.venues.interface import (
     RestRequest,
     ShutdownNotice,
     Subscription,
+    Tickers,
 )
 
 MICROSECONDS_FROM: Final = 10**14
@@ -326,26 +326,17 @@ class Binance:
 
     def info(self, body: bytes) -> ExchangeInfo:
         """Decode exchangeInfo: every symbol, and the request-weight limit of a minute."""
-        reply = self._decoded(msgspec.json.Decoder(wire.ExchangeInfoReply), body, "exchangeInfo")
-        limits = [
-            limit.limit
-            for limit in reply.rateLimits
-            if (limit.rateLimitType, limit.interval, limit.intervalNum) == ("REQUEST_WEIGHT", "MINUTE", 1)
-        ]
-        symbols = {listed.symbol: symbol_info(listed) for listed in reply.symbols}
-        return ExchangeInfo(symbols, min(limits, default=0))
+        return exchange_info(
+            self._decoded(msgspec.json.Decoder(wire.ExchangeInfoReply), body, "exchangeInfo")
+        )
 
     def tickers_request(self) -> RestRequest:
         """`GET ticker/24hr` of all symbols."""
         return self._request("ticker/24hr", self._market.tickers_weight)
 
-    def tickers(self, body: bytes) -> list[Ticker]:
+    def tickers(self, body: bytes) -> Tickers:
         """Decode the tickers of all symbols."""
-        rows = self._decoded(msgspec.json.Decoder(list[wire.TickerRow]), body, "tickers")
-        try:
-            return [ticker(row) for row in rows]
-        except ValueError as error:
-            raise MalformedFrame(self.name, "ticker", str(error), body) from None
+        return tickers(self._decoded(msgspec.json.Decoder(list[msgspec.Raw]), body, "tickers"))
 
     def announcements(self) -> Announcements | None:
         """`!contractInfo`, a market-class stream of the futures; spot has none."""
@@ -357,13 +348,13 @@ class Binance:
         """`{"code":-1121,"msg":"Invalid symbol."}`; a firewall's HTML page gives (0, "")."""
         try:
             error = msgspec.json.decode(body, type=wire.ErrorBody)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return 0, ""
         return error.code, error.msg
 
     def _decoded(self, decoder: Any, frame: bytes | str, place: str) -> Any:
         try:
             return decoder.decode(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             excerpt = frame if isinstance(frame, bytes) else frame[:200].encode(errors="replace")
             raise MalformedFrame(self.name, place, str(error), excerpt) from None

@@ -8,16 +8,28 @@ goes from the list.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
+import msgspec
+
+from workers.model.plain_text import plain
+from workers.model.symbol_names import symbol_problem
 from workers.model.symbols import Phase, SymbolInfo
 from workers.model.volumes import Ticker
 from workers.venues import binance_wire as wire
+from workers.venues.interface import BadListing, ExchangeInfo, Tickers
 
 ENDED: Final = frozenset({"DELIVERING", "DELIVERED", "SETTLING", "CLOSE"})
 FAMILIES: Final = {"usdm": 1, "coinm": 2}
 """`st` of events on streams that carry both futures markets."""
+_UNUSABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+_listed = msgspec.json.Decoder(wire.ListedSymbol)
+_row = msgspec.json.Decoder(wire.TickerRow)
+_limit = msgspec.json.Decoder(wire.RateLimit)
+_named = msgspec.json.Decoder(wire.Named)
 
 
 def phase_of(status: str) -> Phase:
@@ -34,12 +46,72 @@ def symbol_info(listed: wire.ListedSymbol) -> SymbolInfo:
     status = listed.status or listed.contractStatus
     return SymbolInfo(
         listed.symbol,
-        status,
-        listed.baseAsset,
-        listed.quoteAsset,
-        price.tickSize if price else "",
-        lot.stepSize if lot else "",
+        plain(status),
+        plain(listed.baseAsset),
+        plain(listed.quoteAsset),
+        plain(price.tickSize) if price else "",
+        plain(lot.stepSize) if lot else "",
         phase_of(status),
+    )
+
+
+def exchange_info(reply: wire.ExchangeInfoReply) -> ExchangeInfo:
+    """The whole list; an element that cannot be used is told apart and costs no other. O(elements)."""
+    symbols, bad = {}, []
+    for element in reply.symbols:
+        listed = _element(_listed, element)
+        if isinstance(listed, BadListing):
+            bad.append(listed)
+        elif problem := symbol_problem(listed.symbol):
+            bad.append(BadListing(listed.symbol, problem))
+        else:
+            symbols[listed.symbol] = symbol_info(listed)
+    return ExchangeInfo(symbols, _weight_limit(reply.rateLimits), bad)
+
+
+def tickers(rows: Iterable[msgspec.Raw]) -> Tickers:
+    """The rows of `ticker/24hr`, in the same way."""
+    found: list[Ticker] = []
+    bad = []
+    for element in rows:
+        row = _element(_row, element)
+        if isinstance(row, BadListing):
+            bad.append(row)
+            continue
+        try:
+            found.append(ticker(row))
+        except ValueError as error:
+            bad.append(BadListing(row.symbol, str(error)))
+    return Tickers(found, bad)
+
+
+def _element(decoder: msgspec.json.Decoder[Any], element: msgspec.Raw) -> Any:
+    """What an element holds, or a `BadListing`."""
+    try:
+        return decoder.decode(element)
+    except _UNUSABLE as error:
+        problem = str(error)
+    try:
+        return BadListing(_named.decode(element).symbol, problem)
+    except _UNUSABLE:
+        return BadListing("", problem)
+
+
+def _weight_limit(limits: Sequence[msgspec.Raw]) -> int:
+    """The least request weight a minute that is told; 0: none is."""
+    known = [
+        limit
+        for limit in (_element(_limit, element) for element in limits)
+        if isinstance(limit, wire.RateLimit)
+    ]
+    wanted = ("REQUEST_WEIGHT", "MINUTE", 1)
+    return min(
+        (
+            limit.limit
+            for limit in known
+            if (limit.rateLimitType, limit.interval, limit.intervalNum) == wanted
+        ),
+        default=0,
     )
 
 

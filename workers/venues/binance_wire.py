@@ -40,6 +40,8 @@ Time = Annotated[int, Meta(ge=0, le=2**53)]
 """Milliseconds, or microseconds where the connection asked for them."""
 Text = Annotated[str, Meta(min_length=1, max_length=40)]
 Pair = tuple[Text, Text]
+Brief = Annotated[str, Meta(max_length=64)]
+"""What is said of a symbol in a word; it goes into keys and pages."""
 
 
 class ErrorBody(Struct, gc=False):
@@ -175,26 +177,34 @@ class Filter(Struct):
     """`{"filterType":"PRICE_FILTER","tickSize":"0.01",…}`: found by type, never by position."""
 
     filterType: str  # noqa: N815 -- the wire's own key
-    tickSize: str = ""  # noqa: N815 -- the wire's own key
-    stepSize: str = ""  # noqa: N815 -- the wire's own key
+    tickSize: Brief = ""  # noqa: N815 -- the wire's own key
+    stepSize: Brief = ""  # noqa: N815 -- the wire's own key
 
 
 class ListedSymbol(Struct):
     """One entry of `symbols`; COIN-M says `contractStatus`, the others `status`."""
 
     symbol: str
-    baseAsset: str = ""  # noqa: N815 -- the wire's own key
-    quoteAsset: str = ""  # noqa: N815 -- the wire's own key
-    status: str = ""
-    contractStatus: str = ""  # noqa: N815 -- the wire's own key
+    baseAsset: Brief = ""  # noqa: N815 -- the wire's own key
+    quoteAsset: Brief = ""  # noqa: N815 -- the wire's own key
+    status: Brief = ""
+    contractStatus: Brief = ""  # noqa: N815 -- the wire's own key
     filters: list[Filter] = []
 
 
 class ExchangeInfoReply(Struct):
     """`{"rateLimits":[…],"symbols":[…],…}`"""
 
-    symbols: list[ListedSymbol]
-    rateLimits: list[RateLimit] = []  # noqa: N815 -- the wire's own key
+    symbols: list[Raw]
+    """Of `ListedSymbol`, each decoded by itself: one that cannot be must not cost the others."""
+    rateLimits: list[Raw] = []  # noqa: N815 -- the wire's own key
+    """Of `RateLimit`."""
+
+
+class Named(Struct):
+    """Any element of a list that says which symbol it is of."""
+
+    symbol: str
 
 
 class TickerRow(Struct):

@@ -102,11 +102,28 @@ class Announcements(NamedTuple):
     stream: str
 
 
+class BadListing(NamedTuple):
+    """One element of a list of symbols that cannot be used; the others can."""
+
+    symbol: str
+    """Its name as the exchange spells it, so not to be trusted; empty where none can be read."""
+    problem: str
+
+
 class ExchangeInfo(msgspec.Struct):
     """The symbols of a market and its request-weight limit a minute (0: not told)."""
 
     symbols: dict[str, SymbolInfo]
     weight_limit: int
+    bad: list[BadListing] = []
+    """Elements that were passed over: of what they name nothing is known now."""
+
+
+class Tickers(NamedTuple):
+    """What every symbol traded, as far as it can be read."""
+
+    rows: list[Ticker]
+    bad: list[BadListing]
 
 
 class Venue(Protocol):
@@ -165,13 +182,13 @@ class Venue(Protocol):
         """The request for all symbols."""
 
     def info(self, body: bytes) -> ExchangeInfo:
-        """Decode its reply. Raises: MalformedFrame."""
+        """Decode its reply, each symbol by itself. Raises: MalformedFrame, where there is no list at all."""
 
     def tickers_request(self) -> RestRequest:
         """The request for what every symbol traded in the last 24 h."""
 
-    def tickers(self, body: bytes) -> list[Ticker]:
-        """Decode its reply. Raises: MalformedFrame."""
+    def tickers(self, body: bytes) -> Tickers:
+        """Decode its reply, each row by itself. Raises: MalformedFrame, where there is no list at all."""
 
     def announcements(self) -> Announcements | None:
         """The stream whose frames are `ContractNotice`; None where the exchange has none."""

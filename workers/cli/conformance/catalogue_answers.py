@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from workers.cli.conformance import fleet_answers as rest
+from workers.cli.conformance import fleet_rubbish as rubbish
 from workers.cli.conformance import fleet_sockets as sockets
 from workers.cli.conformance import model_snapshots as model
 from workers.cli.conformance.catalogue_streams import both
@@ -106,6 +107,14 @@ SNAPSHOTS: Final = (
         "The connection is cut instead of a reply.",
         "It is asked again; the book is right afterwards.",
         fleet=OnFleet(rest.reset, both("CUTUSDT")),
+    ),
+    Scenario(
+        "list-with-one-bad-symbol",
+        "exchangeInfo has null where one symbol's filters are, and entries whose names are none, one of 1,000 letters.",
+        "That symbol alone is told unreadable; what is new of the others is taken in, and nobody leaves sync.",
+        fleet=OnFleet(
+            rubbish.list_with_one_bad_symbol, ("usdm:BADROWUSDT", "usdm:GOODROWUSDT"), undisturbed=True
+        ),
     ),
     Scenario(
         "rest-429",
