@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import importlib
 import importlib.util
 import inspect
 import re
@@ -326,3 +328,33 @@ def test_paths_of_the_api_are_documented():
     page = text_of(DOCS / "api.md")
     assert "GET /orderbook" in found
     assert [path for path in sorted(found) if path not in page] == []
+
+
+def python_of(page: Path) -> list[str]:
+    """The Python a page shows; a sample program is all of its file."""
+    if page.suffix == ".py":
+        return [text_of(page)]
+    return re.findall(r"^```python\n(.*?)^```", text_of(page), re.DOTALL | re.MULTILINE)
+
+
+PROGRAMS_SHOWN = [
+    (page, code) for page in [*PAGES, *sorted(DOCS.glob("examples/*.py"))] for code in python_of(page)
+]
+
+
+@pytest.mark.parametrize(("page", "code"), PROGRAMS_SHOWN, ids=[name_of(page) for page, _ in PROGRAMS_SHOWN])
+def test_every_name_the_docs_import_is_there(page: Path, code: str) -> None:
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("workers"):
+            module = importlib.import_module(node.module)
+            assert not [name.name for name in node.names if not hasattr(module, name.name)], page
+
+
+def test_every_class_the_pages_of_the_client_name_can_be_imported() -> None:
+    client = importlib.import_module("workers.client")
+    named = set[str]()
+    for page in (DOCS / "client.md", DOCS / "how-to" / "read-from-python.md"):
+        inline = re.findall(r"`([A-Z][a-z]\w*)\b", without_code(text_of(page)))
+        named |= {name for name in inline if not hasattr(builtins, name) and name != "Decimal"}
+    assert {"BookWithheld", "SecondUnknown", "Number"} <= named
+    assert not {name for name in named if name not in client.__all__}

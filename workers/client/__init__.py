@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workers.client.fleet import FleetClient
 from workers.client.frames import columns_of, to_dataframe
+from workers.client.numbers import Number
 from workers.client.records import (
     Bar,
     Book,
@@ -11,23 +12,44 @@ from workers.client.records import (
     Gap,
     Interrupted,
     Notice,
-    Number,
     PriceLevel,
     Trade,
     Withheld,
 )
+from workers.errors import (
+    BadNumber,
+    BookWithheld,
+    ExtraMissing,
+    FleetError,
+    InvalidSymbol,
+    SecondUnknown,
+    StateUnreadable,
+    TokenUnusable,
+    UnknownSymbol,
+    UnknownVenue,
+)
 
 __all__ = [
+    "BadNumber",
     "Bar",
     "Book",
     "BookTop",
+    "BookWithheld",
+    "ExtraMissing",
     "FleetClient",
+    "FleetError",
     "Gap",
     "Interrupted",
+    "InvalidSymbol",
     "Notice",
     "Number",
     "PriceLevel",
+    "SecondUnknown",
+    "StateUnreadable",
+    "TokenUnusable",
     "Trade",
+    "UnknownSymbol",
+    "UnknownVenue",
     "Withheld",
     "columns_of",
     "to_dataframe",

@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from workers.client.records import Bar, BookTop, Number, PriceLevel, Trade
+from workers.client.numbers import Number
+from workers.client.records import Bar, BookTop, PriceLevel, Trade
 from workers.errors import MalformedFrame
 from workers.model.events import Level
 from workers.model.events import Trade as WireTrade

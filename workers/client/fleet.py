@@ -15,7 +15,8 @@ from workers.client.bars import BarFeed
 from workers.client.books import BookFeed
 from workers.client.decoding import WireDecoder, bar, book_top, levels, trade
 from workers.client.feed import keys_of
-from workers.client.records import Bar, Book, BookTop, Number, Trade
+from workers.client.numbers import Number
+from workers.client.records import Bar, Book, BookTop, Trade
 from workers.client.trades import TradeFeed
 from workers.errors import BookWithheld, SecondUnknown
 from workers.model.checkpoint import decode_checkpoint

@@ -9,13 +9,13 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final, Literal
 
+from workers.client.numbers import Number
 from workers.client.records import (
     Bar,
     Book,
     BookTop,
     Gap,
     Interrupted,
-    Number,
     PriceLevel,
     Trade,
     Withheld,

@@ -1,28 +1,11 @@
-"""What a client reads: typed records, numbers as the exchange's own text."""
+"""What a client reads: typed records, numbers with the exchange's own digits."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import NamedTuple
 
-
-class Number(str):
-    """A decimal number as its text, so that no digit is lost; `decimal` and `float` are the ways to reckon with it.
-
-    Texts are compared as texts: compare `decimal` where `"1.0"` and `"1.00"` shall be equal, or where order matters.
-    """
-
-    __slots__ = ()
-
-    @property
-    def decimal(self) -> Decimal:
-        """The exact value."""
-        return Decimal(self)
-
-    @property
-    def float(self) -> float:
-        """The nearest double."""
-        return float(self)
+from workers.client.numbers import Number
 
 
 class PriceLevel(NamedTuple):

@@ -79,7 +79,7 @@ def _state(bar: Bar) -> str:
 
 def _cells(bar: Bar) -> list[str]:
     numbers = (bar.open, bar.high, bar.low, bar.close, bar.volume)
-    return [clock_text(bar.start_ms), *numbers, str(bar.trades_count), _state(bar)]
+    return [clock_text(bar.start_ms), *map(str, numbers), str(bar.trades_count), _state(bar)]
 
 
 def bars_table(bars: Sequence[Bar]) -> Table:

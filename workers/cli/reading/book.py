@@ -73,5 +73,5 @@ def ladder(book: Book, depth: int) -> Table:
     for number in range(min(depth, max(len(book.bids), len(book.asks)))):
         bid = book.bids[number] if number < len(book.bids) else ("", "")
         ask = book.asks[number] if number < len(book.asks) else ("", "")
-        table.add_row(bid[1], f"[green]{bid[0]}[/]", f"[red]{ask[0]}[/]", ask[1])
+        table.add_row(str(bid[1]), f"[green]{bid[0]}[/]", f"[red]{ask[0]}[/]", str(ask[1]))
     return table

@@ -85,7 +85,9 @@ class Watched:
         def row(level: PriceLevel, style: str) -> None:
             length = round(BAR * level.quantity.float / largest) if largest else 0
             table.add_row(
-                Text("█" * length, style=f"dim {style}"), level.quantity, Text(level.price, style=style)
+                Text("█" * length, style=f"dim {style}"),
+                str(level.quantity),
+                Text(str(level.price), style=style),
             )
 
         for level in reversed(top.asks[:depth]):
@@ -100,7 +102,7 @@ class Watched:
         for trade in self.tape:
             style = "red" if trade.is_buyer_maker else "green"
             when = clock_text(trade.trade_time_ms)[11:]
-            table.add_row(Text(when, style="dim"), trade.quantity, Text(trade.price, style=style))
+            table.add_row(Text(when, style="dim"), str(trade.quantity), Text(str(trade.price), style=style))
         return table
 
 
