@@ -25,7 +25,8 @@ import uvloop
 from aiohttp import web
 
 from workers.ingest.worker import IngestWorker
-from workers.process import Process, configure_logging
+from workers.logs import configure_logging
+from workers.process import Process
 from workers.settings import IngestSettings, Settings, StreamSettings, VenueSettings
 from workers.store.server import find_server
 

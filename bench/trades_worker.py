@@ -31,7 +31,8 @@ import redis as redis_sync
 import uvloop
 from apply_trades import empty_call_us, server_cpu_s
 
-from workers.process import Process, configure_logging
+from workers.logs import configure_logging
+from workers.process import Process
 from workers.settings import FleetSettings, Settings, TradeSettings, VenueSettings
 from workers.store.keys import TRADES, Keys
 from workers.store.server import find_server

@@ -149,6 +149,7 @@ ROLES: Final = {
     "api": "api",
     "archive": "archive",
     "process.py": "every worker",
+    "logs.py": "every worker",
     "backoff.py": "every worker",
     "unreadable.py": "whoever reads keys",
     "ownership.py": "workers that own symbols",

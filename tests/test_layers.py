@@ -25,6 +25,7 @@ SHARED = {
     "tasks",
     "backoff",
     "unreadable",
+    "logs",
 }
 """Modules at the top of the package that the roles share."""
 ROLES = {"ingest", "books", "trades", "keeper", "archive", "api"}

@@ -7,16 +7,12 @@ never dies because Redis is not there yet: it waits, and says so.
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 import structlog
 import uvloop
@@ -27,7 +23,7 @@ from redis.exceptions import RedisError
 
 from workers.configuration import mask
 from workers.errors import FleetError, ServerTooOld
-from workers.model.plain_text import plain
+from workers.logs import configure_logging
 from workers.settings import Settings
 from workers.store.connection import connect
 from workers.store.fleet import Registry
@@ -38,50 +34,7 @@ log = structlog.get_logger()
 
 REDIS_WAITS = Counter("fleet_redis_unavailable_total", "Times this worker found Redis away and waited")
 
-LONGEST_LOGGED = 5_000
-"""Signs of one value that a log for people shows."""
 PORT_OFFSETS = {"ingest-a": 1, "ingest-b": 2, "keeper": 3, "api": 4, "books": 10, "trades": 40, "archive": 70}
-
-
-def configure_logging(level: str, log_format: str) -> None:
-    """Structured logs on standard output: one JSON object (or one coloured line) per event."""
-    renderers: list[structlog.typing.Processor] = (
-        [structlog.processors.JSONRenderer(ensure_ascii=False), _visible_json]
-        if log_format == "json"
-        else [_visible_values, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            *renderers,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-
-
-def _visible_json(_logger: object, _method: str, line: Any) -> str:
-    """One line of JSON without any sign a terminal would act upon: such signs are in its strings alone."""
-    text = str(line)
-    return (
-        text if text.isprintable() else "".join(s if s.isprintable() else json.dumps(s)[1:-1] for s in text)
-    )
-
-
-def _visible_values(_logger: object, _method: str, event: Any) -> Any:
-    """The same for people: what others wrote is escaped, our own colours and line ends come after it."""
-    for name, value in event.items():
-        if isinstance(value, str):
-            event[name] = (
-                "\n".join(plain(line, LONGEST_LOGGED) for line in value.split("\n"))
-                if name == "exception"
-                else plain(value, LONGEST_LOGGED)
-            )
-    return event
 
 
 class Process:

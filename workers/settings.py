@@ -201,6 +201,9 @@ class KeeperSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """How long an audit waits for the stream and the checkpoint to reach its snapshot."""
     audit_confirm_s: Seconds = 5
     """Pause after a first difference until a second snapshot shall confirm it."""
+    disk_low_mb: Annotated[int, Meta(ge=0)] = 1024
+    """Free space below which the log, the metrics and `fleet status` say that the disk of the run directory is filling;
+    0: never."""
     audits_kept: Count = 1_000
     """Entries kept in each `audit:{S}`."""
 

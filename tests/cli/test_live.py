@@ -20,6 +20,9 @@ class Fleet:
         self.effective = SimpleNamespace(settings=load(Path("default.toml"), {}).settings)
         self.looks = looks
 
+    def revive(self) -> None:
+        """It never ends by itself."""
+
     @property
     def ended(self) -> bool:
         self.looks -= 1

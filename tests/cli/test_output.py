@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from workers.cli.output import PlainConsole
-from workers.process import _visible_json, _visible_values
+from workers.logs import _visible_json, _visible_values
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07BTC\x9b31mUSDT\u202eTDSU\r\x00[red]x[/red]"
 

@@ -9,7 +9,8 @@ from workers.archive.worker import main
 from workers.cli.exit_codes import EXIT_FINE, EXIT_SETTINGS
 from workers.configuration import redis_url
 from workers.errors import ExtraMissing
-from workers.process import configure_logging, run_role
+from workers.logs import configure_logging
+from workers.process import run_role
 from workers.settings import Settings
 
 log = structlog.get_logger()

@@ -146,7 +146,7 @@ async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any]
         async with TruthSource(f"http://{settings.exchange.host}:{settings.exchange.port}") as source:
             verification = Verification(Held(client, settings), source)
             with display.running():
-                showing = asyncio.create_task(_show(display, verification))
+                showing = asyncio.create_task(_show(display, verification, fleet))
                 try:
                     return await _verify(fleet, verification, seconds, stop)
                 finally:
@@ -176,8 +176,9 @@ async def _verify(
     return None if stop.is_set() else await verification.report()
 
 
-async def _show(display: LiveStatus, verification: Verification) -> None:
+async def _show(display: LiveStatus, verification: Verification, fleet: ForegroundFleet) -> None:
     while True:
+        fleet.revive()
         found, symbols = verification.findings, len(verification.books)
         display.show(
             Progress(

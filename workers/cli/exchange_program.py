@@ -11,8 +11,8 @@ import uvloop
 
 from workers.cli.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
 from workers.errors import SettingsError
+from workers.logs import configure_logging
 from workers.model.selection import SymbolRule
-from workers.process import configure_logging
 from workers.settings import Settings
 from workers.sim.server import serve
 from workers.sim.settings import SimSettings

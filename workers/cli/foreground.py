@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from rich.markup import escape
+
+from workers.cli.output import err
 from workers.cli.redis_program import port_is_free
 from workers.cli.supervision import Supervisor
 from workers.configuration import Effective, load
@@ -23,6 +26,8 @@ SETTLED: Final = frozenset({"RUNNING", "EXITED"})
 STOPPING: Final = frozenset({"STOPPING", "STOPPED"})
 STOP_S: Final = 20.0
 """How long a fleet that somebody stops may need from its first missing program to its end."""
+REVIVE_S: Final = 5.0
+"""Pause between two tries to start a supervisord that ended by itself."""
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -51,6 +56,7 @@ class ForegroundFleet:
         self.effective: Effective = load(config, self.environ)
         self.supervisor = Supervisor(self.effective.home)
         self._child: subprocess.Popen[bytes] | None = None
+        self._revive_at = 0.0
 
     @property
     def home(self) -> Path:
@@ -60,7 +66,24 @@ class ForegroundFleet:
     @property
     def ended(self) -> bool:
         """Whether somebody else has stopped supervisord."""
-        return self._child is not None and self._child.poll() is not None
+        return self._child is not None and self._child.poll() == 0
+
+    def revive(self) -> None:
+        """Start supervisord again if it ended though nobody stopped it; says so. To be called now and then.
+
+        Its programs have ended with it, and the new ones go on from what Redis holds. What does not start, because
+        the disk is full, is tried again after a pause.
+        """
+        if self._child is None or self._child.poll() in (None, 0) or time.monotonic() < self._revive_at:
+            return
+        code, self._revive_at = self._child.returncode, time.monotonic() + REVIVE_S
+        try:
+            self._child = self.supervisor.start_child(self.effective, self.environ)
+            self.supervisor.call("startAllProcesses", False)
+            said = "it was started again"
+        except (CommandError, OSError) as error:
+            said = f"it does not start: {error}"
+        err.print(escape(f"supervisord ended with code {code}; {said}"), highlight=False, soft_wrap=True)
 
     def is_being_stopped(self) -> bool:
         """Whether somebody else stops the fleet; waits for its end then, which is near.

@@ -60,6 +60,7 @@ async def _watch(fleet: ForegroundFleet) -> None:
     try:
         with display.running():
             while not stop.is_set() and not fleet.ended:
+                fleet.revive()
                 try:
                     await held.refresh()
                     totals = await held.totals()

@@ -148,7 +148,7 @@ def run_redis(settings: Settings) -> int:
 def _logger(settings: Settings) -> FilteringBoundLogger:
     from structlog import get_logger  # noqa: PLC0415 -- see the head of this file
 
-    from workers.process import configure_logging  # noqa: PLC0415 -- see the head of this file
+    from workers.logs import configure_logging  # noqa: PLC0415 -- see the head of this file
 
     configure_logging(settings.fleet.log_level, settings.fleet.log_format)
     logger: FilteringBoundLogger = get_logger()

@@ -25,7 +25,7 @@ from workers.cli.replay_run import Options, replay
 from workers.cli.replay_server import PrivateServer
 from workers.configuration import mask
 from workers.errors import CommandError, RecordingError
-from workers.process import configure_logging
+from workers.logs import configure_logging
 from workers.recordings.recording import Recording
 from workers.recordings.records import Market
 

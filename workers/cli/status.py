@@ -71,6 +71,10 @@ def run_status(config: Path | None, *, as_json: bool) -> int:
     else:
         for table in (_workers_table(found["workers"]), _symbols_table(found["symbols"])):
             out.print(table)
+        for worker in found["workers"]:
+            if worker.get("disk_low") == "1":
+                err.print(f"The disk of {escape(found['home'])} is filling: {worker['disk_free_mb']} MB are free. On a "
+                          "full disk Redis refuses every write.", highlight=False, soft_wrap=True)  # fmt: skip
     return EXIT_FINE if found["workers"] else EXIT_NOT_STARTED
 
 

@@ -129,7 +129,7 @@ class Supervisor:
             json.dump({"pid": self.pid(), "environment": inherited(environment)}, record, indent=1)
 
     def _command(self) -> list[str]:
-        return [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(self.conf)]
+        return [sys.executable, "-P", "-m", "workers.cli.supervisord_program", "-c", str(self.conf)]
 
     def start_daemon(self, effective: Effective, environ: Mapping[str, str]) -> None:
         """Start supervisord in the background and wait until it answers.

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -16,6 +17,7 @@ from redis.exceptions import RedisError
 from workers.context import VenueContext, venue_contexts
 from workers.keeper.announcements import AnnouncementReader
 from workers.keeper.audit import Auditor
+from workers.keeper.disk import DiskWatch
 from workers.keeper.listings import Listings
 from workers.process import Process
 from workers.rest import RestClient
@@ -43,6 +45,7 @@ class Keeper:
             context.name: Listings(process, context, rest[context.name]) for context in self._contexts
         }
         self._auditor = Auditor(process, self._contexts, rest)
+        self._disk = DiskWatch(Path(process.settings.fleet.home), process.settings.keeper.disk_low_mb)
 
     def _announcements(self, context: VenueContext) -> AnnouncementReader | None:
         where, listings = context.venue.announcements(), self._listings[context.name]
@@ -80,6 +83,7 @@ class Keeper:
                     "symbols": sum(len(context.symbols) for context in self._contexts),
                     "redis_memory_bytes": used,
                     **self._auditor.details,
+                    **self._disk.look(),
                 }
             await asyncio.sleep(STEP_S)
 

@@ -14,7 +14,7 @@ import uvloop
 
 from workers.cli.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
 from workers.cli.parent import end_with_parent
-from workers.process import configure_logging
+from workers.logs import configure_logging
 from workers.sim.server import serve
 from workers.sim.settings import SimSettings
 
