@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -246,3 +247,16 @@ def test_a_replay_goes_on_where_another_ended(url: str, tmp_path: Path):
     assert found["problems"] == []
     assert alone(found, "books")["bids"] == [["100", "1"], ["99", "4"]]
     assert alone(found, "trades")["count"] == 3
+
+
+def test_levels_with_elements_after_the_known_ones_are_taken(url: str, tmp_path: Path):
+    capture = started()
+    longer = [
+        re.sub(rb'"(bids|asks|b|a)":\[\["([^"]+)","([^"]+)"\]', rb'"\1":[["\2","\3",[]]', line)
+        for line in capture.lines
+    ]
+    assert sum(line.count(b",[]]") for line in longer) == 4
+    capture.lines = longer
+    found = replayed(url, capture.write(tmp_path / "a"))
+    assert (found["malformed"], found["problems"], alone(found, "states")) == (0, [], "synced")
+    assert alone(found, "books")["asks"] == [["101", "2"]]

@@ -227,11 +227,28 @@ def test_no_frame_raises_anything_else(frame: bytes) -> None:
 
 @pytest.mark.parametrize(
     "levels",
-    [b'[["84551.10"]]', b'[[84551.1,"3"]]', b'{"a":1}', b'[["1","2","3"]]', b'[["' + b"9" * 50 + b'","1"]]'],
+    [b'[["84551.10"]]', b'[[84551.1,"3"]]', b'{"a":1}', b'[["1",2,[]]]', b'[["' + b"9" * 50 + b'","1"]]'],
 )
 def test_malformed_levels_are_found_when_the_event_is_decoded(levels: bytes) -> None:
     with pytest.raises(MalformedFrame):
         venue().depth(FUTURES_DEPTH.replace(b'[["84551.10","3"]]', levels))
+
+
+@pytest.mark.parametrize("more", [b"[]", b'"9"', b'5,{"x":[1]},null'])
+def test_elements_after_those_known_are_ignored_as_unknown_keys_are(more: bytes) -> None:
+    event = venue().depth(FUTURES_DEPTH.replace(b'["84551.10","3"]', b'["84551.10","3",' + more + b"]"))
+    assert event == venue().depth(FUTURES_DEPTH)
+    assert all(type(level) is tuple for level in event.bids + event.asks)
+    body = (
+        b'{"lastUpdateId":5,"E":7,"bids":[["1","2",'
+        + more
+        + b']],"asks":[["3","4"],["5","6",'
+        + more
+        + b"]]}"
+    )
+    snapshot = venue("spot").snapshot("X", body)
+    assert (snapshot.bids, snapshot.asks) == ([("1", "2")], [("3", "4"), ("5", "6")])
+    assert (snapshot.last_update_id, snapshot.event_time, snapshot.limit) == (5, 7, 1000)
 
 
 def test_usdm_needs_two_sockets_and_spot_one() -> None:

@@ -20,6 +20,10 @@ from workers.settings import (
     VenueSettings,
 )
 
+PARTIAL: Final = (
+    "a stream of partial books (depth5, depth10, depth20) shows the best levels anew each time, and cannot be "
+    "folded into a book; record <symbol>@depth and a REST snapshot instead"
+)
 LINE: Final = "a"
 """A recording is what one line received."""
 PATIENCE_S: Final = 86_400.0
@@ -48,17 +52,42 @@ class ReplayPlan:
             counts = self.streams[recording.market]
             for stream, count in recording.streams.items():
                 counts[stream] = counts.get(stream, 0) + count
+        self._refuse_bare_partial_books()
         idle = [recording for recording in recordings if not self.symbols(recording.market)]
         self.markets = [market for market in self.markets if self.symbols(market)]
         if not self.markets:
-            raise RecordingError(
-                str(recordings[0].path), 1, "there is neither a depth nor a trade stream in it"
-            )
+            raise RecordingError(str(recordings[0].path), 1, self._why_nothing())
         self.notes: list[str] = []
         """What is not replayed, in sentences."""
         for recording in idle:
             self.notes.append(f"{recording.path} is not fed: nothing else of {recording.market} was given.")
+        for market in self.markets:
+            self.notes += [
+                f"{self.prefix(market)}{stream.name} is not fed: {PARTIAL}."
+                for stream in self.streams[market]
+                if stream.is_partial
+            ]
         self._left_out = {market: self._second_speeds(market) for market in self.markets}
+
+    def _refuse_bare_partial_books(self) -> None:
+        for recording in self.recordings:
+            for stream in recording.streams:
+                if recording.partial.found(stream):
+                    problem = (
+                        f"its depth frames of {stream.symbol}, recorded without the name of their stream, are "
+                        f"not changes: each repeats the levels of the one before. {PARTIAL[0].upper()}{PARTIAL[1:]}"
+                    )
+                    raise RecordingError(str(recording.path), 1, problem)
+
+    def _why_nothing(self) -> str:
+        problem = "there is neither a depth nor a trade stream in it"
+        partial = [stream.name for counts in self.streams.values() for stream in counts if stream.is_partial]
+        if partial:
+            return f"{problem}, but {', '.join(partial)}: {PARTIAL}"
+        books = sum(sum(recording.snapshots.values()) for recording in self.recordings)
+        if books:
+            return f"{problem}, but {books} whole or partial books and no event that changes them: {PARTIAL}"
+        return problem
 
     def symbols(self, market: Market) -> list[str]:
         """The symbols of a market's depth and trade streams."""

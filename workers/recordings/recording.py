@@ -13,9 +13,12 @@ from typing import Final, NamedTuple
 from workers.errors import RecordingError
 from workers.recordings import cryptofeed, hftbacktest
 from workers.recordings.lines import numbered_lines
+from workers.recordings.partial import PartialBooks
 from workers.recordings.records import Damage, Market, Note, Received, Record, RecordedSnapshot
 from workers.recordings.streams import Stream, market_shown_by, stream_of
 
+NAMED: Final = b'{"stream"'
+"""How frames begin that say which stream they are of."""
 LINES_TRIED: Final = 100
 """Lines of which one must show the format."""
 
@@ -52,6 +55,7 @@ class Recording:
         self.snapshot_limit = 0
         """The least number of levels a snapshot was asked for; 0 without snapshots."""
         self.records_found = 0
+        self.partial = PartialBooks()
         self._urls: dict[str, int] = {}
         self._shown: dict[bool, Market] = {}
         for record in self._records():
@@ -87,6 +91,8 @@ class Recording:
             if stream is not None:
                 count = self.streams.get(stream, 0)
                 self.streams[stream] = count + 1
+                if stream.is_depth and not record.frame.startswith(NAMED):
+                    self.partial.look_at(stream, record.frame)
                 if count == 0 and (shown := market_shown_by(stream, record.frame)) is not None:
                     self._shown.setdefault(stream.is_depth, shown)
         elif isinstance(record, RecordedSnapshot):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 import msgspec
@@ -9,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from workers.recordings.records import Market
 
+_PARTIAL: Final = re.compile(r"depth\d+(@.*)?")
 _PREFIX: Final = b'{"stream":"'
 _EVENTS: Final = {"depthUpdate": "depth"}
 """Streams whose events are called otherwise."""
@@ -21,7 +23,7 @@ class Stream:
         name: such as `btcusdt@depth@100ms`.
     """
 
-    __slots__ = ("is_depth", "is_ticker", "is_trades", "kind", "name", "symbol")
+    __slots__ = ("is_depth", "is_partial", "is_ticker", "is_trades", "kind", "name", "symbol")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -30,6 +32,8 @@ class Stream:
         """`BTCUSDT`; of `币安人生usdt` only the ASCII letters have capitals."""
         self.is_depth = self.kind == "depth" or self.kind.startswith("depth@")
         """Whether it carries the changes of a book (and not, as `depth20` does, its top)."""
+        self.is_partial = _PARTIAL.fullmatch(self.kind) is not None
+        """Whether each of its frames is the top of a book anew."""
         self.is_trades = self.kind in ("trade", "aggTrade")
         self.is_ticker = self.kind == "bookTicker"
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from workers.errors import MalformedFrame
-from workers.model.events import BookTicker, DepthEvent, Snapshot, Trade
+from workers.model.events import BookTicker, DepthEvent, Level, Snapshot, Trade
 from workers.model.sequence import SequenceRule
 from workers.settings import VenueSettings
 from workers.venues import binance_wire as wire
@@ -99,6 +99,8 @@ _COINM = _USDM._replace(
     rest_url="https://dapi.binance.com",
     api="/dapi/v1",
 )
+_depth_reply = msgspec.json.Decoder(wire.DepthReply[wire.Pair])
+_long_depth_reply = msgspec.json.Decoder(wire.DepthReply[wire.LongPair])
 _MARKETS: Final = {"spot": _SPOT, "usdm": _USDM, "coinm": _COINM}
 
 Decoded = TypeVar("Decoded")
@@ -106,6 +108,13 @@ Decoded = TypeVar("Decoded")
 
 def _milliseconds(time: int) -> int:
     return time // 1000 if time >= MICROSECONDS_FROM else time
+
+
+def _depth_event(
+    event: wire.DepthUpdate[wire.Pair] | wire.DepthUpdate[wire.LongPair], bids: list[Level], asks: list[Level]
+) -> DepthEvent:
+    sent, matched = _milliseconds(event.E), _milliseconds(event.T)
+    return DepthEvent(event.s, event.U, event.u, event.pu, sent, matched, bids, asks)
 
 
 def stream_symbol(symbol: str) -> str:
@@ -139,7 +148,8 @@ class Binance:
         self._depth_head = msgspec.json.Decoder(wire.DepthHead)
         self._trade_head = msgspec.json.Decoder(wire.TradeHead)
         self._raw_trade_head = msgspec.json.Decoder(wire.RawTradeHead)
-        self._depth = msgspec.json.Decoder(wire.DepthUpdate)
+        self._depth = msgspec.json.Decoder(wire.DepthUpdate[wire.Pair])
+        self._long_depth = msgspec.json.Decoder(wire.DepthUpdate[wire.LongPair])
         self._trade = msgspec.json.Decoder(wire.AggregateTrade)
         self._raw_trade = msgspec.json.Decoder(wire.RawTrade)
         self._ticker_head = msgspec.json.Decoder(wire.TickerHead)
@@ -228,17 +238,12 @@ class Binance:
 
     def depth(self, data: bytes) -> DepthEvent:
         """Decode a `depthUpdate`."""
-        event = self._decoded(self._depth, data, "depth event")
-        return DepthEvent(
-            event.s,
-            event.U,
-            event.u,
-            event.pu,
-            _milliseconds(event.E),
-            _milliseconds(event.T),
-            event.b,
-            event.a,
-        )
+        try:
+            event = self._depth.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            longer = self._decoded(self._long_depth, data, "depth event")
+            return _depth_event(longer, wire.pairs(longer.b), wire.pairs(longer.a))
+        return _depth_event(event, event.b, event.a)
 
     def trade(self, data: bytes) -> Trade:
         """Decode an `aggTrade`, or a `trade` where the settings ask for those."""
@@ -280,10 +285,14 @@ class Binance:
 
     def snapshot(self, symbol: str, body: bytes) -> Snapshot:
         """Decode `{"lastUpdateId":…,"bids":[[price,qty]],"asks":[…]}`; an id of -1 is a symbol without trades."""
-        reply = self._decoded(msgspec.json.Decoder(wire.DepthReply), body, "depth snapshot")
-        return Snapshot(
-            symbol, reply.lastUpdateId, reply.bids, reply.asks, _milliseconds(reply.E), self.snapshot_limit
-        )
+        limit = self.snapshot_limit
+        try:
+            reply = _depth_reply.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            longer = self._decoded(_long_depth_reply, body, "depth snapshot")
+            bids, asks = wire.pairs(longer.bids), wire.pairs(longer.asks)
+            return Snapshot(symbol, longer.lastUpdateId, bids, asks, _milliseconds(longer.E), limit)
+        return Snapshot(symbol, reply.lastUpdateId, reply.bids, reply.asks, _milliseconds(reply.E), limit)
 
     def trades_request(self, symbol: str, from_id: int) -> RestRequest:
         """`GET aggTrades?fromId=`; for raw trades spot's `historicalTrades`, on futures only the recent ones."""

@@ -1,4 +1,6 @@
-"""Binance's wire objects, spot and futures, as they arrive. Unknown keys and any key order are tolerated.
+"""Binance's wire objects, spot and futures, as they arrive.
+
+Unknown keys, any key order, and elements after the known ones of a level (`["1","2",[]]`) are tolerated.
 
 Depth, futures:
 
@@ -30,7 +32,8 @@ Best levels, spot (no `e`, no time) and futures:
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Generic, TypeVar
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -39,9 +42,20 @@ Id = Annotated[int, Meta(ge=-1, le=2**53)]
 Time = Annotated[int, Meta(ge=0, le=2**53)]
 """Milliseconds, or microseconds where the connection asked for them."""
 Text = Annotated[str, Meta(min_length=1, max_length=40)]
-Pair = tuple[Text, Text]
 Brief = Annotated[str, Meta(max_length=64)]
 """What is said of a symbol in a word; it goes into keys and pages."""
+Pair = tuple[Text, Text]
+"""A level as it arrives today: the form that decodes fastest, but nothing may follow the quantity."""
+
+
+class LongPair(Struct, array_like=True, gc=False):
+    """A level with more after its quantity: `["4.00","431.0",[]]`, as Binance sent it until 2019."""
+
+    price: Text
+    quantity: Text
+
+
+AnyPair = TypeVar("AnyPair", Pair, LongPair)
 
 
 class ErrorBody(Struct, gc=False):
@@ -90,15 +104,15 @@ class RawTradeHead(Struct, gc=False):
     t: Id
 
 
-class DepthUpdate(Struct, gc=False):
+class DepthUpdate(Struct, Generic[AnyPair], gc=False):
     """A whole `depthUpdate`."""
 
     s: str
     E: Time
     U: Id
     u: Id
-    b: list[Pair]
-    a: list[Pair]
+    b: list[AnyPair]
+    a: list[AnyPair]
     pu: Id = -1
     T: Time = 0
 
@@ -149,12 +163,12 @@ class BestLevels(Struct, gc=False):
     A: Text
 
 
-class DepthReply(Struct, gc=False):
+class DepthReply(Struct, Generic[AnyPair], gc=False):
     """`{"lastUpdateId":1027024,"E":…,"T":…,"bids":[["4.00","431.0"]],"asks":[["4.02","12.0"]]}`"""
 
     lastUpdateId: Id  # noqa: N815 -- the wire's own key
-    bids: list[Pair]
-    asks: list[Pair]
+    bids: list[AnyPair]
+    asks: list[AnyPair]
     E: Time = 0
 
 
@@ -234,3 +248,8 @@ class RawTradeRow(Struct, gc=False):
     qty: Text
     time: Time
     isBuyerMaker: bool  # noqa: N815 -- the wire's own key
+
+
+def pairs(levels: Sequence[LongPair]) -> list[Pair]:
+    """What is known of longer levels."""
+    return [(level.price, level.quantity) for level in levels]
