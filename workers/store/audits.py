@@ -15,6 +15,7 @@ from workers.model.events import Level
 from workers.model.order_book import Difference
 from workers.store.keys import DEPTH, Keys
 from workers.store.rebuilding import stored_checkpoint
+from workers.store.records import append_once
 from workers.store.streams import Delivered
 
 PAGE = 64
@@ -94,12 +95,12 @@ class AuditStore:
         self._kept = kept
 
     async def record(self, symbol: str, audit: Audit) -> None:
-        """Append an audit, and name it in the book's status. Cost: one round trip."""
+        """Append an audit, and name it in the book's status. Cost: two round trips."""
+        await append_once(
+            self._client, self._keys.audit(symbol), audit.fields(), kept=self._kept, looked_at=8
+        )
         status = {"last_audit": audit.summary(), "last_audit_ms": audit.time_ms}
-        pipe = self._client.pipeline(transaction=True)
-        pipe.xadd(self._keys.audit(symbol), audit.fields(), maxlen=self._kept, approximate=True)
-        pipe.hset(self._keys.book_status(symbol), mapping=status)
-        await pipe.execute()
+        await self._client.hset(self._keys.book_status(symbol), mapping=status)
 
     async def last_audits(self, symbols: Sequence[str]) -> dict[str, LastAudit]:
         """The last audit of each symbol. Cost: one round trip."""

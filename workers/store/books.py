@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from workers.errors import LeaseLost
 from workers.store.keys import Keys
+from workers.store.records import append_once
 from workers.store.scripts import Argument, Scripts
 
 GROUP = "books"
@@ -39,7 +40,7 @@ class BookStore:
     """The books of one venue in Redis.
 
     Args:
-        client: may retry: all writes are absolute. A retried publication may stand twice in `book:{S}:top`.
+        client: may retry: all writes are absolute, or appended once.
         top_entries: payloads kept in each `book:{S}:top`.
     """
 
@@ -100,5 +101,5 @@ class BookStore:
 
     async def keep_snapshot(self, symbol: str, body: bytes, received_us: int, kept: int) -> None:
         """Keep a REST snapshot as received, so that the stream explains itself."""
-        fields: dict[str, bytes | int] = {"data": body, "received": received_us}
-        await self._client.xadd(self._keys.raw_snapshot(symbol), fields, maxlen=kept, approximate=False)
+        fields: dict[str, Argument] = {"data": body, "received": received_us}
+        await append_once(self._client, self._keys.raw_snapshot(symbol), fields, kept=kept, exactly=True)

@@ -94,7 +94,8 @@ def connect(url: str) -> Redis:
     """A client for control commands and for writes that may be repeated harmlessly.
 
     Every write of the fleet is refused or without effect when repeated (explicit stream ids, absolute
-    values, fencing numbers), so lost replies may be retried.
+    values, fencing numbers, `append_once`), so lost replies may be retried. tests/store/test_repeated_commands.py
+    sends each of them twice.
     """
     return _client(
         url,

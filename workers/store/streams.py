@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from workers.store.records import append_once
 from workers.store.scripts import Argument, Scripts
 
 _READ: Final = b"XREADGROUP"
@@ -18,6 +19,9 @@ COUNTED = 1_000
 """Entries not yet delivered that are counted one by one."""
 GAPS_LOOKED_AT = 100
 """Newest entries of a gaps stream among which a hole is looked for."""
+SAME_GAP_MS = 3_600_000
+"""How long a hole of the same ids is the same hole: no raw stream reaches back that far, by default."""
+_GAP: Final = ("channel", "from", "to", "repaired")
 
 
 class RawEntry(NamedTuple):
@@ -214,13 +218,19 @@ async def gap_recorded(client: Any, key: str, channel: str, reason: str, last: i
     return any(wanted.items() <= fields.items() for _, fields in entries)
 
 
-async def record_gap(client: Any, key: str, gap: GapRecord, kept: int) -> None:
-    """Append to the gaps stream of a symbol, which keeps about `kept` entries."""
-    fields: dict[str, str | int] = {
+async def record_gap(client: Any, key: str, gap: GapRecord, kept: int) -> bool:
+    """Append to the gaps stream of a symbol, which keeps about `kept` entries; False when it was there already.
+
+    A hole is one and the same by channel, ids and what became of it, whoever tells of it: after a takeover the next
+    owner comes to the same place of the stream.
+    """
+    fields: dict[str, Argument] = {
         "channel": gap.channel,
         "from": gap.first,
         "to": gap.last,
         "reason": gap.reason,
         "repaired": gap.repaired,
     }
-    await client.xadd(key, fields, maxlen=kept, approximate=True)
+    return await append_once(
+        client, key, fields, kept=kept, identity=_GAP, looked_at=GAPS_LOOKED_AT, within_ms=SAME_GAP_MS
+    )
