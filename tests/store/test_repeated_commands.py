@@ -133,7 +133,7 @@ async def symbols(client: Redis) -> None:
     await store.revive(S)
     await client.hset(KEYS.live_orderbook, S, "{}")
     await store.withdraw_orphans()
-    await store.unlisted(S)
+    await store.note("gone", [S])
 
 
 async def archive(client: Redis) -> None:
