@@ -340,7 +340,7 @@ def _check_symbols(section: str, venue: VenueSettings, refused: Refusal) -> None
         raise refused(key, f"the list {problem}; name at least one symbol or remove the venue", "")
     if rule.excluded and not rule.patterns:
         raise refused(key, f"'!{rule.excluded[0]}' excludes from patterns, and there is none", "")
-    if rule.most and rule.most < len(rule.exact):
+    if rule.patterns and rule.most and rule.most < len(rule.exact):
         raise refused(f"{section}.max_symbols", f"{len(rule.exact)} symbols are named one by one", "")
 
 

@@ -52,8 +52,8 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     symbols: list[str]
     """The symbols to follow, in capitals: names, patterns (`*USDT`), `"all"`, and exclusions (`!*DOWNUSDT`) from
     what the patterns choose. Required."""
-    max_symbols: Annotated[int, Meta(ge=0)] = 0
-    """Symbols followed at most; patterns choose the most traded. 0: no bound."""
+    max_symbols: Annotated[int, Meta(ge=0)] = 1_000
+    """Symbols followed at most: names count, and patterns fill the rest with the most traded. 0: no bound."""
     depth_speed: Literal["", "100ms", "250ms", "500ms", "0ms"] = "100ms"
     """Speed suffix of the depth stream; `""` is the venue's default speed."""
     trades: Literal["aggTrade", "trade", "none"] = "aggTrade"

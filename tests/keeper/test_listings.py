@@ -424,3 +424,21 @@ async def test_rubbish_in_a_symbols_hash_costs_itself_alone(client: Redis, rubbi
     await client.delete(key)
     await here.read()
     assert await client.hget(key, "status") == b"TRADING"
+
+
+async def test_a_list_beyond_the_bound_is_told_and_takes_nothing_from_who_is_served(client: Redis):
+    exchange = Exchange(**dict.fromkeys(("BTCUSDT", "ETHUSDT"), "TRADING"))
+    world = World(client, exchange, ["all"], most=VenueSettings(market="usdm", symbols=["all"]).max_symbols)
+    await world.step()
+    with capture_logs() as logs:
+        for number in range(50_000):
+            exchange.statuses[f"Z{number:05d}USDT"] = "TRADING"
+            exchange.volumes[f"Z{number:05d}USDT"] = "1000000"
+        await world.read()
+        await world.read()
+    found = await world.published()
+    assert len(found.symbols) == 1_000
+    assert {"BTCUSDT", "ETHUSDT"} <= set(found.symbols)
+    assert not found.retiring
+    [told] = [entry for entry in logs if entry["event"] == "symbols_left_out"]
+    assert (told["count"], told["max_symbols"]) == (49_002, 1_000)

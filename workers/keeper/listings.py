@@ -48,6 +48,9 @@ UNREADABLE = Counter(
     "Entries of the exchange's lists that came to be unusable, each by itself",
     ["venue", "list"],
 )
+LEFT_OUT = Gauge(
+    "fleet_symbols_left_out", "Symbols the patterns choose for which max_symbols left no room", ["venue"]
+)
 UNRANKED = Counter(
     "fleet_symbol_tickers_failed_total", "Symbols taken up without knowing what they trade", ["venue"]
 )
@@ -80,6 +83,7 @@ class Listings:
         self._expected: dict[str, tuple[str, float]] = {}
         self._unreadable = UnreadableKeys("keeper")
         self._told_unlisted: set[str] = set()
+        self._told_left_out = 0
         self._told_bad: dict[str, set[BadListing]] = {}
         """By the name of a list, its unusable entries as of its last reading."""
         self._due = self._read_at = 0.0
@@ -136,6 +140,7 @@ class Listings:
         except BaseException:
             selection.followed = before  # told again by the next round
             raise
+        self._tell_left_out(selected.left_out)
         self._statuses = {symbol: one.status for symbol, one in info.symbols.items()}
         self._tell_bad("exchangeInfo", info.bad)
         self._tell_unlisted({*info.symbols, *unreadable})
@@ -172,7 +177,8 @@ class Listings:
         Raises:
             RestError, MalformedFrame: they are not known, and there is not room for all.
         """
-        if len(selection.candidates(listed)) < 2:
+        candidates, followed = selection.candidates(listed), len(selection.followed)
+        if len(candidates) < 2:
             return {}
         venue = self._context.venue
         try:
@@ -183,7 +189,7 @@ class Listings:
         except (RestError, MalformedFrame) as error:
             UNRANKED.labels(self._context.name).inc()
             log.warning("symbol_tickers_failed", venue=self._context.name, error=str(error))
-            if selection.rule.most:
+            if selection.rule.most and followed + len(candidates) > selection.rule.most:
                 raise
             return {}
 
@@ -273,6 +279,15 @@ class Listings:
             f"{plain(entry.symbol, 40)!r}: {plain(entry.problem)}" for entry in sorted(fresh)[:TOLD_AT_MOST]
         ]
         log.warning("symbols_unreadable", venue=name, list=which, count=len(fresh), entries=told)
+
+    def _tell_left_out(self, count: int) -> None:
+        """Say that the patterns choose more than there is room for, when that begins and each time it grows."""
+        LEFT_OUT.labels(self._context.name).set(count)
+        if count > self._told_left_out:
+            log.warning("symbols_left_out", venue=self._context.name, count=count,
+                        max_symbols=self._context.symbols.rule.most,
+                        cure="narrower patterns, or a higher max_symbols")  # fmt: skip
+        self._told_left_out = count
 
     def _tell_unlisted(self, listed: Collection[str]) -> None:
         missing = {symbol for symbol in self._context.symbols.rule.exact if symbol not in listed}

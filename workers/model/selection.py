@@ -63,13 +63,15 @@ class SymbolRule(NamedTuple):
 class Selected(NamedTuple):
     """What one look at the exchange's list made of the selection.
 
-    retired: symbol -> why. doubtful: followed and missing for the first time, so still followed.
+    retired: symbol -> why. doubtful: followed and missing for the first time, so still followed. left_out: how many
+    the patterns choose for which there was no room.
     """
 
     followed: list[str]
     added: list[str]
     retired: dict[str, str]
     doubtful: list[str]
+    left_out: int = 0
 
 
 class Selection:
@@ -137,7 +139,8 @@ class Selection:
         }
         awaited = set(self.rule.exact) - self._known
         doubtful = [symbol for symbol in missing if symbol in self.followed and symbol not in awaited]
-        return Selected(self.followed, added, retired, doubtful)
+        left_out = len(exact) + len(chosen) - len(self.followed)
+        return Selected(self.followed, added, retired, doubtful, left_out)
 
     def _stays_named(
         self, symbol: str, listed: Mapping[str, SymbolInfo], gone: Collection[str], before: Sequence[str]
