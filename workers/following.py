@@ -9,8 +9,10 @@ import structlog
 from redis.exceptions import RedisError
 
 from workers.context import VenueContext
+from workers.errors import StateUnreadable
 from workers.process import Process
 from workers.store.followed import Changed
+from workers.unreadable import UnreadableKeys
 
 log = structlog.get_logger()
 
@@ -27,12 +29,28 @@ async def follow(
     Args:
         changed: called with a venue whose list has just changed.
     """
+    unreadable = UnreadableKeys(process.role)
     while True:
         try:
             for context in contexts:
-                found = await context.symbols.refresh(process.client)
+                found = await refreshed(process, context, unreadable)
                 if changed is not None and (found.added or found.removed):
                     changed(context, found)
         except (RedisError, OSError) as error:
             log.warning("redis_trouble", role=process.role, error=str(error))
         await asyncio.sleep(POLL_S)
+
+
+async def refreshed(process: Process, context: VenueContext, unreadable: UnreadableKeys) -> Changed:
+    """What has changed of a venue's list; nothing while what is published cannot be read.
+
+    Raises:
+        RedisError: the list is as it was.
+    """
+    try:
+        found = await context.symbols.refresh(process.client)
+    except StateUnreadable as error:
+        unreadable.looked(context.name, [error])
+        return Changed([], [])
+    unreadable.looked(context.name, [])
+    return found

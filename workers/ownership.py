@@ -15,8 +15,10 @@ from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError
 
 from workers.context import VenueContext
+from workers.following import refreshed
 from workers.process import Process
 from workers.store.fleet import Leases, share_of
+from workers.unreadable import UnreadableKeys
 
 log = structlog.get_logger()
 
@@ -66,6 +68,7 @@ class Ownership:
         }
         self._ready: set[tuple[str, str]] = set()
         self._retired: dict[str, list[str]] = {}
+        self._unreadable = UnreadableKeys(role)
 
     def safe(self, claim: Claim) -> bool:
         """Whether the lease surely still holds: nothing may be written otherwise."""
@@ -101,7 +104,7 @@ class Ownership:
             for symbol in await leases.renew():
                 self._lose(Claim(context, symbol))
             removed = self._retired.setdefault(context.name, [])
-            removed += (await context.symbols.refresh(self._process.client)).removed
+            removed += (await refreshed(self._process, context, self._unreadable)).removed
             share = share_of(self._process.name, context.symbols, live)
             await self._give_back(context, set(leases.held) - share)
             while removed:
@@ -109,6 +112,8 @@ class Ownership:
             wanted = share - set(leases.held)
             await self._take(context, [symbol for symbol in context.symbols if symbol in wanted])
             OWNED.labels(self._role, context.name).set(len(leases.held))
+            self._unreadable.looked(f"leases of {context.name}", leases.replaced.values())
+            leases.replaced.clear()
 
     async def _give_back(self, context: VenueContext, symbols: Iterable[str]) -> None:
         for symbol in sorted(symbols):

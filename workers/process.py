@@ -29,6 +29,7 @@ from workers.store.connection import connect
 from workers.store.fleet import Registry
 from workers.store.server import check_version
 from workers.tasks import end
+from workers.unreadable import UnreadableKeys
 
 log = structlog.get_logger()
 
@@ -106,9 +107,10 @@ class Process:
 
     async def _beat(self) -> None:
         pause = self.settings.fleet.heartbeat_ms / 1000
+        unreadable = UnreadableKeys(self.role)
         while True:
             try:
-                await self.registry.beat(
+                bad = await self.registry.beat(
                     self.role,
                     self.name,
                     {
@@ -118,6 +120,7 @@ class Process:
                         **self.details,
                     },
                 )
+                unreadable.looked("heartbeat", bad)
             except (RedisError, OSError) as error:
                 REDIS_WAITS.inc()
                 log.warning("heartbeat_failed", error=str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
@@ -12,6 +13,7 @@ from redis.exceptions import ResponseError
 
 from workers.cli.truth import HeldBars
 from workers.context import VenueContext, venue_contexts
+from workers.errors import StateUnreadable
 from workers.model.checkpoint import Checkpoint
 from workers.model.latest import decode_member
 from workers.settings import Settings
@@ -83,7 +85,10 @@ class Held:
     async def refresh(self) -> None:
         """Take in which symbols the fleet follows now: the settings alone tell only those they name."""
         for context in self.contexts:
-            await context.symbols.refresh(self._client)
+            with suppress(
+                StateUnreadable
+            ):  # the keeper publishes again soon; until then what was known holds
+                await context.symbols.refresh(self._client)
         known = {(book.context.name, book.symbol): book for book in self.books}
         self.books = [
             known.get((context.name, symbol)) or Book(context, symbol)

@@ -20,7 +20,7 @@ from workers.model.volumes import comparable_volumes
 from workers.process import Process
 from workers.rest import RestClient
 from workers.store.budget import Urgency
-from workers.store.followed import generation_of, publish, published
+from workers.store.followed import Listed, Publication, publish, published, still_published
 from workers.store.symbols import UNLISTED as UNLISTED_STATUS
 from workers.store.symbols import UNREADABLE as UNREADABLE_STATUS
 from workers.store.symbols import SymbolStore
@@ -74,7 +74,8 @@ class Listings:
         self._rest = rest
         self._store = SymbolStore(process.client, context.keys)
         self._selection: Selection | None = None
-        self._generation = 0
+        self._published: Listed | None = None
+        """What this keeper published last."""
         self._retiring: dict[str, str] = {}
         self._retire_from = 0.0
         # until every worker has heard of a list a symbol may go from one owner to the next
@@ -162,14 +163,22 @@ class Listings:
     async def _resumed(self, now: float) -> Selection:
         """Go on with what the last keeper published, also if its settings were others."""
         rule = self._context.symbols.rule
-        found = await published(self._process.client, self._context.name)
+        found = await self._published_before()
         known = await self._store.known(rule.exact)
         self._selection = Selection(rule, found.symbols if found else (), known)
         if found:
             self._retiring = dict(found.retiring)
             self._retire_from = now + self._given_back_s
-            self._generation = found.generation if found.rules == rule.text else 0
         return self._selection
+
+    async def _published_before(self) -> Publication | None:
+        """What the last keeper published; None where there is nothing, or nothing that can be read."""
+        try:
+            found = await published(self._process.client, self._context.name)
+        except StateUnreadable as error:
+            self._unreadable.looked("published", [error])
+            return None
+        return found
 
     async def _volumes(self, selection: Selection, listed: Mapping[str, SymbolInfo]) -> Mapping[str, float]:
         """What all symbols trade, asked for only where there is something to choose or to order.
@@ -220,7 +229,7 @@ class Listings:
             if reason == NOT_LISTED:
                 await self._store.note(UNLISTED_STATUS, [symbol])
             self._retiring[symbol] = reason
-        if selected.added or selected.retired or not self._generation:
+        if selected.added or selected.retired or self._published is None:
             await self._publish()
         self._context.symbols.replace(selected.followed)
         FOLLOWED.labels(name).set(len(selected.followed))
@@ -235,13 +244,20 @@ class Listings:
         if self._selection is None:
             return
         rule, followed = self._context.symbols.rule, self._selection.followed
-        self._generation = await publish(
+        self._published = await publish(
             self._process.client, self._context.name, rule.text, followed, self._retiring
         )
+        self._unreadable.looked("published", [])
 
     async def _lost(self) -> bool:
-        """Whether the server has lost what was published last."""
-        return await generation_of(self._process.client, self._context.name) < self._generation
+        """Whether what was published last is not there any more, or nobody can read it."""
+        if self._published is None:
+            return False
+        try:
+            return not await still_published(self._process.client, self._context.name, self._published)
+        except StateUnreadable as error:
+            self._unreadable.looked("published", [error])
+            return True
 
     async def _retire(self) -> None:
         """Let what a symbol has expire as soon as nobody owns it."""

@@ -14,9 +14,11 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from workers.errors import StateUnreadable
 from workers.settings import FleetSettings
 from workers.store import keys as names
 from workers.store.keys import Keys
+from workers.store.replies import unusable
 from workers.store.scripts import Scripts
 
 
@@ -34,15 +36,28 @@ class Registry:
         seconds, micros = await self._client.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
-    async def beat(self, role: str, name: str, details: Mapping[str, str | int | float]) -> None:
-        """Say that a worker lives, and what it does."""
+    async def beat(
+        self, role: str, name: str, details: Mapping[str, str | int | float]
+    ) -> list[StateUnreadable]:
+        """Say that a worker lives, and what it does; keys of another type are made anew, and returned."""
         now = await self._server_ms()
+        bad = []
+        types = {names.workers(role): b"zset", names.worker(name): b"hash"}
+        looking = self._client.pipeline(transaction=False)
+        for key in types:
+            looking.type(key)
+        for (key, wanted), kind in zip(types.items(), await looking.execute(), strict=True):
+            if kind not in (b"none", wanted):
+                bad.append(StateUnreadable(key, f"it was a {kind.decode()}, and is made anew"))
+                await self._client.delete(key)
         pipe = self._client.pipeline(transaction=False)
         pipe.zadd(names.workers(role), {name: now + self._lifetime_ms})
         pipe.zremrangebyscore(names.workers(role), "-inf", now - 10 * self._lifetime_ms)
+        pipe.zremrangebyscore(names.workers(role), now + 10 * self._lifetime_ms, "+inf")  # nobody's heartbeat
         pipe.hset(names.worker(name), mapping={"role": role, **details})
         pipe.pexpire(names.worker(name), self._lifetime_ms * 10)
         await pipe.execute()
+        return bad
 
     async def leave(self, role: str, name: str) -> None:
         """Say that a worker stops, so that others need not wait for its heartbeat to run out."""
@@ -52,24 +67,32 @@ class Registry:
         await pipe.execute()
 
     async def live(self, role: str) -> list[str]:
-        """The names of the live workers of a role, sorted."""
+        """The names of the live workers of a role, sorted; nobody's while the key holds another type."""
         now = await self._server_ms()
-        found = await self._client.zrangebyscore(names.workers(role), now, "+inf")
-        return sorted(_text(name) for name in found)
+        key = names.workers(role)
+        pipe = self._client.pipeline(transaction=False)
+        # a heartbeat from later than any could be is none: its worker would own symbols for ever
+        pipe.zrangebyscore(key, now, f"({now + 10 * self._lifetime_ms}")
+        [found] = await pipe.execute(raise_on_error=False)
+        return [] if unusable(key, found) else sorted(_text(name) for name in found)
 
     async def workers(self, roles: Iterable[str]) -> list[dict[str, str]]:
-        """What every live worker of the given roles says of itself, with `name` and `role`."""
+        """What every live worker of the given roles says of itself, with `name` and `role`; text, whatever it says."""
         told = []
         for role in roles:
             for name in await self.live(role):
-                found = await self._client.hgetall(names.worker(name))
+                pipe = self._client.pipeline(transaction=False)
+                pipe.hgetall(names.worker(name))
+                [found] = await pipe.execute(raise_on_error=False)
+                if unusable(names.worker(name), found):
+                    found = {}
                 details = {_text(key): _text(value) for key, value in found.items()}
                 told.append({**details, "name": name, "role": role})
         return told
 
 
 def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def owner_of(symbol: str, live: Collection[str]) -> str | None:
@@ -115,11 +138,25 @@ class Leases:
         self._worker = worker
         self._lease_ms = lease_ms
         self.held: dict[str, int] = {}
+        self.replaced: dict[str, StateUnreadable] = {}
+        """By symbol, what was found instead of a lease or a fence and replaced, until somebody takes it out."""
         self._safe_until: dict[str, float] = {}
 
     def _call(self, action: str, symbol: str) -> tuple[list[str], list[str | int]]:
         keys = [self._keys.lease(self._role, symbol), self._keys.fence(self._role, symbol)]
         return keys, [action, self._worker, self._lease_ms, str(self.held.get(symbol, ""))]
+
+    def _token(self, symbol: str, reply: Any) -> int | None:
+        """The fencing number of a reply; None for an error. Takes note of what the script had to replace."""
+        if isinstance(reply, list):
+            key = (
+                self._keys.fence(self._role, symbol)
+                if reply[1] == b"fence"
+                else self._keys.lease(self._role, symbol)
+            )
+            self.replaced[symbol] = StateUnreadable(key, f"it was no {reply[1].decode()}, and was made anew")
+            return int(reply[0])
+        return reply if isinstance(reply, int) else None
 
     async def take(self, symbols: Iterable[str]) -> set[str]:
         """Try to take symbols; those taken now (not those already held)."""
@@ -127,8 +164,9 @@ class Leases:
         started = time.monotonic()
         replies = await self._scripts.run_many("lease", [self._call("take", symbol) for symbol in wanted])
         taken = set()
-        for symbol, token in zip(wanted, replies, strict=True):
-            if isinstance(token, int) and token > 0:
+        for symbol, reply in zip(wanted, replies, strict=True):
+            token = self._token(symbol, reply)
+            if token is not None and token > 0:
                 self.held[symbol] = token
                 self._safe_until[symbol] = started + self._lease_ms / 1000 * 0.9
                 taken.add(symbol)
@@ -140,12 +178,13 @@ class Leases:
         started = time.monotonic()
         replies = await self._scripts.run_many("lease", [self._call("renew", symbol) for symbol in symbols])
         lost = set()
-        for symbol, token in zip(symbols, replies, strict=True):
+        for symbol, reply in zip(symbols, replies, strict=True):
             if symbol not in self.held:
                 continue  # forgotten meanwhile
+            token = self._token(symbol, reply)
             if token == self.held[symbol]:
                 self._safe_until[symbol] = started + self._lease_ms / 1000 * 0.9
-            elif isinstance(token, int):
+            elif token is not None:
                 lost.add(symbol)
                 self.forget(symbol)
         return lost

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, Final, NamedTuple, overload
 
 import msgspec
 from redis.asyncio import Redis
 
+from workers.errors import StateUnreadable
+from workers.model.plain_text import plain
 from workers.model.selection import NOT_CHOSEN, SymbolRule
+from workers.model.symbol_names import symbol_problem
 from workers.store.keys import followed_symbols
+from workers.store.replies import unusable
+
+Fields = dict[bytes, bytes]
+MOST_DIGITS: Final = 18
+"""Of a generation: those of the time in µs have 16."""
 
 
 class Publication(NamedTuple):
@@ -33,45 +41,105 @@ class Changed(NamedTuple):
     removed: list[str]
 
 
+class Listed(NamedTuple):
+    """A publication, and its fields as they stand in Redis."""
+
+    publication: Publication
+    fields: Fields
+
+
 async def published(client: Redis, venue: str) -> Publication | None:
-    """The last publication of a venue; None when there is none."""
-    found = await _hash(client, venue)
-    if b"generation" not in found:
-        return None
-    return Publication(
-        int(found[b"generation"]),
-        found[b"rules"].decode(),
-        msgspec.json.decode(found[b"symbols"], type=list[str]),
-        msgspec.json.decode(found[b"retiring"], type=dict[str, str]),
-    )
+    """The last publication of a venue; None when there is none.
+
+    Raises:
+        StateUnreadable: the key holds something else, until the keeper publishes again.
+    """
+    found = await _stored(client, venue)
+    return _decoded(venue, found) if found else None
 
 
 async def generation_of(client: Redis, venue: str) -> int:
-    """The generation of the last publication of a venue; 0 when there is none."""
-    reading: Any = client
-    return int(await reading.hget(followed_symbols(venue), "generation") or 0)
+    """The generation of the last publication of a venue; 0 when there is none.
+
+    Raises:
+        StateUnreadable: the key holds something else, until the keeper publishes again.
+    """
+    key = followed_symbols(venue)
+    pipe: Any = client.pipeline(transaction=False)
+    [found] = await pipe.hget(key, "generation").execute(raise_on_error=False)
+    if (problem := unusable(key, found)) is not None:
+        raise problem
+    return _generation(key, found) if found is not None else 0
 
 
 async def publish(
     client: Redis, venue: str, rules: str, symbols: Sequence[str], retiring: Mapping[str, str]
-) -> int:
-    """Tell the fleet which symbols it follows, the keeper's alone; the generation of the publication."""
-    writing: Any = client
+) -> Listed:
+    """Tell the fleet which symbols it follows, the keeper's alone; whatever else the key holds is replaced."""
+    key = followed_symbols(venue)
+    try:
+        before = await generation_of(client, venue)
+    except StateUnreadable:
+        before = 0
     # the time in µs, so that a server that lost its data is not given a number readers have seen
-    generation = max(await generation_of(client, venue) + 1, time.time_ns() // 1000)
-    fields: dict[str, str | int | bytes] = {
-        "generation": generation,
-        "rules": rules,
-        "symbols": msgspec.json.encode(list(symbols)),
-        "retiring": msgspec.json.encode(dict(retiring)),
+    generation = max(before + 1, time.time_ns() // 1000)
+    fields: Fields = {
+        b"generation": b"%d" % generation,
+        b"rules": rules.encode(),
+        b"symbols": msgspec.json.encode(list(symbols)),
+        b"retiring": msgspec.json.encode(dict(retiring)),
     }
-    await writing.hset(followed_symbols(venue), mapping=fields)
-    return generation
+    pipe: Any = client.pipeline(transaction=True)
+    pipe.delete(key)  # of another type, or with fields of others
+    pipe.hset(key, mapping=fields)
+    await pipe.execute()
+    return Listed(Publication(generation, rules, list(symbols), dict(retiring)), fields)
 
 
-async def _hash(client: Any, venue: str) -> dict[bytes, bytes]:
-    found: dict[bytes, bytes] = await client.hgetall(followed_symbols(venue))
-    return found
+async def still_published(client: Redis, venue: str, ours: Listed) -> bool:
+    """Whether everybody can read what was published last, by us or by a keeper that came later.
+
+    Raises:
+        StateUnreadable: nobody can.
+    """
+    found = await _stored(client, venue)
+    if not found:
+        return False
+    generation = _decoded(venue, found).generation
+    return generation > ours.publication.generation or found == ours.fields
+
+
+async def _stored(client: Any, venue: str) -> Fields:
+    key = followed_symbols(venue)
+    [found] = await client.pipeline(transaction=False).hgetall(key).execute(raise_on_error=False)
+    if (problem := unusable(key, found)) is not None:
+        raise problem
+    fields: Fields = found
+    return fields
+
+
+def _decoded(venue: str, fields: Fields) -> Publication:
+    key = followed_symbols(venue)
+    missing = [name for name in ("generation", "rules", "symbols", "retiring") if name.encode() not in fields]
+    if missing:
+        raise StateUnreadable(key, f"it has no {missing[0]}")
+    generation = _generation(key, fields[b"generation"])
+    try:
+        rules = fields[b"rules"].decode()
+        symbols = msgspec.json.decode(fields[b"symbols"], type=list[str])
+        retiring = msgspec.json.decode(fields[b"retiring"], type=dict[str, str])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise StateUnreadable(key, str(error).rstrip(".")) from error
+    for symbol in (*symbols, *retiring):
+        if symbol_problem(symbol):
+            raise StateUnreadable(key, f"{plain(symbol, 40)!r} is no symbol")
+    return Publication(generation, rules, symbols, retiring)
+
+
+def _generation(key: str, text: bytes) -> int:
+    if not (text.isdigit() and len(text) <= MOST_DIGITS):
+        raise StateUnreadable(key, f"its generation is {plain(repr(text[:40]))}")
+    return int(text)
 
 
 class FollowedSymbols(Sequence[str]):
@@ -127,6 +195,7 @@ class FollowedSymbols(Sequence[str]):
 
         Raises:
             RedisError: the list is as it was.
+            StateUnreadable: so it is; the keeper publishes again within a second or so.
         """
         if await generation_of(client, self._venue) in (0, self._generation):
             return Changed([], [])

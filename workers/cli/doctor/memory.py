@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from redis.exceptions import RedisError, ResponseError
 
 from workers.context import VenueContext, venue_contexts
+from workers.errors import StateUnreadable
 from workers.model.sizing import bytes_per_trade
 from workers.settings import Settings
 from workers.store.history import decode_summary, statistics_of
@@ -78,7 +80,8 @@ async def estimate(client: Any, settings: Settings) -> Estimate:
     sums = dict.fromkeys(_Symbol._fields, 0.0)
     symbols, measured = 0, 0
     for context in venue_contexts(settings):
-        await context.symbols.refresh(client)
+        with suppress(StateUnreadable):  # the keeper publishes again soon; until then what was known holds
+            await context.symbols.refresh(client)
         chosen = _spread(list(context.symbols))
         found = [one for name in chosen if (one := await _symbol(client, settings, context, name, server))]
         symbols += len(context.symbols)

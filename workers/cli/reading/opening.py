@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ from workers.cli.status import running_fleet
 from workers.client import Gap, Interrupted, Withheld
 from workers.configuration import Effective, load, mask, redis_url
 from workers.context import venue_contexts
-from workers.errors import CommandError, FleetError, WrongArgument
+from workers.errors import CommandError, FleetError, StateUnreadable, WrongArgument
 from workers.model.selection import SymbolRule
 from workers.store.connection import connect
 from workers.store.keys import Keys
@@ -69,7 +69,10 @@ async def refuse_unknown(effective: Effective, url: str, names: Sequence[str]) -
         for name in names:
             venue, _, symbol = name.rpartition(":")
             context = by_name[venue] if venue else contexts[0]
-            await context.symbols.refresh(client)
+            with suppress(
+                StateUnreadable
+            ):  # the keeper publishes again soon; until then what was known holds
+                await context.symbols.refresh(client)
             followed = symbol in context.symbols or (
                 not context.symbols.chosen and context.symbols.rule.wants(symbol)
             )
