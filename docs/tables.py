@@ -116,6 +116,8 @@ EVENTS: Final = {
     "fleet_trades_missing_total": ["trades_missing"],
     "fleet_trades_unusable_total": ["trade_unusable"],
     "fleet_symbol_refreshes_total": ["symbols_refreshed", "symbol_refresh_failed"],
+    "fleet_weight_limit_refused_total": ["weight_limit_refused"],
+    "fleet_rest_overlong_total": ["reply_overlong"],
     "fleet_symbol_unlisted_total": ["symbol_unlisted"],
     "fleet_symbol_unreadable_total": ["symbols_unreadable", "symbol_unreadable"],
     "fleet_key_unreadable_total": ["key_unreadable", "key_readable_again"],

@@ -22,6 +22,7 @@ SHARED = {
     "following",
     "ownership",
     "rest",
+    "rest_reply",
     "tasks",
     "backoff",
     "unreadable",

@@ -12,7 +12,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
 
 from workers.context import VenueContext
-from workers.errors import RateLimited, RequestRefused, RestUnavailable
+from workers.errors import RateLimited, RequestRefused, RestError, RestUnavailable
+from workers.rest_reply import Reply, fetch, printable
 from workers.store.budget import Budget, Urgency
 from workers.venues.interface import RestRequest
 
@@ -20,15 +21,13 @@ log = structlog.get_logger()
 
 REQUESTS = Counter("fleet_rest_requests_total", "REST requests sent", ["venue", "status"])
 WEIGHT = Gauge("fleet_request_weight_used", "Weight the exchange counted in this minute", ["venue"])
+OVERLONG = Counter("fleet_rest_overlong_total", "Replies longer than their kind can be", ["venue"])
 WAITED = Histogram(
     "fleet_rest_budget_wait_seconds",
     "Time a request waited for the shared budget",
     ["venue"],
     buckets=(0.001, 0.1, 1, 5, 15, 30, 60, 120),
 )
-
-UNKNOWN_WAIT_S = 60.0
-"""Wait after a 429 or 418 that names no `Retry-After`."""
 
 
 class RestClient:
@@ -72,36 +71,42 @@ class RestClient:
         WAITED.labels(self._name).observe(time.monotonic() - started)
         if granted is not None:
             granted()
+        sent = time.monotonic()
         try:
-            async with asyncio.timeout(timeout_s), self._session.get(request.url) as response:
-                body = await response.read()
-                status, headers = response.status, response.headers
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            reply = await fetch(self._session, request, timeout_s)
+        except RestUnavailable:
             REQUESTS.labels(self._name, "none").inc()
-            raise RestUnavailable(request.url, 0, str(error) or type(error).__name__) from error
-        REQUESTS.labels(self._name, str(status)).inc()
-        await self._feed_back(headers.get(self._venue.used_weight_header, ""))
-        if status == 200:
-            return body
-        code, message = self._venue.error_of(body)
-        problem = f"code {code}: {message}" if message else f"no error object, {len(body)} bytes"
-        if status in (418, 429):
-            retry_after_s = self._retry_after(headers.get("Retry-After", ""))
-            await self.budget.block(retry_after_s)
-            log.error("rate_limited", venue=self._name, status=status, wait_s=retry_after_s, problem=problem)
-            raise RateLimited(request.url, status, retry_after_s, problem)
-        if 400 <= status < 500 and status not in (403, 408):
-            raise RequestRefused(request.url, status, problem)
-        raise RestUnavailable(request.url, status, problem)
+            raise
+        REQUESTS.labels(self._name, str(reply.status)).inc()
+        await self._feed_back(reply, time.monotonic() - sent)
+        if reply.status == 200 and not reply.overlong:
+            return reply.body
+        raise await self._error(request, reply)
 
-    async def _feed_back(self, used: str) -> None:
-        if used.isdigit():
-            WEIGHT.labels(self._name).set(int(used))
-            await self.budget.told(int(used))
+    async def _error(self, request: RestRequest, reply: Reply) -> RestError:
+        """What is wrong with a reply; of a ban the whole fleet is told."""
+        if reply.status == 200:
+            OVERLONG.labels(self._name).inc()
+            log.error("reply_overlong", venue=self._name, url=request.url, most_bytes=request.most_bytes)
+            return RestUnavailable(request.url, 200, f"the body is longer than {request.most_bytes:,} bytes")
+        code, message = self._venue.error_of(reply.body)
+        problem = (
+            f"code {code}: {printable(message)}" if message else f"no error object, {len(reply.body)} bytes"
+        )
+        if reply.status in (418, 429):
+            wait_s = reply.wait_s(self._venue.banned_until_ms(message))
+            await self.budget.block(wait_s)
+            log.error("rate_limited", venue=self._name, status=reply.status, wait_s=wait_s, problem=problem)
+            return RateLimited(request.url, reply.status, wait_s, problem)
+        if 300 <= reply.status < 400:
+            place = printable(reply.headers.get("Location", "nowhere"))
+            problem = f"it sends on to {place}, which is not followed; set rest_url to where the exchange is"
+        if 400 <= reply.status < 500 and reply.status not in (403, 408):
+            return RequestRefused(request.url, reply.status, problem)
+        return RestUnavailable(request.url, reply.status, problem)
 
-    @staticmethod
-    def _retry_after(text: str) -> float:
-        try:
-            return max(1.0, float(text))
-        except ValueError:
-            return UNKNOWN_WAIT_S
+    async def _feed_back(self, reply: Reply, elapsed_s: float) -> None:
+        used = reply.used_weight(self._venue.used_weight_header)
+        if used is not None:
+            WEIGHT.labels(self._name).set(used)
+            await self.budget.told(used, int(elapsed_s * 1000), reply.exchange_ms)

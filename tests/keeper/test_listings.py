@@ -38,8 +38,11 @@ class Exchange:
         self.learned: list[int] = []
         self.budget = self
 
-    async def learn(self, limit: int) -> None:
+    async def learn(self, limit: int) -> bool:
+        if limit <= 0:
+            return False
         self.learned.append(limit)
+        return True
 
     async def get(self, request: RestRequest, _urgency: object, _timeout_s: float) -> bytes:
         what = request.url.rpartition("/")[2]

@@ -11,9 +11,12 @@ import msgspec
 
 from workers.cli.truth import Levels, TruthTrade
 from workers.errors import CommandError
+from workers.rest_reply import printable, read_body
 
 PAGE: Final = 50_000
 TIMEOUT_S: Final = 20.0
+MOST_BYTES: Final = 256 * 2**20
+"""Of one answer; a page of trades has some 10 MB."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,18 @@ class TruthSource:
     async def _ask(self, method: str, path: str, **query: str | int) -> Any:
         assert self._session is not None
         try:
-            async with self._session.request(method, self.url + path, params=query) as response:
-                body = await response.read()
+            async with self._session.request(
+                method, self.url + path, params=query, allow_redirects=False
+            ) as response:
+                body, overlong = await read_body(response, MOST_BYTES)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CommandError(f"The simulated exchange at {self.url} does not answer: {error!r}.") from error
+        if overlong:
+            raise CommandError(f"{self.url}{path} with {query} answers with more than {MOST_BYTES:,} bytes.")
         if response.status != 200:
-            raise CommandError(f"{path} with {query} gave status {response.status}: {body[:200].decode()}")
+            raise CommandError(
+                f"{path} with {query} gave status {response.status}: {printable(body[:200].decode(errors='replace'))}"
+            )
         return msgspec.json.decode(body)
 
     async def ready(self) -> bool:

@@ -40,6 +40,9 @@ TICK_SIZE_CHANGES = Counter(
 STEP_SIZE_CHANGES = Counter(
     "fleet_symbol_step_size_changes_total", "Symbols whose grid of quantities changed", ["venue"]
 )
+LIMIT_REFUSED = Counter(
+    "fleet_weight_limit_refused_total", "Limits of the request weight that can be none", ["venue"]
+)
 FOLLOWED = Gauge("fleet_symbols_followed", "Symbols the settings choose now", ["venue"])
 TAKEN_UP = Counter("fleet_symbols_taken_up_total", "Symbols that came to be followed", ["venue"])
 RETIRED = Counter("fleet_symbols_retired_total", "Symbols given up and withdrawn", ["venue", "state"])
@@ -126,9 +129,7 @@ class Listings:
         venue = self._context.venue
         body = await self._rest.get(venue.info_request(), Urgency.START, REQUEST_TIMEOUT_S)
         info = venue.info(body)
-        if info.weight_limit:
-            self.weight_limit = info.weight_limit
-            await self._rest.budget.learn(info.weight_limit)
+        await self._learn(info.weight_limit)
         selection = self._selection or await self._resumed(now)
         before = list(selection.followed)
         try:
@@ -149,6 +150,14 @@ class Listings:
         REFRESHES.labels(self._context.name, "done").inc()
         log.info("symbols_refreshed", venue=self._context.name, listed=len(info.symbols),
                  followed=len(selected.followed))  # fmt: skip
+
+    async def _learn(self, limit: int) -> None:
+        """Take in the limit of the request weight; one that can be none would stop every request."""
+        if limit and await self._rest.budget.learn(limit):
+            self.weight_limit = limit
+        elif limit:
+            LIMIT_REFUSED.labels(self._context.name).inc()
+            log.error("weight_limit_refused", venue=self._context.name, limit=limit)
 
     def _plan(self, selected: Selected, now: float) -> None:
         """When to read again: soon where a symbol is missing or an announcement has not come true yet."""

@@ -7,6 +7,7 @@ captures where the documents and the wire differ.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
@@ -57,6 +58,13 @@ class _Market(NamedTuple):
     info_weight: int
     tickers_weight: int
 
+
+_MOST_PAGE_BYTES: Final = 8 * 2**20
+"""A page of 5,000 levels a side, or of 1,000 trades, has less than half a megabyte."""
+_MOST_BYTES: Final = {"time": 65_536, "exchangeInfo": 64 * 2**20, "ticker/24hr": 32 * 2**20}
+"""All of spot's symbols make some 15 MB."""
+_BANNED_UNTIL: Final = re.compile(r"banned until ([0-9]{13})(?![0-9])")
+"""ms since 1970."""
 
 _SPOT = _Market(
     "wss://stream.binance.com:9443",
@@ -266,7 +274,8 @@ class Binance:
 
     def _request(self, path: str, weight: int, **query: str | int) -> RestRequest:
         asked = f"?{urlencode(query, quote_via=quote)}" if query else ""
-        return RestRequest(f"{self._rest}/{path}{asked}", weight, self.pool)
+        most = _MOST_BYTES.get(path, _MOST_PAGE_BYTES)
+        return RestRequest(f"{self._rest}/{path}{asked}", weight, self.pool, most)
 
     @property
     def snapshot_limit(self) -> int:
@@ -360,6 +369,11 @@ class Binance:
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return 0, ""
         return error.code, error.msg
+
+    def banned_until_ms(self, message: str) -> int:
+        """`Way too much request weight used; IP banned until 1659146400000. …`"""
+        found = _BANNED_UNTIL.search(message)
+        return int(found[1]) if found else 0
 
     def _decoded(self, decoder: Any, frame: bytes | str, place: str) -> Any:
         try:

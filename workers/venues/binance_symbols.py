@@ -98,21 +98,15 @@ def _element(decoder: msgspec.json.Decoder[Any], element: msgspec.Raw) -> Any:
 
 
 def _weight_limit(limits: Sequence[msgspec.Raw]) -> int:
-    """The least request weight a minute that is told; 0: none is."""
+    """The least request weight a minute that is told, and can be one where there are several; 0: none is."""
+    wanted = ("REQUEST_WEIGHT", "MINUTE", 1)
     known = [
-        limit
+        limit.limit
         for limit in (_element(_limit, element) for element in limits)
         if isinstance(limit, wire.RateLimit)
+        and (limit.rateLimitType, limit.interval, limit.intervalNum) == wanted
     ]
-    wanted = ("REQUEST_WEIGHT", "MINUTE", 1)
-    return min(
-        (
-            limit.limit
-            for limit in known
-            if (limit.rateLimitType, limit.interval, limit.intervalNum) == wanted
-        ),
-        default=0,
-    )
+    return min((limit for limit in known if limit > 0), default=min(known, default=0))
 
 
 def ticker(row: wire.TickerRow) -> Ticker:

@@ -35,11 +35,13 @@ class Endpoint(NamedTuple):
 
 
 class RestRequest(NamedTuple):
-    """A GET and its cost."""
+    """A GET, its cost, and how long its reply can be."""
 
     url: str
     weight: int
     pool: str
+    most_bytes: int
+    """Of the body, unpacked: far beyond what the exchange sends, and what memory bears."""
 
 
 class Message(msgspec.Struct, gc=False):
@@ -195,3 +197,6 @@ class Venue(Protocol):
 
     def error_of(self, body: bytes) -> tuple[int, str]:
         """The exchange's code and message in an error reply; (0, "") when there is none to read."""
+
+    def banned_until_ms(self, message: str) -> int:
+        """The time that the message of a 429 or 418 names, ms by the exchange's clock; 0: none."""

@@ -12,8 +12,10 @@ import aiohttp
 from workers.cli.doctor.findings import Finding
 from workers.configuration import Effective
 from workers.context import VenueContext, venue_contexts
-from workers.errors import MalformedFrame
+from workers.errors import MalformedFrame, RestUnavailable
+from workers.rest_reply import fetch, printable
 from workers.settings import Settings
+from workers.venues.interface import RestRequest
 
 PATIENCE_S: Final = 8.0
 TRIES: Final = 3
@@ -61,11 +63,12 @@ async def exchange_findings(effective: Effective) -> list[Finding]:
 
 
 async def _venue(session: aiohttp.ClientSession, settings: Settings, context: VenueContext) -> list[Finding]:
-    url = context.venue.time_request().url
+    request = context.venue.time_request()
+    url = request.url
     symbols = list(context.symbols)[:1] or ["BTCUSDT"]
     sockets = [endpoint.url for endpoint in context.venue.endpoints(symbols)]
     asked, *opened = await asyncio.gather(
-        _time(session, context, url), *(_socket(session, socket) for socket in sockets)
+        _time(session, context, request), *(_socket(session, socket) for socket in sockets)
     )
     findings = [_reached(context, "REST", url, asked)]
     findings += [
@@ -76,20 +79,21 @@ async def _venue(session: aiohttp.ClientSession, settings: Settings, context: Ve
     return findings
 
 
-async def _time(session: aiohttp.ClientSession, context: VenueContext, url: str) -> _Asked:
+async def _time(session: aiohttp.ClientSession, context: VenueContext, request: RestRequest) -> _Asked:
     best = _Asked(0, None, float("inf"), "")
     for _ in range(TRIES):
         began, started = time.time() * 1000, time.monotonic()
         try:
-            async with session.get(url) as response:
-                body, status = await response.read(), response.status
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return _Asked(0, None, 0.0, str(error) or f"no answer within {PATIENCE_S:g} s")
+            reply = await fetch(session, request, PATIENCE_S)
+        except RestUnavailable as error:
+            return _Asked(0, None, 0.0, error.problem)
+        status, body = reply.status, reply.body
         if status != 200:
             code, message = context.venue.error_of(body)
-            return _Asked(
-                status, None, 0.0, f"status {status}" + (f", code {code}: {message}" if message else "")
-            )
+            said = f", code {code}: {printable(message)}" if message else ""
+            if place := reply.headers.get("Location"):
+                said = f", it sends on to {printable(place)}"
+            return _Asked(status, None, 0.0, f"status {status}{said}")
         took = (time.monotonic() - started) * 1000
         try:
             theirs = context.venue.time_ms(body)
