@@ -104,7 +104,7 @@ class IngestSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     max_clock_skew_ms: Count = 86_400_000
     """An event older than this by our clock is malformed."""
     max_clock_ahead_ms: Count = 600_000
-    """So is one this far in the future: it would spoil the stream's ids and make every later trade a late one."""
+    """So is one this far in the future. One that is nearer is filed by the time of its arrival."""
     id_reset_ms: Count = 10_000
     """An update id that went back although its time went on this far is the exchange's restart, not a repeat."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.model.exchange_clock import WINDOW_MS, ExchangeClock
+from workers.model.exchange_clock import MOST_AHEAD_MS, WINDOW_MS, ClockCeiling, ExchangeClock
 
 
 def test_nothing_is_known_before_the_first_message() -> None:
@@ -39,3 +39,32 @@ def test_an_old_minimum_is_forgotten_when_the_clocks_drift() -> None:
     for second in range(1, 3 * WINDOW_MS // 1000):
         clock.observe(second * 1000, second * 1000 + 80)
     assert clock.offset_ms == 80
+
+
+def test_our_clock_is_the_ceiling() -> None:
+    ceiling = ClockCeiling()
+    for ms in range(0, 6_000, 60):
+        ahead = 590_000 if ms % 600 == 300 else -30
+        assert ceiling.believed(ms + ahead, ms) == (ms if ahead > 0 else ms - 30)
+
+
+def test_it_is_raised_by_what_our_clock_is_behind_but_not_for_a_few_messages() -> None:
+    ceiling = ClockCeiling()
+    for number in range(200):
+        ms = 60 * number
+        ahead = 590_000 if number % 7 == 3 else 1_500 + number % 40
+        found = ceiling.believed(ms + ahead, ms)
+        assert found <= ms + 1_700
+        assert number < 32 or ahead > 2_000 or found == ms + ahead
+
+
+@given(st.lists(st.tuples(st.integers(-90_000_000, 600_000), st.integers(0, 500)), max_size=300))
+def test_nothing_is_believed_that_is_further_ahead_than_seconds_or_later_than_said(
+    messages: list[tuple[int, int]],
+) -> None:
+    ceiling, now_ms = ClockCeiling(), 10**12
+    for lead, pause in messages:
+        now_ms += pause
+        believed = ceiling.believed(now_ms + lead, now_ms)
+        assert believed <= min(now_ms + lead, now_ms + MOST_AHEAD_MS)
+        assert lead > 0 or believed == now_ms + lead

@@ -119,6 +119,27 @@ async def test_every_second_is_answered_from_blocks_and_from_the_stream_after_th
     assert await reader.book_at("ETHUSDT", START) == Unknown(START, NOT_RECORDED)
 
 
+async def test_a_second_that_is_not_over_by_the_readers_clock_is_unknown_whatever_the_log_says(
+    owner: Owner,
+) -> None:
+    await owner.feed(START + 25)
+    await owner.write()
+    await owner.feed(START + 33)
+    now = START + 20.5
+    reader = HistoryReader(owner.client, KEYS, rule=owner.rule, decode=decode, clock=lambda: now)
+    owner.check(START + 20, await reader.book_at(S, START + 20))
+    for second in (START + 21, START + 24, START + 30):
+        assert await reader.book_at(S, second) == Unknown(second, NOT_REACHED)
+        assert await reader.quantity_at(S, "99.5", second) == Unknown(second, NOT_REACHED)
+    series = dict(await reader.series(S, "99.5", START + 15, START + 40))
+    assert list(series) == list(range(START + 15, START + 41))
+    assert [second for second, quantity in series.items() if quantity is not None] == list(
+        range(START + 15, START + 21)
+    )
+    now = START + 31.0
+    owner.check(START + 30, await reader.book_at(S, START + 30))
+
+
 async def test_a_series_equals_single_questions(owner: Owner) -> None:
     await owner.feed(START + 25)
     await owner.write()

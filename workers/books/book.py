@@ -99,8 +99,11 @@ class OwnedBook:
             return None  # trimmed before it was read
         try:
             event = self.claim.context.venue.depth(entry.data)
+            filed_ms = int(entry.stream_id.partition(b"-")[0])
+            # a time ahead of every clock would pass for fresh, and for the exchange's ids going on
+            event.event_time = min(event.event_time, max(filed_ms, entry.received_us // 1000))
             if self.recorder is not None:
-                self.recorder.before(event, int(entry.stream_id.partition(b"-")[0]))
+                self.recorder.before(event, filed_ms)
             outcome = self.sync.on_event(event, now_ms)
         except (MalformedFrame, BadNumber) as error:
             MALFORMED.labels(self.claim.context.name).inc()

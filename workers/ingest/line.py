@@ -11,6 +11,7 @@ from prometheus_client import Counter as Metric
 
 from workers.errors import MalformedFrame
 from workers.ingest.chain import StreamChain
+from workers.model.exchange_clock import ClockCeiling
 from workers.settings import IngestSettings
 from workers.store.keys import DEPTH, TICKER, TRADES, Keys
 from workers.store.streams import RawEntry
@@ -33,7 +34,13 @@ LINE_REPEATS = Metric("fleet_line_repeats_total", "Repeats one line saw of its o
 LINE_BREAKS = Metric("fleet_line_breaks_total", "Breaks in a line's own sequence", ["venue", "line"])
 MALFORMED = Metric("fleet_malformed_frames_total", "Frames that could not be used", ["venue", "line"])
 REFUSALS = Metric("fleet_subscription_refused_total", "Error frames received", ["venue", "line"])
+AHEAD = Metric(
+    "fleet_events_ahead_total", "Messages filed by our time, theirs being ahead of it", ["venue", "line"]
+)
 UNKNOWN = Metric("fleet_unknown_symbol_total", "Messages of symbols nobody asked for", ["venue", "line"])
+
+TOLD_AHEAD_MS = 1_000
+"""A time that is further ahead of what is believed is worth a word."""
 
 
 class Stream(NamedTuple):
@@ -79,6 +86,7 @@ class Line:
         self.counts: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
         self._holding: set[tuple[str, str]] = set()
+        self._ceiling = ClockCeiling()
 
     def follow(self, symbol: str) -> None:
         """Take up a symbol: from now on its messages are appended."""
@@ -144,6 +152,7 @@ class Line:
                 f"its time {message.event_ms} ms is {ahead_ms} ms away from ours",
                 message.data,
             )
+        message.event_ms = self._believed(message, now_ms)
         self.counts[message.channel] += 1
         message.received_us = received_us
         chain = stream.chain
@@ -156,6 +165,17 @@ class Line:
             LINE_BREAKS.labels(*self._labels).inc()
         if chain.holding:
             self._holding.add(name)
+
+    def _believed(self, message: Message, now_ms: int) -> int:
+        """The time by which a message is filed: stream ids, history and retention go by it."""
+        believed = self._ceiling.believed(message.event_ms, now_ms)
+        if message.event_ms - believed > TOLD_AHEAD_MS:
+            self.counts["ahead"] += 1
+            AHEAD.labels(*self._labels).inc()
+            if self.counts["ahead"] <= 20 or self.counts["ahead"] % 1000 == 0:  # not a log line a message
+                log.warning("event_ahead", venue=self.venue.name, line=self.line, channel=message.channel,
+                            symbol=message.symbol, ahead_ms=message.event_ms - now_ms)  # fmt: skip
+        return believed
 
     def _pass(self, key: str, message: Message) -> None:
         self._append(

@@ -1,9 +1,10 @@
 """The history of a book, second by second: the block of one minute, and what can be asked of it.
 
-The book of second t is the book after all events with a time of at most t * 1000 ms, where an event's time is its
-own (`E`), or that of the event before it where the exchange's clock went back: the ms of its stream entry. A
-second is known when the book was in sync, not crossed and its best levels inside the known range from the second
-before it on, and the next event of the chain has been seen; else it is unknown, with a reason.
+The book of second t is the book after all events with a time of at most t * 1000 ms. An event's time is its own (`E`),
+never later than its arrival by our clock (raised by what that is behind, 5 s at most), and where the exchange's clock
+went back that of the event before it: the ms of its stream entry. A second is known when the book was in sync, not
+crossed and its best levels inside the known range from the second before it on, and the next event of the chain has
+been seen; else it is unknown, with a reason.
 
 A block covers `length` seconds (60, at most 64) of one symbol. It is a sequence of parts: segments, in which the book
 was known (`history_segment`: the full book at the first second, then the changes), and runs of unknown seconds.

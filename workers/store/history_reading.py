@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 from workers.errors import StateUnreadable, WireError
 from workers.model.events import DepthEvent
 from workers.model.history import (
+    NOT_REACHED,
     NOT_RECORDED,
     BookAt,
     HistoryBlock,
@@ -48,6 +50,7 @@ class HistoryReader:
     Args:
         rule: how the venue's depth events chain.
         decode: the venue's decoder of depth events; raises WireError for what it cannot use.
+        clock: seconds since 1970; of seconds that are not over by it nothing is known, whatever the log says.
     """
 
     def __init__(
@@ -58,12 +61,14 @@ class HistoryReader:
         rule: SequenceRule,
         decode: Callable[[bytes], DepthEvent],
         cached_blocks: int = CACHED_BLOCKS,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._client: Any = client
         self._keys = keys
         self._rule = rule
         self._decode = decode
         self._most = cached_blocks
+        self._clock = clock
         self._blocks: OrderedDict[tuple[str, int], HistoryBlock] = OrderedDict()
         self._lengths: dict[str, int] = {}
         self._tails: dict[str, _Tail] = {}
@@ -89,6 +94,7 @@ class HistoryReader:
         """
         price_key(price)
         index = self._keys.history_index(symbol)
+        to_come, last = last, min(last, int(self._clock()))
         members = await self._client.zrangebyscore(index, (first - MOST_SECONDS) * 1000, last * 1000)
         found: list[tuple[int, str | None]] = []
         upcoming = first
@@ -109,7 +115,7 @@ class HistoryReader:
             end = min(last, tail.last)
             found += tail.series(price, upcoming, end)
             upcoming = end + 1
-        return found + [(second, None) for second in range(upcoming, last + 1)]
+        return found + [(second, None) for second in range(upcoming, to_come + 1)]
 
     async def statistics(self, symbol: str) -> HistoryStatistics:
         """What is held in blocks. Cost: 0.2 kB and 3 µs a block."""
@@ -119,6 +125,8 @@ class HistoryReader:
     async def _ask(
         self, symbol: str, second: int, of: Callable[[HistoryBlock], Answer | Unknown]
     ) -> Answer | Unknown:
+        if second > self._clock():
+            return Unknown(second, NOT_REACHED)
         block = await self._block(symbol, second)
         return block if isinstance(block, Unknown) else of(block)
 
