@@ -274,6 +274,19 @@ class ApiSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Trade and bar messages held for a client that reads too slowly; beyond it they are dropped and counted."""
     heartbeat_s: Annotated[float, Meta(gt=0)] = 20
     """Pause between two pings; a client that does not answer within half of it is disconnected."""
+    most_connections: Count = 2_000
+    """Connections at the same time, as far as the system's limit of open files allows; whoever has been idle longest
+    makes room for more."""
+    most_connections_of_address: Count = 200
+    """The same for each address but this machine's own; a proxy on another machine has one for all its clients."""
+    request_s: Annotated[float, Meta(gt=0)] = 10
+    """Time a new connection may take to send its first request's head."""
+    keepalive_s: Annotated[float, Meta(gt=0)] = 75
+    """Time a connection may be idle between two requests."""
+    unread_s: Annotated[float, Meta(gt=0)] = 20
+    """Time a client may read nothing of what waits for it."""
+    unsent_bytes: Count = 67_108_864
+    """Bytes that may wait for all clients together; beyond it those for whom most waits are disconnected."""
 
 
 class MetricsSettings(Struct, forbid_unknown_fields=True, kw_only=True):

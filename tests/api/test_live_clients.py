@@ -290,7 +290,7 @@ async def test_a_client_that_reads_nothing_holds_little_and_is_let_go(api: TestC
     sizes: list[int] = []
     reader, writer = await asyncio.open_connection(str(api.host), int(api.port or 0), limit=1024)
     upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: eHh4eHh4eHh4eHh4eHh4eA==\r\n"
-    writer.write(f"GET /ws HTTP/1.1\r\nHost: x\r\n{upgrade}Sec-WebSocket-Version: 13\r\n\r\n".encode())
+    writer.write(f"GET /ws HTTP/1.1\r\nHost: localhost\r\n{upgrade}Sec-WebSocket-Version: 13\r\n\r\n".encode())
     await reader.readuntil(b"\r\n\r\n")
     wish = msgspec.json.encode(
         {"op": "subscribe", "channel": "book", "symbols": ["BTCUSDT", "SOLUSDT"], "depth": 1000}
@@ -303,4 +303,25 @@ async def test_a_client_that_reads_nothing_holds_little_and_is_let_go(api: TestC
             sizes += [client.outlet.waits for client in served.hub.clients]
             await asyncio.sleep(0.01)
     assert max(sizes) <= 5 + 2, "the queue, and one message per book"
+    async with asyncio.timeout(30):  # its socket too, though it still has not read what was sent
+        while api.server.runner.server.connections:  # type: ignore[union-attr]
+            await asyncio.sleep(0.05)
     writer.close()
+
+
+async def test_a_client_of_events_that_reads_nothing_is_let_go(api: TestClient) -> None:  # type: ignore[type-arg]
+    served: Api = api.api  # type: ignore[attr-defined]
+    address = str(api.host), int(api.port or 0)
+    writers = []
+    for _ in range(3):
+        _, writer = await asyncio.open_connection(*address, limit=1024)
+        query = "channel=book&symbols=BTCUSDT,SOLUSDT&depth=1000"
+        writer.write(f"GET /sse?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        writers.append(writer)
+    async with asyncio.timeout(60):
+        while len(served.hub.clients) < 3:
+            await asyncio.sleep(0.01)
+        while served.hub.clients or api.server.runner.server.connections:  # type: ignore[union-attr]
+            await asyncio.sleep(0.05)
+    for writer in writers:
+        writer.close()

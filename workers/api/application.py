@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 from redis.exceptions import RedisError
 
 from workers.api import problems
+from workers.api.connections import Connections
 from workers.api.docs_page import page
 from workers.api.openapi import document
 from workers.api.operations import Operation, Rendered, render, respond
@@ -43,6 +44,7 @@ class Application:
         operations: what is served and described.
         others: routes with their own handlers: the dashboard, WebSocket, SSE.
         at_stop: what ends long-lived connections when the server stops.
+        connections: told of every request that begins and ends.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Application:
         operations: Sequence[Operation],
         others: Sequence[web.RouteDef] = (),
         at_stop: Sequence[Callable[[web.Application], Awaitable[None]]] = (),
+        connections: Connections | None = None,
     ) -> None:
         self._settings = settings
+        self._connections = connections or Connections(settings)
         self._operations = operations
         self._others = others
         self._at_stop = at_stop
@@ -92,6 +96,14 @@ class Application:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        transport = request.transport  # None once the connection is lost
+        self._connections.begins(transport)
+        try:
+            return await self._answered(request, handler)
+        finally:
+            self._connections.ends(transport)
+
+    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.monotonic()
         path = route_of(request)
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:

@@ -8,6 +8,7 @@ import structlog
 from aiohttp import web
 
 from workers.api.application import Application
+from workers.api.connections import RESERVED, Connections, GuardedSite, raise_descriptor_limit
 from workers.api.dashboard_files import Dashboard
 from workers.api.hub import Hub
 from workers.api.live_books import LiveBooks
@@ -52,13 +53,19 @@ class Api:
             *HistoryRoutes(self.markets, histories, settings.api.most_seconds).operations(),
             *TradeRoutes(self.markets, process.client, settings.api.most_rows).operations(),
         ]
-        live = LiveSocket(self.hub, settings.api)
+        descriptors = raise_descriptor_limit()
+        self.connections = Connections(
+            settings.api, max(1, min(settings.api.most_connections, descriptors - RESERVED))
+        )
+        live = LiveSocket(self.hub, settings.api, self.connections)
         others = [
             *Dashboard().routes(),
             web.get("/ws", live.handle),
-            web.get("/sse", LiveEvents(self.hub, settings.api).handle),
+            web.get("/sse", LiveEvents(self.hub, settings.api, self.connections).handle),
         ]
-        self.application = Application(settings.api, self.operations, others, [live.say_goodbye])
+        self.application = Application(
+            settings.api, self.operations, others, [live.say_goodbye], self.connections
+        )
         self._process = process
         self.reader.every(1.0, self._tell)
         self._tasks: list[asyncio.Task[None]] = []
@@ -69,6 +76,7 @@ class Api:
         self._tasks = [
             asyncio.create_task(self.reader.run()),
             asyncio.create_task(follow(self._process, contexts)),
+            asyncio.create_task(self.connections.watch()),
         ]
 
     async def failed(self) -> None:
@@ -99,7 +107,7 @@ async def main(process: Process) -> None:
     try:
         while not process.stop.is_set():
             try:
-                await web.TCPSite(runner, settings.host, settings.port).start()
+                await GuardedSite(runner, settings.host, settings.port, api.connections).start()
                 break
             except OSError as error:
                 log.error("api_port_taken", host=settings.host, port=settings.port, error=str(error))

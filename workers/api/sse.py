@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from msgspec import Meta
 
+from workers.api.connections import Connections
 from workers.api.hub import Hub, Wanted
 from workers.api.messages import Channel, Mode
 from workers.api.outlet import Outlet
@@ -31,9 +32,10 @@ class SseQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class LiveEvents:
     """The handler of `/sse`."""
 
-    def __init__(self, hub: Hub, settings: ApiSettings) -> None:
+    def __init__(self, hub: Hub, settings: ApiSettings, connections: Connections) -> None:
         self._hub = hub
         self._settings = settings
+        self._connections = connections
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Send events until the client goes away."""
@@ -55,7 +57,8 @@ class LiveEvents:
             self.allow_origin(request, response)
             await response.prepare(request)
             hold_little(request)
-            await self._send(response, client.outlet)
+            self._connections.lives(request.transport, client.outlet)
+            await self._send(request, response, client.outlet)
         finally:
             self._hub.leave(client)
         return response
@@ -66,7 +69,7 @@ class LiveEvents:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"
 
-    async def _send(self, response: web.StreamResponse, outlet: Outlet) -> None:
+    async def _send(self, request: web.Request, response: web.StreamResponse, outlet: Outlet) -> None:
         pause = self._settings.heartbeat_s
         while True:
             try:
@@ -78,5 +81,9 @@ class LiveEvents:
             try:
                 async with asyncio.timeout(pause):
                     await response.write(body)
-            except (TimeoutError, ClientConnectionResetError, ConnectionError):
-                return  # gone, or it does not read
+            except TimeoutError:  # it does not read
+                if request.transport is not None:
+                    request.transport.abort()
+                return
+            except (ClientConnectionResetError, ConnectionError):
+                return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from msgspec import Meta
 
+from workers.api.connections import Connections
 from workers.api.hub import Client, Hub, Wanted
 from workers.api.messages import encode
 from workers.api.outlet import Outlet
@@ -60,15 +62,18 @@ class _Id(msgspec.Struct):
 class LiveSocket:
     """The handler of `/ws`."""
 
-    def __init__(self, hub: Hub, settings: ApiSettings) -> None:
+    def __init__(self, hub: Hub, settings: ApiSettings, connections: Connections) -> None:
         self._hub = hub
         self._settings = settings
+        self._connections = connections
         self._open: set[web.WebSocketResponse] = set()
 
     async def say_goodbye(self, _: web.Application) -> None:
         """Close every connection, so that clients connect again at once, to whoever listens then."""
         closing = [ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops") for ws in self._open]
-        await asyncio.gather(*closing, return_exceptions=True)
+        with suppress(TimeoutError):  # of those that do not read
+            async with asyncio.timeout(2 * CLOSE_S):
+                await asyncio.gather(*closing, return_exceptions=True)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one connection until it ends."""
@@ -81,10 +86,11 @@ class LiveSocket:
         )
         if not ws.can_prepare(request):
             raise BadInput("This path speaks WebSocket", "connect with ws://, or use GET /sse")
-        client = self._hub.enter("ws")
+        client, transport = self._hub.enter("ws"), request.transport
         try:
             await ws.prepare(request)
             hold_little(request)
+            self._connections.lives(transport, client.outlet)
             self._open.add(ws)
             sending = asyncio.create_task(_send(ws, client.outlet))
             try:
@@ -97,6 +103,8 @@ class LiveSocket:
         finally:
             self._open.discard(ws)
             self._hub.leave(client)
+            if ws.close_code == WSCloseCode.ABNORMAL_CLOSURE and transport is not None:
+                transport.abort()  # it did not answer: to wait until it has read would be for ever
         return ws
 
     async def _act(self, client: Client, data: str | bytes) -> None:
