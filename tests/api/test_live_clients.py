@@ -290,7 +290,9 @@ async def test_a_client_that_reads_nothing_holds_little_and_is_let_go(api: TestC
     sizes: list[int] = []
     reader, writer = await asyncio.open_connection(str(api.host), int(api.port or 0), limit=1024)
     upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: eHh4eHh4eHh4eHh4eHh4eA==\r\n"
-    writer.write(f"GET /ws HTTP/1.1\r\nHost: localhost\r\n{upgrade}Sec-WebSocket-Version: 13\r\n\r\n".encode())
+    writer.write(
+        f"GET /ws HTTP/1.1\r\nHost: localhost\r\n{upgrade}Sec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
     await reader.readuntil(b"\r\n\r\n")
     wish = msgspec.json.encode(
         {"op": "subscribe", "channel": "book", "symbols": ["BTCUSDT", "SOLUSDT"], "depth": 1000}
