@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,29 @@ def test_ctrl_c_stops_everything_and_says_where_the_logs_are(folder: Path):
     assert processes_of(home) == []
 
 
+@pytest.mark.parametrize("way", ["INT", "TERM", "fleet stop"])
+def test_everything_ends_also_when_the_run_directory_is_gone(folder: Path, way: str):
+    home = folder / "home"
+    demo = start(home)
+    wait_for_books(home, 1).close()
+    shutil.rmtree(home)
+    assert len(processes_of(home)) >= 10
+    if way == "fleet stop":
+        stopped = subprocess.run(
+            [sys.executable, "-P", "-m", "workers.cli", "stop"],
+            env=plain_environment(FLEET_HOME=str(home)),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=150,
+        )
+        assert "Stopped the fleet" in stopped.stderr
+    else:
+        demo.send_signal(signal.Signals[f"SIG{way}"])
+    demo.communicate(timeout=150)
+    assert processes_of(home) == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="ending with the parent is a service of Linux")
 def test_nothing_outlives_a_demo_that_was_killed(folder: Path):
     home = folder / "home"
@@ -130,6 +154,29 @@ def test_nothing_outlives_a_demo_that_was_killed(folder: Path):
     while processes_of(home) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert processes_of(home) == []
+
+
+def test_real_data_in_the_run_directory_is_told_before_anything_starts(fleet: Run, folder: Path):
+    (folder / "home" / "redis").mkdir(parents=True)
+    (folder / "home" / "redis" / "appendonly.aof").touch()
+    done = fleet("demo", "--for", "5s", timeout=60)
+    assert done.returncode == 3
+    assert "holds real market data" in done.stderr
+    assert "starting" not in done.stderr
+
+
+def test_a_server_that_does_not_start_ends_the_demo_with_the_end_of_its_log(fleet: Run, folder: Path):
+    broken = folder / "bin" / "redis-server"
+    broken.parent.mkdir()
+    broken.write_text(
+        "#!/bin/sh\necho 'Redis version 7.2.0 v=7.2.0'; [ \"$1\" = --version ] || { echo no such luck; exit 1; }\n"
+    )
+    broken.chmod(0o755)
+    done = fleet("demo", "--for", "5s", timeout=80, PATH=f"{broken.parent}:{os.environ['PATH']}")
+    assert done.returncode == 3, done.stderr
+    assert "redis does not stay up" in done.stderr
+    assert "no such luck" in done.stderr
+    assert processes_of(folder / "home") == []
 
 
 def test_a_server_that_was_named_is_used_and_left_as_it_was(fleet: Run, folder: Path, real_server: str):

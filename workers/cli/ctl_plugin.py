@@ -15,7 +15,7 @@ from typing import Any, Final
 from workers.cli.exit_codes import EXIT_FINE, EXIT_NOT_STARTED, EXIT_SETTINGS
 from workers.cli.supervision import Supervisor, inherited, load_for_supervisor
 from workers.configuration import Effective
-from workers.errors import FleetError, SettingsError
+from workers.errors import CommandError, FleetError, SettingsError
 
 LEAVES_IT_STOPPED: Final = frozenset({"shutdown", "help", "exit", "quit"})
 STOPS: Final = frozenset({"stop"})
@@ -43,6 +43,7 @@ def make_plugin(controller: Any, **_options: str) -> Plugin:
             return Plugin()
         controller.options.serverurl = f"unix://{supervisor.socket}"
         if supervisor.pid() is None:
+            _end_unreachable(supervisor, action)
             if action in STOPS:
                 _say("The fleet is not running.")
                 sys.exit(EXIT_FINE)
@@ -57,6 +58,26 @@ def make_plugin(controller: Any, **_options: str) -> Plugin:
         _say(str(error))
         sys.exit(EXIT_NOT_STARTED)
     return Plugin()
+
+
+def _end_unreachable(supervisor: Supervisor, action: str) -> None:
+    """End a supervisord whose socket or run directory somebody removed, which nothing else can reach.
+
+    Raises:
+        CommandError: something else is wanted of it.
+    """
+    pid = supervisor.find()
+    if pid is None:
+        return
+    if action in STOPS | {"shutdown"}:
+        supervisor.stop()
+        _say("The fleet's socket was gone; everything it had started was ended.")
+        sys.exit(EXIT_FINE)
+    if action not in LEAVES_IT_STOPPED:
+        raise CommandError(
+            f"A fleet runs (supervisord is process {pid}), but its socket {supervisor.socket} is gone or does not "
+            "answer: end it with `fleet stop`, then start it anew."
+        )
 
 
 def _started_by_hand(written: str, supervisor: Supervisor) -> bool:

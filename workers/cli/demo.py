@@ -19,17 +19,19 @@ from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTE
 from workers.cli.foreground import ForegroundFleet, stop_on_signals, with_free_ports
 from workers.cli.held import Held
 from workers.cli.output import LiveStatus, Progress, err, out, sentence
-from workers.cli.simulated import discard_simulated
+from workers.cli.simulated import discard_simulated, mark_or_refuse
 from workers.cli.truth_source import TruthSource
-from workers.cli.verification import Verification
+from workers.cli.verification import STARTING, Verification
 from workers.configuration import load, mask, redis_url
 from workers.errors import CommandError, SettingsError
 from workers.model.selection import SymbolRule
 from workers.paths import socket_path
 from workers.sim.symbols import MARKETS
 from workers.store.connection import connect
+from workers.tasks import end
 
 START_S: Final = 90.0
+ENDED_EVERY_S: Final = 0.5
 DEFAULT_FILE: Final = Path("demo.toml")
 FAILED: Final = ("books_differ", "trades_missing", "trades_doubled", "trades_differ", "bars_differ")
 
@@ -53,7 +55,9 @@ def run_demo(seconds: float | None, config: Path | None, faults: Sequence[str], 
     fleet = ForegroundFleet(chosen, with_free_ports(effective, given))
     fleet.refuse_if_running()
     _refuse_other_markets(fleet)
-    discard_simulated(fleet.home)
+    if not fleet.effective.settings.redis.url:
+        discard_simulated(fleet.home)
+        mark_or_refuse(fleet.home, simulated=True)
     asyncio.run(_refuse_leftovers(fleet))
     with fleet.running():
         introduce(fleet)
@@ -146,11 +150,14 @@ async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any]
         async with TruthSource(f"http://{settings.exchange.host}:{settings.exchange.port}") as source:
             verification = Verification(Held(client, settings), source)
             with display.running():
-                showing = asyncio.create_task(_show(display, verification, fleet))
+                beside = [
+                    asyncio.create_task(_show(display, verification, fleet)),
+                    asyncio.create_task(_stop_with_fleet(fleet, verification, stop)),
+                ]
                 try:
-                    return await _verify(fleet, verification, seconds, stop)
+                    result = await _verify(fleet, verification, seconds, stop)
                 finally:
-                    showing.cancel()
+                    await end(beside)
     except (RedisError, OSError, CommandError) as error:
         stopped = await asyncio.to_thread(fleet.is_being_stopped)
         if stopped and seconds is None:
@@ -159,6 +166,11 @@ async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any]
         raise CommandError(f"The demo cannot go on. {what}. The logs are in {fleet.home / 'log'}.") from error
     finally:
         await client.aclose()
+    if result is None and fleet.failed:
+        raise CommandError(f"The demo cannot start: {fleet.failed}")
+    if result is None and seconds is not None and fleet.ended:
+        raise CommandError(f"The demo was stopped by somebody else. The logs are in {fleet.home / 'log'}.")
+    return result
 
 
 async def _verify(
@@ -174,6 +186,14 @@ async def _verify(
         for trouble in await asyncio.to_thread(fleet.troubles):
             verification.findings.tell(trouble)
     return None if stop.is_set() else await verification.report()
+
+
+async def _stop_with_fleet(fleet: ForegroundFleet, verification: Verification, stop: asyncio.Event) -> None:
+    """Set `stop` when supervisord has ended, or a program will not start; Redis away alone is no reason to stop."""
+    while True:
+        await asyncio.sleep(ENDED_EVERY_S)
+        if fleet.ended or (verification.phase == STARTING and await asyncio.to_thread(fleet.failing) != ""):
+            stop.set()
 
 
 async def _show(display: LiveStatus, verification: Verification, fleet: ForegroundFleet) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from workers.cli.redis_program import port_is_free
 from workers.cli.supervision import Supervisor
 from workers.configuration import Effective, load
 from workers.errors import CommandError
+from workers.model.plain_text import plain
 
 PORTS: Final = range(20_000, 32_000)
 """Where free ports are looked for: below the range the system gives to outgoing connections."""
@@ -28,6 +30,11 @@ STOP_S: Final = 20.0
 """How long a fleet that somebody stops may need from its first missing program to its end."""
 REVIVE_S: Final = 5.0
 """Pause between two tries to start a supervisord that ended by itself."""
+RESTARTS: Final = 3
+"""Processes of one program, all ended by themselves, after which it is called failing."""
+LINES: Final = 5
+LINE_LENGTH: Final = 500
+LOG_BYTES: Final = 65_536
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -57,6 +64,10 @@ class ForegroundFleet:
         self.supervisor = Supervisor(self.effective.home)
         self._child: subprocess.Popen[bytes] | None = None
         self._revive_at = 0.0
+        self._pids: dict[str, set[int]] = {}
+        """By program, the processes it has been."""
+        self.failed = ""
+        """What `failing` has found."""
 
     @property
     def home(self) -> Path:
@@ -106,7 +117,7 @@ class ForegroundFleet:
         Raises:
             CommandError: it does.
         """
-        pid = self.supervisor.pid()
+        pid = self.supervisor.find()
         if pid is not None:
             raise CommandError(
                 f"A fleet already runs in {self.home} (supervisord is process {pid}): "
@@ -143,28 +154,52 @@ class ForegroundFleet:
         finally:
             with ignoring(STOP_SIGNALS):
                 self.supervisor.stop()
-                self._child.wait()
+                self._child.wait(STOP_S)
+
+    def failing(self) -> str:
+        """The first program that will not run, with the end of its log; empty while there is none.
+
+        To be called again and again: a program that supervisord starts over and over is RUNNING most of the time.
+        """
+        try:
+            processes = self.supervisor.processes()
+        except CommandError:
+            return ""
+        for process in processes:
+            pids = self._pids.setdefault(process["name"], set())
+            pids.add(process["pid"])
+            restarted = len(pids - {0}) >= RESTARTS and process["exitstatus"]
+            if restarted or process["statename"] == "FATAL":
+                self.failed = (
+                    f"{process['name']} does not stay up; the end of its log:\n{_end_of_log(process, LINES)}"
+                )
+        return self.failed
 
     def troubles(self) -> list[str]:
         """Programs that do not run as they should, with the last line each has said."""
+        if self.failing():
+            return [self.failed]
         try:
             processes = self.supervisor.processes()
         except CommandError as error:
             return [str(error)]
         return [
-            f"{process['name']} is {process['statename']}: {_last_line(process)}"
+            f"{process['name']} is {process['statename']}: {_end_of_log(process, 1)}"
             for process in processes
             if process["statename"] not in SETTLED
             or (process["statename"] == "EXITED" and process["exitstatus"])
         ]
 
 
-def _last_line(process: Mapping[str, Any]) -> str:
+def _end_of_log(process: Mapping[str, Any], lines: int) -> str:
+    """The last lines a program has said."""
     try:
-        lines = Path(process["stdout_logfile"]).read_text(encoding="utf-8", errors="replace").splitlines()
+        with Path(process["stdout_logfile"]).open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_BYTES))
+            said = log.read().decode(errors="replace").splitlines()
     except OSError:
-        lines = []
-    return lines[-1] if lines else str(process["description"])
+        said = []
+    return "\n".join(plain(line, LINE_LENGTH) for line in said[-lines:]) or str(process["description"])
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ def running_fleet(config: Path | None) -> tuple[Effective, Supervisor]:
     effective = load(config, os.environ)
     for home in (effective.home, effective.home / "demo"):
         supervisor = Supervisor(home)
-        if supervisor.pid() is not None:
+        if supervisor.find() is not None:
             started = supervisor.environment()
             if not started:
                 return effective, supervisor
@@ -65,7 +65,7 @@ def run_status(config: Path | None, *, as_json: bool) -> int:
             f"No fleet answers: Redis at {url} says: {str(error).rstrip('.')}. Start one with `fleet live`."
         ) from error
     found["home"] = str(supervisor.home)
-    found["supervisord"] = supervisor.pid()
+    found["supervisord"] = supervisor.find()
     if as_json:
         out.file.write(msgspec.json.encode(found).decode() + "\n")
     else:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
-from http.client import HTTPException
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Final, cast
 from xmlrpc.client import Error as RpcError
@@ -23,6 +24,7 @@ from xmlrpc.client import ServerProxy
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from workers.cli import process_table
 from workers.cli.parent import end_with_parent
 from workers.cli.run_directory import make_run_directory, usable
 from workers.configuration import Effective, load
@@ -30,7 +32,11 @@ from workers.errors import CommandError
 from workers.paths import data_folder, socket_path
 
 START_S: Final = 15.0
+ANSWER_S: Final = 10.0
 STOP_S: Final = 90.0
+STOP_WITHOUT_FILES_S: Final = 30.0
+"""The same where the run directory is gone: nothing can be stored there any more."""
+KILLED_S: Final = 10.0
 CONF: Final = "supervisord.conf"
 
 
@@ -59,6 +65,28 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+class _Connection(HTTPConnection):
+    """HTTP over a unix socket; supervisor's own waits for ever for a supervisord that hangs."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class _Transport(SupervisorTransport):  # type: ignore[misc]  # supervisor has no types
+    """supervisor's transport with a time limit."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__(None, None, f"unix://{path}")
+        self._get_connection = lambda: _Connection(path, seconds)
+
+
 class Supervisor:
     """The supervisord of one run directory.
 
@@ -73,13 +101,16 @@ class Supervisor:
         self.log = home / "log" / "supervisord.log"
         self._record = home / "run" / "started.json"
 
-    def call(self, method: str, *arguments: object) -> Any:
+    def call(self, method: str, *arguments: object, seconds: float = STOP_S) -> Any:
         """One call of supervisord's own interface, such as `getAllProcessInfo`.
+
+        Args:
+            seconds: how long an answer is waited for.
 
         Raises:
             CommandError: supervisord does not answer or refuses.
         """
-        transport = SupervisorTransport(None, None, f"unix://{self.socket}")
+        transport = _Transport(self.socket, seconds)
         with closing(transport):
             proxy = ServerProxy("http://127.0.0.1", transport=transport)
             try:
@@ -90,13 +121,17 @@ class Supervisor:
     def pid(self) -> int | None:
         """The process id of the running supervisord, None when none answers."""
         try:
-            return cast(int, self.call("getPID"))
+            return cast(int, self.call("getPID", seconds=ANSWER_S))
         except CommandError:
             return None
 
+    def find(self) -> int | None:
+        """The process id of supervisord, also when its socket or the whole run directory is gone."""
+        return self.pid() or process_table.supervisord_of(self.conf)
+
     def processes(self) -> list[dict[str, Any]]:
         """What supervisord says of every program."""
-        return cast(list[dict[str, Any]], self.call("getAllProcessInfo"))
+        return cast(list[dict[str, Any]], self.call("getAllProcessInfo", seconds=ANSWER_S))
 
     def started(self) -> dict[str, Any]:
         """What is on record of the last start: `pid`, and `environment`, the part that decides what runs."""
@@ -129,7 +164,7 @@ class Supervisor:
             json.dump({"pid": self.pid(), "environment": inherited(environment)}, record, indent=1)
 
     def _command(self) -> list[str]:
-        return [sys.executable, "-P", "-m", "workers.cli.supervisord_program", "-c", str(self.conf)]
+        return [sys.executable, "-P", "-m", process_table.SUPERVISORD, "-c", str(self.conf)]
 
     def start_daemon(self, effective: Effective, environ: Mapping[str, str]) -> None:
         """Start supervisord in the background and wait until it answers.
@@ -195,40 +230,43 @@ class Supervisor:
             time.sleep(0.05)
 
     def stop(self) -> bool:
-        """Stop every program and supervisord, and wait; False when there was nothing to stop.
+        """End every program and supervisord, and wait; False when there was nothing to end.
+
+        They are asked first, then terminated, then killed: each by its pid, so that neither a run directory that
+        somebody removed nor a program that hangs keeps anything alive.
 
         Raises:
-            CommandError: it is still there after a long time.
+            CommandError: something cannot be ended, since it belongs to another user.
         """
-        pid = self.pid()
+        answering = self.pid()
+        pid = answering or process_table.supervisord_of(self.conf)
         if pid is None:
             return False
+        members = process_table.family(pid)
         try:
+            if answering is None:
+                raise CommandError(f"supervisord does not answer at {self.socket}.")
             self.call("stopAllProcesses")
             self.call("shutdown")
         except CommandError:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_S
-        while _alive(pid):
-            if time.monotonic() > deadline:
-                raise CommandError(f"supervisord (process {pid}) does not end; see {self.log}.")
-            time.sleep(0.05)
+            process_table.send(members[:1], signal.SIGTERM)
+        left = process_table.wait_for_end(members, STOP_S if self.is_orderly() else STOP_WITHOUT_FILES_S)
+        for parent in tuple(left):  # what was started meanwhile
+            left += [process for process in process_table.family(parent.pid) if process not in left]
+        if left:  # a supervisord that was killed would be brought back
+            process_table.send(process_table.foreground_of(members[0]), signal.SIGTERM)
+        process_table.send(left, signal.SIGKILL)
+        left = process_table.wait_for_end(left, KILLED_S)
+        if left:
+            numbers = ", ".join(str(process.pid) for process in left)
+            raise CommandError(
+                f"Not ended, though killed: process {numbers}. Does it belong to another user?"
+            )
         return True
 
-
-def _alive(pid: int) -> bool:
-    """Whether a process runs; a child of ours that has ended is collected on the way."""
-    with suppress(ChildProcessError):
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    def is_orderly(self) -> bool:
+        """Whether the run directory is there, so that programs can store what they have."""
+        return self.conf.exists()
 
 
 def load_for_supervisor(environ: Mapping[str, str]) -> tuple[Effective, Supervisor]:

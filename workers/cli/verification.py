@@ -16,6 +16,7 @@ from workers.errors import CommandError, StateUnreadable
 from workers.model.checkpoint import Checkpoint
 from workers.store.keys import INTERVALS_MS
 
+STARTING: Final = "starting"
 SAMPLE_S: Final = 0.8
 TOP: Final = 10
 CATCH_UP_S: Final = 45.0
@@ -35,7 +36,7 @@ class Verification:
         self._held = held
         self._source = source
         self.findings = Findings()
-        self.phase = "starting"
+        self.phase = STARTING
         self.totals = Totals(0, 0, 0)
         self.latencies_ms: list[float] = []
         self._started = time.monotonic()
