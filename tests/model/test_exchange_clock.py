@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,3 +69,24 @@ def test_nothing_is_believed_that_is_further_ahead_than_seconds_or_later_than_sa
         believed = ceiling.believed(now_ms + lead, now_ms)
         assert believed <= min(now_ms + lead, now_ms + MOST_AHEAD_MS)
         assert lead > 0 or believed == now_ms + lead
+
+
+@pytest.mark.parametrize("ahead", [1_500, 590_000, 3_600_000])
+def test_one_message_alone_moves_the_clock_nowhere(ahead: int) -> None:
+    clock, seen = ExchangeClock(), 1_000_000
+    for number in range(200):
+        seen += 50
+        wrong = ahead if number in (0, 57, 130) else 0
+        clock.observe(seen - 20 + wrong, seen)
+        if number:
+            assert clock.now(seen) == seen - 20
+
+
+def test_what_two_messages_say_counts() -> None:
+    """After a backlog the clock is late until the newest messages are reached."""
+    clock = ExchangeClock()
+    clock.observe(0, 90_000)
+    clock.observe(10, 90_001)
+    for second in range(1, 90):
+        clock.observe(second * 1_000, 90_001 + second)
+    assert clock.now(90_100) == pytest.approx(88_000, abs=1_100)

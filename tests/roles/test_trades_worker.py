@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -12,6 +13,7 @@ from workers.ownership import Claim
 from workers.process import Process
 from workers.settings import Settings, VenueSettings
 from workers.store.keys import INTERVALS_MS, TRADES, Keys
+from workers.trades.tape import monotonic_ms
 from workers.trades.worker import APPLIED_AT_ONCE, TradeWorker
 
 KEYS = Keys()
@@ -92,6 +94,8 @@ async def test_the_clock_closes_no_window_whose_trades_wait_in_the_stream(
     await append(client, SYMBOL, count, spacing_ms)
     await client.hset(KEYS.lease("trades", SYMBOL), "token", 7)
     await worker.recover(Claim(worker._contexts[0], SYMBOL), 7)
+    for _ in range(2):  # the trades of other symbols tell the time
+        worker._clocks["usdm"].observe(int(time.time() * 1000), monotonic_ms())
     for _ in range(20):
         await worker.step()
     for interval in INTERVALS_MS:

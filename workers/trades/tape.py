@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -20,6 +21,11 @@ log = structlog.get_logger()
 
 UNUSABLE = Counter("fleet_trades_unusable_total", "Stream entries that are no usable trade", ["venue"])
 TRIMMED = Counter("fleet_trades_trimmed_total", "Entries trimmed before they were applied", ["venue"])
+
+
+def monotonic_ms() -> int:
+    """ms of the clock that nobody sets."""
+    return time.monotonic_ns() // 1_000_000
 
 
 class OwnedTape:
@@ -62,7 +68,7 @@ class OwnedTape:
 
     def take(self, entries: Sequence[Delivered]) -> None:
         """Decode entries and put them in the queue; a useless one leaves a hole that its neighbours' ids show."""
-        context = self.claim.context
+        context, seen_ms = self.claim.context, monotonic_ms()
         for entry in entries:
             self.last_stream_id = entry.stream_id
             if not entry.data:
@@ -74,7 +80,7 @@ class OwnedTape:
             except MalformedFrame as error:
                 self._discard(entry.stream_id, str(error))
                 continue
-            self._clock.observe(trade.event_time, entry.received_us // 1000)
+            self._clock.observe(trade.event_time, seen_ms)
             self.waiting.append((entry.stream_id, trade))
 
     def _discard(self, stream_id: bytes, problem: str) -> None:

@@ -27,7 +27,7 @@ from workers.store.trades import TradeStore
 from workers.tasks import end
 from workers.trades import figures
 from workers.trades.repair import Repair
-from workers.trades.tape import OwnedTape
+from workers.trades.tape import OwnedTape, monotonic_ms
 
 log = structlog.get_logger()
 
@@ -302,7 +302,7 @@ class TradeWorker:
                 del self._tasks[tape.key]
 
     async def _close_quiet(self, context: VenueContext, read_ms: int) -> None:
-        """Close what was over when the streams were read (by our clock), of the symbols that had nothing more."""
+        """Close what was over when the streams were read (monotonic), of the symbols that had nothing more."""
         now_ms = self._clocks[context.name].now(read_ms)
         if now_ms is None:
             return
@@ -346,7 +346,7 @@ class TradeWorker:
                     for tape in self.tapes.values()
                     if tape.claim.context.name == context.name
                 }
-                now_ms = self._clocks[context.name].now(int(time.time() * 1000))
+                now_ms = self._clocks[context.name].now(monotonic_ms())
                 try:
                     await figures.refresh(self._stores[context.name], shown, now_ms)
                 except (RedisError, OSError) as error:
@@ -355,7 +355,7 @@ class TradeWorker:
 
     async def step(self) -> None:
         """One round: read, apply, close what is over."""
-        read_ms = int(time.time() * 1000)
+        read_ms = monotonic_ms()
         await self._read()
         for context in self._contexts:
             await self._apply(context)
