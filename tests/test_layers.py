@@ -23,6 +23,7 @@ SHARED = {
     "ownership",
     "rest",
     "rest_reply",
+    "steady_clock",
     "tasks",
     "backoff",
     "unreadable",

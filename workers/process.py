@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -116,7 +115,6 @@ class Process:
                     {
                         "pid": os.getpid(),
                         "metrics": self.metrics_address,
-                        "beat_ms": int(time.time() * 1000),
                         **self.details,
                     },
                 )

@@ -15,6 +15,7 @@ from workers.errors import BadNumber, MalformedFrame, RateLimited, RestError
 from workers.model.sync import SnapshotOutcome, SyncState
 from workers.rest import RestClient
 from workers.settings import Settings
+from workers.steady_clock import steady_ms
 from workers.store.books import BookStore
 from workers.store.budget import Urgency
 from workers.tasks import end
@@ -137,7 +138,7 @@ class SnapshotFetcher:
         snapshot = venue.snapshot(symbol, body)
         if not self._still_owned(book):
             return "not owned"
-        outcome = book.sync.on_snapshot(snapshot, int(time.time() * 1000))
+        outcome = book.sync.on_snapshot(snapshot, steady_ms())
         book.noticed()
         if outcome is SnapshotOutcome.REFRESHED:
             book.unsaved = True

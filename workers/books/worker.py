@@ -23,6 +23,7 @@ from workers.model.sync import BookSync, Outcome, SyncState
 from workers.ownership import Claim, Ownership
 from workers.process import Process
 from workers.rest import RestClient
+from workers.steady_clock import steady_ms
 from workers.store.books import GROUP, BookStore, Publication
 from workers.store.connection import connect_reader
 from workers.store.keys import DEPTH
@@ -134,7 +135,7 @@ class BookWorker:
         if sync.state is SyncState.SYNCED:
             book.last_stream_id = folded
         await self._take_pending(book, b"0")
-        book.recovered(int(time.time() * 1000))
+        book.recovered(steady_ms())
         self.books[key] = book
         self._history.adopt(book)
 
@@ -170,7 +171,7 @@ class BookWorker:
         book.forget()
 
     def _take(self, book: OwnedBook, entries: Sequence[Delivered]) -> None:
-        now_ms = int(time.time() * 1000)
+        now_ms = steady_ms()
         for entry in entries:
             outcome = book.take(entry, now_ms)
             if outcome is Outcome.GAP:
@@ -272,7 +273,7 @@ class BookWorker:
                 self.ownership.lost(Claim(context, symbol))
             for symbol, reason in signals.distrusted.items():
                 if (distrusted := self.books.get(context.keys.raw(symbol, DEPTH))) is not None:
-                    distrusted.sync.lose(reason, int(time.time() * 1000))
+                    distrusted.sync.lose(reason, steady_ms())
                     distrusted.noticed()
 
     def _note_published(self, published: Sequence[tuple[OwnedBook, bool, bool, bool]], now: float) -> None:
@@ -359,7 +360,7 @@ class BookWorker:
         """One round: read, fold, publish, commit; the number of entries taken in."""
         taken = await self._read()
         now = time.monotonic()
-        now_ms = int(time.time() * 1000)
+        now_ms = steady_ms()
         books = list(self.books.values())
         await self._ask_lines(now)
         await self._tickers.look(books, now, now_ms)

@@ -333,4 +333,4 @@ class Feeder:
 
 def line_of(context: VenueContext, settings: IngestSettings, append: Callable[[RawEntry], None]) -> Line:
     """The line of one market."""
-    return Line(context.venue, context.keys, LINE, settings, context.symbols, append)
+    return Line(context.venue, context.keys, LINE, settings, context.symbols, append, recorded=True)

@@ -85,14 +85,15 @@ async def _read(effective: Effective) -> dict[str, Any]:
         await client.ping()
         held = Held(client, settings)
         await held.refresh()
-        workers = await Registry(client, settings.fleet).workers(PORT_OFFSETS)
+        registry = Registry(client, settings.fleet)
+        workers = await registry.workers(PORT_OFFSETS)
         rows, owned = [], dict[str, int]()
         for book in held.books:
             row = await _symbol(held, book)
             rows.append(row)
             for owner in row["owners"].values():
                 owned[owner] = owned.get(owner, 0) + 1
-        now = int(time.time() * 1000)
+        now = await registry.server_ms()
         for worker in workers:
             worker["beat_age_ms"] = str(now - int(worker.get("beat_ms", now)))
             worker["symbols_owned"] = str(owned.get(worker["name"], 0))

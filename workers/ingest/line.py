@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import Counter as Metric
 
 from workers.errors import MalformedFrame
+from workers.ingest.arrivals import ArrivalClock
 from workers.ingest.chain import StreamChain
 from workers.model.exchange_clock import ClockCeiling
 from workers.settings import IngestSettings
@@ -56,6 +57,9 @@ class Line:
     Args:
         append: takes entries in the order they shall be appended.
         joining: another line may be writing already (see `StreamChain`).
+        clock: what live messages are stamped with, so that nobody who sets the machine's clock shifts them.
+        recorded: the arrivals are stamped by the clock of a recorder, by which nothing is judged: the exchange's times
+            count.
     """
 
     def __init__(
@@ -68,7 +72,11 @@ class Line:
         append: Callable[[RawEntry], None],
         *,
         joining: bool = False,
+        clock: ArrivalClock | None = None,
+        recorded: bool = False,
     ) -> None:
+        self._clock = clock
+        self._recorded = recorded
         self._joining = joining
         self.venue = venue
         self.line = line
@@ -110,6 +118,8 @@ class Line:
         Args:
             received_us: when it arrived, µs since 1970.
         """
+        if self._clock is not None:
+            received_us = self._clock.now_us()
         try:
             found = self.venue.split(frame)
             if isinstance(found, Message):
@@ -144,7 +154,9 @@ class Line:
         now_ms = received_us // 1000
         if message.event_ms < 0:
             message.event_ms = now_ms
-        ahead_ms = message.event_ms - now_ms
+        elif self._clock is not None:
+            self._clock.told(message.event_ms, received_us)
+        ahead_ms = 0 if self._recorded else message.event_ms - now_ms
         if ahead_ms > self._settings.max_clock_ahead_ms or -ahead_ms > self._settings.max_clock_skew_ms:
             raise MalformedFrame(
                 self.venue.name,
@@ -152,7 +164,8 @@ class Line:
                 f"its time {message.event_ms} ms is {ahead_ms} ms away from ours",
                 message.data,
             )
-        message.event_ms = self._believed(message, now_ms)
+        if not self._recorded:
+            message.event_ms = self._believed(message, now_ms)
         self.counts[message.channel] += 1
         message.received_us = received_us
         chain = stream.chain

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import structlog
 from workers.context import VenueContext, venue_contexts
 from workers.following import follow
 from workers.ingest.appender import Appender
+from workers.ingest.arrivals import ArrivalClock
 from workers.ingest.connection import Connection
 from workers.ingest.feed import Feed
 from workers.ingest.feeds import VenueFeeds
@@ -69,7 +69,8 @@ class IngestWorker:
             process.settings.streams.gaps,
         )
         self._feeds_of: dict[str, VenueFeeds] = {}
-        self._began_ms = int(time.time() * 1000)
+        self._clock = ArrivalClock(line)
+        self._began_ms = self._clock.now_us() // 1000
         self._lines = {
             context.name: Line(
                 context.venue,
@@ -79,6 +80,7 @@ class IngestWorker:
                 context.symbols,
                 self._appender.add,
                 joining=True,
+                clock=self._clock,
             )
             for context in self._contexts
         }
@@ -114,7 +116,7 @@ class IngestWorker:
         pause = max(self._settings.ingest.hold_ms / 2000, 0.005)
         while True:
             await asyncio.sleep(pause)
-            now_us = time.time_ns() // 1000
+            now_us = self._clock.now_us()
             for line in self._lines.values():
                 line.tick(now_us)
             self._process.details = {
@@ -148,7 +150,7 @@ class IngestWorker:
             finally:
                 await end([ticking, following, stopping, *feeds])
         for line in self._lines.values():
-            line.tick(time.time_ns() // 1000, all_held=True)
+            line.tick(self._clock.now_us(), all_held=True)
         no_more.set()
         try:
             await asyncio.wait_for(flushing, DRAIN_S)

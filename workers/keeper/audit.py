@@ -22,6 +22,7 @@ from workers.model.sync import SyncState
 from workers.process import Process
 from workers.rest import RestClient
 from workers.settings import Settings
+from workers.steady_clock import steady_ms
 from workers.store.audits import Audit, AuditStore, LastAudit
 from workers.store.books import BookStore
 from workers.store.budget import Urgency
@@ -274,7 +275,7 @@ class Auditor:
         if isinstance(found, str):
             return self._unknown(found, snapshot, waited_s)
         now_ms, suspected = int(time.time() * 1000), book.confirmation.suspicious
-        verdict = book.confirmation.judge(found, snapshot.last_update_id, checkpoint.synced_at, now_ms)
+        verdict = book.confirmation.judge(found, snapshot.last_update_id, checkpoint.synced_at, steady_ms())
         book.hurried = book.confirmation.suspicious and not suspected
         return Audit(
             now_ms, *verdict, found.update_id, snapshot.last_update_id, found.compared, found.differences,

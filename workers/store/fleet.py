@@ -32,7 +32,8 @@ class Registry:
         self._client: Any = client
         self._lifetime_ms = settings.heartbeat_ms * 3
 
-    async def _server_ms(self) -> int:
+    async def server_ms(self) -> int:
+        """ms since 1970 by the server's clock, which all workers have in common."""
         seconds, micros = await self._client.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
@@ -40,7 +41,7 @@ class Registry:
         self, role: str, name: str, details: Mapping[str, str | int | float]
     ) -> list[StateUnreadable]:
         """Say that a worker lives, and what it does; keys of another type are made anew, and returned."""
-        now = await self._server_ms()
+        now = await self.server_ms()
         bad = []
         types = {names.workers(role): b"zset", names.worker(name): b"hash"}
         looking = self._client.pipeline(transaction=False)
@@ -54,7 +55,7 @@ class Registry:
         pipe.zadd(names.workers(role), {name: now + self._lifetime_ms})
         pipe.zremrangebyscore(names.workers(role), "-inf", now - 10 * self._lifetime_ms)
         pipe.zremrangebyscore(names.workers(role), now + 10 * self._lifetime_ms, "+inf")  # nobody's heartbeat
-        pipe.hset(names.worker(name), mapping={"role": role, **details})
+        pipe.hset(names.worker(name), mapping={"role": role, "beat_ms": now, **details})
         pipe.pexpire(names.worker(name), self._lifetime_ms * 10)
         await pipe.execute()
         return bad
@@ -68,7 +69,7 @@ class Registry:
 
     async def live(self, role: str) -> list[str]:
         """The names of the live workers of a role, sorted; nobody's while the key holds another type."""
-        now = await self._server_ms()
+        now = await self.server_ms()
         key = names.workers(role)
         pipe = self._client.pipeline(transaction=False)
         # a heartbeat from later than any could be is none: its worker would own symbols for ever
