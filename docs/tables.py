@@ -116,6 +116,8 @@ EVENTS: Final = {
     "fleet_trades_missing_total": ["trades_missing"],
     "fleet_trades_unusable_total": ["trade_unusable"],
     "fleet_symbol_refreshes_total": ["symbols_refreshed", "symbol_refresh_failed"],
+    "fleet_clock_steps_total": ["clock_set"],
+    "fleet_clock_taken_over_total": ["clock_taken_over"],
     "fleet_weight_limit_refused_total": ["weight_limit_refused"],
     "fleet_rest_overlong_total": ["reply_overlong"],
     "fleet_symbol_unlisted_total": ["symbol_unlisted"],

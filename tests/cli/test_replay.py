@@ -260,3 +260,15 @@ def test_levels_with_elements_after_the_known_ones_are_taken(url: str, tmp_path:
     found = replayed(url, capture.write(tmp_path / "a"))
     assert (found["malformed"], found["problems"], alone(found, "states")) == (0, [], "synced")
     assert alone(found, "books")["asks"] == [["101", "2"]]
+
+
+@pytest.mark.parametrize("off_s", [-660, 660, -90_000, 90_000])
+def test_the_recorders_clock_judges_nothing(url: str, tmp_path: Path, off_s: int):
+    capture = started().depth(bids=[("100.2", "3")])
+    for number, line in enumerate(capture.lines):
+        stamp, _, data = line.partition(b" ")
+        capture.lines[number] = b"%d %s" % (int(stamp) + off_s * 10**9, data)
+    found = replayed(url, capture.write(tmp_path / "a"))
+    assert (found["problems"], found["malformed"], found["gaps"]) == ([], 0, 0)
+    assert alone(found, "books")["u"] == capture.last_u
+    assert alone(found, "trades")["count"] == 2
