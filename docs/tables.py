@@ -61,7 +61,6 @@ MEANING: Final = {
     "trades.repair_timeout_s": "Time a request for missing trades may take once it is sent.",
     "trades.repair_attempts": "Failed requests in a row (pauses up to 15 s) after which the trades count as missing.",
     "keeper.info_s": "Pause between two readings of exchangeInfo.",
-    "api.host": "Address the API listens on.",
     "api.port": "Its port; 0: any free port, told in the heartbeat.",
     "metrics.host": "Address the workers' `/metrics` listen on.",
     "exchange.enabled": "Run the simulated exchange. `fleet demo` sets it.",

@@ -24,10 +24,11 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 from workers.errors import SettingsError
+from workers.model.host_names import host_of, is_loopback_host
 from workers.model.selection import EVERYTHING, SymbolRule
 from workers.model.symbol_names import symbol_problem, upper_symbol
 from workers.paths import absolute_home, data_folder, socket_path
-from workers.settings import Settings, VenueSettings
+from workers.settings import ApiSettings, Settings, VenueSettings
 from workers.toml_lines import locate_keys, nearest_line
 
 DEFAULT_FILE: Final = "default.toml"
@@ -344,6 +345,12 @@ def _check_symbols(section: str, venue: VenueSettings, refused: Refusal) -> None
         raise refused(f"{section}.max_symbols", f"{len(rule.exact)} symbols are named one by one", "")
 
 
+def _check_access(api: ApiSettings, refused: Refusal) -> None:
+    if not (api.open or api.token_sha256 or is_loopback_host(host_of(api.host))):
+        problem = f"{api.host!r} is open to other machines: set api.token_sha256, or api.open = true to let anybody ask"
+        raise refused("api.host", problem, "127.0.0.1")
+
+
 def _check_meaning(effective: Effective, name: str) -> None:
     """What types cannot say: symbols, URLs, and values that only make sense together."""
 
@@ -355,6 +362,7 @@ def _check_meaning(effective: Effective, name: str) -> None:
         if not effective.origin.get(secret, "environment").startswith("environment"):
             variable = f"FLEET_{secret.replace('.', '__').upper()}"
             raise refused(secret, f"a secret does not belong in a file: set {variable} in the environment")
+    _check_access(settings.api, refused)
     for venue, keys in settings.venues.items():
         _check_symbols(f"venues.{venue}", keys, refused)
     lists = {

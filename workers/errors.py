@@ -21,6 +21,9 @@ FleetError
 │   └── SecondUnknown      the book of a past second is not known
 ├── RequestProblem         a request of the API cannot be answered, and why
 │   ├── NotKnown           404: no such venue, symbol, second or level
+│   ├── TokenNeeded        401: no token, or one that is not known
+│   ├── OriginRefused      403: a page of another site
+│   ├── WrongHost          421: a name this server does not answer to
 │   ├── BadInput           422: a parameter or a body that cannot be used
 │   ├── BookNotServed      503: the book is not in sync, so there is nothing true to say
 │   └── TryLater           503: Redis or the time ran out
@@ -219,6 +222,41 @@ class BadInput(RequestProblem):
     """A parameter or a body cannot be used."""
 
     status = 422
+
+
+class TokenNeeded(RequestProblem):
+    """The request brings no token that is known."""
+
+    status = 401
+
+    def __init__(self) -> None:
+        detail = "send Authorization: Bearer and a token of which api.token_sha256 has the SHA-256"
+        super().__init__("A token is needed", detail, "Authorization")
+
+
+class OriginRefused(RequestProblem):
+    """A page of another site wants to connect."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Pages of this origin may not connect", "api.cors_origins names those that may", "Origin"
+        )
+
+
+class WrongHost(RequestProblem):
+    """The request is for a server of a name that is not known to be ours."""
+
+    status = 421
+
+    def __init__(self, host: str) -> None:
+        self.host = host[:80]
+        super().__init__(
+            f"No server of the name {self.host!r} is here",
+            "api.hosts names those by which this one may be asked",
+            "Host",
+        )
 
 
 class BookNotServed(RequestProblem):

@@ -243,6 +243,13 @@ class ApiSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """The HTTP side."""
 
     host: str = "127.0.0.1"
+    """Address the API listens on. Beyond loopback it needs `token_sha256` or `open`."""
+    token_sha256: list[Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")]] = field(default_factory=list)
+    """SHA-256 in hexadecimal of each token that may ask; empty: no token is needed."""
+    open: bool = False
+    """Answer anybody who reaches `host`, without a token."""
+    hosts: list[str] = field(default_factory=list)
+    """Names and addresses, besides loopback and the bound address, by which the server may be asked."""
     port: Port = 8080
     default_symbol: str = ""
     """The symbol of a request that names none; empty: the first symbol of the venue."""

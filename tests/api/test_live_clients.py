@@ -217,7 +217,7 @@ async def test_there_is_a_limit_of_clients(api: TestClient) -> None:  # type: ig
 async def test_pages_of_other_sites_may_not_connect(api: TestClient) -> None:  # type: ignore[type-arg]
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await api.ws_connect("/ws", headers={"Origin": "https://example.net"})
-    assert refused.value.status == 422
+    assert refused.value.status == 403
     own = f"http://{api.host}:{api.port}"
     await (await api.ws_connect("/ws", headers={"Origin": own})).close()
     assert (await api.get("/ws")).status == 422

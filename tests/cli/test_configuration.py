@@ -66,6 +66,16 @@ def test_bars_kept_are_replaced_one_by_one():
     assert (kept["1m"], kept["1h"]) == (5, 9)
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "example.org", ""])
+def test_an_api_that_others_reach_needs_a_token_or_a_word(host: str):
+    text = f'{VENUE}[api]\nhost = "{host}"\n'
+    assert "set api.token_sha256, or api.open = true" in refused(text)
+    assert parse(f"{text}open = true\n", "my.toml", {}).settings.api.open
+    digest = "0123456789abcdef" * 4
+    assert parse(text, "my.toml", {"FLEET_API__TOKEN_SHA256": digest}).settings.api.token_sha256 == [digest]
+    assert "api.token_sha256" in refused(f'{text}token_sha256 = ["my-token"]\n')
+
+
 def test_booleans_from_the_environment():
     found = parse(VENUE, "my.toml", {"FLEET_TRADES__CLOSE_BY_CLOCK": "false", "FLEET_EXCHANGE__ENABLED": "1"})
     assert not found.settings.trades.close_by_clock

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import configparser
+import os
 import shlex
 import socket
+import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -122,6 +124,34 @@ def test_a_run_directory_that_cannot_be_used_is_said(tmp_path: Path, use: Callab
     (tmp_path / "file").touch()
     with pytest.raises(CommandError, match=r"home cannot be used: Not a directory .*FLEET_HOME"):
         use(tmp_path / "file" / "home")
+
+
+def mode(folder: Path) -> int:
+    return stat.S_IMODE(folder.stat().st_mode)
+
+
+@pytest.mark.parametrize("first", [partial(mark_or_refuse, simulated=True), make_run_directory])
+def test_a_run_directory_is_for_its_user_alone(tmp_path: Path, first: Callable[[Path], None]):
+    home, before = tmp_path / "home", os.umask(0o022)
+    try:
+        first(home)
+        assert mode(home) == 0o700
+        mark_or_refuse(home, simulated=True)
+        make_run_directory(home)
+        for folder in (home, home / "log", home / "run", home / "redis"):
+            assert mode(folder) == 0o700
+            folder.chmod(0o755)  # as an older version left it
+        make_run_directory(home)
+        assert {mode(home), mode(home / "log"), mode(home / "run"), mode(home / "redis")} == {0o700}
+    finally:
+        os.umask(before)
+
+
+def test_a_folder_that_was_there_for_something_else_is_left_as_it_is(tmp_path: Path):
+    tmp_path.chmod(0o755)
+    (tmp_path / "notes").touch()
+    make_run_directory(tmp_path)
+    assert (mode(tmp_path), mode(tmp_path / "log")) == (0o755, 0o700)
 
 
 def test_data_that_cannot_be_discarded_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 from redis.exceptions import RedisError
 
 from workers.api import problems
+from workers.api.access import Access
 from workers.api.connections import Connections
 from workers.api.docs_page import page
 from workers.api.openapi import document
@@ -45,6 +46,7 @@ class Application:
         others: routes with their own handlers: the dashboard, WebSocket, SSE.
         at_stop: what ends long-lived connections when the server stops.
         connections: told of every request that begins and ends.
+        access: asked about every request before it is answered.
     """
 
     def __init__(
@@ -54,13 +56,15 @@ class Application:
         others: Sequence[web.RouteDef] = (),
         at_stop: Sequence[Callable[[web.Application], Awaitable[None]]] = (),
         connections: Connections | None = None,
+        access: Access | None = None,
     ) -> None:
         self._settings = settings
         self._connections = connections or Connections(settings)
+        self._access = access or Access(settings)
         self._operations = operations
         self._others = others
         self._at_stop = at_stop
-        self._document = document(operations)
+        self._document = document(operations, is_locked=self._access.is_locked)
         self._described = render(self._document)
         self._page = Rendered(page(self._document).encode(), self._described.etag, "text/html; charset=utf-8")
 
@@ -106,16 +110,13 @@ class Application:
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.monotonic()
         path = route_of(request)
-        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-            response: web.StreamResponse = self._preflight(request)
-        elif path in LONG_LIVED:
-            response = await self._guarded(request, handler, None)
-        else:
-            response = await self._guarded(request, handler, self._settings.timeout_s)
+        timeout_s = None if path in LONG_LIVED else self._settings.timeout_s
+        response = await self._guarded(request, handler, timeout_s)
         REQUESTS.labels(path, str(response.status)).inc()
         if path not in LONG_LIVED:
             SECONDS.labels(path).observe(time.monotonic() - started)
         if not response.prepared:
+            response.headers["X-Content-Type-Options"] = "nosniff"
             self._allow_origin(request, response)
         return response
 
@@ -124,6 +125,10 @@ class Application:
     ) -> web.StreamResponse:
         """The handler's answer, or a problem."""
         try:
+            is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+            self._access.check(request, "/" if is_preflight else route_of(request))
+            if is_preflight:
+                return self._preflight(request)
             async with asyncio.timeout(timeout_s):
                 return await handler(request)
         except RequestProblem as error:
@@ -154,7 +159,7 @@ class Application:
     def _preflight(self, request: web.Request) -> web.Response:
         response = web.Response(status=204)
         response.headers["Access-Control-Allow-Methods"] = "GET, POST"
-        response.headers["Access-Control-Allow-Headers"] = "Content-Type, If-None-Match"
+        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, If-None-Match"
         response.headers["Access-Control-Max-Age"] = "600"
         return response
 

@@ -13,7 +13,6 @@ import resource
 import time
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
 from typing import Any, Final, cast
 
 import structlog
@@ -21,6 +20,7 @@ from aiohttp import web
 from prometheus_client import Counter, Gauge
 
 from workers.api.outlet import Outlet
+from workers.model.host_names import is_loopback_host
 from workers.settings import ApiSettings
 
 log = structlog.get_logger()
@@ -273,9 +273,4 @@ class GuardedSite(web.BaseSite):
 
 def is_loopback(address: str) -> bool:
     """Whether an address is this machine's own; a proxy on it has one address for all its clients."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return not address  # a unix socket has none
-    mapped = getattr(found, "ipv4_mapped", None)
-    return (mapped or found).is_loopback
+    return not address or is_loopback_host(address)  # a unix socket has none

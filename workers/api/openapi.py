@@ -12,6 +12,7 @@ import msgspec
 
 from workers import __version__
 from workers.api import types
+from workers.api.access import WITHOUT_TOKEN
 from workers.api.operations import Operation
 from workers.api.types import Problem
 
@@ -19,7 +20,9 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 REFERENCE: Final = "#/components/schemas/{name}"
 PROBLEMS: Final = {
     404: "There is no such venue, symbol, second or level",
+    401: "There is no token, or one that is not known",
     413: "The body is too large",
+    421: "The request is for a server of another name",
     422: "A parameter or the body cannot be used",
     503: "The book is withheld, Redis does not answer, or the answer took too long",
 }
@@ -31,8 +34,8 @@ TAGS: Final = {
 }
 
 
-def document(operations: Sequence[Operation]) -> dict[str, Any]:
-    """The whole document."""
+def document(operations: Sequence[Operation], *, is_locked: bool = False) -> dict[str, Any]:
+    """The whole document; `is_locked`: a token is asked for."""
     kinds: list[Any] = [Problem, *(one.answer for one in operations)]
     kinds += [one.body for one in operations if one.body is not None]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
@@ -41,8 +44,10 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     schema_of = dict(zip(map(str, kinds), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schema_of)
-    return {
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(
+            one, schema_of, is_locked and one.path not in WITHOUT_TOKEN
+        )
+    made: dict[str, Any] = {
         "openapi": "3.1.0",
         "jsonSchemaDialect": DIALECT,
         "info": {
@@ -57,6 +62,9 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": components},
     }
+    if is_locked:
+        made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    return made
 
 
 def _describe_fields(components: dict[str, Any]) -> None:
@@ -93,7 +101,7 @@ def _plain_tuples(schema: Any) -> Any:
     return plain
 
 
-def _operation(one: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:
+def _operation(one: Operation, schema_of: dict[str, Any], is_locked: bool) -> dict[str, Any]:
     made: dict[str, Any] = {
         "operationId": one.name,
         "summary": one.summary,
@@ -101,6 +109,9 @@ def _operation(one: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:
         "parameters": _parameters(one),
         "responses": _responses(one, schema_of[str(one.answer)], schema_of[str(Problem)]),
     }
+    if is_locked:
+        made["security"] = [{"token": []}]
+        made["responses"]["401"] = _problem(401, schema_of[str(Problem)])
     if one.described:
         made["description"] = one.described
     if one.body is not None:
@@ -115,12 +126,13 @@ def _responses(one: Operation, answer: Any, problem: Any) -> dict[str, Any]:
     }
     if one.method == "GET":
         responses["304"] = {"description": "What `If-None-Match` names is still current"}
-    for status in one.problems:
-        responses[str(status)] = {
-            "description": PROBLEMS[status],
-            "content": {"application/problem+json": {"schema": problem}},
-        }
+    for status in sorted({*one.problems, 421}):
+        responses[str(status)] = _problem(status, problem)
     return responses
+
+
+def _problem(status: int, schema: Any) -> dict[str, Any]:
+    return {"description": PROBLEMS[status], "content": {"application/problem+json": {"schema": schema}}}
 
 
 def _parameters(one: Operation) -> list[dict[str, Any]]:

@@ -38,6 +38,8 @@ def respond(problem: Problem) -> web.Response:
     headers = {"Cache-Control": "no-store"}
     if problem.status == 503:
         headers["Retry-After"] = "1"
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     return web.Response(
         body=msgspec.json.encode(problem), status=problem.status, content_type=CONTENT_TYPE, headers=headers
     )

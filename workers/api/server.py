@@ -7,6 +7,7 @@ import asyncio
 import structlog
 from aiohttp import web
 
+from workers.api.access import Access
 from workers.api.application import Application
 from workers.api.connections import RESERVED, Connections, GuardedSite, raise_descriptor_limit
 from workers.api.dashboard_files import Dashboard
@@ -57,14 +58,15 @@ class Api:
         self.connections = Connections(
             settings.api, max(1, min(settings.api.most_connections, descriptors - RESERVED))
         )
-        live = LiveSocket(self.hub, settings.api, self.connections)
+        access = Access(settings.api)
+        live = LiveSocket(self.hub, settings.api, self.connections, access)
         others = [
             *Dashboard().routes(),
             web.get("/ws", live.handle),
-            web.get("/sse", LiveEvents(self.hub, settings.api, self.connections).handle),
+            web.get("/sse", LiveEvents(self.hub, settings.api, self.connections, access).handle),
         ]
         self.application = Application(
-            settings.api, self.operations, others, [live.say_goodbye], self.connections
+            settings.api, self.operations, others, [live.say_goodbye], self.connections, access
         )
         self._process = process
         self.reader.every(1.0, self._tell)

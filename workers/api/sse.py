@@ -10,12 +10,13 @@ from aiohttp import web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from msgspec import Meta
 
+from workers.api.access import Access
 from workers.api.connections import Connections
 from workers.api.hub import Hub, Wanted
 from workers.api.messages import Channel, Mode
 from workers.api.outlet import Outlet
 from workers.api.queries import Interval, parse_query
-from workers.api.websocket import hold_little, refuse_other_sites
+from workers.api.websocket import hold_little
 from workers.settings import ApiSettings
 
 
@@ -32,14 +33,15 @@ class SseQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class LiveEvents:
     """The handler of `/sse`."""
 
-    def __init__(self, hub: Hub, settings: ApiSettings, connections: Connections) -> None:
+    def __init__(self, hub: Hub, settings: ApiSettings, connections: Connections, access: Access) -> None:
         self._hub = hub
         self._settings = settings
         self._connections = connections
+        self._access = access
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Send events until the client goes away."""
-        refuse_other_sites(request, self._settings.cors_origins)
+        self._access.check_origin(request)
         asked = parse_query(request.query.items(), {}, SseQuery)
         wanted = Wanted(
             channel=asked.channel,
@@ -52,7 +54,11 @@ class LiveEvents:
         try:
             await self._hub.subscribe(client, wanted)
             response = web.StreamResponse(
-                headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+                headers={
+                    "Content-Type": "text/event-stream",
+                    "Cache-Control": "no-store",
+                    "X-Content-Type-Options": "nosniff",
+                }
             )
             self.allow_origin(request, response)
             await response.prepare(request)
@@ -64,7 +70,7 @@ class LiveEvents:
         return response
 
     def allow_origin(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Say that the page may read, which `refuse_other_sites` has decided."""
+        """Say that the page may read, which `check_origin` has decided."""
         if origin := request.headers.get("Origin"):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"

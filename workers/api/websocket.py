@@ -6,13 +6,13 @@ import asyncio
 import socket
 from contextlib import suppress
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from msgspec import Meta
 
+from workers.api.access import PROTOCOL, Access
 from workers.api.connections import Connections
 from workers.api.hub import Client, Hub, Wanted
 from workers.api.messages import encode
@@ -62,10 +62,11 @@ class _Id(msgspec.Struct):
 class LiveSocket:
     """The handler of `/ws`."""
 
-    def __init__(self, hub: Hub, settings: ApiSettings, connections: Connections) -> None:
+    def __init__(self, hub: Hub, settings: ApiSettings, connections: Connections, access: Access) -> None:
         self._hub = hub
         self._settings = settings
         self._connections = connections
+        self._access = access
         self._open: set[web.WebSocketResponse] = set()
 
     async def say_goodbye(self, _: web.Application) -> None:
@@ -77,11 +78,12 @@ class LiveSocket:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one connection until it ends."""
-        refuse_other_sites(request, self._settings.cors_origins)
+        self._access.check_origin(request)
         ws = web.WebSocketResponse(
             heartbeat=self._settings.heartbeat_s,
             max_msg_size=LARGEST_MESSAGE,
             compress=False,
+            protocols=(PROTOCOL,),
             timeout=CLOSE_S,
         )
         if not ws.can_prepare(request):
@@ -164,12 +166,3 @@ def hold_little(request: web.Request) -> None:
     bare = transport.get_extra_info("socket")
     if bare is not None and bare.family in (socket.AF_INET, socket.AF_INET6):
         bare.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-
-
-def refuse_other_sites(request: web.Request, allowed: list[str]) -> None:
-    """Raise BadInput for a page of another site that `api.cors_origins` does not name."""
-    origin = request.headers.get("Origin", "")
-    if origin and origin not in allowed and "*" not in allowed and urlsplit(origin).netloc != request.host:
-        raise BadInput(
-            "Pages of this origin may not connect", "api.cors_origins names those that may", "Origin"
-        )

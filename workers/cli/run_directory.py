@@ -7,9 +7,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from workers.errors import CommandError
 from workers.paths import socket_path
+
+PRIVATE: Final = 0o700
+FOLDERS: Final = ("run", "log", "redis")
 
 
 @contextmanager
@@ -47,12 +51,35 @@ def make_socket_folder(home: Path) -> None:
 
 
 def make_run_directory(home: Path) -> None:
-    """Make the run directory and what every program expects in it.
+    """Make the run directory and what every program expects in it, for this user alone.
 
     Raises:
         CommandError: it cannot be made.
     """
     with usable(home):
-        for name in ("run", "log"):
-            (home / name).mkdir(parents=True, exist_ok=True)
+        make_private(home, "run", "log")
     make_socket_folder(home)
+
+
+def make_private(home: Path, *names: str) -> None:
+    """Make the run directory and folders in it that nobody else may read: they hold logs and data.
+
+    Raises:
+        OSError: one cannot be made.
+    """
+    is_ours = not home.exists() or any((home / name).is_dir() for name in FOLDERS)
+    home.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    for name in names:
+        (home / name).mkdir(mode=PRIVATE, exist_ok=True)
+    for name in FOLDERS:
+        if (home / name).is_dir():
+            _keep_private(home / name)
+    if is_ours and home != Path.home():  # else it was made for something else too
+        _keep_private(home)
+
+
+def _keep_private(folder: Path) -> None:
+    """Let nobody else into a folder of ours; one of another user, such as a mounted one, stays as it is."""
+    found = folder.stat()
+    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
+        folder.chmod(PRIVATE)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from workers.cli.run_directory import usable
+from workers.cli.run_directory import make_private, usable
 from workers.errors import CommandError
 
 MARKER: Final = "simulated"
@@ -21,7 +21,7 @@ def mark_or_refuse(home: Path, *, simulated: bool) -> None:
     folder = home / "redis"
     marker = folder / MARKER
     with usable(home):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(home, "redis")
         used = any(folder.iterdir())
         was_simulated = marker.exists()
     if used and was_simulated != simulated:

@@ -1,5 +1,7 @@
 /** One WebSocket to the API: subscriptions that survive a reconnect, and a heartbeat that notices a dead line. */
 
+import { tokenProtocols } from "./token.js";
+
 const PING_MS = 5_000;
 const SILENT_MS = 12_000;
 const FIRST_RETRY_MS = 500;
@@ -46,7 +48,7 @@ export class Connection {
 
   #open() {
     this.onState("connecting", "");
-    const socket = new WebSocket(this.url);
+    const socket = new WebSocket(this.url, tokenProtocols());
     this.socket = socket;
     socket.onopen = () => {
       this.retryMs = FIRST_RETRY_MS;

@@ -1,5 +1,7 @@
 /** The REST side of the API: JSON, or the problem it answered instead. */
 
+import { askForToken, tokenHeaders } from "./token.js";
+
 /** What the API said in place of a result (application/problem+json), or that it did not answer. */
 export class Problem extends Error {
   /** @param {number} status 0: no answer @param {string} title @param {string} detail */
@@ -25,11 +27,12 @@ export async function get(path, query = {}, signal) {
   const text = search.toString();
   let response;
   try {
-    response = await fetch(text ? `${path}?${text}` : path, { signal, headers: { accept: "application/json" } });
+    response = await fetch(text ? `${path}?${text}` : path, { signal, headers: { accept: "application/json", ...tokenHeaders() } });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Problem(0, "No answer", "the API cannot be reached");
   }
+  if (response.status === 401) askForToken();
   const body = await response.json().catch(() => null);
   if (response.ok && body !== null) return body;
   throw new Problem(response.status, body?.title ?? `Status ${response.status}`, body?.detail ?? "");
