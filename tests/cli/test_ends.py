@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from fleet_runs import plain_environment
 
-from workers.cli import application
+from workers.cli import application, output
 from workers.cli import main as entry
 
 
@@ -55,3 +57,36 @@ def test_a_reader_that_went_away_is_no_failure():
     process.stdout.close()
     _, told = process.communicate(timeout=60)
     assert (process.returncode, told) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["config"],
+        ["config", "--json"],
+        ["demo", "--help"],
+        ["fault", "--kinds"],
+        ["status"],
+        ["doctor", "--offline"],
+    ],
+)
+def test_a_terminal_that_knows_no_letters_but_english_ones_is_no_failure(command: list[str], tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "workers.cli", *command],
+        env=plain_environment(
+            PYTHONIOENCODING="ascii", FLEET_CONFIG="demo.toml", FLEET_HOME=str(tmp_path), COLUMNS="500"
+        ),
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    assert done.stdout.isascii()
+    if command[-1] == "--json":
+        assert "币安人生USDT" in json.dumps(json.loads(done.stdout), ensure_ascii=False)
+
+
+def test_what_an_encoding_lacks_is_written_as_json_has_it():
+    output.escape_unencodable()
+    text = "é币😀\udc80"
+    assert json.loads('"' + text.encode("ascii", output.ESCAPED).decode() + '"') == text

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import redis as redis_sync
 from held_tape import ARCHIVED, COUNT, FIRST, MIDNIGHT, SYMBOL, TRIMMED, environment, lay, tape
 
 from workers.cli.application import main
@@ -89,6 +90,26 @@ def test_bars_of_redis_and_archive_are_all_bars_once(export: Export, tmp_path: P
     expected = [trade for trade in tape() if trade.trade_time < MIDNIGHT - 240_000]
     assert (first["interval"], first["trades_count"]) == ("1m", str(len(expected)))
     assert first["complete"] == "false"
+
+
+def test_a_window_revised_after_midnight_is_one_row(held: tuple[str, Path], export: Export, tmp_path: Path):
+    client = redis_sync.Redis.from_url(held[0])
+    key = f"bars:{{{SYMBOL}}}:1m"
+    window, late = MIDNIGHT - 60_000, MIDNIGHT + 600_000
+    entry = client.xrange(key, count=1)[0][1]
+    revised = {**entry, b"start": window, b"revision": 1, b"volume": b"77"}
+    client.xadd(key, revised, id=f"{late}-0")
+    try:
+        newest, every = tmp_path / "newest.csv", tmp_path / "all.csv"
+        assert export("--kind", "bars", "-o", str(newest)) == 0
+        assert export("--kind", "bars", "--versions", "all", "-o", str(every)) == 0
+    finally:
+        client.xdel(key, f"{late}-0")
+        client.close()
+    starts = [int(row["start"]) for row in read_csv(newest)]
+    assert starts == list(range(MIDNIGHT - 300_000, MIDNIGHT + 240_000, 60_000))
+    assert [row["volume"] for row in read_csv(newest) if int(row["start"]) == window] == ["77"]
+    assert [row["revision"] for row in read_csv(every) if int(row["start"]) == window] == ["0", "1"]
 
 
 def test_depth_comes_back_byte_for_byte(export: Export, tmp_path: Path):

@@ -10,7 +10,7 @@ import pytest
 
 from workers.errors import RecordingError
 from workers.model.reordering import in_order
-from workers.recordings.official import OfficialTrades, Period
+from workers.recordings.official import OfficialFile, Period
 
 FUTURES = "3466782974,84551.1,0.030,8123344783,8123344783,1790526538883,false\n"
 SPOT = "26129,0.01633102,4.70443515,27781,27790,1735689600000123,True,True\n"
@@ -18,14 +18,14 @@ SPOT_MS = "26129,0.01633102,4.70443515,27781,27790,1498793709153,False,True\n"
 HEADER = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n"
 
 
-def written(path: Path, text: str, inner: str = "x.csv") -> OfficialTrades:
+def written(path: Path, text: str, inner: str = "x.csv") -> OfficialFile:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w") as packed:
             packed.writestr(inner, text)
     else:
         path.write_text(text, encoding="utf-8")
-    return OfficialTrades(path)
+    return OfficialFile(path)
 
 
 @pytest.mark.parametrize("name", ["BTCUSDT-aggTrades-2026-09-27.zip", "BTCUSDT-aggTrades-2026-09-27.csv"])
@@ -69,7 +69,7 @@ def test_market_and_symbol_of_a_file(tmp_path: Path, name: str, market: str, sym
 
 
 def test_a_month_at_the_end_of_the_year(tmp_path: Path):
-    file = OfficialTrades(tmp_path / "BTCUSDT-aggTrades-2026-12.zip")
+    file = OfficialFile(tmp_path / "BTCUSDT-aggTrades-2026-12.zip")
     assert file.period == Period(1796083200000, 1798761600000)
 
 
@@ -103,15 +103,15 @@ def test_a_row_that_is_none_is_told_with_its_line(tmp_path: Path, text: str, lin
 def test_a_package_that_is_none(tmp_path: Path):
     path = tmp_path / "BTCUSDT-aggTrades-2026-09-27.zip"
     with pytest.raises(RecordingError, match="cannot be read"):
-        list(OfficialTrades(path).trades())
+        list(OfficialFile(path).trades())
     path.write_bytes(b"PK but no more")
     with pytest.raises(RecordingError, match="cannot be read"):
-        list(OfficialTrades(path).trades())
+        list(OfficialFile(path).trades())
     with zipfile.ZipFile(path, "w") as packed:
         packed.writestr("a.csv", FUTURES)
         packed.writestr("b.csv", FUTURES)
     with pytest.raises(RecordingError, match=r"2 \.csv files"):
-        list(OfficialTrades(path).trades())
+        list(OfficialFile(path).trades())
 
 
 def test_rows_come_in_order_of_their_ids():

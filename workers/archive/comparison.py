@@ -5,15 +5,33 @@ Numbers are compared as numbers (`84551.1` is `84551.10`), exactly. Memory: the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any, Final
+from itertools import groupby
+from typing import Any, Final, NamedTuple
 
 from workers.model.events import Trade
 
 EXAMPLES: Final = 10
+
+
+class Claim(NamedTuple):
+    """What a file says it holds all of; only a trade that surely lies in there can be `extra`."""
+
+    start_ms: int
+    end_ms: int
+    """Trade times, the end excluded; equal ones: the file's name tells none."""
+    first_id: int
+    last_id: int
+    """The lowest and the highest id in the file."""
+
+    def covers(self, trade: Trade) -> bool:
+        """Whether the file should hold a trade. Those of the very instant of midnight may be in either day's file."""
+        if self.first_id < trade.trade_id < self.last_id and self.start_ms == self.end_ms:
+            return True
+        return self.start_ms < trade.trade_time < self.end_ms - 1
 
 
 @dataclass
@@ -23,12 +41,12 @@ class Compared:
     official: int = 0
     """Different ids in the official file."""
     held: int = 0
-    """Different ids held within the file's period and our range."""
+    """Different ids held of those the file holds or claims to hold."""
     equal: int = 0
     missing: int = 0
     """In the file, within our range, and not held."""
     extra: int = 0
-    """Held, and not in the file."""
+    """Held, and not in the file though its period covers them."""
     different: int = 0
     not_held: int = 0
     """In the file, but before the first or after the last trade we have at all."""
@@ -36,8 +54,8 @@ class Compared:
     """Rows of the file that repeat an earlier one."""
     contradictory: int = 0
     """Rows of the file with the id of an earlier one and other content."""
-    unordered: int = 0
-    """Rows so far behind their place that they could not be compared."""
+    not_market: int = 0
+    """Rows of the file that are no trade (price or quantity 0), and are not held as one."""
     fields: dict[str, int] = field(default_factory=dict)
     """How often each field differs."""
     examples: dict[str, list[Any]] = field(default_factory=dict)
@@ -45,7 +63,7 @@ class Compared:
     @property
     def differences(self) -> int:
         """What keeps the two from being the same."""
-        return self.missing + self.extra + self.different + self.contradictory + self.unordered
+        return self.missing + self.extra + self.different + self.contradictory
 
     def note(self, what: str, example: Any) -> None:
         """Count something and keep the first examples of it."""
@@ -60,60 +78,64 @@ class Comparison:
 
     Args:
         official: in id order.
+        claim: what the file claims to hold all of.
         first, last: ids of the first and the last trade we have at all: what we claim to hold lies between.
     """
 
-    def __init__(self, official: Iterator[Trade], first: int, last: int) -> None:
+    def __init__(self, official: Iterable[Trade], claim: Claim, first: int, last: int) -> None:
         self.result = Compared()
-        self._official = official
+        self._official = _by_id(official)
+        self._claim = claim
         self._first = first
         self._last = last
-        self._next: Trade | None = None
-        self._previous: Trade | None = None
+        self._next: list[Trade] = []
         self._last_held = -1
         self._advance()
 
     def _advance(self) -> None:
+        """The next id of the file: its different rows, the first one first."""
         result = self.result
-        for trade in self._official:
-            previous = self._previous
-            if previous is None or trade.trade_id > previous.trade_id:
-                self._previous = self._next = trade
-                result.official += 1
-                return
-            if trade.trade_id < previous.trade_id:
-                result.note("unordered", trade.trade_id)
-            elif differing(previous, trade):
-                result.note("contradictory", trade.trade_id)
-            else:
+        self._next = next(self._official, [])
+        if not self._next:
+            return
+        result.official += 1
+        different = self._next[:1]
+        for row in self._next[1:]:
+            if any(not differing(row, other) for other in different):
                 result.repeated += 1
-        self._next = None
+            else:
+                different.append(row)
+                result.note("contradictory", row.trade_id)
+        self._next = different
 
     def held(self, trade: Trade) -> None:
         """The next trade we hold; one that was given already is passed over."""
         if trade.trade_id <= self._last_held:
             return
         self._last_held = trade.trade_id
-        self.result.held += 1
-        while self._next is not None and self._next.trade_id < trade.trade_id:
-            self._not_held(self._next)
-        official = self._next
-        if official is None or official.trade_id > trade.trade_id:
-            self.result.note("extra", shown(trade))
+        while self._next and self._next[0].trade_id < trade.trade_id:
+            self._not_held(self._next[0])
+        if not self._next or self._next[0].trade_id > trade.trade_id:
+            if trade.is_market and self._claim.covers(trade):
+                self.result.held += 1
+                self.result.note("extra", shown(trade))
             return
-        fields = differing(official, trade)
-        if fields:
-            for name in fields:
+        self.result.held += 1
+        found = [differing(row, trade) for row in self._next]
+        if all(found):
+            for name in found[0]:
                 self.result.fields[name] = self.result.fields.get(name, 0) + 1
             self.result.note(
-                "different", {"official": shown(official), "held": shown(trade), "fields": fields}
+                "different", {"official": shown(self._next[0]), "held": shown(trade), "fields": found[0]}
             )
         else:
             self.result.equal += 1
         self._advance()
 
     def _not_held(self, official: Trade) -> None:
-        if self._first <= official.trade_id <= self._last:
+        if not (_number(official.price) and _number(official.quantity)):
+            self.result.not_market += 1
+        elif self._first <= official.trade_id <= self._last:
             self.result.note("missing", shown(official))
         else:
             self.result.not_held += 1
@@ -121,9 +143,14 @@ class Comparison:
 
     def finish(self) -> Compared:
         """All held trades were given."""
-        while self._next is not None:
-            self._not_held(self._next)
+        while self._next:
+            self._not_held(self._next[0])
         return self.result
+
+
+def _by_id(trades: Iterable[Trade]) -> Iterator[list[Trade]]:
+    for _, rows in groupby(trades, key=lambda trade: trade.trade_id):
+        yield list(rows)
 
 
 def differing(one: Trade, other: Trade) -> list[str]:

@@ -68,6 +68,43 @@ class HeldRows:
             async for batch in _merged(filed, fresh, stream_id_of):
                 yield batch
 
+    async def newest_bars(self, source: Source, from_ms: int, to_ms: int) -> AsyncIterator[list[Values]]:
+        """The newest version of each window that starts in a stretch, each once, in order of the starts.
+
+        Versions of a window stand anywhere after it, so each day is read twice. Memory: the windows that were revised
+        on one day.
+        """
+        start, revision = (POSITIONS["bars"][name] for name in ("start", "revision"))
+        day = from_ms - from_ms % DAY_MS
+        for day_ms in sorted(await self._bar_days(source, day, to_ms)):
+            first, end = max(from_ms, day_ms), min(to_ms, day_ms + DAY_MS)
+            revised: dict[int, Values] = {}
+            async for rows in self.rows(source, first, end):
+                for row in rows:
+                    known = revised.get(row[start])
+                    if row[revision] and (known is None or known[revision] < row[revision]):
+                        revised[row[start]] = row
+            waiting = sorted(revised, reverse=True)
+            async for rows in self.rows(source, first, end):
+                newest: list[Values] = []
+                for row in rows:
+                    if row[revision]:
+                        continue
+                    while waiting and waiting[-1] <= row[start]:
+                        newest.append(revised[waiting.pop()])
+                    if row[start] not in revised:
+                        newest.append(row)
+                if newest:
+                    yield newest
+            if waiting:
+                yield [revised[window] for window in reversed(waiting)]
+
+    async def _bar_days(self, source: Source, from_ms: int, to_ms: int) -> set[int]:
+        """The first ms of each day of which something is held."""
+        days = await self._redis_days(source, from_ms, to_ms)
+        days |= set(self._archive.days(source)) if self._archive else set()
+        return {day * DAY_MS for day in days if from_ms <= day * DAY_MS < to_ms}
+
     async def _redis_trades(self, source: Source, from_ms: int, to_ms: int) -> AsyncIterator[list[Values]]:
         if self._ranges is None:
             return

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from workers import __version__
 from workers.cli.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED, EXIT_SETTINGS
-from workers.cli.output import err, seconds_of
+from workers.cli.output import err, escape_unencodable, seconds_of
 from workers.errors import CommandError, FleetError, SettingsError, WrongArgument
 
 REGISTERED: Final = (
@@ -161,6 +161,7 @@ def _register_others() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code. Errors of ours are one sentence."""
+    escape_unencodable()
     try:
         _register_others()
         app(args=arguments)

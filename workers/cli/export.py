@@ -42,6 +42,10 @@ def export(
         Literal["auto", "redis", "archive"],
         typer.Option("--source", help="auto is both, each row once."),
     ] = "auto",
+    versions: Annotated[
+        Literal["newest", "all"],
+        typer.Option("--versions", help="Of bars: one row a window, or also what a later revision replaced."),
+    ] = "newest",
     config: Annotated[
         Path | None,
         typer.Option(
@@ -60,5 +64,5 @@ def export(
     if to_ms <= from_ms:
         raise typer.BadParameter("it must be later than --from.", param_hint="--to")
     wanted = interval if kind == "bars" else ""
-    asked = Asked(kind, symbol, venue, from_ms, to_ms, wanted, form, output, source)
+    asked = Asked(kind, symbol, venue, from_ms, to_ms, wanted, form, output, source, versions)
     raise typer.Exit(run_export(asked, config))

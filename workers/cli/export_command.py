@@ -37,6 +37,7 @@ class Asked(NamedTuple):
     form: Literal["csv", "parquet"] | None
     output: str
     source: SourceName
+    versions: Literal["newest", "all"] = "newest"
 
     @property
     def format(self) -> str:
@@ -70,7 +71,9 @@ async def _export(effective: Effective, context: VenueContext, asked: Asked) -> 
     count, said = 0, time.monotonic()
     with row_writer(asked.output, asked.format, source) as writer:
         async with held_rows(effective, context, asked.source) as held:
-            async for rows in held.rows(source, asked.from_ms, asked.to_ms):
+            newest = asked.kind == "bars" and asked.versions == "newest"
+            read = held.newest_bars if newest else held.rows
+            async for rows in read(source, asked.from_ms, asked.to_ms):
                 writer.rows(rows)
                 count += len(rows)
                 if time.monotonic() - said >= PLAIN_EVERY_S:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import re
 import sys
@@ -19,6 +21,8 @@ from workers.cli.held import Totals
 from workers.errors import CommandError
 
 UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+ESCAPED: Final = "fleet-escaped"
+"""Our handler of what an encoding lacks."""
 PLAIN_EVERY_S: Final = 10.0
 
 
@@ -58,6 +62,22 @@ class Answer(PlainConsole):
 
 out = Answer(width=None if sys.stdout.isatty() else 160)
 err = PlainConsole(stderr=True)
+
+
+def escape_unencodable() -> None:
+    """Have what the terminal's encoding lacks written as JSON escapes it, such as `\\u5e01` on an ASCII one."""
+    codecs.register_error(ESCAPED, _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    units = (signs[place : place + 2].hex() for place in range(0, len(signs), 2))
+    return "".join(f"\\u{unit}" for unit in units), error.end
 
 
 def seconds_of(text: str) -> float:

@@ -17,7 +17,10 @@ def register(app: typer.Typer) -> None:
 
 def verify_archive(
     file: Annotated[
-        Path, typer.Argument(help="An aggTrades file of data.binance.vision: .zip, or the .csv in it.")
+        Path,
+        typer.Argument(
+            help="A file of data.binance.vision (aggTrades, trades or klines): .zip, or the .csv in it."
+        ),
     ],
     symbol: Annotated[str, typer.Option("--symbol", help="Instead of the one in the file's name.")] = "",
     market: Annotated[
@@ -39,7 +42,7 @@ def verify_archive(
         ),
     ] = None,
 ) -> None:
-    """Compare the trades held with an official file: missing, extra, different.
+    """Compare the trades or bars held with an official file: missing, extra, different.
 
     The CHECKSUM beside the file is verified. Compared is what lies between the first and the last trade that the
     fleet holds at all. Code 1 means that something differs there.

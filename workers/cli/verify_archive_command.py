@@ -6,36 +6,44 @@ import asyncio
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from workers.archive.comparison import Compared, Comparison
+from workers.archive.comparison import Claim, Comparison
+from workers.archive.held import HeldRows
 from workers.archive.layout import Source, iso_text
 from workers.archive.rows import POSITIONS, trade_of
 from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_SETTINGS
 from workers.cli.held_sources import SourceName, held_rows, venue_named
 from workers.cli.output import PLAIN_EVERY_S, err, out
 from workers.cli.status import running_fleet
+from workers.cli.verify_klines import verify_klines
 from workers.configuration import Effective
 from workers.context import VenueContext, venue_contexts
 from workers.errors import CommandError, RecordingError, WrongArgument
-from workers.recordings.official import OfficialTrades, Period
+from workers.model.symbol_names import fold_symbol
+from workers.recordings.official import FileKind, OfficialFile, Period
 from workers.recordings.records import Market
+from workers.recordings.sorting import TradeSorter
 
+EDGE_MS: Final = 600_000
+"""How far the time of a trade held may lie from that in the file for them to be compared at all."""
 COUNTS = (
     ("official", "in the file"),
-    ("held", "held in its period"),
+    ("held", "held of them"),
     ("equal", "equal"),
     ("missing", "missing (in the file, not held)"),
     ("extra", "extra (held, not in the file)"),
     ("different", "different"),
     ("contradictory", "contradictory rows of the file"),
-    ("unordered", "rows of the file far out of order"),
     ("repeated", "repeated rows of the file"),
+    ("not_market", "rows of the file that are no trade (price or quantity 0)"),
+    ("incomplete", "held as incomplete, so not compared"),
+    ("empty", "windows of the file without a trade"),
     ("not_held", "outside what is held at all"),
 )
 
@@ -50,20 +58,12 @@ class Asked(NamedTuple):
     source: SourceName
 
 
-class _Range(NamedTuple):
-    """What the file covers: a period by time, and where its name names none, ids."""
-
-    period: Period
-    first_id: int
-    last_id: int
-
-
 def run_verify(asked: Asked, config: Path | None, *, as_json: bool) -> int:
     """Compare; the exit code."""
     effective, _ = running_fleet(config)
-    official = OfficialTrades(asked.file)
+    official = OfficialFile(asked.file)
     if asked.symbol:
-        official.symbol = asked.symbol
+        official.symbol = fold_symbol(asked.symbol)
     if not official.symbol:
         raise WrongArgument(f"The name {asked.file.name!r} does not tell the symbol: give --symbol")
     try:
@@ -78,7 +78,7 @@ def run_verify(asked: Asked, config: Path | None, *, as_json: bool) -> int:
     return EXIT_FINE if found["same"] else EXIT_DISAGREEMENT
 
 
-def _venue(effective: Effective, official: OfficialTrades, asked: Asked) -> VenueContext:
+def _venue(effective: Effective, official: OfficialFile, asked: Asked) -> VenueContext:
     if asked.venue:
         return venue_named(effective, asked.venue)
     market = asked.market or official.market()
@@ -90,38 +90,82 @@ def _venue(effective: Effective, official: OfficialTrades, asked: Asked) -> Venu
     )
 
 
-async def _verify(effective: Effective, official: OfficialTrades, asked: Asked) -> dict[str, Any]:
+async def _verify(effective: Effective, official: OfficialFile, asked: Asked) -> dict[str, Any]:
     checked = official.verify_checksum()
     context = _venue(effective, official, asked)
-    source = Source(context.name, official.symbol, "trades")
-    covered = _covered(official)
+    kind = official.kind()
     async with held_rows(effective, context, asked.source) as held:
-        ids = await held.trade_ids(source)
-        name = f"{context.name} {official.symbol}"
-        if ids is None:
-            raise CommandError(f"Nothing is held of the trades of {name}.")
-        comparison = Comparison(official.in_order(), *ids)
-        said, undecoded = time.monotonic(), POSITIONS["trades"]["undecoded"]
-        async for rows in held.rows(source, *covered.period):
-            for row in rows:
-                trade = trade_of(official.symbol, row) if row[undecoded] is None else None
-                if trade and covered.first_id <= trade.trade_id <= covered.last_id:
-                    comparison.held(trade)
-            if time.monotonic() - said >= PLAIN_EVERY_S:
-                said = time.monotonic()
-                err.print(f"fleet: {comparison.result.held:,} trades compared", highlight=False)
-        result = comparison.finish()
+        if kind == "klines":
+            found = await verify_klines(official, context, held)
+        else:
+            _refuse_other_ids(kind, context)
+            found = await _verify_trades(official, context, held)
+    return {
+        "file": str(asked.file),
+        "kind": kind,
+        "checksum": "verified" if checked else "none",
+        "venue": context.name,
+        "symbol": official.symbol,
+        "source": asked.source,
+        **found,
+    }
+
+
+def _refuse_other_ids(kind: FileKind, context: VenueContext) -> None:
+    """Aggregate ids and the ids of single trades count different things.
+
+    Raises:
+        WrongArgument: the file has the ones, the venue the others.
+    """
+    ours = context.settings.trades
+    if (kind == "aggTrades") != (ours == "aggTrade"):
+        raise WrongArgument(
+            f"The venue {context.name} follows {ours}, whose ids are others than those of a file of {kind}: "
+            f"compare it with the file named …-{'aggTrades' if ours == 'aggTrade' else 'trades'}-…"
+        )
+
+
+async def _verify_trades(official: OfficialFile, context: VenueContext, held: HeldRows) -> dict[str, Any]:
+    source, name = Source(context.name, official.symbol, "trades"), f"{context.name} {official.symbol}"
+    ids = await held.trade_ids(source)
+    if ids is None:
+        raise CommandError(f"Nothing is held of the trades of {name}.")
+    claim, stretch = _claim(official)
+    rows = TradeSorter()
+    rows.put(official.trades())
+    ours, said = TradeSorter(), time.monotonic()
+    undecoded = POSITIONS["trades"]["undecoded"]
+    count = 0
+    async for batch in held.rows(source, *stretch):
+        decoded = [trade_of(official.symbol, row) for row in batch if row[undecoded] is None]
+        ours.put(decoded)
+        count += len(decoded)
+        if time.monotonic() - said >= PLAIN_EVERY_S:
+            said = time.monotonic()
+            err.print(f"fleet: {count:,} trades read", highlight=False)
+    comparison = Comparison(rows.in_order(), claim, min(ids), max(ids))
+    for trade in ours.in_order():
+        comparison.held(trade)
+    result = comparison.finish()
     if result.official and result.not_held == result.official and not result.held:
         raise CommandError(
             f"Of {name} the trades {ids[0]} to {ids[1]} are held, none of which is in the file."
         )
-    return _found(asked, context, official, checked, ids, result, covered)
+    return {
+        "from": claim.start_ms if official.period else stretch.start_ms + EDGE_MS,
+        "to": claim.end_ms if official.period else stretch.end_ms - EDGE_MS,
+        "held_first_id": ids[0],
+        "held_last_id": ids[1],
+        "same": result.differences == 0,
+        **asdict(result),
+    }
 
 
-def _covered(official: OfficialTrades) -> _Range:
-    """A file whose name tells its days holds all trades of them; another is read once more for what it holds."""
-    if official.period:
-        return _Range(official.period, 0, 1 << 62)
+def _claim(official: OfficialFile) -> tuple[Claim, Period]:
+    """What the file claims to hold, and the stretch in which something of it may be held.
+
+    A file whose name tells its days holds all trades of them, and some of the neighbouring days.
+    """
     first = last = start = end = None
     for trade in official.trades():
         first = trade.trade_id if first is None else min(first, trade.trade_id)
@@ -130,44 +174,25 @@ def _covered(official: OfficialTrades) -> _Range:
         end = trade.trade_time if end is None else max(end, trade.trade_time)
     if first is None or last is None or start is None or end is None:
         raise RecordingError(str(official.path), 0, "it holds no trades")
-    return _Range(Period(start, end + 1), first, last)
-
-
-def _found(
-    asked: Asked,
-    context: VenueContext,
-    official: OfficialTrades,
-    checked: bool,
-    ids: tuple[int, int],
-    result: Compared,
-    covered: _Range,
-) -> dict[str, Any]:
-    return {
-        "file": str(asked.file),
-        "checksum": "verified" if checked else "none",
-        "venue": context.name,
-        "symbol": official.symbol,
-        "source": asked.source,
-        "from": covered.period.start_ms,
-        "to": covered.period.end_ms,
-        "held_first_id": ids[0],
-        "held_last_id": ids[1],
-        "same": result.differences == 0,
-        **asdict(result),
-    }
+    named = official.period
+    claim = Claim(*(named or (0, 0)), first, last)
+    if named:
+        start, end = min(start, named.start_ms), max(end, named.end_ms - 1)
+    return claim, Period(start - EDGE_MS, end + 1 + EDGE_MS)
 
 
 def _report(found: dict[str, Any]) -> Group:
     table = Table(
         title=escape(f"{found['venue']} {found['symbol']}: held against {Path(found['file']).name}")
     )
-    table.add_column("trades")
+    table.add_column("windows" if found["kind"] == "klines" else "trades")
     table.add_column("", justify="right")
     for name, label in COUNTS:
-        if found[name] or name in ("official", "held", "equal", "missing", "extra", "different"):
+        if found.get(name) or name in ("official", "held", "equal", "missing", "extra", "different"):
             table.add_row(label, f"{found[name]:,}")
     lines = [f"period    {iso_text(found['from'])} to {iso_text(found['to'])}"]
-    lines.append(f"held ids  {found['held_first_id']} to {found['held_last_id']}, from {found['source']}")
+    if found["kind"] != "klines":
+        lines.append(f"held ids  {found['held_first_id']} to {found['held_last_id']}, from {found['source']}")
     lines.append(f"checksum  {found['checksum']}")
     for what, examples in found["examples"].items():
         lines += [f"{what:10}{msgspec.json.encode(example).decode()}" for example in examples]
