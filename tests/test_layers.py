@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "workers"
-BASE = {"errors"}
+BASE = {"errors", "masking"}
 SHARED = {
     "errors",
+    "masking",
     "settings",
     "paths",
     "process",

@@ -18,17 +18,19 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 from msgspec.structs import FieldInfo, fields
 
-from workers.errors import SettingsError
+from workers.errors import AddressUnusable, SettingsError
+from workers.masking import MASK, mask
 from workers.model.host_names import host_of, is_loopback_host
 from workers.model.selection import EVERYTHING, SymbolRule
 from workers.model.symbol_names import symbol_problem, upper_symbol
 from workers.paths import absolute_home, data_folder, socket_path
 from workers.settings import ApiSettings, Settings, VenueSettings
+from workers.store.addresses import address_of
 from workers.toml_lines import locate_keys, nearest_line
 
 DEFAULT_FILE: Final = "default.toml"
@@ -63,8 +65,11 @@ class Effective:
         """Every setting as (dotted key, value, where it came from); passwords in URLs are masked."""
         for key, value in _leaves(msgspec.to_builtins(self.settings)):
             name = ".".join(key)
-            shown = mask(value) if isinstance(value, str) else value
-            yield name, "***" if value and name in SECRETS else shown, self.origin.get(name, "default")
+            yield (
+                name,
+                MASK if value and name in SECRETS else _masked(value),
+                self.origin.get(name, "default"),
+            )
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,11 @@ class _Given:
     raw: Any
     place: str
     strict: bool = True
+
+    @property
+    def shown(self) -> str:
+        """The value as a message may show it."""
+        return MASK if ".".join(self.key) in SECRETS else repr(_masked(self.raw))
 
     def refused(self, problem: str, suggestion: str = "") -> SettingsError:
         return SettingsError(f"{self.place}, {'.'.join(self.key)}", problem, suggestion)
@@ -159,10 +169,10 @@ def redis_url(settings: Settings) -> str:
     return f"unix://{password}" + quote(str(socket_path(Path(settings.fleet.home), "redis.sock")))
 
 
-def mask(text: str) -> str:
-    """A URL without its password; any other text as it is."""
-    password = urlsplit(text).password if "://" in text and "@" in text else None
-    return text.replace(f":{password}@", ":***@", 1) if password else text
+def _masked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return mask(value) if isinstance(value, str) else value
 
 
 def _read(file: Path) -> str:
@@ -276,7 +286,7 @@ def _assign(values: dict[str, Any], given: _Given) -> None:
     wanted = _resolve(given)
     section = wanted is _VENUES or _is_struct(wanted) or isinstance(wanted, _FixedTable)
     if section and given.raw != {}:
-        raise given.refused(f"{given.raw!r} cannot be used: this is a section, it takes keys")
+        raise given.refused(f"{given.shown} cannot be used: this is a section, it takes keys")
     if not section:
         try:
             value = msgspec.convert(given.raw, wanted, strict=given.strict)
@@ -284,7 +294,7 @@ def _assign(values: dict[str, Any], given: _Given) -> None:
             problem = str(error)[:1].lower() + str(error)[1:]
             if typing.get_origin(wanted) is typing.Literal:
                 problem = f"it is one of {', '.join(map(repr, typing.get_args(wanted)))}"
-            raise given.refused(f"{given.raw!r} cannot be used: {problem}") from error
+            raise given.refused(f"{given.shown} cannot be used: {problem}") from error
     target = values
     for depth, name in enumerate(given.key[: None if section else -1]):
         fixed = _resolve(_Given(given.key[: depth + 1], None, given.place))
@@ -372,9 +382,12 @@ def _check_meaning(effective: Effective, name: str) -> None:
     for key, symbols in lists.items():
         for index, symbol in enumerate(symbols):
             _check_symbol(key, symbol, symbols[:index], refused)
-    urls: dict[str, tuple[str, tuple[str, ...]]] = {
-        "redis.url": (settings.redis.url, ("redis://", "rediss://", "unix://"))
-    }
+    try:
+        if settings.redis.url:
+            address_of(settings.redis.url)
+    except AddressUnusable as error:
+        raise refused("redis.url", f"{error.url!r}: {error.problem}", error.suggestion) from error
+    urls: dict[str, tuple[str, tuple[str, ...]]] = {}
     for venue, keys in settings.venues.items():
         urls[f"venues.{venue}.websocket_url"] = (keys.websocket_url, ("ws://", "wss://"))
         urls[f"venues.{venue}.rest_url"] = (keys.rest_url, ("http://", "https://"))

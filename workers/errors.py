@@ -11,6 +11,7 @@ FleetError
 │   ├── RequestRefused     another 4xx: asking again would not help
 │   └── RestUnavailable    5xx, timeout, connection refused, truncated reply: ask again later
 ├── StoreError             Redis could not do what was asked
+│   ├── AddressUnusable    a URL that names no Redis server
 │   ├── ServerNotFound     no Redis server to run and no REDIS_URL
 │   ├── ServerTooOld       the server lacks commands of Redis 7.0
 │   ├── LeaseLost          another worker owns the symbol now
@@ -43,6 +44,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+
+from workers.masking import mask
 
 MOST_NAMED: Final = 20
 """How many of the names there are a sentence lists."""
@@ -105,7 +108,7 @@ class RestError(FleetError):
         self.url = url
         self.status = status
         self.problem = problem
-        super().__init__(f"GET {url} gave status {status}: {problem}.")
+        super().__init__(f"GET {mask(url)} gave status {status}: {problem}.")
 
 
 class RateLimited(RestError):
@@ -126,6 +129,17 @@ class RestUnavailable(RestError):
 
 class StoreError(FleetError):
     """Redis could not do what was asked."""
+
+
+class AddressUnusable(StoreError):
+    """A URL that names no Redis server, or asks for what the fleet cannot do."""
+
+    def __init__(self, url: str, problem: str, suggestion: str = "") -> None:
+        self.url = mask(url)
+        self.problem = problem
+        self.suggestion = suggestion
+        hint = f" Did you mean {suggestion!r}?" if suggestion else ""
+        super().__init__(f"The address {self.url} cannot be used: {problem}.{hint}")
 
 
 class ServerNotFound(StoreError):

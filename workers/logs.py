@@ -11,6 +11,7 @@ from typing import Any, Final, TextIO, cast
 import structlog
 from prometheus_client import Counter
 
+from workers.masking import mask
 from workers.model.plain_text import plain
 
 LONGEST_LOGGED: Final = 5_000
@@ -63,12 +64,20 @@ def configure_logging(level: str, log_format: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _without_secrets,
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, UnfailingStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )
+
+
+def _without_secrets(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Whoever writes a URL or an error into a line need not think of passwords."""
+    return {name: mask(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _visible_json(_logger: object, _method: str, line: Any) -> str:

@@ -20,9 +20,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from workers.configuration import mask
 from workers.errors import FleetError, ServerTooOld
 from workers.logs import configure_logging
+from workers.masking import mask
 from workers.settings import Settings
 from workers.store.connection import connect
 from workers.store.fleet import Registry

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from workers.configuration import find_file, load, mask, parse, redis_url
+from workers.configuration import find_file, load, parse, redis_url
 from workers.errors import SettingsError
+from workers.masking import mask
 from workers.paths import data_folder, socket_path
 from workers.toml_lines import locate_keys, nearest_line
 

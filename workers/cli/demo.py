@@ -22,8 +22,9 @@ from workers.cli.output import LiveStatus, Progress, err, out, sentence
 from workers.cli.simulated import discard_simulated, mark_or_refuse
 from workers.cli.truth_source import TruthSource
 from workers.cli.verification import STARTING, Verification
-from workers.configuration import load, mask, redis_url
+from workers.configuration import load, redis_url
 from workers.errors import CommandError, SettingsError
+from workers.masking import mask
 from workers.model.selection import SymbolRule
 from workers.paths import socket_path
 from workers.sim.symbols import MARKETS

@@ -13,9 +13,10 @@ from workers.archive import parquet
 from workers.archive.held import HeldRows
 from workers.archive.reading import ArchiveReader
 from workers.archive.storage import storage_of
-from workers.configuration import Effective, mask, redis_url
+from workers.configuration import Effective, redis_url
 from workers.context import VenueContext, venue_contexts
 from workers.errors import CommandError, WrongArgument
+from workers.masking import mask
 from workers.store.connection import connect
 from workers.store.ranges import Ranges
 

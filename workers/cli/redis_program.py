@@ -22,8 +22,9 @@ from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_NOT_STARTE
 from workers.cli.parent import end_with_parent
 from workers.cli.run_directory import make_socket_folder
 from workers.cli.simulated import mark_or_refuse
-from workers.configuration import mask, redis_url
+from workers.configuration import redis_url
 from workers.errors import FleetError
+from workers.masking import mask
 from workers.paths import data_folder, socket_path
 from workers.settings import Settings
 from workers.store import keys

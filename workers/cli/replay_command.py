@@ -23,9 +23,9 @@ from workers.cli.replay_plan import ReplayPlan
 from workers.cli.replay_report import tables
 from workers.cli.replay_run import Options, replay
 from workers.cli.replay_server import PrivateServer
-from workers.configuration import mask
 from workers.errors import CommandError, RecordingError
 from workers.logs import configure_logging
+from workers.masking import mask
 from workers.recordings.recording import Recording
 from workers.recordings.records import Market
 

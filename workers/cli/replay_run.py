@@ -20,10 +20,10 @@ from workers.cli.replay_plan import LINE, ReplayPlan
 from workers.cli.replay_quotes import QuoteCheck
 from workers.cli.replay_report import BookOutcome, Replayed, report
 from workers.cli.replay_rest import RecordedRest
-from workers.configuration import mask
 from workers.errors import CommandError
 from workers.ingest.appender import Appender
 from workers.ingest.worker import gap_keys, retentions
+from workers.masking import mask
 from workers.process import PORT_OFFSETS, Process
 from workers.recordings.records import Market
 from workers.settings import Settings

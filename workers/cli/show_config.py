@@ -10,7 +10,8 @@ from rich.markup import escape
 
 from workers.cli.exit_codes import EXIT_FINE
 from workers.cli.output import out
-from workers.configuration import load, mask, redis_url
+from workers.configuration import load, redis_url
+from workers.masking import mask
 
 
 def run_config(config: Path | None, *, as_json: bool) -> int:

@@ -18,8 +18,9 @@ from workers.cli.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
 from workers.cli.held import GROUPS, Book, Held
 from workers.cli.output import err, out
 from workers.cli.supervision import Supervisor
-from workers.configuration import Effective, load, mask, redis_url
+from workers.configuration import Effective, load, redis_url
 from workers.errors import CommandError
+from workers.masking import mask
 from workers.process import PORT_OFFSETS
 from workers.store.connection import connect
 from workers.store.fleet import Registry

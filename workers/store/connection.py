@@ -11,9 +11,16 @@ from hiredis import pack_command
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import RedisError
 
+from workers.store.addresses import Address, address_of
 from workers.store.refusals import refusal_of
 
 RESPONSE_S = 5.0
@@ -61,11 +68,12 @@ class _UnixConnection(_Packing, UnixDomainSocketConnection):
     pass
 
 
-_PACKED = {
-    Connection: _TcpConnection,
-    SSLConnection: _TlsConnection,
-    UnixDomainSocketConnection: _UnixConnection,
-}
+class _SentinelConnection(_Packing, SentinelManagedConnection):
+    pass
+
+
+class _SentinelTlsConnection(_Packing, SentinelManagedSSLConnection):
+    pass
 
 
 @contextmanager
@@ -82,16 +90,51 @@ def heeding_cancellation() -> Iterator[None]:
         raise asyncio.CancelledError
 
 
-def _client(url: str, **options: Any) -> Redis:
-    pool = ConnectionPool.from_url(
-        url, protocol=2, socket_timeout=RESPONSE_S, socket_connect_timeout=RESPONSE_S, **options
-    )
-    pool.connection_class = _PACKED[pool.connection_class]
+class _SentinelPool(SentinelConnectionPool):
+    """Closes what it asks for the master, too."""
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self.sentinel_manager.aclose()
+
+
+def _client(url: str, **ours: Any) -> Redis:
+    address = address_of(url)
+    options = {
+        "socket_timeout": RESPONSE_S,
+        "socket_connect_timeout": RESPONSE_S,
+        **address.options,
+        "protocol": 2,
+        **ours,
+    }
+    if address.sentinels:
+        return _of_master(address, options)
+    kind = _UnixConnection if "path" in options else _TlsConnection if address.tls else _TcpConnection
+    return Redis(connection_pool=ConnectionPool(connection_class=kind, **options))
+
+
+def _of_master(address: Address, options: dict[str, Any]) -> Redis:
+    """A client of the master that the sentinels name at each connection."""
+    asking: dict[str, Any] = {
+        "socket_timeout": RESPONSE_S,
+        "socket_connect_timeout": RESPONSE_S,
+        "protocol": 2,
+    }
+    if address.tls:
+        of_tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
+        asking |= {"ssl": True, **of_tls}
+    asked = asking | dict(address.sentinel_options)
+    sentinel = Sentinel(list(address.sentinels), sentinel_kwargs=asked)  # type: ignore[no-untyped-call]  # redis-py's
+    kind = _SentinelTlsConnection if address.tls else _SentinelConnection
+    pool = _SentinelPool(address.master, sentinel, connection_class=kind, **options)  # type: ignore[no-untyped-call]  # too
     return Redis(connection_pool=pool)
 
 
 def connect(url: str) -> Redis:
     """A client for control commands and for writes that may be repeated harmlessly.
+
+    Raises:
+        AddressUnusable: the URL cannot be used.
 
     Every write of the fleet is refused or without effect when repeated (explicit stream ids, absolute
     values, fencing numbers, `append_once`), so lost replies may be retried. tests/store/test_repeated_commands.py

@@ -9,8 +9,9 @@ from redis.exceptions import RedisError
 
 from workers.cli.doctor.findings import Finding, megabytes
 from workers.cli.doctor.memory import Estimate, estimate
-from workers.configuration import Effective, mask, redis_url
+from workers.configuration import Effective, redis_url
 from workers.errors import FleetError
+from workers.masking import mask
 from workers.model.sizing import MEASURED_BYTES, bytes_per_trade
 from workers.store.connection import connect
 from workers.store.server import OLDEST, find_server, version_of

@@ -20,9 +20,10 @@ from workers.cli.foreground import stop_on_signals
 from workers.cli.output import err
 from workers.cli.status import running_fleet
 from workers.client import Gap, Interrupted, Withheld
-from workers.configuration import Effective, load, mask, redis_url
+from workers.configuration import Effective, load, redis_url
 from workers.context import venue_contexts
 from workers.errors import CommandError, FleetError, StateUnreadable, WrongArgument
+from workers.masking import mask
 from workers.model.selection import SymbolRule
 from workers.store.connection import connect
 from workers.store.keys import Keys
