@@ -121,6 +121,7 @@ EVENTS: Final = {
     "fleet_rest_overlong_total": ["reply_overlong"],
     "fleet_symbol_unlisted_total": ["symbol_unlisted"],
     "fleet_symbol_unreadable_total": ["symbols_unreadable", "symbol_unreadable"],
+    "fleet_symbol_quarantined_total": ["symbol_quarantined", "symbol_recovered"],
     "fleet_key_unreadable_total": ["key_unreadable", "key_readable_again"],
     "fleet_symbol_status_changes_total": ["symbol_status_changed"],
     "fleet_symbol_tick_size_changes_total": ["symbol_tick_size_changed"],
@@ -155,6 +156,7 @@ ROLES: Final = {
     "logs.py": "every worker",
     "backoff.py": "every worker",
     "unreadable.py": "whoever reads keys",
+    "quarantine.py": "workers that own symbols",
     "ownership.py": "workers that own symbols",
     "rest.py": "workers that use REST",
 }

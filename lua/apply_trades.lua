@@ -27,6 +27,7 @@
 --   apply {'OK', applied, not market, repeated, late, last id, id after the hole or 0, newest trade time, capped}
 --   skip  {'OK', ids accepted as missing, last id}
 --   close {'OK', bars appended, end of the next open window in ms or 0, capped}
+--   an error 'UNREADABLE <field> ...' where the state hash holds what this script never wrote; nothing was done
 --   Capped are the members that were trimmed though they were not old enough, because the set held too many.
 --
 -- The open windows live in the state hash (one text each: see from_state); the stats hashes are their readable view.
@@ -51,6 +52,13 @@ local windows, opened, touched, bars_added, bars_before = {}, {}, {}, {}, nil
 local state = call('HMGET', KEYS[3], 'last_id', 'last_trade_time', 'applied_count', 'repeated_count',
   'not_market_count', 'missing_count', 'late_count', 'hole_next_id', 'incomplete_next', 'bars_before',
   'capped_count', unpack(NAMES))
+local COUNTED = {'last_id', 'last_trade_time', 'applied_count', 'repeated_count', 'not_market_count', 'missing_count',
+  'late_count', 'hole_next_id', 'incomplete_next', nil, 'capped_count'}
+for i = 1, 11 do
+  if state[i] and COUNTED[i] and (not match(state[i], '^%d+$') or #state[i] > 16) then
+    return redis.error_reply('UNREADABLE ' .. COUNTED[i] .. ' is no number')
+  end
+end
 local started = state[1] and true or false
 local last_id = tonumber(state[1] or -1)
 local newest_time = tonumber(state[2] or 0)
@@ -282,7 +290,12 @@ end
 if ARGV[2] ~= '' and call('HGET', KEYS[1], 'token') ~= ARGV[2] then return {'FENCED'} end
 for i = 1, 7 do
   local text = state[11 + i]
-  if text then windows[i] = from_state(text) end
+  if text then
+    windows[i] = from_state(text)
+    if not windows[i].start or not windows[i].count then
+      return redis.error_reply('UNREADABLE ' .. NAMES[i] .. ' is no window')
+    end
+  end
 end
 if ARGV[1] == 'apply' then return apply() end
 if ARGV[1] == 'skip' then return skip() end

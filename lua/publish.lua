@@ -6,22 +6,34 @@
 -- then 4 per book:  symbol, fencing number, payload ("" leaves what is shown, "-" withdraws the book), status
 -- A status is lines "field\nvalue\nfield\nvalue\n"; "" leaves it as it is.
 --
--- Returns a flat list of pairs: position (1-based) and why the owner must act on it: "FENCED" where the fencing
--- number is not the lease's (nothing was written), or "DISTRUST <reason>" where an audit found the book wrong. The
--- latter is looked for whenever a status is written, and said until a status shows that the sync it was first said of
--- is over: a reply may be lost. A call that is repeated says and writes the same again, and appends nothing.
--- Cost: 5 commands per book with a payload, 2 more with a status.
+-- Returns a flat list of pairs: position (1-based) and why the owner must act on it:
+--   FENCED             the fencing number is not the lease's; nothing was written
+--   DISTRUST <reason>  an audit found the book wrong. It is looked for whenever a status is written, and said until a
+--                      status shows that the sync it was first said of is over: a reply may be lost
+--   GONE               a status says "synced" and LIVE_ORDERBOOK has no such book: somebody removed or spoiled it
+--   REFUSED <error>    a key of the book is of another type; the others of it, and the other books, were written
+--   REPLACED <type>    (position 0) LIVE_ORDERBOOK was no hash and was removed: it is made of the books
+-- A call that is repeated says and writes the same again, and appends nothing.
+-- Cost: 5 commands per book with a payload, 3 more with a status, 1 per call.
 local OUT_OF_SYNC = { waiting = true, confirming = true, broken = true }
 local kept = ARGV[1]
-local function appended_already(top, payload)
+local signals = {}
+local function signal(position, text)
+    signals[#signals + 1] = position
+    signals[#signals + 1] = text
+end
+local function append_top(top, payload)
     local newest = redis.call('XREVRANGE', top, '+', '-', 'COUNT', 1)[1]
-    return newest and newest[2][2] == payload
+    if not (newest and newest[2][2] == payload) then
+        redis.call('XADD', top, 'MAXLEN', '~', kept, '*', 'data', payload)
+    end
 end
 local function distrusted(key, status)
-    local reason = redis.call('GET', key)
-    if not reason then
+    if redis.call('TYPE', key).ok ~= 'string' then
+        redis.call('DEL', key)  -- nobody's word, or none
         return false
     end
+    local reason = redis.call('GET', key)
     local before, said_of = string.match(reason, '^(.*)\n(%d+)$')
     local over = said_of and (OUT_OF_SYNC[status.state] or said_of ~= status.sync_count)
     if over or not status.sync_count then
@@ -33,40 +45,62 @@ local function distrusted(key, status)
     end
     return before or reason
 end
-local signals = {}
-local books = (#KEYS - 1) / 4
-for i = 1, books do
+local function tell(position, symbol, status, distrust, told)
+    local fields, values = {}, {}
+    for part in string.gmatch(told, '([^\n]*)\n') do
+        fields[#fields + 1] = part
+    end
+    for j = 1, #fields, 2 do
+        values[fields[j]] = fields[j + 1]
+    end
+    local reason = distrusted(distrust, values)
+    if reason then
+        signal(position, 'DISTRUST ' .. reason)
+    end
+    if values.state == 'synced' then
+        local shown = redis.call('HGET', KEYS[1], symbol)
+        if not shown or string.sub(shown, 1, 5) ~= '{"s":' then
+            signal(position, 'GONE')
+        end
+    end
+    redis.call('HSET', status, unpack(fields))
+end
+-- What one key refuses costs no other key anything; what the server refuses ends the call.
+local function alone(position, work, ...)
+    local done, problem = pcall(work, ...)
+    if not done then
+        local text = type(problem) == 'table' and problem.err or tostring(problem)
+        if not string.find(text, 'WRONGTYPE', 1, true) then
+            error(problem, 0)
+        end
+        signal(position, 'REFUSED ' .. text)
+    end
+end
+local function publish(i)
     local first = 4 * i - 2
     local lease, top, status, distrust = KEYS[first], KEYS[first + 1], KEYS[first + 2], KEYS[first + 3]
     local at = 4 * i - 2
     local symbol, token, payload, told = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
     if redis.call('HGET', lease, 'token') ~= token then
-        signals[#signals + 1] = i
-        signals[#signals + 1] = 'FENCED'
-    else
-        if payload == '-' then
-            redis.call('HDEL', KEYS[1], symbol)
-        elseif payload ~= '' then
-            redis.call('HSET', KEYS[1], symbol, payload)
-            if not appended_already(top, payload) then
-                redis.call('XADD', top, 'MAXLEN', '~', kept, '*', 'data', payload)
-            end
-        end
-        if told ~= '' then
-            local fields, values = {}, {}
-            for part in string.gmatch(told, '([^\n]*)\n') do
-                fields[#fields + 1] = part
-            end
-            for j = 1, #fields, 2 do
-                values[fields[j]] = fields[j + 1]
-            end
-            redis.call('HSET', status, unpack(fields))
-            local reason = distrusted(distrust, values)
-            if reason then
-                signals[#signals + 1] = i
-                signals[#signals + 1] = 'DISTRUST ' .. reason
-            end
-        end
+        signal(i, 'FENCED')
+        return
     end
+    if payload == '-' then
+        redis.call('HDEL', KEYS[1], symbol)
+    elseif payload ~= '' then
+        redis.call('HSET', KEYS[1], symbol, payload)
+        alone(i, append_top, top, payload)
+    end
+    if told ~= '' then
+        alone(i, tell, i, symbol, status, distrust, told)
+    end
+end
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'hash' and kind ~= 'none' then
+    redis.call('DEL', KEYS[1])
+    signal(0, 'REPLACED ' .. kind)
+end
+for i = 1, (#KEYS - 1) / 4 do
+    alone(i, publish, i)
 end
 return signals

@@ -28,6 +28,7 @@ SHARED = {
     "tasks",
     "backoff",
     "unreadable",
+    "quarantine",
     "logs",
 }
 """Modules at the top of the package that the roles share."""

@@ -17,12 +17,16 @@ from redis.exceptions import RedisError
 from workers.context import VenueContext
 from workers.following import refreshed
 from workers.process import Process
+from workers.quarantine import Quarantine
 from workers.store.fleet import Leases, share_of
+from workers.store.refusals import refusal_of
 from workers.unreadable import UnreadableKeys
 
 log = structlog.get_logger()
 
 TAKEN_AT_ONCE = 16
+RECOVER, HAND_OVER = "recover", "hand over"
+"""The works, as the quarantine knows them."""
 
 OWNED = Gauge("fleet_symbols_owned", "Symbols this worker owns", ["role", "venue"])
 TAKEN = Counter("fleet_leases_taken_total", "Symbols taken", ["role", "venue"])
@@ -55,7 +59,14 @@ class Owner(Protocol):
 class Ownership:
     """The leases of one worker in one role, over all venues."""
 
-    def __init__(self, process: Process, role: str, contexts: Iterable[VenueContext], owner: Owner) -> None:
+    def __init__(
+        self,
+        process: Process,
+        role: str,
+        contexts: Iterable[VenueContext],
+        owner: Owner,
+        quarantine: Quarantine | None = None,
+    ) -> None:
         self._process = process
         self._role = role
         self._owner = owner
@@ -69,6 +80,7 @@ class Ownership:
         self._ready: set[tuple[str, str]] = set()
         self._retired: dict[str, list[str]] = {}
         self._unreadable = UnreadableKeys(role)
+        self._quarantine = quarantine or Quarantine(process.client, role)
 
     def safe(self, claim: Claim) -> bool:
         """Whether the lease surely still holds: nothing may be written otherwise."""
@@ -109,7 +121,11 @@ class Ownership:
             await self._give_back(context, set(leases.held) - share)
             while removed:
                 self._owner.retired(Claim(context, removed.pop()))
-            wanted = share - set(leases.held)
+            wanted = {
+                symbol
+                for symbol in share - set(leases.held)
+                if self._quarantine.due(context, symbol, RECOVER)
+            }
             await self._take(context, [symbol for symbol in context.symbols if symbol in wanted])
             OWNED.labels(self._role, context.name).set(len(leases.held))
             self._unreadable.looked(f"leases of {context.name}", leases.replaced.values())
@@ -119,7 +135,13 @@ class Ownership:
         for symbol in sorted(symbols):
             claim = Claim(context, symbol)
             if (context.name, symbol) in self._ready:
-                await self._owner.hand_over(claim)
+                try:
+                    await self._owner.hand_over(claim)
+                except (
+                    Exception
+                ) as error:  # it is given back all the same: the next owner begins with what is stored
+                    await self._quarantine.failed(context, symbol, HAND_OVER, error)
+                    self._owner.forget(claim)
                 self._ready.discard((context.name, symbol))
             await self._leases[context.name].release([symbol])
             log.info("lease_released", role=self._role, venue=context.name, symbol=symbol)
@@ -141,10 +163,14 @@ class Ownership:
         TAKEN.labels(self._role, context.name).inc()
         try:
             await self._owner.recover(Claim(context, symbol), token)
-        except (RedisError, OSError) as error:
-            log.warning("recovery_failed", role=self._role, symbol=symbol, error=str(error))
+        except Exception as error:
+            if isinstance(error, RedisError | OSError) and refusal_of(error).of_server:
+                log.warning("recovery_failed", role=self._role, symbol=symbol, error=str(error))
+            else:
+                await self._quarantine.failed(context, symbol, RECOVER, error)
             await leases.release([symbol])
             return
+        self._quarantine.worked(context, symbol, RECOVER)
         self._ready.add((context.name, symbol))
         log.info("lease_taken", role=self._role, venue=context.name, symbol=symbol, token=token)
 

@@ -58,7 +58,7 @@ class World:
         """A line that delivers, and has lived since then."""
         told = {"alive": "spot", "beat_ms": int(time.time() * 1000) + 60_000, "since_ms": since_ms}
         await self.process.registry.beat("ingest-a", "line-a", told)
-        self.worker._asked_lines_at = 0.0
+        self.worker._lines._asked_at = 0.0
 
     async def state(self) -> str:
         """What the status says."""
@@ -223,7 +223,7 @@ async def test_a_book_taken_over_is_not_shown_before_its_stream_was_read(
         return await real(publications)
 
     monkeypatch.setattr(world.store, "publish", publish)
-    await world.worker._publish([world.book])
+    await world.worker._publishing.publish([world.book])
     assert published == []
     await world.state()
     assert published == [None]

@@ -65,7 +65,14 @@ class World:
         client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
         [context] = venue_contexts(settings)
         rest: Any = self.rest
-        self.fetcher = SnapshotFetcher(rest, BookStore(client, context.keys, 10), settings, lambda book: True)
+        self.failed: list[Exception] = []
+        self.fetcher = SnapshotFetcher(
+            rest,
+            BookStore(client, context.keys, 10),
+            settings,
+            lambda book: True,
+            lambda book, error: self.failed.append(error),
+        )
         self.books = {
             name: OwnedBook(Claim(context, name), 1, BookSync(name, context.venue.rule), settings.books)
             for name in NAMES

@@ -52,7 +52,7 @@ async def append(client: Redis, symbol: str, count: int, spacing_ms: int = 1) ->
 async def test_a_round_reads_so_much_and_leaves_no_stream_out(
     worker: TradeWorker, real_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.trades.worker.READ_AT_ONCE", 100)
+    monkeypatch.setattr("workers.trades.reading.READ_AT_ONCE", 100)
     client = Redis.from_url(real_server, protocol=2)
     for symbol, count in ((SYMBOL, 300), (QUIET, 2)):
         await append(client, symbol, count)
@@ -87,7 +87,7 @@ async def test_the_clock_closes_no_window_whose_trades_wait_in_the_stream(
     worker: TradeWorker, real_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a pause of the role: the windows of what it catches up with were over long ago, and are not all read."""
-    monkeypatch.setattr("workers.trades.worker.READ_AT_ONCE", 150)
+    monkeypatch.setattr("workers.trades.reading.READ_AT_ONCE", 150)
     monkeypatch.setattr("workers.trades.worker.APPLIED_AT_ONCE", 100)
     client = Redis.from_url(real_server, protocol=2)
     count, spacing_ms = 650, 500

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from workers.errors import LeaseLost
 from workers.settings import FleetSettings
-from workers.store.books import BookStore, Publication
+from workers.store.books import BookStore, Publication, Signals
 from workers.store.fleet import Leases, Registry, owner_of, share_of
 from workers.store.keys import Keys
 from workers.store.streams import GroupReader, RawEntry, RawStreams
@@ -61,7 +61,9 @@ async def test_publication_shows_withdraws_and_keeps_the_status(client: Redis) -
     await one.take([S])
     store = BookStore(client, KEYS, 100)
     payload = b'{"s":"BTCUSDT","b":[],"a":[],"u":7}'
-    assert await store.publish([Publication(S, one.held[S], payload, False, {"state": "synced"})]) == ([], {})
+    assert await store.publish([Publication(S, one.held[S], payload, False, {"state": "synced"})]) == Signals(
+        [], {}
+    )
     assert await client.hget("LIVE_ORDERBOOK", S) == payload
     assert await client.hget("book:{BTCUSDT}:status", "state") == b"synced"
     [(_, fields)] = await client.xrange("book:{BTCUSDT}:top")
@@ -82,7 +84,7 @@ async def test_a_zombie_publishes_and_commits_nothing(client: Redis) -> None:
     store = BookStore(client, KEYS, 100)
     mine = Publication("ETHUSDT", 1, b"{}", False, {})
     refused = await store.publish([Publication(S, old, b"wrong", False, {"state": "synced"}), mine])
-    assert refused == ([S, "ETHUSDT"], {})
+    assert refused == Signals([S, "ETHUSDT"], {})
     assert await client.exists("LIVE_ORDERBOOK", "book:{BTCUSDT}:status", "book:{BTCUSDT}:top") == 0
     with pytest.raises(LeaseLost):
         await store.commit(S, old, "depth", b"checkpoint", [])
@@ -94,10 +96,10 @@ async def test_distrust_reaches_the_owner_once_with_its_next_status(client: Redi
     await one.take([S])
     store = BookStore(client, KEYS, 100)
     await store.distrust(S, "audit mismatch")
-    assert await store.publish([Publication(S, one.held[S], b"{}", False, {})]) == ([], {})
+    assert await store.publish([Publication(S, one.held[S], b"{}", False, {})]) == Signals([], {})
     told = Publication(S, one.held[S], None, False, {"state": "synced"})
-    assert await store.publish([told]) == ([], {S: "audit mismatch"})
-    assert await store.publish([told]) == ([], {})
+    assert (await store.publish([told])).distrusted == {S: "audit mismatch"}
+    assert (await store.publish([told])).distrusted == {}
 
 
 async def test_a_commit_stores_and_acknowledges_in_one_step(client: Redis) -> None:

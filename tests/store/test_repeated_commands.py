@@ -85,7 +85,7 @@ async def distrust(client: Redis) -> None:
     token, store = await leased(client), BookStore(client, KEYS, 100)
     await store.distrust(S, "audit mismatch")
     told = Publication(S, token, None, False, {"state": "synced", "sync_count": 3})
-    assert await store.publish([told]) == ([], {S: "audit mismatch"})
+    assert (await store.publish([told])).distrusted == {S: "audit mismatch"}
     await store.publish([Publication(S, token, None, True, {"state": "broken", "sync_count": 3})])
 
 

@@ -65,7 +65,7 @@ def test_every_key_of_a_symbol_is_in_one_of_the_lists() -> None:
         "interval": list(INTERVALS_MS),
         "role": ["books"],
     }
-    lists = {"raw_streams", "folds", "kept"}
+    lists = {"raw_streams", "folds", "kept", "types"}
     spelled = set()
     for name in {name for name in dir(Keys) if name[0] != "_"} - lists - {"live_orderbook", "lease", "fence"}:
         call = getattr(KEYS, name)

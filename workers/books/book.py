@@ -22,6 +22,9 @@ from workers.store.streams import Delivered
 
 log = structlog.get_logger()
 
+TOLD_AT_MOST = 10
+"""Entries in a row of one stream that the log names one by one."""
+
 EVENTS = Counter("fleet_depth_events_total", "Depth events read by the book owners", ["venue", "outcome"])
 MALFORMED = Counter("fleet_malformed_entries_total", "Stream entries that could not be decoded", ["venue"])
 LOSSES = Counter("fleet_sync_lost_total", "Times a book left sync", ["venue", "reason"])
@@ -59,6 +62,10 @@ class OwnedBook:
         self.unsaved = False
         """Whether a snapshot has brought the book into sync, or moved its range, since the last checkpoint."""
         self.freshness = Freshness()
+        self.unreadable = ""
+        """Why its stream cannot be read now and what to do about it, for people; empty: it can."""
+        self.reread = False
+        """Whether entries may have been given to an owner that never saw them: they are pending now."""
         self.read = False
         """Whether its stream has been read since it was recovered."""
         self.heard_at = time.monotonic()
@@ -76,6 +83,8 @@ class OwnedBook:
         """Of its comparisons, those told as metrics: all, and those that disagreed."""
         self.recorder: HistoryRecorder | None = None
         """Takes down its history, once that has been taken up."""
+        self.malformed = 0
+        """Entries that could not be decoded so far."""
         self.crossed_events = 0
         self.applied = 0
         self._was_synced = sync.state is SyncState.SYNCED
@@ -107,7 +116,10 @@ class OwnedBook:
             outcome = self.sync.on_event(event, now_ms)
         except (MalformedFrame, BadNumber) as error:
             MALFORMED.labels(self.claim.context.name).inc()
-            log.warning("malformed_entry", key=self.key, entry=entry.stream_id.decode(), error=str(error))
+            self.malformed += 1
+            if self.malformed <= TOLD_AT_MOST or self.malformed % 1000 == 0:  # not a log line an entry
+                log.warning("malformed_entry", key=self.key, entry=entry.stream_id.decode(),
+                            entries=self.malformed, error=str(error))  # fmt: skip
             return None
         if self.recorder is not None:
             self.recorder.after(event, outcome)
@@ -182,8 +194,13 @@ class OwnedBook:
 
     @property
     def showable(self) -> bool:
-        """Whether the book may be shown: in sync, not crossed, its feed alive, its best levels proven."""
-        return self.sync.publishable and not self.freshness.stale and not self.beyond_range
+        """Whether the book may be shown: in sync, not crossed, its stream read and alive, its best levels proven."""
+        return (
+            not self.unreadable
+            and self.sync.publishable
+            and not self.freshness.stale
+            and not self.beyond_range
+        )
 
     @property
     def beyond_range(self) -> bool:
@@ -223,7 +240,7 @@ class OwnedBook:
         bids, asks = book.counts
         return {
             "state": self._told_state(),
-            "reason": self.sync.reason,
+            "reason": self.unreadable or self.sync.reason,
             "age_ms": int((time.monotonic() - self.heard_at) * 1000),
             "last_update_id": self.sync.last_update_id,
             "sync_count": self.sync.sync_count,
@@ -241,6 +258,8 @@ class OwnedBook:
         }
 
     def _told_state(self) -> str:
+        if self.unreadable:
+            return "unreadable"
         if self.sync.state is not SyncState.SYNCED:
             return str(self.sync.state.value)
         if self.sync.crossed_since_ms is not None:

@@ -21,9 +21,11 @@ from workers.model.history import NOT_RECORDED, HistoryBlock
 from workers.model.history_builder import BlockBuilder
 from workers.model.history_recorder import HistoryFold, HistoryRecorder
 from workers.ownership import Claim
+from workers.quarantine import Quarantine
 from workers.settings import HistorySettings
 from workers.store.following import LAST_OF_MS, entry_id
 from workers.store.history import HistoryStore
+from workers.store.refusals import refusal_of
 from workers.store.streams import GroupReader
 from workers.tasks import end
 
@@ -34,6 +36,8 @@ PAGE = 100
 MOST_BLOCKS = 20
 """Blocks in one write."""
 RETRY_S = 1.0
+HISTORY = "history"
+"""The work, as the quarantine knows it."""
 LOOK_S = 0.1
 """Pause after a look that found nothing to write."""
 MANY_EVENTS = 100
@@ -77,7 +81,9 @@ class HistoryWriter:
         contexts: Sequence[VenueContext],
         settings: HistorySettings,
         still_owned: Callable[[OwnedBook], bool],
+        quarantine: Quarantine | None = None,
     ) -> None:
+        self._quarantine = quarantine or Quarantine(client, "books")
         self._reader = reader
         self._settings = settings
         self._still_owned = still_owned
@@ -103,8 +109,12 @@ class HistoryWriter:
 
     async def leave(self, book: OwnedBook) -> None:
         """Write the last seconds of a book that is about to be given back."""
-        with contextlib.suppress(LeaseLost):
+        try:
             await self._write(book)
+        except LeaseLost:
+            pass
+        except Exception as error:  # what cannot be written is lost; the book is given back all the same
+            await self._quarantine.failed(*book.claim, HISTORY, error)
 
     async def step(self, books: Sequence[OwnedBook], now: float) -> list[Claim]:
         """Write the book that waits longest, if one is due (monotonic seconds); the claims of leases lost.
@@ -122,6 +132,10 @@ class HistoryWriter:
             await self._write(book)
         except LeaseLost:
             return [book.claim]
+        except Exception as error:  # its own: another book's history goes on
+            await self._quarantine.failed(*book.claim, HISTORY, error)
+        else:
+            self._quarantine.worked(*book.claim, HISTORY)
         return []
 
     def _due_at(self, book: OwnedBook) -> float:
@@ -130,7 +144,7 @@ class HistoryWriter:
         The pause is long while few events came: a question about seconds not yet written costs folding them.
         """
         recorder, written = book.recorder, self._written.get(book)
-        if recorder is None or recorder.builder.empty:
+        if recorder is None or recorder.builder.empty or not self._quarantine.due(*book.claim, HISTORY):
             return math.inf
         if written is None or recorder.builder.blocks:
             return 0.0
@@ -175,9 +189,12 @@ class HistoryWriter:
                     log.info("history_resumed", venue=name, symbol=symbol, after=block.last)
                     return
             except (RedisError, OSError) as error:
-                log.warning("redis_trouble", role="books", symbol=symbol, error=str(error))
-                await asyncio.sleep(RETRY_S)
-                continue
+                if refusal_of(error).of_server:
+                    log.warning("redis_trouble", role="books", symbol=symbol, error=str(error))
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                UNREADABLE.labels(name).inc()
+                log.error("history_unreadable", venue=name, symbol=symbol, error=str(error))
             except Exception as error:  # a block that cannot be used must not end the books
                 UNREADABLE.labels(name).inc()
                 log.error("history_unreadable", venue=name, symbol=symbol, error=repr(error))

@@ -45,7 +45,9 @@ class SnapshotFetcher:
         store: BookStore,
         settings: Settings,
         still_owned: Callable[[OwnedBook], bool],
+        failed: Callable[[OwnedBook, Exception], None],
     ) -> None:
+        self._failed = failed
         self._rest = rest
         self._store = store
         self._books = settings.books
@@ -115,6 +117,8 @@ class SnapshotFetcher:
             log.warning("snapshot_failed", venue=name, symbol=symbol, error=str(error))
         except (RedisError, OSError) as error:
             log.warning("snapshot_failed", venue=name, symbol=symbol, error=str(error))
+        except Exception as error:  # a reply, or a book, that nobody foresaw
+            self._failed(book, error)
         finally:
             self._end_turn(book)
             book.fetching = False

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 
 import aiohttp
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 from redis.exceptions import RedisError, ResponseError
 
 from workers.backoff import Backoff
 from workers.books.book import OwnedBook
-from workers.books.freshness import LivingLine
 from workers.books.history import HistoryWriter
+from workers.books.lines import LivingLines
+from workers.books.publishing import BookPublishing
 from workers.books.snapshots import SnapshotFetcher
 from workers.books.tickers import TickerWatch
 from workers.context import venue_contexts
@@ -22,13 +23,14 @@ from workers.errors import LeaseLost, StateUnreadable
 from workers.model.sync import BookSync, Outcome, SyncState
 from workers.ownership import Claim, Ownership
 from workers.process import Process
+from workers.quarantine import Quarantine
 from workers.rest import RestClient
 from workers.steady_clock import steady_ms
-from workers.store.books import GROUP, BookStore, Publication
+from workers.store.books import GROUP, BookStore
 from workers.store.connection import connect_reader
 from workers.store.keys import DEPTH
 from workers.store.rebuilding import begin
-from workers.store.refusals import refusal_of
+from workers.store.refusals import Refusal, refusal_of
 from workers.store.streams import Delivered, GapRecord, GroupReader, record_gap
 from workers.tasks import end
 
@@ -38,8 +40,6 @@ PROGRESS_S = 5.0
 LOOK_AFTER_S = 0.02
 """Pause between two looks at books to which nothing happened: hundreds of them cost a worker a millisecond."""
 
-PUBLISHED = Counter("fleet_published_total", "Top-of-book payloads published", ["venue"])
-WITHDRAWN = Counter("fleet_withdrawn_total", "Books withdrawn because they left sync", ["venue"])
 GAPS = Counter("fleet_depth_gaps_total", "Holes in depth streams", ["venue"])
 UNREADABLE = Counter("fleet_checkpoint_unreadable_total", "Checkpoints that could not be decoded")
 STALE = Counter(
@@ -49,17 +49,6 @@ STOLEN = Counter(
     "fleet_entries_read_elsewhere_total", "Entries an earlier owner read after a takeover", ["venue"]
 )
 COMMITTED = Counter("fleet_book_commits_total", "Checkpoints stored")
-LATENCY = Histogram(
-    "fleet_publish_latency_seconds",
-    "From the arrival of a change to its publication",
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 5),
-)
-END_TO_END = Histogram(
-    "fleet_end_to_end_seconds",
-    "From the exchange's event time of a change to its publication",
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10),
-)
-
 Observer = Callable[[OwnedBook], None]
 
 
@@ -77,6 +66,7 @@ class BookWorker:
         self._settings = process.settings
         self._observer = observer
         self._contexts = venue_contexts(process.settings)
+        self.quarantine = Quarantine(process.client, "books")
         self._reader_client = connect_reader(process.url)
         self._reader = GroupReader(self._reader_client, GROUP)
         kept = process.settings.streams.top_entries
@@ -89,6 +79,7 @@ class BookWorker:
                 self._stores[context.name],
                 process.settings,
                 lambda book: self.books.get(book.key) is book,
+                self._stumbled,
             )
             for context in self._contexts
         }
@@ -101,15 +92,17 @@ class BookWorker:
             self._contexts,
             process.settings.history,
             lambda book: self.books.get(book.key) is book,
+            self.quarantine,
         )
         self.books: dict[str, OwnedBook] = {}
         """The books owned and recovered, by raw stream key."""
-        self.ownership = Ownership(process, "books", self._contexts, self)
+        self.ownership = Ownership(process, "books", self._contexts, self, self.quarantine)
         self._reread = False
-        self._publishing, self._committing = Backoff("publish"), Backoff("commit")
-        self._alive: dict[str, list[LivingLine]] = {}
-        """By venue."""
-        self._asked_lines_at = 0.0
+        self._publishing = BookPublishing(
+            process, self._contexts, self._stores, self.books, self.ownership, self.quarantine, self._stumbled
+        )
+        self._committing = Backoff("commit")
+        self._lines = LivingLines(process.registry)
         self._look_after_at = 0.0
         self._told_progress_at = 0.0
         self._recording: set[asyncio.Task[None]] = set()
@@ -117,8 +110,6 @@ class BookWorker:
     async def recover(self, claim: Claim, token: int) -> None:
         """Take up a book: checkpoint, entries pending after it, then the new ones; REST is not asked."""
         settings = self._settings.books
-        key = claim.context.keys.raw(claim.symbol, DEPTH)
-        await self._reader.ensure(key)
         sync = BookSync(
             claim.symbol,
             claim.context.venue.rule,
@@ -134,9 +125,13 @@ class BookWorker:
         book = OwnedBook(claim, token, sync, settings)
         if sync.state is SyncState.SYNCED:
             book.last_stream_id = folded
-        await self._take_pending(book, b"0")
+        try:
+            await self._reader.ensure(book.key)
+            await self._take_pending(book, b"0")
+        except ResponseError as error:
+            await self._cannot_read(book, error)
         book.recovered(steady_ms())
-        self.books[key] = book
+        self.books[book.key] = book
         self._history.adopt(book)
 
     async def _take_pending(self, book: OwnedBook, after: bytes) -> None:
@@ -149,7 +144,7 @@ class BookWorker:
         book = self.books.get(claim.context.keys.raw(claim.symbol, DEPTH))
         if book is None:
             return
-        await self._publish([book], last=True)
+        await self._publishing.publish([book], last=True)
         await self._commit(book)
         await self._history.leave(book)
         if book.lost:  # meanwhile: the next owner must not go on with it
@@ -168,16 +163,27 @@ class BookWorker:
     def _drop(self, book: OwnedBook) -> None:
         self.books.pop(book.key, None)
         self._history.forget(book)
+        self.quarantine.forget(*book.claim)
         book.forget()
 
     def _take(self, book: OwnedBook, entries: Sequence[Delivered]) -> None:
         now_ms = steady_ms()
         for entry in entries:
-            outcome = book.take(entry, now_ms)
+            try:
+                outcome = book.take(entry, now_ms)
+            except Exception as error:
+                self._stumbled(book, error)
+                continue
             if outcome is Outcome.GAP:
                 self._gap(book)
             elif self._observer and outcome in (Outcome.APPLIED, Outcome.SYNCED):
                 self._observer(book)
+
+    def _stumbled(self, book: OwnedBook, error: Exception) -> None:
+        """Our own code failed over one book: it is synced anew, and the others go on."""
+        self.quarantine.stumbled(*book.claim, "fold", error)
+        book.sync.lose("failed", steady_ms())
+        book.noticed()
 
     def _gap(self, book: OwnedBook) -> None:
         name, symbol = book.claim.context.name, book.claim.symbol
@@ -210,89 +216,63 @@ class BookWorker:
 
     async def _read(self) -> int:
         """Read what is new in all streams at once; the number of entries taken in."""
-        if self._reread:
-            for book in list(self.books.values()):
-                await self._take_pending(book, book.last_stream_id)
-            self._reread = False
-        taken, keys = 0, list(self.books)
-        try:
-            found = await self._reader.new(keys, self._settings.books.read_count)
-        except ResponseError as error:
-            if "NOGROUP" not in str(error):
-                raise
-            log.error("streams_lost", error=str(error))
-            for key in list(self.books):
-                await self._reader.ensure(key)
-            return 0
+        for book in list(self.books.values()):
+            book.reread = book.reread or self._reread
+        self._reread = False
+        for book in list(self.books.values()):
+            if book.reread and self.quarantine.due(*book.claim, "read"):
+                await self._read_pending(book)
+        taken = 0
+        keys = [
+            key
+            for key, book in self.books.items()
+            if not book.reread and self.quarantine.due(*book.claim, "read")
+        ]
+        found = await self._reader.new(keys, self._settings.books.read_count)
+        for key, error in self._reader.refused.items():
+            if (owned := self.books.get(key)) is not None:
+                await self._cannot_read(owned, error)
         for key, entries in found.items():
             if (owned := self.books.get(key)) is not None:
                 self._take(owned, entries)
                 taken += len(entries)
         for key in keys:
-            if (owned := self.books.get(key)) is not None:
-                owned.read = True
+            if key not in self._reader.refused and (owned := self.books.get(key)) is not None:
+                self._was_read(owned)
         return taken
 
-    async def _publish(self, books: Sequence[OwnedBook], *, last: bool = False) -> None:
-        """Write what is due; with `last`, also a change whose interval is not over: nobody would write it later."""
-        now = time.monotonic()
-        owner = self._process.name
-        for context in self._contexts:
-            if not self._publishing.due(context.name):
-                continue
-            publications, published = [], []
-            for book in books:
-                if not book.decided:
-                    continue
-                status_due = now - book.status_at >= 1.0
-                if not (status_due or book.withdraw or book.pace.waiting):
-                    continue  # nothing happened to it
-                if book.claim.context.name != context.name or not self.ownership.safe(book.claim):
-                    continue
-                showable = book.showable
-                if book.published and not showable:
-                    book.withdraw = True
-                due = showable and (book.pace.due(now * 1000) or (last and book.pace.waiting))
-                if not (due or status_due or book.withdraw):
-                    continue
-                payload = book.top() if due else None
-                status = book.status(owner) if status_due or book.withdraw else {}
-                withdraw = book.withdraw and not showable
-                publications.append(Publication(book.claim.symbol, book.token, payload, withdraw, status))
-                published.append((book, payload is not None, withdraw, bool(status)))
-            try:
-                signals = await self._stores[context.name].publish(publications)
-            except RedisError as error:
-                if not refusal_of(error).of_server:
-                    raise
-                self._publishing.refused(error, context.name)
-                continue
-            self._publishing.accepted(context.name)
-            self._note_published(published, now)
-            for symbol in signals.fenced:
-                self.ownership.lost(Claim(context, symbol))
-            for symbol, reason in signals.distrusted.items():
-                if (distrusted := self.books.get(context.keys.raw(symbol, DEPTH))) is not None:
-                    distrusted.sync.lose(reason, steady_ms())
-                    distrusted.noticed()
+    async def _read_pending(self, book: OwnedBook) -> None:
+        try:
+            await self._take_pending(book, book.last_stream_id)
+        except ResponseError as error:
+            await self._cannot_read(book, error)
+        else:
+            book.reread = False
 
-    def _note_published(self, published: Sequence[tuple[OwnedBook, bool, bool, bool]], now: float) -> None:
-        wall = time.time()
-        for book, shown, withdrawn, told in published:
-            if shown:
-                book.pace.published(now * 1000)
-                book.published = True
-                PUBLISHED.labels(book.claim.context.name).inc()
-                if book.received_us:  # not known of a book just restored, until its first event
-                    LATENCY.observe(max(0.0, wall - book.received_us / 1e6))
-                END_TO_END.observe(max(0.0, wall - book.sync.last_event_time / 1e3))
-            elif withdrawn:
-                book.published = False
-                WITHDRAWN.labels(book.claim.context.name).inc()
-            # a snapshot that came while the server was asked may have taken the book out of sync
-            book.withdraw = book.withdraw and not withdrawn and not book.showable
-            if told:
-                book.status_at = now
+    def _was_read(self, book: OwnedBook) -> None:
+        book.read = True
+        if self.quarantine.worked(*book.claim, "read"):
+            book.unreadable = ""
+            book.pace.changed()
+
+    async def _cannot_read(self, book: OwnedBook, error: ResponseError) -> None:
+        """The stream of one book is no stream, or has lost its group: the book is withheld until it can be read.
+
+        Raises:
+            RedisError: it is the server that refuses.
+        """
+        book.reread = True
+        if refusal_of(error) is Refusal.NO_GROUP:
+            log.error("streams_lost", key=book.key, error=str(error))
+            try:
+                await self._reader.ensure(book.key)
+            except ResponseError as again:
+                error = again
+            else:
+                return
+        await self.quarantine.failed(*book.claim, "read", error)
+        book.unreadable = self.quarantine.reason(*book.claim, "read")
+        book.withdraw = True
 
     async def _commit(self, book: OwnedBook) -> None:
         (checkpoint, ids), lost, unsaved = book.checkpoint(), book.lost, book.unsaved
@@ -311,21 +291,9 @@ class BookWorker:
         COMMITTED.inc()
         book.committed(ids, time.monotonic(), told_loss=lost, told_snapshot=unsaved)
 
-    async def _ask_lines(self, now: float) -> None:
-        """Learn about once a second which venues have a line whose sockets are all alive."""
-        if now - self._asked_lines_at < 1.0:
-            return
-        self._asked_lines_at = now
-        lines = await self._process.registry.workers(("ingest-a", "ingest-b"))
-        self._alive = {}
-        for line in lines:
-            living = LivingLine(int(line.get("beat_ms", 0)), int(line.get("since_ms", 0)))
-            for name in line.get("alive", "").split(","):
-                self._alive.setdefault(name, []).append(living)
-
     def _judge_age(self, book: OwnedBook, now: float, now_ms: int) -> None:
         """Withhold a book that may be outdated, or show it again."""
-        fresh, lines = book.freshness, self._alive.get(book.claim.context.name, [])
+        fresh, lines = book.freshness, self._lines.of(book.claim.context.name)
         was_stale, was_to_confirm = fresh.stale, fresh.to_confirm
         fresh.judge(lines, now_ms, (now - book.heard_at) * 1000, self._settings.books.stale_ms)
         if fresh.to_confirm and not was_to_confirm:  # REST answers from a cache that lags
@@ -340,10 +308,10 @@ class BookWorker:
     def _look_after(self, books: Sequence[OwnedBook], now: float, now_ms: int) -> None:
         """What time does to the books: crossed for too long, silent, in want of a snapshot."""
         for book in books:
-            book.sync.tick(now_ms)
-            book.noticed()
-            self._judge_age(book, now, now_ms)
-            self._fetchers[book.claim.context.name].consider(book, now)
+            try:
+                self._look_after_one(book, now, now_ms)
+            except Exception as error:
+                self._stumbled(book, error)
         for fetcher in self._fetchers.values():
             fetcher.start_busiest()
         in_sync = sum(book.showable for book in books)
@@ -356,18 +324,26 @@ class BookWorker:
             "gaps": sum(book.sync.gap_count for book in books),
         }
 
+    def _look_after_one(self, book: OwnedBook, now: float, now_ms: int) -> None:
+        book.sync.tick(now_ms)
+        book.noticed()
+        self._judge_age(book, now, now_ms)
+        self._fetchers[book.claim.context.name].consider(book, now)
+        if book.sync.state is SyncState.SYNCED:
+            self.quarantine.worked(*book.claim, "fold")
+
     async def step(self) -> int:
         """One round: read, fold, publish, commit; the number of entries taken in."""
         taken = await self._read()
         now = time.monotonic()
         now_ms = steady_ms()
         books = list(self.books.values())
-        await self._ask_lines(now)
+        await self._lines.ask(now)
         await self._tickers.look(books, now, now_ms)
         if now >= self._look_after_at:
             self._look_after_at = now + LOOK_AFTER_S
             self._look_after(books, now, now_ms)
-        await self._publish(books)
+        await self._publishing.publish(books)
         for book in books:
             if book.commit_due(now) and self.books.get(book.key) is book and self.ownership.safe(book.claim):
                 await self._commit(book)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from workers.errors import LeaseLost
 from workers.store.keys import Keys
@@ -34,6 +36,12 @@ class Signals(NamedTuple):
     """Symbols whose lease is another's now: nothing of theirs was written."""
     distrusted: dict[str, str]
     """Symbols whose book was found wrong, and why."""
+    gone: Sequence[str] = ()
+    """Symbols that should be shown and are not: somebody removed or spoiled them."""
+    refused: Mapping[str, ResponseError] = MappingProxyType({})
+    """Symbols of which a key is of another type; what their other keys hold was written."""
+    replaced: str = ""
+    """The type `LIVE_ORDERBOOK` had before it was made anew, empty; an empty text: none but its own."""
 
 
 class BookStore:
@@ -66,14 +74,22 @@ class BookStore:
             told = "".join(f"{name}\n{value}\n" for name, value in status.items())
             arguments += (symbol, token, b"-" if withdraw else payload or b"", told)
         reply = await self._scripts.run("publish", keys, arguments)
-        fenced, distrusted = [], {}
-        for position, signal in zip(reply[::2], reply[1::2], strict=True):
+        fenced, distrusted, gone, replaced = list[str](), dict[str, str](), list[str](), ""
+        refused: dict[str, ResponseError] = {}
+        for position, said in zip(reply[::2], reply[1::2], strict=True):
+            signal, _, what = said.decode(errors="replace").partition(" ")
             symbol = publications[position - 1].symbol
-            if signal == b"FENCED":
+            if signal == "REPLACED":
+                replaced = what
+            elif signal == "FENCED":
                 fenced.append(symbol)
+            elif signal == "DISTRUST":
+                distrusted[symbol] = what
+            elif signal == "GONE":
+                gone.append(symbol)
             else:
-                distrusted[symbol] = signal.decode().partition(" ")[2]
-        return Signals(fenced, distrusted)
+                refused[symbol] = ResponseError(what)
+        return Signals(fenced, distrusted, tuple(gone), refused, replaced)
 
     async def distrust(self, symbol: str, reason: str) -> None:
         """Make the owner of a book take it out of sync, within a second or so, and sync it anew."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
@@ -20,6 +20,9 @@ from workers.store import keys as names
 from workers.store.keys import Keys
 from workers.store.replies import unusable
 from workers.store.scripts import Scripts
+
+MOST_DIGITS: Final = 15
+"""Of a time in ms."""
 
 
 class Registry:
@@ -90,6 +93,12 @@ class Registry:
                 details = {_text(key): _text(value) for key, value in found.items()}
                 told.append({**details, "name": name, "role": role})
         return told
+
+
+def milliseconds_of(details: Mapping[str, str], name: str) -> int | None:
+    """A time that a heartbeat tells, ms since 1970; None where it tells none, or rubbish."""
+    text = details.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
 
 
 def _text(value: bytes | str) -> str:

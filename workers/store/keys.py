@@ -90,6 +90,10 @@ class Keys:
         """Hash: how far the trades fold has come (last id, open window starts, counters)."""
         return self._key("trades", symbol, "state")
 
+    def trades_status(self, symbol: str) -> str:
+        """Hash: why the trades of a symbol are not folded now; not there while they are."""
+        return self._key("trades", symbol, "status")
+
     def symbol_info(self, symbol: str) -> str:
         """Hash: what the exchange says of the symbol."""
         return self._key("symbol", symbol, "info")
@@ -128,12 +132,26 @@ class Keys:
             self.history(symbol),
             self.history_index(symbol),
             self.trades_latest(symbol),
+            self.trades_status(symbol),
             *(self.bars(symbol, interval) for interval in INTERVALS_MS),
             self.symbol_info(symbol),
             self.gaps(symbol),
             self.audit(symbol),
             self.archive(symbol),
         ]
+
+    def types(self, symbol: str) -> dict[str, str]:
+        """Every key of the symbol, and the type Redis must say it has."""
+        streams = [*self.raw_streams(symbol), self.raw_snapshot(symbol), self.book_top(symbol)]
+        streams += [self.gaps(symbol), self.audit(symbol)]
+        streams += [self.bars(symbol, interval) for interval in INTERVALS_MS]
+        hashes = [self.book_status(symbol), self.trades_state(symbol), self.trades_status(symbol)]
+        hashes += [self.symbol_info(symbol), self.archive(symbol)]
+        hashes += [self.stats(symbol, interval) for interval in INTERVALS_MS]
+        sorted_sets = [self.history(symbol), self.history_index(symbol), self.trades_latest(symbol)]
+        strings = [self.book_checkpoint(symbol), self.book_distrust(symbol)]
+        of_type = {"stream": streams, "hash": hashes, "zset": sorted_sets, "string": strings}
+        return {key: kind for kind, keys in of_type.items() for key in keys}
 
     def lease(self, role: str, symbol: str) -> str:
         """Hash with expiry: the owner of a symbol in a role, and its fencing number."""

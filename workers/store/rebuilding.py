@@ -14,6 +14,7 @@ from workers.model.order_book import DEFAULT_MAX_LEVELS, OrderBook
 from workers.model.sync import BookSync, SequenceRule, SyncState
 from workers.store.books import GROUP
 from workers.store.keys import DEPTH, Keys
+from workers.store.replies import unusable
 from workers.store.streams import GroupReader
 
 PAGE = 500
@@ -41,7 +42,10 @@ class Rebuilt(NamedTuple):
 async def stored_checkpoint(client: Redis, keys: Keys, symbol: str) -> Checkpoint | None:
     """The checkpoint of a symbol's book. Raises StateUnreadable."""
     key = keys.book_checkpoint(symbol)
-    stored: Any = await client.get(key)
+    pipe: Any = client.pipeline(transaction=False)
+    [stored] = await pipe.get(key).execute(raise_on_error=False)
+    if (problem := unusable(key, stored)) is not None:
+        raise problem
     return None if stored is None else decode_checkpoint(bytes(stored), key)
 
 

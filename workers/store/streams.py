@@ -9,10 +9,13 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from workers.store.records import append_once
+from workers.store.refusals import refusal_of
 from workers.store.scripts import Argument, Scripts
 
 _READ: Final = b"XREADGROUP"
 """As bytes, redis-py knows no parser for it and leaves the reply as it came: a list an entry, not a dict."""
+MOST_DIGITS = 17
+"""Of a time in µs: beyond the year 5000 nothing is believed."""
 CONSUMER = "owner"
 """The one consumer name of every group: a symbol has one owner at a time, and names that die leak."""
 COUNTED = 1_000
@@ -90,12 +93,17 @@ class RawStreams:
         return Appended(reply[0], reply[1], reply[2], dict(zip(index, counts, strict=True)), leads)
 
 
+def received_of(text: bytes) -> int:
+    """When an entry says it was received, µs; 0, which is not known, for what is no such time."""
+    return int(text) if text.isdigit() and len(text) <= MOST_DIGITS else 0
+
+
 def delivered(entries: Iterable[tuple[bytes, Mapping[bytes, bytes] | None]]) -> list[Delivered]:
     """Raw stream entries as the client gave them, as readers get them."""
     found = []
     for stream_id, fields in entries:
         if fields and b"data" in fields:
-            found.append(Delivered(stream_id, fields[b"data"], int(fields.get(b"received", 0))))
+            found.append(Delivered(stream_id, fields[b"data"], received_of(fields.get(b"received", b""))))
         else:
             found.append(Delivered(stream_id, b"", 0))
     return found
@@ -106,7 +114,7 @@ def _unparsed(entries: Iterable[tuple[bytes, Sequence[bytes] | None]]) -> list[D
     found = []
     for stream_id, fields in entries:
         if fields and len(fields) > 3 and fields[0] == b"data" and fields[2] == b"received":
-            found.append(Delivered(stream_id, fields[1], int(fields[3])))
+            found.append(Delivered(stream_id, fields[1], received_of(fields[3])))
         elif fields:
             found += delivered([(stream_id, dict(zip(fields[::2], fields[1::2], strict=True)))])
         else:
@@ -125,6 +133,8 @@ class GroupReader:
     def __init__(self, client: Redis, group: str) -> None:
         self._client: Any = client
         self.group = group
+        self.refused: dict[str, ResponseError] = {}
+        """By key, why the last call of `new` could not read that stream: another type, or no such group."""
 
     async def ensure(self, key: str, start: str = "0") -> bool:
         """Make the group on a stream unless it is there; True when it was made now."""
@@ -137,15 +147,39 @@ class GroupReader:
         return True
 
     async def new(self, keys: Sequence[str], count: int) -> dict[str, list[Delivered]]:
-        """Entries nobody read yet, at most `count` per stream; never blocks.
+        """Entries nobody read yet, at most `count` per stream; never blocks. What one key refuses is in `refused`.
+
+        Cost: one round trip; one more, with a command a stream, while a key among them refuses: Redis answers for all
+        or for none.
 
         Raises:
-            ResponseError: with `NOGROUP` when the server lost a stream or its group.
+            RedisError: no stream could be read, whatever its key holds.
         """
+        self.refused = {}
         if not keys:
             return {}
-        found = await self._read(keys, [">"] * len(keys), count)
+        try:
+            found = await self._read(keys, [">"] * len(keys), count)
+        except ResponseError as error:
+            if refusal_of(error).of_server:
+                raise
+            return await self._each(keys, count)
         return {key.decode(): _unparsed(entries) for key, entries in found}
+
+    async def _each(self, keys: Sequence[str], count: int) -> dict[str, list[Delivered]]:
+        pipe = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipe.execute_command(_READ, "GROUP", self.group, CONSUMER, "COUNT", count, "STREAMS", key, ">")
+        entries: dict[str, list[Delivered]] = {}
+        for key, reply in zip(keys, await pipe.execute(raise_on_error=False), strict=True):
+            if isinstance(reply, ResponseError) and not refusal_of(reply).of_server:
+                self.refused[key] = reply
+            elif isinstance(reply, Exception):
+                raise reply
+            else:
+                for _, found in reply.items() if isinstance(reply, dict) else reply or []:
+                    entries[key] = _unparsed(found)
+        return entries
 
     async def pending(self, key: str, after: bytes | str, count: int) -> list[Delivered]:
         """Entries delivered to an owner but not acknowledged, in stream order, after a stream id."""

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
+from workers.store.refusals import refusal_of
+from workers.store.replies import unusable
 from workers.store.streams import Delivered, delivered
 
 
@@ -30,12 +33,20 @@ class TickerReader:
             pipe = self._client.pipeline(transaction=False)
             for key in unknown:
                 pipe.xrevrange(key, count=1)
-            for key, newest in zip(unknown, await pipe.execute(), strict=True):
-                self._positions[key] = newest[0][0] if newest else b"0-0"
+            for key, newest in zip(unknown, await pipe.execute(raise_on_error=False), strict=True):
+                if unusable(key, newest) is None:
+                    self._positions[key] = newest[0][0] if newest else b"0-0"
         if not self._positions:
             return {}
         found = {}
-        for name, entries in await self._client.xread(self._positions, count=count) or []:
+        try:
+            replies = await self._client.xread(self._positions, count=count) or []
+        except ResponseError as error:
+            if refusal_of(error).of_server:
+                raise
+            self._positions.clear()  # one has become another type: all begin anew, from now on
+            return {}
+        for name, entries in replies:
             key = name.decode()
             found[key] = delivered(entries)
             self._positions[key] = entries[-1][0]

@@ -6,6 +6,7 @@ lost reply cut short can simply be repeated.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -15,8 +16,10 @@ from redis.asyncio import Redis
 from workers.errors import BadNumber, LeaseLost, StateUnreadable, StoreError
 from workers.model.bars import TRIMMED_AT_MOST, Applied, Closed, Hole, Skipped
 from workers.model.latest import EventType, Member
+from workers.model.plain_text import plain
 from workers.model.windows import INTERVALS_MS
 from workers.store.keys import TRADES, Keys
+from workers.store.replies import unusable
 from workers.store.scripts import Argument, Scripts
 from workers.store.trade_batch import Batch, cut
 
@@ -24,6 +27,8 @@ __all__ = ["Batch", "TradeStore", "TradesState"]
 
 _SCRIPT: Final = "apply_trades"
 _ATTEMPTS: Final = 8
+MOST_DIGITS: Final = 16
+"""Of a number of the state; Lua's numbers hold 15 for sure."""
 NOT_HAD: Final = "the exchange does not have them"
 """Why trades are missing."""
 
@@ -228,7 +233,7 @@ class TradeStore:
         results: dict[str, Closed | Exception] = {}
         for symbol, reply in zip(names, replies, strict=True):
             if isinstance(reply, Exception):
-                results[symbol] = reply
+                results[symbol] = self._failure(symbol, reply)
                 continue
             try:
                 self._refuse_fenced(symbol, tokens.get(symbol, ""), reply)
@@ -256,13 +261,28 @@ class TradeStore:
             "hole_next_id",
             "capped_count",
         )
-        values = await self._client.hmget(key, list(names))
+        pipe: Any = self._client.pipeline(transaction=False)
+        [values] = await pipe.hmget(key, list(names)).execute(raise_on_error=False)
+        if (problem := unusable(key, values)) is not None:
+            raise problem
         if values[0] is None:
             return TradesState()
-        try:
-            return TradesState(*(int(value or 0) for value in values))
-        except ValueError as error:
-            raise StateUnreadable(key, str(error)) from error
+        numbers = []
+        for name, value in zip(names, values, strict=True):
+            if value is not None and not (value.isdigit() and len(value) <= MOST_DIGITS):
+                raise StateUnreadable(key, f"its {name} is {plain(repr(value[:40]))}")
+            numbers.append(int(value or 0))
+        return TradesState(*numbers)
+
+    async def tell(self, symbol: str, reason: str) -> None:
+        """Say in `trades:{S}:status` why the trades of a symbol are not folded now; empty: they are."""
+        key = self._keys.trades_status(symbol)
+        pipe: Any = self._client.pipeline(transaction=True)
+        pipe.delete(key)
+        if reason:
+            told = {"state": "unreadable", "reason": reason, "updated": int(time.time() * 1000)}
+            pipe.hset(key, mapping=told)
+        await pipe.execute()
 
     async def windows(self, symbols: Sequence[str]) -> dict[str, dict[str, WindowFigures]]:
         """The newest window of every interval that has one, for each symbol. Cost: one round trip."""
@@ -279,18 +299,20 @@ class TradeStore:
         for symbol in symbols:
             for interval in INTERVALS_MS:
                 reading.hmget(self._keys.stats(symbol, interval), names)
-        replies = iter(await reading.execute())
+        replies = iter(await reading.execute(raise_on_error=False))
         found: dict[str, dict[str, WindowFigures]] = {}
         for symbol in symbols:
             found[symbol] = {}
             for interval in INTERVALS_MS:
                 values = next(replies)
-                if None not in values:
-                    start, closed, complete, trades, skipped, first, last = map(int, values)
-                    missing = max(0, last - first + 1 - trades - skipped)
-                    found[symbol][interval] = WindowFigures(
-                        start, bool(closed), bool(complete), trades, missing
-                    )
+                key = self._keys.stats(symbol, interval)
+                if unusable(key, values) is not None or not all(
+                    value and value.isdigit() for value in values
+                ):
+                    continue  # not there yet, or not ours
+                start, closed, complete, trades, skipped, first, last = map(int, values)
+                missing = max(0, last - first + 1 - trades - skipped)
+                found[symbol][interval] = WindowFigures(start, bool(closed), bool(complete), trades, missing)
         return found
 
     def _script_keys(self, symbol: str) -> list[str]:
@@ -323,10 +345,15 @@ class TradeStore:
         if reply[0] == b"FENCED":
             raise LeaseLost(symbol, int(token))
 
+    def _failure(self, symbol: str, error: Exception) -> Exception:
+        """The error of a script, as one that names the key where it found rubbish in the state."""
+        _, found, what = str(error).partition("UNREADABLE ")
+        return StateUnreadable(self._keys.trades_state(symbol), plain(f"its {what}")) if found else error
+
     def _applied(self, call: _Call, reply: list[Any] | Exception) -> Applied | Exception | None:
         """The result of a call, or None if the batch must be cut again."""
         if isinstance(reply, Exception):
-            return reply
+            return self._failure(call.symbol, reply)
         if reply[0] == b"FENCED":
             return LeaseLost(call.symbol, int(call.token))
         if reply[0] == b"AGAIN":

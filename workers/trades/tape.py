@@ -19,6 +19,9 @@ from workers.trades.figures import SymbolFigures
 
 log = structlog.get_logger()
 
+TOLD_AT_MOST = 10
+"""Unusable entries of one stream that the log names one by one."""
+
 UNUSABLE = Counter("fleet_trades_unusable_total", "Stream entries that are no usable trade", ["venue"])
 TRIMMED = Counter("fleet_trades_trimmed_total", "Entries trimmed before they were applied", ["venue"])
 
@@ -47,6 +50,14 @@ class OwnedTape:
         self.repairing = False
         self.read_all = False
         """Whether the last round of reading found the end of the stream."""
+        self.unusable = 0
+        """Entries passed over so far."""
+        self.reread = False
+        """Whether entries may have been given to an owner that never saw them: they are pending now."""
+        self.restored = False
+        """Whether it is known how far the fold has come."""
+        self.told_trouble: str | None = None
+        """What `trades:{S}:status` says; None: not known."""
         self.next_end_ms = 0
         """When the shortest open window ends, exchange ms; 0: none is open."""
         self.lost_after: int | None = None
@@ -80,12 +91,19 @@ class OwnedTape:
             except MalformedFrame as error:
                 self._discard(entry.stream_id, str(error))
                 continue
+            except Exception as error:  # nobody foresaw it: this entry alone is passed over
+                self._discard(entry.stream_id, repr(error))
+                continue
             self._clock.observe(trade.event_time, seen_ms)
             self.waiting.append((entry.stream_id, trade))
 
     def _discard(self, stream_id: bytes, problem: str) -> None:
         UNUSABLE.labels(self.claim.context.name).inc()
-        log.warning("trade_unusable", key=self.key, entry=stream_id.decode(), error=problem)
+        self.unusable += 1
+        if self.unusable <= TOLD_AT_MOST or self.unusable % 1000 == 0:  # not a log line an entry
+            log.warning(
+                "trade_unusable", key=self.key, entry=stream_id.decode(), entries=self.unusable, error=problem
+            )
         self.useless.append(stream_id)
 
     def discard_bad_numbers(self) -> None:

@@ -4,39 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import aiohttp
 import structlog
 from prometheus_client import Counter, Histogram
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from workers.backoff import Backoff
 from workers.context import VenueContext, venue_contexts
-from workers.errors import BadNumber, FleetError, LeaseLost
+from workers.errors import BadNumber, FleetError, LeaseLost, StateUnreadable
 from workers.model.bars import Applied, Hole
 from workers.model.exchange_clock import ExchangeClock
 from workers.ownership import Claim, Ownership
 from workers.process import Process
+from workers.quarantine import Quarantine
 from workers.rest import RestClient
 from workers.store.connection import connect_reader
 from workers.store.keys import INTERVALS_MS, TRADES
+from workers.store.refusals import refusal_of
 from workers.store.scripts import Scripts
 from workers.store.streams import GroupReader, gap_recorded
 from workers.store.trades import TradeStore
 from workers.tasks import end
 from workers.trades import figures
+from workers.trades.reading import TapeReading
 from workers.trades.repair import Repair
 from workers.trades.tape import OwnedTape, monotonic_ms
 
 log = structlog.get_logger()
 
 GROUP = "trades"
+APPLY, CLOSE = "apply", "close"
+"""The works, as the quarantine knows them."""
 LOST_DATA = "redis lost its data"
-MOST_WAITING = 10_000
-"""Trades of one symbol held in memory while they cannot be applied; the stream holds the rest."""
-READ_AT_ONCE = 20_000
-"""Entries read in one round, of all streams: a reply of some megabytes, which holds up neither Redis nor us."""
 APPLIED_AT_ONCE = 1_000
 """Trades of one symbol in one call: Redis serves nobody else meanwhile, for some three milliseconds."""
 CAPPED_TOLD_EVERY_S = 60.0
@@ -70,7 +71,6 @@ class TradeWorker:
             context for context in venue_contexts(process.settings) if context.settings.trades != "none"
         ]
         self._reader_client = connect_reader(process.url)
-        self._reader = GroupReader(self._reader_client, GROUP)
         self._stores = {context.name: self._store(context) for context in self._contexts}
         self._repairs = {
             context.name: Repair(
@@ -84,7 +84,10 @@ class TradeWorker:
         self._clocks = {context.name: ExchangeClock() for context in self._contexts}
         self.tapes: dict[str, OwnedTape] = {}
         """The tapes owned and recovered, by raw stream key."""
-        self.ownership = Ownership(process, GROUP, self._contexts, self)
+        self.quarantine = Quarantine(process.client, GROUP)
+        reader = GroupReader(self._reader_client, GROUP)
+        self._reading = TapeReading(reader, self.tapes, self.quarantine, process.settings.trades.read_count)
+        self.ownership = Ownership(process, GROUP, self._contexts, self, self.quarantine)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._recording: set[asyncio.Task[None]] = set()
         self._cancelled: set[asyncio.Task[None]] = set()
@@ -92,6 +95,7 @@ class TradeWorker:
         self._reread = False
         self._applying, self._closing = Backoff("apply"), Backoff("close")
         self._applied = 0
+        self._tell_at = 0.0
         self.batches = 0
         """Calls of the fold so far: one for each symbol and round."""
         self._last_ids: dict[str, int] = {}
@@ -115,9 +119,19 @@ class TradeWorker:
     async def recover(self, claim: Claim, token: int) -> None:
         """Take up a symbol: what was read by an earlier owner and not applied comes first."""
         tape = OwnedTape(claim, token, self._clocks[claim.context.name])
-        await self._reader.ensure(tape.key)
-        await self._take_pending(tape, b"0")
-        state = await self._stores[claim.context.name].state(claim.symbol)
+        await self._reading.take_up(tape)
+        await self._restore(tape)
+        self.tapes[tape.key] = tape
+
+    async def _restore(self, tape: OwnedTape) -> None:
+        """Learn how far the fold has come; while that cannot be read nothing is applied, and what was read waits."""
+        claim = tape.claim
+        try:
+            state = await self._stores[claim.context.name].state(claim.symbol)
+        except StateUnreadable as error:
+            await self.quarantine.failed(*claim, APPLY, error)
+            return
+        tape.restored = True
         tape.applied_to(state.last_id, state.last_trade_time)
         known = self._last_ids.get(tape.key, -1)
         if state.last_id < 0 <= known:
@@ -128,12 +142,6 @@ class TradeWorker:
             self._start_recording(tape, known + 1, state.began_id - 1)
         if state.last_id >= 0:
             self._last_ids[tape.key] = state.last_id
-        self.tapes[tape.key] = tape
-
-    async def _take_pending(self, tape: OwnedTape, after: bytes) -> None:
-        while entries := await self._reader.pending(tape.key, after, 1000):
-            tape.take(entries)
-            after = entries[-1].stream_id
 
     async def hand_over(self, claim: Claim) -> None:
         """Give a symbol up: everything applied is acknowledged, the rest is pending for the next owner.
@@ -164,6 +172,7 @@ class TradeWorker:
         tape = self.tapes.pop(key, None)
         if tape is not None:
             tape.figures.remove()
+            self.quarantine.forget(*claim)
         task = self._tasks.pop(key, None)
         if task is not None:
             task.cancel()
@@ -174,41 +183,6 @@ class TradeWorker:
         """Forget how far the fold had come: if the symbol is listed again, that is no loss of data."""
         self._last_ids.pop(claim.context.keys.raw(claim.symbol, TRADES), None)
 
-    async def _read(self) -> None:
-        if self._reread:
-            for tape in list(self.tapes.values()):
-                await self._take_pending(tape, tape.last_stream_id)
-            self._reread = False
-        for tape in self.tapes.values():
-            tape.read_all = False
-        wanted = [
-            key for key, tape in self.tapes.items() if not tape.repairing and len(tape.waiting) < MOST_WAITING
-        ]
-        try:
-            await self._take_new(wanted)
-        except ResponseError as error:
-            if "NOGROUP" not in str(error):
-                raise
-            log.error("streams_lost", error=str(error))
-            for key in wanted:
-                await self._reader.ensure(key)
-
-    async def _take_new(self, wanted: Sequence[str]) -> None:
-        """Read from all streams, and once more from those that have more, as far as the round's share goes."""
-        most, left = self._settings.trades.read_count, READ_AT_ONCE
-        while wanted and left > 0 and most > 0:
-            count = max(1, min(most, left // len(wanted)))
-            found = await self._reader.new(wanted, count)
-            for key, entries in found.items():
-                left -= len(entries)
-                if (owned := self.tapes.get(key)) is not None:
-                    owned.take(entries)
-            more = [key for key, entries in found.items() if len(entries) == count]
-            for key in set(wanted).difference(more):
-                if (owned := self.tapes.get(key)) is not None:
-                    owned.read_all = True
-            wanted, most = more, most - count
-
     async def _apply(self, context: VenueContext) -> None:
         tapes = {
             tape.claim.symbol: tape
@@ -217,7 +191,13 @@ class TradeWorker:
             and tape.waiting
             and not tape.repairing
             and self._applying.due(context.name, tape.claim.symbol)
+            and self.quarantine.due(*tape.claim, APPLY)
         }
+        for symbol, tape in list(tapes.items()):
+            if not tape.restored:
+                await self._restore(tape)
+            if not (tape.restored and tape.waiting):
+                del tapes[symbol]
         if not tapes:
             return
         batches = {symbol: tape.waiting[:APPLIED_AT_ONCE] for symbol, tape in tapes.items()}
@@ -225,20 +205,23 @@ class TradeWorker:
         results = await self._stores[context.name].apply_many(batches, tokens)
         self.batches += len(batches)
         for symbol, result in results.items():
-            self._settle(tapes[symbol], result)
+            await self._settle(tapes[symbol], result)
 
-    def _settle(self, tape: OwnedTape, result: Applied | Exception) -> None:
+    async def _settle(self, tape: OwnedTape, result: Applied | Exception) -> None:
         name = tape.claim.context.name
         if isinstance(result, LeaseLost):
             self.ownership.lost(tape.claim)
         elif isinstance(result, BadNumber):
             tape.discard_bad_numbers()
         elif isinstance(result, Exception):
-            self._applying.refused(result, name, tape.claim.symbol)
-            if not isinstance(result, FleetError | RedisError):
-                raise result
+            if isinstance(result, RedisError) and refusal_of(result).of_server:
+                self._applying.refused(result, name, tape.claim.symbol)
+            else:
+                tape.restored = False  # what the state holds may be another's
+                await self.quarantine.failed(*tape.claim, APPLY, result)
         else:
             self._applying.accepted(name, tape.claim.symbol)
+            self.quarantine.worked(*tape.claim, APPLY)
             self._applied += result.applied
             APPLIED.labels(name).inc(result.applied)
             REPEATED.labels(name).inc(result.repeated)
@@ -296,6 +279,8 @@ class TradeWorker:
         except (RedisError, OSError, FleetError) as error:
             log.warning("repair_interrupted", symbol=tape.claim.symbol, error=str(error))
             await asyncio.sleep(0.5)
+        except Exception as error:  # a page, or a tape, that nobody foresaw
+            self.quarantine.stumbled(*tape.claim, APPLY, error)
         finally:
             tape.repairing = False
             if self._tasks.get(tape.key) is asyncio.current_task():
@@ -315,6 +300,7 @@ class TradeWorker:
             and tape.caught_up
             and tape.next_end_ms + grace_ms <= now_ms
             and self._closing.due(context.name, tape.claim.symbol)
+            and self.quarantine.due(*tape.claim, CLOSE)
         }
         if not due:
             return
@@ -324,18 +310,27 @@ class TradeWorker:
             if isinstance(closed, LeaseLost):
                 self.ownership.lost(due[symbol].claim)
             elif isinstance(closed, Exception):
-                self._closing.refused(closed, context.name, symbol)
+                if isinstance(closed, RedisError) and refusal_of(closed).of_server:
+                    self._closing.refused(closed, context.name, symbol)
+                else:
+                    await self.quarantine.failed(context, symbol, CLOSE, closed)
             else:
                 self._closing.accepted(context.name, symbol)
+                self.quarantine.worked(context, symbol, CLOSE)
                 due[symbol].next_end_ms = closed.next_end
                 self._tell_capped(due[symbol], closed.capped)
                 BARS.labels(context.name).inc(closed.bars)
 
-    async def _discard(self) -> None:
+    async def _tell(self, now: float) -> None:
+        """Say once a second which symbols are not folded now, and why."""
+        if now < self._tell_at:
+            return
+        self._tell_at = now + 1.0
         for tape in list(self.tapes.values()):
-            if tape.useless:
-                ids, tape.useless = tape.useless, []
-                await self._reader.acknowledge(tape.key, ids)
+            trouble = self.quarantine.reason(*tape.claim)
+            if trouble != tape.told_trouble and self.ownership.safe(tape.claim):
+                await self._stores[tape.claim.context.name].tell(tape.claim.symbol, trouble)
+                tape.told_trouble = trouble
 
     async def _show_figures(self) -> None:
         while True:
@@ -356,12 +351,14 @@ class TradeWorker:
     async def step(self) -> None:
         """One round: read, apply, close what is over."""
         read_ms = monotonic_ms()
-        await self._read()
+        await self._reading.read(reread=self._reread)
+        self._reread = False
         for context in self._contexts:
             await self._apply(context)
             if self._settings.trades.close_by_clock:
                 await self._close_quiet(context, read_ms)
-        await self._discard()
+        await self._reading.discard()
+        await self._tell(time.monotonic())
 
     @property
     def settled(self) -> bool:

@@ -1,0 +1,33 @@
+"""Which keys of a symbol hold another type than the fleet writes: Redis says WRONGTYPE, but not where."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from workers.errors import StateUnreadable
+from workers.store.keys import Keys
+
+NAMES: Final = {
+    "string": "a string",
+    "list": "a list",
+    "set": "a set",
+    "zset": "a sorted set",
+    "hash": "a hash",
+    "stream": "a stream",
+}
+
+
+async def keys_of_other_types(client: Redis, keys: Keys, symbol: str) -> list[StateUnreadable]:
+    """Those of one symbol, each with what it is and what it must be. Cost: one round trip, one TYPE a key."""
+    expected = keys.types(symbol)
+    pipe: Any = client.pipeline(transaction=False)
+    for key in expected:
+        pipe.type(key)
+    found = []
+    for (key, wanted), reply in zip(expected.items(), await pipe.execute(), strict=True):
+        kind = reply.decode() if isinstance(reply, bytes) else str(reply)
+        if kind not in ("none", wanted):
+            found.append(StateUnreadable(key, f"it is {NAMES.get(kind, kind)}, not {NAMES[wanted]}"))
+    return found

@@ -1,0 +1,137 @@
+"""Reading the trade streams of the tapes one worker owns: each stream by itself where one of them cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+from redis.exceptions import ResponseError
+
+from workers.quarantine import Quarantine
+from workers.store.refusals import Refusal, refusal_of
+from workers.store.streams import GroupReader
+from workers.trades.tape import OwnedTape
+
+log = structlog.get_logger()
+
+READ = "read"
+"""The work, as the quarantine knows it."""
+MOST_WAITING = 10_000
+"""Trades of one symbol held in memory while they cannot be applied; the stream holds the rest."""
+READ_AT_ONCE = 20_000
+"""Entries read in one round, of all streams: a reply of some megabytes, which holds up neither Redis nor us."""
+
+
+class TapeReading:
+    """The reading side of the trades role.
+
+    Args:
+        tapes: those owned, by raw stream key.
+        read_count: entries of one stream in one reply.
+    """
+
+    def __init__(
+        self, reader: GroupReader, tapes: Mapping[str, OwnedTape], quarantine: Quarantine, read_count: int
+    ) -> None:
+        self._reader = reader
+        self._tapes = tapes
+        self._quarantine = quarantine
+        self._read_count = read_count
+
+    async def take_up(self, tape: OwnedTape) -> None:
+        """What was read by an earlier owner and not applied comes first.
+
+        Raises:
+            RedisError, OSError: the server did not answer, or refuses.
+        """
+        try:
+            await self._reader.ensure(tape.key)
+            await self._take_pending(tape, b"0")
+        except ResponseError as error:
+            await self._cannot_read(tape, error)
+
+    async def read(self, *, reread: bool) -> None:
+        """One round: what is new in the streams of the tapes that have room for it.
+
+        Args:
+            reread: a lost reply may have carried entries of any tape: they are pending now.
+
+        Raises:
+            RedisError, OSError: the server did not answer, or refuses.
+        """
+        for tape in self._tapes.values():
+            tape.reread = tape.reread or reread
+            tape.read_all = False
+        for tape in list(self._tapes.values()):
+            if tape.reread and self._quarantine.due(*tape.claim, READ):
+                await self._read_pending(tape)
+        await self._take_new(
+            [
+                key
+                for key, tape in self._tapes.items()
+                if not (tape.repairing or tape.reread)
+                and len(tape.waiting) < MOST_WAITING
+                and self._quarantine.due(*tape.claim, READ)
+            ]
+        )
+
+    async def _read_pending(self, tape: OwnedTape) -> None:
+        try:
+            await self._take_pending(tape, tape.last_stream_id)
+        except ResponseError as error:
+            await self._cannot_read(tape, error)
+        else:
+            tape.reread = False
+
+    async def _cannot_read(self, tape: OwnedTape, error: ResponseError) -> None:
+        """The stream of one symbol is no stream, or has lost its group.
+
+        Raises:
+            RedisError: it is the server that refuses.
+        """
+        tape.reread = True
+        if refusal_of(error) is Refusal.NO_GROUP:
+            log.error("streams_lost", key=tape.key, error=str(error))
+            try:
+                await self._reader.ensure(tape.key)
+            except ResponseError as again:
+                error = again
+            else:
+                return
+        await self._quarantine.failed(*tape.claim, READ, error)
+
+    async def _take_new(self, wanted: Sequence[str]) -> None:
+        """Read from all streams, and once more from those that have more, as far as the round's share goes."""
+        most, left = self._read_count, READ_AT_ONCE
+        while wanted and left > 0 and most > 0:
+            count = max(1, min(most, left // len(wanted)))
+            found = await self._reader.new(wanted, count)
+            refused = dict(self._reader.refused)
+            for key, error in refused.items():
+                if (owned := self._tapes.get(key)) is not None:
+                    await self._cannot_read(owned, error)
+            for key, entries in found.items():
+                left -= len(entries)
+                if (owned := self._tapes.get(key)) is not None:
+                    owned.take(entries)
+            more = [key for key, entries in found.items() if len(entries) == count]
+            for key in set(wanted).difference(more, refused):
+                if (owned := self._tapes.get(key)) is not None:
+                    owned.read_all = True
+                    self._quarantine.worked(*owned.claim, READ)
+            wanted, most = more, most - count
+
+    async def _take_pending(self, tape: OwnedTape, after: bytes) -> None:
+        while entries := await self._reader.pending(tape.key, after, 1000):
+            tape.take(entries)
+            after = entries[-1].stream_id
+
+    async def discard(self) -> None:
+        """Acknowledge what was passed over."""
+        for tape in list(self._tapes.values()):
+            if tape.useless:
+                ids, tape.useless = tape.useless, []
+                try:
+                    await self._reader.acknowledge(tape.key, ids)
+                except ResponseError as error:  # they are read and passed over again
+                    await self._cannot_read(tape, error)
