@@ -126,6 +126,7 @@ async def test_heartbeats_come_and_go(client: Redis) -> None:
     assert await registry.live("books") == ["one", "two"]
     assert await registry.live("trades") == []
     [one, _] = await registry.workers(["books"])
+    assert one.pop("beat_ms").isdigit()
     assert one == {"name": "one", "role": "books", "pid": "1", "symbols": "5"}
     await registry.leave("books", "one")
     assert await registry.live("books") == ["two"]
