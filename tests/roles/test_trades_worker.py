@@ -57,9 +57,9 @@ async def test_a_round_reads_so_much_and_leaves_no_stream_out(
     for symbol, count in ((SYMBOL, 300), (QUIET, 2)):
         await append(client, symbol, count)
         await worker.recover(Claim(worker._contexts[0], symbol), 7)
-    await worker._read()
+    await worker._reading.read(reread=False)
     assert [len(tape.waiting) for tape in worker.tapes.values()] == [98, 2]
-    await worker._read()
+    await worker._reading.read(reread=False)
     assert [len(tape.waiting) for tape in worker.tapes.values()] == [198, 2]
     await client.aclose()
 
@@ -74,7 +74,7 @@ async def test_a_long_queue_is_applied_in_calls_that_do_not_hold_redis_up(
     context = worker._contexts[0]
     await worker.recover(Claim(context, SYMBOL), 7)
     while len(worker.tapes[KEYS.raw(SYMBOL, TRADES)].waiting) < count:
-        await worker._read()
+        await worker._reading.read(reread=False)
     for applied in (APPLIED_AT_ONCE, 2 * APPLIED_AT_ONCE, count):
         await worker._apply(context)
         assert int((await client.hget(KEYS.trades_state(SYMBOL), "applied_count")) or 0) == applied
