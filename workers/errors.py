@@ -27,6 +27,7 @@ FleetError
 │   ├── WrongHost          421: a name this server does not answer to
 │   ├── BadInput           422: a parameter or a body that cannot be used
 │   ├── BookNotServed      503: the book is not in sync, so there is nothing true to say
+│   ├── Unhealthy          503: nothing that is live can be served
 │   └── TryLater           503: Redis or the time ran out
 ├── SymbolError            a text names no symbol that can be asked about
 │   ├── UnknownVenue       the settings have no such section
@@ -287,6 +288,16 @@ class BookNotServed(RequestProblem):
         super().__init__(
             f"The book of {symbol} at {venue} is withheld", f"{why}; try again, or follow GET /status"
         )
+
+
+class Unhealthy(RequestProblem):
+    """Nothing that is live can be served now."""
+
+    status = 503
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = list(reasons)
+        super().__init__("The fleet is down", "; ".join(reasons))
 
 
 class TryLater(RequestProblem):

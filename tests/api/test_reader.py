@@ -159,3 +159,33 @@ def test_each_doubt_has_its_deduction_and_its_reason(
 
 def test_doubts_multiply() -> None:
     assert trust_of(SOUND._replace(connected=False, audit="")).score == pytest.approx(0.45)
+
+
+class FrozenWatch(Watch):
+    """Does not answer until it is told to."""
+
+    def __init__(self, client: Redis) -> None:
+        super().__init__(client)
+        self.frozen = asyncio.Event()
+
+    async def read(self, places: Mapping[str, bytes], count: int) -> dict[str, list[Entry]]:
+        await self.frozen.wait()
+        return await super().read(places, count)
+
+
+async def test_while_redis_does_not_answer_what_depends_on_that_is_done(client: Redis) -> None:
+    """Books must be withheld from live clients then, not when the time for an answer has run out."""
+    watch = FrozenWatch(client)
+    reader, rounds = Reader(watch, 1), list[float]()
+    reader.follow("a", Held(), b"0-0")
+    reader.after_each_round(lambda: rounds.append(reader.heard_at))
+    running = asyncio.create_task(reader.run())
+    async with asyncio.timeout(60):
+        while len(rounds) < 3:
+            await asyncio.sleep(0.01)
+        assert set(rounds) == {float("-inf")}
+        watch.frozen.set()
+        while rounds[-1] == float("-inf"):
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait([running])

@@ -58,6 +58,9 @@ class ScriptedApi:
         self.withheld: dict[str, str] | None = None
         self.has_history = True
         self.owned = True
+        self.connected = True
+        self.troubles: list[str] = []
+        self.is_down = False
         self.now_s = int(time.time())
         self.trade_id = 1000
         self.trades = [self._trade(f"{84_554 + number % 5}.30") for number in range(40)]
@@ -76,6 +79,7 @@ class ScriptedApi:
             "/bars/{interval}": self._bars,
             "/stats": self._stats,
             "/status": self._status,
+            "/healthz": self._healthz,
             "/gaps": self._gaps,
             "/audits": self._audits,
             "/history": self._history,
@@ -236,15 +240,15 @@ class ScriptedApi:
         worker = {
             "role": "books",
             "name": "books-host-1",
-            "pid": "1",
-            "beat_ms": str(int(time.time() * 1000)),
-            "symbols": "5",
+            "pid": 1,
+            "beat_ms": int(time.time() * 1000),
+            "symbols": 5,
         }
         symbols = [
             {
                 "venue": venue,
                 "symbol": symbol,
-                "is_connected": True,
+                "is_connected": self.connected,
                 "state": "synced" if self.owned else "not owned",
                 "reason": "" if self.owned else "no worker holds its lease; the fleet may have stopped",
                 "age_ms": 12,
@@ -278,6 +282,12 @@ class ScriptedApi:
                 "symbols": symbols,
             }
         )
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        if self.is_down:
+            return web.json_response({"title": "The fleet is down", "reasons": self.troubles}, status=503)
+        state = "degraded" if self.troubles else "ok"
+        return web.json_response({"state": state, "reasons": self.troubles})
 
     async def _gaps(self, _: web.Request) -> web.Response:
         gap = {

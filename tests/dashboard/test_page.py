@@ -131,8 +131,7 @@ async def test_symbol_and_interval_are_chosen_by_keyboard(market: Page, api: Scr
     assert {
         one for requests in api.sockets.values() for request in requests for one in request["symbols"]
     } == {"spot:BNBBTC"}
-    await market.locator("#main").focus()
-    await market.keyboard.press("3")
+    await market.keyboard.press("3")  # the picker has given the focus back
     await expect(market.locator("#intervals :checked")).to_have_value("5m")
     await expect(market.locator("#candle-chart")).to_have_attribute("aria-label", re.compile("Candles of 5m"))
     await market.locator("#intervals :checked").focus()
@@ -146,6 +145,85 @@ async def test_symbol_and_interval_are_chosen_by_keyboard(market: Page, api: Scr
     await market.locator("#main").focus()
     await market.keyboard.press("[")
     await expect(market.locator("#title")).to_have_text("BTCUSDTspot")
+
+
+async def test_the_picker_gives_the_focus_back(market: Page):
+    await market.keyboard.press("/")
+    await market.keyboard.type("nobody")
+    await expect(market.locator("#symbols .none")).to_be_visible()
+    await market.keyboard.press("Escape")
+    await expect(market.locator("#symbols")).to_be_hidden()
+    await expect(market.locator("#symbol")).to_have_value("BTCUSDT")
+    await market.keyboard.press("4")
+    await expect(market.locator("#intervals :checked")).to_have_value("15m")
+    await expect(market.locator("#symbols")).to_be_hidden()
+    await market.keyboard.press("/")
+    await market.keyboard.press("Enter")  # what is chosen already
+    await market.keyboard.press("5")
+    await expect(market.locator("#intervals :checked")).to_have_value("1h")
+    await expect(market.locator("#symbol")).to_have_value("BTCUSDT")
+
+
+async def test_green_is_only_what_works(market: Page, api: ScriptedApi, watch: Watch):
+    watch.expected.append("status of 503")
+    link, trouble = market.locator("#link"), market.locator("#trouble")
+    await expect(link).to_have_text("live")
+    await expect(trouble).to_be_hidden()
+    green = await market.evaluate(
+        "getComputedStyle(document.querySelector('#link'), '::before').backgroundColor"
+    )
+    api.troubles = ["usdm: 1 of 5 books are withheld"]
+    await expect(link).to_have_text("degraded")
+    await expect(link).to_have_attribute("title", re.compile("1 of 5"))
+    api.is_down, api.troubles = True, ["usdm: no line has living sockets to the exchange"]
+    await expect(link).to_have_text("down")
+    await expect(trouble).to_contain_text("The fleet is down: usdm: no line has living sockets")
+    shown = await market.evaluate(
+        "getComputedStyle(document.querySelector('#link'), '::before').backgroundColor"
+    )
+    assert shown != green
+    await api.withhold("stale", "")
+    await expect(market.locator("#withheld")).to_contain_text("no line has living sockets to the exchange")
+    await market.evaluate("location.hash = '#fleet'")
+    await expect(trouble).to_be_visible()
+    api.is_down, api.troubles = False, []
+    await expect(link).to_have_text("live")
+    await expect(trouble).to_be_hidden()
+
+
+async def test_a_reason_is_given_whatever_the_owner_said(market: Page, api: ScriptedApi):
+    for state, said in (
+        ("not owned", "No worker keeps the book"),
+        ("stale", "silent"),
+        ("odd", "has not said why yet"),
+    ):
+        await api.withhold(state, "")
+        await expect(market.locator("#withheld")).to_contain_text(said)
+
+
+async def test_the_fleet_page_shows_that_the_exchange_is_away(api: ScriptedApi, page: Page):
+    api.connected = False
+    await page.goto(f"{api.url}/#fleet")
+    await expect(page.locator("#cards .bad")).to_contain_text("no living sockets to usdm, spot")
+    await expect(page.locator("#books tbody [data-state=withheld]")).to_have_count(5)
+    await expect(page.locator("#books tbody tr").first).to_contain_text("no living sockets")
+
+
+async def test_an_address_may_be_typed_in_any_case(api: ScriptedApi, page: Page):
+    await page.goto(f"{api.url}/#market/USDM/ethusdt/1m")
+    await expect(page.locator("#title")).to_have_text("ETHUSDTusdm")
+    await expect(page.locator("#ladder .bids tr").first).to_contain_text(api.bids[0][0])
+
+
+async def test_a_phone_shows_what_workers_do(api: ScriptedApi, page: Page):
+    await page.set_viewport_size({"width": 360, "height": 740})
+    await page.goto(f"{api.url}/#fleet")
+    doing = page.locator("#workers tbody td.wide").first
+    await expect(doing).to_contain_text("symbols 5")
+    box = await doing.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 360
 
 
 async def test_bars_can_be_read_one_by_one_and_as_a_table(market: Page, api: ScriptedApi):
@@ -210,7 +288,8 @@ async def test_without_history_the_slider_is_off_and_says_why(api: ScriptedApi, 
 async def test_the_fleet_page_tells_workers_symbols_and_memory(market: Page):
     await market.locator("#main").focus()
     await market.keyboard.press("f")
-    await expect(market.locator("#workers tbody")).to_contain_text("books-host-1")
+    cells = market.locator("#workers tbody tr").first.locator("th, td")
+    await expect(cells).to_have_text(["books", "books-host-1", "1", re.compile("ago"), "symbols 5"])
     await expect(market.locator("#cards")).to_contain_text("5 of 5")
     await expect(market.locator("#cards")).to_contain_text("123.5 MB")
     assert await market.locator("#books tbody tr").count() == 5

@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from workers.api.types import Problem
-from workers.errors import BookNotServed, RequestProblem
+from workers.errors import BookNotServed, RequestProblem, Unhealthy
 
 CONTENT_TYPE = "application/problem+json"
 TITLES = {404: "No such path", 405: "This path has no such method", 413: "The body is too large"}
@@ -24,6 +24,7 @@ def of_error(error: RequestProblem) -> Problem:
         where=error.where or UNSET,
         state=withheld.state if withheld else UNSET,
         reason=withheld.reason if withheld else UNSET,
+        reasons=error.reasons if isinstance(error, Unhealthy) else UNSET,
     )
 
 

@@ -15,6 +15,7 @@ from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError
 
 from workers.store.watching import Entry, Watch
+from workers.tasks import end
 
 log = structlog.get_logger()
 
@@ -25,6 +26,8 @@ TROUBLE = Counter("fleet_api_redis_trouble_total", "Rounds of reading that Redis
 READ_COUNT = 200
 """Entries of one stream in one round."""
 
+WAITING_S = 0.25
+"""A round that takes longer waits for Redis."""
 MOST_SHARE = 4
 """A poll that takes long is run no more often than this many times as long."""
 
@@ -102,8 +105,8 @@ class Reader:
         if not wanted:
             return
         ends = await self.watch.ends(list(wanted))
-        for place, end in zip(wanted.values(), ends, strict=True):
-            place.at = end
+        for place, at in zip(wanted.values(), ends, strict=True):
+            place.at = at
 
     async def step(self) -> None:
         """One round: read what is new everywhere, run the polls that are due."""
@@ -131,12 +134,23 @@ class Reader:
         for run in self._after:
             run()
 
+    async def _step_watched(self) -> None:
+        """One round; while it waits long for Redis, what depends on how long that has been is done all the same."""
+        step = asyncio.create_task(self.step())
+        try:
+            while not (await asyncio.wait([step], timeout=WAITING_S))[0]:
+                for run in self._after:
+                    run()
+            step.result()
+        finally:
+            await end([step])
+
     async def run(self) -> None:
         """Read until cancelled."""
         troubled = False
         while True:
             try:
-                await self.step()
+                await self._step_watched()
                 if troubled:
                     log.info("api_redis_back")
                 troubled = False

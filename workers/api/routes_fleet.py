@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 
 from redis.asyncio import Redis
 
+from workers.api.health import Health, connected_by
 from workers.api.markets import Market, Markets
 from workers.api.operations import Operation
 from workers.api.queries import NewestQuery, Nothing, rows
 from workers.api.trust import Evidence, trust_of
 from workers.api.types import (
+    Alive,
     AuditEntry,
     AuditsAnswer,
     FleetState,
@@ -43,10 +45,11 @@ AUDIT_ROUNDS = 10
 
 
 class FleetRoutes:
-    """`/status`, `/symbols`, `/gaps`, `/audits`, `/healthz`."""
+    """`/status`, `/symbols`, `/gaps`, `/audits`, `/healthz`, `/livez`."""
 
-    def __init__(self, process: Process, markets: Markets) -> None:
+    def __init__(self, process: Process, markets: Markets, health: Health) -> None:
         self._process = process
+        self._health = health
         self._client: Redis = process.client
         self._markets = markets
         self._reading = asyncio.Lock()
@@ -103,18 +106,34 @@ class FleetRoutes:
                 "GET",
                 "/healthz",
                 "getHealth",
-                "Whether Redis answers",
+                "Whether the fleet serves what it should",
                 "fleet",
                 Healthy,
                 self.health,
                 problems=(422, 503),
+                described="Answered at once from what was seen last. 503 with `reasons` where nothing that is live "
+                "can be served: Redis is away, no venue's sockets deliver, or every book is withheld. 200 with "
+                "`degraded` where some of it cannot.",
+            ),
+            Operation(
+                "GET",
+                "/livez",
+                "getLiveness",
+                "Whether this process answers",
+                "fleet",
+                Alive,
+                self.alive,
+                problems=(422,),
             ),
         ]
 
     async def health(self, _: Nothing) -> Healthy:
         """`GET /healthz`."""
-        await self._process.registry.live("api")
-        return Healthy(ok=True)
+        return self._health.demand()
+
+    async def alive(self, _: Nothing) -> Alive:
+        """`GET /livez`."""
+        return Alive(ok=True)
 
     async def status(self, _: Nothing) -> StatusAnswer:
         """`GET /status`."""
@@ -242,8 +261,8 @@ def number_or_text(text: str) -> str | int | float:
 
 
 def connected_venues(workers: list[dict[str, str]]) -> set[str]:
-    """The venues to which a live line says that all its sockets deliver."""
-    return {name for one in workers for name in one.get("alive", "").split(",") if name}
+    """The venues to which a line says that all its sockets are connected and deliver."""
+    return {name for one in workers for name in connected_by(one)}
 
 
 def symbol_state(

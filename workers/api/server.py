@@ -11,6 +11,7 @@ from workers.api.access import Access
 from workers.api.application import Application
 from workers.api.connections import RESERVED, Connections, GuardedSite, raise_descriptor_limit
 from workers.api.dashboard_files import Dashboard
+from workers.api.health import Health
 from workers.api.hub import Hub
 from workers.api.live_books import LiveBooks
 from workers.api.markets import Markets
@@ -45,7 +46,8 @@ class Api:
         self.reader = Reader(Watch(self._reader_client), settings.api.read_ms)
         self.books = LiveBooks(process.client, self.reader, settings)
         histories = Histories(self.markets, process.client)
-        fleet = FleetRoutes(process, self.markets)
+        self.health = Health(process.url, settings.fleet, self.markets)
+        fleet = FleetRoutes(process, self.markets, self.health)
         holes = TradeHoles(process.client, self.reader.watch)
         self.hub = Hub(settings.api, self.markets, self.books, self.reader, fleet.states_of, holes)
         self.operations = [
@@ -79,6 +81,7 @@ class Api:
             asyncio.create_task(self.reader.run()),
             asyncio.create_task(follow(self._process, contexts)),
             asyncio.create_task(self.connections.watch()),
+            asyncio.create_task(self.health.run()),
         ]
 
     async def failed(self) -> None:
@@ -96,6 +99,7 @@ class Api:
         await end(self._tasks)
         await self.hub.close()
         await self.books.close()
+        await self.health.close()
         await self._reader_client.aclose()
 
 

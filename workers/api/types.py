@@ -6,7 +6,7 @@ doubles to most readers. Fields named `…_ms` are milliseconds since 1970, `tim
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -35,10 +35,40 @@ class Problem(Struct, kw_only=True):
     """Of a withheld book: its state."""
     reason: str | UnsetType = UNSET
     """Of a withheld book: why it left sync."""
+    reasons: list[str] | UnsetType = UNSET
+    """Of `/healthz`: what does not work."""
+
+
+HealthState = Literal["ok", "degraded", "down"]
+
+
+class VenueHealth(Struct):
+    """How much of a venue is served."""
+
+    venue: str
+    is_connected: bool
+    """A line has living sockets to the exchange."""
+    books_shown: int
+    books_followed: int
+    silent_ms: int | None
+    """Since the stream of any symbol last brought anything; null where none did."""
 
 
 class Healthy(Struct):
-    """Redis answers."""
+    """What of the fleet works, as it was seen `redis_age_ms` ago."""
+
+    ok: bool
+    """Everything."""
+    state: HealthState
+    reasons: list[str]
+    """What does not work; empty when `ok`."""
+    redis_age_ms: int | None
+    """Since Redis last answered; it is asked twice a second."""
+    venues: list[VenueHealth]
+
+
+class Alive(Struct):
+    """The process answers."""
 
     ok: bool
 

@@ -73,6 +73,8 @@ class Connection:
         self._unanswered: set[int] = set()
         self._asked_at, self._told_after_s = 0.0, settings.first_message_s
         self._last_frame = self._last_data = -ALIVE_S
+        self.is_open = False
+        """Whether the socket is connected, whatever it delivers."""
         self.settled = asyncio.Event()
         self.replace = asyncio.Event()
         self.reason = ""
@@ -120,12 +122,14 @@ class Connection:
             return "connect failed"
         CONNECTS.labels(*self._labels).inc()
         CONNECTED.labels(*self._labels).inc()
+        self.is_open = True
         self._log.info("connected")
         self._last_frame = self._asked_at = time.monotonic()
         tasks = [asyncio.create_task(self._send_requests(socket)), asyncio.create_task(self._watch(socket))]
         try:
             return await self._receive(socket)
         finally:
+            self.is_open = False
             CONNECTED.labels(*self._labels).dec()
             await end(tasks)
             with suppress(Exception):

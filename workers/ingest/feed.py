@@ -105,6 +105,11 @@ class Feed:
         """Whether the socket that serves delivered something just now."""
         return self._connection is not None and self._connection.alive
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a socket is connected, whatever it delivers."""
+        return any(connection.is_open for connection in self._tasks.values())
+
     async def _pause(self, connection: Connection, task: asyncio.Task[str], lived_s: float) -> None:
         if lived_s > 60:
             self._backoff.forget()

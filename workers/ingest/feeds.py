@@ -69,6 +69,11 @@ class VenueFeeds:
         return all(shard.feed.alive for shard in self._shards if shard.heard or not shard.late)
 
     @property
+    def is_open(self) -> bool:
+        """Whether every socket is connected, whatever it delivers."""
+        return all(shard.feed.is_open for shard in self._shards)
+
+    @property
     def streams(self) -> list[list[str]]:
         """The names of the streams on each socket."""
         return [[wanted.stream for wanted in shard.streams] for shard in self._shards]

@@ -122,6 +122,7 @@ class IngestWorker:
             self._process.details = {
                 "venues": ",".join(context.name for context in self._contexts),
                 "alive": ",".join(name for name, feeds in self._feeds_of.items() if feeds.alive),
+                "open": ",".join(name for name, feeds in self._feeds_of.items() if feeds.is_open),
                 "since_ms": self._began_ms,
                 "symbols": sum(len(context.symbols) for context in self._contexts),
                 "appended": self._appender.appended,

@@ -14,6 +14,8 @@ from workers.store.reading import text_of
 Entry = tuple[bytes, Mapping[bytes, bytes]]
 """A stream id and the fields."""
 
+DIGITS = 16
+"""No number of ms has so many."""
 _STATUS = ("state", "reason", "known_low", "known_high", "age_ms")
 
 
@@ -27,6 +29,15 @@ class OwnerStatement(NamedTuple):
     known_low: str
     known_high: str
     age_ms: int
+
+
+class Sight(NamedTuple):
+    """Whether a book is served, as far as that can be seen at a glance."""
+
+    is_shown: bool
+    """`LIVE_ORDERBOOK` has it, and somebody holds its lease."""
+    age_ms: int | None
+    """Since its stream last brought anything, as its owner said; None where nobody said it."""
 
 
 class Watch:
@@ -71,6 +82,21 @@ class Watch:
             found.append(
                 OwnerStatement((owner or b"").decode(), state or "unknown", reason, low, high, int(age or 0))
             )
+        return found
+
+    async def sights(self, keys: Keys, symbols: Sequence[str]) -> list[Sight]:
+        """What can be seen of each symbol's book; what is unreadable counts as not there. One round trip."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.hkeys(keys.live_orderbook)
+        for symbol in symbols:
+            pipe.exists(keys.lease(BOOKS_GROUP, symbol))
+            pipe.hget(keys.book_status(symbol), "age_ms")
+        shown, *replies = await pipe.execute(raise_on_error=False)
+        names = set() if isinstance(shown, Exception) else {name.decode("utf-8", "replace") for name in shown}
+        found = []
+        for symbol, owned, age in zip(symbols, replies[::2], replies[1::2], strict=True):
+            told = age if isinstance(age, bytes) and age.isdigit() and len(age) < DIGITS else None
+            found.append(Sight(symbol in names and owned == 1, None if told is None else int(told)))
         return found
 
     async def folded(self, keys: Sequence[str]) -> list[int]:

@@ -4,6 +4,7 @@ import { INTERVALS } from "./candle_series.js";
 import { Connection } from "./connection.js";
 import { byId, setText } from "./dom.js";
 import { Fleet } from "./fleet.js";
+import { watchHealth } from "./health.js";
 import { Market } from "./market.js";
 import { recall, remember } from "./memory.js";
 import { Picker } from "./picker.js";
@@ -25,8 +26,8 @@ function placeOfAddress() {
   const [page = "", venue = "", symbol = "", interval = ""] = location.hash.slice(1).split("/").map(decodeURIComponent);
   return {
     page: page === "fleet" ? "fleet" : "market",
-    venue: venue || place.venue,
-    symbol: symbol || place.symbol,
+    venue: venue.toLowerCase() || place.venue,
+    symbol: symbol.replace(/[a-z]/g, (letter) => letter.toUpperCase()) || place.symbol,
     interval: interval in INTERVALS ? interval : place.interval,
   };
 }
@@ -34,16 +35,41 @@ function placeOfAddress() {
 /** @type {Place} */
 let place = { page: "market", venue: "", symbol: "", interval: recall("interval", "1m") };
 
+/** The line to the API, and what it says of what is behind it. */
+var line = { state: "connecting", detail: "" };
+/** @type {import("./health.js").Health} */
+var health = { state: "asking", reasons: [] };
+const WORDS = { open: "live", lost: "no connection", connecting: "connecting", degraded: "degraded", down: "down", silent: "no answer" };
+
+/** Say in the header, and where it matters on the page, what works: green only where all does. */
+function showHealth() {
+  const behind = /** @type {const} */ ({ asking: "connecting", unknown: "silent", degraded: "degraded", down: "down", ok: "open" });
+  const shown = line.state === "open" ? behind[health.state] : line.state;
+  byId("link").dataset.link = shown;
+  setText(byId("link"), WORDS[/** @type {keyof typeof WORDS} */ (shown)]);
+  byId("link").title = line.state === "open" ? health.reasons.join("; ") : line.detail;
+  const down = health.state === "down";
+  const trouble = byId("trouble");
+  trouble.hidden = !(down || (health.state === "degraded" && place.page === "fleet"));
+  trouble.dataset.state = health.state;
+  setText(trouble, `${down ? "The fleet is down" : "Not all of it works"}: ${health.reasons.join("; ")}`);
+  document.documentElement.dataset.health = health.state;
+}
+
 startTheme();
 const connection = new Connection(`${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/ws`, (state, detail) => {
-  byId("link").dataset.link = state === "open" ? "open" : state;
-  setText(byId("link"), state === "open" ? "live" : state === "lost" ? "no connection" : "connecting");
-  byId("link").title = detail;
+  line = { state, detail };
+  showHealth();
   market?.connected(state === "open" ? "" : detail || "connecting to the API");
 });
 /** @type {Market|undefined} */
 var market = new Market(connection, (interval) => go({ interval }));
 const fleet = new Fleet((venue, symbol) => address({ ...place, page: "market", venue, symbol }));
+watchHealth((found) => {
+  health = found;
+  showHealth();
+  market?.troubled(found.reasons);
+});
 const picker = new Picker((venue, symbol) => go({ venue, symbol }));
 
 /** @param {Partial<Place>} change */
@@ -70,6 +96,7 @@ function arrive() {
     fleet.choose(venue, symbol);
   }
   fleet.show(page === "fleet");
+  showHealth();
   if (page === "fleet") document.title = "Fleet · marketfleet";
 }
 

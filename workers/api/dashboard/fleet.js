@@ -36,17 +36,18 @@ export class Fleet {
 
   async #renew() {
     const query = { venue: this.venue || undefined, symbol: this.symbol || undefined, limit: ROWS };
-    const [status, gaps, audits] = await Promise.allSettled([get("/status"), get("/gaps", query), get("/audits", query)]);
+    const [status, gaps, audits] = await Promise.allSettled([get("/status", {}, soon()), get("/gaps", query, soon()), get("/audits", query, soon())]);
     if (status.status === "fulfilled") {
       this.#cards(status.value);
       this.#workers(status.value.fleet.workers);
       this.#books(status.value.symbols);
     }
     this.trouble.hidden = status.status === "fulfilled";
-    if (status.status === "rejected") setText(this.trouble, `These values are old. ${status.reason.message}`);
+    byId("fleet").classList.toggle("old", status.status === "rejected");
+    if (status.status === "rejected") setText(this.trouble, `These values are old. ${messageOf(status.reason)}`);
     const name = this.symbol ? `${this.symbol} · ${this.venue}` : "";
-    setText(byId("gaps-note"), gaps.status === "rejected" ? gaps.reason.message : name);
-    setText(byId("audits-note"), audits.status === "rejected" ? audits.reason.message : name);
+    setText(byId("gaps-note"), gaps.status === "rejected" ? messageOf(gaps.reason) : name);
+    setText(byId("audits-note"), audits.status === "rejected" ? messageOf(audits.reason) : name);
     fill("gaps", gaps.status === "fulfilled" ? gaps.value.gaps.map(gapRow) : [], "no hole was seen");
     fill("audits", audits.status === "fulfilled" ? audits.value.audits.map(auditRow) : [], "no audit yet");
   }
@@ -60,8 +61,11 @@ export class Fleet {
     const keeper = fleet.workers.find((/** @type {any} */ one) => one.role === "keeper") ?? {};
     const { used_memory: used, maxmemory: most, version } = fleet.redis;
     const bad = Number(keeper.audits_mismatch ?? 0);
+    const venues = [...new Set(symbols.map((/** @type {any} */ one) => one.venue))];
+    const away = venues.filter((venue) => symbols.some((/** @type {any} */ one) => one.venue === venue && !one.is_connected));
     this.cards.replaceChildren(
-      card("Books in sync", `${synced} of ${symbols.length}`, synced < symbols.length ? "the others are withheld" : "all shown", synced < symbols.length),
+      card("Books in sync", `${synced} of ${symbols.length}`, synced < symbols.length ? "the others are withheld" : "all shown", synced < symbols.length, synced === 0),
+      card("Exchange", away.length ? "away" : "connected", away.length ? `no living sockets to ${away.join(", ")}` : venues.join(", "), away.length > 0, away.length === venues.length),
       card("Lines", lines.length ? lines.map((/** @type {any} */ one) => one.role.slice(-1)).join(" + ") : "none", `${countText(total(lines, (one) => one.appended))} entries appended`, lines.length < 2),
       card("Workers", String(fleet.workers.length), `in ${new Set(fleet.workers.map((/** @type {any} */ one) => one.role)).size} roles`, fleet.workers.length === 0),
       card("Lag", waiting === 1 ? "1 entry" : `${countText(waiting)} entries`, "waiting for the folds", waiting > 1000),
@@ -78,13 +82,13 @@ export class Fleet {
     return made;
   }
 
-  /** @param {Record<string, string>[]} workers */
+  /** @param {Record<string, string|number>[]} workers */
   #workers(workers) {
     fill("workers", workers.map((worker) => {
       const told = Object.entries(worker).filter(([name]) => !OWN.has(name));
-      const doing = told.map(([name, value]) => `${name.replaceAll("_", " ")} ${/^\d{5,}$/.test(value) ? countText(value) : value}`).join(" · ");
+      const doing = told.map(([name, value]) => `${name.replaceAll("_", " ")} ${/^\d{5,}$/.test(String(value)) ? countText(value) : value}`).join(" · ");
       return row([
-        make("th", { scope: "row" }, worker.role), worker.name, worker.pid ?? "–",
+        make("th", { scope: "row" }, worker.role), String(worker.name), String(worker.pid ?? "–"),
         `${durationText(Date.now() - Number(worker.beat_ms))} ago`, make("td", { class: "wide" }, doing),
       ]);
     }), "no worker lives");
@@ -94,8 +98,9 @@ export class Fleet {
   #books(symbols) {
     fill("books", symbols.map((one) => {
       const synced = one.state === "synced";
-      const state = make("span", { class: "state", "data-state": synced ? "synced" : one.state === "waiting" ? "waiting" : "withheld" }, make("b", {}, one.state));
+      const state = make("span", { class: "state", "data-state": synced && one.is_connected ? "synced" : one.state === "waiting" ? "waiting" : "withheld" }, make("b", {}, one.state));
       if (!synced && one.reason) state.append(make("span", {}, one.reason));
+      else if (!one.is_connected) state.append(make("span", {}, "no living sockets"));
       const number = (/** @type {string} */ text) => make("td", { class: "num" }, text);
       return row([
         make("th", { scope: "row" }, make("a", { href: this.linkTo(one.venue, one.symbol) }, one.symbol)),
@@ -109,14 +114,24 @@ export class Fleet {
   }
 }
 
+/** An answer that takes longer than the next question is none. */
+function soon() {
+  return AbortSignal.timeout(RENEW_MS - 100);
+}
+
+/** @param {any} error */
+function messageOf(error) {
+  return error?.name === "TimeoutError" ? "No answer: the API, or Redis behind it, takes too long" : error.message;
+}
+
 /** @param {any[]} items @param {(item: any) => number} value */
 function total(items, value) {
   return items.reduce((sum, item) => sum + Number(value(item) ?? 0), 0);
 }
 
-/** @param {string} title @param {string} value @param {string} remark @param {boolean} warned */
-function card(title, value, remark, warned) {
-  return make("div", warned ? { class: "warn" } : {}, make("dt", {}, title), make("dd", {}, value), make("dd", {}, remark));
+/** @param {string} title @param {string} value @param {string} remark @param {boolean} warned @param {boolean} [bad] */
+function card(title, value, remark, warned, bad = false) {
+  return make("div", warned ? { class: bad ? "bad" : "warn" } : {}, make("dt", {}, title), make("dd", {}, value), make("dd", {}, remark));
 }
 
 /** Fill a table unless somebody selects text in it. @param {string} id @param {Element[]} rows @param {string} none */

@@ -17,6 +17,12 @@ const MEANING = {
   "ids restarted": "The exchange began to count anew.",
   waiting: "No snapshot has been joined to the stream yet.",
   confirming: "The stream has not reached the snapshot yet.",
+  behind: "Its owner has not come to what the exchange sent last.",
+  rebuilding: "This server is following the book anew.",
+  unreadable: "What is stored of it cannot be read.",
+  unknown: "It is not known what is true now.",
+  "not owned": "No worker keeps the book; the fleet may have stopped.",
+  withdrawn: "Its owner has just taken it back.",
 };
 
 export class Ladder {
@@ -45,15 +51,20 @@ export class Ladder {
     setText(this.relative, found.relative);
   }
 
-  /** Show that the book is withheld, and why, instead of numbers. @param {string} title @param {string} reason */
-  withhold(title, reason) {
+  /**
+   * Show that the book is withheld, and why, instead of numbers.
+   * @param {string} title
+   * @param {string} reason
+   * @param {string} [state] tells why where there is no reason
+   */
+  withhold(title, reason, state = "") {
     for (const cells of [...this.asks, ...this.bids]) write(cells, "", "", "", 0);
     setText(this.spread, "");
     setText(this.relative, "");
     this.table.hidden = true;
     this.block.hidden = false;
     setText(this.block.querySelector("h3"), title);
-    setText(this.block.querySelector("p"), explained(reason));
+    setText(this.block.querySelector("p"), explained(reason, state));
   }
 }
 
@@ -69,11 +80,12 @@ export function spreadOf(asks, bids) {
   return { absolute, relative: `${((Number(absolute) / mid) * 10_000).toFixed(2)} bp`, mid };
 }
 
-/** @param {string} reason */
-function explained(reason) {
-  const meaning = MEANING[/** @type {keyof typeof MEANING} */ (reason)];
-  if (meaning) return `Reason: ${reason}. ${meaning}`;
-  return reason ? `Reason: ${reason}` : "No reason was given.";
+/** @param {string} reason @param {string} state */
+function explained(reason, state) {
+  const meanings = /** @type {Record<string, string>} */ (MEANING);
+  const meaning = meanings[reason || state] ?? "";
+  if (reason) return `Reason: ${reason}${/[.!?]$/.test(reason) ? "" : "."} ${meaning}`.trim();
+  return meaning || "Its owner has not said why yet.";
 }
 
 /** @param {import("./book.js").Level} level @returns {import("./book.js").Level} */

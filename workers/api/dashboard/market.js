@@ -49,6 +49,8 @@ export class Market {
     /** What is withheld, and why; null while the book is shown. @type {{state: string, reason: string}|null} */
     this.withheld = { state: "waiting", reason: "" };
     this.lost = "";
+    /** @type {string[]} */
+    this.troubles = [];
     this.wanted = new AbortController();
     this.loading = false;
     /** Whose loading of trades is under way. @type {AbortSignal|null} */
@@ -194,11 +196,24 @@ export class Market {
       if (held) this.summary.sync(held.state === "waiting" ? "waiting" : "withheld", held.state, held.reason);
       else this.summary.sync("synced", "synced", "");
       if (levels && !held) this.ladder.show(levels);
-      else this.ladder.withhold(held?.state === "waiting" ? "Waiting for the book" : `Withheld: ${held?.state ?? "waiting"}`, held?.reason ?? "");
+      else this.#withhold(held ?? { state: "waiting", reason: "" });
       if (held) this.depth.withhold(`withheld, ${held.state}`);
     }
     const name = found && !Number.isNaN(found.mid) && levels ? `${priceText(levels.bids[0][0])} – ${priceText(levels.asks[0][0])} ` : "";
     document.title = `${name}${this.symbol} · marketfleet`;
+  }
+
+  /** @param {{state: string, reason: string}} held where it gives no reason, the fleet's troubles may be one */
+  #withhold({ state, reason }) {
+    const title = state === "waiting" ? "Waiting for the book" : `Withheld: ${state}`;
+    this.ladder.withhold(title, reason || (this.lost ? "" : this.troubles.join("; ")), state);
+  }
+
+  /** What does not work behind the API. @param {string[]} reasons */
+  troubled(reasons) {
+    if (this.troubles.join() === reasons.join()) return;
+    this.troubles = reasons;
+    if (this.withheld) this.#show();
   }
 
   #age() {

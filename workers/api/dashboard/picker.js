@@ -74,8 +74,8 @@ export class Picker {
     const moves = /** @type {Record<string, () => void>} */ ({
       ArrowDown: () => (this.list.hidden ? this.#open("") : this.#mark(this.active + 1)),
       ArrowUp: () => this.#mark(this.active - 1),
-      Enter: () => this.#choose(Math.max(0, this.active)),
-      Escape: () => this.#close(),
+      Enter: () => (this.list.hidden ? this.#leave() : this.#choose(Math.max(0, this.active))),
+      Escape: () => this.#leave(),
     });
     const move = moves[event.key];
     if (!move) return;
@@ -89,6 +89,12 @@ export class Picker {
     this.list.hidden = false;
     this.input.setAttribute("aria-expanded", "true");
     this.#filter();
+  }
+
+  /** Close, and give the focus to the page: the next key is a shortcut, not a letter of a name. */
+  #leave() {
+    this.#close();
+    byId("main").focus({ preventScroll: true });
   }
 
   #close() {
@@ -131,7 +137,7 @@ export class Picker {
     const chosen = this.found[at];
     if (!chosen || this.list.hidden) return;
     this.current = { venue: chosen.venue, symbol: chosen.symbol };
-    this.#close();
+    this.#leave();
     this.onChoice(chosen.venue, chosen.symbol);
   }
 }

@@ -148,7 +148,7 @@ class FleetWorld:
         try:
             async with (
                 aiohttp.ClientSession() as session,
-                session.get(f"http://{api.host}:{api.port}/healthz") as reply,
+                session.get(f"http://{api.host}:{api.port}/livez") as reply,
             ):
                 return reply.status == 200
         except (aiohttp.ClientError, OSError):
