@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from workers.cli.conformance import fleet_archive as archive
+from workers.cli.conformance import fleet_failover as failover
 from workers.cli.conformance import fleet_machines as machines
 from workers.cli.conformance import fleet_zombies as zombies
 from workers.cli.conformance.catalogue_answers import SNAPSHOTS, SOCKETS
@@ -128,6 +129,12 @@ MACHINES: Final = (
         "The server stands still for seconds, longer than a lease.",
         f"Everything goes on where it was. {NOTHING}",
         fleet=OnFleet(machines.freeze_redis, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "server-fail-over",
+        "A replica becomes the primary and takes over its name, and once more the other way round.",
+        "Workers give up connections to a server that is no primary and go on with the new one. Everything is right.",
+        fleet=OnFleet(failover.fail_over, alone=True),
     ),
     Scenario(
         "redis-out-of-memory",
