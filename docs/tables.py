@@ -98,6 +98,7 @@ EVENTS: Final = {
     "fleet_buffer_dropped_total": ["entries_lost"],
     "fleet_append_refused_total": ["redis_refused", "entries_lost"],
     "fleet_append_failed_total": ["redis_refused"],
+    "fleet_redis_not_examined_total": ["redis_not_examined"],
     "fleet_redis_refused_total": ["redis_refused"],
     "fleet_malformed_entries_total": ["malformed_entry"],
     "fleet_sync_lost_total": ["sync_lost"],

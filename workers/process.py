@@ -34,6 +34,10 @@ log = structlog.get_logger()
 
 REDIS_WAITS = Counter("fleet_redis_unavailable_total", "Times this worker found Redis away and waited")
 
+NOT_EXAMINED = Counter(
+    "fleet_redis_not_examined_total", "Times the server's version was not to be learned by this user"
+)
+
 PORT_OFFSETS = {"ingest-a": 1, "ingest-b": 2, "keeper": 3, "api": 4, "books": 10, "trades": 40, "archive": 70}
 
 
@@ -82,7 +86,10 @@ class Process:
                 await self.sleep(pause)
                 pause = min(pause * 2, 2.0)
             else:
-                log.info("redis_ready", url=mask(self.url), version=version)
+                log.info("redis_ready", url=mask(self.url), version=version or "not told")
+                if not version:
+                    NOT_EXAMINED.inc()
+                    log.warning("redis_not_examined", user_lacks="INFO and HELLO", needed_version="7.0")
                 return
 
     async def _serve_metrics(self) -> web.AppRunner:

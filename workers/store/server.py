@@ -6,10 +6,13 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from workers.errors import ServerNotFound, ServerTooOld
+from workers.store.refusals import Refusal, refusal_of
 
 OLDEST = (7, 0)
 
@@ -44,20 +47,47 @@ def find_server(search_path: str) -> Path:
     return Path(get_binary_path())
 
 
+def may_not_ask(error: ResponseError) -> bool:
+    """Whether a server refused to tell of itself: this user has not the right, or nobody has (hosted servers)."""
+    return refusal_of(error) is Refusal.NOT_PERMITTED or "unknown command" in str(error).lower()
+
+
+async def _version_told(client: Any) -> str:
+    """The version that the server tells; empty where it does not."""
+    try:
+        return str((await client.info("server")).get("redis_version", "0"))
+    except ResponseError as error:
+        if not may_not_ask(error):
+            raise
+    try:
+        told = await client.execute_command("HELLO")
+    except ResponseError as error:
+        if not may_not_ask(error):
+            raise
+        return ""
+    pairs = told.items() if isinstance(told, dict) else zip(told[::2], told[1::2], strict=False)
+    found = {key: value for key, value in pairs if key in (b"version", "version")}
+    return next((value.decode() if isinstance(value, bytes) else str(value) for value in found.values()), "")
+
+
 async def check_version(client: Redis, where: str) -> str:
-    """The version of the server behind `client`.
+    """The version of the server behind `client`; empty where this user may not ask for it.
 
     Raises:
         ServerTooOld: it is older than Redis 7.0, whose commands the fleet needs.
     """
-    information = await client.info("server")
-    version = str(information.get("redis_version", "0"))
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+    version = await _version_told(client)
+    if version and tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
         raise ServerTooOld(where, version)
     return version
 
 
 async def memory_of(client: Redis) -> tuple[int, int]:
-    """(bytes used for data, maxmemory in bytes or 0 for none)."""
-    information = await client.info("memory")
+    """(bytes used for data, maxmemory in bytes or 0 for none); (0, 0) where this user may not ask."""
+    try:
+        information = await client.info("memory")
+    except ResponseError as error:
+        if not may_not_ask(error):
+            raise
+        return 0, 0
     return int(information.get("used_memory", 0)), int(information.get("maxmemory", 0))

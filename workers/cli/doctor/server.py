@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from workers.cli.doctor.findings import Finding, megabytes
 from workers.cli.doctor.memory import Estimate, estimate
@@ -14,7 +14,7 @@ from workers.errors import FleetError
 from workers.masking import mask
 from workers.model.sizing import MEASURED_BYTES, bytes_per_trade
 from workers.store.connection import connect
-from workers.store.server import OLDEST, find_server, version_of
+from workers.store.server import OLDEST, find_server, may_not_ask, version_of
 
 MILLION: Final = 1_000_000
 NEARLY: Final = 0.8
@@ -33,6 +33,13 @@ async def server_findings(effective: Effective, *, runs: bool) -> tuple[list[Fin
     client: Any = connect(url)
     try:
         info = await client.info()
+    except ResponseError as error:
+        limits = await _limit_of_clients(client) if may_not_ask(error) else []
+        await client.aclose()
+        if may_not_ask(error):
+            return [_not_told(mask(url)), _per_million(effective, "", None), *limits], 0.0
+        away = _away(effective, str(error).rstrip("."), runs=runs)
+        return [away, _per_million(effective, "", None)], 0.0
     except (RedisError, OSError) as error:
         away = _away(effective, str(error).rstrip("."), runs=runs)
         return [away, _per_million(effective, "", None)], 0.0
@@ -77,6 +84,16 @@ def _away(effective: Effective, error: str, *, runs: bool) -> Finding:
         )
     version = ".".join(map(str, version_of(str(binary))))
     return Finding("redis", "ok", f"no fleet runs; it would start {binary}, version {version}")
+
+
+def _not_told(url: str) -> Finding:
+    return Finding(
+        "redis",
+        "warning",
+        f"{url} answers, but this user may not ask it about itself (INFO)",
+        "Version, eviction, memory and persistence are not examined; the fleet runs all the same.",
+        "Look at them as another user, or give this one `+info` (docs/how-to/own-redis.md).",
+    )
 
 
 def _version(info: dict[str, Any], server: str, url: str) -> Finding:
