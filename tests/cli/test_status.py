@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from workers.cli.held import Held
-from workers.cli.status import _symbol, _symbols_table
+from workers.cli.status import symbols_table, symbols_told
 from workers.settings import Settings, VenueSettings
 
 SETTINGS = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["BTCUSDT", "ETHUSDT"])})
@@ -41,7 +41,7 @@ async def rows(now_ms: int, owner: str = "books-1") -> list[dict]:
         await client.hset("fleet:lease:books:{BTCUSDT}", "owner", owner)
     await client.xadd("gaps:{BTCUSDT}", {"channel": "depth"})
     held = Held(client, SETTINGS)
-    return [await _symbol(held, book) for book in held.books]
+    return await symbols_told(held)
 
 
 async def test_a_row_has_what_makes_a_book_trustworthy(now_ms: int) -> None:
@@ -63,7 +63,7 @@ async def test_a_book_without_an_owner_is_in_no_state(now_ms: int) -> None:
 
 async def test_the_table_shows_it(now_ms: int) -> None:
     page = io.StringIO()
-    Console(file=page, width=240).print(_symbols_table(await rows(now_ms)))
+    Console(file=page, width=240).print(symbols_table(await rows(now_ms)))
     [btc] = [line for line in page.getvalue().splitlines() if "BTCUSDT" in line]
     for shown in ("synced", "gap", "81791.60 … all", "match 3", " s ago", "2321"):
         assert shown in btc

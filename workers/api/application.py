@@ -20,7 +20,7 @@ from workers.api.openapi import document
 from workers.api.operations import Operation, Rendered, render, respond
 from workers.api.queries import parse_body, parse_query
 from workers.api.types import Problem
-from workers.errors import RequestProblem, TryLater
+from workers.errors import RequestProblem, StateUnreadable, TryLater
 from workers.settings import ApiSettings
 
 log = structlog.get_logger()
@@ -138,6 +138,11 @@ class Application:
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
             return response
+        except StateUnreadable as error:
+            log.warning("request_failed", path=request.path, error=str(error))
+            return _later(
+                "A key cannot be read", f"{error.key}: {error.problem}; {error.cure} lets it be made anew"
+            )
         except TimeoutError:
             log.warning("request_timed_out", path=request.path)
             return _later("The answer took too long", "ask for less")

@@ -23,6 +23,8 @@ STREAMS = Gauge("fleet_api_streams", "Streams the API follows")
 READ = Counter("fleet_api_entries_read_total", "Stream entries read by the API")
 TROUBLE = Counter("fleet_api_redis_trouble_total", "Rounds of reading that Redis did not answer")
 
+STUMBLED = Counter("fleet_api_stumbled_total", "Entries and polls over which the reader's own code failed")
+
 READ_COUNT = 200
 """Entries of one stream in one round."""
 
@@ -68,6 +70,7 @@ class Reader:
         self._places: dict[str, _Place] = {}
         self._polls: list[_Poll] = []
         self._after: list[Callable[[], None]] = []
+        self._told: set[tuple[str, type[Exception]]] = set()
         self.heard_at = float("-inf")
         """When Redis last answered a whole round (monotonic seconds)."""
 
@@ -119,7 +122,12 @@ class Reader:
             if entries and self._places.get(key) is place:  # else replaced while the question was on its way
                 place.at = entries[-1][0]
                 READ.inc(len(entries))
-                place.take(entries)
+                try:
+                    place.take(entries)
+                except (
+                    Exception
+                ) as error:  # whoever follows it goes on with what comes next, and the others with theirs
+                    self._stumbled(key, error)
         now = time.monotonic()
         for poll in self._polls:
             if now >= poll.due:
@@ -127,6 +135,10 @@ class Reader:
                 began = time.monotonic()
                 try:
                     await poll.run()
+                except (RedisError, OSError):
+                    raise
+                except Exception as error:
+                    self._stumbled(getattr(poll.run, "__name__", "poll"), error)
                 finally:
                     took = time.monotonic() - began
                     poll.due = min(poll.due, began + max(poll.interval_s, MOST_SHARE * took))
@@ -144,6 +156,13 @@ class Reader:
             step.result()
         finally:
             await end([step])
+
+    def _stumbled(self, place: str, error: Exception) -> None:
+        """Our own code failed at one place: counted, and told once for each kind of error there."""
+        STUMBLED.inc()
+        if (told := (place, type(error))) not in self._told:
+            self._told.add(told)
+            log.error("api_reader_stumbled", place=place, exc_info=error)
 
     async def run(self) -> None:
         """Read until cancelled."""

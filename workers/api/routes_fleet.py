@@ -34,7 +34,17 @@ from workers.api.types import (
     VenueInfo,
 )
 from workers.process import Process
-from workers.store.reading import SymbolReading, read_infos, read_memory, read_newest, read_symbols, standing
+from workers.store.reading import (
+    UNREADABLE,
+    SymbolReading,
+    read_infos,
+    read_memory,
+    read_newest,
+    read_symbols,
+    sentence_of,
+    standing,
+    whole,
+)
 
 ROLES = ("ingest-a", "ingest-b", "books", "trades", "keeper", "archive", "api")
 FRESH_S = 0.5
@@ -42,6 +52,11 @@ FRESH_S = 0.5
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
 AUDIT_ROUNDS = 10
 """Audits go round the symbols; one this many rounds old is old."""
+
+
+_GAP = {"channel", "from", "to", "reason", "repaired"}
+_AUDIT = {"time", "outcome", "reason", "u", "snapshot_id", "compared", "differing", "differences", "low", "high",
+          "waited_s"}  # fmt: skip
 
 
 class FleetRoutes:
@@ -197,7 +212,7 @@ class FleetRoutes:
                         info.get("status", ""),
                         info.get("tick_size", ""),
                         info.get("step_size", ""),
-                        int(last) if last else None,
+                        whole(last) or None,
                     )
                 )
         return SymbolsAnswer(venues, symbols)
@@ -212,14 +227,15 @@ class FleetRoutes:
         gaps = [
             GapEntry(
                 entry_id,
-                int(entry_id.split("-")[0]),
+                whole(entry_id.split("-")[0]),
                 fields["channel"],
-                int(fields["from"]),
-                int(fields["to"]),
+                whole(fields["from"]),
+                whole(fields["to"]),
                 fields["reason"],
                 fields["repaired"],
             )
             for entry_id, fields in entries
+            if fields.keys() >= _GAP  # what others wrote into the stream is none
         ]
         return GapsAnswer(market.venue, market.symbol, gaps)
 
@@ -230,20 +246,21 @@ class FleetRoutes:
         audits = [
             AuditEntry(
                 id=entry_id,
-                time_ms=int(fields["time"]),
+                time_ms=whole(fields["time"]),
                 source=fields.get("source", "snapshot"),
                 outcome=fields["outcome"],
                 reason=fields["reason"],
-                last_update_id=int(fields["u"]),
-                snapshot_id=int(fields["snapshot_id"]),
-                compared=int(fields["compared"]),
-                differing=int(fields["differing"]),
+                last_update_id=whole(fields["u"], -1),
+                snapshot_id=whole(fields["snapshot_id"], -1),
+                compared=whole(fields["compared"]),
+                differing=whole(fields["differing"]),
                 differences=fields["differences"],
                 low=fields["low"],
                 high=fields["high"],
-                waited_s=float(fields["waited_s"]),
+                waited_s=seconds(fields["waited_s"]),
             )
             for entry_id, fields in entries
+            if fields.keys() >= _AUDIT
         ]
         return AuditsAnswer(market.venue, market.symbol, audits)
 
@@ -270,11 +287,14 @@ def symbol_state(
 ) -> SymbolState:
     """An element of `/status`."""
     book, now_ms = found.book, int(time.time() * 1000)
-    audit, synced_at = _last_audit(book), int(book.get("synced_at", 0))
-    age = int(book["age_ms"]) + max(0, now_ms - int(book["updated"])) if book.get("updated") else None
+    audit, synced_at = _last_audit(book), whole(book.get("synced_at", ""))
+    updated = whole(book.get("updated", ""))
+    age = whole(book.get("age_ms", "")) + max(0, now_ms - updated) if updated else None
     state, reason = standing(
         book.get("state", ""), book.get("reason", ""), owned=bool(found.owner), shown=found.shown
     )
+    if found.unreadable:
+        state, reason = (state if book else UNREADABLE), sentence_of(found.unreadable[0])
     evidence = Evidence(
         shown=found.shown and bool(found.owner),
         state=state,
@@ -295,25 +315,25 @@ def symbol_state(
         reason=reason,
         shown=found.shown,
         last_update_id=_number(book, "last_update_id"),
-        bids_count=int(book.get("bids", 0)),
-        asks_count=int(book.get("asks", 0)),
+        bids_count=whole(book.get("bids", "")),
+        asks_count=whole(book.get("asks", "")),
         history_count=found.history_blocks,
         age_ms=age,
         known_low=book.get("known_low", ""),
         known_high=book.get("known_high", ""),
-        sync_count=int(book.get("sync_count", 0)),
-        gap_count=int(book.get("gap_count", 0)),
+        sync_count=whole(book.get("sync_count", "")),
+        gap_count=whole(book.get("gap_count", "")),
         synced_at_ms=synced_at or None,
         last_audit=audit,
         trust=trust_of(evidence),
         owner=found.owner or None,
-        trades=_trades(found.trades),
+        trades=_trades(found.trades, found.trades_status),
         lag=Lags(Lag(*found.depth_lag), Lag(*found.trades_lag)),
     )
 
 
 def _number(fields: Mapping[str, str], name: str) -> int | None:
-    found = int(fields.get(name) or -1)
+    found = whole(fields.get(name, ""), -1)
     return found if found >= 0 else None
 
 
@@ -321,15 +341,26 @@ def _last_audit(book: Mapping[str, str]) -> LastAudit | None:
     told = book.get("last_audit", "")
     if not told:
         return None
-    update_id = int(told.rpartition("u=")[2] or -1)
+    update_id = whole(told.rpartition("u=")[2], -1)
     return LastAudit(
-        int(book.get("last_audit_ms", 0)), told.partition(" ")[0], update_id if update_id >= 0 else None
+        whole(book.get("last_audit_ms", "")), told.partition(" ")[0], update_id if update_id >= 0 else None
     )
 
 
-def _trades(found: Mapping[str, str]) -> TradesProgress:
-    counts = (
-        int(found.get(f"{name}_count", 0))
-        for name in ("applied", "repeated", "missing", "late", "not_market")
+def _trades(found: Mapping[str, str], status: Mapping[str, str]) -> TradesProgress:
+    return TradesProgress(
+        _number(found, "last_id"),
+        _number(found, "last_trade_time"),
+        whole(found.get("applied_count", "")),
+        whole(found.get("repeated_count", "")),
+        whole(found.get("missing_count", "")),
+        whole(found.get("late_count", "")),
+        whole(found.get("not_market_count", "")),
+        status.get("state", ""),
+        status.get("reason", ""),
     )
-    return TradesProgress(_number(found, "last_id"), _number(found, "last_trade_time"), *counts)
+
+
+def seconds(text: str) -> float:
+    """The seconds a text says; 0 for what says none."""
+    return float(text) if _NUMBER.fullmatch(text) else 0.0

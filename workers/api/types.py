@@ -112,6 +112,10 @@ class TradesProgress(Struct):
     missing: int
     late: int
     not_market: int
+    state: str = ""
+    """`unreadable` while the trades cannot be folded; else empty."""
+    reason: str = ""
+    """Which key holds what cannot be used, and the command that lets the fleet make it anew."""
 
 
 class SymbolState(Struct, kw_only=True):

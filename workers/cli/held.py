@@ -18,7 +18,9 @@ from workers.model.checkpoint import Checkpoint
 from workers.model.latest import decode_member
 from workers.settings import Settings
 from workers.store.keys import DEPTH, INTERVALS_MS, TRADES
+from workers.store.reading import SymbolReading, read_symbols, text_of, whole
 from workers.store.rebuilding import stored_checkpoint
+from workers.store.replies import unusable
 from workers.store.streams import undelivered
 
 PAGE: Final = 5_000
@@ -98,8 +100,12 @@ class Held:
 
     async def shown(self, context: VenueContext) -> dict[str, dict[str, Any]]:
         """The published payload of every book of a venue that is in sync."""
-        found = await self._hash(context.keys.live_orderbook)
-        return {symbol: msgspec.json.decode(payload) for symbol, payload in found.items()}
+        found = {}
+        for symbol, payload in (await self._hash(context.keys.live_orderbook)).items():
+            with suppress(msgspec.DecodeError):  # not ours; the next publication replaces it
+                if isinstance(content := msgspec.json.decode(payload), dict):
+                    found[symbol] = content
+        return found
 
     async def totals(self) -> Totals:
         """Books in sync, messages taken in and trades applied so far."""
@@ -112,11 +118,11 @@ class Held:
             pipe.xinfo_stream(keys.raw(book.symbol, DEPTH))
             pipe.xinfo_stream(keys.raw(book.symbol, TRADES))
         replies = await pipe.execute(raise_on_error=False)
-        synced = sum(replies[: len(self.contexts)])
+        synced = sum(found for found in replies[: len(self.contexts)] if isinstance(found, int))
         messages = trades = 0
         for place in range(len(self.contexts), len(replies), 3):
             applied, *streams = replies[place : place + 3]
-            trades += int(applied or 0)
+            trades += whole(applied.decode(errors="replace")) if isinstance(applied, bytes) else 0
             messages += sum(_added(stream) for stream in streams if not isinstance(stream, Exception))
         return Totals(synced, messages, trades)
 
@@ -133,7 +139,14 @@ class Held:
         return cast(list[Entry], await self._client.xrange(key, min=after, count=count))
 
     async def _hash(self, key: str) -> dict[str, str]:
-        return _texts(cast(dict[bytes, bytes], await self._client.hgetall(key)))
+        """What a hash holds; nothing where the key is none."""
+        try:
+            found = await self._client.hgetall(key)
+        except ResponseError as error:
+            if unusable(key, error) is None:
+                raise
+            return {}
+        return text_of(cast(dict[bytes, bytes], found))
 
     async def status(self, book: Book) -> dict[str, str]:
         """The status hash of a book."""
@@ -141,8 +154,7 @@ class Held:
 
     async def owner(self, book: Book, role: str) -> str:
         """The worker that holds the lease of a symbol in a role; empty when nobody does."""
-        found = await self._client.hget(book.context.keys.lease(role, book.symbol), "owner")
-        return cast(bytes, found).decode() if found is not None else ""
+        return (await self._hash(book.context.keys.lease(role, book.symbol))).get("owner", "")
 
     async def checkpoint(self, book: Book) -> Checkpoint | None:
         """The stored checkpoint of a book.
@@ -154,7 +166,19 @@ class Held:
 
     async def gaps(self, book: Book) -> int:
         """How many holes were recorded."""
-        return int(await self._client.xlen(book.context.keys.gaps(book.symbol)))
+        key = book.context.keys.gaps(book.symbol)
+        try:
+            return int(await self._client.xlen(key))
+        except ResponseError as error:
+            if unusable(key, error) is None:
+                raise
+            return 0
+
+    async def readings(self, context: VenueContext) -> list[tuple[Book, SymbolReading]]:
+        """What Redis says of every symbol of a venue."""
+        books = [book for book in self.books if book.context is context]
+        found = await read_symbols(self._client, context.keys, [book.symbol for book in books])
+        return list(zip(books, found, strict=True))
 
     async def holes(self, book: Book, channel: str) -> list[Hole]:
         """The holes recorded of a channel."""
@@ -179,8 +203,9 @@ class Held:
 
     async def last_trade_id(self, book: Book) -> int | None:
         """The last aggregate id of the trades fold."""
-        found = await self._client.hget(book.context.keys.trades_state(book.symbol), "last_id")
-        return int(found) if found is not None else None
+        found = (await self._hash(book.context.keys.trades_state(book.symbol))).get("last_id", "")
+        last_id = whole(found, -1)
+        return last_id if last_id >= 0 else None
 
     async def trades(self, book: Book) -> list[tuple[float, Mapping[str, Any]]]:
         """The whole latest set: score and member."""
@@ -215,7 +240,7 @@ class Held:
         after = "-"
         while page := await self._entries(key, after, PAGE):
             for _, fields in page:
-                yield _texts(fields)
+                yield text_of(fields)
             after = f"({page[-1][0].decode()}"
 
     async def leftovers(self) -> list[str]:
@@ -231,10 +256,6 @@ class Held:
             ]
             found += [name for name in names if await self._client.exists(name)]
         return found
-
-
-def _texts(found: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in found.items()}
 
 
 def _added(stream: Mapping[str, Any]) -> int:

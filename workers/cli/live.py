@@ -66,6 +66,10 @@ async def _watch(fleet: ForegroundFleet) -> None:
                     totals = await held.totals()
                 except (RedisError, OSError):
                     totals = Totals(0, totals.messages, totals.trades)
+                except Exception as error:  # whoever watches may fail; the fleet goes on
+                    if (sentence := f"what is shown here cannot be read: {error!r}") not in told:
+                        told.add(sentence)
+                        err.print(escape(sentence), highlight=False, soft_wrap=True)
                 display.show(Progress("live; Ctrl-C stops everything", len(held.books), totals))
                 if passed >= TROUBLE_AFTER_S:
                     silence = [] if totals.messages else [nothing_came(fleet.home)]

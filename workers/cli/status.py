@@ -23,8 +23,8 @@ from workers.errors import CommandError
 from workers.masking import mask
 from workers.process import PORT_OFFSETS
 from workers.store.connection import connect
-from workers.store.fleet import Registry
-from workers.store.reading import standing
+from workers.store.fleet import Registry, milliseconds_of
+from workers.store.reading import UNREADABLE, SymbolReading, sentence_of, standing, whole
 
 
 def running_fleet(config: Path | None) -> tuple[Effective, Supervisor]:
@@ -70,7 +70,10 @@ def run_status(config: Path | None, *, as_json: bool) -> int:
     if as_json:
         out.file.write(msgspec.json.encode(found).decode() + "\n")
     else:
-        for table in (_workers_table(found["workers"]), _symbols_table(found["symbols"])):
+        for row in found["symbols"]:
+            for trouble in row["unreadable"]:
+                err.print(f"{escape(row['symbol'])}: {escape(trouble)}", highlight=False, soft_wrap=True)
+        for table in (_workers_table(found["workers"]), symbols_table(found["symbols"])):
             out.print(table)
         for worker in found["workers"]:
             if worker.get("disk_low") == "1":
@@ -88,40 +91,52 @@ async def _read(effective: Effective) -> dict[str, Any]:
         await held.refresh()
         registry = Registry(client, settings.fleet)
         workers = await registry.workers(PORT_OFFSETS)
-        rows, owned = [], dict[str, int]()
-        for book in held.books:
-            row = await _symbol(held, book)
-            rows.append(row)
+        rows, owned = await symbols_told(held), dict[str, int]()
+        for row in rows:
             for owner in row["owners"].values():
                 owned[owner] = owned.get(owner, 0) + 1
         now = await registry.server_ms()
         for worker in workers:
-            worker["beat_age_ms"] = str(now - int(worker.get("beat_ms", now)))
+            worker["beat_age_ms"] = str(now - (milliseconds_of(worker, "beat_ms") or now))
             worker["symbols_owned"] = str(owned.get(worker["name"], 0))
         return {"redis": mask(redis_url(settings)), "workers": workers, "symbols": rows}
     finally:
         await client.aclose()
 
 
-async def _symbol(held: Held, book: Book) -> dict[str, Any]:
-    status = await held.status(book)
+async def symbols_told(held: Held) -> list[dict[str, Any]]:
+    """A row for every symbol, whatever one of them holds."""
+    return [
+        await _symbol(held, book, reading)
+        for context in held.contexts
+        for book, reading in await held.readings(context)
+    ]
+
+
+async def _symbol(held: Held, book: Book, reading: SymbolReading) -> dict[str, Any]:
+    status = reading.book
     groups = {channel: await held.group(book, channel, group) for channel, group in GROUPS}
-    event_time = int(status.get("event_time") or 0)
+    event_time, audited_ms = whole(status.get("event_time", "")), whole(status.get("last_audit_ms", ""))
     now_ms = int(time.time() * 1000)
-    audited_ms = int(status.get("last_audit_ms") or 0)
     owners = {group: await held.owner(book, group) for _, group in GROUPS}
     state, reason = standing(status.get("state", ""), status.get("reason", ""), owned=bool(owners["books"]))
+    troubles = [sentence_of(problem) for problem in reading.unreadable]
+    if trouble := reading.trades_status.get("reason"):
+        troubles.append(trouble)
+    if reading.unreadable and not status:
+        state, reason = UNREADABLE, troubles[0]
     return {
         "symbol": book.name,
         "state": state,
         "reason": reason,
-        "update_id": int(status.get("last_update_id") or 0),
+        "unreadable": troubles,
+        "update_id": whole(status.get("last_update_id", "")),
         "age_ms": now_ms - event_time if event_time else None,
-        "levels": int(status.get("levels") or 0),
+        "levels": whole(status.get("levels", "")),
         "known_low": status.get("known_low", "inf"),
         "known_high": status.get("known_high", "0"),
-        "syncs": int(status.get("sync_count") or 0),
-        "depth_gaps": int(status.get("gap_count") or 0),
+        "syncs": whole(status.get("sync_count", "")),
+        "depth_gaps": whole(status.get("gap_count", "")),
         "last_audit": status.get("last_audit", ""),
         "last_audit_age_ms": now_ms - audited_ms if audited_ms else None,
         "gaps": await held.gaps(book),
@@ -148,7 +163,8 @@ def _workers_table(workers: list[dict[str, str]]) -> Table:
     return table
 
 
-def _symbols_table(rows: list[Mapping[str, Any]]) -> Table:
+def symbols_table(rows: list[Mapping[str, Any]]) -> Table:
+    """The rows for people."""
     table = Table(title="symbols")
     names = ("symbol", "state", "last loss", "update id", "age", "known range", "levels", "gaps", "last audit",
              "last trade", "waiting", "pending")  # fmt: skip

@@ -56,6 +56,8 @@ class Verification:
                 self.totals = await self._held.totals()
             except (RedisError, OSError):
                 missing = ["Redis"]
+            except Exception as error:  # whoever watches may fail; the fleet goes on
+                missing = [f"What Redis holds ({error!r})"]
             await asyncio.sleep(0.1)
         for name in missing if not stop.is_set() else ():
             self.findings.tell(f"{name} never became ready within {timeout_s:g} s.")
@@ -91,8 +93,14 @@ class Verification:
                 if payload is None:
                     self.findings.samples_out_of_sync += 1
                     continue
-                await self._compare_top(book, payload)
-                await self._note_latency(book)
+                try:
+                    await self._compare_top(book, payload)
+                    await self._note_latency(book)
+                except (RedisError, OSError):
+                    raise
+                except Exception as error:  # rubbish in what the fleet shows is a finding, not our end
+                    self.findings.books_differ.add(book.name)
+                    self.findings.tell(f"{book.name} shows what cannot be read: {error!r}.")
         self.totals = await self._held.totals()
 
     async def _compare_top(self, book: Book, payload: dict[str, Any]) -> None:

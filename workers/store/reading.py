@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
+from workers.errors import StateUnreadable
 from workers.store.books import GROUP as BOOKS_GROUP
 from workers.store.keys import DEPTH, TRADES, Keys
+from workers.store.replies import unusable
 from workers.store.streams import undelivered
 
+_WHOLE = re.compile(r"-?[0-9]{1,17}", re.ASCII)
 PAGE = 100
 """Symbols asked for in one round trip."""
 
@@ -47,6 +51,10 @@ class SymbolReading(NamedTuple):
     history_blocks: int
     depth_lag: GroupLag
     trades_lag: GroupLag
+    trades_status: Mapping[str, str]
+    """`trades:{S}:status`; empty while the trades are folded."""
+    unreadable: Sequence[StateUnreadable] = ()
+    """Keys of the symbol that hold what cannot be used; what they should tell is as if there were none."""
 
 
 class ServerMemory(NamedTuple):
@@ -59,7 +67,12 @@ class ServerMemory(NamedTuple):
 
 def text_of(found: Mapping[bytes, bytes]) -> dict[str, str]:
     """A hash as redis-py gives it, as text."""
-    return {name.decode(): value.decode() for name, value in found.items()}
+    return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in found.items()}
+
+
+def whole(text: str, default: int = 0) -> int:
+    """The whole number a text says; what it says that is none counts as nothing said."""
+    return int(text) if _WHOLE.fullmatch(text) else default
 
 
 async def _lag(client: Any, key: str, groups: Any, wanted: str) -> GroupLag:
@@ -75,7 +88,11 @@ async def read_infos(client: Any, keys: Keys, symbols: Sequence[str]) -> list[di
     pipe = client.pipeline(transaction=False)
     for symbol in symbols:
         pipe.hgetall(keys.symbol_info(symbol))
-    return [text_of(found) for found in await pipe.execute()]
+    replies = await pipe.execute(raise_on_error=False)
+    return [
+        {} if unusable(keys.symbol_info(symbol), found) else text_of(found)
+        for symbol, found in zip(symbols, replies, strict=True)
+    ]
 
 
 class ShownBook(NamedTuple):
@@ -90,6 +107,7 @@ class ShownBook(NamedTuple):
     """There is a payload, and a worker that would take it back."""
 
 
+UNREADABLE = "unreadable"
 NOT_OWNED = ("not owned", "no worker holds its lease; the fleet may have stopped")
 
 
@@ -115,19 +133,30 @@ async def shown_books(client: Any, symbols: Sequence[tuple[Keys, str]]) -> list[
         pipe.hget(keys.live_orderbook, symbol)
         pipe.hmget(keys.book_status(symbol), "state", "reason")
         pipe.exists(keys.lease(BOOKS_GROUP, symbol))
-    replies = iter(await pipe.execute())
+    replies = iter(await pipe.execute(raise_on_error=False))
     found = []
-    for payload, told, owned in zip(replies, replies, replies, strict=True):
-        state, reason = standing(
-            *((value or b"").decode() for value in told), owned=bool(owned), shown=payload is not None
-        )
+    for (keys, symbol), reply, told, owned in zip(symbols, replies, replies, replies, strict=True):
+        payload = None if unusable(keys.live_orderbook, reply) else reply
+        if (problem := unusable(keys.book_status(symbol), told)) is not None:
+            state, reason = UNREADABLE, sentence_of(problem)
+        else:
+            state, reason = standing(
+                *((value or b"").decode(errors="replace") for value in told),
+                owned=bool(owned),
+                shown=payload is not None,
+            )
         found.append(ShownBook(payload, state, reason, payload is not None and bool(owned)))
     return found
 
 
+def sentence_of(problem: StateUnreadable) -> str:
+    """What is wrong with a key, and the command that lets the fleet make it anew."""
+    return f"{problem.key}: {problem.problem} (cure: {problem.cure})"
+
+
 async def read_symbols(client: Any, keys: Keys, symbols: Sequence[str]) -> list[SymbolReading]:
-    """What Redis says of each symbol. Cost: one round trip per 100 symbols, 7 commands each, and
-    one more for a group that is behind.
+    """What Redis says of each symbol; what one key does not say costs that symbol alone. Cost: one round trip per 100
+    symbols, 8 commands each, and one more for a group that is behind.
     """
     found = []
     for first in range(0, len(symbols), PAGE):
@@ -139,30 +168,51 @@ async def read_symbols(client: Any, keys: Keys, symbols: Sequence[str]) -> list[
             pipe.hget(keys.lease(BOOKS_GROUP, symbol), "owner")
             pipe.hmget(keys.trades_state(symbol), *TRADES_STATE)
             pipe.zcard(keys.history(symbol))
+            pipe.hgetall(keys.trades_status(symbol))
             pipe.xinfo_groups(keys.raw(symbol, DEPTH))
             pipe.xinfo_groups(keys.raw(symbol, TRADES))
         replies = await pipe.execute(raise_on_error=False)
-        for symbol, place in zip(page, range(0, len(replies), 7), strict=True):
-            book, shown, owner, trades, blocks, depth, traded = replies[place : place + 7]
-            for reply in (book, shown, owner, trades, blocks):
-                if isinstance(reply, Exception):  # of the groups only: the stream is not there yet
-                    raise reply
-            found.append(
-                SymbolReading(
-                    book=text_of(book),
-                    shown=bool(shown),
-                    owner=owner.decode() if owner else "",
-                    trades={
-                        name: value.decode()
-                        for name, value in zip(TRADES_STATE, trades, strict=True)
-                        if value is not None
-                    },
-                    history_blocks=int(blocks),
-                    depth_lag=await _lag(client, keys.raw(symbol, DEPTH), depth, BOOKS_GROUP),
-                    trades_lag=await _lag(client, keys.raw(symbol, TRADES), traded, TRADES_GROUP),
-                )
-            )
+        for symbol, place in zip(page, range(0, len(replies), 8), strict=True):
+            found.append(await _read_symbol(client, keys, symbol, replies[place : place + 8]))
     return found
+
+
+async def _read_symbol(client: Any, keys: Keys, symbol: str, replies: Sequence[Any]) -> SymbolReading:
+    asked = (
+        keys.book_status(symbol),
+        keys.live_orderbook,
+        keys.lease(BOOKS_GROUP, symbol),
+        keys.trades_state(symbol),
+        keys.history(symbol),
+        keys.trades_status(symbol),
+        keys.raw(symbol, DEPTH),
+        keys.raw(symbol, TRADES),
+    )
+    bad, told = [], []
+    for key, reply in zip(asked, replies, strict=True):
+        missing = (
+            key in asked[-2:] and isinstance(reply, ResponseError) and "no such key" in str(reply).lower()
+        )
+        problem = None if missing else unusable(key, reply)
+        if problem is not None:
+            bad.append(problem)
+        told.append(None if problem or missing else reply)
+    book, shown, owner, trades, blocks, trades_status, depth, traded = told
+    return SymbolReading(
+        book=text_of(book or {}),
+        shown=bool(shown),
+        owner=owner.decode(errors="replace") if owner else "",
+        trades={
+            name: value.decode(errors="replace")
+            for name, value in zip(TRADES_STATE, trades or (), strict=bool(trades))
+            if value is not None
+        },
+        history_blocks=int(blocks or 0),
+        depth_lag=await _lag(client, keys.raw(symbol, DEPTH), depth, BOOKS_GROUP),
+        trades_lag=await _lag(client, keys.raw(symbol, TRADES), traded, TRADES_GROUP),
+        trades_status=text_of(trades_status or {}),
+        unreadable=tuple(bad),
+    )
 
 
 async def read_memory(client: Any) -> ServerMemory:
@@ -177,6 +227,13 @@ async def read_memory(client: Any) -> ServerMemory:
 
 
 async def read_newest(client: Any, key: str, count: int) -> list[tuple[str, dict[str, str]]]:
-    """The newest entries of a stream of text fields, newest first, each with its id."""
-    found = await client.xrevrange(key, count=count)
+    """The newest entries of a stream of text fields, newest first, each with its id.
+
+    Raises:
+        StateUnreadable: the key is no stream.
+    """
+    try:
+        found = await client.xrevrange(key, count=count)
+    except ResponseError as error:
+        raise unusable(key, error) or error from None
     return [(entry_id.decode(), text_of(fields)) for entry_id, fields in found]

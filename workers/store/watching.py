@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from workers.store.books import GROUP as BOOKS_GROUP
 from workers.store.keys import Keys
-from workers.store.reading import text_of
+from workers.store.reading import UNREADABLE, sentence_of, text_of, whole
+from workers.store.refusals import refusal_of
+from workers.store.replies import unusable
 
 Entry = tuple[bytes, Mapping[bytes, bytes]]
 """A stream id and the fields."""
@@ -55,33 +58,58 @@ class Watch:
         pipe = self._client.pipeline(transaction=False)
         for key in keys:
             pipe.xrevrange(key, count=1)
-        return [found[0][0] if found else b"0-0" for found in await pipe.execute()]
+        replies = await pipe.execute(raise_on_error=False)
+        return [
+            found[0][0] if unusable(key, found) is None and found else b"0-0"
+            for key, found in zip(keys, replies, strict=True)
+        ]
 
     async def read(self, places: Mapping[str, bytes], count: int) -> dict[str, list[Entry]]:
         """The entries after each stream's place, at most `count` of each; one round trip."""
         if not places:
             return {}
-        found = await self._client.xread(dict(places), count=count)
-        return {key.decode(): entries for key, entries in found or []}
+        try:
+            found = await self._client.xread(dict(places), count=count) or []
+        except ResponseError as error:
+            if refusal_of(error).of_server:
+                raise
+            found = await self._each(places, count)
+        return {key.decode(): entries for key, entries in found}
+
+    async def _each(self, places: Mapping[str, bytes], count: int) -> list[Any]:
+        """The same stream by stream: one of them is none, and brings nothing."""
+        pipe = self._client.pipeline(transaction=False)
+        for key, place in places.items():
+            pipe.xread({key: place}, count=count)
+        found: list[Any] = []
+        for key, reply in zip(places, await pipe.execute(raise_on_error=False), strict=True):
+            if unusable(key, reply) is None:
+                found += reply or []
+        return found
 
     async def shown(self, keys: Keys, symbols: Sequence[str]) -> list[bytes | None]:
         """What `LIVE_ORDERBOOK` shows of each symbol; one round trip."""
-        found = await self._client.hmget(keys.live_orderbook, list(symbols))
-        return list(found)
+        pipe = self._client.pipeline(transaction=False)
+        [found] = await pipe.hmget(keys.live_orderbook, list(symbols)).execute(raise_on_error=False)
+        return [None] * len(symbols) if unusable(keys.live_orderbook, found) else list(found)
 
     async def statements(self, keys: Keys, symbols: Iterable[str]) -> list[OwnerStatement]:
         """What the owners say of their books; one round trip."""
         pipe = self._client.pipeline(transaction=False)
-        for symbol in symbols:
+        names = list(symbols)
+        for symbol in names:
             pipe.hmget(keys.book_status(symbol), *_STATUS)
             pipe.hget(keys.lease(BOOKS_GROUP, symbol), "owner")
-        replies = await pipe.execute()
+        replies = await pipe.execute(raise_on_error=False)
         found = []
-        for status, owner in zip(replies[::2], replies[1::2], strict=True):
-            state, reason, low, high, age = ((value or b"").decode() for value in status)
-            found.append(
-                OwnerStatement((owner or b"").decode(), state or "unknown", reason, low, high, int(age or 0))
-            )
+        for symbol, status, owner in zip(names, replies[::2], replies[1::2], strict=True):
+            is_owned = owner is not None and unusable(keys.lease(BOOKS_GROUP, symbol), owner) is None
+            name = owner.decode(errors="replace") if is_owned else ""
+            if (problem := unusable(keys.book_status(symbol), status)) is not None:
+                found.append(OwnerStatement(name, UNREADABLE, sentence_of(problem), "", "", 0))
+                continue
+            state, reason, low, high, age = ((value or b"").decode(errors="replace") for value in status)
+            found.append(OwnerStatement(name, state or "unknown", reason, low, high, whole(age)))
         return found
 
     async def sights(self, keys: Keys, symbols: Sequence[str]) -> list[Sight]:
@@ -104,11 +132,18 @@ class Watch:
         pipe = self._client.pipeline(transaction=False)
         for key in keys:
             pipe.hget(key, "last_id")
-        return [int(found) if found is not None else -1 for found in await pipe.execute()]
+        replies = await pipe.execute(raise_on_error=False)
+        return [
+            -1 if unusable(key, found) or found is None else whole(found.decode(errors="replace"), -1)
+            for key, found in zip(keys, replies, strict=True)
+        ]
 
     async def hashes(self, keys: Sequence[str]) -> list[dict[str, str]]:
         """Several hashes as text; one round trip."""
         pipe = self._client.pipeline(transaction=False)
         for key in keys:
             pipe.hgetall(key)
-        return [text_of(found) for found in await pipe.execute()]
+        replies = await pipe.execute(raise_on_error=False)
+        return [
+            {} if unusable(key, found) else text_of(found) for key, found in zip(keys, replies, strict=True)
+        ]
