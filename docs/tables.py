@@ -78,9 +78,9 @@ MEANING: Final = {
 """What `workers/settings.py` leaves to the name."""
 
 EVENTS: Final = {
-    "fleet_figures_unreadable_total": ["figures_unreadable"],
+    "fleet_figures_unreadable_total": ["redis_refused"],
     "fleet_trades_capped_total": ["trades_capped"],
-    "fleet_redis_unavailable_total": ["redis_unavailable", "heartbeat_failed"],
+    "fleet_redis_unavailable_total": ["redis_refused"],
     "fleet_leases_taken_total": ["lease_taken"],
     "fleet_lease_lost_total": ["lease_lost"],
     "fleet_rest_requests_total": ["rate_limited"],

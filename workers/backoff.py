@@ -32,6 +32,8 @@ REFUSED = Counter(
 FIRST_S: Final = 0.1
 MOST_S: Final = 2.0
 """Longest pause in a state of the server: everybody waits for its end."""
+MOST_PAUSE_S: Final = 0.5
+"""Longest pause of a loop that reads for all its symbols: it must not come late when the refusal is over."""
 MOST_OF_KEY_S: Final = 30.0
 """Longest pause over one symbol: it waits for somebody to repair a key."""
 SETTLED_S: Final = 5.0

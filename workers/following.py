@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from redis.exceptions import RedisError
 
+from workers.backoff import Backoff
 from workers.context import VenueContext
 from workers.errors import StateUnreadable
 from workers.process import Process
@@ -29,15 +30,16 @@ async def follow(
     Args:
         changed: called with a venue whose list has just changed.
     """
-    unreadable = UnreadableKeys(process.role)
+    unreadable, waits = UnreadableKeys(process.role), Backoff("symbols")
     while True:
         try:
             for context in contexts:
                 found = await refreshed(process, context, unreadable)
                 if changed is not None and (found.added or found.removed):
                     changed(context, found)
+            waits.accepted()
         except (RedisError, OSError) as error:
-            log.warning("redis_trouble", role=process.role, error=str(error))
+            waits.refused(error)
         await asyncio.sleep(POLL_S)
 
 

@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError
 
+from workers.backoff import Backoff
 from workers.context import VenueContext
 from workers.following import refreshed
 from workers.process import Process
@@ -99,12 +100,13 @@ class Ownership:
 
     async def run(self) -> None:
         """Keep the leases until cancelled."""
-        pause = self._process.settings.fleet.lease_ms / 1000 / 6
+        pause, waits = self._process.settings.fleet.lease_ms / 1000 / 6, Backoff("leases")
         while True:
             try:
                 await self._round()
+                waits.accepted()
             except (RedisError, OSError) as error:
-                log.warning("leases_unreachable", role=self._role, error=str(error))
+                waits.refused(error)
             await asyncio.sleep(pause)
 
     async def _round(self) -> None:

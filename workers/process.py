@@ -20,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from workers.backoff import Backoff
 from workers.errors import FleetError, ServerTooOld
 from workers.logs import configure_logging
 from workers.masking import mask
@@ -76,15 +77,13 @@ class Process:
         Raises:
             ServerTooOld: it answers but is older than 7.0.
         """
-        pause = 0.1
+        waits = Backoff("start")
         while not self.stop.is_set():
             try:
                 version = await check_version(self.client, mask(self.url))
             except (RedisError, OSError) as error:
                 REDIS_WAITS.inc()
-                log.warning("redis_unavailable", url=mask(self.url), error=str(error), retry_in_s=pause)
-                await self.sleep(pause)
-                pause = min(pause * 2, 2.0)
+                await self.sleep(waits.refused(error))
             else:
                 log.info("redis_ready", url=mask(self.url), version=version or "not told")
                 if not version:
@@ -113,7 +112,7 @@ class Process:
 
     async def _beat(self) -> None:
         pause = self.settings.fleet.heartbeat_ms / 1000
-        unreadable = UnreadableKeys(self.role)
+        unreadable, waits = UnreadableKeys(self.role), Backoff("heartbeat")
         while True:
             try:
                 bad = await self.registry.beat(
@@ -126,9 +125,10 @@ class Process:
                     },
                 )
                 unreadable.looked("heartbeat", bad)
+                waits.accepted()
             except (RedisError, OSError) as error:
                 REDIS_WAITS.inc()
-                log.warning("heartbeat_failed", error=str(error))
+                waits.refused(error)
             await asyncio.sleep(pause)
 
     async def serve(self, main: Callable[[Process], Awaitable[None]]) -> None:

@@ -19,6 +19,7 @@ from workers.archive.layout import Source, sources_of
 from workers.archive.metrics import BUFFERED, BUFFERED_BYTES, LAG
 from workers.archive.storage import Storage, storage_of
 from workers.archive.stream import OwnedStream, Parts
+from workers.backoff import Backoff
 from workers.context import VenueContext, venue_contexts
 from workers.errors import FleetError, LeaseLost
 from workers.ownership import Claim, Ownership
@@ -241,15 +242,16 @@ class ArchiveWorker:
 
     async def run(self) -> None:
         """Serve until told to stop; then write what is buffered and give everything back."""
-        leasing = asyncio.create_task(self.ownership.run())
+        leasing, waits = asyncio.create_task(self.ownership.run()), Backoff("archive")
         try:
             while not self._process.stop.is_set():
                 more = False
                 try:
-                    more = await self.step()
+                    more, wait_s = await self.step(), 0.0
+                    waits.accepted()
                 except RedisError as error:
-                    log.warning("redis_trouble", role=GROUP, error=str(error))
-                await self._process.sleep(0 if more else self._settings.poll_ms / 1000)
+                    wait_s = waits.refused(error)
+                await self._process.sleep(0 if more else max(wait_s, self._settings.poll_ms / 1000))
             # The leases are kept meanwhile: many files take longer than a lease lasts.
             await asyncio.gather(*(self._finish(key) for key in list(self.streams)))
         finally:

@@ -14,6 +14,7 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from workers.backoff import Backoff
 from workers.books.book import OwnedBook
 from workers.context import VenueContext
 from workers.errors import LeaseLost, WireError
@@ -90,6 +91,7 @@ class HistoryWriter:
         self._stores = {one.name: HistoryStore(client, one.keys, settings.hours) for one in contexts}
         self._tasks: dict[OwnedBook, asyncio.Task[None]] = {}
         self._written: dict[OwnedBook, _Written] = {}
+        self._waits = Backoff("history")
         self._look_at = 0.0
         self._running: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
@@ -190,8 +192,7 @@ class HistoryWriter:
                     return
             except (RedisError, OSError) as error:
                 if refusal_of(error).of_server:
-                    log.warning("redis_trouble", role="books", symbol=symbol, error=str(error))
-                    await asyncio.sleep(RETRY_S)
+                    await asyncio.sleep(max(RETRY_S, self._waits.refused(error, name)))
                     continue
                 UNREADABLE.labels(name).inc()
                 log.error("history_unreadable", venue=name, symbol=symbol, error=str(error))

@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import Counter
 from redis.exceptions import RedisError, ResponseError
 
-from workers.backoff import Backoff
+from workers.backoff import MOST_PAUSE_S, Backoff
 from workers.books.book import OwnedBook
 from workers.books.history import HistoryWriter
 from workers.books.lines import LivingLines
@@ -354,17 +354,17 @@ class BookWorker:
     async def run(self) -> None:
         """Serve until told to stop; then commit and give everything back."""
         leasing = asyncio.create_task(self.ownership.run())
-        pause = self._settings.books.poll_ms / 1000
+        pause, waits = self._settings.books.poll_ms / 1000, Backoff("round")
         try:
             while not self._process.stop.is_set():
                 if leasing.done():
                     leasing.result()  # an error nobody foresaw: without leases this process is of no use
                 try:
                     await self.step()
+                    waits.accepted()
                 except (RedisError, OSError) as error:
-                    log.warning("redis_trouble", role="books", error=str(error))
                     self._reread = True  # a lost reply may have carried entries: they are pending now
-                    await asyncio.sleep(0.2)
+                    await asyncio.sleep(min(waits.refused(error), MOST_PAUSE_S))
                 await asyncio.sleep(pause)
         finally:
             await end([leasing])

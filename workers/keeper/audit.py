@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError
 
+from workers.backoff import Backoff
 from workers.context import VenueContext
 from workers.errors import MalformedFrame, RateLimited, RestError, StateUnreadable, WireError
 from workers.model.audit import AuditOutcome, Confirmation, compare_checkpoint
@@ -134,6 +135,7 @@ class Auditor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loaded = False
         self.counts = dict.fromkeys(AuditOutcome, 0)
+        self._waits = Backoff("audit")
 
     def learned(self, context: VenueContext, limit: int) -> None:
         """The exchange told its request-weight limit; one fixed by the settings stands instead."""
@@ -150,8 +152,9 @@ class Auditor:
             while self._keeper.audit_s and not self._process.stop.is_set():
                 try:
                     await self.step(time.monotonic())
+                    self._waits.accepted()
                 except (RedisError, OSError) as error:
-                    log.warning("redis_trouble", role="keeper", error=str(error))
+                    self._waits.refused(error)
                 await self._process.sleep(STEP_S)
         finally:
             for task in self._tasks:
@@ -233,9 +236,10 @@ class Auditor:
             pause_s = self._keeper.audit_confirm_s if book.hurried else self._keeper.audit_s
             book.due = time.monotonic() + pause_s
             await self._tell(book, audit)
+            self._waits.accepted(book.context.name, book.symbol)
         except (RedisError, OSError) as error:
-            book.due = time.monotonic() + RETRY_S
-            log.warning("redis_trouble", role="keeper", symbol=book.symbol, error=str(error))
+            wait_s = self._waits.refused(error, book.context.name, book.symbol)
+            book.due = time.monotonic() + max(RETRY_S, wait_s)
         finally:
             book.running = False
 

@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import Gauge
 from redis.exceptions import RedisError
 
+from workers.backoff import Backoff
 from workers.context import VenueContext, venue_contexts
 from workers.keeper.announcements import AnnouncementReader
 from workers.keeper.audit import Auditor
@@ -62,9 +63,9 @@ class Keeper:
 
     async def _tend(self, context: VenueContext) -> None:
         """Look after a venue's list; a slow exchange holds up no other venue."""
-        listings = self._listings[context.name]
+        listings, waits = self._listings[context.name], Backoff("symbols")
         while True:
-            with _redis_may_fail():
+            with _redis_may_fail(waits):
                 await listings.step(time.monotonic())
                 if listings.weight_limit:
                     self._auditor.learned(context, listings.weight_limit)
@@ -72,8 +73,9 @@ class Keeper:
 
     async def _watch(self) -> None:
         """Keep what changes every second, and look after Redis."""
+        waits = Backoff("watch")
         while True:
-            with _redis_may_fail():
+            with _redis_may_fail(waits):
                 for context in self._contexts:
                     await self._listings[context.name].keep_keys()
                 used, limit = await memory_of(self._process.client)
@@ -108,12 +110,13 @@ class Keeper:
 
 
 @contextmanager
-def _redis_may_fail() -> Iterator[None]:
+def _redis_may_fail(waits: Backoff) -> Iterator[None]:
     """What Redis interrupts is done by the next round."""
     try:
         yield
+        waits.accepted()
     except (RedisError, OSError) as error:
-        log.warning("redis_trouble", role="keeper", error=str(error))
+        waits.refused(error)
 
 
 async def main(process: Process) -> None:

@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError
 
-from workers.backoff import Backoff
+from workers.backoff import MOST_PAUSE_S, Backoff
 from workers.context import VenueContext, venue_contexts
 from workers.errors import BadNumber, FleetError, LeaseLost, StateUnreadable
 from workers.model.bars import Applied, Hole
@@ -333,6 +333,7 @@ class TradeWorker:
                 tape.told_trouble = trouble
 
     async def _show_figures(self) -> None:
+        waits = Backoff("figures")
         while True:
             await asyncio.sleep(FIGURES_EVERY_S)
             for context in self._contexts:
@@ -344,9 +345,10 @@ class TradeWorker:
                 now_ms = self._clocks[context.name].now(monotonic_ms())
                 try:
                     await figures.refresh(self._stores[context.name], shown, now_ms)
+                    waits.accepted(context.name)
                 except (RedisError, OSError) as error:
                     figures.UNREADABLE.labels(context.name).inc()
-                    log.warning("figures_unreadable", venue=context.name, error=str(error))
+                    waits.refused(error, context.name)
 
     async def step(self) -> None:
         """One round: read, apply, close what is over."""
@@ -369,17 +371,17 @@ class TradeWorker:
         """Serve until told to stop; then give everything back."""
         leasing = asyncio.create_task(self.ownership.run())
         showing = asyncio.create_task(self._show_figures())
-        pause = self._settings.trades.poll_ms / 1000
+        pause, waits = self._settings.trades.poll_ms / 1000, Backoff("round")
         try:
             while not self._process.stop.is_set():
                 if leasing.done():
                     leasing.result()  # an error nobody foresaw: without leases this process is of no use
                 try:
                     await self.step()
+                    waits.accepted()
                 except (RedisError, OSError) as error:
-                    log.warning("redis_trouble", role=GROUP, error=str(error))
                     self._reread = True  # a lost reply may have carried entries: they are pending now
-                    await asyncio.sleep(0.2)
+                    await asyncio.sleep(min(waits.refused(error), MOST_PAUSE_S))
                 self._process.details = {
                     "symbols": len(self.tapes),
                     "applied": self._applied,
