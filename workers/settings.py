@@ -136,6 +136,12 @@ class BookSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     snapshot_delay_ms: Milliseconds = 800
     """Pause between the first event of a symbol and the first request for its snapshot, which REST serves late."""
     snapshot_timeout_s: Seconds = 10
+    two_snapshots: bool = True
+    """Show a book that came into sync only once a second, small snapshot agrees with it; off: by the first alone."""
+    compared_levels: Count = 50
+    """Levels per side of that second snapshot: more cost more request weight."""
+    compare_after_ms: Milliseconds = 500
+    """Pause before it, so that REST does not answer with the same copy."""
     snapshot_retry_s: Seconds = 1
     """Least pause between two snapshot requests of one symbol; doubles up to `snapshot_retry_max_s`."""
     snapshot_retry_max_s: Seconds = 30

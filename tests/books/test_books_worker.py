@@ -30,7 +30,7 @@ class World:
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         venue = VenueSettings(market="spot", symbols=[S], snapshot_depth=2)
-        books = BookSettings(publish_ms=0, commit_ms=0)
+        books = BookSettings(publish_ms=0, commit_ms=0, two_snapshots=False)
         settings = Settings(venues={"spot": venue}, books=books)
         self.process = Process("books", settings, 0, url)
         self.client: Redis = Redis.from_url(url, protocol=2)

@@ -15,6 +15,7 @@ from workers.cli.conformance.model_runner import run_model
 from workers.cli.conformance.plain_book import PlainBook
 from workers.cli.conformance.scenario import Result
 from workers.cli.conformance.synced_book import SyncedBook
+from workers.model.crossing import Crossing
 from workers.model.order_book import OrderBook
 from workers.model.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
 
@@ -96,7 +97,7 @@ def crossed_is_fine(patch: pytest.MonkeyPatch) -> None:
 
 
 def passed_is_taken_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(BookSync, "_crossing_taken_back", lambda self, event: True)
+    patch.setattr(Crossing, "taken_back", lambda self, event: True)
 
 
 def range_unbounded(patch: pytest.MonkeyPatch) -> None:
@@ -129,6 +130,10 @@ def empty_is_a_book(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BookSync, "on_snapshot", accept)
 
 
+def buffer_alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SyncedBook, "_over_the_log", lambda self, snapshot: None)
+
+
 def ids_only_grow(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BookSync, "_old", lambda self, event, now_ms: Outcome.STALE)
 
@@ -144,6 +149,7 @@ GUARDS: list[tuple[Callable[[pytest.MonkeyPatch], None], list[str]]] = [
     (differences_ignored, ["snapshot-wrong-level"]),
     (any_snapshot, ["late-snapshot"]),
     (empty_is_a_book, ["snapshot-minus-one", "first-snapshot-minus-one"]),
+    (buffer_alone, ["snapshot-lags"]),
     (ids_only_grow, ["ids-restarted"]),
 ]
 

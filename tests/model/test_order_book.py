@@ -257,12 +257,54 @@ class TestKnownRange:
 
     def test_short_side_is_complete_to_its_end(self):
         book = OrderBook()
-        book.load(snapshot(BIDS, ASKS[:2], 3))
+        book.load(snapshot(BIDS, ASKS[:2], 4))
         assert (book.known_low, book.known_high) == ("9.7", "inf")
         assert book.quantity_at("ask", "1000") == "0"
         book.load(snapshot([], ASKS, 3))
         assert (book.known_low, book.known_high) == ("0", "10.3")
         assert book.quantity_at("bid", "0.1") == "0"
+
+    @pytest.mark.parametrize(
+        ("bids", "asks", "known"),
+        [
+            (1000, 1000, (False, False)),
+            (1000, 999, (False, False)),  # one that the exchange does not show was left out
+            (1000, 501, (False, False)),
+            (1000, 500, (False, True)),
+            (37, 36, (True, True)),
+            (37, 37, (True, True)),
+            (1, 1, (True, True)),
+            (0, 1000, (True, False)),
+            (500, 500, (False, False)),  # as if cut by another limit than the one asked for
+            (100, 100, (False, False)),
+        ],
+    )
+    def test_an_open_end_needs_proof(self, bids: int, asks: int, known: tuple[bool, bool]):
+        book = OrderBook()
+        levels = [(f"{5000 - n}", "1") for n in range(bids)], [(f"{5001 + n}", "1") for n in range(asks)]
+        book.load(snapshot(*levels, 1000))
+        assert (book.known_low == "0", book.known_high == "inf") == known
+        assert known[1] or book.known_high == f"{5000 + asks}"
+        assert book.quantity_at("ask", "9000") == ("0" if known[1] else None)
+        book.check()
+
+    def test_a_snapshot_that_reaches_as_far_and_proves_no_end_closes_an_open_one(self):
+        book = loaded(limit=100)
+        assert (book.known_low, book.known_high) == ("0", "inf")
+        assert book.refresh(snapshot(BIDS, ASKS, 4), []) == []
+        assert contents(book) == (BIDS, ASKS, "9.7", "10.3")
+        book = loaded(limit=100)
+        assert book.refresh(snapshot(BIDS[:2], ASKS, 2), []) == []  # it was cut before what the book has
+        assert contents(book) == (BIDS, ASKS, "0", "10.3")
+        assert book.refresh(snapshot(BIDS, ASKS, 6), []) == []
+        assert contents(book) == (BIDS, ASKS, "0", "inf")
+
+    def test_what_lay_open_and_was_not_empty_is_a_difference(self):
+        book = loaded(limit=100)
+        longer = [*ASKS, *((f"{11 + n}", "1") for n in range(5))]
+        assert [found.price for found in book.refresh(snapshot(BIDS, longer, 8), [])] == [
+            price for price, _ in longer[3:]
+        ]
 
     def test_unknown_limit_claims_only_what_is_there(self):
         assert contents(loaded(limit=0))[2:] == ("9.7", "10.3")
@@ -278,7 +320,7 @@ class TestKnownRange:
         assert book.nearest_level("9.0") == ("bid", ("9.7", "3"))
 
     def test_beyond_max_levels_the_farthest_go_and_the_range_shrinks(self):
-        book = loaded(limit=5, max_levels=3)
+        book = loaded(limit=6, max_levels=3)
         assert (book.known_low, book.known_high) == ("0", "inf")
         book.apply([("9.6", "1")], [("10.05", "1")])
         assert list(book.levels("bid")) == BIDS

@@ -169,6 +169,12 @@ class OwnedBook:
             self.snapshot_at = time.monotonic() + self._settings.snapshot_delay_ms / 1000
             log.warning("sync_lost", venue=name, symbol=self.claim.symbol, reason=self.sync.reason)
 
+    def borne_out(self) -> None:
+        """A snapshot has said what the book says: it is not outdated, and if it was the second one, it may be shown."""
+        self.unsaved = True
+        self.freshness.proven()
+        self.pace.changed()
+
     def _compare_best(self, check: BestLevelCheck) -> None:
         """The book stands at an update id: its best levels, if they are claimed, must be those of the ticker."""
         if self.sync.publishable and not self.sync.unconfirmed and not self.beyond_range:
@@ -194,10 +200,11 @@ class OwnedBook:
 
     @property
     def showable(self) -> bool:
-        """Whether the book may be shown: in sync, not crossed, its stream read and alive, its best levels proven."""
+        """Whether the book may be shown: in sync, borne out, not crossed, its stream read, its range known."""
         return (
             not self.unreadable
             and self.sync.publishable
+            and not self.sync.single_source
             and not self.freshness.stale
             and not self.beyond_range
         )
@@ -264,6 +271,8 @@ class OwnedBook:
             return str(self.sync.state.value)
         if self.sync.crossed_since_ms is not None:
             return "crossed"
+        if self.sync.single_source:
+            return "unconfirmed"
         if self.freshness.stale:
             return "stale"
         return "beyond range" if self.beyond_range else "synced"

@@ -12,6 +12,8 @@ from redis.exceptions import RedisError
 
 from workers.books.book import OwnedBook
 from workers.errors import BadNumber, MalformedFrame, RateLimited, RestError
+from workers.model.events import Snapshot
+from workers.model.reference import Reference
 from workers.model.sync import SnapshotOutcome, SyncState
 from workers.rest import RestClient
 from workers.settings import Settings
@@ -26,6 +28,11 @@ REFRESH_CHECK_S = 0.25
 
 SNAPSHOTS = Counter(
     "fleet_snapshots_total", "Snapshots asked for, by what became of them", ["venue", "outcome"]
+)
+FORWARDED = Counter(
+    "fleet_snapshots_forwarded_total",
+    "Snapshots older than the buffer, brought forward over the log",
+    ["venue"],
 )
 
 
@@ -62,12 +69,13 @@ class SnapshotFetcher:
 
         One that was never in sync waits for `start_busiest`.
         """
-        if book.fetching or not (book.heard or book.freshness.to_confirm) or now < book.snapshot_at:
+        to_compare = book.sync.wants_comparison or book.freshness.to_confirm
+        if book.fetching or not (book.heard or to_compare) or now < book.snapshot_at:
             return
         if not book.sync.wants_snapshot:
             if book.sync.state is not SyncState.SYNCED:
                 return
-            if not book.freshness.to_confirm and not self._near_edge(book, now):
+            if not to_compare and not self._near_edge(book, now):
                 return
             if not book.sync.refreshing:  # else an answer that was too old is followed by one that is not
                 book.sync.begin_refresh()
@@ -122,35 +130,58 @@ class SnapshotFetcher:
         finally:
             self._end_turn(book)
             book.fetching = False
+            if outcome in ("accepted", "same") and book.sync.wants_comparison:
+                wait_s = self._books.compare_after_ms / 1000
             book.snapshot_at = time.monotonic() + wait_s
-            if outcome in ("accepted", "refreshed"):
+            if outcome in ("accepted", "refreshed", "agreed", "same"):
                 book.snapshot_wait_s = self._books.snapshot_retry_s
             else:
                 book.snapshot_wait_s = min(book.snapshot_wait_s * 2, self._books.snapshot_retry_max_s)
         SNAPSHOTS.labels(name, outcome).inc()
 
     async def _ask(self, book: OwnedBook) -> str:
-        venue, symbol = book.claim.context.venue, book.claim.symbol
-        resync = book.sync.sync_count and book.sync.wants_snapshot
-        urgency = Urgency.BROKEN if resync else Urgency.START
+        venue, symbol, sync = book.claim.context.venue, book.claim.symbol, book.sync
+        levels = self._books.compared_levels if sync.wants_comparison else None
+        # a comparison costs little and keeps a book from being shown: it goes before what may wait
+        broken = sync.wants_comparison or (sync.sync_count and sync.wants_snapshot)
         body = await self._rest.get(
-            venue.snapshot_request(symbol),
-            urgency,
+            venue.snapshot_request(symbol, levels),
+            Urgency.BROKEN if broken else Urgency.START,
             self._books.snapshot_timeout_s,
             lambda: self._end_turn(book),
         )
-        snapshot = venue.snapshot(symbol, body)
+        snapshot = venue.snapshot(symbol, body, levels)
         if not self._still_owned(book):
             return "not owned"
-        outcome = book.sync.on_snapshot(snapshot, steady_ms())
+        outcome = sync.on_snapshot(snapshot, steady_ms())
+        if outcome is SnapshotOutcome.TOO_OLD:
+            outcome = await self._over_the_log(book, snapshot)
         book.noticed()
-        if outcome is SnapshotOutcome.REFRESHED:
-            book.unsaved = True
-            book.freshness.proven()
+        if outcome in (SnapshotOutcome.REFRESHED, SnapshotOutcome.AGREED):
+            book.borne_out()
         log.info("snapshot", venue=venue.name, symbol=symbol, u=snapshot.last_update_id, outcome=outcome.name)
-        if outcome is not SnapshotOutcome.TOO_OLD:
+        if outcome is not SnapshotOutcome.TOO_OLD and not snapshot.partial:
             await self._store.keep_snapshot(symbol, body, time.time_ns() // 1000, self._kept)
         return outcome.name.lower()
+
+    async def _over_the_log(self, book: OwnedBook, snapshot: Snapshot) -> SnapshotOutcome:
+        """Use a snapshot that is older than the events the book has buffered: the log has those between."""
+        venue, symbol, sync = book.claim.context.venue, book.claim.symbol, book.sync
+        reference = Reference(snapshot, sync.rule, sync.book.max_levels)
+        async for page in self._store.log_from(symbol, snapshot.last_update_id):
+            for entry in page:
+                try:
+                    problem = reference.advance(venue.depth(entry.data))
+                except MalformedFrame:
+                    continue  # if it mattered, the next one does not follow
+                usable = sync.oldest_usable_id
+                if problem or usable is None or not self._still_owned(book):
+                    return SnapshotOutcome.TOO_OLD
+                if reference.update_id >= usable:
+                    FORWARDED.labels(venue.name).inc()
+                    return sync.on_reference(reference, steady_ms(), partial=snapshot.partial)
+            await asyncio.sleep(0)  # the books have their turn
+        return SnapshotOutcome.TOO_OLD
 
     async def close(self) -> None:
         """Give up what is under way."""

@@ -115,6 +115,7 @@ class BookWorker:
             claim.context.venue.rule,
             max_levels=settings.levels,
             crossed_limit_ms=settings.crossed_ms,
+            two_snapshots=settings.two_snapshots,
         )
         folded = b"0-0"
         try:

@@ -165,6 +165,7 @@ class ReplayPlan:
                 read_count=1000,
                 poll_ms=1,
                 snapshot_delay_ms=0,
+                two_snapshots=False,  # what was recorded is all there is
                 snapshot_timeout_s=PATIENCE_S,
                 snapshot_retry_s=0.002,
                 snapshot_retry_max_s=0.01,

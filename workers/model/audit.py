@@ -13,10 +13,10 @@ from decimal import Decimal
 from enum import Enum
 from typing import NamedTuple
 
-from workers.errors import BadNumber
 from workers.model.checkpoint import Checkpoint
 from workers.model.events import DepthEvent, Level, Snapshot
 from workers.model.order_book import Difference, OrderBook, Side, parse_changes, price_key, quantity_value
+from workers.model.reference import Reference
 from workers.model.sequence import SequenceRule
 
 SAME_ID_MS = 30_000
@@ -107,38 +107,6 @@ def compare_shown(shown: Shown, exchange: OrderBook, known: tuple[str, str]) -> 
         if (found.side == "bid" and shown.bids and price_key(found.price) >= low)
         or (found.side == "ask" and shown.asks and price_key(found.price) <= high)
     ]
-
-
-class Reference:
-    """The book to compare with: a snapshot, brought forward by the later events of the stream.
-
-    Raises BadNumber when the snapshot has something that is no number.
-    """
-
-    def __init__(self, snapshot: Snapshot, rule: SequenceRule, max_levels: int) -> None:
-        self.book = OrderBook(max_levels)
-        self.book.load(snapshot)
-        self.update_id = self._snapshot_id = snapshot.last_update_id
-        self._rule = rule
-        self._started = False
-
-    def advance(self, event: DepthEvent) -> str:
-        """Apply the next event, or skip one contained already; why that is impossible, or `""`."""
-        if not self._started:
-            if self._rule.contained(event, self._snapshot_id):
-                return ""
-            if self._rule.start_of(event) > self._snapshot_id:
-                return "stream does not reach back to the snapshot"
-        elif event.last_id <= self.update_id:
-            return ""
-        elif not self._rule.follows(event, self.update_id):
-            return "stream has a hole after the snapshot"
-        try:
-            self.book.apply(event.bids, event.asks)
-        except BadNumber:
-            return "stream has a bad number"
-        self._started, self.update_id = True, event.last_id
-        return ""
 
 
 def compare_checkpoint(

@@ -28,7 +28,7 @@ _MAGIC = b"MFBK"
 _HEADER = len(_MAGIC) + 1 + 4
 
 
-class Checkpoint(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Checkpoint(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What `BookSync.restore` needs. Of a book that was not synced only the counters and the reason."""
 
     symbol: str
@@ -53,6 +53,8 @@ class Checkpoint(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     bids: list[Level]
     """Best first, every level held."""
     asks: list[Level]
+    single_source: bool = False
+    """No second snapshot has agreed with the book yet, though one shall."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -80,6 +82,7 @@ def encode_checkpoint(sync: BookSync, stream_id: str) -> bytes:
         proven_best=book.proven_best,
         bids=list(book.levels("bid")),
         asks=list(book.levels("ask")),
+        single_source=sync.single_source,
     )
     payload = zlib.compress(_encoder.encode(state), 1)
     return _MAGIC + bytes([FORMAT_VERSION]) + zlib.crc32(payload).to_bytes(4, "big") + payload

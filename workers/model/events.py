@@ -39,7 +39,9 @@ class Snapshot(msgspec.Struct, gc=False):
     asks: list[Level]
     event_time: int = 0
     limit: int = 0
-    """Levels asked for per side; a side with fewer levels is complete to its end. 0: unknown."""
+    """Levels asked for per side, 0: unknown. Of a side with far fewer see `order_book.whole_sides`."""
+    partial: bool = False
+    """Asked for to be compared only: of a few levels, so that it costs little."""
 
 
 class BookTicker(msgspec.Struct, gc=False):

@@ -97,6 +97,8 @@ class HistoryRecorder:
             return sync.reason or sync.state.value
         if sync.unconfirmed:
             return "unconfirmed"
+        if sync.single_source:
+            return sync.reason or "unconfirmed"
         if sync.crossed_since_ms is not None:
             return "crossed"
         return "beyond range" if sync.book.edge_distance() <= 0 else ""

@@ -9,31 +9,32 @@ levels inside the proven range, where absence is knowledge too.
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from itertools import chain
 from typing import Literal, NamedTuple
 
-import msgspec
-
-from workers.errors import BadNumber
 from workers.model.events import Level, Snapshot
+from workers.model.level_numbers import LONGEST_NUMBER, parse_changes, price_key, quantity_value
+
+__all__ = [
+    "DEFAULT_MAX_LEVELS",
+    "LONGEST_NUMBER",
+    "Difference",
+    "OrderBook",
+    "Side",
+    "parse_changes",
+    "price_key",
+    "quantity_value",
+]
 
 Side = Literal["bid", "ask"]
 
 DEFAULT_MAX_LEVELS = 5000
 """Levels held per side: the deepest snapshot Binance gives."""
 
-LONGEST_NUMBER = 40
-"""Characters of the longest number accepted; Binance's longest has 20 (its quantity cap)."""
-
-_DECIMAL = re.compile(r"(?=\.?[0-9])[0-9]*\.?[0-9]*")
-_ZERO = re.compile(r"[+-]?(?=\.?0)0*\.?0*(?:[eE][+-]?[0-9]+)?")
-_SHAPE = bytes(ord("0" if byte in b"0123456789." else "," if byte in b",-" else "x") for byte in range(256))
-_SIXTEEN = b"0" * 16
-_decode_numbers = msgspec.json.Decoder(list[float]).decode
+USUAL_LIMITS = frozenset({5, 10, 20, 50, 100, 500, 1000, 5000})
+"""The numbers of levels that an exchange can be asked for, or gives unasked."""
 
 
 class Difference(NamedTuple):
@@ -45,53 +46,17 @@ class Difference(NamedTuple):
     snapshot_quantity: str
 
 
-def price_key(text: str) -> float:
-    """The number by which a price is ordered and found, or BadNumber.
+def whole_sides(snapshot: Snapshot) -> tuple[bool, bool]:
+    """Whether a snapshot proves that its bids, and its asks, are all there are.
 
-    A decimal of at most 15 significant digits survives the way to a double and back (`DBL_DIG` of IEEE 754),
-    so two such prices are equal as doubles only if they are equal as decimals, and rounding keeps their
-    order: the double is an exact key, and `"1.0"` and `"1.00"` are one level. Zeros before the first and
-    after the last other digit are not significant. More digits, signs, exponents, zero and everything else
-    are refused.
+    That a side has fewer levels than were asked for is no proof: of 1,000 an exchange has left out one it would not
+    show, and what stands between may ask for fewer than we do. A proof is a side of at most half as many; but not if
+    both have just as many as another limit would leave.
     """
-    plain = len(text) <= LONGEST_NUMBER and _DECIMAL.fullmatch(text)
-    if plain and 1 <= len(text.replace(".", "").strip("0")) <= 15:
-        return float(text)
-    raise BadNumber(text, "price")
-
-
-def quantity_value(text: str) -> float:
-    """A quantity as a double, to compare with zero, or BadNumber. Any spelling of zero is 0.0."""
-    if len(text) <= LONGEST_NUMBER:
-        if _DECIMAL.fullmatch(text):
-            return float(text)
-        if _ZERO.fullmatch(text):
-            return 0.0
-    raise BadNumber(text, "quantity")
-
-
-def parse_changes(bids: list[Level], asks: list[Level]) -> tuple[list[float], list[float]]:
-    """The sort keys of `bids`, then of `asks` (minus the price), and numbers that are 0 where a quantity is.
-
-    One JSON decode of all numbers costs half of a `float()` for each, and refuses nan, inf and underscores by
-    itself. Whatever is unusual (a sign, an exponent, more than 15 characters) is looked at one by one. O(n).
-    Raises BadNumber if a single one is unusable.
-    """
-    bid_text = ",".join(chain.from_iterable(bids))
-    ask_text = ",-".join(chain.from_iterable(asks))
-    text = f"{bid_text},-{ask_text}" if bids and asks else f"-{ask_text}" if asks else bid_text
-    joined = text.encode("utf-8", "replace")
-    shape = joined.translate(_SHAPE)
-    if b"x" not in shape and _SIXTEEN not in shape and "-" not in bid_text:
-        try:
-            numbers = _decode_numbers(b"[" + joined + b"]")
-        except msgspec.DecodeError:
-            numbers = []
-        keys = numbers[::2]
-        if len(numbers) == 2 * (len(bids) + len(asks)) and all(keys):
-            return keys, numbers[1::2]
-    keys = [price_key(price) for price, _ in bids] + [-price_key(price) for price, _ in asks]
-    return keys, [quantity_value(quantity) for _, quantity in chain(bids, asks)]
+    bids, asks = len(snapshot.bids), len(snapshot.asks)
+    if bids == asks and bids in USUAL_LIMITS:
+        return False, False
+    return 2 * bids <= snapshot.limit > 0, 2 * asks <= snapshot.limit > 0
 
 
 class _BookSide:
@@ -117,11 +82,11 @@ class _BookSide:
         self.edge = self.proven_best = math.inf
         self.edge_text = ""
 
-    def load(self, changes: list[Level], keys: list[float], quantities: list[float], limit: int) -> None:
-        """Replace everything by a snapshot's side of at most `limit` levels (0: unknown). O(n log n)."""
+    def load(self, changes: list[Level], keys: list[float], quantities: list[float], *, whole: bool) -> None:
+        """Replace everything by a snapshot's side, which may be all there is of it. O(n log n)."""
         self.levels = {k: level for level, k, q in zip(changes, keys, quantities, strict=True) if q}
         self.keys = sorted(self.levels)
-        if len(changes) < limit or not self.keys:
+        if whole or not self.keys:
             self.prove(-math.inf, "")
         else:
             self.prove(self.keys[0], self.levels[self.keys[0]][0])
@@ -158,14 +123,17 @@ class _BookSide:
                 self.edge, self.edge_text = self.keys[0], self.levels[self.keys[0]][0]
 
     def extend(self, older: _BookSide) -> None:
-        """Replace what is held beyond the edge by what `older` knows there, at the same update id. O(n)."""
+        """Replace what is held beyond the edge by what `older` knows there, at the same update id. O(n).
+
+        An open end beyond which `older` has nothing stays open only where this one proves it.
+        """
         start = self.known_start()
         for key in self.keys[:start]:
             del self.levels[key]
         beyond = older.keys[older.known_start() : bisect_left(older.keys, self.edge)]
         self.levels.update((key, older.levels[key]) for key in beyond)
         self.keys[:start] = beyond
-        if older.edge < self.edge:
+        if older.edge < self.edge and (beyond or older.edge > -math.inf):
             self.prove(older.edge, older.edge_text)
 
     def best(self) -> Level | None:
@@ -233,11 +201,12 @@ class OrderBook:
         self._asks.clear()
 
     def load(self, snapshot: Snapshot) -> None:
-        """Replace the book by a snapshot; a side with fewer levels than `limit` is complete to its end."""
+        """Replace the book by a snapshot; which of its sides are complete to their end, `whole_sides` says."""
         n = len(snapshot.bids)
         keys, quantities = parse_changes(snapshot.bids, snapshot.asks)
-        self._bids.load(snapshot.bids, keys[:n], quantities[:n], snapshot.limit)
-        self._asks.load(snapshot.asks, keys[n:], quantities[n:], snapshot.limit)
+        whole = whole_sides(snapshot)
+        self._bids.load(snapshot.bids, keys[:n], quantities[:n], whole=whole[0])
+        self._asks.load(snapshot.asks, keys[n:], quantities[n:], whole=whole[1])
 
     def apply(self, bids: list[Level], asks: list[Level]) -> None:
         """Set absolute quantities by price; zero deletes, and deleting what is not there is normal."""
@@ -352,14 +321,20 @@ class OrderBook:
     ) -> list[Difference]:
         """Take a newer snapshot's range without leaving sync; on differences (returned) nothing is changed.
 
-        `events` are the changes after the snapshot's id, which this book has applied already: both books then
-        stand at the same id and must agree where both know. The book becomes the newer one, and keeps of the
-        older one what lies known beyond that range. What neither knows is dropped, so nothing accumulates.
+        `events` are the changes after the snapshot's id, which this book has applied already (see `succeed`).
         """
         newer = OrderBook(self.max_levels)
         newer.load(snapshot)
         for bids, asks in events:
             newer.apply(bids, asks)
+        return self.succeed(newer)
+
+    def succeed(self, newer: OrderBook) -> list[Difference]:
+        """Become a book that was filled later and stands at the same id; on differences (returned) nothing is changed.
+
+        The two must agree where both know. What this book knows beyond the newer one's range is kept, in the newer one,
+        which must not be used any more. What neither knows is dropped, so nothing accumulates.
+        """
         differences = self.differences(newer)
         if not differences:
             newer._bids.extend(self._bids)

@@ -7,56 +7,35 @@
 
 WAITING (never synced yet) and BROKEN (was synced) want a snapshot and buffer events meanwhile; a break in the
 buffered events starts the buffer again at the breaking event. Only in SYNCED does the book hold anything.
+The buffer holds the newest events; a snapshot that is older than those comes as a `Reference`, brought forward over
+the log (`on_reference`).
+
+With `two_snapshots` a book that came into sync has a `single_source` until a second snapshot, compared at the same
+update id, agrees with it: ids prove that no event is missing, not that the snapshot was true.
 The rules by which events chain are in `sequence`.
 """
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from workers.errors import BadNumber, StateUnreadable
+from workers.model.crossing import Crossing
 from workers.model.events import DepthEvent, Snapshot
-from workers.model.order_book import DEFAULT_MAX_LEVELS, Difference, OrderBook, parse_changes
+from workers.model.order_book import DEFAULT_MAX_LEVELS, Difference, OrderBook
 from workers.model.sequence import Gap, Run, SequenceRule
+from workers.model.sync_states import Outcome, SnapshotOutcome, SyncState
 
 if TYPE_CHECKING:
     from workers.model.checkpoint import Checkpoint
+    from workers.model.reference import Reference
 
 __all__ = ["REWIND_MS", "BookSync", "Gap", "Outcome", "SequenceRule", "SnapshotOutcome", "SyncState"]
 
 REWIND_MS = 5_000
 """An old update id with an event time this much later is no duplicate: the venue has restarted its ids."""
-
-
-class SyncState(Enum):
-    WAITING = "waiting"
-    CONFIRMING = "confirming"
-    SYNCED = "synced"
-    BROKEN = "broken"
-
-
-class Outcome(Enum):
-    """What became of an event, or of a tick."""
-
-    BUFFERED = "buffered"
-    APPLIED = "applied"
-    SYNCED = "synced"  # the book is in step from here on
-    STALE = "stale"  # contained in the book or the held snapshot already: harmless
-    GAP = "gap"  # events before this one are missing; `BookSync.gap` says which
-    LOST = "lost"  # the book was lost for another reason; `BookSync.reason` says which
-
-
-class SnapshotOutcome(Enum):
-    """What became of a snapshot."""
-
-    ACCEPTED = "accepted"
-    HELD = "held"  # ahead of the stream; kept until the events reach it
-    TOO_OLD = "too old"  # an event it would need is gone; a newer one is needed
-    UNUSABLE = "unusable"  # contains something that is no number; `BookSync.bad_number` says what
-    REFRESHED = "refreshed"  # the synced book took over its range
-    MISMATCH = "mismatch"  # contradicts the synced book, which is lost; `BookSync.differences` says where
-    UNWANTED = "unwanted"  # the book is synced and nobody called `begin_refresh`
+SAME_ID_MS = 1_000
+"""Age from which a snapshot of the same update id is another one: REST caches live under a second."""
 
 
 class BookSync:
@@ -77,15 +56,13 @@ class BookSync:
         confirm_after_ms: int = 10_000,
         crossed_limit_ms: int = 1_500,
         hold_limit_ms: int = 60_000,
+        two_snapshots: bool = False,
     ) -> None:
-        self.symbol = symbol
-        self.rule = rule
+        self.symbol, self.rule = symbol, rule
         self.book = OrderBook(max_levels)
-        self.buffer_limit = buffer_limit
-        self.confirm_after_ms = confirm_after_ms
-        self.crossed_limit_ms = crossed_limit_ms
-        self.hold_limit_ms = hold_limit_ms
-        self.state = SyncState.WAITING
+        self.buffer_limit, self.two_snapshots = buffer_limit, two_snapshots
+        self.confirm_after_ms, self.crossed_limit_ms = confirm_after_ms, crossed_limit_ms
+        self.hold_limit_ms, self.state = hold_limit_ms, SyncState.WAITING
         self.reason = ""
         """Why a book or snapshot was last lost: "gap", "crossed", "bad number", "buffer full",
         "ids restarted", "snapshot too old", "snapshot ahead", "snapshot mismatch", or what `lose` got."""
@@ -98,10 +75,13 @@ class BookSync:
         """Event time of the last event applied or buffered, exchange ms."""
         self.synced_at = self.lost_at = 0
         self.crossed_since_ms: int | None = None
-        self._crossing: set[float] | None = None
-        """Keys of the levels that crossed the book when they were set, until told anew; None: any level may be one."""
+        self._crossing = Crossing.by_any()
         self.unconfirmed = False
         """Synced by silence: the next event is still the first one after the snapshot."""
+        self.single_source = False
+        """No second snapshot has agreed with the book yet, though one shall."""
+        self._began = (-1, 0)
+        """Update id of the snapshot the book began with, and when (ms)."""
         self._run = Run(buffer_limit)
         self._refresh: Run | None = None
         self._held: Snapshot | None = None
@@ -116,6 +96,17 @@ class BookSync:
     @property
     def publishable(self) -> bool:
         return self.state is SyncState.SYNCED and self.crossed_since_ms is None
+
+    @property
+    def wants_comparison(self) -> bool:
+        """Whether a second snapshot is needed, of a few levels at least."""
+        return self.state is SyncState.SYNCED and self.single_source
+
+    @property
+    def oldest_usable_id(self) -> int | None:
+        """The update id that a snapshot must have, or be brought forward to; None: any, or none is wanted."""
+        run = self._refresh if self.state is SyncState.SYNCED else self._run
+        return None if run is None else run.start
 
     @property
     def refreshing(self) -> bool:
@@ -134,6 +125,8 @@ class BookSync:
         """Take the answer to a request for a snapshot."""
         if self.state is SyncState.SYNCED:
             return self._begin_overlap(snapshot, now_ms)
+        if snapshot.partial:
+            return SnapshotOutcome.UNWANTED
         run, last_id = self._run, snapshot.last_update_id
         if last_id == -1:
             # Never traded when taken: only the stream's very first event can follow. Once one has come, a newer
@@ -152,6 +145,25 @@ class BookSync:
             self._held, self._held_ms = snapshot, now_ms
         self.state = SyncState.CONFIRMING
         return SnapshotOutcome.HELD
+
+    def on_reference(self, reference: Reference, now_ms: int, *, partial: bool = False) -> SnapshotOutcome:
+        """Take a snapshot that was too old, brought forward over the log to `oldest_usable_id` or further.
+
+        Its book becomes this one's, or part of it, and must not be used any more. `partial`: as of `Snapshot`.
+        """
+        at, synced = reference.update_id, self.state is SyncState.SYNCED
+        run = self._refresh if synced else self._run
+        if run is None or run.start is None or run.end is None or not run.start <= at <= run.end:
+            return SnapshotOutcome.TOO_OLD
+        later = [event for event in run.events if event.last_id > at]
+        if later and self.rule.start_of(later[0]) > at:
+            return SnapshotOutcome.TOO_OLD
+        if synced:
+            return self._compare(reference.book, later, now_ms, partial=partial)
+        if partial:
+            return SnapshotOutcome.UNWANTED
+        self.book, self.last_update_id = reference.book, at
+        return self._catch_up(reference.snapshot_id, later, now_ms)
 
     def tick(self, now_ms: int) -> Outcome | None:
         """What time decides: a book crossed too long, a held snapshot confirmed by silence or given up."""
@@ -175,7 +187,7 @@ class BookSync:
         self.book.clear()
         self.lost_at = now_ms
         self._run, self._refresh = Run(self.buffer_limit, at), None
-        self._heard = self._from_first_event = self.unconfirmed = False
+        self._heard = self._from_first_event = self.unconfirmed = self.single_source = False
         self.crossed_since_ms = None
         self._give_up(reason)
 
@@ -197,9 +209,10 @@ class BookSync:
         self._give_up(self.reason)
         if checkpoint.synced:
             self.book.restore(checkpoint.bids, checkpoint.asks, checkpoint.known, checkpoint.proven_best)
-            self.crossed_since_ms, self._crossing = checkpoint.crossed_since_ms, None
+            self.crossed_since_ms, self._crossing = checkpoint.crossed_since_ms, Crossing.by_any()
             self.unconfirmed = checkpoint.unconfirmed
             self.state = SyncState.SYNCED
+            self._await_second(-1, 0, wanted=checkpoint.single_source)
 
     def _advance(self, event: DepthEvent, now_ms: int) -> Outcome:
         """SYNCED: apply what follows, ignore what is old, break on a hole."""
@@ -265,25 +278,40 @@ class BookSync:
             return SnapshotOutcome.UNUSABLE
         self.last_update_id = snapshot.last_update_id
         self.last_event_time = max(self.last_event_time, snapshot.event_time)
+        later = [
+            event for event in self._run.events if not self.rule.contained(event, snapshot.last_update_id)
+        ]
+        return self._catch_up(snapshot.last_update_id, later, now_ms)
+
+    def _catch_up(self, snapshot_id: int, later: list[DepthEvent], now_ms: int) -> SnapshotOutcome:
+        """Apply the buffered events after what the book holds, be synced."""
         self.crossed_since_ms = now_ms if self.book.crossed else None
-        self._crossing = None
-        events = self._run.events
-        while events:
-            event = events.popleft()
-            if not self.rule.contained(event, snapshot.last_update_id) and not self._apply(event, now_ms):
-                for later in events:
-                    self._run.append(later, event.last_id)
+        self._crossing = Crossing.by_any()
+        for place, event in enumerate(later, 1):
+            if not self._apply(event, now_ms):
+                for after in later[place:]:
+                    self._run.append(after, event.last_id)
                 return SnapshotOutcome.TOO_OLD
+        self._run.events.clear()
         self._held, self._refresh, self.unconfirmed = None, None, False
         self.state, self.synced_at = SyncState.SYNCED, now_ms
         self.sync_count += 1
+        self._await_second(snapshot_id, now_ms, wanted=True)
         return SnapshotOutcome.ACCEPTED
 
+    def _await_second(self, snapshot_id: int, now_ms: int, *, wanted: bool) -> None:
+        """In sync by one snapshot: keep the events from here on, to compare the next one."""
+        self._began, self.single_source = (snapshot_id, now_ms), wanted and self.two_snapshots
+        if self.single_source:
+            self.begin_refresh()
+
     def _begin_overlap(self, snapshot: Snapshot, now_ms: int) -> SnapshotOutcome:
-        """SYNCED: the snapshot asked for by a refresh."""
+        """SYNCED: the snapshot asked for by a refresh, or to bear the first one out."""
         run, last_id = self._refresh, snapshot.last_update_id
         if run is None or run.start is None or run.end is None:
             return SnapshotOutcome.UNWANTED
+        if self.single_source and last_id == self._began[0] and now_ms - self._began[1] < SAME_ID_MS:
+            return SnapshotOutcome.SAME
         if last_id < run.start:
             return SnapshotOutcome.TOO_OLD
         if last_id > run.end:
@@ -294,19 +322,32 @@ class BookSync:
     def _overlap(self, snapshot: Snapshot, run: Run, now_ms: int) -> SnapshotOutcome:
         """SYNCED: compare the book with snapshot plus events at the same id, then take over its range."""
         self._held = None
+        newer = OrderBook(self.book.max_levels)
         later = [event for event in run.events if not self.rule.contained(event, snapshot.last_update_id)]
         try:
-            self.differences = self.book.refresh(snapshot, [(event.bids, event.asks) for event in later])
+            newer.load(snapshot)
         except BadNumber as error:
             self.bad_number = error
             return SnapshotOutcome.UNUSABLE
+        return self._compare(newer, later, now_ms, partial=snapshot.partial)
+
+    def _compare(
+        self, newer: OrderBook, later: list[DepthEvent], now_ms: int, *, partial: bool
+    ) -> SnapshotOutcome:
+        """SYNCED: bring a newer book up to this one's id by events that this one has applied; they must agree."""
+        for event in later:
+            newer.apply(event.bids, event.asks)
         self._refresh = None
-        if not self.differences:
-            if self.book.crossed and self.crossed_since_ms is None:  # by a level it did not know before
-                self.crossed_since_ms, self._crossing = now_ms, None
-            return SnapshotOutcome.REFRESHED
-        self.lose("snapshot mismatch", now_ms)
-        return SnapshotOutcome.MISMATCH
+        self.differences = self.book.differences(newer) if partial else self.book.succeed(newer)
+        if self.differences:
+            self.lose("snapshot mismatch", now_ms)
+            return SnapshotOutcome.MISMATCH
+        self.single_source = False
+        if partial:
+            return SnapshotOutcome.AGREED
+        if self.book.crossed and self.crossed_since_ms is None:  # by a level it did not know before
+            self.crossed_since_ms, self._crossing = now_ms, Crossing.by_any()
+        return SnapshotOutcome.REFRESHED
 
     def _apply(self, event: DepthEvent, now_ms: int) -> bool:
         """Change the book, or lose it at an event that spoils it: only a snapshot after it helps."""
@@ -319,28 +360,14 @@ class BookSync:
         self.last_event_time = event.event_time
         self.unconfirmed = False
         if self.book.crossed:
-            self._note_crossing(event, now_ms)
+            if self.crossed_since_ms is None:
+                self.crossed_since_ms, self._crossing = now_ms, Crossing.by_events()
+            self._crossing.note(self.book, event)
         elif self.crossed_since_ms is not None:
-            taken_back, self.crossed_since_ms = self._crossing_taken_back(event), None
+            taken_back, self.crossed_since_ms = self._crossing.taken_back(event), None
             if not taken_back:
                 return self._spoiled("crossed", event, now_ms)
         return True
-
-    def _note_crossing(self, event: DepthEvent, now_ms: int) -> None:
-        """The book is crossed: what this event set at or beyond the best level of the other side may be wrong."""
-        if self.crossed_since_ms is None:
-            self.crossed_since_ms, self._crossing = now_ms, set()
-        if self._crossing is not None and self.book.best_bid and self.book.best_ask:
-            keys, quantities = parse_changes(event.bids, event.asks)
-            (bid, ask), _ = parse_changes([self.book.best_bid], [self.book.best_ask])
-            told = zip(keys, quantities, strict=False)
-            self._crossing.difference_update(keys)
-            self._crossing.update(key for key, set_to in told if set_to and key >= -(ask if key > 0 else bid))
-
-    def _crossing_taken_back(self, event: DepthEvent) -> bool:
-        """Whether all that crossed the book was told anew; else the market went past it, and it is still there."""
-        keys, _ = parse_changes(event.bids, event.asks)
-        return self._crossing is not None and self._crossing <= set(keys)
 
     def _spoiled(self, reason: str, event: DepthEvent, now_ms: int) -> bool:
         self.lose(reason, now_ms)

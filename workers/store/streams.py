@@ -122,6 +122,17 @@ def _unparsed(entries: Iterable[tuple[bytes, Sequence[bytes] | None]]) -> list[D
     return found
 
 
+def update_id_of(stream_id: bytes) -> int:
+    """The update id at which the event of a stream entry ends."""
+    return _parts(stream_id)[1]
+
+
+def _parts(stream_id: bytes) -> tuple[int, int]:
+    """The ms and the update id of a stream id."""
+    ms, _, update_id = stream_id.partition(b"-")
+    return int(ms), int(update_id)
+
+
 class GroupReader:
     """Reads several streams through one consumer group, as their owner.
 
@@ -199,6 +210,27 @@ class GroupReader:
         """Entries of the log itself after a stream id, whoever read them."""
         start = f"({after.decode() if isinstance(after, bytes) else after}"
         return delivered(await self._client.xrange(key, min=start, max="+", count=count))
+
+    async def place_before(self, key: str, update_id: int) -> bytes:
+        """A place in the log from which on nothing that ends at an update id or later is missing.
+
+        What ends before it comes in the same ms as the last such entry, or there is no such entry (`0-0`). By
+        bisection of the times, as stream ids tell both. Cost: a round trip for each halving.
+        """
+        newest = await self._client.xrevrange(key, count=1)
+        if not newest:
+            return b"0-0"
+        oldest = await self._client.xrange(key, count=1)
+        place, low, high = b"0-0", _parts(oldest[0][0])[0], _parts(newest[0][0])[0]
+        while low <= high:
+            middle = (low + high) // 2
+            found = await self._client.xrange(key, min=middle, max="+", count=1)
+            ms, ends = _parts(found[0][0]) if found else (high, update_id)
+            if ends < update_id:
+                place, low = found[0][0], ms + 1
+            else:
+                high = middle - 1
+        return bytes(place)
 
     async def acknowledge(self, key: str, ids: Sequence[bytes]) -> int:
         """Acknowledge entries without storing anything."""

@@ -280,28 +280,32 @@ class Binance:
     @property
     def snapshot_limit(self) -> int:
         """Levels per side a snapshot request really asks for (futures take only certain numbers)."""
-        wanted = self._settings.snapshot_depth
+        return self._limit(self._settings.snapshot_depth)
+
+    def _limit(self, levels: int) -> int:
         allowed = self._market.depth_limits
         if not allowed:
-            return min(wanted, 5000)
-        return next((limit for limit in allowed if limit >= wanted), allowed[-1])
+            return min(levels, 5000)
+        return next((limit for limit in allowed if limit >= levels), allowed[-1])
 
-    def snapshot_request(self, symbol: str) -> RestRequest:
-        """`GET depth`; its weight grows with the limit."""
-        limit = self.snapshot_limit
+    def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest:
+        """`GET depth`; its weight grows with the limit, so `levels` per side may be fewer than a book begins with."""
+        limit = self.snapshot_limit if levels is None else self._limit(levels)
         weight = next(cost for up_to, cost in self._market.depth_weights if limit <= up_to)
         return self._request("depth", weight, symbol=symbol, limit=limit)
 
-    def snapshot(self, symbol: str, body: bytes) -> Snapshot:
+    def snapshot(self, symbol: str, body: bytes, levels: int | None = None) -> Snapshot:
         """Decode `{"lastUpdateId":…,"bids":[[price,qty]],"asks":[…]}`; an id of -1 is a symbol without trades."""
-        limit = self.snapshot_limit
+        limit = self.snapshot_limit if levels is None else self._limit(levels)
+        partial = levels is not None
         try:
             reply = _depth_reply.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             longer = self._decoded(_long_depth_reply, body, "depth snapshot")
             bids, asks = wire.pairs(longer.bids), wire.pairs(longer.asks)
-            return Snapshot(symbol, longer.lastUpdateId, bids, asks, _milliseconds(longer.E), limit)
-        return Snapshot(symbol, reply.lastUpdateId, reply.bids, reply.asks, _milliseconds(reply.E), limit)
+            return Snapshot(symbol, longer.lastUpdateId, bids, asks, _milliseconds(longer.E), limit, partial)
+        sent_ms = _milliseconds(reply.E)
+        return Snapshot(symbol, reply.lastUpdateId, reply.bids, reply.asks, sent_ms, limit, partial)
 
     def trades_request(self, symbol: str, from_id: int) -> RestRequest:
         """`GET aggTrades?fromId=`; for raw trades spot's `historicalTrades`, on futures only the recent ones."""

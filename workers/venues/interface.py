@@ -162,10 +162,10 @@ class Venue(Protocol):
     def ticker(self, data: bytes) -> BookTicker:
         """Decode what `split` filed under `bookTicker`. Raises: MalformedFrame."""
 
-    def snapshot_request(self, symbol: str) -> RestRequest:
+    def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest:
         """The request for a full book."""
 
-    def snapshot(self, symbol: str, body: bytes) -> Snapshot:
+    def snapshot(self, symbol: str, body: bytes, levels: int | None = None) -> Snapshot:
         """Decode its reply. Raises: MalformedFrame."""
 
     def trades_request(self, symbol: str, from_id: int) -> RestRequest:

@@ -42,10 +42,22 @@ SNAPSHOTS: Final = (
     ),
     Scenario(
         "snapshot-wrong-level",
-        "A snapshot has a wrong bid though its id fits; a later one shows it.",
+        "A snapshot has a wrong bid far from the market though its id fits; a later one shows it.",
         "The book leaves sync when the later one comes, and is right afterwards.",
         OnModel(model.wrong_level),
         OnFleet(rest.wrong_level, ("spot:WRONGUSDT",), alone=True),
+    ),
+    Scenario(
+        "wrong-snapshot",
+        "A snapshot has a wrong bid near the market though its id fits.",
+        "No wrong level is ever shown: a second snapshot contradicts it first, and the book is right afterwards.",
+        fleet=OnFleet(rest.wrong_snapshot, both("FALSEUSDT")),
+    ),
+    Scenario(
+        "snapshot-lags",
+        "Snapshots come from a cache that lags by more events than anybody buffers.",
+        "The log is the buffer: the book comes into sync with the first of them.",
+        OnModel(model.lagging),
     ),
     Scenario(
         "wrong-quantity",

@@ -176,7 +176,11 @@ class FleetRun:
         )
 
     async def one_gap_resynced(self, most_requests: int = 1, gaps: int = 1) -> None:
-        """A gap has been made: expect it seen, the book withdrawn, and resynced with few snapshots."""
+        """A gap has been made: expect it seen, the book withdrawn, and resynced with few snapshots.
+
+        Each sync asks for one more than that, to compare the first one with.
+        """
+        most_requests += gaps
         if not await self.resynced(gaps):
             return
         for book in self.books:

@@ -78,7 +78,7 @@ async def absurd_number(run: FleetRun) -> None:
             run.absent(book) > 0, f"{book.name} was shown all the time, also while it lacked an event."
         )
         asked = await run.requests(book)
-        run.expect(asked <= 2, f"{book.name} asked for {asked} snapshots; one suffices.")
+        run.expect(asked <= 3, f"{book.name} asked for {asked} snapshots; two suffice.")
 
 
 async def unknown_deletes(run: FleetRun) -> None:
@@ -119,7 +119,7 @@ async def swapped(run: FleetRun) -> None:
     await run.until("every book is shown again", run.shown)
     for book in run.books:
         asked = await run.requests(book)
-        run.expect(asked <= 6, f"{book.name} asked for {asked} snapshots for two swapped events.")
+        run.expect(asked <= 8, f"{book.name} asked for {asked} snapshots for two swapped events.")
 
 
 async def delayed(run: FleetRun) -> None:

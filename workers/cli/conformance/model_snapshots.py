@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from workers.cli.conformance.model_world import ModelWorld
+
+LAG: Final = 800
+"""Events."""
 
 
 def stale(world: ModelWorld) -> None:
@@ -54,6 +58,21 @@ def listed(world: ModelWorld) -> None:
     world.send_snapshot(world.good_snapshot(-1))
     world.run(60)
     world.expect(world.losses == 0, f"it left sync {world.losses} times; nothing was wrong.")
+
+
+def lagging(world: ModelWorld) -> None:
+    """Every reply is the book of 800 events ago."""
+    passed = [world.market.last_id]
+    world.answers = [lambda: world.good_snapshot(passed[-LAG])] * 20
+    world.answering = False
+    for number in range(LAG + 100):
+        world.answering = number >= LAG
+        world.run(1, changes=2)
+        passed.append(world.market.last_id)
+    world.expect(
+        world.book.in_sync(), "it is not in sync, though the log holds all events since the snapshot."
+    )
+    world.expect_asked(3)
 
 
 def wrong_level(world: ModelWorld) -> None:

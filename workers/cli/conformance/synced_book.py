@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import islice
 from typing import Final, Literal
 
 from workers.cli.conformance.adapter import Sides
 from workers.errors import BadNumber, MalformedFrame
-from workers.model.sync import BookSync, SyncState
+from workers.model.events import DepthEvent, Snapshot
+from workers.model.reference import Reference
+from workers.model.sync import BookSync, SnapshotOutcome, SyncState
 from workers.settings import VenueSettings
 from workers.venues.binance import Binance
 
 REFRESH_BELOW: Final = 0.5
+LOGGED: Final = 5_000
+"""Events that the log keeps."""
 BEGIN_MS: Final = 1_700_000_000_000
 
 
@@ -25,6 +30,7 @@ class SyncedBook:
         self._venue = Binance(market, settings)
         self._now_ms = BEGIN_MS
         self.sync = BookSync(symbol, self._venue.rule)
+        self._log: deque[DepthEvent] = deque(maxlen=LOGGED)
 
     def on_event(self, wire_json: bytes) -> None:
         """Decode and fold in; what cannot be decoded is dropped, and the next event shows the gap."""
@@ -32,6 +38,7 @@ class SyncedBook:
             event = self._venue.depth(wire_json)
         except MalformedFrame:
             return
+        self._log.append(event)
         self.sync.on_event(event, self._now_ms)
         self._refresh_near_edge()
 
@@ -47,7 +54,18 @@ class SyncedBook:
             snapshot = self._venue.snapshot(self._symbol, wire_json)
         except (MalformedFrame, BadNumber):
             return
-        self.sync.on_snapshot(snapshot, self._now_ms)
+        if self.sync.on_snapshot(snapshot, self._now_ms) is SnapshotOutcome.TOO_OLD:
+            self._over_the_log(snapshot)
+
+    def _over_the_log(self, snapshot: Snapshot) -> None:
+        reference = Reference(snapshot, self.sync.rule, self.sync.book.max_levels)
+        for event in self._log:
+            usable = self.sync.oldest_usable_id
+            if usable is None or reference.advance(event):
+                return
+            if reference.update_id >= usable:
+                self.sync.on_reference(reference, self._now_ms)
+                return
 
     def wants_snapshot(self) -> bool:
         """To come into sync, or to move the known range."""

@@ -1,0 +1,37 @@
+"""What a book's sync can be in, and what can become of the messages it is given."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class SyncState(Enum):
+    WAITING = "waiting"
+    CONFIRMING = "confirming"
+    SYNCED = "synced"
+    BROKEN = "broken"
+
+
+class Outcome(Enum):
+    """What became of an event, or of a tick."""
+
+    BUFFERED = "buffered"
+    APPLIED = "applied"
+    SYNCED = "synced"  # the book is in step from here on
+    STALE = "stale"  # contained in the book or the held snapshot already: harmless
+    GAP = "gap"  # events before this one are missing; `BookSync.gap` says which
+    LOST = "lost"  # the book was lost for another reason; `BookSync.reason` says which
+
+
+class SnapshotOutcome(Enum):
+    """What became of a snapshot."""
+
+    ACCEPTED = "accepted"
+    HELD = "held"  # ahead of the stream; kept until the events reach it
+    TOO_OLD = "too old"  # an event it would need is gone; a newer one is needed
+    UNUSABLE = "unusable"  # contains something that is no number; `BookSync.bad_number` says what
+    SAME = "same"  # the one the book began with, once more: no second opinion
+    AGREED = "agreed"  # says what the book says where both know; its range is too small to be taken over
+    REFRESHED = "refreshed"  # the synced book took over its range
+    MISMATCH = "mismatch"  # contradicts the synced book, which is lost; `BookSync.differences` says where
+    UNWANTED = "unwanted"  # the book is synced and nobody called `begin_refresh`
