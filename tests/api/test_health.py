@@ -28,7 +28,7 @@ USDM, SPOT = Keys(), Keys("spot:")
     ("venues", "unanswered_s", "state", "reason"),
     [
         ([WELL], 0.1, "ok", ""),
-        ([WELL], AWAY_S + 0.1, "down", "Redis has not answered for 2 s"),
+        ([WELL], AWAY_S + 0.1, "down", "Redis has not answered for 1.6 s"),
         ([NONE_SHOWN], 0.1, "down", "usdm: 6 of 6 books are withheld"),
         ([AWAY], 0.1, "down", "usdm: no line has living sockets to the exchange"),
         ([VenueHealth("usdm", True, 5, 6, 100)], 0.1, "degraded", "usdm: 1 of 6 books are withheld"),

@@ -29,10 +29,9 @@ UNANSWERED: Final = Counter(
 )
 
 PROBE_S: Final = 0.5
-LONGEST_PAUSE_S: Final = 1.0
 ANSWER_S: Final = 1.0
 """How long Redis may take to answer one look."""
-AWAY_S: Final = 2.0
+AWAY_S: Final = 1.5
 """After this long without an answer it counts as away."""
 SILENT_MS: Final = 5_000
 """A venue of which no symbol's stream brought anything for this long counts as silent."""
@@ -69,7 +68,8 @@ class Health:
                         self._client.connection_pool.disconnect()
                     )  # what still comes answers an old question
             HEALTH.set(VALUES[self.state().state])
-            await asyncio.sleep(min(LONGEST_PAUSE_S, max(PROBE_S, time.monotonic() - began)))
+            took = time.monotonic() - began  # a quarter of the time is enough for many symbols
+            await asyncio.sleep(PROBE_S if took > PROBE_S / 2 else max(PROBE_S, 4 * took))
 
     async def _look(self) -> list[VenueHealth]:
         lines = await self._registry.workers(("ingest-a", "ingest-b"))
@@ -115,7 +115,7 @@ def judge(venues: Sequence[VenueHealth], unanswered_s: float) -> Healthy:
     reasons = []
     is_away = unanswered_s > AWAY_S
     if is_away:
-        reasons.append(f"Redis has not answered for {unanswered_s:.0f} s")
+        reasons.append(f"Redis has not answered for {unanswered_s:.1f} s")
     for one in venues:
         if not one.books_followed:
             reasons.append(f"{one.venue}: no symbol is followed yet")

@@ -1,6 +1,6 @@
-/** Whether the fleet works, asked every second: the line to the API may live while what is behind it is gone. */
+/** Whether the fleet works, asked twice a second: the line to the API may live while what is behind it is gone. */
 
-const RENEW_MS = 1_000;
+const RENEW_MS = 500;
 const PATIENCE_MS = 1_500;
 
 /** @typedef {{state: "asking"|"ok"|"degraded"|"down"|"unknown", reasons: string[]}} Health */
