@@ -45,6 +45,19 @@ class TestHftbacktest:
         record = hftbacktest.parse_line("f", 1, b"1723161255030314667 " + DEPTH)
         assert record == Received(1723161255030314, 1, DEPTH)
 
+    @pytest.mark.parametrize(
+        ("stamp", "time_us"),
+        [
+            (b"1723161255030", 1723161255030000),
+            (b"1723161255030314", 1723161255030314),
+            (b"1723161255030314667", 1723161255030314),
+        ],
+    )
+    def test_the_digits_tell_the_unit_of_a_time(self, stamp: bytes, time_us: int):
+        line = stamp + b" " + DEPTH
+        assert hftbacktest.RECOGNISED.match(line)
+        assert hftbacktest.parse_line("f", 1, line) == Received(time_us, 1, DEPTH)
+
     def test_windows_line_ends_do_no_harm(self):
         record = hftbacktest.parse_line("f", 1, b"1723161255030314667 " + DEPTH + b"\r")
         assert record == Received(1723161255030314, 1, DEPTH)
@@ -58,7 +71,7 @@ class TestHftbacktest:
         [
             b"",
             b"{}",
-            b"1723161255030 " + DEPTH,
+            b"17231612550 " + DEPTH,
             b"17231612550303146x7 " + DEPTH,
             b"1723161255030314667",
             b"1723161255030314667 ",
