@@ -26,7 +26,7 @@ from msgspec.structs import FieldInfo, fields
 from workers.errors import AddressUnusable, SettingsError
 from workers.masking import MASK, mask
 from workers.model.host_names import host_of, is_loopback_host
-from workers.model.selection import EVERYTHING, SymbolRule
+from workers.model.selection import EVERYTHING, SymbolRule, spelled
 from workers.model.symbol_names import symbol_problem, upper_symbol
 from workers.paths import absolute_home, data_folder, socket_path
 from workers.settings import ApiSettings, Settings, VenueSettings
@@ -157,6 +157,7 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> Effective:
     typed = origin.get("fleet.home", "").startswith("environment")
     settings.fleet.home = str(absolute_home(settings.fleet.home, typed=typed))
     effective = Effective(settings, origin)
+    _spell_symbols(effective.settings)
     _check_meaning(effective, name)
     return effective
 
@@ -328,10 +329,7 @@ def _check_venues(
 
 def _check_symbol(key: str, symbol: str, before: Sequence[str], refused: Refusal) -> None:
     if problem := symbol_problem(symbol):
-        meant = upper_symbol(symbol)
-        if symbol_problem(meant):
-            raise refused(key, f"{symbol[:80]!r} cannot be a symbol: {problem}", "")
-        raise refused(key, f"{symbol!r} is not in capitals", meant)
+        raise refused(key, f"{symbol[:80]!r} cannot be a symbol: {problem}", "")
     if symbol in before:
         raise refused(key, f"{symbol!r} is there twice", "")
 
@@ -353,6 +351,14 @@ def _check_symbols(section: str, venue: VenueSettings, refused: Refusal) -> None
         raise refused(key, f"'!{rule.excluded[0]}' excludes from patterns, and there is none", "")
     if rule.patterns and rule.most and rule.most < len(rule.exact):
         raise refused(f"{section}.max_symbols", f"{len(rule.exact)} symbols are named one by one", "")
+
+
+def _spell_symbols(settings: Settings) -> None:
+    """Symbols as exchanges spell them, whatever case they are written in; `usdm:` before one of usdm says nothing."""
+    for name, venue in settings.venues.items():
+        venue.symbols = [spelled(word, name) for word in venue.symbols]
+    settings.exchange.spot_symbols = [upper_symbol(word) for word in settings.exchange.spot_symbols]
+    settings.exchange.usdm_symbols = [upper_symbol(word) for word in settings.exchange.usdm_symbols]
 
 
 def _check_access(api: ApiSettings, refused: Refusal) -> None:

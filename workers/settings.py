@@ -50,7 +50,7 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     exchange: Literal["binance"] = "binance"
     market: Literal["spot", "usdm", "coinm"]
     symbols: list[str]
-    """The symbols to follow, in capitals: names, patterns (`*USDT`), `"all"`, and exclusions (`!*DOWNUSDT`) from
+    """The symbols to follow, in capitals or not: names, patterns (`*USDT`), `"all"`, and exclusions (`!*DOWNUSDT`) from
     what the patterns choose. Required."""
     max_symbols: Annotated[int, Meta(ge=0)] = 1_000
     """Symbols followed at most: names count, and patterns fill the rest with the most traded. 0: no bound."""

@@ -101,10 +101,10 @@ def test_booleans_from_the_environment():
         ("[venues.Spot]\nmarket = 'spot'\nsymbols = ['A']\n", ["'Spot' cannot name a venue"]),
         ("[venues.spot]\nmarket = 'spot'\nsymbols = []\n", ["line 6, venues.spot.symbols", "empty"]),
         ("[venues.spot]\nmarket = 'spot'\nsymbols = ['A', 'A']\n", ["line 6", "twice"]),
-        ("[venues.spot]\nmarket = 'spot'\nsymbols = ['btc']\n", ["capitals", "'BTC'"]),
+        ("[venues.spot]\nmarket = 'spot'\nsymbols = ['btc', 'BTC']\n", ["'BTC' is there twice"]),
+        ("[venues.spot]\nmarket = 'spot'\nsymbols = ['um:BTC']\n", ["'um:BTC' cannot be a symbol"]),
         ("[venues.spot]\nmarket = 'spot'\nsymbols = ['A{B}']\n", ["cannot be a symbol"]),
         ("[venues.spot]\nmarket = 'spot'\nsymbols = ['?BTC']\n", ["'?BTC' cannot be a symbol"]),
-        ("[venues.spot]\nmarket = 'spot'\nsymbols = ['*usdt']\n", ["capitals", "'USDT'"]),
         ("[venues.spot]\nmarket = 'spot'\nsymbols = ['all', 'all']\n", ["twice"]),
         ("[venues.spot]\nmarket = 'spot'\nsymbols = ['!*UP']\n", ["chooses nothing"]),
         ("[venues.spot]\nmarket = 'spot'\nsymbols = ['A', '!*UP']\n", ["excludes from patterns"]),
@@ -223,3 +223,11 @@ def test_lines_of_keys():
     assert found == {"a.b": 1, "t": 2, "t.k y": 3, "list": 4, "list.x": 5, "t.u.v": 6, "t.u.v.z": 8}
     assert nearest_line(found, "t.k y.deeper") == 3
     assert nearest_line(found, "unknown.key") is None
+
+
+def test_symbols_are_spelled_as_the_exchange_does_however_they_are_written():
+    words = ["btcusdt", "Spot:ethusdt", "币安人生usdt", "*usdc", "!spot:*upusdc", "all"]
+    text = f"[venues.spot]\nmarket = 'spot'\nsymbols = {words}\n"
+    found = parse(text, "my.toml", {"FLEET_EXCHANGE__SPOT_SYMBOLS": "bnbbtc"}).settings
+    assert found.venues["spot"].symbols == ["BTCUSDT", "ETHUSDT", "币安人生USDT", "*USDC", "!*UPUSDC", "all"]
+    assert found.exchange.spot_symbols == ["BNBBTC"]

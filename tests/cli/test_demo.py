@@ -156,6 +156,19 @@ def test_nothing_outlives_a_demo_that_was_killed(folder: Path):
     assert processes_of(home) == []
 
 
+def test_a_symbol_that_is_not_listed_is_told_and_the_others_go_on(fleet: Run):
+    listed = {
+        "FLEET_EXCHANGE__USDM_SYMBOLS": "BTCUSDT,PEPEUSDT",
+        "FLEET_VENUES__USDM__SYMBOLS": "btcusdt,NOPEUSDT",
+    }
+    done = fleet("demo", "--for", "3s", "--json", **listed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    sentence = "NOPEUSDT: not listed by the exchange; the nearest names: PEPEUSDT."
+    assert sentence in done.stderr
+    assert json.loads(done.stdout)["unlisted"] == [sentence]
+    assert "NOPEUSDT" not in json.loads(done.stdout)["problems"]
+
+
 def test_real_data_in_the_run_directory_is_told_before_anything_starts(fleet: Run, folder: Path):
     (folder / "home" / "redis").mkdir(parents=True)
     (folder / "home" / "redis" / "appendonly.aof").touch()

@@ -9,7 +9,9 @@ import fakeredis
 import pytest
 
 from workers.cli import live
+from workers.cli.live import chosen_symbols
 from workers.configuration import load
+from workers.errors import UnknownVenue
 
 
 class Fleet:
@@ -51,3 +53,13 @@ async def test_an_exchange_that_sends_nothing_is_told_once(
     said = capsys.readouterr().err
     assert said.count("exchange: no message has come") == told
     assert ("fleet doctor" in said) == bool(told)
+
+
+def test_symbols_go_to_their_venues_however_they_are_written():
+    chosen = chosen_symbols(["btcusdt", "Spot:ethusdt", "BTCUSDT", "币usdt"], ["usdm", "spot"])
+    assert chosen == {
+        "FLEET_VENUES__USDM__SYMBOLS": "BTCUSDT,币USDT",
+        "FLEET_VENUES__SPOT__SYMBOLS": "ETHUSDT",
+    }
+    with pytest.raises(UnknownVenue, match="usdm, spot"):
+        chosen_symbols(["kraken:BTCUSD"], ["usdm", "spot"])

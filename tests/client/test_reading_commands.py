@@ -122,12 +122,14 @@ def test_the_book(fleet: Callable[..., tuple[int, str, str]]):
     [
         (("book", "spot:ETHUSDT"), 3, "not owned"),
         (("book", "kraken:BTCUSDT"), 2, "usdm, spot"),
-        (("book", "BTCUSD"), 2, "Did you mean 'BTCUSDT'"),
-        (("trades", "spot:ETHUSD"), 2, "Did you mean 'spot:ETHUSDT'"),
-        (("bars", "NOBODY"), 2, "there are BTCUSDT, ETHUSDT"),
-        (("history", "NOBODY"), 2, "follows no symbol 'NOBODY'"),
-        (("tail", "NOBODY", "depth"), 2, "follows no symbol"),
-        (("watch", S, "NOBODY"), 2, "follows no symbol"),
+        (("book", "btc/usdt"), 2, "names no symbol"),
+        (("book", "SPOT:ethusdt"), 3, "not owned"),
+        (("book", "BTCUSD"), 2, "not followed at usdm; the nearest names: BTCUSDT"),
+        (("trades", "spot:ETHUSD"), 2, "not followed at spot; the nearest names: ETHUSDT"),
+        (("bars", "NOBODY"), 2, "NOBODY is not followed at usdm"),
+        (("history", "NOBODY"), 2, "NOBODY is not followed"),
+        (("tail", "NOBODY", "depth"), 2, "is not followed"),
+        (("watch", S, "NOBODY"), 2, "is not followed"),
         (("history", S, "--price", "high"), 2, "--price"),
         (("book", S, "--depth", "0"), 2, "--depth"),
         (("trades", S, "--from", "soon"), 2, "2026-11-20T12:00"),
@@ -154,7 +156,7 @@ def test_a_symbol_that_was_given_up_can_be_read_while_its_keys_are_held(
         redis.delete(KEYS.symbol_info("GONEUSDT"))
     assert found == (0, "", "")
     code, _, told = fleet("trades", "GONEUSDT")
-    assert (code, "follows no symbol 'GONEUSDT'" in told) == (2, True)
+    assert (code, "GONEUSDT is not followed" in told) == (2, True)
 
 
 def test_without_a_server_every_command_says_so(

@@ -204,7 +204,7 @@ def spelled_keys() -> set[str]:
     calls = [
         getattr(keys.Keys(), name) for name in dir(keys.Keys) if name[0] != "_" and name != "live_orderbook"
     ]
-    calls += [keys.workers, keys.worker, keys.budget, keys.followed_symbols]
+    calls += [keys.workers, keys.worker, keys.budget, keys.followed_symbols, keys.venues]
     found = {keys.Keys().live_orderbook}
     for call in calls:
         known = [values[parameter] for parameter in inspect.signature(call).parameters]

@@ -13,6 +13,7 @@ from workers.context import venue_contexts
 from workers.errors import RestUnavailable
 from workers.keeper import listings
 from workers.keeper.listings import LEAST_PAUSE_S, RETRY_S, Listings
+from workers.model.symbol_names import near_names
 from workers.process import Process
 from workers.settings import Settings, VenueSettings
 from workers.store.followed import Publication, published
@@ -115,11 +116,24 @@ async def test_names_are_published_as_they_stand_and_unlisted_ones_reported(clie
         await here.step()
         await here.read()
     assert (await here.published()).symbols == ["BTCUSDT", "HUSDT", NEW]
+    assert (await here.published()).unlisted == {NEW: near_names(NEW, ["BTCUSDT", "HUSDT"])}
     assert here.exchange.asked == ["exchangeInfo", "exchangeInfo"]
     assert [entry["symbol"] for entry in logs if entry["event"] == "symbol_unlisted"] == [NEW]
     assert await client.hget(KEYS.symbol_info("HUSDT"), "status") == b"BREAK"
     assert await client.exists(KEYS.symbol_info(NEW)) == 0
     assert (here.exchange.learned, here.listings.weight_limit) == ([2400, 2400], 2400)
+
+
+async def test_a_name_that_comes_to_be_listed_is_unlisted_no_more(client: Redis) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING"), ["BTCUSDT", "BTCUSDC"])
+    await here.step()
+    assert (await here.published()).unlisted == {"BTCUSDC": ["BTCUSDT"]}
+    here.exchange.statuses["BTCUSDC"] = "TRADING"
+    await here.read()
+    assert (await here.published()).unlisted == {}
+    del here.exchange.statuses["BTCUSDC"]
+    await here.read()
+    assert (await here.published()).unlisted == {"BTCUSDC": ["BTCUSDT"]}
 
 
 async def test_the_most_traded_are_chosen_and_tickers_asked_only_for_that(client: Redis) -> None:

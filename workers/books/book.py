@@ -247,7 +247,9 @@ class OwnedBook:
         bids, asks = book.counts
         return {
             "state": self._told_state(),
-            "reason": self.unreadable or self.sync.reason,
+            "reason": self.unreadable
+            or self.sync.reason
+            or self.claim.context.symbols.why_silent(self.claim.symbol),
             "age_ms": int((time.monotonic() - self.heard_at) * 1000),
             "last_update_id": self.sync.last_update_id,
             "sync_count": self.sync.sync_count,

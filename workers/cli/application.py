@@ -15,7 +15,7 @@ from rich.markup import escape
 from workers import __version__
 from workers.cli.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED, EXIT_SETTINGS
 from workers.cli.output import err, escape_unencodable, seconds_of
-from workers.errors import CommandError, FleetError, SettingsError, WrongArgument
+from workers.errors import CommandError, FleetError, SettingsError, SymbolError, WrongArgument
 
 REGISTERED: Final = (
     "workers.cli.replay",
@@ -94,7 +94,9 @@ def demo(
 
 @app.command(epilog="Example: fleet live BTCUSDT ETHUSDT")
 def live(
-    symbols: Annotated[list[str] | None, typer.Argument(help="Instead of the first venue's list.")] = None,
+    symbols: Annotated[
+        list[str] | None, typer.Argument(help="Instead of the list of their venue: BTCUSDT, spot:ETHUSDT.")
+    ] = None,
     config: Config = None,
 ) -> None:
     """Run the fleet on the real exchange, until Ctrl-C."""
@@ -167,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
         app(args=arguments)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
-    except (SettingsError, WrongArgument) as error:
+    except (SettingsError, SymbolError, WrongArgument) as error:
         err.print(escape(str(error)), highlight=False, soft_wrap=True)
         return EXIT_SETTINGS
     except FleetError as error:

@@ -198,8 +198,13 @@ async def _stop_with_fleet(fleet: ForegroundFleet, verification: Verification, s
 
 
 async def _show(display: LiveStatus, verification: Verification, fleet: ForegroundFleet) -> None:
+    told = set[str]()
     while True:
         fleet.revive()
+        for line in verification.unlisted:
+            if line not in told:
+                told.add(line)
+                err.print(escape(f"{line} The demo goes on without it."), highlight=False, soft_wrap=True)
         found, symbols = verification.findings, len(verification.books)
         display.show(
             Progress(
@@ -215,8 +220,10 @@ def verdict_table(result: Mapping[str, Any]) -> Table:
     table.add_column()
     table.add_column(justify="right")
     for name, value in result.items():
-        if name != "problems":
+        if name not in ("problems", "unlisted"):
             table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+    for symbol in result["unlisted"]:
+        table.add_row("not compared", escape(symbol))
     for problem in result["problems"]:
         table.add_row("problem", escape(problem))
     return table

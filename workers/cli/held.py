@@ -98,6 +98,18 @@ class Held:
             for symbol in context.symbols
         ]
 
+    def is_listed(self, book: Book) -> bool:
+        """Whether the exchange lists a symbol, as far as the keeper has said."""
+        return book.symbol not in book.context.symbols.unlisted
+
+    def unlisted(self) -> list[str]:
+        """A sentence for each symbol that the settings name and its exchange does not list."""
+        return [
+            f"{book.name}: {book.context.symbols.why_silent(book.symbol)}."
+            for book in self.books
+            if not self.is_listed(book)
+        ]
+
     async def shown(self, context: VenueContext) -> dict[str, dict[str, Any]]:
         """The published payload of every book of a venue that is in sync."""
         found = {}

@@ -18,6 +18,7 @@ from workers.cli.held import Held, Totals
 from workers.cli.output import LiveStatus, Progress, err
 from workers.cli.simulated import mark_or_refuse
 from workers.configuration import load, redis_url
+from workers.model.symbol_names import parse_symbol
 from workers.store.connection import connect
 
 REFRESH_S: Final = 0.5
@@ -28,8 +29,7 @@ def run_live(symbols: Sequence[str], config: Path | None) -> int:
     """Run the fleet until Ctrl-C; the exit code."""
     environment = dict(os.environ)
     if symbols:
-        first = next(iter(load(config, environment).settings.venues))
-        environment[f"FLEET_VENUES__{first.upper()}__SYMBOLS"] = ",".join(name.upper() for name in symbols)
+        environment |= chosen_symbols(symbols, list(load(config, environment).settings.venues))
     fleet = ForegroundFleet(config, environment)
     fleet.refuse_if_running()
     settings = fleet.effective.settings
@@ -43,6 +43,22 @@ def run_live(symbols: Sequence[str], config: Path | None) -> int:
         f"Stopped{who}. The logs are in {escape(str(fleet.home / 'log'))}.", highlight=False, soft_wrap=True
     )
     return EXIT_FINE
+
+
+def chosen_symbols(texts: Sequence[str], venues: Sequence[str]) -> dict[str, str]:
+    """The environment that makes these the symbols of their venues; a venue of which none is named keeps its list.
+
+    Raises:
+        InvalidSymbol, UnknownVenue: a text names nothing.
+    """
+    named: dict[str, list[str]] = {}
+    for text in texts:
+        name = parse_symbol(text, venues)
+        named.setdefault(name.venue, []).append(name.symbol)
+    return {
+        f"FLEET_VENUES__{venue.upper()}__SYMBOLS": ",".join(dict.fromkeys(symbols))
+        for venue, symbols in named.items()
+    }
 
 
 def nothing_came(home: Path) -> str:
@@ -73,7 +89,8 @@ async def _watch(fleet: ForegroundFleet) -> None:
                 display.show(Progress("live; Ctrl-C stops everything", len(held.books), totals))
                 if passed >= TROUBLE_AFTER_S:
                     silence = [] if totals.messages else [nothing_came(fleet.home)]
-                    for sentence in [*await asyncio.to_thread(fleet.troubles), *silence]:
+                    told_of = [*await asyncio.to_thread(fleet.troubles), *held.unlisted(), *silence]
+                    for sentence in told_of:
                         program = sentence.split(":", 1)[0]
                         if program not in told:
                             told.add(program)

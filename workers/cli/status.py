@@ -125,6 +125,8 @@ async def _symbol(held: Held, book: Book, reading: SymbolReading) -> dict[str, A
         troubles.append(trouble)
     if reading.unreadable and not status:
         state, reason = UNREADABLE, troubles[0]
+    if why := book.context.symbols.why_silent(book.symbol):
+        state, reason = "not listed", why
     return {
         "symbol": book.name,
         "state": state,

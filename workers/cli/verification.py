@@ -43,8 +43,13 @@ class Verification:
 
     @property
     def books(self) -> list[Book]:
-        """The books to check."""
-        return self._held.books
+        """The books to check: nothing can come of a symbol that is not listed."""
+        return [book for book in self._held.books if self._held.is_listed(book)]
+
+    @property
+    def unlisted(self) -> list[str]:
+        """A sentence for each symbol of the settings that the exchange does not list."""
+        return self._held.unlisted()
 
     async def wait_until_synced(self, timeout_s: float, stop: asyncio.Event) -> bool:
         """Wait until every book is shown and every symbol's trades are read; what is missing is told."""
@@ -73,7 +78,7 @@ class Verification:
         ]
         for context in self._held.contexts:
             shown = await self._held.shown(context)
-            for book in self._held.books:
+            for book in self.books:
                 if book.context is not context:
                     continue
                 if book.symbol not in shown:
@@ -86,7 +91,7 @@ class Verification:
         """Compare the top of every shown book with the truth at the same update id."""
         for context in self._held.contexts:
             shown = await self._held.shown(context)
-            for book in self._held.books:
+            for book in self.books:
                 if book.context is not context:
                     continue
                 payload = shown.get(book.symbol)
@@ -123,7 +128,7 @@ class Verification:
 
     async def run(self, seconds: float | None, stop: asyncio.Event) -> None:
         """Sample until the time is over (None: for ever) or `stop` is set."""
-        for book in self._held.books:
+        for book in self.books:
             await self._held.published(book)  # what was published while starting is no measure of latency
         deadline = time.monotonic() + seconds if seconds is not None else float("inf")
         while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
@@ -140,7 +145,7 @@ class Verification:
         summary = await self._source.summary()
         self.totals = await self._held.totals()
         await self._wait_for_groups(summary)
-        for book in self._held.books:
+        for book in self.books:
             truth = summary[book.context.settings.market][book.symbol]
             await self._check_last_shown(book, _last_update_id(book, truth))
             await self._check_full_book(book, _last_update_id(book, truth))
@@ -148,7 +153,7 @@ class Verification:
 
     async def _wait_for_groups(self, summary: dict[str, dict[str, Any]]) -> None:
         deadline = time.monotonic() + CATCH_UP_S
-        behind = dict.fromkeys(self._held.books, "not looked at")
+        behind = dict.fromkeys(self.books, "not looked at")
         while behind and time.monotonic() < deadline:
             for book in list(behind):
                 reason = await self._behind(book, summary[book.context.settings.market][book.symbol])
@@ -253,8 +258,8 @@ class Verification:
         """The verdict as one object."""
         found = self.findings
         seconds = time.monotonic() - self._started
-        statuses = [await self._held.status(book) for book in self._held.books]
-        names = [book.name for book in self._held.books]
+        statuses = [await self._held.status(book) for book in self.books]
+        names = [book.name for book in self.books]
         return {
             "symbols": len(names),
             "books_equal": len(set(names) - found.books_differ),
@@ -269,11 +274,12 @@ class Verification:
             "bars_differ": found.bars_differ,
             "bars_expired": found.bars_expired,
             "resyncs": sum(max(0, int(status.get("sync_count", 0)) - 1) for status in statuses),
-            "gaps": sum([await self._held.gaps(book) for book in self._held.books]),
+            "gaps": sum([await self._held.gaps(book) for book in self.books]),
             "p50_ms": _rounded(percentile(self.latencies_ms, 0.5)),
             "p99_ms": _rounded(percentile(self.latencies_ms, 0.99)),
             "messages": self.totals.messages,
             "seconds": round(seconds, 1),
+            "unlisted": self.unlisted,
             "problems": found.sentences(),
         }
 

@@ -10,7 +10,8 @@ import msgspec
 from redis.asyncio import Redis
 
 from workers.client.decoding import book_top
-from workers.client.feed import Feed, keys_of
+from workers.client.feed import Feed
+from workers.client.naming import keys_of
 from workers.client.records import BookTop, Withheld
 from workers.client.tokens import Place
 from workers.store.following import Entry
@@ -42,11 +43,12 @@ class BookFeed(Feed[BookTop]):
         super().__init__(connect, symbols, Keys.book_top, resume, from_ms)
         self._latest_only = latest_only
         self._last: dict[str, tuple[int, int]] = {}
-        self._quiet_since = dict.fromkeys(self.symbols, 0.0)
+        self._quiet_since: dict[str, float] = {}
         self._withheld: dict[str, Withheld] = {}
         self._looked = 0.0
 
     async def _began(self) -> None:
+        self._quiet_since = dict.fromkeys(self.symbols, 0.0)
         fresh = [name for name in self.symbols if name not in self._resumed] if self._from_ms is None else []
         for name, (payload, why) in (await self._states(fresh)).items():
             if payload is not None and not why:

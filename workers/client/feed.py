@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from redis.asyncio import Redis
@@ -13,6 +13,7 @@ from redis.exceptions import AuthenticationError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from workers.client.naming import folded, keys_of, settled
 from workers.client.records import Gap, Interrupted, Notice
 from workers.client.tokens import Channel, Place, decode_token, encode_token
 from workers.store.connection import heeding_cancellation
@@ -29,12 +30,6 @@ AWAY: Final = (RedisConnectionError, RedisTimeoutError, OSError)
 Record = TypeVar("Record")
 
 
-def keys_of(name: str) -> tuple[Keys, str]:
-    """The keys and the plain symbol of `BTCUSDT` (first venue) or `spot:BTCUSDT`."""
-    venue, colon, symbol = name.rpartition(":")
-    return Keys(f"{venue}{colon}"), symbol
-
-
 class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
     """Records of several symbols as they come, in the order of each symbol's stream, with notices among them.
 
@@ -44,7 +39,7 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
     Args:
         connect: makes the client to read with, which must not retry by itself.
         channel: `books`, `trades` or `bars`.
-        symbols: `BTCUSDT` of the first venue, `spot:BTCUSDT` of another.
+        symbols: `BTCUSDT` of the first venue, `spot:BTCUSDT` of another, in capitals or not.
         key_of: the stream of a symbol.
         resume: a token, to go on exactly where it was taken; symbols it does not name begin as without it.
         from_ms: begin with entries of this time; None: with what comes from now on.
@@ -62,8 +57,9 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
     ) -> None:
         if isinstance(symbols, str):
             symbols = [symbols]
-        self.symbols = list(dict.fromkeys(symbols))
+        self.symbols = list(dict.fromkeys(map(folded, symbols)))
         self._connect = connect
+        self._key_for = key_of
         self._resumed = decode_token(self.channel, resume) if resume else {}
         self._from_ms = from_ms = None if from_ms is None else max(from_ms, 1)
         self._name_of = {key_of(*keys_of(name)): name for name in self.symbols}
@@ -144,6 +140,7 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
 
     async def _start(self) -> StreamFollower:
         """Find where to begin."""
+        self._rename(await settled(self._client, self.symbols))
         positions, named = {}, set()
         newest = await last_ids(self._client, list(self._name_of))
         for key, name in self._name_of.items():
@@ -157,6 +154,14 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
             self._begin(name, place)
         await self._began()
         return StreamFollower(self._client, positions, named)
+
+    def _rename(self, names: Mapping[str, str]) -> None:
+        """Take the names as keys have them: which venue is the first is known only now."""
+        self.symbols = list(dict.fromkeys(names[name] for name in self.symbols))
+        self._resumed = {names.get(name, name): place for name, place in self._resumed.items()}
+        self._places = {names.get(name, name): place for name, place in self._places.items()}
+        self._name_of = {self._key_for(*keys_of(name)): name for name in self.symbols}
+        self._key_of = {name: key for key, name in self._name_of.items()}
 
     def _newest(self, position: str) -> Place:
         """The place after the newest entry there is."""

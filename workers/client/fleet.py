@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from workers.client.bars import BarFeed
 from workers.client.books import BookFeed
 from workers.client.decoding import WireDecoder, bar, book_top, levels, trade
-from workers.client.feed import keys_of
+from workers.client.naming import folded, keys_of, prefix_of, settled
 from workers.client.numbers import Number
 from workers.client.records import Bar, Book, BookTop, Trade
 from workers.client.trades import TradeFeed
@@ -39,7 +39,8 @@ PAGE: Final = 1_000
 class FleetClient:
     """Reads of one fleet's Redis. It writes nothing, and no consumer group is touched.
 
-    Symbols are named `BTCUSDT` for the first venue of the fleet's settings, `spot:BTCUSDT` for another.
+    Symbols are named `BTCUSDT` for the first venue of the fleet's settings, `spot:BTCUSDT` for another, in capitals or
+    not. A name that is unknown to the fleet raises UnknownSymbol, UnknownVenue or InvalidSymbol.
 
     Args:
         url: `redis://host:port/db`, `rediss://…` or `unix:///path`.
@@ -52,6 +53,7 @@ class FleetClient:
         self._client: Any = connect(url)
         self._decoder = WireDecoder(exchange)
         self._readers: dict[str, HistoryReader] = {}
+        self._names: dict[str, str] = {}
 
     async def __aenter__(self) -> FleetClient:
         return self
@@ -62,6 +64,13 @@ class FleetClient:
     async def aclose(self) -> None:
         """Close the client's own connections; a reading (`books()` …) has one of its own."""
         await self._client.aclose()
+
+    async def _name(self, text: str) -> str:
+        """The name as keys have it, looked up once for each text."""
+        known = self._names.get(folded(text))
+        if known is None:
+            known = self._names[folded(text)] = (await settled(self._client, [text]))[text]
+        return known
 
     def _reader(self) -> Any:
         return connect_reader(self._url)
@@ -139,6 +148,7 @@ class FleetClient:
         Raises:
             BookWithheld: nothing is shown, or nobody would take it back.
         """
+        symbol = await self._name(symbol)
         shown = (await shown_books(self._client, [keys_of(symbol)]))[0]
         if not shown.is_shown or shown.payload is None:
             raise BookWithheld(symbol, shown.state, shown.reason)
@@ -158,6 +168,7 @@ class FleetClient:
 
         Cost: a few round trips and the decoding of the checkpoint or of one block, some ms.
         """
+        symbol = await self._name(symbol)
         if at is not None:
             return await self._book_of(symbol, int(at))
         keys, name = keys_of(symbol)
@@ -229,6 +240,7 @@ class FleetClient:
 
         The rule its events are chained by stands in its checkpoint; without one only whole blocks answer anyway.
         """
+        symbol = await self._name(symbol)
         keys, name = keys_of(symbol)
         known = self._readers.get(symbol)
         if known is not None:
@@ -250,6 +262,7 @@ class FleetClient:
             from_ms, to_ms: a stretch of trade time, its end excluded; without `from_ms` the newest ones before the end.
             limit: at most so many.
         """
+        symbol = await self._name(symbol)
         keys, name = keys_of(symbol)
         ranges, end = Ranges(self._client, keys), LATEST_MS if to_ms is None else to_ms
         if from_ms is None:
@@ -283,6 +296,7 @@ class FleetClient:
             ValueError: there is no such interval.
         """
         _check_interval(interval)
+        symbol = await self._name(symbol)
         keys, name = keys_of(symbol)
         span = range(0 if from_ms is None else from_ms, LATEST_MS if to_ms is None else to_ms)
         found: dict[int, Bar] = {}
@@ -321,7 +335,7 @@ class FleetClient:
 
     async def get_symbols(self, venue: str = "") -> list[str]:
         """The symbols whose books are shown now, of the first venue or of another one."""
-        keys, _ = keys_of(f"{venue}:" if venue else "")
+        keys = Keys(await prefix_of(self._client, venue))
         found = cast(list[bytes], await self._client.hkeys(keys.live_orderbook))
         return sorted(f"{keys.prefix}{name.decode()}" for name in found)
 

@@ -17,7 +17,8 @@ from typing import Final
 from redis.asyncio import Redis
 
 from workers.client.decoding import WireDecoder, trade
-from workers.client.feed import BLOCK_MS, Feed, keys_of
+from workers.client.feed import BLOCK_MS, Feed
+from workers.client.naming import keys_of
 from workers.client.records import Gap, Trade
 from workers.client.tokens import Place
 from workers.errors import MalformedFrame

@@ -15,6 +15,7 @@ from workers.context import VenueContext
 from workers.errors import MalformedFrame, RestError, StateUnreadable
 from workers.model.plain_text import plain
 from workers.model.selection import NOT_CHOSEN, NOT_LISTED, Selected, Selection
+from workers.model.symbol_names import near_names
 from workers.model.symbols import SymbolInfo
 from workers.model.volumes import comparable_volumes
 from workers.process import Process
@@ -86,7 +87,8 @@ class Listings:
         self._statuses: dict[str, str] = {}
         self._expected: dict[str, tuple[str, float]] = {}
         self._unreadable = UnreadableKeys("keeper")
-        self._told_unlisted: set[str] = set()
+        self._unlisted: dict[str, list[str]] = {}
+        """Symbols the settings name that are not listed, with the nearest names."""
         self._told_left_out = 0
         self._told_bad: dict[str, set[BadListing]] = {}
         """By the name of a list, its unusable entries as of its last reading."""
@@ -138,6 +140,8 @@ class Listings:
             selected = selection.take(info.symbols, volumes, unreadable)
             await self._store_info(info.symbols, {*selected.followed, *selected.retired})
             await self._store.note(UNREADABLE_STATUS, sorted(unreadable.intersection(selected.followed)))
+            if self._note_unlisted({*info.symbols, *unreadable}) and self._published is not None:
+                self._published = None  # to be published anew
             await self._apply(selected, now)
         except BaseException:
             selection.followed = before  # told again by the next round
@@ -145,7 +149,6 @@ class Listings:
         self._tell_left_out(selected.left_out)
         self._statuses = {symbol: one.status for symbol, one in info.symbols.items()}
         self._tell_bad("exchangeInfo", info.bad)
-        self._tell_unlisted({*info.symbols, *unreadable})
         self._plan(selected, now)
         REFRESHES.labels(self._context.name, "done").inc()
         log.info("symbols_refreshed", venue=self._context.name, listed=len(info.symbols),
@@ -254,7 +257,13 @@ class Listings:
             return
         rule, followed = self._context.symbols.rule, self._selection.followed
         self._published = await publish(
-            self._process.client, self._context.name, rule.text, followed, self._retiring
+            self._process.client,
+            self._context.name,
+            rule.text,
+            followed,
+            self._retiring,
+            self._unlisted,
+            list(self._process.settings.venues),
         )
         self._unreadable.looked("published", [])
 
@@ -314,12 +323,19 @@ class Listings:
                         cure="narrower patterns, or a higher max_symbols")  # fmt: skip
         self._told_left_out = count
 
-    def _tell_unlisted(self, listed: Collection[str]) -> None:
-        missing = {symbol for symbol in self._context.symbols.rule.exact if symbol not in listed}
-        for symbol in sorted(missing - self._told_unlisted):
-            UNLISTED.labels(self._context.name).inc()
-            log.error("symbol_unlisted", venue=self._context.name, symbol=symbol)
-        self._told_unlisted = missing
+    def _note_unlisted(self, listed: Collection[str]) -> bool:
+        """Say which names of the settings are not listed, once for as long as that is so; whether that changed."""
+        name, rule = self._context.name, self._context.symbols.rule
+        before = self._unlisted
+        missing = [symbol for symbol in rule.exact if symbol not in listed]
+        self._unlisted = {
+            symbol: near_names(symbol, listed) for symbol in missing if symbol not in before
+        } | {symbol: before[symbol] for symbol in missing if symbol in before}
+        for symbol in missing:
+            if symbol not in before:
+                UNLISTED.labels(name).inc()
+                log.error("symbol_unlisted", venue=name, symbol=symbol, near=self._unlisted[symbol])
+        return self._unlisted != before
 
     async def keep_keys(self) -> None:
         """Keep `last_trade_time`, and withdraw the books nobody owns.

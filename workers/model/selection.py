@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
+from workers.model.symbol_names import upper_symbol
 from workers.model.symbols import SymbolInfo
 
 EVERYTHING: Final = "all"
@@ -58,6 +59,15 @@ class SymbolRule(NamedTuple):
         return any(fnmatchcase(symbol, pattern) for pattern in self.patterns) and not any(
             fnmatchcase(symbol, pattern) for pattern in self.excluded
         )
+
+
+def spelled(word: str, venue: str) -> str:
+    """A word of a venue's list as exchanges spell it, in whichever case; `usdm:` before one of usdm says nothing."""
+    mark = "!" if word.startswith("!") else ""
+    prefix, colon, name = word.removeprefix(mark).rpartition(":")
+    if colon and prefix.lower() != venue.lower():
+        return word
+    return word if not colon and word == EVERYTHING else mark + upper_symbol(name)
 
 
 class Selected(NamedTuple):

@@ -1,13 +1,16 @@
 """The symbols of a venue that are followed now: published by the keeper, read by everybody else.
 
 `fleet:symbols:<venue>` is a hash: `generation` (it only grows), `rules` (the settings it was made for), `symbols`
-(a JSON list, the most important first) and `retiring` (a JSON object: symbol -> why it is given up).
+(a JSON list, the most important first), `retiring` (a JSON object: symbol -> why it is given up) and `unlisted` (a JSON
+object: symbol the settings name and the exchange does not list -> the nearest names it does). `fleet:venues` is a JSON
+list: the sections of the settings, in their order.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, overload
 
 import msgspec
@@ -18,11 +21,15 @@ from workers.model.plain_text import plain
 from workers.model.selection import NOT_CHOSEN, SymbolRule
 from workers.model.symbol_names import symbol_problem
 from workers.store.keys import followed_symbols
+from workers.store.keys import venues as venues_key
 from workers.store.replies import unusable
 
 Fields = dict[bytes, bytes]
 MOST_DIGITS: Final = 18
 """Of a generation: those of the time in µs have 16."""
+
+
+NONE_UNLISTED: Final[Mapping[str, list[str]]] = MappingProxyType({})
 
 
 class Publication(NamedTuple):
@@ -32,6 +39,7 @@ class Publication(NamedTuple):
     rules: str
     symbols: list[str]
     retiring: dict[str, str]
+    unlisted: Mapping[str, list[str]] = NONE_UNLISTED
 
 
 class Changed(NamedTuple):
@@ -46,6 +54,17 @@ class Listed(NamedTuple):
 
     publication: Publication
     fields: Fields
+    venues: tuple[str, ...] = ()
+    """What was written to `fleet:venues`; empty: nothing."""
+
+
+def not_listed(near: Sequence[str]) -> str:
+    """What is said of a symbol that the exchange does not list."""
+    return (
+        f"not listed by the exchange; the nearest names: {', '.join(near)}"
+        if near
+        else "not listed by the exchange"
+    )
 
 
 async def published(client: Redis, venue: str) -> Publication | None:
@@ -56,6 +75,22 @@ async def published(client: Redis, venue: str) -> Publication | None:
     """
     found = await _stored(client, venue)
     return _decoded(venue, found) if found else None
+
+
+async def known_venues(client: Redis) -> list[str]:
+    """The sections of the settings, in their order, as the keeper published them; none before it has.
+
+    Cost: one round trip.
+    """
+    pipe: Any = client.pipeline(transaction=False)
+    [found] = await pipe.get(venues_key()).execute(raise_on_error=False)
+    if not isinstance(found, bytes):
+        unusable(venues_key(), found)
+        return []
+    try:
+        return msgspec.json.decode(found, type=list[str])
+    except (msgspec.MsgspecError, UnicodeError):
+        return []
 
 
 async def generation_of(client: Redis, venue: str) -> int:
@@ -73,7 +108,13 @@ async def generation_of(client: Redis, venue: str) -> int:
 
 
 async def publish(
-    client: Redis, venue: str, rules: str, symbols: Sequence[str], retiring: Mapping[str, str]
+    client: Redis,
+    venue: str,
+    rules: str,
+    symbols: Sequence[str],
+    retiring: Mapping[str, str],
+    unlisted: Mapping[str, list[str]] = NONE_UNLISTED,
+    venues: Sequence[str] = (),
 ) -> Listed:
     """Tell the fleet which symbols it follows, the keeper's alone; whatever else the key holds is replaced."""
     key = followed_symbols(venue)
@@ -88,12 +129,16 @@ async def publish(
         b"rules": rules.encode(),
         b"symbols": msgspec.json.encode(list(symbols)),
         b"retiring": msgspec.json.encode(dict(retiring)),
+        b"unlisted": msgspec.json.encode(dict(unlisted)),
     }
     pipe: Any = client.pipeline(transaction=True)
     pipe.delete(key)  # of another type, or with fields of others
     pipe.hset(key, mapping=fields)
+    if venues:
+        pipe.set(venues_key(), msgspec.json.encode(list(venues)))
     await pipe.execute()
-    return Listed(Publication(generation, rules, list(symbols), dict(retiring)), fields)
+    told = Publication(generation, rules, list(symbols), dict(retiring), dict(unlisted))
+    return Listed(told, fields, tuple(venues))
 
 
 async def still_published(client: Redis, venue: str, ours: Listed) -> bool:
@@ -106,6 +151,8 @@ async def still_published(client: Redis, venue: str, ours: Listed) -> bool:
     if not found:
         return False
     generation = _decoded(venue, found).generation
+    if ours.venues and await known_venues(client) != list(ours.venues):
+        return False
     return generation > ours.publication.generation or found == ours.fields
 
 
@@ -128,12 +175,13 @@ def _decoded(venue: str, fields: Fields) -> Publication:
         rules = fields[b"rules"].decode()
         symbols = msgspec.json.decode(fields[b"symbols"], type=list[str])
         retiring = msgspec.json.decode(fields[b"retiring"], type=dict[str, str])
+        unlisted = msgspec.json.decode(fields.get(b"unlisted", b"{}"), type=dict[str, list[str]])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise StateUnreadable(key, str(error).rstrip(".")) from error
-    for symbol in (*symbols, *retiring):
+    for symbol in (*symbols, *retiring, *unlisted, *(name for near in unlisted.values() for name in near)):
         if symbol_problem(symbol):
             raise StateUnreadable(key, f"{plain(symbol, 40)!r} is no symbol")
-    return Publication(generation, rules, symbols, retiring)
+    return Publication(generation, rules, symbols, retiring, unlisted)
 
 
 def _generation(key: str, text: bytes) -> int:
@@ -160,6 +208,8 @@ class FollowedSymbols(Sequence[str]):
         """Whether it is known what the patterns choose."""
         self.ended: frozenset[str] = frozenset()
         """Symbols just given up because the exchange ended them: nothing more will come of them."""
+        self.unlisted: Mapping[str, list[str]] = NONE_UNLISTED
+        """Symbols the settings name and the exchange does not list -> the nearest names it does."""
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -207,4 +257,10 @@ class FollowedSymbols(Sequence[str]):
             return Changed([], [])
         self.chosen = True
         self.ended = frozenset(symbol for symbol, why in found.retiring.items() if why != NOT_CHOSEN)
+        self.unlisted = found.unlisted
         return self.replace(found.symbols)
+
+    def why_silent(self, symbol: str) -> str:
+        """Why nothing comes of a symbol; empty where the exchange lists it, or its list was not read yet."""
+        near = self.unlisted.get(symbol)
+        return "" if near is None else not_listed(near)

@@ -172,6 +172,11 @@ def worker(name: str) -> str:
     return f"fleet:worker:{name}"
 
 
+def venues() -> str:
+    """String: a JSON list of the sections of the settings; the first one's keys have no prefix."""
+    return "fleet:venues"
+
+
 def followed_symbols(venue: str) -> str:
     """Hash: the symbols of a venue that are followed now."""
     return f"fleet:symbols:{venue}"

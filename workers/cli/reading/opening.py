@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +19,14 @@ from workers.cli.foreground import stop_on_signals
 from workers.cli.output import err
 from workers.cli.status import running_fleet
 from workers.client import Gap, Interrupted, Withheld
+from workers.client.naming import held_keys
 from workers.configuration import Effective, load, redis_url
 from workers.context import venue_contexts
-from workers.errors import CommandError, FleetError, StateUnreadable, WrongArgument
+from workers.errors import CommandError, FleetError, StateUnreadable
 from workers.masking import mask
 from workers.model.selection import SymbolRule
+from workers.model.symbol_names import SymbolName, parse_symbol, unknown_symbol
 from workers.store.connection import connect
-from workers.store.keys import Keys
 from workers.tasks import end
 
 NOTICES: Final = (Gap, Withheld, Interrupted)
@@ -38,29 +38,24 @@ def fleet_of(config: Path | None) -> Effective:
 
 
 def symbol_name(effective: Effective, text: str) -> str:
-    """A symbol as the client names it, from `BTCUSDT`, `spot:BTCUSDT` or, of the first venue, `usdm:BTCUSDT`.
+    """A symbol as the client names it, from `BTCUSDT`, `spot:ethusdt` or, of the first venue, `usdm:BTCUSDT`.
 
     Raises:
-        WrongArgument: the settings have no such venue.
+        InvalidSymbol, UnknownVenue: the text names nothing.
     """
-    venue, colon, symbol = text.strip().rpartition(":")
     venues = list(effective.settings.venues)
-    if colon and venue not in venues:
-        raise WrongArgument(f"The settings have no venue {venue!r}", venues)
-    symbol = symbol.encode().upper().decode()  # names such as 币安人生USDT have no other upper case
-    if not symbol:
-        raise WrongArgument(f"{text!r} names no symbol; write one like BTCUSDT or spot:BTCUSDT")
-    return symbol if not colon or venue == venues[0] else f"{venue}:{symbol}"
+    name = parse_symbol(text, venues)
+    return name.symbol if name.venue == venues[0] else f"{name.venue}:{name.symbol}"
 
 
 async def refuse_unknown(effective: Effective, url: str, names: Sequence[str]) -> None:
-    """Raise if one of the symbols is neither followed nor held: nothing would ever come of it.
+    """Raise if one of the symbols is neither followed nor held, or not listed: nothing would ever come of it.
 
     Args:
         names: as the client names them.
 
     Raises:
-        WrongArgument: it is unknown.
+        UnknownSymbol: it is unknown.
         RedisError: the server does not answer.
     """
     contexts = venue_contexts(effective.settings)
@@ -70,29 +65,17 @@ async def refuse_unknown(effective: Effective, url: str, names: Sequence[str]) -
         for name in names:
             venue, _, symbol = name.rpartition(":")
             context = by_name[venue] if venue else contexts[0]
-            with suppress(
-                StateUnreadable
-            ):  # the keeper publishes again soon; until then what was known holds
-                await context.symbols.refresh(client)
-            followed = symbol in context.symbols or (
-                not context.symbols.chosen and context.symbols.rule.wants(symbol)
-            )
-            if followed or await client.exists(*_held_keys(context.keys, symbol)):
-                continue
-            close = get_close_matches(symbol, context.symbols, 1)
-            prefix = f"{venue}:" if venue else ""
-            raise WrongArgument(
-                f"The fleet follows no symbol {name!r}",
-                [prefix + known for known in context.symbols],
-                prefix + close[0] if close else "",
-            )
+            symbols = context.symbols
+            with suppress(StateUnreadable):
+                await symbols.refresh(client)
+            meant = SymbolName(context.name, symbol)
+            if symbol in symbols.unlisted:
+                raise unknown_symbol(meant, symbols.unlisted[symbol], listed=False)
+            followed = symbol in symbols or (not symbols.chosen and symbols.rule.wants(symbol))
+            if not followed and not await client.exists(*held_keys(context.keys, symbol)):
+                raise unknown_symbol(meant, symbols)
     finally:
         await client.aclose()
-
-
-def _held_keys(keys: Keys, symbol: str) -> list[str]:
-    """The keys of which a symbol that was followed keeps some, a given up one for a day."""
-    return [keys.book_status(symbol), *keys.raw_streams(symbol), *keys.kept(symbol)]
 
 
 def known_symbols(incomplete: str) -> Iterator[str]:
@@ -104,7 +87,7 @@ def known_symbols(incomplete: str) -> Iterator[str]:
     for number, (venue, settings) in enumerate(effective.settings.venues.items()):
         for symbol in SymbolRule.parse(settings.symbols).exact:
             name = symbol if number == 0 else f"{venue}:{symbol}"
-            if name.startswith(incomplete):
+            if name.lower().startswith(incomplete.lower()):
                 yield name
 
 
