@@ -331,6 +331,36 @@ class TestPace:
             await asyncio.gather(*auditor._tasks)
         assert [symbol for _, symbol, _ in rest.asked] == ["B", "A"]
 
+    async def test_a_cold_start_of_many_costs_one_look_a_book(
+        self, client: Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        symbols = [f"S{number}USDT" for number in range(600)]
+        auditor = bench(client, Rest(), symbols)
+        weighed, looked = 0, []
+        plain, state = auditor._weight, auditor._stores["usdm"].state
+
+        def weight(book: module._Audited) -> tuple[int, float]:
+            nonlocal weighed
+            weighed += 1
+            return plain(book)
+
+        async def look(symbol: str) -> str:
+            looked.append(symbol)
+            return await state(symbol)
+
+        monkeypatch.setattr(auditor, "_weight", weight)
+        monkeypatch.setattr(auditor._stores["usdm"], "state", look)
+        await auditor.step(time.monotonic())
+        assert sorted(looked) == sorted(symbols)
+        assert weighed <= len(symbols) + 1
+
+    async def test_a_list_that_shrank_before_the_last_audits_were_read(self, client: Redis) -> None:
+        auditor = bench(client, Rest(), ["A", "B"])
+        [context] = auditor._contexts
+        context.symbols.replace(["B", "C"])
+        await auditor.step(time.monotonic())
+        assert [book.symbol for book in auditor._audited] == ["B", "C"]
+
     async def test_no_audits_when_switched_off(self, client: Redis) -> None:
         rest = Rest()
         await asyncio.wait_for(bench(client, rest, audit_s=0).run(), 60)

@@ -7,6 +7,8 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from heapq import heapify, heappop
+from operator import itemgetter
 from typing import Final
 
 import structlog
@@ -44,6 +46,7 @@ POLL_S: Final = 0.25
 RETRY_S: Final = 5.0
 """Until a book that was not in sync is looked at again."""
 AT_ONCE: Final = 8
+NEVER: Final = LastAudit(0, "")
 _LEVELS: Final = {
     AuditOutcome.MATCH: "info",
     AuditOutcome.UNKNOWN: "info",
@@ -105,6 +108,10 @@ class _Audited:
     told: tuple[AuditOutcome, str] | None = None
     """The last outcome and reason."""
     confirmation: Confirmation = field(default_factory=Confirmation)
+
+
+_Queue = list[tuple[bool, int, int, _Audited]]
+"""Books by: whether they may wait, when they were tried last, their place in the list."""
 
 
 class Auditor:
@@ -169,7 +176,8 @@ class Auditor:
         for task in [task for task in self._tasks if task.done()]:
             self._tasks.discard(task)
             task.result()  # an error nobody foresaw
-        while len(self._tasks) < AT_ONCE and (book := self._next(now)) is not None:
+        agenda = self._agenda(now)
+        while len(self._tasks) < AT_ONCE and (book := self._next(agenda, now)) is not None:
             if await self._stores[book.context.name].state(book.symbol) != SyncState.SYNCED.value:
                 await self._not_in_sync(book, now)
                 continue
@@ -188,7 +196,8 @@ class Auditor:
             last = await self._stores[context.name].last_audits(context.symbols)
             found |= {(context.name, symbol): one for symbol, one in last.items()}
         for book in self._audited:
-            last_ms, outcome = found[book.context.name, book.symbol]
+            # not found: given up since, or taken up since and never audited
+            last_ms, outcome = found.get((book.context.name, book.symbol), NEVER)
             ago_s = max(0, now_ms - last_ms) / 1000
             book.tried_ms = last_ms
             if last_ms and outcome != AuditOutcome.UNKNOWN.value:
@@ -212,15 +221,24 @@ class Auditor:
         weight = book.context.venue.snapshot_request(book.symbol).weight
         return weight, self._keeper.audit_weight_share * self._limits[book.context.name]
 
-    def _next(self, now: float) -> _Audited | None:
-        due = [
-            one
-            for one in self._audited
-            if not one.running
-            and one.due <= now
-            and self._paces[one.context.venue.pool].ready(now, *self._weight(one))
+    def _agenda(self, now: float) -> list[_Queue]:
+        """What is due, venue by venue, each as a heap of which the next one is the first. O(symbols), once a round."""
+        queues: dict[str, _Queue] = {context.name: [] for context in self._contexts}
+        for place, book in enumerate(self._audited):
+            if not book.running and book.due <= now:
+                queues[book.context.name].append((not book.hurried, book.tried_ms, place, book))
+        for queue in queues.values():
+            heapify(queue)
+        return list(queues.values())
+
+    def _next(self, agenda: list[_Queue], now: float) -> _Audited | None:
+        """The longest unaudited whose pool may ask now, taken off the agenda. O(venues + log symbols)."""
+        ready = [
+            queue
+            for queue in agenda
+            if queue and self._paces[queue[0][3].context.venue.pool].ready(now, *self._weight(queue[0][3]))
         ]
-        return min(due, key=lambda one: (not one.hurried, one.tried_ms), default=None)
+        return heappop(min(ready, key=itemgetter(0)))[3] if ready else None
 
     async def _not_in_sync(self, book: _Audited, now: float) -> None:
         """Put a book off without asking REST; told once, not every few seconds."""
