@@ -122,6 +122,7 @@ EVENTS: Final = {
     "fleet_rest_overlong_total": ["reply_overlong"],
     "fleet_symbol_unlisted_total": ["symbol_unlisted"],
     "fleet_symbol_unreadable_total": ["symbols_unreadable", "symbol_unreadable"],
+    "fleet_keeper_stumbled_total": ["keeper_stumbled"],
     "fleet_api_stumbled_total": ["api_reader_stumbled"],
     "fleet_symbol_quarantined_total": ["symbol_quarantined", "symbol_recovered"],
     "fleet_key_unreadable_total": ["key_unreadable", "key_readable_again"],

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import structlog
+from redis.exceptions import RedisError
 
 from workers.archive import parquet
 from workers.archive.buffer import Batch, Buffer, Hole, Limits
@@ -31,7 +32,7 @@ from workers.archive.recovery import UNKNOWN, Announced, Offset, Recovery
 from workers.archive.rows import Row, row_of
 from workers.archive.storage import Storage
 from workers.context import VenueContext
-from workers.errors import LeaseLost, OffsetMoved, StateUnreadable
+from workers.errors import FleetError, LeaseLost, OffsetMoved, StateUnreadable
 from workers.store.archive_offsets import ArchiveStore, Entry
 
 log = structlog.get_logger()
@@ -95,7 +96,9 @@ class OwnedStream:
         FAILURES.labels(*self.labels).inc()
         pause = min(RETRY_LONGEST_S, RETRY_FIRST_S * 2.0 ** (self._failures - 1))
         self.retry_at = now + pause
-        log.error("archive_write_failed", key=self.key, error=str(error), retry_in_s=pause)
+        foreseen = isinstance(error, FleetError | RedisError | OSError)
+        log.error("archive_write_failed", key=self.key, error=str(error), retry_in_s=pause,
+                  exc_info=None if foreseen else error)  # fmt: skip
 
     async def recover(self) -> None:
         """Find out where the archive stands, counting what an earlier owner had no time to count.

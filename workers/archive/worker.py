@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from workers.archive import parquet
 from workers.archive.buffer import Limits
@@ -24,8 +24,9 @@ from workers.context import VenueContext, venue_contexts
 from workers.errors import FleetError, LeaseLost
 from workers.ownership import Claim, Ownership
 from workers.process import Process
-from workers.store.archive_offsets import GROUP, ArchiveStore
+from workers.store.archive_offsets import GROUP, ArchiveStore, Entry
 from workers.store.connection import connect_reader
+from workers.store.refusals import refusal_of
 from workers.tasks import end
 
 log = structlog.get_logger()
@@ -116,7 +117,7 @@ class ArchiveWorker:
                     await fill(stream, time.monotonic(), self._settings.hole_wait_s)
                     if not await stream.write(time.monotonic()):
                         return
-        except (RedisError, OSError, FleetError) as error:
+        except Exception as error:
             log.warning("archive_not_flushed", key=stream.key, error=str(error))
 
     @property
@@ -178,8 +179,13 @@ class ArchiveWorker:
                 self.ownership.lost(self._claims[stream.key])
             except RedisError as error:
                 stream.resume_pending()
-                return error
-            except (OSError, FleetError) as error:
+                if refusal_of(error).of_server:
+                    return error
+                stream.uncertain = True
+                stream.failed(time.monotonic(), error)
+            except (
+                Exception
+            ) as error:  # the storage's, or one nobody foresaw: this stream waits, the others go on
                 stream.failed(time.monotonic(), error)
         return None
 
@@ -199,7 +205,10 @@ class ArchiveWorker:
             ready = [
                 stream
                 for stream in self.streams.values()
-                if stream.source.venue == name and stream.reads_new and not stream.buffer.full
+                if stream.source.venue == name
+                and stream.reads_new
+                and not stream.buffer.full
+                and time.monotonic() >= stream.retry_at
             ]
             for first in range(0, len(ready), STREAMS_AT_ONCE):
                 if not self._room:
@@ -212,19 +221,33 @@ class ArchiveWorker:
         count, full = self._settings.read_count, False
         try:
             found = await store.new(list(asked), count)
+            for key, error in store.refused.items():
+                asked[key].resume_pending()
+                asked[key].uncertain = True
+                asked[key].failed(time.monotonic(), error)
             for key, entries in found.items():
                 full |= len(entries) == count
                 if self.streams.get(key) is asked[key]:
                     async with self._locks[key]:
-                        await asked[key].take(entries, time.monotonic())
+                        await self._take(asked[key], entries)
         except LeaseLost:
             log.info("archive_lease_gone")  # the next renewal tells which
         except RedisError as error:
             for stream in asked.values():
                 stream.resume_pending()
-                stream.uncertain |= isinstance(error, ResponseError) and "NOGROUP" in str(error)
-            raise
+            raise error
         return full
+
+    async def _take(self, stream: OwnedStream, entries: Sequence[Entry]) -> None:
+        try:
+            await stream.take(entries, time.monotonic())
+        except (OSError, FleetError):
+            raise
+        except Exception as error:
+            if isinstance(error, RedisError) and refusal_of(error).of_server:
+                raise
+            stream.resume_pending()
+            stream.failed(time.monotonic(), error)
 
     def _tell(self) -> None:
         now_ms, rows = int(time.time() * 1000), 0

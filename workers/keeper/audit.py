@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 from prometheus_client import Counter, Gauge
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from workers.backoff import Backoff
 from workers.context import VenueContext
@@ -23,12 +23,14 @@ from workers.model.checkpoint import Checkpoint
 from workers.model.events import DepthEvent, Snapshot
 from workers.model.sync import SyncState
 from workers.process import Process
+from workers.quarantine import Quarantine
 from workers.rest import RestClient
 from workers.settings import Settings
 from workers.steady_clock import steady_ms
 from workers.store.audits import Audit, AuditStore, LastAudit
 from workers.store.books import BookStore
 from workers.store.budget import Urgency
+from workers.store.refusals import refusal_of
 from workers.store.streams import Delivered
 
 log = structlog.get_logger()
@@ -47,6 +49,8 @@ RETRY_S: Final = 5.0
 """Until a book that was not in sync is looked at again."""
 AT_ONCE: Final = 8
 NEVER: Final = LastAudit(0, "")
+AUDIT: Final = "audit"
+"""The work, as the quarantine knows it."""
 _LEVELS: Final = {
     AuditOutcome.MATCH: "info",
     AuditOutcome.UNKNOWN: "info",
@@ -139,6 +143,7 @@ class Auditor:
         now = time.monotonic()
         self._audited = [_Audited(one, symbol, now) for one in contexts for symbol in one.symbols]
         """Those followed, as of the last round."""
+        self._quarantine = Quarantine(process.client, "keeper")
         self._tasks: set[asyncio.Task[None]] = set()
         self._loaded = False
         self.counts = dict.fromkeys(AuditOutcome, 0)
@@ -178,8 +183,12 @@ class Auditor:
             task.result()  # an error nobody foresaw
         agenda = self._agenda(now)
         while len(self._tasks) < AT_ONCE and (book := self._next(agenda, now)) is not None:
-            if await self._stores[book.context.name].state(book.symbol) != SyncState.SYNCED.value:
-                await self._not_in_sync(book, now)
+            try:
+                if await self._stores[book.context.name].state(book.symbol) != SyncState.SYNCED.value:
+                    await self._not_in_sync(book, now)
+                    continue
+            except ResponseError as error:
+                await self._held_back(book, error)
                 continue
             book.running = True
             self._paces[book.context.venue.pool].asking()
@@ -256,10 +265,23 @@ class Auditor:
             await self._tell(book, audit)
             self._waits.accepted(book.context.name, book.symbol)
         except (RedisError, OSError) as error:
-            wait_s = self._waits.refused(error, book.context.name, book.symbol)
-            book.due = time.monotonic() + max(RETRY_S, wait_s)
+            if refusal_of(error).of_server:
+                wait_s = self._waits.refused(error, book.context.name, book.symbol)
+                book.due = time.monotonic() + max(RETRY_S, wait_s)
+            else:
+                await self._held_back(book, error)
+        except Exception as error:
+            book.due = time.monotonic() + RETRY_S
+            self._quarantine.stumbled(book.context, book.symbol, AUDIT, error)
+        else:
+            self._quarantine.worked(book.context, book.symbol, AUDIT)
         finally:
             book.running = False
+
+    async def _held_back(self, book: _Audited, error: RedisError | OSError) -> None:
+        """A key of one book cannot be used: the others are audited."""
+        book.due = time.monotonic() + max(RETRY_S, self._keeper.audit_s)
+        await self._quarantine.failed(book.context, book.symbol, AUDIT, error)
 
     async def _snapshot(self, book: _Audited) -> Snapshot:
         venue, pace = book.context.venue, self._paces[book.context.venue.pool]

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 import structlog
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError
 
 from workers.backoff import Backoff
@@ -32,6 +32,9 @@ STEP_S: Final = 1.0
 
 MEMORY = Gauge("fleet_redis_memory_bytes", "Memory Redis uses for data")
 MEMORY_LIMIT = Gauge("fleet_redis_memory_limit_bytes", "maxmemory; 0: none")
+STUMBLED = Counter("fleet_keeper_stumbled_total", "Rounds over which the keeper's own code failed")
+_told: Final[set[str]] = set()
+"""Errors of its own code that the log has already."""
 
 
 class Keeper:
@@ -117,6 +120,11 @@ def _redis_may_fail(waits: Backoff) -> Iterator[None]:
         waits.accepted()
     except (RedisError, OSError) as error:
         waits.refused(error)
+    except Exception as error:  # of one venue's list: the others, and the audits, go on
+        STUMBLED.inc()
+        if (told := f"{type(error).__name__}: {error}") not in _told:
+            _told.add(told)
+            log.error("keeper_stumbled", exc_info=error)
 
 
 async def main(process: Process) -> None:

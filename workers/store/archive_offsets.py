@@ -11,11 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from workers.errors import LeaseLost, OffsetMoved
 from workers.model.events import Trade
 from workers.model.latest import decode_member, trade_of
 from workers.store.keys import Keys
+from workers.store.reading import whole
+from workers.store.refusals import refusal_of
 from workers.store.scripts import Argument, Scripts
 from workers.store.streams import CONSUMER, GapRecord, GroupReader, record_gap
 
@@ -48,6 +51,8 @@ class ArchiveStore:
         self._client: Any = client
         self._reader: Any = reader
         self._groups = GroupReader(client, GROUP)
+        self.refused: dict[str, ResponseError] = {}
+        """By key, why the last call of `new` could not read that stream: another type, or no such group."""
         self._scripts = Scripts(client)
         self._keys = keys
         self._gaps_kept = gaps_kept
@@ -57,11 +62,33 @@ class ArchiveStore:
         await self._groups.ensure(key, start)
 
     async def new(self, keys: Sequence[str], count: int) -> dict[str, list[Entry]]:
-        """Entries nobody read yet, at most `count` per stream; never blocks."""
+        """Entries nobody read yet, at most `count` per stream; never blocks. What one key refuses is in `refused`."""
+        self.refused = {}
         if not keys:
             return {}
-        found = await self._reader.xreadgroup(GROUP, CONSUMER, dict.fromkeys(keys, ">"), count=count)
-        return {key.decode(): entries for key, entries in found or []}
+        try:
+            found = (
+                await self._reader.xreadgroup(GROUP, CONSUMER, dict.fromkeys(keys, ">"), count=count) or []
+            )
+        except ResponseError as error:
+            if refusal_of(error).of_server:
+                raise
+            found = await self._each(keys, count)
+        return {key.decode(): entries for key, entries in found}
+
+    async def _each(self, keys: Sequence[str], count: int) -> list[Any]:
+        pipe = self._reader.pipeline(transaction=False)
+        for key in keys:
+            pipe.xreadgroup(GROUP, CONSUMER, {key: ">"}, count=count)
+        found: list[Any] = []
+        for key, reply in zip(keys, await pipe.execute(raise_on_error=False), strict=True):
+            if isinstance(reply, ResponseError) and not refusal_of(reply).of_server:
+                self.refused[key] = reply
+            elif isinstance(reply, Exception):
+                raise reply
+            else:
+                found += reply or []
+        return found
 
     async def pending(self, key: str, after: str, count: int) -> list[Entry]:
         """Entries delivered but not acknowledged, in stream order, after an id."""
@@ -71,7 +98,7 @@ class ArchiveStore:
     async def stored(self, symbol: str, name: str) -> Stored:
         """What is on record of a stream."""
         offset, file = await self._client.hmget(self._keys.archive(symbol), name, f"{name}:file")
-        return Stored((offset or b"").decode(), (file or b"").decode())
+        return Stored((offset or b"").decode(errors="replace"), (file or b"").decode(errors="replace"))
 
     async def _run(self, symbol: str, key: str, token: int, arguments: Sequence[Argument]) -> int:
         keys = [self._keys.lease(GROUP, symbol), key, self._keys.archive(symbol)]
@@ -123,7 +150,7 @@ class ArchiveStore:
     async def folded_to(self, symbol: str) -> int:
         """The last aggregate trade id that the trades fold has passed; -1 for none."""
         found = await self._client.hget(self._keys.trades_state(symbol), "last_id")
-        return -1 if found is None else int(found)
+        return -1 if found is None else whole(found.decode(errors="replace"), -1)
 
     async def folded_trades(
         self, symbol: str, first: int, last: int, from_ms: int, to_ms: int, at_most: int

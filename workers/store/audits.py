@@ -14,9 +14,11 @@ from workers.model.checkpoint import Checkpoint
 from workers.model.events import Level
 from workers.model.order_book import Difference
 from workers.store.keys import DEPTH, Keys
+from workers.store.reading import whole
 from workers.store.rebuilding import stored_checkpoint
 from workers.store.records import append_once
-from workers.store.streams import Delivered
+from workers.store.replies import unusable
+from workers.store.streams import Delivered, received_of
 
 PAGE = 64
 MOST_ENTRIES = 20_000
@@ -108,15 +110,18 @@ class AuditStore:
         for symbol in symbols:
             pipe.hmget(self._keys.book_status(symbol), "last_audit_ms", "last_audit")
         found = {}
-        for symbol, (time_ms, summary) in zip(symbols, await pipe.execute(), strict=True):
-            outcome = (summary or b"").decode().partition(" ")[0]
-            found[symbol] = LastAudit(int(time_ms or 0), outcome)
+        for symbol, reply in zip(symbols, await pipe.execute(raise_on_error=False), strict=True):
+            if unusable(self._keys.book_status(symbol), reply):
+                found[symbol] = LastAudit(0, "")
+                continue
+            time_ms, summary = ((value or b"").decode(errors="replace") for value in reply)
+            found[symbol] = LastAudit(whole(time_ms), summary.partition(" ")[0])
         return found
 
     async def state(self, symbol: str) -> str:
         """The book's state as its owner told it last; empty when nobody did."""
         found = await self._client.hget(self._keys.book_status(symbol), "state")
-        return found.decode() if found is not None else ""
+        return found.decode(errors="replace") if found is not None else ""
 
     async def last_update_id(self, symbol: str) -> int:
         """The update id of the newest depth entry, which its stream id carries; -1 for an empty stream."""
@@ -148,7 +153,7 @@ class AuditStore:
             page = await self._client.xrevrange(key, max=end, count=PAGE)
             later = [entry for entry in page if _update_id(entry[0]) >= update_id]
             found += [
-                Delivered(stream_id, fields.get(b"data", b""), int(fields.get(b"received", 0)))
+                Delivered(stream_id, fields.get(b"data", b""), received_of(fields.get(b"received", b"")))
                 for stream_id, fields in later
             ]
             if len(later) < PAGE:
