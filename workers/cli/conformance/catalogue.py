@@ -10,6 +10,7 @@ from typing import Final
 from workers.cli.conformance import fleet_archive as archive
 from workers.cli.conformance import fleet_failover as failover
 from workers.cli.conformance import fleet_machines as machines
+from workers.cli.conformance import fleet_rubbish as rubbish
 from workers.cli.conformance import fleet_zombies as zombies
 from workers.cli.conformance.catalogue_answers import SNAPSHOTS, SOCKETS
 from workers.cli.conformance.catalogue_streams import CALM, MARKETS, STREAMS
@@ -141,6 +142,16 @@ MACHINES: Final = (
         "The server refuses writes for some seconds.",
         f"What arrived meanwhile is kept and written then. {NOTHING}",
         fleet=OnFleet(machines.starve_redis, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "rubbish-in-every-key",
+        "Every key family of one symbol holds rubbish for a moment, one after the other: of other types, or its own.",
+        "No role ends, the log stays short, the other books and tapes are right; that symbol comes back with its keys.",
+        fleet=OnFleet(
+            rubbish.rubbish_in_every_key,
+            ("usdm:RUBBISHUSDT", "usdm:BESIDEUSDT", "spot:BESIDEUSDT"),
+            alone=True,
+        ),
     ),
     Scenario(
         "exchange-frozen",

@@ -18,6 +18,7 @@ from workers.cli.held import Book
 from workers.cli.truth import Findings, check_levels
 from workers.cli.truth_source import TruthSource
 from workers.errors import CommandError
+from workers.store.reading import text_of, whole
 
 LOOK_S: Final = 0.1
 TOP: Final = 10
@@ -34,7 +35,7 @@ class Sight:
 
     def number(self, name: str) -> int:
         """A whole number of the status; 0 where it has none."""
-        return int(self.status.get(name, "0") or "0")
+        return whole(self.status.get(name, ""))
 
 
 class Observer:
@@ -107,10 +108,10 @@ class Observer:
         for book in self._books:
             pipe.hget(book.context.keys.live_orderbook, book.symbol)
             pipe.hgetall(book.context.keys.book_status(book.symbol))
-        replies = await pipe.execute()
+        replies = await pipe.execute(raise_on_error=False)
         for book, payload, status in zip(self._books, replies[::2], replies[1::2], strict=True):
-            said = {name.decode(): value.decode() for name, value in status.items()}
-            shown = msgspec.json.decode(payload) if payload is not None else None
+            said = {} if isinstance(status, Exception) else text_of(status)
+            shown = _content(payload)
             sight = self.sights[book] = Sight(said, shown)
             self.absent[book] += shown is None
             state = said.get("state", "synced")
@@ -122,9 +123,13 @@ class Observer:
         for book in self._books:
             pipe.xrange(book.context.keys.book_top(book.symbol), min=self._seen_to[book])
         found = []
-        for book, entries in zip(self._books, await pipe.execute(), strict=True):
+        for book, entries in zip(self._books, await pipe.execute(raise_on_error=False), strict=True):
+            if isinstance(entries, Exception):
+                continue  # rubbish stands there, as a scenario wants it
             for _, fields in cast(list[tuple[bytes, dict[bytes, bytes]]], entries):
-                payload = msgspec.json.decode(fields[b"data"])
+                payload = _content(fields.get(b"data"))
+                if payload is None:
+                    continue
                 self._check_order(book, int(payload["u"]))
                 found.append((book, payload))
             if entries:
@@ -163,3 +168,11 @@ class Observer:
     def _tell(self, book: Book, sentence: str) -> None:
         if len(self.problems[book]) < MOST_PER_BOOK:
             self.problems[book].append(sentence)
+
+
+def _content(payload: Any) -> dict[str, Any] | None:
+    """A published payload; None for none, and for rubbish."""
+    with suppress(msgspec.DecodeError):
+        found = msgspec.json.decode(payload) if isinstance(payload, bytes) else None
+        return found if isinstance(found, dict) and "u" in found else None
+    return None
