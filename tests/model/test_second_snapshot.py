@@ -77,10 +77,20 @@ def test_one_ahead_of_the_stream_is_compared_when_the_events_reach_it() -> None:
         sync.on_snapshot(snapshot(5, [("9.9", "1"), ("9.8", "9")], levels=2, partial=True), 20)
         is SnapshotOutcome.HELD
     )
+    assert not sync.wants_comparison  # another one is not asked for meanwhile
     assert sync.on_event(event(4), 30) is Outcome.APPLIED
     assert sync.single_source
     assert sync.on_event(event(5, [("9.8", "9")]), 40) is Outcome.APPLIED
     assert not sync.single_source
+
+
+def test_one_that_the_events_do_not_reach_is_given_up() -> None:
+    sync = begun()
+    assert sync.on_snapshot(snapshot(9, levels=2, partial=True), 20) is SnapshotOutcome.HELD
+    sync.tick(5_000)
+    assert not sync.wants_comparison
+    sync.tick(20 + sync.confirm_after_ms)
+    assert sync.wants_comparison
 
 
 def test_a_small_one_that_comes_when_the_book_was_lost_begins_no_book() -> None:

@@ -69,8 +69,7 @@ class BookSync:
         self.gap: Gap | None = None
         self.bad_number: BadNumber | None = None
         self.differences: list[Difference] = []
-        self.sync_count = self.gap_count = 0
-        self.last_update_id = -1
+        self.sync_count, self.gap_count, self.last_update_id = 0, 0, -1
         self.last_event_time = 0
         """Event time of the last event applied or buffered, exchange ms."""
         self.synced_at = self.lost_at = 0
@@ -99,8 +98,8 @@ class BookSync:
 
     @property
     def wants_comparison(self) -> bool:
-        """Whether a second snapshot is needed, of a few levels at least."""
-        return self.state is SyncState.SYNCED and self.single_source
+        """Whether a second snapshot is needed, of a few levels at least, and none is held until events reach it."""
+        return self.state is SyncState.SYNCED and self.single_source and self._held is None
 
     @property
     def oldest_usable_id(self) -> int | None:
@@ -167,17 +166,17 @@ class BookSync:
 
     def tick(self, now_ms: int) -> Outcome | None:
         """What time decides: a book crossed too long, a held snapshot confirmed by silence or given up."""
-        held_too_long = now_ms - self._held_ms >= self.hold_limit_ms
         if self.state is SyncState.SYNCED:
             if self.crossed_since_ms is not None and now_ms - self.crossed_since_ms >= self.crossed_limit_ms:
                 self.lose("crossed", now_ms)
                 return Outcome.LOST
-            self._held = None if held_too_long else self._held
+            limit_ms = self.confirm_after_ms if self.single_source else self.hold_limit_ms
+            self._held = self._held if now_ms - self._held_ms < limit_ms else None
         elif self._held is not None and self._heard and self._run.end is not None:
             if now_ms - max(self._heard_ms, self._held_ms) >= self.confirm_after_ms:
                 self.unconfirmed = self._enter(self._held, now_ms) is SnapshotOutcome.ACCEPTED
                 return Outcome.SYNCED if self.unconfirmed else Outcome.LOST
-            if held_too_long:
+            if now_ms - self._held_ms >= self.hold_limit_ms:
                 self._give_up("snapshot ahead")
         return None
 
