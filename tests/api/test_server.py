@@ -13,9 +13,11 @@ from redis.asyncio import Redis
 
 from workers.api.server import Api, main
 from workers.model.audit import AuditOutcome
+from workers.model.selection import SymbolRule
 from workers.process import Process
 from workers.settings import ApiSettings, Settings, VenueSettings
 from workers.store.audits import Audit, AuditStore
+from workers.store.followed import publish
 from workers.store.keys import Keys
 
 KEYS = Keys()
@@ -176,6 +178,34 @@ async def test_an_unknown_symbol_is_called_so_with_the_nearest_names(api: TestCl
     problem = await (await api.get("/trades?venue=spt")).json()
     assert problem["title"] == "There is no venue 'spt'"
     assert problem["detail"] == "there are usdm, spot. Did you mean 'spot'?"
+
+
+async def test_a_symbol_the_exchange_does_not_list_is_called_so_everywhere(
+    api: TestClient, redis: Redis
+) -> None:  # type: ignore[type-arg]
+    venue = settings().venues["usdm"]
+    rule = SymbolRule.parse(venue.symbols, venue.max_symbols)
+    await publish(redis, "usdm", rule.text, rule.exact, {}, {"BTCUSDT": ["BTCUSDC"]})
+
+    async def problem(path: str) -> dict[str, object]:
+        async with asyncio.timeout(60):
+            while (response := await api.get(path)).status != 404:  # the list is read once a second
+                await asyncio.sleep(0.05)
+        found: dict[str, object] = await response.json()
+        return found
+
+    for path in ("/orderbook", "/nearest-level/1.5", "/trades", "/bars/1m", "/stats", "/history"):
+        told = await problem(f"{path}?symbol=btcusdt")
+        assert told["title"] == "The exchange of usdm does not list BTCUSDT", path
+        assert told["detail"] == "the nearest names: BTCUSDC"
+    for channel in ("book", "trades", "bars", "stats", "status"):
+        told = await problem(f"/sse?channel={channel}&symbols=BTCUSDT")
+        assert "does not list BTCUSDT" in str(told["title"])
+    async with api.ws_connect("/ws") as socket:
+        await socket.send_json({"op": "subscribe", "id": 1, "channel": "book", "symbols": ["BTCUSDT"]})
+        refused = await socket.receive_json()
+        assert (refused["type"], refused["detail"]) == ("error", "the nearest names: BTCUSDC")
+    assert (await api.get("/trades?symbol=币安人生USDT")).status == 200
 
 
 async def test_of_a_few_values_all_are_listed(api: TestClient) -> None:  # type: ignore[type-arg]

@@ -25,7 +25,7 @@ from workers.api.trade_holes import POLL_S, TradeHoles
 from workers.api.types import SymbolState
 from workers.errors import BadInput, TryLater
 from workers.settings import ApiSettings
-from workers.store.keys import TRADES
+from workers.store.keys import DEPTH, TRADES
 from workers.tasks import end
 
 log = structlog.get_logger()
@@ -128,7 +128,7 @@ class Hub:
         What is appended to the streams of trades and bars after this returns is sent. O(symbols), one round trip.
 
         Raises:
-            NotKnown: a symbol is not followed.
+            NotKnown: a symbol is not followed, or its exchange does not list it.
             BadInput: more subscriptions than a client may have.
             TryLater: Redis does not answer.
         """
@@ -137,6 +137,7 @@ class Hub:
         limit = self._settings.most_subscriptions
         if len(places | set(client.topics)) > limit:
             raise BadInput("Too many subscriptions", f"a client may have {limit}", "symbols")
+        await self._refuse_unlisted(markets)
         ends = await self._ends(wanted, markets)
         after = {}
         for market in markets:
@@ -145,13 +146,25 @@ class Hub:
                 after[str(market)] = topic.last_id
         return Subscribed([str(market) for market in markets], after)
 
+    async def _refuse_unlisted(self, markets: Sequence[Market]) -> None:
+        """Raise NotKnown where nothing would ever come: no stream, and the exchange has no such symbol."""
+        doubtful = [market for market in markets if market.symbol in market.context.symbols.unlisted]
+        keys = [market.context.keys.raw(market.symbol, DEPTH) for market in doubtful]
+        for market, end_of_stream in zip(doubtful, await self._ends_of(keys), strict=True):
+            if end_of_stream == b"0-0":
+                market.refuse_unlisted("symbols")
+
     async def _ends(self, wanted: Wanted, markets: Sequence[Market]) -> dict[str, bytes]:
         """Where the streams to be followed end now. Raises: TryLater."""
         keys = [key for market in markets if (key := _stream(wanted, market))]
+        return dict(zip(keys, await self._ends_of(keys), strict=True))
+
+    async def _ends_of(self, keys: Sequence[str]) -> list[bytes]:
+        """The ids of the last entries of streams. Raises: TryLater."""
         if not keys:
-            return {}
+            return []
         try:
-            return dict(zip(keys, await self._reader.watch.ends(keys), strict=True))
+            return await self._reader.watch.ends(keys)
         except (RedisError, OSError) as error:
             raise TryLater("Redis does not answer", "subscribe again in a moment") from error
 

@@ -84,11 +84,13 @@ class LiveBooks:
 
         Raises:
             BookNotServed: it is not in sync, or cannot be followed in time.
+            NotKnown: the exchange does not list the symbol.
         """
         replica = self.replica(market)
         until = replica.born_at + FIRST_WAIT_S
         while (why := replica.withheld(self._reader.heard_at)) is not None:
             if why.state not in ("unknown", "rebuilding") or time.monotonic() >= until:
+                market.refuse_unlisted()
                 break
             await asyncio.sleep(0.01)
         replica.demand(self._reader.heard_at)

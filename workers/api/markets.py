@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import UnsetType
 
 from workers.context import VenueContext, venue_contexts
-from workers.errors import InvalidSymbol, NotKnown, UnknownVenue
+from workers.errors import InvalidSymbol, NotKnown, UnknownSymbol, UnknownVenue
 from workers.model.symbol_names import parse_symbol, parse_venue, unknown_symbol
 from workers.settings import Settings
 
@@ -21,6 +21,17 @@ class Market:
         self.context = context
         self.symbol = symbol
         self.venue = context.name
+
+    def refuse_unlisted(self, where: str = "symbol") -> None:
+        """Say why nothing is there to answer with, where that is because the exchange has no such symbol.
+
+        Raises:
+            NotKnown: the settings name the symbol, and the exchange does not list it.
+        """
+        near = self.context.symbols.unlisted.get(self.symbol)
+        if near is not None:
+            error = UnknownSymbol(self.venue, self.symbol, near, listed=False)
+            raise NotKnown(f"{error.problem[0].upper()}{error.problem[1:]}", error.hint, where)
 
     def __str__(self) -> str:
         """As it is written in subscriptions: `spot:BTCUSDT`."""

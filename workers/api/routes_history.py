@@ -112,6 +112,8 @@ class HistoryRoutes:
         """`GET /history`."""
         market = self._markets.find(asked.symbol, asked.venue)
         held = await self._histories.of(market).statistics(market.symbol)
+        if not held.blocks:
+            market.refuse_unlisted("query.symbol")
         return HistoryAnswer(
             venue=market.venue,
             symbol=market.symbol,

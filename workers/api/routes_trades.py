@@ -95,6 +95,8 @@ class TradeRoutes:
         else:
             begin, end = range_of(asked.from_, asked.to)
             rows = await reader.between(market.symbol, begin, end, limit, after)
+        if not rows:
+            market.refuse_unlisted("query.symbol")
         full = len(rows) == limit and not newest
         return TradesAnswer(
             market.venue,
@@ -107,6 +109,8 @@ class TradeRoutes:
         """`GET /bars/{interval}`."""
         market = self._markets.find(asked.symbol, asked.venue)
         rows = await self._windows(market, asked)
+        if not rows:
+            market.refuse_unlisted("query.symbol")
         if asked.format == "klines":
             return [kline(row, asked.interval, asked.numbers) for row in rows]
         bars = [bar_record(row, asked.interval, asked.numbers) for row in rows]
@@ -133,6 +137,8 @@ class TradeRoutes:
         """`GET /stats`."""
         market = self._markets.find(asked.symbol, asked.venue)
         found = await self._bars[market.venue].open_windows(market.symbol, list(INTERVALS_MS))
+        if not found:
+            market.refuse_unlisted("query.symbol")
         stats = {name: bar_record(fields, name, asked.numbers) for name, fields in found.items()}
         return StatsAnswer(market.venue, market.symbol, stats)
 
