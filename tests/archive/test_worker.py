@@ -310,3 +310,47 @@ def test_the_program_ends_at_once_where_it_cannot_or_must_not_work(extra: str, t
     )
     assert done.returncode == (2 if extra == "true" else 0), done.stderr
     assert ("marketfleet[archive]" in done.stderr) == (extra == "true")
+
+
+async def test_rubbish_in_the_keys_of_one_symbol_leaves_the_others_archived(
+    real_server: str, archive_folder: Path
+) -> None:
+    victim, other = SYMBOLS[:2]
+    archive = ArchiveSettings(rotate_rows=40, rotate_s=0.7, poll_ms=20, hole_wait_s=15)
+    async with fleet_of(real_server, archive_folder, archive) as fleet:
+        fleet.start("ingest-a")
+        fleet.start("trades")
+        _, task = fleet.start("archive")
+        source = Source("usdm", other, "trades")
+        spoils = (
+            (
+                KEYS.archive(victim),
+                lambda key: fleet.client.hset(key, mapping={"aggTrade": b"\xff", "depth": "x"}),
+            ),
+            (KEYS.archive(victim), lambda key: fleet.client.rpush(key, "x")),
+            (KEYS.raw(victim, "depth"), lambda key: fleet.client.set(key, "x")),
+            (
+                KEYS.raw(victim, "aggTrade"),
+                lambda key: fleet.client.xadd(key, {"data": "{}", "received": "abc"}),
+            ),
+            (
+                KEYS.bars(victim, "100ms"),
+                lambda key: fleet.client.xadd(key, {"start": "x", b"\xff": b"\xff"}),
+            ),
+            (KEYS.bars(victim, "1m"), lambda key: fleet.client.zadd(key, {"x": 1})),
+        )
+        for key, spoil in spoils:
+            if "archive" in key or "1m" in key or "depth" in key:
+                await fleet.client.delete(key)
+            await spoil(key)
+            await asyncio.sleep(0.3)
+            newest = await fleet.newest(other)
+            async with asyncio.timeout(90):  # what was traded since the rubbish came gets into files
+                while True:
+                    rows = await asyncio.to_thread(
+                        lambda: list(ArchiveReader(LocalStorage(fleet.root)).rows(source, *ALWAYS))
+                    )
+                    assert not task.done(), task
+                    if rows and rows[-1][1] >= newest:
+                        break
+                    await asyncio.sleep(0.1)

@@ -164,4 +164,8 @@ async def test_what_cannot_be_read_is_told_with_its_cure_and_comes_back(real_ser
         await fleet.client.delete(raw, state)
         await right_in_the_end(fleet)
         assert await fleet.client.exists(KEYS.trades_status(VICTIM)) == 0
-        assert await fleet.client.hget(KEYS.book_status(VICTIM), "state") == b"synced"
+
+        async def synced() -> bool:  # told once a second
+            return await fleet.client.hget(KEYS.book_status(VICTIM), "state") == b"synced"
+
+        await fleet.until(synced)
