@@ -16,6 +16,7 @@ from workers.cli.held import Held
 from workers.cli.status import symbols_table, symbols_told
 from workers.errors import StateUnreadable
 from workers.settings import Settings, VenueSettings
+from workers.store.bars import BarReader
 from workers.store.keys import Keys
 from workers.store.reading import read_infos, read_newest, read_symbols, shown_books
 from workers.store.watching import Watch
@@ -121,3 +122,22 @@ async def test_a_live_orderbook_that_is_none_shows_nothing_and_breaks_nobody(cli
         [found] = await read_symbols(client, KEYS, ["GOODUSDT"])
         assert not found.shown
         assert [one.key for one in found.unreadable] == [KEYS.live_orderbook]
+
+
+async def test_what_others_wrote_among_the_bars_is_passed_over(client: Redis) -> None:
+    reader, key = BarReader(client, KEYS), KEYS.bars("GOODUSDT", "1m")
+    writing: Any = client
+    await writing.xadd(key, {"start": "60000", "revision": "0", "volume": "1"}, id="60000-0")
+    for fields in (
+        {"start": "x"},
+        {"start": "60000", "revision": "x"},
+        {b"\xff": b"\xff"},
+        {"revision": "5"},
+    ):
+        await writing.xadd(key, fields)
+    await writing.xadd(key, {"start": "60000", "revision": "1", "volume": "2"})
+    for found in (
+        await reader.newest("GOODUSDT", "1m", 5),
+        await reader.between("GOODUSDT", "1m", 0, 10**15, 5),
+    ):
+        assert [bar["volume"] for bar in found] == ["2"]

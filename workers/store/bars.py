@@ -21,6 +21,7 @@ LEAST = 50
 """Entries read at once when few are wanted: revisions of older windows may stand between them."""
 
 Fields = Mapping[str, str]
+_COUNTED = (b"start", b"revision")
 
 
 class _Revisions:
@@ -52,8 +53,9 @@ class BarReader:
         while True:
             found = await self._client.xrevrange(key, max=end, count=size)
             for _, raw in found:
-                fields = text_of(raw)
-                newest.setdefault(int(fields["start"]), fields)
+                if _is_window(raw):
+                    fields = text_of(raw)
+                    newest.setdefault(int(fields["start"]), fields)
             if len(found) < size:
                 complete_from = 0  # all was read
             else:
@@ -72,9 +74,8 @@ class BarReader:
         while len(found) < limit:
             page = await self._client.xrange(key, min=after, max=f"({to_ms}", count=PAGE)
             for _, raw in page:
-                fields = text_of(raw)
-                if from_ms <= int(fields["start"]) < to_ms:
-                    found[int(fields["start"])] = fields
+                if _is_window(raw) and from_ms <= (start := int(raw[b"start"])) < to_ms:
+                    found[start] = text_of(raw)
             if len(page) < PAGE:
                 break
             after = f"({page[-1][0].decode()}"
@@ -103,7 +104,7 @@ class BarReader:
         last = ""
         while page := await self._client.xrange(key, min=after, max=end, count=PAGE):
             for entry_id, raw in page:
-                if raw.get(b"revision", b"0") != b"0":
+                if _is_window(raw) and raw[b"revision"] != b"0":
                     fields = text_of(raw)
                     if _newer(fields, known.by_start.get(int(fields["start"]))):
                         known.by_start[int(fields["start"])] = fields
@@ -118,6 +119,11 @@ class BarReader:
             pipe.hgetall(self._keys.stats(symbol, interval))
         found = zip(intervals, await pipe.execute(), strict=True)
         return {interval: text_of(fields) for interval, fields in found if fields}
+
+
+def _is_window(raw: Mapping[bytes, bytes]) -> bool:
+    """Whether an entry is one of ours: what others wrote into the stream is passed over."""
+    return all(raw.get(name, b"").isdigit() for name in _COUNTED)
 
 
 def _newer(fields: Fields, than: Fields | None) -> bool:
