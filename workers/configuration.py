@@ -293,8 +293,10 @@ def _assign(values: dict[str, Any], given: _Given) -> None:
             value = msgspec.convert(given.raw, wanted, strict=given.strict)
         except msgspec.ValidationError as error:
             problem = str(error)[:1].lower() + str(error)[1:]
-            if typing.get_origin(wanted) is typing.Literal:
-                problem = f"it is one of {', '.join(map(repr, typing.get_args(wanted)))}"
+            words = typing.get_args(wanted) if typing.get_origin(wanted) is list else (wanted,)
+            if typing.get_origin(words[0]) is typing.Literal:
+                each = "it is" if words[0] is wanted else "each is"
+                problem = f"{each} one of {', '.join(map(repr, typing.get_args(words[0])))}"
             raise given.refused(f"{given.shown} cannot be used: {problem}") from error
     target = values
     for depth, name in enumerate(given.key[: None if section else -1]):

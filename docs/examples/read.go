@@ -64,6 +64,9 @@ func main() {
 	payload, err := redis.Bytes(client.Do("HGET", "LIVE_ORDERBOOK", symbol))
 	if err == redis.ErrNil {
 		why := must(redis.Strings(client.Do("HMGET", "book:{"+symbol+"}:status", "state", "reason")))
+		if why[0] == "" {
+			log.Fatalf("%s: nothing is held of it; followed are %s", symbol, must(redis.Strings(client.Do("HKEYS", "LIVE_ORDERBOOK"))))
+		}
 		fmt.Println("withheld:", why)
 	} else {
 		show("now", must(payload, err))

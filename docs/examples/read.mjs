@@ -10,6 +10,10 @@ await client.connect();
 const shown = await client.hGet('LIVE_ORDERBOOK', symbol);
 if (shown === null) {
   const [state, reason] = await client.hmGet(`book:{${symbol}}:status`, ['state', 'reason']);
+  if (state === null) {
+    console.error(`${symbol}: nothing is held of it; followed are`, await client.hKeys('LIVE_ORDERBOOK'));
+    process.exit(1);
+  }
   console.log('withheld:', state, reason);
 } else {
   const book = JSON.parse(shown);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import subprocess
@@ -34,7 +35,8 @@ def interpreter_without(module: str, folder: Path) -> Path:
     """A Python that lacks a module, as Debian's does before python3-venv is installed."""
     script = folder / "python-without"
     script.write_text(
-        f'#!/bin/sh\ncase "$*" in *{module}*) exit 1 ;; esac\nexec {sys.executable} "$@"\n', encoding="utf-8"
+        f'#!/bin/sh\ncase "$*" in *{module}*) exit 1 ;; esac\nexec {shlex.quote(sys.executable)} "$@"\n',
+        encoding="utf-8",
     )
     script.chmod(0o755)
     return script

@@ -154,7 +154,7 @@ def test_a_symbol_that_was_given_up_can_be_read_while_its_keys_are_held(
         redis.hset(KEYS.symbol_info("GONEUSDT"), "status", "UNLISTED")
         found = fleet("trades", "GONEUSDT")
         redis.delete(KEYS.symbol_info("GONEUSDT"))
-    assert found == (0, "", "")
+    assert found == (0, "", "No trades of GONEUSDT are held.\n")
     code, _, told = fleet("trades", "GONEUSDT")
     assert (code, "GONEUSDT is not followed" in told) == (2, True)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
+from typer.models import CommandInfo
 
 from workers import __version__
 from workers.cli.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED, EXIT_SETTINGS
@@ -31,6 +32,14 @@ EXIT_CODES: Final = (
     "Exit codes: 0 fine · 1 a check failed or something disagreed · 2 the command line or the settings "
     "cannot be used · 3 something could not be started or reached · 130 ended by Ctrl-C before the result."
 )
+
+PANELS: Final = {
+    "Run a fleet": ("demo", "live", "status", "stop", "config", "doctor"),
+    "Read it": ("book", "trades", "bars", "history", "watch", "tail"),
+    "Files": ("export", "verify-archive", "replay"),
+    "Prove it": ("test", "conform", "fault"),
+}
+"""The commands by what one wants to do, as the help lists them."""
 
 app = typer.Typer(
     name="fleet",
@@ -159,6 +168,15 @@ def _register_others() -> None:
     for name in REGISTERED:
         if find_spec(name) is not None:
             import_module(name).register(app)
+    panel_of = {name: panel for panel, names in PANELS.items() for name in names}
+    for command in app.registered_commands:
+        command.rich_help_panel = panel_of.get(_name_of(command))
+    places = {name: place for place, name in enumerate(panel_of)}
+    app.registered_commands.sort(key=lambda command: places.get(_name_of(command), len(places)))
+
+
+def _name_of(command: CommandInfo) -> str:
+    return command.name or (command.callback.__name__ if command.callback else "")
 
 
 def main(arguments: list[str] | None = None) -> int:

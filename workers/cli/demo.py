@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from rich.markup import escape
 from rich.table import Table
 
+from workers.archive import parquet
 from workers.cli.exchange_program import simulator_settings
 from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED
 from workers.cli.foreground import ForegroundFleet, stop_on_signals, with_free_ports
@@ -23,7 +24,7 @@ from workers.cli.simulated import discard_simulated, mark_or_refuse
 from workers.cli.truth_source import TruthSource
 from workers.cli.verification import STARTING, Verification
 from workers.configuration import load, redis_url
-from workers.errors import CommandError, SettingsError
+from workers.errors import CommandError, ExtraMissing, SettingsError
 from workers.masking import mask
 from workers.model.selection import SymbolRule
 from workers.paths import socket_path
@@ -33,6 +34,7 @@ from workers.tasks import end
 
 START_S: Final = 90.0
 ENDED_EVERY_S: Final = 0.5
+CONNECT_S: Final = 1.0
 DEFAULT_FILE: Final = Path("demo.toml")
 FAILED: Final = ("books_differ", "trades_missing", "trades_doubled", "trades_differ", "bars_differ")
 
@@ -131,14 +133,41 @@ def introduce(fleet: ForegroundFleet) -> None:
     settings = fleet.effective.settings
     symbol = next(iter(SymbolRule.parse(next(iter(settings.venues.values())).symbols).exact), "BTCUSDT")
     lines = [
-        f"dashboard          http://{settings.api.host}:{settings.api.port}/",
+        f"dashboard          http://{settings.api.host}:{settings.api.port}/ (starting)",
         f"Redis              {mask(redis_url(settings))}",
         f"try                {cli_line(fleet, f'HGET LIVE_ORDERBOOK {symbol}')}",
         f"                   {cli_line(fleet, f'XREVRANGE bars:{{{symbol}}}:1m + - COUNT 3')}",
         f"logs               {fleet.home / 'log'}",
     ]
+    if settings.archive.enabled:
+        try:
+            parquet.require()
+        except ExtraMissing as error:
+            lines.append(f"archive            nothing is archived: {error}")
     for line in lines:
         err.print(escape(line), highlight=False, soft_wrap=True)
+
+
+class Dashboard:
+    """Says once that the dashboard can be opened: its role is the last to start."""
+
+    def __init__(self, fleet: ForegroundFleet) -> None:
+        self._api = fleet.effective.settings.api
+        self._told = False
+
+    async def look(self) -> None:
+        """Try whether it listens now, unless that was told already."""
+        if self._told:
+            return
+        host, port = self._api.host, self._api.port
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                _, writer = await asyncio.open_connection(host, port)
+        except OSError:  # TimeoutError is one
+            return
+        writer.close()
+        self._told = True
+        err.print(escape(f"The dashboard is open: http://{host}:{port}/"), highlight=False, soft_wrap=True)
 
 
 async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any] | None:
@@ -198,9 +227,10 @@ async def _stop_with_fleet(fleet: ForegroundFleet, verification: Verification, s
 
 
 async def _show(display: LiveStatus, verification: Verification, fleet: ForegroundFleet) -> None:
-    told = set[str]()
+    told, dashboard = set[str](), Dashboard(fleet)
     while True:
         fleet.revive()
+        await dashboard.look()
         for line in verification.unlisted:
             if line not in told:
                 told.add(line)

@@ -11,7 +11,7 @@ from typing import Final
 from redis.exceptions import RedisError
 from rich.markup import escape
 
-from workers.cli.demo import introduce
+from workers.cli.demo import Dashboard, introduce
 from workers.cli.exit_codes import EXIT_FINE
 from workers.cli.foreground import ForegroundFleet, stop_on_signals
 from workers.cli.held import Held, Totals
@@ -71,12 +71,13 @@ async def _watch(fleet: ForegroundFleet) -> None:
     stop = stop_on_signals()
     client = connect(redis_url(fleet.effective.settings))
     held = Held(client, fleet.effective.settings)
-    display = LiveStatus()
+    display, dashboard = LiveStatus(), Dashboard(fleet)
     totals, told, passed = Totals(0, 0, 0), set[str](), 0.0
     try:
         with display.running():
             while not stop.is_set() and not fleet.ended:
                 fleet.revive()
+                await dashboard.look()
                 try:
                     await held.refresh()
                     totals = await held.totals()

@@ -92,6 +92,11 @@ def seconds_of(text: str) -> float:
     return float(found.group(1)) * UNITS[found.group(2)]
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 warning`, `2 warnings`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def sentence(error: BaseException) -> str:
     """What an error says, to be put into a sentence of ours: without a full stop of its own."""
     return str(error).rstrip(".")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from workers.cli.exit_codes import EXIT_SETTINGS
+from workers.cli.open_files import raise_limit
 from workers.cli.parent import end_with_parent
 from workers.configuration import load, redis_url
 from workers.errors import SettingsError
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     chosen = parser.parse_args(arguments)
     end_with_parent()
+    raise_limit()
     try:
         effective = load(chosen.config, os.environ)
     except SettingsError as error:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Final
+
+import msgspec
 
 from workers.cli.output import err
 from workers.errors import CommandError
 from workers.paths import data_folder, is_checkout
 
+DURATIONS: Final = "var/test-durations.json"
+USUAL_S: Final = {"ruff check": 2.0, "ruff format": 2.0, "mypy": 60.0, "pytest": 1_800.0}
+"""Seconds on a machine of two cores, until a first run has shown how long it takes here."""
 PARALLEL: Final = ("-q", "-n", "2", "--dist", "loadgroup")
 
 
@@ -41,10 +48,39 @@ def run_tests(options: Sequence[str]) -> int:
         )
     if any(find_spec(name) is None for name in ("ruff", "mypy", "pytest", "xdist")):
         raise CommandError("The test tools are not installed: run ./fleet test, or pip install -e '.[test]'.")
+    took = _durations()
     for name, arguments in steps(options):
-        err.print(f"fleet test: {name} …", highlight=False)
+        began = time.monotonic()
+        err.print(
+            f"fleet test: {name} … {expected(took.get(name, USUAL_S.get(name)), options)}", highlight=False
+        )
         code = subprocess.run([sys.executable, "-m", *arguments], cwd=data_folder(), check=False).returncode  # noqa: S603 -- our own tools
         if code:
             err.print(f"fleet test: {name} failed with code {code}.", highlight=False)
             return code
+        if not options:
+            took[name] = round(time.monotonic() - began, 1)
+            _record(took)
     return 0
+
+
+def expected(seconds: float | None, options: Sequence[str]) -> str:
+    """How long a step takes, as far as that is known; of chosen tests it is not."""
+    if seconds is None or options:
+        return ""
+    return f"(about {seconds:.0f} s)" if seconds < 100 else f"(about {seconds / 60:.0f} minutes)"
+
+
+def _durations() -> dict[str, float]:
+    """How long each step took the last time, here."""
+    try:
+        return msgspec.json.decode((data_folder() / DURATIONS).read_bytes(), type=dict[str, float])
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _record(took: Mapping[str, float]) -> None:
+    path = data_folder() / DURATIONS
+    with suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(msgspec.json.encode(dict(took)))

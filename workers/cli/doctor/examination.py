@@ -14,7 +14,7 @@ from workers.cli.doctor.findings import Finding, Level
 from workers.cli.doctor.machine import machine_findings
 from workers.cli.doctor.server import server_findings
 from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
-from workers.cli.output import out
+from workers.cli.output import counted, out
 from workers.cli.status import running_fleet
 from workers.cli.supervision import Supervisor
 from workers.configuration import Effective
@@ -34,7 +34,8 @@ def run_doctor(config: Path | None, *, offline: bool, as_json: bool) -> int:
         for finding in findings:
             _tell(finding)
         out.print(
-            f"{counts['problem']} problems, {counts['warning']} warnings, {counts['ok']} ok", highlight=False
+            f"{counted(counts['problem'], 'problem')}, {counted(counts['warning'], 'warning')}, {counts['ok']} ok",
+            highlight=False,
         )
     return EXIT_DISAGREEMENT if counts["problem"] else EXIT_FINE
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from workers.cli.doctor.findings import Finding, megabytes
+from workers.cli.open_files import raise_limit
 from workers.cli.redis_program import port_is_free
 from workers.configuration import Effective
 from workers.process import PORT_OFFSETS
@@ -41,7 +42,8 @@ def machine_findings(effective: Effective, *, runs: bool, needed_bytes: float) -
 
 
 def _files(effective: Effective) -> Finding:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = raise_limit()  # as every role does
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     wanted = effective.settings.api.most_clients + SPARE_FILES
     found = f"{soft} open files a process (hard limit {hard})"
     if soft >= wanted or soft == resource.RLIM_INFINITY:

@@ -15,6 +15,7 @@ from workers.cli.reading.opening import (
     run_reading,
     say,
     say_json,
+    say_nothing,
     symbol_name,
     tell_notice,
 )
@@ -50,8 +51,10 @@ def run_bars(asked: Asked, config: Path | None, *, as_json: bool) -> int:
         if as_json:
             rows = [bar._asdict() for bar in found]
             say_json({"symbol": name, "interval": asked.interval, "bars": rows})
-        else:
+        elif found:
             out.print(bars_table(found))
+        else:
+            say_nothing(f"{asked.interval} bars of {name}", asked.from_ms, asked.to_ms)
 
     return run_reading(effective, [name], read, asked.seconds)
 

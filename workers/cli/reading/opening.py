@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from workers.cli.exit_codes import EXIT_FINE
 from workers.cli.foreground import stop_on_signals
 from workers.cli.output import err
 from workers.cli.status import running_fleet
+from workers.cli.times import clock_text
 from workers.client import Gap, Interrupted, Withheld
 from workers.client.naming import held_keys
 from workers.configuration import Effective, load, redis_url
@@ -137,6 +139,14 @@ async def _until(reading: Coroutine[Any, Any, None], seconds: float | None) -> N
     await end(waiting)
     for task in done:
         task.result()
+
+
+def say_nothing(what: str, from_ms: int | None, to_ms: int | None) -> None:
+    """Say that there is nothing to show, and of which stretch, on standard error."""
+    since = f" from {clock_text(from_ms)}" if from_ms is not None else ""
+    until = f" until {clock_text(to_ms)}" if to_ms is not None else ""
+    future = " That is in the future." if from_ms is not None and from_ms > time.time() * 1000 else ""
+    err.print(escape(f"No {what}{since}{until} are held.{future}"), highlight=False, soft_wrap=True)
 
 
 def say(line: str) -> None:

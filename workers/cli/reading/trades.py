@@ -11,6 +11,7 @@ from workers.cli.reading.opening import (
     run_reading,
     say,
     say_json,
+    say_nothing,
     symbol_name,
     tell_notice,
 )
@@ -42,6 +43,8 @@ def run_trades(asked: Asked, config: Path | None, *, as_json: bool) -> int:
             found = await fleet.get_trades(name, from_ms=asked.from_ms, to_ms=asked.to_ms, limit=asked.limit)
         if as_json:
             say_json({"symbol": name, "trades": [trade._asdict() for trade in found]})
+        elif not found:
+            say_nothing(f"trades of {name}", asked.from_ms, asked.to_ms)
         for trade in () if as_json else found:
             say(trade_line(trade))
 

@@ -7,11 +7,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from rich.columns import Columns
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
@@ -26,6 +27,11 @@ from workers.client.feed import Feed
 
 REFRESH_S: Final = 0.2
 PLAIN_EVERY_S: Final = 1.0
+PAGE_S: Final = 5.0
+"""How long a page is shown where not all symbols fit."""
+NOTE_LINES: Final = 2
+PANEL_LINES: Final = 4
+"""Lines of a panel besides levels and trades: its frame, the spread, the age."""
 TAPE: Final = 10
 BAR: Final = 12
 """Characters of the longest size bar."""
@@ -64,14 +70,14 @@ class Watched:
             parts.append(f"last {last.quantity} at {last.price}, {'sell' if last.is_buyer_maker else 'buy'}")
         return "  ".join(parts)
 
-    def panel(self, depth: int) -> Panel:
-        """Ladder and tape for a terminal."""
+    def panel(self, depth: int, trades: int = TAPE) -> Panel:
+        """Ladder and so many trades for a terminal."""
         parts: list[RenderableType] = []
         if self.top is None:
             parts.append(Text(self.state, style="yellow"))
         else:
             parts += [self._ladder(self.top, depth), Text(_trust(self.top), style="dim")]
-        parts.append(self._tape())
+        parts.append(self._tape(trades))
         return Panel(Group(*parts), title=escape(self.symbol), expand=False)
 
     @staticmethod
@@ -97,9 +103,9 @@ class Watched:
             row(level, "green")
         return table
 
-    def _tape(self) -> Table:
+    def _tape(self, trades: int) -> Table:
         table = Table.grid(padding=(0, 1))
-        for trade in self.tape:
+        for trade in islice(self.tape, trades):
             style = "red" if trade.is_buyer_maker else "green"
             when = clock_text(trade.trade_time_ms)[11:]
             table.add_row(Text(when, style="dim"), str(trade.quantity), Text(str(trade.price), style=style))
@@ -109,6 +115,12 @@ class Watched:
 def _trust(top: BookTop) -> str:
     age_ms = time.time() * 1000 - top.published_us / 1000
     return f"u {top.update_id}, {max(age_ms, 0):.0f} ms old"
+
+
+def fitting(depth: int, lines: int) -> tuple[int, int]:
+    """Levels a side and trades of a panel that is not higher than so many lines."""
+    trades = min(TAPE, max(0, lines - 2 * depth - PANEL_LINES))
+    return min(depth, max(1, (lines - PANEL_LINES - trades) // 2)), trades
 
 
 class Screen:
@@ -133,10 +145,26 @@ class Screen:
                     err.print(escape(notice_text(record)), highlight=False, soft_wrap=True)
                 self._watched[record.symbol].take(record)
 
-    def _picture(self) -> RenderableType:
-        panels = Columns([one.panel(self._depth) for one in self._watched.values()])
-        note = self._notice or "Ctrl-C ends"
-        return Group(panels, Text(note, style="yellow" if self._notice else "dim"))
+    def picture(self, console: Console, now_s: float) -> RenderableType:
+        """What fits on the terminal; where not all symbols do, one page after the other.
+
+        Args:
+            now_s: any clock's seconds, which turn the pages.
+        """
+        depth, trades = fitting(self._depth, console.size.height - NOTE_LINES)
+        panels = [one.panel(depth, trades) for one in self._watched.values()]
+        widest = max(console.measure(panel).maximum for panel in panels)
+        tallest = max(len(console.render_lines(panel, pad=False)) for panel in panels)
+        a_row = max(1, (console.size.width + 1) // (widest + 1))
+        a_page = a_row * max(1, (console.size.height - NOTE_LINES) // tallest)
+        pages = -(-len(panels) // a_page)
+        first = int(now_s / PAGE_S) % pages * a_page
+        shown = panels[first : first + a_page]
+        more = f"{first + 1} to {first + len(shown)} of {len(panels)} symbols, the others follow; " * (
+            pages > 1
+        )
+        note = self._notice or f"{more}Ctrl-C ends"
+        return Group(Columns(shown), Text(note, style="yellow" if self._notice else "dim"))
 
     async def show(self) -> None:
         """Show it, for ever."""
@@ -144,7 +172,7 @@ class Screen:
             await self._show_lines()
         with Live(console=out, auto_refresh=False, transient=False) as live:
             while True:
-                live.update(self._picture(), refresh=True)
+                live.update(self.picture(out, time.monotonic()), refresh=True)
                 await asyncio.sleep(REFRESH_S)
 
     async def _show_lines(self) -> None:
