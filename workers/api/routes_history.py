@@ -23,6 +23,9 @@ from workers.errors import BadInput, NotKnown
 from workers.model.history import Unknown
 from workers.store.history_reading import HistoryReader
 
+MOST_BEHIND_S = 3 * 86_400
+"""By how much our clock may be wrong for a question about the present to be answered still."""
+
 
 class Histories:
     """The history of every venue's books."""
@@ -153,7 +156,7 @@ class HistoryRoutes:
             raise BadInput("The range is empty", "`to` must not be before `from`", "query.to")
         if last - first >= self._most_seconds:
             raise BadInput("The range is too long", f"at most {self._most_seconds} seconds", "query.to")
-        if first > time.time() + 86_400:
+        if first > time.time() + MOST_BEHIND_S:
             raise BadInput("The range has not come yet", "ask for the last 24 h", "query.from")
         series = await self._histories.of(market).series(market.symbol, price, first, last)
         return HistoryQuantityAnswer(

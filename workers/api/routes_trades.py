@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,8 +26,8 @@ from workers.store.bars import BarReader, interval_ms
 from workers.store.keys import INTERVALS_MS
 from workers.store.latest_trades import LatestTrades
 
-AHEAD_MS = 86_400_000
-"""How far beyond now a range without an end goes: the exchange's clock may be ahead of ours."""
+NO_END_MS = 4_102_444_800_000
+"""Where a range without an end ends (the year 2100): our clock may be behind the exchange's by anything."""
 
 
 class TradeRoutes:
@@ -144,9 +143,9 @@ class TradeRoutes:
 
 
 def range_of(begin: Time | UnsetType, end: Time | UnsetType) -> tuple[int, int]:
-    """A range of ms; without an end up to now and a little further. Raises: BadInput."""
+    """A range of ms; without an end all that there is. Raises: BadInput."""
     from_ms = 0 if isinstance(begin, UnsetType) else to_ms(begin)
-    to = int(time.time() * 1000) + AHEAD_MS if isinstance(end, UnsetType) else to_ms(end)
+    to = NO_END_MS if isinstance(end, UnsetType) else to_ms(end)
     if to <= from_ms and not isinstance(end, UnsetType):
         raise BadInput("The range is empty", "`to` must be later than `from`", "query.to")
     return from_ms, to
