@@ -18,6 +18,7 @@ SHARED = {
     "paths",
     "process",
     "configuration",
+    "symbol_settings",
     "toml_lines",
     "context",
     "following",

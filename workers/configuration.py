@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import tomllib
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,11 +26,10 @@ from msgspec.structs import FieldInfo, fields
 from workers.errors import AddressUnusable, SettingsError
 from workers.masking import MASK, mask
 from workers.model.host_names import host_of, is_loopback_host
-from workers.model.selection import EVERYTHING, SymbolRule, spelled
-from workers.model.symbol_names import symbol_problem, upper_symbol
 from workers.paths import absolute_home, data_folder, socket_path
 from workers.settings import ApiSettings, Settings, VenueSettings
 from workers.store.addresses import address_of
+from workers.symbol_settings import Refusal, check_symbol, check_symbols, spell_symbols
 from workers.toml_lines import locate_keys, nearest_line
 
 DEFAULT_FILE: Final = "default.toml"
@@ -41,8 +40,6 @@ NOT_SETTINGS: Final = frozenset({"FLEET_CONFIG", "FLEET_PYTHON"})
 """Variables of ours that are no settings: the file to read, and the interpreter `./fleet` takes."""
 
 Key = tuple[str, ...]
-Refusal = typing.Callable[[str, str, str], SettingsError]
-"""Makes the error for a key: what is wrong with it, and a better value."""
 
 
 @dataclass
@@ -157,7 +154,7 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> Effective:
     typed = origin.get("fleet.home", "").startswith("environment")
     settings.fleet.home = str(absolute_home(settings.fleet.home, typed=typed))
     effective = Effective(settings, origin)
-    _spell_symbols(effective.settings)
+    spell_symbols(effective.settings)
     _check_meaning(effective, name)
     return effective
 
@@ -329,40 +326,6 @@ def _check_venues(
                 raise SettingsError(f"{where}, venues.{venue}", f"the key {item.name!r} is missing")
 
 
-def _check_symbol(key: str, symbol: str, before: Sequence[str], refused: Refusal) -> None:
-    if problem := symbol_problem(symbol):
-        raise refused(key, f"{symbol[:80]!r} cannot be a symbol: {problem}", "")
-    if symbol in before:
-        raise refused(key, f"{symbol!r} is there twice", "")
-
-
-def _check_symbols(section: str, venue: VenueSettings, refused: Refusal) -> None:
-    """The symbols of a venue: names, patterns and exclusions, and their bound."""
-    key = f"{section}.symbols"
-    for index, word in enumerate(venue.symbols):
-        letters = word.removeprefix("!").replace("*", "")
-        if word != EVERYTHING and (letters or "*" not in word):
-            _check_symbol(key, letters, [], refused)
-        if word in venue.symbols[:index]:
-            raise refused(key, f"{word!r} is there twice", "")
-    rule = SymbolRule.parse(venue.symbols, venue.max_symbols)
-    if not rule.exact and not rule.patterns:
-        problem = "chooses nothing" if venue.symbols else "is empty"
-        raise refused(key, f"the list {problem}; name at least one symbol or remove the venue", "")
-    if rule.excluded and not rule.patterns:
-        raise refused(key, f"'!{rule.excluded[0]}' excludes from patterns, and there is none", "")
-    if rule.patterns and rule.most and rule.most < len(rule.exact):
-        raise refused(f"{section}.max_symbols", f"{len(rule.exact)} symbols are named one by one", "")
-
-
-def _spell_symbols(settings: Settings) -> None:
-    """Symbols as exchanges spell them, whatever case they are written in; `usdm:` before one of usdm says nothing."""
-    for name, venue in settings.venues.items():
-        venue.symbols = [spelled(word, name) for word in venue.symbols]
-    settings.exchange.spot_symbols = [upper_symbol(word) for word in settings.exchange.spot_symbols]
-    settings.exchange.usdm_symbols = [upper_symbol(word) for word in settings.exchange.usdm_symbols]
-
-
 def _check_access(api: ApiSettings, refused: Refusal) -> None:
     if not (api.open or api.token_sha256 or is_loopback_host(host_of(api.host))):
         problem = f"{api.host!r} is open to other machines: set api.token_sha256, or api.open = true to let anybody ask"
@@ -382,14 +345,14 @@ def _check_meaning(effective: Effective, name: str) -> None:
             raise refused(secret, f"a secret does not belong in a file: set {variable} in the environment")
     _check_access(settings.api, refused)
     for venue, keys in settings.venues.items():
-        _check_symbols(f"venues.{venue}", keys, refused)
+        check_symbols(f"venues.{venue}", keys, refused)
     lists = {
         "exchange.spot_symbols": settings.exchange.spot_symbols,
         "exchange.usdm_symbols": settings.exchange.usdm_symbols,
     }
     for key, symbols in lists.items():
         for index, symbol in enumerate(symbols):
-            _check_symbol(key, symbol, symbols[:index], refused)
+            check_symbol(key, symbol, symbols[:index], refused)
     try:
         if settings.redis.url:
             address_of(settings.redis.url)
