@@ -243,6 +243,7 @@ class ScriptedApi:
             "pid": 1,
             "beat_ms": int(time.time() * 1000),
             "symbols": 5,
+            "since_ms": 1_795_834_103_409,
         }
         symbols = [
             {

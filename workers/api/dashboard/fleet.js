@@ -86,7 +86,7 @@ export class Fleet {
   #workers(workers) {
     fill("workers", workers.map((worker) => {
       const told = Object.entries(worker).filter(([name]) => !OWN.has(name));
-      const doing = told.map(([name, value]) => `${name.replaceAll("_", " ")} ${/^\d{5,}$/.test(String(value)) ? countText(value) : value}`).join(" · ");
+      const doing = told.map(([name, value]) => detailText(name, value)).join(" · ");
       return row([
         make("th", { scope: "row" }, worker.role), String(worker.name), String(worker.pid ?? "–"),
         `${durationText(Date.now() - Number(worker.beat_ms))} ago`, make("td", { class: "wide" }, doing),
@@ -160,4 +160,14 @@ function auditRow(audit) {
     momentText(audit.time_ms), audit.outcome, make("td", { class: "num" }, countText(audit.compared)),
     make("td", { class: "num" }, countText(audit.differing)), [audit.reason, audit.differences].filter(Boolean).join(": "),
   ]);
+}
+
+/**
+ * A field of a heartbeat for people: a time is a time, a large count has its commas.
+ * @param {string} name
+ * @param {string | number} value
+ */
+function detailText(name, value) {
+  if (name.endsWith("_ms") && /^\d{13}$/.test(String(value))) return `${name.slice(0, -3).replaceAll("_", " ")} ${momentText(Number(value))}`;
+  return `${name.replaceAll("_", " ")} ${/^\d{5,}$/.test(String(value)) ? countText(value) : value}`;
 }
