@@ -89,9 +89,14 @@ class IngestSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     hold_ms: Milliseconds = 40
     """How long a line that saw a break waits for the other line to supply what is missing."""
     first_message_s: Seconds = 60
-    """A stream that sent nothing this long after its ACK is subscribed again on a new socket."""
+    """A stream that sent nothing this long after its ACK is subscribed again."""
     silence_s: Seconds = 60
     """A socket on which nothing at all arrived for this long is replaced."""
+    stream_silence_s: Seconds = 10
+    """A stream silent this long, and four times longer than its longest recent pause, is subscribed anew while its
+    socket lives; line b waits half as long again."""
+    refused_retry_s: Seconds = 10
+    """Pause before a stream the exchange refused is asked for again, by itself; doubles up to 64 times as long."""
     open_timeout_s: Seconds = 10
     rotate_s: Seconds = 82_800
     """Age at which a socket is replaced, with overlap (the exchange closes at 24 h)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from workers.ingest import connection as module
+from workers.ingest.chain import StreamChain
 from workers.ingest.connection import Connection
 from workers.ingest.feed import Backoff, Feed
 from workers.ingest.line import Line
@@ -21,7 +24,7 @@ from workers.settings import IngestSettings, VenueSettings
 from workers.store.keys import Keys
 from workers.store.streams import RawEntry
 from workers.venues.binance import Binance
-from workers.venues.interface import Subscription
+from workers.venues.interface import Message, Subscription
 
 VENUE = VenueSettings(market="spot", symbols=["BNBBTC"], request_spacing_ms=10, streams_per_request=2)
 NAMES = ["BNBBTC", "ETHBTC", "币安人生USDT"]
@@ -341,6 +344,165 @@ async def test_a_shutdown_notice_makes_a_successor_at_once(session: aiohttp.Clie
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert opened == 2
+
+
+class Scripted:
+    """A server that acknowledges, refuses some streams, and sends what it is told to on each socket."""
+
+    def __init__(self, quiet: tuple[str, ...] = (), refused: str = "") -> None:
+        self.quiet = quiet
+        self.refused = refused
+        self.opened = 0
+        self.open: list[int] = []
+        self.notices: set[int] = set()
+        """Numbers of the sockets that get a notice as soon as they are there."""
+        self.subscribed: dict[int, set[str]] = {}
+
+    async def __call__(self, socket: web.WebSocketResponse) -> None:
+        self.opened += 1
+        number = self.opened
+        self.open.append(number)
+        self.subscribed[number] = set()
+        sending = asyncio.create_task(self._send(socket, number))
+        try:
+            async for message in socket:
+                request = msgspec.json.decode(message.data)
+                if self.refused and self.refused in request["params"]:
+                    await socket.send_str(
+                        f'{{"error":{{"code":2,"msg":"Invalid request"}},"id":{request["id"]}}}'
+                    )
+                else:
+                    self.subscribed[number] |= set(request["params"])
+                    await socket.send_str(f'{{"result":null,"id":{request["id"]}}}')
+        finally:
+            sending.cancel()
+            self.open.remove(number)
+
+    async def _send(self, socket: web.WebSocketResponse, number: int) -> None:
+        for u in itertools.count(number * 1000):
+            try:
+                for name in NAMES:
+                    if name not in self.quiet and f"{name.lower()}@depth" in self.subscribed[number]:
+                        await socket.send_str(depth(u, name))
+                if number in self.notices:
+                    self.notices.discard(number)
+                    await socket.send_str('{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}')
+            except ConnectionError:
+                return
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def fed(
+    session: aiohttp.ClientSession, scripted: Scripted, **changes: float
+) -> AsyncIterator[tuple[Feed, Bench]]:
+    async with server(scripted) as url:
+        bench = Bench(session, url, backoff_first_s=0.05, **changes)
+        feed = Feed(bench.connection, ("spot", "a"), bench.settings, rotate_s=1000)
+        task = asyncio.create_task(feed.run())
+        yield feed, bench
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_quiet_symbol_keeps_no_successor_from_taking_over(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SETTLE_S", 0.3)
+    scripted = Scripted(quiet=(NAMES[1],))
+    scripted.notices = {1}
+    async with fed(session, scripted) as (feed, _):
+        await eventually(lambda: scripted.opened == 2 and scripted.open == [2])
+        assert feed.alive
+        await asyncio.sleep(0.2)
+        assert scripted.open == [2]
+
+
+async def test_a_line_lives_while_its_successor_is_not_settled_and_the_old_socket_has_gone(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SETTLE_S", 1000.0)
+    scripted = Scripted(quiet=(NAMES[1],))
+    scripted.notices = {1}
+    async with fed(session, scripted) as (feed, _):
+        await eventually(lambda: scripted.opened == 2)
+        first = next(iter(feed._tasks))
+        first.cancel()  # the exchange closes it a little after its notice
+        await eventually(lambda: scripted.open == [2])
+        await eventually(lambda: feed.alive)
+        scripted.notices = {2}  # and the next notice is acted on, settled or not
+        await eventually(lambda: 3 in scripted.open)
+
+
+async def test_a_refused_stream_costs_the_others_nothing(session: aiohttp.ClientSession) -> None:
+    scripted = Scripted(refused=f"{NAMES[1].lower()}@depth")
+    with capture_logs() as logs:
+        async with fed(session, scripted, first_message_s=0.3, refused_retry_s=0.2, silence_s=1.0) as (
+            feed,
+            bench,
+        ):
+            await eventually(lambda: len(bench.ids) > 200)
+            assert scripted.opened == 1
+            assert feed.alive
+            assert [entry["stream"] for entry in logs if entry["event"] == "subscription_refused"] == [
+                "ethbtc@depth"
+            ]
+            scripted.refused = ""
+            await eventually(lambda: len(scripted.subscribed[1]) == len(NAMES))
+            await eventually(lambda: "raw:{ETHBTC}:depth" in {entry.key for entry in bench.appended})
+            assert scripted.opened == 1
+
+
+async def test_an_error_nobody_foresaw_in_one_frame_costs_that_frame(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted = Scripted()
+    split = Binance.split
+
+    def broken(self: Binance, frame: bytes | str) -> Any:
+        found = split(self, frame)
+        if getattr(found, "symbol", "") == NAMES[1]:
+            raise RuntimeError("nobody foresaw this")
+        return found
+
+    monkeypatch.setattr(Binance, "split", broken)
+    with capture_logs() as logs:
+        async with fed(session, scripted) as (_, bench):
+            await eventually(lambda: len(bench.ids) > 100)
+            assert scripted.opened == 1
+    keys = {entry.key for entry in bench.appended}
+    assert keys == {f"raw:{{{name}}}:depth" for name in NAMES if name != NAMES[1]}
+    told = [entry for entry in logs if entry["event"] == "frame_failed"]
+    assert 0 < len(told) <= 20
+    assert bench.line.counts["failed"] >= len(told)
+
+
+async def test_an_error_in_what_is_held_back_costs_that_stream_alone(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(session, "ws://127.0.0.1:1")
+    now_us = time.time_ns() // 1000
+    for name in NAMES[:2]:
+        bench.line.frame(depth(1, name), now_us)
+        bench.line.frame(depth(5, name), now_us)
+    assert bench.ids == [1, 1]
+    broken = bench.line._streams["depth", NAMES[0]].chain
+    release = StreamChain.release
+
+    def failing(chain: StreamChain, noticed_by_ms: int | None = None) -> list[Message]:
+        if chain is broken:
+            raise RuntimeError("nobody foresaw this")
+        return release(chain, noticed_by_ms)
+
+    monkeypatch.setattr(StreamChain, "release", failing)
+    bench.line.tick(now_us + 10_000_000)
+    assert bench.ids == [1, 1, 5]
 
 
 async def test_a_feed_comes_back_after_sudden_ends(session: aiohttp.ClientSession) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
-
-import pytest
 
 from workers.ingest.connection import Connection
 from workers.ingest.feed import Feed
@@ -29,11 +27,19 @@ class Socket:
         self.settled.set()
         self.replace = asyncio.Event()
         self.alive = True
+        self.expected = True
+        self.last_data = 0.0
+        self.revived: list[Collection[tuple[str, str]]] = []
         self.open = False
         self.fail = False
+        self.close_s = 0.0
+        self.closing = False
 
     def subscribe(self, more: Sequence[Subscription]) -> None:
         self.asked.append(("+", [one.stream for one in more]))
+
+    def revive(self, names: Collection[tuple[str, str]]) -> None:
+        self.revived.append(names)
 
     def unsubscribe(self, gone: Sequence[Subscription]) -> None:
         self.asked.append(("-", [one.stream for one in gone]))
@@ -45,6 +51,8 @@ class Socket:
                 await asyncio.sleep(0.005)
             raise RuntimeError("nobody foresaw this")
         finally:
+            self.closing = True
+            await asyncio.sleep(self.close_s)
             self.open = False
 
 
@@ -60,7 +68,7 @@ class World:
             return self.sockets[-1]  # type: ignore[return-value] -- stands in for it
 
         def feed(open_connection: Callable[[], Connection]) -> Feed:
-            return Feed(open_connection, ("usdm", "a"), IngestSettings(), 1000)
+            return Feed(open_connection, ("usdm", "a"), IngestSettings(backoff_first_s=0.01), 1000)
 
         self.feeds = VenueFeeds(Binance("v", settings), size, opened, feed)
 
@@ -129,15 +137,46 @@ async def test_a_new_socket_of_a_shard_has_the_streams_of_now() -> None:
     await end([running])
 
 
-async def test_an_error_nobody_foresaw_ends_them_all() -> None:
-    world = World(10, market="spot")
+async def test_an_error_nobody_foresaw_costs_its_socket_alone() -> None:
+    world = World(2, market="spot")
+    world.feeds.change(["A", "B"])
+    running = asyncio.create_task(world.feeds.run())
+    a, b = ([f"{name}@depth@100ms", f"{name}@aggTrade"] for name in "ab")
+    await world.opens(a, b)
+    world.sockets[0].fail = True
+    await world.opens(b, a)  # a new one in its place
+    assert world.sockets[1].open
+    assert not running.done()
+    await end([running])
+
+
+async def test_a_socket_that_empties_while_another_is_being_ended_is_ended_too() -> None:
+    world = World(2, market="spot")
+    world.feeds.change(["A", "B"])
+    running = asyncio.create_task(world.feeds.run())
+    a, b = ([f"{name}@depth@100ms", f"{name}@aggTrade"] for name in "ab")
+    await world.opens(a, b)
+    world.sockets[0].close_s = 0.3
+    world.feeds.change([], ["A"])
+    async with asyncio.timeout(60):
+        while not world.sockets[0].closing:
+            await asyncio.sleep(0.005)
+    world.feeds.change([], ["B"])  # the first is not ended yet
+    await world.opens()
+    await asyncio.sleep(0.1)
+    assert world.open() == []
+    assert len(world.sockets) == 2, "nobody goes on reconnecting what nobody wants"
+    await end([running])
+
+
+async def test_a_dead_stream_is_revived_on_its_socket() -> None:
+    world = World(2, market="spot")
     world.feeds.change(["A"])
     running = asyncio.create_task(world.feeds.run())
     await world.opens(["a@depth@100ms", "a@aggTrade"])
-    world.feeds.change(["B"])
-    world.sockets[0].fail = True
-    with pytest.raises(RuntimeError):
-        await asyncio.wait_for(running, 60)
+    world.feeds.revive([("depth", "A")])
+    assert world.sockets[0].revived == [[("depth", "A")]]
+    await end([running])
 
 
 async def test_without_symbols_there_is_nothing_to_do_and_all_is_alive() -> None:

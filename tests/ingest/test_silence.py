@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
-from test_connection import NAMES, Bench, depth, server, session  # noqa: F401 -- session is a fixture
+from test_connection import NAMES, WANTED, Bench, depth, server, session  # noqa: F401 -- session is a fixture
 
 from workers.ingest import connection as module
 
@@ -101,15 +101,11 @@ async def test_between_leaving_and_joining_a_stream_anew_there_is_no_pause(
 ) -> None:
     """Both lines do it at the same time; what came in between would be lost on both."""
     connection = Bench(session, "ws://127.0.0.1:1").connection()
-    connection._requests.clear()
-    connection._subscribe_again()
+    while connection.streams.next() is not None:
+        pass
+    connection.streams.again(WANTED)
     left_and_joined = []
-    for frames, streams, expected in connection._requests:
-        sent = [msgspec.json.decode(frame(streams, 1)) for frame in frames]
-        assert [(one["method"], one["params"]) for one in sent] == [
-            ("UNSUBSCRIBE", streams),
-            ("SUBSCRIBE", streams),
-        ]
-        assert not expected
-        left_and_joined += streams
+    while (request := connection.streams.next()) is not None:
+        assert request.methods == ("unsubscribe", "subscribe")
+        left_and_joined += [one.stream for one in request.streams]
     assert left_and_joined == [f"{name.lower()}@depth" for name in NAMES]

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from typing import Final
 
 import aiohttp
 import structlog
 from prometheus_client import Counter, Gauge
 
+from workers.ingest.subscriptions import Method, Refusals, Subscriptions, named
 from workers.settings import IngestSettings, VenueSettings
 from workers.tasks import end
-from workers.venues.interface import Acknowledged, Frame, Message, ShutdownNotice, Subscription, Venue
+from workers.venues.interface import (
+    Acknowledged,
+    Frame,
+    Message,
+    Refused,
+    ShutdownNotice,
+    Subscription,
+    Venue,
+)
 
 log = structlog.get_logger()
 
@@ -27,14 +36,34 @@ SILENT_SOCKETS = Counter(
 OVERSIZED = Counter(
     "fleet_oversized_frames_total", "Sockets closed by a frame beyond the limit", ["venue", "line"]
 )
+REFUSED = Gauge("fleet_streams_refused", "Streams the exchange refuses to a line", ["venue", "line"])
+STOPPED = Counter(
+    "fleet_stream_stopped_total",
+    "Streams subscribed anew because they fell silent while their socket lived",
+    ["venue", "line"],
+)
+REVIVED = Counter(
+    "fleet_stream_revived_total",
+    "Streams subscribed anew because somebody found them dead",
+    ["venue", "line"],
+)
+UNANSWERED = Counter(
+    "fleet_requests_unanswered_total", "Control requests the exchange never answered", ["venue", "line"]
+)
 
-FRAMES_PER_TURN = 64
-ALIVE_S = 10.0
-RARELY_S = 600.0
+FRAMES_PER_TURN: Final = 64
+ALIVE_S: Final = 10.0
+LIVING_S: Final = 5.0
+"""A socket that brought data this recently is none whose every stream is silent."""
+SETTLE_S: Final = 5.0
+"""How long a new socket, all of whose requests were answered, waits for the first message of every stream."""
+RARELY_S: Final = 600.0
 """Longest pause between two reports of streams that were never heard."""
+MOST_NAMED: Final = 20
+PATIENCE: Final = {"a": 1.0, "b": 1.5}
+"""Line b waits longer for a silent stream, so that the lines do not leave it for a moment at the same time."""
 
 FrameHandler = Callable[[bytes | str, int], Frame | None]
-ControlFrame = Callable[[Sequence[str], int], str]
 
 
 class Connection:
@@ -42,9 +71,11 @@ class Connection:
 
     Args:
         on_frame: takes each text frame and the µs it arrived at (`Line.frame`).
+        refusals: what the exchange refuses to the line; shared by its sockets.
 
-    `settled` is set once every stream delivered, or the first-message time has passed.
-    `replace` is set when the socket should be succeeded: the exchange announced its end, or streams are silent.
+    `settled` is set once every request was answered and every stream that speaks has had the time to do so: a quiet
+    or halted symbol does not hold up the others. `replace` is set when the socket should be succeeded: the exchange
+    announced its end, or it brings no data.
     """
 
     def __init__(
@@ -57,22 +88,25 @@ class Connection:
         settings: IngestSettings,
         venue_settings: VenueSettings,
         on_frame: FrameHandler,
+        refusals: Refusals | None = None,
     ) -> None:
         self._session = session
         self._venue = venue
         self.url = url
-        self._subscriptions: list[Subscription] = []
         self._settings = settings
         self._venue_settings = venue_settings
         self._on_frame = on_frame
         self._labels = (venue.name, line)
+        self._patience = PATIENCE.get(line, 1.0)
         self._log = log.bind(venue=venue.name, line=line, url=url, streams=len(subscriptions))
-        self._unheard: set[tuple[str, str]] = set()
-        self._requests: deque[tuple[tuple[ControlFrame, ...], list[str], bool]] = deque()
+        self._refusals = Refusals(settings.refused_retry_s) if refusals is None else refusals
+        self.streams = Subscriptions(
+            self._refusals, venue_settings.streams_per_request, settings.stream_silence_s
+        )
         self._asking = asyncio.Event()
-        self._unanswered: set[int] = set()
         self._asked_at, self._told_after_s = 0.0, settings.first_message_s
-        self._last_frame = self._last_data = -ALIVE_S
+        self._answered_at: float | None = None
+        self._last_frame = self.last_data = -ALIVE_S
         self.is_open = False
         """Whether the socket is connected, whatever it delivers."""
         self.settled = asyncio.Event()
@@ -82,29 +116,22 @@ class Connection:
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Want these streams too: their frames go out in their turn."""
-        self._subscriptions += subscriptions
-        self._unheard |= {(wanted.channel, wanted.symbol) for wanted in subscriptions}
         self._asked_at, self._told_after_s = time.monotonic(), self._settings.first_message_s
-        self._ask([self._venue.subscribe], subscriptions)
+        self.streams.want(subscriptions)
+        self._asking.set()
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Want these streams no more."""
-        gone = set(subscriptions)
-        self._subscriptions = [wanted for wanted in self._subscriptions if wanted not in gone]
-        self._unheard -= {(wanted.channel, wanted.symbol) for wanted in subscriptions}
-        if not self._unheard:
-            self.settled.set()
-        self._ask([self._venue.unsubscribe], subscriptions)
-
-    def _ask(
-        self, frames: Sequence[ControlFrame], subscriptions: Sequence[Subscription], *, expected: bool = True
-    ) -> None:
-        """Queue control frames about streams; several frames about the same streams go out without a pause."""
-        step = self._venue_settings.streams_per_request
-        for first in range(0, len(subscriptions), step):
-            streams = [wanted.stream for wanted in subscriptions[first : first + step]]
-            self._requests.append((tuple(frames), streams, expected))
+        self.streams.unwant(subscriptions)
         self._asking.set()
+
+    def revive(self, names: Collection[tuple[str, str]]) -> None:
+        """Subscribe anew to streams (channel, symbol) that were found dead, unless they are heard here."""
+        revived = self.streams.revive(names, time.monotonic())
+        if revived:
+            REVIVED.labels(*self._labels).inc(len(revived))
+            self._log.warning("stream_revived", revived=named(revived)[:MOST_NAMED], count=len(revived))
+            self._asking.set()
 
     async def run(self) -> str:
         """Serve until the socket ends; the reason it ended, in a few stable words."""
@@ -126,12 +153,17 @@ class Connection:
         self._log.info("connected")
         self._last_frame = self._asked_at = time.monotonic()
         tasks = [asyncio.create_task(self._send_requests(socket)), asyncio.create_task(self._watch(socket))]
+        receiving = asyncio.create_task(self._receive(socket))
         try:
-            return await self._receive(socket)
+            await asyncio.wait({receiving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done() and not receiving.done():
+                    task.result()  # an error nobody foresaw: without it the socket is looked after no more
+            return await receiving
         finally:
             self.is_open = False
             CONNECTED.labels(*self._labels).dec()
-            await end(tasks)
+            await end([receiving, *tasks])
             with suppress(Exception):
                 await asyncio.wait_for(socket.close(), 1)
             self._log.info("disconnected", reason=self.reason, code=socket.close_code)
@@ -142,32 +174,31 @@ class Connection:
 
         A ping or an acknowledgement is no data: a socket that brings nothing else may be dead at its source.
         """
-        return time.monotonic() - self._last_data < ALIVE_S
+        return time.monotonic() - self.last_data < ALIVE_S
+
+    @property
+    def expected(self) -> bool:
+        """Whether data is to be expected at all: not of a socket whose every stream the exchange refuses."""
+        return self.streams.accepted > 0
 
     async def _send_requests(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         """Send control frames in the order they were asked for, with the pause the exchange wants between them."""
         number = 0
+        frames: dict[Method, Callable[[Sequence[str], int], str]] = {
+            "subscribe": self._venue.subscribe,
+            "unsubscribe": self._venue.unsubscribe,
+        }
         while True:
             await self._asking.wait()
-            while self._requests:
-                frames, streams, expected = self._requests.popleft()
-                for frame in frames:
-                    number += 1
-                    if expected:
-                        self._unanswered.add(number)
-                    with suppress(ConnectionError):  # the receive loop tells how the socket ended
-                        await socket.send_str(frame(streams, number))
-                await asyncio.sleep(len(frames) * self._venue_settings.request_spacing_ms / 1000)
             self._asking.clear()
-
-    def _subscribe_again(self) -> None:
-        """Subscribe anew to what was never heard: a symbol listed since then may not know of us.
-
-        In one breath: what a quiet stream sends while it is not subscribed may be lost on both lines, as they were
-        started together and so do this together.
-        """
-        wanted = [one for one in self._subscriptions if (one.channel, one.symbol) in self._unheard]
-        self._ask([self._venue.unsubscribe, self._venue.subscribe], wanted, expected=False)
+            while (request := self.streams.next()) is not None:
+                names = [one.stream for one in request.streams]
+                for method in request.methods:
+                    number += 1
+                    self.streams.sent(number, method, request.streams, time.monotonic())
+                    with suppress(ConnectionError):  # the receive loop tells how the socket ended
+                        await socket.send_str(frames[method](names, number))
+                await asyncio.sleep(len(request.methods) * self._venue_settings.request_spacing_ms / 1000)
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> str:
         taken = 0
@@ -204,19 +235,45 @@ class Connection:
     def _take(self, data: bytes) -> None:
         frame = self._on_frame(data, time.time_ns() // 1000)
         if isinstance(frame, Message):
-            self._last_data = self._last_frame
-            if self._unheard:
-                self._unheard.discard((frame.channel, frame.symbol))
-                if not self._unheard:
-                    self.settled.set()
+            self.last_data = self._last_frame
+            self.streams.heard(frame.channel, frame.symbol, self._last_frame)
+            if not self.settled.is_set():
+                self._settle(self._last_frame)
         elif isinstance(frame, Acknowledged):
-            self._unanswered.discard(frame.request_id)
+            for stream in self.streams.acknowledged(frame.request_id):
+                self._log.info("subscription_accepted", stream=stream)
+            REFUSED.labels(*self._labels).set(len(self._refusals.names()))
+            self._settle(self._last_frame)
+        elif isinstance(frame, Refused):
+            self._refused(frame)
         elif isinstance(frame, ShutdownNotice):
             self._log.info("shutdown_notice")
             self.replace.set()
 
+    def _refused(self, frame: Refused) -> None:
+        """A refusal concerns the streams of its request; the others go on as if nothing had been."""
+        news = self.streams.refused(frame.request_id, frame.code, frame.message, self._last_frame)
+        for refusal in news:
+            self._log.error("subscription_refused", stream=refusal.stream.stream, code=refusal.code,
+                            message=refusal.message, retry_in_s=refusal.pause_s)  # fmt: skip
+        REFUSED.labels(*self._labels).set(len(self._refusals.names()))
+        self._asking.set()
+        self._settle(self._last_frame)
+
+    def _settle(self, now: float) -> None:
+        """Say that the socket can be relied on, once that is so."""
+        if self.settled.is_set():
+            return
+        if not self.streams.answered:
+            self._answered_at = None
+        elif self._answered_at is None:
+            self._answered_at = now
+        waited = self._answered_at is not None and now - self._answered_at >= SETTLE_S
+        if not self.streams.unheard or waited or now - self._asked_at > self._settings.first_message_s:
+            self.settled.set()
+
     async def _watch(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
-        """Replace a silent socket; report streams that were acknowledged and never spoke."""
+        """Replace a silent socket; find out which streams are silent alone."""
         opened = time.monotonic()
         while True:
             await asyncio.sleep(min(1.0, max(0.05, self._settings.silence_s / 4)))
@@ -224,27 +281,45 @@ class Connection:
             if now - self._last_frame > self._settings.silence_s:
                 SILENT_SOCKETS.labels(*self._labels).inc()
                 self._log.warning("socket_silent", seconds=round(now - self._last_frame, 1))
-                self.reason = "silent"
-                await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
-                return
-            if now - max(opened, self._last_data) > self._settings.silence_s and not self.replace.is_set():
+                return await self._close(socket, "silent")
+            without_data_s = now - max(opened, self.last_data)
+            if without_data_s > self._settings.silence_s and self.expected and not self.replace.is_set():
                 SILENT_SOCKETS.labels(*self._labels).inc()
-                self._log.warning("socket_without_data", seconds=round(now - max(opened, self._last_data), 1))
+                self._log.warning("socket_without_data", seconds=round(without_data_s, 1))
                 self.replace.set()  # pings come, so it may only be a quiet market: the successor overlaps
-            if self._unheard and now - self._asked_at > self._told_after_s:
-                self.settled.set()
-                # a thin or halted stream is told of ever more rarely
-                self._told_after_s = min(self._told_after_s * 2, self._told_after_s + RARELY_S)
-                silent = sorted(f"{symbol}@{channel}" for channel, symbol in self._unheard)
-                SILENT_STREAMS.labels(*self._labels).inc(len(silent))
-                self._log.warning(
-                    "stream_silent",
-                    silent=silent[:20],
-                    count=len(silent),
-                    unanswered=sorted(self._unanswered),
-                )
-                if len(silent) == len(self._subscriptions) or self._unanswered:
-                    self.reason = "no data after the acknowledgement"
-                    await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
-                    return
-                self._subscribe_again()
+            self._settle(now)
+            self._ask_anew(now)
+            if now - self._asked_at > self._told_after_s and self._tell_unheard():
+                return await self._close(socket, "no data after the acknowledgement")
+
+    async def _close(self, socket: aiohttp.ClientWebSocketResponse[bool], reason: str) -> None:
+        self.reason = reason
+        await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
+
+    def _ask_anew(self, now: float) -> None:
+        """Ask again for what was refused, and for what fell silent alone."""
+        self.streams.retry(now)
+        if now - self.last_data < LIVING_S and (stopped := self.streams.stopped(now, self._patience)):
+            STOPPED.labels(*self._labels).inc(len(stopped))
+            self._log.warning("stream_stopped", stopped=named(stopped)[:MOST_NAMED], count=len(stopped))
+        if unanswered := self.streams.unanswered(now, self._settings.first_message_s):
+            UNANSWERED.labels(*self._labels).inc(len(unanswered))
+            self._log.warning("requests_unanswered", requests=unanswered)
+            self.replace.set()  # with overlap: the streams that do come are not to blame
+        if self.streams.queued:
+            self._asking.set()
+
+    def _tell_unheard(self) -> bool:
+        """Report streams that were acknowledged and never spoke; True when the whole socket is of no use."""
+        silent = self.streams.unheard
+        if not silent:
+            return False
+        # a thin or halted stream is told of ever more rarely
+        self._told_after_s = min(self._told_after_s * 2, self._told_after_s + RARELY_S)
+        SILENT_STREAMS.labels(*self._labels).inc(len(silent))
+        self._log.warning("stream_silent", silent=named(silent)[:MOST_NAMED], count=len(silent))
+        if len(silent) == self.streams.accepted:
+            return True
+        self.streams.again(silent)  # a symbol listed since then may not know of us
+        self._asking.set()
+        return False

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
 
 import structlog
 from prometheus_client import Counter
@@ -19,6 +20,11 @@ log = structlog.get_logger()
 
 RECONNECTS = Counter("fleet_reconnects_total", "Sockets opened again after one ended", ["venue", "line"])
 ROTATIONS = Counter("fleet_rotations_total", "Sockets replaced with overlap", ["venue", "line"])
+FAILED = Counter("fleet_socket_failed_total", "Sockets ended by an error nobody foresaw", ["venue", "line"])
+
+BRIEF_S: Final = 5.0
+MOST_SOCKETS: Final = 3
+"""Sockets of one shard at the same time, should each new one want to be replaced before it is settled."""
 
 
 class Backoff:
@@ -61,34 +67,47 @@ class Feed:
         self._rotate_s = rotate_s
         self._backoff = Backoff(settings.backoff_first_s, settings.backoff_max_s)
         self._tasks: dict[asyncio.Task[str], Connection] = {}
-        self._connection: Connection | None = None
 
     async def run(self) -> None:
         """Serve for ever; cancel to stop. Closing sockets on the way out is part of the cancellation."""
-        serving: asyncio.Task[str] | None = None
         try:
             while True:
-                connection = self._open()
-                task = asyncio.create_task(connection.run())
-                self._tasks[task] = connection
-                task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
-                started = time.monotonic()
-                if serving is not None and not serving.done() and not await self._succeeded(connection, task):
-                    await asyncio.sleep(self._backoff.next())
-                    continue  # the old socket goes on serving while we try again
-                if serving is not None:
-                    await end([serving])
-                serving = task
-                self._connection = connection
-                await self._until_due(connection, task)
-                if not task.done():
-                    ROTATIONS.labels(*self._labels).inc()
-                    log.info("rotating", venue=self._labels[0], line=self._labels[1], url=connection.url)
-                    continue
-                serving = None
-                await self._pause(connection, task, time.monotonic() - started)
+                await self._serve()
         finally:
             await end(list(self._tasks))
+
+    async def _serve(self) -> None:
+        """Open one socket, let it succeed those there are, and serve with it until it ends or wants a successor."""
+        older = dict(self._tasks)
+        connection = self._open()
+        task = asyncio.create_task(connection.run())
+        self._tasks[task] = connection
+        task.add_done_callback(self._ended)
+        started = time.monotonic()
+        await self._ready(connection, task, older)
+        if not task.done() and connection.settled.is_set():
+            await self._succeed(connection, older)
+        if not task.done() and all(one.done() for one in older):
+            await self._until_due(connection, task)
+        lived_s = time.monotonic() - started
+        if lived_s > 60:
+            self._backoff.forget()
+        if not task.done():
+            ROTATIONS.labels(*self._labels).inc()
+            log.info("rotating", venue=self._labels[0], line=self._labels[1], url=connection.url)
+            if lived_s < BRIEF_S:  # one that wants to be replaced as soon as it is there may not be the last
+                await asyncio.sleep(self._backoff.next())
+            await end(list(self._tasks)[: -MOST_SOCKETS + 1])
+        elif any(not one.done() for one in self._tasks):
+            await asyncio.sleep(self._backoff.next())  # another socket goes on serving while we try again
+        else:
+            await self._pause(connection, task)
+
+    def _ended(self, task: asyncio.Task[str]) -> None:
+        self._tasks.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            FAILED.labels(*self._labels).inc()
+            log.error("socket_failed", venue=self._labels[0], line=self._labels[1], exc_info=error)
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Want more streams on the socket that serves, and on the one that is about to succeed it."""
@@ -100,34 +119,59 @@ class Feed:
         for connection in self._tasks.values():
             connection.unsubscribe(subscriptions)
 
+    def revive(self, names: Collection[tuple[str, str]]) -> None:
+        """Subscribe anew to those of some streams (channel, symbol) that are dead here."""
+        for connection in self._tasks.values():
+            connection.revive(names)
+
     @property
     def alive(self) -> bool:
-        """Whether the socket that serves delivered something just now."""
-        return self._connection is not None and self._connection.alive
+        """Whether one of its sockets delivered something just now: while one succeeds another there are two."""
+        return any(connection.alive for connection in self._tasks.values())
 
     @property
     def is_open(self) -> bool:
         """Whether a socket is connected, whatever it delivers."""
         return any(connection.is_open for connection in self._tasks.values())
 
-    async def _pause(self, connection: Connection, task: asyncio.Task[str], lived_s: float) -> None:
-        if lived_s > 60:
-            self._backoff.forget()
+    @property
+    def expected(self) -> bool:
+        """Whether data is to be expected of it at all."""
+        return not self._tasks or any(connection.expected for connection in self._tasks.values())
+
+    async def _pause(self, connection: Connection, task: asyncio.Task[str]) -> None:
         wait = self._backoff.next()
         RECONNECTS.labels(*self._labels).inc()
+        reason = "an error nobody foresaw" if task.cancelled() or task.exception() else task.result()
         log.warning("reconnecting", venue=self._labels[0], line=self._labels[1], url=connection.url,
-                    reason=task.result(), wait_s=round(wait, 2))  # fmt: skip
+                    reason=reason, wait_s=round(wait, 2))  # fmt: skip
         await asyncio.sleep(wait)
 
     @staticmethod
-    async def _succeeded(connection: Connection, task: asyncio.Task[str]) -> bool:
-        """Wait until a new socket delivers; False when it ended instead."""
-        settled = asyncio.create_task(connection.settled.wait())
-        await asyncio.wait({settled, task}, return_when=asyncio.FIRST_COMPLETED)
-        settled.cancel()
-        return not task.done()
+    async def _ready(
+        connection: Connection, task: asyncio.Task[str], older: Mapping[asyncio.Task[str], Connection]
+    ) -> None:
+        """Wait until a new socket can be relied on, ended, wants a successor itself, or is the only one left."""
+        watched = [asyncio.create_task(one.wait()) for one in (connection.settled, connection.replace)]
+        try:
+            while any(not one.done() for one in older):
+                left = [one for one in older if not one.done()]
+                await asyncio.wait({*watched, task, *left}, return_when=asyncio.FIRST_COMPLETED)
+                if task.done() or any(one.done() for one in watched):
+                    return
+        finally:
+            for one in watched:
+                one.cancel()
+
+    @staticmethod
+    async def _succeed(connection: Connection, older: Mapping[asyncio.Task[str], Connection]) -> None:
+        """End the sockets before this one; what they brought just now counts for it, which is as good."""
+        connection.last_data = max([connection.last_data, *(one.last_data for one in older.values())])
+        await end(older)
 
     async def _until_due(self, connection: Connection, task: asyncio.Task[str]) -> None:
         due = asyncio.create_task(connection.replace.wait())
-        await asyncio.wait({due, task}, timeout=self._rotate_s, return_when=asyncio.FIRST_COMPLETED)
-        due.cancel()
+        try:
+            await asyncio.wait({due, task}, timeout=self._rotate_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            due.cancel()

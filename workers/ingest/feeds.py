@@ -62,11 +62,16 @@ class VenueFeeds:
     def alive(self) -> bool:
         """Whether every socket delivered something just now.
 
-        One opened for new symbols counts from its first message on: nobody shows a book of those before.
+        One opened for new symbols counts from its first message on: nobody shows a book of those before. One whose
+        every stream the exchange refuses does not count.
         """
         for shard in self._shards:
             shard.heard = shard.heard or shard.feed.alive
-        return all(shard.feed.alive for shard in self._shards if shard.heard or not shard.late)
+        return all(
+            shard.feed.alive
+            for shard in self._shards
+            if shard.feed.expected and (shard.heard or not shard.late)
+        )
 
     @property
     def is_open(self) -> bool:
@@ -91,6 +96,11 @@ class VenueFeeds:
         self._shards = [shard for shard in self._shards if shard.streams]
         self._changed.set()
 
+    def revive(self, names: Collection[tuple[str, str]]) -> None:
+        """Subscribe anew to streams (channel, symbol) that were found dead."""
+        for shard in self._shards:
+            shard.feed.revive(names)
+
     def _place(self, url: str, streams: Sequence[Subscription]) -> None:
         for shard in self._shards:
             room = self._size - len(shard.streams)
@@ -112,8 +122,10 @@ class VenueFeeds:
         try:
             while True:
                 self._changed.clear()
-                await end([shard.task for shard in self._leaving])
-                self._leaving.clear()
+                while self._leaving:  # more may come to leave while some are being ended
+                    leaving = self._leaving[:]
+                    await end([shard.task for shard in leaving])
+                    self._leaving = [shard for shard in self._leaving if shard not in leaving]
                 changed = asyncio.create_task(self._changed.wait())
                 tasks = {shard.task for shard in self._shards}
                 try:

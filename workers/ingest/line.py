@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 from prometheus_client import Counter as Metric
@@ -30,10 +30,18 @@ from workers.venues.interface import (
 
 log = structlog.get_logger()
 
+MOST_TOLD: Final = 20
+"""Anomalies of one kind that are logged one by one; after that every thousandth."""
+
 MESSAGES = Metric("fleet_messages_total", "Messages received", ["venue", "line", "channel"])
 LINE_REPEATS = Metric("fleet_line_repeats_total", "Repeats one line saw of its own", ["venue", "line"])
 LINE_BREAKS = Metric("fleet_line_breaks_total", "Breaks in a line's own sequence", ["venue", "line"])
 MALFORMED = Metric("fleet_malformed_frames_total", "Frames that could not be used", ["venue", "line"])
+FAILED = Metric(
+    "fleet_frame_failed_total",
+    "Frames that ended in an error nobody foresaw, and were dropped",
+    ["venue", "line"],
+)
 REFUSALS = Metric("fleet_subscription_refused_total", "Error frames received", ["venue", "line"])
 AHEAD = Metric(
     "fleet_events_ahead_total", "Messages filed by our time, theirs being ahead of it", ["venue", "line"]
@@ -126,19 +134,27 @@ class Line:
                 self._message(found, received_us)
             elif isinstance(found, Refused):
                 REFUSALS.labels(*self._labels).inc()
-                log.warning("subscription_refused", venue=self.venue.name, line=self.line, code=found.code,
-                            message=found.message, request_id=found.request_id)  # fmt: skip
             elif not isinstance(found, Acknowledged | Ignored | ShutdownNotice | ContractNotice):
                 raise MalformedFrame(self.venue.name, "frame", "of no known kind")
         except MalformedFrame as error:
-            self.counts["malformed"] += 1
             MALFORMED.labels(*self._labels).inc()
-            if (
-                self.counts["malformed"] <= 20 or self.counts["malformed"] % 1000 == 0
-            ):  # not a log line a message
+            if self._telling("malformed"):
                 log.warning("malformed_frame", venue=self.venue.name, line=self.line, error=str(error))
             return None
+        except Exception:
+            # Both lines meet the same frame: an error nobody foresaw must cost this frame and nothing else.
+            FAILED.labels(*self._labels).inc()
+            if self._telling("failed"):
+                log.exception(
+                    "frame_failed", venue=self.venue.name, line=self.line, excerpt=repr(frame[:120])
+                )
+            return None
         return found
+
+    def _telling(self, kind: str) -> bool:
+        """Count an anomaly; whether it is to be logged: not a log line a message."""
+        self.counts[kind] += 1
+        return self.counts[kind] <= MOST_TOLD or self.counts[kind] % 1000 == 0
 
     def _message(self, message: Message, received_us: int) -> None:
         name = (message.channel, message.symbol)
@@ -199,15 +215,24 @@ class Line:
         """Let pass what was held for longer than the grace (or everything, at the end of a recording)."""
         for name in list(self._holding):
             stream = self._streams[name]
-            now_ms, hold_ms = now_us // 1000, self._settings.hold_ms
-            if all_held or stream.chain.overdue(now_ms, hold_ms):
-                for message in stream.chain.release(None if all_held else now_ms - hold_ms):
-                    self._pass(stream.key, message)
+            try:
+                self._release(stream, now_us // 1000, all_held=all_held)
+            except Exception:  # as for a frame: what is held of one stream must not end the line
+                FAILED.labels(*self._labels).inc()
+                log.exception("frame_failed", venue=self.venue.name, line=self.line, stream=stream.key)
+                self._streams[name] = Stream(stream.key, StreamChain(joining=True))
+                stream = self._streams[name]
             if not stream.chain.holding:
                 self._holding.discard(name)
         for channel, metric in self._messages.items():  # here and not per message: a metric costs a lock
             metric.inc(self.counts[channel] - self._told[channel])
             self._told[channel] = self.counts[channel]
+
+    def _release(self, stream: Stream, now_ms: int, *, all_held: bool) -> None:
+        hold_ms = self._settings.hold_ms
+        if all_held or stream.chain.overdue(now_ms, hold_ms):
+            for message in stream.chain.release(None if all_held else now_ms - hold_ms):
+                self._pass(stream.key, message)
 
     def holds(self, channel: Channel, symbol: str) -> bool:
         """Whether messages of a stream are held back now."""

@@ -13,10 +13,11 @@ from workers.context import VenueContext, venue_contexts
 from workers.following import follow
 from workers.ingest.appender import Appender
 from workers.ingest.arrivals import ArrivalClock
-from workers.ingest.connection import Connection
+from workers.ingest.connection import MOST_NAMED, Connection
 from workers.ingest.feed import Feed
 from workers.ingest.feeds import VenueFeeds
 from workers.ingest.line import Line
+from workers.ingest.subscriptions import Refusals
 from workers.process import Process
 from workers.settings import Settings
 from workers.store.followed import Changed
@@ -70,6 +71,9 @@ class IngestWorker:
         )
         self._feeds_of: dict[str, VenueFeeds] = {}
         self._clock = ArrivalClock(line)
+        self._refusals = {
+            context.name: Refusals(process.settings.ingest.refused_retry_s) for context in self._contexts
+        }
         self._began_ms = self._clock.now_us() // 1000
         self._lines = {
             context.name: Line(
@@ -88,10 +92,19 @@ class IngestWorker:
     def _feeds(self, session: aiohttp.ClientSession, context: VenueContext) -> VenueFeeds:
         ingest, line = self._settings.ingest, self._lines[context.name]
         rotate_s = ingest.rotate_s - (ingest.rotate_stagger_s if self._line == "b" else 0)
+        refusals = self._refusals[context.name]
 
         def opened(url: str, streams: Sequence[Subscription]) -> Connection:
             return Connection(
-                session, context.venue, url, streams, self._line, ingest, context.settings, line.frame
+                session,
+                context.venue,
+                url,
+                streams,
+                self._line,
+                ingest,
+                context.settings,
+                line.frame,
+                refusals,
             )
 
         def feed(open_connection: Callable[[], Connection]) -> Feed:
@@ -130,7 +143,14 @@ class IngestWorker:
                 "dropped": self._appender.dropped,
                 "waiting": self._appender.waiting,
                 "breaks": sum(line.breaks for line in self._lines.values()),
+                "refused": self._told_refused(),
             }
+
+    def _told_refused(self) -> str:
+        """The streams the exchange refuses, some of them by name."""
+        found = [f"{venue}:{name}" for venue, refusals in self._refusals.items() for name in refusals.names()]
+        more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+        return ",".join(found[:MOST_NAMED]) + more
 
     async def run(self) -> None:
         """Serve until told to stop; then close the sockets and flush what is buffered."""

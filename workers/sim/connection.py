@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -94,7 +94,7 @@ class Connection:
             now_s,
         )
         self.session = ControlSession(
-            root.market, root.combined, settings.max_streams, self._attach, self._detach
+            root.market, root.combined, settings.max_streams, self._attach, self._detach, self._check_streams
         )
 
     async def run(self, streams: list[str]) -> web.WebSocketResponse:
@@ -200,6 +200,21 @@ class Connection:
         """Whether a fault concerns this connection."""
         return fault.covers_connection(self.root.market, self.root.path, self.number, self.agent)
 
+    def _covered(self, fault: Fault, stream: str) -> bool:
+        return fault.covers_stream(stream) and self._symbol_meant(fault, stream)
+
+    def _check_streams(self, names: Sequence[str]) -> None:
+        """Refuse a request as a whole for one stream that a fault names."""
+        for active in self._faults.on("refuse_stream"):
+            fault = active.fault
+            for name in names if self.meant(fault) else ():
+                topic = self._topics.find(self.root.market, self.root.classes, name)
+                symbol = topic.symbol if topic is not None else ""
+                if fault.covers_stream(name) and fault.symbol in ("", symbol) and active.strikes():
+                    raise RequestError(
+                        int(fault.value) or 2, f"Invalid request: stream {name} is not available"
+                    )
+
     def _symbol_meant(self, fault: Fault, stream: str) -> bool:
         topic = self._attached.get(stream)
         return not fault.symbol or (topic is not None and topic.symbol == fault.symbol)
@@ -250,11 +265,14 @@ class Connection:
         self._timing_changed.set()
 
     def suffer(self, fault: Fault) -> None:
-        """What a `reset`, a `shutdown` or a `lifetime` fault does to it."""
+        """What a `reset`, `shutdown`, `lifetime` or `mute` fault does to it."""
         if fault.kind == "reset":
             self.reset()
         elif fault.kind == "shutdown":
             self.announce_shutdown()
+        elif fault.kind == "mute":
+            for stream in [name for name in self._attached if self._covered(fault, name)]:
+                self._detach(stream)
         else:
             self._ends_s = min(self._ends_s, self._opened_s + fault.value)
             self._timing_changed.set()

@@ -31,6 +31,8 @@ EVENT_KINDS: Final = {
 }
 CONNECTION_KINDS: Final = {
     "stall": "the socket stays open and nothing comes: no events, no replies, no pings, no pongs",
+    "mute": "the streams that are subscribed are dead: they bring nothing until they are subscribed anew",
+    "refuse_stream": "a SUBSCRIBE that names the stream is refused as a whole, with the error code `value` (2 when 0)",
     "refuse": "websocket upgrades are refused with HTTP status `value` (503 when 0)",
     "reset": "the TCP connections that are open are cut, without a close frame",
     "shutdown": "`serverShutdown` is sent on the open connections, which are closed a little later",

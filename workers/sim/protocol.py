@@ -34,7 +34,7 @@ class ControlSession:
     """Subscriptions and properties of one connection.
 
     `attach(name)` and `detach(name)` are called as subscriptions come and go; a stream is attached once
-    however often it is subscribed to.
+    however often it is subscribed to. `check(names)` may refuse a subscription by raising RequestError.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class ControlSession:
         max_streams: int,
         attach: Callable[[str], None],
         detach: Callable[[str], None],
+        check: Callable[[Sequence[str]], None] = lambda _: None,
     ) -> None:
         self.combined = combined
         self.streams: dict[str, None] = {}
@@ -51,11 +52,13 @@ class ControlSession:
         self._max_streams = max_streams
         self._attach = attach
         self._detach = detach
+        self._check = check
 
     def subscribe(self, names: Sequence[str]) -> None:
         """Add streams; RequestError 4 when that makes too many, and then none is added."""
         if len(self.streams.keys() | set(names)) > self._max_streams:
             raise RequestError(4, "Too many subscriptions")
+        self._check(names)
         for name in names:
             if name not in self.streams:
                 self.streams[name] = None

@@ -38,7 +38,7 @@ _ROOTS: Final[tuple[tuple[str, Market, frozenset[StreamClass]], ...]] = (
     ("/usdm/private", "usdm", _NONE),
 )
 SHUTDOWN_S: Final = 1.0
-ONCE: Final = ("reset", "shutdown", "lifetime")
+ONCE: Final = ("reset", "shutdown", "lifetime", "mute")
 """Faults that concern the connections which are open when they come on; `lifetime` later ones too."""
 
 
