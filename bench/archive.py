@@ -52,7 +52,8 @@ async def archive(url: str, home: Path) -> None:
     client: Any = Redis.from_url(url, protocol=2)
     process = Process("archive", settings, 0, url)
     worker = ArchiveWorker(process, storage_of(settings.archive.url, home))
-    await worker.ownership._round()
+    await worker.ownership.share()
+    await worker.ownership.recover_taken()
     spent = cpu = 0.0
     for first in range(0, COUNT, 20_000):
         await feed(client, first, 20_000)
@@ -61,7 +62,8 @@ async def archive(url: str, home: Path) -> None:
             pass
         spent += time.perf_counter() - began
         cpu += time.process_time() - began_cpu
-        await worker.ownership._round()
+        await worker.ownership.share()
+        await worker.ownership.recover_taken()
     began, began_cpu = time.perf_counter(), time.process_time()
     process.stop.set()
     await worker.run()

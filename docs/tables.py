@@ -163,6 +163,7 @@ ROLES: Final = {
     "archive": "archive",
     "process.py": "every worker",
     "logs.py": "every worker",
+    "pulse.py": "every worker",
     "backoff.py": "every worker",
     "unreadable.py": "whoever reads keys",
     "quarantine.py": "workers that own symbols",

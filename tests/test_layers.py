@@ -31,6 +31,7 @@ SHARED = {
     "unreadable",
     "quarantine",
     "logs",
+    "pulse",
 }
 """Modules at the top of the package that the roles share."""
 ROLES = {"ingest", "books", "trades", "keeper", "archive", "api"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,7 @@ from workers.backoff import Backoff
 from workers.errors import FleetError, ServerTooOld
 from workers.logs import configure_logging
 from workers.masking import mask
+from workers.pulse import Pulse
 from workers.settings import Settings
 from workers.store.connection import connect
 from workers.store.fleet import Registry
@@ -57,10 +59,12 @@ class Process:
         self.settings = settings
         self.number = number
         self.url = url
-        self.name = f"{role}-{socket.gethostname()}-{os.getpid()}"
+        # Containers may share host name and pid: two workers of one name would hold one lease.
+        self.name = f"{role}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.stop = asyncio.Event()
         self.client: Redis = connect(url)
         self.registry = Registry(self.client, settings.fleet)
+        self.pulse = Pulse()
         self.metrics_address = ""
         self.details: dict[str, str | int | float] = {}
         """What the role wants shown of itself in its heartbeat."""
@@ -115,6 +119,7 @@ class Process:
         unreadable, waits = UnreadableKeys(self.role), Backoff("heartbeat")
         while True:
             try:
+                self.registry.late_ms = self.pulse.extra_ms(3 * self.settings.fleet.heartbeat_ms)
                 bad = await self.registry.beat(
                     self.role,
                     self.name,
@@ -133,12 +138,15 @@ class Process:
 
     async def serve(self, main: Callable[[Process], Awaitable[None]]) -> None:
         """Run the role's loop with its heartbeat, until `stop` is set or it ends; Redis must answer already."""
-        beat = asyncio.create_task(self._beat())
+        tasks = [
+            asyncio.create_task(self._beat(), name="heartbeat"),
+            asyncio.create_task(self.pulse.run(), name="pulse"),
+        ]
         try:
             if not self.stop.is_set():
                 await main(self)
         finally:
-            await end([beat])
+            await end(tasks)
             with suppress(RedisError, OSError):
                 await self.registry.leave(self.role, self.name)
 

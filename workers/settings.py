@@ -153,6 +153,8 @@ class BookSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     refresh_below: Annotated[float, Meta(ge=0, le=1)] = 0.5
     """A new snapshot moves the known range when less than this share of the way to its edge is left; 0: never."""
     crossed_ms: Milliseconds = 1_500
+    behind_ms: Count = 2_000
+    """A book that lacks what its stream brought longer ago than this is withheld as `behind`."""
     stale_ms: Count = 30_000
     """A book whose stream brought nothing for this long is withheld, unless a line's sockets are known to be alive."""
 

@@ -226,7 +226,8 @@ async def test_memory_is_bounded_while_nothing_can_be_written(
     process = Process("archive", settings, 0, real_server)
     storage = _Failing(archive_folder)
     worker = ArchiveWorker(process, storage)
-    await worker.ownership._round()
+    await worker.ownership.share()
+    await worker.ownership.recover_taken()
     for _ in range(60):
         await worker.step()
     rows = worker.streams[world.key].buffer.rows

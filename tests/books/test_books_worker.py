@@ -10,8 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-from workers.books.book import OwnedBook
+from workers.books import reading
+from workers.books.book import BEHIND, OwnedBook
 from workers.books.worker import BookWorker
 from workers.model.checkpoint import Checkpoint, decode_checkpoint
 from workers.model.events import Snapshot
@@ -297,3 +299,83 @@ async def test_or_when_a_snapshot_says_the_same(
     await world.fetch(1e9)
     assert await world.state() == ("stale" if missed else "synced")
     assert await world.shown() == (not missed)
+
+
+async def test_a_book_that_lacks_what_its_stream_brought_is_withheld_as_behind(world: World) -> None:
+    await world.event()
+    assert await world.state() == "synced"
+    assert await world.shown()
+    world.book.current_at -= world.worker._settings.books.behind_ms / 1000 + 1
+    now = time.monotonic()
+    world.book.read_until(
+        now, world.book.received_us + 36_000_000, end=False
+    )  # 36 s behind, and not at the end
+    before = BEHIND.labels("spot")._value.get()
+    await world.worker._publishing.publish([world.book])
+    assert not await world.shown()
+    found = await world.client.hgetall(KEYS.book_status(S))  # type: ignore[misc]
+    assert found[b"state"] == b"behind"
+    assert int(found[b"behind_ms"]) > 2_000
+    assert BEHIND.labels("spot")._value.get() == before + 1
+    await world.worker.step()  # its stream is read to the end
+    assert await world.state() == "synced"
+    assert await world.shown()
+
+
+async def test_a_worker_that_cannot_read_withholds_its_books(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.event()
+    assert await world.state() == "synced"
+
+    async def away(*_: Any) -> Any:
+        raise RedisConnectionError("away")
+
+    monkeypatch.setattr(world.worker._reader, "new", away)
+    world.book.current_at -= world.worker._settings.books.behind_ms / 1000 + 1
+    with pytest.raises(RedisConnectionError):
+        await world.worker.step()
+    assert not await world.shown()
+
+
+async def test_a_group_that_is_destroyed_is_made_anew_where_the_book_stands(world: World) -> None:
+    await world.event()
+    await world.worker.step()
+    applied = world.book.applied
+    await world.client.xgroup_destroy(KEYS.raw(S, "depth"), "books")
+    await world.event()
+    for _ in range(3):
+        await world.worker.step()
+    assert world.book.applied == applied + 1
+    assert world.book.sync.last_update_id == world.u
+    assert await world.state() == "synced"
+
+
+async def test_a_former_owner_takes_no_entry_from_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.worker.ownership, "safe", lambda _: False)
+    await world.event()
+    await world.worker.step()
+    [group] = await world.client.xinfo_groups(KEYS.raw(S, "depth"))
+    assert group["last-delivered-id"] != b"1-%d" % world.u
+
+
+async def test_a_recovery_commits_as_it_goes_and_ends_when_the_symbol_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many entries left behind by the last owner those that were folded need not be folded again."""
+    monkeypatch.setattr(reading, "PENDING_AT_ONCE", 10)
+    await world.event()
+    await world.worker.step()
+    first = (await world.stored()).last_update_id
+    assert first == world.u
+    for _ in range(50):
+        await world.event()
+    await world.client.xreadgroup("books", "owner", {KEYS.raw(S, "depth"): ">"})
+    looks = iter([True, True])
+    monkeypatch.setattr(world.worker.ownership, "owns", lambda *_: next(looks, False))
+    await world.take_over()
+    assert first < (await world.stored()).last_update_id < world.u
+    pending = (await world.client.xpending(KEYS.raw(S, "depth"), "books"))["pending"]
+    assert 0 < pending < 50

@@ -81,7 +81,8 @@ async def lay(url: str, home: Path) -> None:
     )
     process = Process("archive", settings, 0, url)
     worker = ArchiveWorker(process, storage_of(settings.archive.url, home))
-    await worker.ownership._round()
+    await worker.ownership.share()
+    await worker.ownership.recover_taken()
     trades = tape()
     for start in range(0, COUNT, 50):
         batch = [(f"{trade.trade_time}-{trade.trade_id}", trade) for trade in trades[start : start + 50]]

@@ -96,7 +96,7 @@ class Fleet:
             return None
 
         worker.ownership.release_all = nothing  # type: ignore[method-assign]
-        worker.ownership._round = nothing  # type: ignore[method-assign]  # should its loop outlive the cancellation
+        worker.ownership.share = worker.ownership.renew = nothing  # type: ignore[method-assign]  # should its loop outlive the cancellation
         task = self.tasks.pop(name)
         await end([task])
 

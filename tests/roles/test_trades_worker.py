@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 
@@ -13,12 +14,19 @@ from workers.ownership import Claim
 from workers.process import Process
 from workers.settings import Settings, VenueSettings
 from workers.store.keys import INTERVALS_MS, TRADES, Keys
+from workers.trades.repair import Repair
 from workers.trades.tape import monotonic_ms
 from workers.trades.worker import APPLIED_AT_ONCE, TradeWorker
 
 KEYS = Keys()
 SYMBOL, QUIET = "BTCUSDT", "SOLUSDT"
 T0 = 1_723_161_541_000
+
+
+def own_all(worker: TradeWorker) -> None:
+    """What a test hands to `recover` is owned."""
+    worker.ownership.safe = lambda claim: True  # type: ignore[method-assign]
+    worker.ownership.owns = lambda claim, token: True  # type: ignore[method-assign]
 
 
 @pytest.fixture
@@ -28,6 +36,7 @@ async def worker(real_server: str) -> AsyncIterator[TradeWorker]:
     await process.client.flushall()  # the server is this test process's own
     async with aiohttp.ClientSession() as session:
         made = TradeWorker(process, session)
+        own_all(made)
         yield made
         for symbol in (SYMBOL, QUIET):
             made.forget(Claim(made._contexts[0], symbol))
@@ -103,4 +112,79 @@ async def test_the_clock_closes_no_window_whose_trades_wait_in_the_stream(
         assert {bar[b"revision"] for bar in bars} == {b"0"}, interval
         assert sum(int(bar[b"trades_count"]) for bar in bars) == count, interval
         assert (await client.hget(KEYS.stats(SYMBOL, interval), "closed")) == b"1", interval
+    await client.aclose()
+
+
+async def test_a_former_owner_takes_no_entry_from_the_next(worker: TradeWorker, real_server: str) -> None:
+    client = Redis.from_url(real_server, protocol=2)
+    await client.hset(KEYS.lease("trades", SYMBOL), "token", 7)
+    await worker.recover(Claim(worker._contexts[0], SYMBOL), 7)
+    worker.ownership.safe = lambda claim: False  # type: ignore[method-assign]
+    await append(client, SYMBOL, 5)
+    await worker.step()
+    group = (await client.xinfo_groups(KEYS.raw(SYMBOL, TRADES)))[0]
+    assert (group["pending"], group["last-delivered-id"]) == (0, b"0-0")
+    await client.aclose()
+
+
+async def test_what_an_earlier_owner_read_is_taken_from_the_log_and_not_from_the_exchange(
+    worker: TradeWorker, real_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Redis.from_url(real_server, protocol=2)
+    key = KEYS.raw(SYMBOL, TRADES)
+    await client.hset(KEYS.lease("trades", SYMBOL), "token", 7)
+    await append(client, SYMBOL, 10)
+    await client.xgroup_create(key, "trades", "0")
+    await worker.recover(Claim(worker._contexts[0], SYMBOL), 7)
+    first = (await client.xrange(key, count=3))[-1][0]
+    # The first three are ours, the next four were read by one whose lease had run out, the rest is ours again.
+    await worker.step()
+    assert int(await client.hget(KEYS.trades_state(SYMBOL), "last_id")) == 9  # type: ignore[misc]
+    for number in range(10, 20):
+        time = T0 + number
+        data = (
+            f'{{"e":"aggTrade","E":{time},"a":{number},"s":"{SYMBOL}","p":"61800.10","q":"0.1","f":{number},'
+            f'"l":{number},"T":{time},"m":true}}'
+        )
+        await client.xadd(key, {"data": data, "received": time * 1000, "line": "a"}, id=f"{time}-{number}")
+    await client.xreadgroup("trades", "owner", {key: ">"}, count=4)  # type: ignore[arg-type]
+
+    async def asked(*_: object) -> None:
+        raise AssertionError("the exchange was asked")
+
+    monkeypatch.setattr(Repair, "fill", asked)
+    async with asyncio.timeout(60):
+        while int(await client.hget(KEYS.trades_state(SYMBOL), "last_id")) < 19:  # type: ignore[misc]
+            await worker.step()
+            await asyncio.sleep(0.01)
+    assert first
+    assert (await client.xpending(key, "trades"))["pending"] == 0
+    await client.aclose()
+
+
+async def test_a_group_that_is_destroyed_costs_its_own_stream_a_moment_and_no_trade(
+    worker: TradeWorker, real_server: str
+) -> None:
+    client = Redis.from_url(real_server, protocol=2)
+    for symbol in (SYMBOL, QUIET):
+        await client.hset(KEYS.lease("trades", symbol), "token", 7)
+        await worker.recover(Claim(worker._contexts[0], symbol), 7)
+        await append(client, symbol, 5)
+    await worker.step()
+    await client.xgroup_destroy(KEYS.raw(SYMBOL, TRADES), "trades")
+    for symbol, later in ((SYMBOL, range(5, 9)), (QUIET, range(5, 9))):
+        for number in later:
+            time = T0 + number
+            data = (
+                f'{{"e":"aggTrade","E":{time},"a":{number},"s":"{symbol}","p":"61800.10","q":"0.1","f":{number},'
+                f'"l":{number},"T":{time},"m":true}}'
+            )
+            entry = {"data": data, "received": time * 1000, "line": "a"}
+            await client.xadd(KEYS.raw(symbol, TRADES), entry, id=f"{time}-{number}")
+    for _ in range(4):
+        await worker.step()
+    for symbol in (SYMBOL, QUIET):
+        state = await client.hgetall(KEYS.trades_state(symbol))  # type: ignore[misc]
+        assert (state[b"last_id"], state[b"applied_count"]) == (b"8", b"9"), symbol
+        assert int(state.get(b"repeated_count", 0)) == 0  # it was made anew where it had stood
     await client.aclose()

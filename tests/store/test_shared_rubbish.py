@@ -143,10 +143,9 @@ async def test_a_lease_of_another_type_is_replaced(client: Redis, name: str) -> 
     assert await leases.take(["A", "B"]) == {"A", "B"}
     await client.delete(key)
     await OTHER_TYPES[name](client, key)
-    assert await leases.renew() == {"A"}
+    assert await leases.renew() == set()  # nobody has taken it meanwhile
     assert leases.safe("B")
-    assert await leases.take(["A"]) == {"A"}
-    assert leases.held["A"] == 2
+    assert leases.held["A"] == 1
     assert leases.safe("A")
     if name != "hash":
         assert leases.replaced["A"].key == key

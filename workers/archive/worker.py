@@ -176,7 +176,7 @@ class ArchiveWorker:
                     if not await stream.write(now):
                         break
             except LeaseLost:
-                self.ownership.lost(self._claims[stream.key])
+                self.ownership.lost(self._claims[stream.key], stream.token)
             except RedisError as error:
                 stream.resume_pending()
                 if refusal_of(error).of_server:

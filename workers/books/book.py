@@ -28,6 +28,9 @@ TOLD_AT_MOST = 10
 EVENTS = Counter("fleet_depth_events_total", "Depth events read by the book owners", ["venue", "outcome"])
 MALFORMED = Counter("fleet_malformed_entries_total", "Stream entries that could not be decoded", ["venue"])
 LOSSES = Counter("fleet_sync_lost_total", "Times a book left sync", ["venue", "reason"])
+BEHIND = Counter(
+    "fleet_books_behind_total", "Books withheld because they lacked what their stream had brought", ["venue"]
+)
 SYNCS = Counter("fleet_syncs_total", "Times a book came into sync", ["venue"])
 IN_SYNC = Gauge("fleet_books_in_sync", "Books in sync in this worker", ["venue"])
 
@@ -66,6 +69,10 @@ class OwnedBook:
         """Why its stream cannot be read now and what to do about it, for people; empty: it can."""
         self.reread = False
         """Whether entries may have been given to an owner that never saw them: they are pending now."""
+        self.current_at = time.monotonic()
+        """All that its stream had brought by then is in the book (monotonic seconds)."""
+        self.behind = False
+        """Whether that is too long ago: what it shows was true once."""
         self.read = False
         """Whether its stream has been read since it was recovered."""
         self.heard_at = time.monotonic()
@@ -137,6 +144,27 @@ class OwnedBook:
         self.noticed()
         return outcome
 
+    def read_until(self, now: float, wall_us: int, *, end: bool) -> None:
+        """What was read has been folded; `end`: it was all there was at `now` (monotonic seconds)."""
+        if end:
+            self.current_at = now
+        elif self.received_us:
+            self.current_at = max(self.current_at, now - max(0, wall_us - self.received_us) / 1e6)
+
+    def judge_lag(self, now: float) -> None:
+        """Withhold a book whose stream is further than it, or show it again."""
+        behind = (now - self.current_at) * 1000 > self._settings.behind_ms
+        if behind == self.behind:
+            return
+        self.behind = behind
+        if behind:
+            self.withdraw = True
+            BEHIND.labels(self.claim.context.name).inc()
+            log.warning("book_behind", venue=self.claim.context.name, symbol=self.claim.symbol,
+                        behind_ms=int((now - self.current_at) * 1000))  # fmt: skip
+        else:
+            self.pace.changed()
+
     def noticed(self) -> None:
         """Draw the consequences of a change of state."""
         synced = self.sync.state is SyncState.SYNCED
@@ -186,6 +214,7 @@ class OwnedBook:
         if self.sync.state is SyncState.SYNCED:
             last_event_ms = max(self.received_us // 1000, self.sync.last_event_time)
             self.heard_at = time.monotonic() - max(0, now_ms - last_event_ms) / 1000
+            self.current_at = self.heard_at  # until its stream has been read to its end
             self.freshness.recovered(now_ms, last_event_ms)
 
     def forget(self) -> None:
@@ -202,7 +231,7 @@ class OwnedBook:
     def showable(self) -> bool:
         """Whether the book may be shown: in sync, borne out, not crossed, its stream read, its range known."""
         return (
-            not self.unreadable
+            not (self.unreadable or self.behind)
             and self.sync.publishable
             and not self.sync.single_source
             and not self.freshness.stale
@@ -251,6 +280,7 @@ class OwnedBook:
             or self.sync.reason
             or self.claim.context.symbols.why_silent(self.claim.symbol),
             "age_ms": int((time.monotonic() - self.heard_at) * 1000),
+            "behind_ms": int((time.monotonic() - self.current_at) * 1000),
             "last_update_id": self.sync.last_update_id,
             "sync_count": self.sync.sync_count,
             "gap_count": self.sync.gap_count,
@@ -275,6 +305,8 @@ class OwnedBook:
             return "crossed"
         if self.sync.single_source:
             return "unconfirmed"
+        if self.behind:
+            return "behind"
         if self.freshness.stale:
             return "stale"
         return "beyond range" if self.beyond_range else "synced"

@@ -21,7 +21,6 @@ from workers.errors import LeaseLost, WireError
 from workers.model.history import NOT_RECORDED, HistoryBlock
 from workers.model.history_builder import BlockBuilder
 from workers.model.history_recorder import HistoryFold, HistoryRecorder
-from workers.ownership import Claim
 from workers.quarantine import Quarantine
 from workers.settings import HistorySettings
 from workers.store.following import LAST_OF_MS, entry_id
@@ -118,8 +117,8 @@ class HistoryWriter:
         except Exception as error:  # what cannot be written is lost; the book is given back all the same
             await self._quarantine.failed(*book.claim, HISTORY, error)
 
-    async def step(self, books: Sequence[OwnedBook], now: float) -> list[Claim]:
-        """Write the book that waits longest, if one is due (monotonic seconds); the claims of leases lost.
+    async def step(self, books: Sequence[OwnedBook], now: float) -> list[OwnedBook]:
+        """Write the book that waits longest, if one is due (monotonic seconds); the books whose leases are lost.
 
         One a round: encoding a busy minute takes some 10 ms, and all blocks end at the same second.
         """
@@ -133,7 +132,7 @@ class HistoryWriter:
         try:
             await self._write(book)
         except LeaseLost:
-            return [book.claim]
+            return [book]
         except Exception as error:  # its own: another book's history goes on
             await self._quarantine.failed(*book.claim, HISTORY, error)
         else:

@@ -75,6 +75,7 @@ class BookPublishing:
                 continue
             published: list[_Published] = []
             for book in books:
+                book.judge_lag(now)
                 if (
                     book.claim.context.name == context.name
                     and book.decided
@@ -96,7 +97,7 @@ class BookPublishing:
                 continue
             self._backoff.accepted(context.name)
             self._note_published(published, now)
-            await self._heed(context, signals)
+            await self._heed(context, signals, {made.symbol: made.token for _, made in published})
 
     def _publication(self, book: OwnedBook, now: float, owner: str, last: bool) -> _Published | None:
         """What is to be written of a book now, if anything."""
@@ -114,10 +115,10 @@ class BookPublishing:
         withdraw = book.withdraw and not showable
         return book, Publication(book.claim.symbol, book.token, payload, withdraw, status)
 
-    async def _heed(self, context: VenueContext, signals: Signals) -> None:
+    async def _heed(self, context: VenueContext, signals: Signals, tokens: Mapping[str, int]) -> None:
         """Act on what a publication told."""
         for symbol in signals.fenced:
-            self._ownership.lost(Claim(context, symbol))
+            self._ownership.lost(Claim(context, symbol), tokens[symbol])
         for symbol, reason in signals.distrusted.items():
             if (distrusted := self._books.get(context.keys.raw(symbol, DEPTH))) is not None:
                 distrusted.sync.lose(reason, steady_ms())

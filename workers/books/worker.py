@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 import aiohttp
 import structlog
 from prometheus_client import Counter
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from workers.backoff import MOST_PAUSE_S, Backoff
 from workers.books.book import OwnedBook
 from workers.books.history import HistoryWriter
 from workers.books.lines import LivingLines
 from workers.books.publishing import BookPublishing
+from workers.books.reading import BookReading
 from workers.books.snapshots import SnapshotFetcher
 from workers.books.tickers import TickerWatch
 from workers.context import venue_contexts
@@ -23,6 +24,7 @@ from workers.errors import LeaseLost, StateUnreadable
 from workers.model.sync import BookSync, Outcome, SyncState
 from workers.ownership import Claim, Ownership
 from workers.process import Process
+from workers.pulse import Breath
 from workers.quarantine import Quarantine
 from workers.rest import RestClient
 from workers.steady_clock import steady_ms
@@ -30,7 +32,6 @@ from workers.store.books import GROUP, BookStore
 from workers.store.connection import connect_reader
 from workers.store.keys import DEPTH
 from workers.store.rebuilding import begin
-from workers.store.refusals import Refusal, refusal_of
 from workers.store.streams import Delivered, GapRecord, GroupReader, record_gap
 from workers.tasks import end
 
@@ -97,7 +98,17 @@ class BookWorker:
         self.books: dict[str, OwnedBook] = {}
         """The books owned and recovered, by raw stream key."""
         self.ownership = Ownership(process, "books", self._contexts, self, self.quarantine)
-        self._reread = False
+        self._reading = BookReading(
+            self._reader,
+            self.books,
+            self.ownership,
+            self.quarantine,
+            process.settings.books,
+            self._take,
+            self._commit,
+        )
+        self._round_s = 0.0
+        self._breath = Breath()
         self._publishing = BookPublishing(
             process, self._contexts, self._stores, self.books, self.ownership, self.quarantine, self._stumbled
         )
@@ -126,19 +137,10 @@ class BookWorker:
         book = OwnedBook(claim, token, sync, settings)
         if sync.state is SyncState.SYNCED:
             book.last_stream_id = folded
-        try:
-            await self._reader.ensure(book.key)
-            await self._take_pending(book, b"0")
-        except ResponseError as error:
-            await self._cannot_read(book, error)
+        await self._reading.adopt(book)
         book.recovered(steady_ms())
         self.books[book.key] = book
         self._history.adopt(book)
-
-    async def _take_pending(self, book: OwnedBook, after: bytes) -> None:
-        while entries := await self._reader.pending(book.key, after, 500):
-            self._take(book, entries)
-            after = entries[-1].stream_id
 
     async def hand_over(self, claim: Claim) -> None:
         """Commit a last checkpoint before the lease is given back."""
@@ -205,75 +207,14 @@ class BookWorker:
             if taken_elsewhere and self.books.get(book.key) is book:
                 STOLEN.labels(book.claim.context.name).inc()
                 log.warning("entries_read_elsewhere", symbol=book.claim.symbol, after=before.decode())
-                self.ownership.lost(
-                    book.claim
-                )  # recovered from its checkpoint when it is taken again, at once
+                # recovered from its checkpoint when it is taken again, at once
+                self.ownership.lost(book.claim, book.token)
                 return
             book.lost = book.sync.state is not SyncState.SYNCED
             gaps = book.claim.context.keys.gaps(book.claim.symbol)
             await record_gap(self._process.client, gaps, record, self._settings.streams.gaps)
         except (RedisError, OSError) as error:
             log.error("gap_not_recorded", symbol=book.claim.symbol, first=record.first, error=str(error))
-
-    async def _read(self) -> int:
-        """Read what is new in all streams at once; the number of entries taken in."""
-        for book in list(self.books.values()):
-            book.reread = book.reread or self._reread
-        self._reread = False
-        for book in list(self.books.values()):
-            if book.reread and self.quarantine.due(*book.claim, "read"):
-                await self._read_pending(book)
-        taken = 0
-        keys = [
-            key
-            for key, book in self.books.items()
-            if not book.reread and self.quarantine.due(*book.claim, "read")
-        ]
-        found = await self._reader.new(keys, self._settings.books.read_count)
-        for key, error in self._reader.refused.items():
-            if (owned := self.books.get(key)) is not None:
-                await self._cannot_read(owned, error)
-        for key, entries in found.items():
-            if (owned := self.books.get(key)) is not None:
-                self._take(owned, entries)
-                taken += len(entries)
-        for key in keys:
-            if key not in self._reader.refused and (owned := self.books.get(key)) is not None:
-                self._was_read(owned)
-        return taken
-
-    async def _read_pending(self, book: OwnedBook) -> None:
-        try:
-            await self._take_pending(book, book.last_stream_id)
-        except ResponseError as error:
-            await self._cannot_read(book, error)
-        else:
-            book.reread = False
-
-    def _was_read(self, book: OwnedBook) -> None:
-        book.read = True
-        if self.quarantine.worked(*book.claim, "read"):
-            book.unreadable = ""
-            book.pace.changed()
-
-    async def _cannot_read(self, book: OwnedBook, error: ResponseError) -> None:
-        """The stream of one book is no stream, or has lost its group: the book is withheld until it can be read.
-
-        Raises:
-            RedisError: it is the server that refuses.
-        """
-        book.reread = True
-        if refusal_of(error) is Refusal.NO_GROUP:
-            log.error("streams_lost", key=book.key, error=str(error))
-            try:
-                await self._reader.ensure(book.key)
-            except ResponseError as again:
-                error = again
-            else:
-                return
-        await self.quarantine.failed(*book.claim, "read", error)
-        book.unreadable = self.quarantine.reason(*book.claim, "read")
-        book.withdraw = True
 
     async def _commit(self, book: OwnedBook) -> None:
         (checkpoint, ids), lost, unsaved = book.checkpoint(), book.lost, book.unsaved
@@ -283,7 +224,7 @@ class BookWorker:
         try:
             await store.commit(book.claim.symbol, book.token, DEPTH, checkpoint, ids)
         except LeaseLost:
-            self.ownership.lost(book.claim)
+            self.ownership.lost(book.claim, book.token)
             return
         except RedisError as error:
             self._committing.refused(error, *place)
@@ -335,7 +276,14 @@ class BookWorker:
 
     async def step(self) -> int:
         """One round: read, fold, publish, commit; the number of entries taken in."""
-        taken = await self._read()
+        began = time.monotonic()
+        try:
+            taken = await self._reading.round(self._round_s)
+        except (RedisError, OSError):
+            await self._publishing.publish(
+                list(self.books.values())
+            )  # what could not be read for long is withheld
+            raise
         now = time.monotonic()
         now_ms = steady_ms()
         books = list(self.books.values())
@@ -348,9 +296,11 @@ class BookWorker:
         for book in books:
             if book.commit_due(now) and self.books.get(book.key) is book and self.ownership.safe(book.claim):
                 await self._commit(book)
-        for claim in await self._history.step(list(self.books.values()), now):
-            self.ownership.lost(claim)
-        return taken
+                await self._breath.taken()
+        for book in await self._history.step(list(self.books.values()), now):
+            self.ownership.lost(book.claim, book.token)
+        self._round_s = time.monotonic() - began
+        return taken + await self._reading.catch_up()
 
     async def run(self) -> None:
         """Serve until told to stop; then commit and give everything back."""
@@ -364,7 +314,7 @@ class BookWorker:
                     await self.step()
                     waits.accepted()
                 except (RedisError, OSError) as error:
-                    self._reread = True  # a lost reply may have carried entries: they are pending now
+                    self._reading.lost_a_reply()
                     await asyncio.sleep(min(waits.refused(error), MOST_PAUSE_S))
                 await asyncio.sleep(pause)
         finally:

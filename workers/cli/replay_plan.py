@@ -171,6 +171,7 @@ class ReplayPlan:
                 snapshot_retry_max_s=0.01,
                 refresh_below=0,
                 stale_ms=NEVER_MS,
+                behind_ms=NEVER_MS,
                 crossed_ms=int(BookSettings().crossed_ms / speed) if speed else NEVER_MS,
             ),
             trades=TradeSettings(

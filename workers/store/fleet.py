@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -23,6 +23,8 @@ from workers.store.scripts import Scripts
 
 MOST_DIGITS: Final = 15
 """Of a time in ms."""
+AT_ONCE: Final = 250
+"""Leases in one call: Redis serves nobody else meanwhile, for about a millisecond."""
 
 
 class Registry:
@@ -34,6 +36,8 @@ class Registry:
     def __init__(self, client: Redis, settings: FleetSettings) -> None:
         self._client: Any = client
         self._lifetime_ms = settings.heartbeat_ms * 3
+        self.late_ms = 0
+        """How late this worker's own heartbeats may come: it is starved."""
 
     async def server_ms(self) -> int:
         """ms since 1970 by the server's clock, which all workers have in common."""
@@ -55,7 +59,7 @@ class Registry:
                 bad.append(StateUnreadable(key, f"it was a {kind.decode()}, and is made anew"))
                 await self._client.delete(key)
         pipe = self._client.pipeline(transaction=False)
-        pipe.zadd(names.workers(role), {name: now + self._lifetime_ms})
+        pipe.zadd(names.workers(role), {name: now + self._lifetime_ms + self.late_ms})
         pipe.zremrangebyscore(names.workers(role), "-inf", now - 10 * self._lifetime_ms)
         pipe.zremrangebyscore(names.workers(role), now + 10 * self._lifetime_ms, "+inf")  # nobody's heartbeat
         pipe.hset(names.worker(name), mapping={"role": role, "beat_ms": now, **details})
@@ -138,7 +142,8 @@ class Leases:
     """The leases one worker holds in one role of one venue.
 
     `held` maps a symbol to its fencing number; a lease is trusted only until `safe_until` (monotonic
-    seconds), which is earlier than the server's expiry by a margin.
+    seconds), which is earlier than the server's expiry by a margin. One that has run out is renewed all the same while
+    nobody has taken the symbol since.
     """
 
     def __init__(self, client: Redis, keys: Keys, role: str, worker: str, lease_ms: int) -> None:
@@ -146,15 +151,27 @@ class Leases:
         self._keys = keys
         self._role = role
         self._worker = worker
-        self._lease_ms = lease_ms
+        self.length_ms = lease_ms
+        """How long a lease taken or renewed now runs; its holder lengthens it while it is starved."""
         self.held: dict[str, int] = {}
         self.replaced: dict[str, StateUnreadable] = {}
         """By symbol, what was found instead of a lease or a fence and replaced, until somebody takes it out."""
         self._safe_until: dict[str, float] = {}
+        self._releasing: set[str] = set()
 
-    def _call(self, action: str, symbol: str) -> tuple[list[str], list[str | int]]:
-        keys = [self._keys.lease(self._role, symbol), self._keys.fence(self._role, symbol)]
-        return keys, [action, self._worker, self._lease_ms, str(self.held.get(symbol, ""))]
+    async def _run(self, action: str, symbols: Sequence[str]) -> list[Any]:
+        """One reply a symbol, in order; what failed has its error there. Cost: one call for `AT_ONCE` symbols."""
+        replies: list[Any] = []
+        for first in range(0, len(symbols), AT_ONCE):
+            some = symbols[first : first + AT_ONCE]
+            keys = [
+                key
+                for symbol in some
+                for key in (self._keys.lease(self._role, symbol), self._keys.fence(self._role, symbol))
+            ]
+            held = [self.held.get(symbol, "") for symbol in some]
+            replies += await self._scripts.run("lease", keys, [action, self._worker, self.length_ms, *held])
+        return replies
 
     def _token(self, symbol: str, reply: Any) -> int | None:
         """The fencing number of a reply; None for an error. Takes note of what the script had to replace."""
@@ -171,29 +188,29 @@ class Leases:
     async def take(self, symbols: Iterable[str]) -> set[str]:
         """Try to take symbols; those taken now (not those already held)."""
         wanted = [symbol for symbol in symbols if symbol not in self.held]
-        started = time.monotonic()
-        replies = await self._scripts.run_many("lease", [self._call("take", symbol) for symbol in wanted])
+        started, length_s = time.monotonic(), self.length_ms / 1000
+        replies = await self._run("take", wanted)
         taken = set()
         for symbol, reply in zip(wanted, replies, strict=True):
             token = self._token(symbol, reply)
             if token is not None and token > 0:
                 self.held[symbol] = token
-                self._safe_until[symbol] = started + self._lease_ms / 1000 * 0.9
+                self._safe_until[symbol] = started + length_s * 0.9
                 taken.add(symbol)
         return taken
 
     async def renew(self) -> set[str]:
         """Renew everything held; the symbols lost to another worker (or to expiry) are returned."""
-        symbols = list(self.held)
-        started = time.monotonic()
-        replies = await self._scripts.run_many("lease", [self._call("renew", symbol) for symbol in symbols])
+        symbols = [symbol for symbol in self.held if symbol not in self._releasing]
+        started, length_s = time.monotonic(), self.length_ms / 1000
+        replies = await self._run("renew", symbols)
         lost = set()
         for symbol, reply in zip(symbols, replies, strict=True):
             if symbol not in self.held:
                 continue  # forgotten meanwhile
             token = self._token(symbol, reply)
             if token == self.held[symbol]:
-                self._safe_until[symbol] = started + self._lease_ms / 1000 * 0.9
+                self._safe_until[symbol] = started + length_s * 0.9
             elif token is not None:
                 lost.add(symbol)
                 self.forget(symbol)
@@ -202,7 +219,11 @@ class Leases:
     async def release(self, symbols: Iterable[str]) -> None:
         """Give symbols back, so that another worker may take them at once."""
         given = [symbol for symbol in symbols if symbol in self.held]
-        await self._scripts.run_many("lease", [self._call("release", symbol) for symbol in given])
+        self._releasing.update(given)  # a renewal on its way after it would bring the lease back
+        try:
+            await self._run("release", given)
+        finally:
+            self._releasing.difference_update(given)
         for symbol in given:
             self.forget(symbol)
 

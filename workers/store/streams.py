@@ -206,10 +206,10 @@ class GroupReader:
         )
         return found.items() if isinstance(found, dict) else found or []
 
-    async def range(self, key: str, after: bytes | str, count: int) -> list[Delivered]:
-        """Entries of the log itself after a stream id, whoever read them."""
+    async def range(self, key: str, after: bytes | str, count: int, until: str = "+") -> list[Delivered]:
+        """Entries of the log itself after a stream id, up to another, whoever read them."""
         start = f"({after.decode() if isinstance(after, bytes) else after}"
-        return delivered(await self._client.xrange(key, min=start, max="+", count=count))
+        return delivered(await self._client.xrange(key, min=start, max=until, count=count))
 
     async def place_before(self, key: str, update_id: int) -> bytes:
         """A place in the log from which on nothing that ends at an update id or later is missing.

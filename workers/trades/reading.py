@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import structlog
+from prometheus_client import Counter
 from redis.exceptions import ResponseError
 
+from workers.model.bars import Hole
+from workers.ownership import Ownership
+from workers.pulse import Breath
 from workers.quarantine import Quarantine
 from workers.store.refusals import Refusal, refusal_of
 from workers.store.streams import GroupReader
+from workers.store.trade_log import missing_in_log
 from workers.trades.tape import OwnedTape
 
 log = structlog.get_logger()
+
+STOLEN = Counter(
+    "fleet_trades_read_elsewhere_total", "Trades an earlier owner read after a takeover", ["venue"]
+)
 
 READ = "read"
 """The work, as the quarantine knows it."""
 MOST_WAITING = 10_000
 """Trades of one symbol held in memory while they cannot be applied; the stream holds the rest."""
+PENDING_AT_ONCE = 500
 READ_AT_ONCE = 20_000
 """Entries read in one round, of all streams: a reply of some megabytes, which holds up neither Redis nor us."""
 
@@ -31,12 +41,23 @@ class TapeReading:
     """
 
     def __init__(
-        self, reader: GroupReader, tapes: Mapping[str, OwnedTape], quarantine: Quarantine, read_count: int
+        self,
+        reader: GroupReader,
+        tapes: Mapping[str, OwnedTape],
+        ownership: Ownership,
+        quarantine: Quarantine,
+        read_count: int,
     ) -> None:
         self._reader = reader
         self._tapes = tapes
+        self._ownership = ownership
         self._quarantine = quarantine
         self._read_count = read_count
+        self._breath = Breath()
+
+    def _may_read(self, tape: OwnedTape) -> bool:
+        """Whether the key can be read, and the lease surely holds: else an entry would be taken from the next owner."""
+        return self._ownership.safe(tape.claim) and self._quarantine.due(*tape.claim, READ)
 
     async def take_up(self, tape: OwnedTape) -> None:
         """What was read by an earlier owner and not applied comes first.
@@ -63,7 +84,7 @@ class TapeReading:
             tape.reread = tape.reread or reread
             tape.read_all = False
         for tape in list(self._tapes.values()):
-            if tape.reread and self._quarantine.due(*tape.claim, READ):
+            if tape.reread and self._may_read(tape):
                 await self._read_pending(tape)
         await self._take_new(
             [
@@ -71,7 +92,7 @@ class TapeReading:
                 for key, tape in self._tapes.items()
                 if not (tape.repairing or tape.reread)
                 and len(tape.waiting) < MOST_WAITING
-                and self._quarantine.due(*tape.claim, READ)
+                and self._may_read(tape)
             ]
         )
 
@@ -93,7 +114,8 @@ class TapeReading:
         if refusal_of(error) is Refusal.NO_GROUP:
             log.error("streams_lost", key=tape.key, error=str(error))
             try:
-                await self._reader.ensure(tape.key)
+                # what was read already is in hand; should it be lost with us, the next owner finds it in the log
+                await self._reader.ensure(tape.key, tape.last_stream_id.decode())
             except ResponseError as again:
                 error = again
             else:
@@ -114,6 +136,7 @@ class TapeReading:
                 left -= len(entries)
                 if (owned := self._tapes.get(key)) is not None:
                     owned.take(entries)
+                await self._breath.taken()
             more = [key for key, entries in found.items() if len(entries) == count]
             for key in set(wanted).difference(more, refused):
                 if (owned := self._tapes.get(key)) is not None:
@@ -122,9 +145,29 @@ class TapeReading:
             wanted, most = more, most - count
 
     async def _take_pending(self, tape: OwnedTape, after: bytes) -> None:
-        while entries := await self._reader.pending(tape.key, after, 1000):
+        while entries := await self._reader.pending(tape.key, after, PENDING_AT_ONCE):
             tape.take(entries)
             after = entries[-1].stream_id
+            await self._breath.taken()
+            if not self._ownership.owns(tape.claim, int(tape.token)):
+                return
+
+    async def read_elsewhere(self, tape: OwnedTape, hole: Hole) -> bool:
+        """Take in missing trades that an earlier owner read and did not apply; whether the first of them was there.
+
+        Raises:
+            RedisError, OSError: the server did not answer, or refuses.
+        """
+        if not tape.waiting:
+            return False
+        entries = await missing_in_log(self._reader, tape.key, hole, tape.waiting[0])
+        if not tape.put_back(entries):
+            return False
+        STOLEN.labels(tape.claim.context.name).inc()
+        log.warning(
+            "entries_read_elsewhere", symbol=tape.claim.symbol, first=hole.expected, last=hole.seen - 1
+        )
+        return tape.waiting[0][1].trade_id <= hole.expected
 
     async def discard(self) -> None:
         """Acknowledge what was passed over."""

@@ -97,6 +97,15 @@ class OwnedTape:
             self._clock.observe(trade.event_time, seen_ms)
             self.waiting.append((entry.stream_id, trade))
 
+    def put_back(self, entries: Sequence[Delivered]) -> int:
+        """Take in entries that come before those waiting, unless they wait already; how many trades. O(n log n)."""
+        last, before = self.last_stream_id, len(self.waiting)
+        waiting = {stream_id for stream_id, _ in self.waiting}
+        self.take([entry for entry in entries if entry.stream_id not in waiting])
+        self.last_stream_id = last
+        self.waiting.sort(key=lambda item: item[1].trade_id)
+        return len(self.waiting) - before
+
     def _discard(self, stream_id: bytes, problem: str) -> None:
         UNUSABLE.labels(self.claim.context.name).inc()
         self.unusable += 1

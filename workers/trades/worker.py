@@ -85,9 +85,11 @@ class TradeWorker:
         self.tapes: dict[str, OwnedTape] = {}
         """The tapes owned and recovered, by raw stream key."""
         self.quarantine = Quarantine(process.client, GROUP)
-        reader = GroupReader(self._reader_client, GROUP)
-        self._reading = TapeReading(reader, self.tapes, self.quarantine, process.settings.trades.read_count)
         self.ownership = Ownership(process, GROUP, self._contexts, self, self.quarantine)
+        self._reading = TapeReading(
+            GroupReader(self._reader_client, GROUP), self.tapes, self.ownership, self.quarantine,
+            process.settings.trades.read_count,
+        )  # fmt: skip
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._recording: set[asyncio.Task[None]] = set()
         self._cancelled: set[asyncio.Task[None]] = set()
@@ -183,6 +185,10 @@ class TradeWorker:
         """Forget how far the fold had come: if the symbol is listed again, that is no loss of data."""
         self._last_ids.pop(claim.context.keys.raw(claim.symbol, TRADES), None)
 
+    def _may(self, tape: OwnedTape, work: str) -> bool:
+        """Whether the lease surely holds (else it would be another's work), and nothing holds the work back."""
+        return self.ownership.safe(tape.claim) and self.quarantine.due(*tape.claim, work)
+
     async def _apply(self, context: VenueContext) -> None:
         tapes = {
             tape.claim.symbol: tape
@@ -191,7 +197,7 @@ class TradeWorker:
             and tape.waiting
             and not tape.repairing
             and self._applying.due(context.name, tape.claim.symbol)
-            and self.quarantine.due(*tape.claim, APPLY)
+            and self._may(tape, APPLY)
         }
         for symbol, tape in list(tapes.items()):
             if not tape.restored:
@@ -210,7 +216,7 @@ class TradeWorker:
     async def _settle(self, tape: OwnedTape, result: Applied | Exception) -> None:
         name = tape.claim.context.name
         if isinstance(result, LeaseLost):
-            self.ownership.lost(tape.claim)
+            self.ownership.lost(tape.claim, int(tape.token))
         elif isinstance(result, BadNumber):
             tape.discard_bad_numbers()
         elif isinstance(result, Exception):
@@ -273,9 +279,11 @@ class TradeWorker:
 
     async def _repair(self, tape: OwnedTape, hole: Hole) -> None:
         try:
+            if await self._reading.read_elsewhere(tape, hole):
+                return
             await self._repairs[tape.claim.context.name].fill(tape, hole.expected, hole.seen)
         except LeaseLost:
-            self.ownership.lost(tape.claim)
+            self.ownership.lost(tape.claim, int(tape.token))
         except (RedisError, OSError, FleetError) as error:
             log.warning("repair_interrupted", symbol=tape.claim.symbol, error=str(error))
             await asyncio.sleep(0.5)
@@ -300,7 +308,7 @@ class TradeWorker:
             and tape.caught_up
             and tape.next_end_ms + grace_ms <= now_ms
             and self._closing.due(context.name, tape.claim.symbol)
-            and self.quarantine.due(*tape.claim, CLOSE)
+            and self._may(tape, CLOSE)
         }
         if not due:
             return
@@ -308,7 +316,7 @@ class TradeWorker:
         results = await self._stores[context.name].close_many(due, now_ms, grace_ms, tokens)
         for symbol, closed in results.items():
             if isinstance(closed, LeaseLost):
-                self.ownership.lost(due[symbol].claim)
+                self.ownership.lost(due[symbol].claim, int(due[symbol].token))
             elif isinstance(closed, Exception):
                 if isinstance(closed, RedisError) and refusal_of(closed).of_server:
                     self._closing.refused(closed, context.name, symbol)

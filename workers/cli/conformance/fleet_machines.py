@@ -39,7 +39,7 @@ async def _killed(run: FleetRun, *names: str) -> None:
 
 async def _taken(run: FleetRun, book: Book, role: str, gone: int) -> bool:
     owner = await run.world.held.owner(book, role)
-    return bool(owner) and not owner.endswith(f"-{gone}")
+    return bool(owner) and owner.split("-")[-2:-1] != [str(gone)]
 
 
 async def _owned_again(run: FleetRun, role: str, gone: int) -> None:

@@ -1,0 +1,179 @@
+"""Reading the depth streams of the books a worker owns: what is new, what was left pending, and which of them first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+import structlog
+from prometheus_client import Counter
+from redis.exceptions import ResponseError
+
+from workers.books.attention import Attention
+from workers.books.book import OwnedBook
+from workers.ownership import Ownership
+from workers.pulse import Breath
+from workers.quarantine import Quarantine
+from workers.settings import BookSettings
+from workers.steady_clock import steady_ms
+from workers.store.refusals import Refusal, refusal_of
+from workers.store.streams import Delivered, GroupReader
+
+log = structlog.get_logger()
+
+PENDING_AT_ONCE: Final = 200
+READ_AT_ONCE: Final = 2_000
+"""Entries of one reply while there is much to read: what is parsed in one go holds up leases."""
+CATCH_UP_S: Final = 0.2
+"""In each round, for a book that was left behind."""
+LEFT_BEHIND = Counter("fleet_books_left_behind_total", "Books left behind because rounds took too long")
+
+
+class BookReading:
+    """Reads into the books of one worker.
+
+    Args:
+        books: those owned, by raw stream key, the most important first.
+        fold: takes entries of a book in; raises nothing.
+        commit: stores a checkpoint of a book.
+    """
+
+    def __init__(
+        self,
+        reader: GroupReader,
+        books: Mapping[str, OwnedBook],
+        ownership: Ownership,
+        quarantine: Quarantine,
+        settings: BookSettings,
+        fold: Callable[[OwnedBook, Sequence[Delivered]], None],
+        commit: Callable[[OwnedBook], Awaitable[None]],
+    ) -> None:
+        self._reader = reader
+        self._books = books
+        self._ownership = ownership
+        self._quarantine = quarantine
+        self._count = settings.read_count
+        self._fold = fold
+        self._commit = commit
+        self._attention = Attention(settings.behind_ms / 1000)
+        self._breath = Breath()
+        self._again = False
+        self._busy = False
+        """Whether the last round read much."""
+
+    def lost_a_reply(self) -> None:
+        """It may have carried entries: they are pending now."""
+        self._again = True
+
+    def _may_read(self, book: OwnedBook) -> bool:
+        """Whether the key can be read, and the lease surely holds: else an entry would be taken from the next owner."""
+        return self._ownership.safe(book.claim) and self._quarantine.due(*book.claim, "read")
+
+    async def adopt(self, book: OwnedBook) -> None:
+        """Take in what the last owner of a book left."""
+        try:
+            await self._reader.ensure(book.key)
+            await self._pending(book, b"0")
+        except ResponseError as error:
+            await self._cannot(book, error)
+
+    async def round(self, last_s: float) -> int:
+        """Read what is new, as far as there is time for it; the number of entries taken in.
+
+        Args:
+            last_s: how long the last round took with all that was done in it, but for `catch_up`.
+        """
+        books = list(self._books.values())
+        for book in books:
+            book.reread = book.reread or self._again
+        self._again = False
+        for book in books:
+            if book.reread and self._may_read(book):
+                await self._pending_again(book)
+        keys = [key for key, book in self._books.items() if not book.reread and self._may_read(book)]
+        left = self._attention.round_took(keys, last_s)
+        if left:
+            LEFT_BEHIND.inc(len(left))
+            log.warning("books_left_behind", books=len(left), of=len(keys), round_s=round(last_s, 2))
+        served, taken = self._attention.served(keys), 0
+        size = max(1, READ_AT_ONCE // self._count if self._busy else len(served))
+        for first in range(0, len(served), size):
+            taken += await self._new(served[first : first + size])
+        self._busy = taken > READ_AT_ONCE
+        return taken
+
+    async def catch_up(self) -> int:
+        """Bring a book that was left behind nearer to the end of its stream; the number of entries."""
+        if (key := self._attention.returning) is None:
+            return 0
+        began, taken = time.monotonic(), 0
+        while (read := await self._new([key])) >= self._count and time.monotonic() - began < CATCH_UP_S:
+            taken += read
+        if read < self._count:
+            self._attention.returned()
+        return taken + read
+
+    async def _new(self, keys: Sequence[str]) -> int:
+        """Read and fold what is new in some streams; the number of entries."""
+        began, taken = time.monotonic(), 0
+        entries = await self._reader.new(keys, self._count)
+        refused = dict(self._reader.refused)
+        for key, error in refused.items():
+            if (book := self._books.get(key)) is not None:
+                await self._cannot(book, error)
+        for key in keys:
+            if key in refused or (book := self._books.get(key)) is None:
+                continue
+            found = entries.get(key, [])
+            self._fold(book, found)
+            taken += len(found)
+            book.read_until(began, steady_ms() * 1000, end=len(found) < self._count)
+            self._was_read(book)
+            await self._breath.taken()
+        return taken
+
+    def _was_read(self, book: OwnedBook) -> None:
+        book.read = True
+        if self._quarantine.worked(*book.claim, "read"):
+            book.unreadable = ""
+            book.pace.changed()
+
+    async def _pending(self, book: OwnedBook, after: bytes) -> None:
+        """Fold what was delivered and not acknowledged, committing on the way: who goes on after us has less to do."""
+        while entries := await self._reader.pending(book.key, after, PENDING_AT_ONCE):
+            self._fold(book, entries)
+            after = entries[-1].stream_id
+            await self._breath.taken()
+            if not self._ownership.owns(book.claim, book.token):
+                return
+            if book.commit_due(time.monotonic()) and self._ownership.safe(book.claim):
+                await self._commit(book)
+
+    async def _pending_again(self, book: OwnedBook) -> None:
+        try:
+            await self._pending(book, book.last_stream_id)
+        except ResponseError as error:
+            await self._cannot(book, error)
+        else:
+            book.reread = False
+
+    async def _cannot(self, book: OwnedBook, error: ResponseError) -> None:
+        """The stream of one book is no stream, or has lost its group: the book is withheld until it can be read.
+
+        Raises:
+            RedisError: it is the server that refuses.
+        """
+        book.reread = True
+        if refusal_of(error) is Refusal.NO_GROUP:
+            log.error("streams_lost", key=book.key, error=str(error))
+            try:
+                # what was folded already is not wanted again
+                await self._reader.ensure(book.key, book.last_stream_id.decode())
+            except ResponseError as again:
+                error = again
+            else:
+                return
+        await self._quarantine.failed(*book.claim, "read", error)
+        book.unreadable = self._quarantine.reason(*book.claim, "read")
+        book.withdraw = True
