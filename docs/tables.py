@@ -94,6 +94,8 @@ EVENTS: Final = {
     "fleet_streams_refused": ["subscription_refused", "subscription_accepted"],
     "fleet_requests_unanswered_total": ["requests_unanswered"],
     "fleet_frame_failed_total": ["frame_failed"],
+    "fleet_stream_dead_total": ["stream_dead"],
+    "fleet_tape_check_failed_total": ["tape_check_failed"],
     "fleet_oversized_frames_total": ["oversized_frame"],
     "fleet_reconnects_total": ["reconnecting"],
     "fleet_rotations_total": ["rotating"],
@@ -169,6 +171,7 @@ ROLES: Final = {
     "quarantine.py": "workers that own symbols",
     "ownership.py": "workers that own symbols",
     "rest.py": "workers that use REST",
+    "dead_streams.py": "`books` and `keeper`",
 }
 """Who has the metrics of a folder or module, in the order of the page."""
 

@@ -30,6 +30,7 @@ SHARED = {
     "backoff",
     "unreadable",
     "quarantine",
+    "dead_streams",
     "logs",
     "pulse",
 }

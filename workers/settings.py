@@ -217,6 +217,9 @@ class KeeperSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     disk_low_mb: Annotated[int, Meta(ge=0)] = 1024
     """Free space below which the log, the metrics and `fleet status` say that the disk of the run directory is filling;
     0: never."""
+    trades_silence_s: Seconds = 10
+    """A trade stream silent this long, and four times longer than its longest recent pause, is compared with the trades
+    the exchange has; one request a venue every 10 s at most. 0: never."""
     audits_kept: Count = 1_000
     """Entries kept in each `audit:{S}`."""
 

@@ -204,6 +204,7 @@ def spelled_keys() -> set[str]:
     calls = [
         getattr(keys.Keys(), name) for name in dir(keys.Keys) if name[0] != "_" and name != "live_orderbook"
     ]
+    calls += [keys.resubscriptions, keys.resubscription_asked]
     calls += [keys.workers, keys.worker, keys.budget, keys.followed_symbols, keys.venues]
     found = {keys.Keys().live_orderbook}
     for call in calls:
@@ -226,6 +227,8 @@ def test_every_key_is_documented():
         general = re.sub(r"^(fleet:(?:lease|fence|workers)):books", r"\1:<role>", general)
         general = general.replace("fleet:worker:books", "fleet:worker:<name>")
         general = general.replace("fleet:budget:spot", "fleet:budget:<pool>")
+        general = re.sub(r"^fleet:resubscribe:spot", "fleet:resubscribe:<venue>", general)
+        general = re.sub(r"(fleet:resubscribe:.*):(?:depth|aggTrade)$", r"\1:<channel>", general)
         general = general.replace("fleet:symbols:spot", "fleet:symbols:<venue>")
         if f"`{general}`" not in page and f"[`{general}`" not in page:
             missing.append(general)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from workers.books.book import OwnedBook
 from workers.books.worker import BookWorker
@@ -34,7 +35,7 @@ from workers.settings import BookSettings, KeeperSettings, Settings, VenueSettin
 from workers.sim import SimSettings, SimulatedExchange
 from workers.sim.faults import ActiveFault, Fault
 from workers.store.budget import Urgency
-from workers.store.keys import Keys
+from workers.store.keys import Keys, resubscriptions
 from workers.venues.interface import RestRequest
 
 S = "BTCUSDT"
@@ -208,6 +209,19 @@ class TestOneBook:
         [found] = await rounds(bench(client, rest), 1, client)
         assert (found["outcome"], found["reason"]) == ("unknown", reason)
         assert not await client.exists(KEYS.book_distrust(S))
+
+    async def test_a_stream_behind_a_snapshot_of_another_book_is_dead(self, client: Redis) -> None:
+        """The exchange's book went on and the stream did not: the book is distrusted, the stream asked for anew."""
+        await held(client, 99, 100, 101, 102)
+        rest = Rest()
+        rest.answers = [reply(103, [("9.9", "7"), ("9.8", "2")])]
+        with capture_logs() as logs:
+            [found] = await rounds(bench(client, rest), 1, client)
+        assert (found["outcome"], found["reason"]) == ("unknown", "stream dead")
+        assert await client.get(KEYS.book_distrust(S)) == b"stream dead"
+        [(_, asked)] = await client.xrange(resubscriptions("usdm"))
+        assert (asked[b"symbol"], asked[b"channel"]) == (S.encode(), b"depth")
+        assert [entry["channel"] for entry in logs if entry["event"] == "stream_dead"] == ["depth"]
 
     async def test_a_checkpoint_that_does_not_help_is_named(self, client: Redis) -> None:
         await held(client, 99, 100)

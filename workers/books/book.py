@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from workers.books.freshness import Freshness
+from workers.books.overtaking import Overtaking, same_level
 from workers.books.publisher import TOP_LEVELS, Pace, TopOfBook, encode_top
 from workers.errors import BadNumber, MalformedFrame
 from workers.model.audit import BestLevelCheck
@@ -65,6 +66,7 @@ class OwnedBook:
         self.unsaved = False
         """Whether a snapshot has brought the book into sync, or moved its range, since the last checkpoint."""
         self.freshness = Freshness()
+        self.overtaking = Overtaking()
         self.unreadable = ""
         """Why its stream cannot be read now and what to do about it, for people; empty: it can."""
         self.reread = False
@@ -133,6 +135,7 @@ class OwnedBook:
         EVENTS.labels(self.claim.context.name, outcome.value).inc()
         if outcome in (Outcome.APPLIED, Outcome.SYNCED):
             self.freshness.event(entry.received_us // 1000)
+            self.overtaking.moved(self.sync.last_update_id, self.sync.last_event_time)
             self.transaction_time = event.transaction_time
             self.applied += 1
             self.received_us = entry.received_us
@@ -165,6 +168,16 @@ class OwnedBook:
         else:
             self.pace.changed()
 
+    def seen_ahead(self, update_id: int, bid: Level | None, ask: Level | None, evidence: str) -> None:
+        """Another source stands at a later update id, with these best levels (a quantity of zero: an empty side)."""
+        if update_id <= self.sync.last_update_id or self.sync.state is not SyncState.SYNCED:
+            return
+        book = self.sync.book
+        if same_level(book.best_bid, bid) and same_level(book.best_ask, ask):
+            self.overtaking.agreed()
+        else:
+            self.overtaking.ahead(evidence, time.monotonic(), update_id=update_id)
+
     def noticed(self) -> None:
         """Draw the consequences of a change of state."""
         synced = self.sync.state is SyncState.SYNCED
@@ -173,6 +186,7 @@ class OwnedBook:
         self._was_synced = synced
         name = self.claim.context.name
         self.freshness.proven()
+        self.overtaking.forget()
         if synced:
             SYNCS.labels(name).inc()
             IN_SYNC.labels(name).inc()
@@ -235,6 +249,7 @@ class OwnedBook:
             and self.sync.publishable
             and not self.sync.single_source
             and not self.freshness.stale
+            and not self.overtaking.dead
             and not self.beyond_range
         )
 
@@ -277,7 +292,7 @@ class OwnedBook:
         return {
             "state": self._told_state(),
             "reason": self.unreadable
-            or self.sync.reason
+            or ("stream dead" if self.overtaking.dead else self.sync.reason)
             or self.claim.context.symbols.why_silent(self.claim.symbol),
             "age_ms": int((time.monotonic() - self.heard_at) * 1000),
             "behind_ms": int((time.monotonic() - self.current_at) * 1000),
@@ -307,7 +322,7 @@ class OwnedBook:
             return "unconfirmed"
         if self.behind:
             return "behind"
-        if self.freshness.stale:
+        if self.freshness.stale or self.overtaking.dead:
             return "stale"
         return "beyond range" if self.beyond_range else "synced"
 

@@ -153,6 +153,8 @@ class SnapshotFetcher:
         snapshot = venue.snapshot(symbol, body, levels)
         if not self._still_owned(book):
             return "not owned"
+        bid, ask = (side[0] if side else None for side in (snapshot.bids, snapshot.asks))
+        book.seen_ahead(snapshot.last_update_id, bid, ask, "a snapshot is ahead")
         outcome = sync.on_snapshot(snapshot, steady_ms())
         if outcome is SnapshotOutcome.TOO_OLD:
             outcome = await self._over_the_log(book, snapshot)

@@ -84,6 +84,7 @@ class TickerWatch:
             try:
                 ticker = context.venue.ticker(entry.data)
                 check.observe_ticker(ticker.update_id, *ticker.bid, *ticker.ask)
+                book.seen_ahead(ticker.update_id, ticker.bid, ticker.ask, "a bookTicker is ahead")
             except (MalformedFrame, BadNumber) as error:
                 MALFORMED.labels(context.name).inc()
                 log.warning("malformed_entry", key=key, entry=entry.stream_id.decode(), error=str(error))

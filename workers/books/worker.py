@@ -18,6 +18,7 @@ from workers.books.lines import LivingLines
 from workers.books.publishing import BookPublishing
 from workers.books.reading import BookReading
 from workers.books.snapshots import SnapshotFetcher
+from workers.books.stream_watch import StreamWatch
 from workers.books.tickers import TickerWatch
 from workers.context import venue_contexts
 from workers.errors import LeaseLost, StateUnreadable
@@ -114,6 +115,7 @@ class BookWorker:
         )
         self._committing = Backoff("commit")
         self._lines = LivingLines(process.registry)
+        self._streams = StreamWatch(process.client)
         self._look_after_at = 0.0
         self._told_progress_at = 0.0
         self._recording: set[asyncio.Task[None]] = set()
@@ -236,8 +238,11 @@ class BookWorker:
     def _judge_age(self, book: OwnedBook, now: float, now_ms: int) -> None:
         """Withhold a book that may be outdated, or show it again."""
         fresh, lines = book.freshness, self._lines.of(book.claim.context.name)
-        was_stale, was_to_confirm = fresh.stale, fresh.to_confirm
-        fresh.judge(lines, now_ms, (now - book.heard_at) * 1000, self._settings.books.stale_ms)
+        was_stale, was_to_confirm, was_dead = fresh.stale, fresh.to_confirm, book.overtaking.dead
+        silent_s = now - book.heard_at
+        fresh.judge(lines, now_ms, silent_s * 1000, self._settings.books.stale_ms)
+        if book.overtaking.judge(now, silent_s) and not was_dead:
+            book.withdraw = True  # `stream_dead` says why, and how often
         if fresh.to_confirm and not was_to_confirm:  # REST answers from a cache that lags
             book.snapshot_at = max(book.snapshot_at, now + self._settings.books.snapshot_delay_ms / 1000)
         if fresh.stale and not was_stale:
@@ -289,6 +294,7 @@ class BookWorker:
         books = list(self.books.values())
         await self._lines.ask(now)
         await self._tickers.look(books, now, now_ms)
+        await self._streams.look(books, now)
         if now >= self._look_after_at:
             self._look_after_at = now + LOOK_AFTER_S
             self._look_after(books, now, now_ms)

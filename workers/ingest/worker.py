@@ -8,7 +8,9 @@ from typing import Any
 
 import aiohttp
 import structlog
+from redis.exceptions import RedisError
 
+from workers.backoff import Backoff
 from workers.context import VenueContext, venue_contexts
 from workers.following import follow
 from workers.ingest.appender import Appender
@@ -22,12 +24,16 @@ from workers.process import Process
 from workers.settings import Settings
 from workers.store.followed import Changed
 from workers.store.keys import DEPTH, TICKER, TRADES
+from workers.store.resubscriptions import ResubscriptionReader
 from workers.tasks import end
 from workers.venues.interface import Subscription
 
 log = structlog.get_logger()
 
 DRAIN_S = 5.0
+REVIVE_POLL_S = 0.5
+SECOND_LINE_S = 2.0
+"""Line b heeds a request for a stream this much later: what it has heard by then needs no reviving."""
 
 
 def retentions(settings: Settings, contexts: Sequence[VenueContext]) -> dict[str, int]:
@@ -146,6 +152,22 @@ class IngestWorker:
                 "refused": self._told_refused(),
             }
 
+    async def _revive(self) -> None:
+        """Subscribe anew to streams that others found dead on both lines."""
+        reader, waits = ResubscriptionReader(self._process.client, self._feeds_of), Backoff("resubscribe")
+        while True:
+            try:
+                asked = await reader.new()
+                waits.accepted()
+            except (RedisError, OSError) as error:
+                await asyncio.sleep(waits.refused(error))
+                continue
+            if asked and self._line != "a":
+                await asyncio.sleep(SECOND_LINE_S)
+            for venue, names in asked.items():
+                self._feeds_of[venue].revive(names)
+            await asyncio.sleep(REVIVE_POLL_S)
+
     def _told_refused(self) -> str:
         """The streams the exchange refuses, some of them by name."""
         found = [f"{venue}:{name}" for venue, refusals in self._refusals.items() for name in refusals.names()]
@@ -163,13 +185,14 @@ class IngestWorker:
             feeds = [asyncio.create_task(feeds.run()) for feeds in self._feeds_of.values()]
             ticking = asyncio.create_task(self._tick())
             following = asyncio.create_task(follow(self._process, self._contexts, self._follow))
+            reviving = asyncio.create_task(self._revive())
             stopping = asyncio.create_task(self._process.stop.wait())
-            watched: set[asyncio.Task[Any]] = {stopping, ticking, following, *feeds}
+            watched: set[asyncio.Task[Any]] = {stopping, ticking, following, reviving, *feeds}
             try:
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 self._process.stop.set()
             finally:
-                await end([ticking, following, stopping, *feeds])
+                await end([ticking, following, reviving, stopping, *feeds])
         for line in self._lines.values():
             line.tick(self._clock.now_us(), all_held=True)
         no_more.set()

@@ -17,8 +17,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from workers.backoff import Backoff
 from workers.context import VenueContext
+from workers.dead_streams import revive
 from workers.errors import MalformedFrame, RateLimited, RestError, StateUnreadable, WireError
-from workers.model.audit import AuditOutcome, Confirmation, compare_checkpoint
+from workers.model.audit import AuditOutcome, Confirmation, compare_checkpoint, differs
 from workers.model.checkpoint import Checkpoint
 from workers.model.events import DepthEvent, Snapshot
 from workers.model.sync import SyncState
@@ -30,6 +31,7 @@ from workers.steady_clock import steady_ms
 from workers.store.audits import Audit, AuditStore, LastAudit
 from workers.store.books import BookStore
 from workers.store.budget import Urgency
+from workers.store.keys import DEPTH
 from workers.store.refusals import refusal_of
 from workers.store.streams import Delivered
 
@@ -42,6 +44,8 @@ MISMATCHED = Counter(
 AGE = Gauge("fleet_audit_age_seconds", "Time since the longest uncompared book was compared", ["venue"])
 
 DISTRUST: Final = "audit mismatch"
+STREAM_BEHIND: Final = "stream behind"
+STREAM_DEAD: Final = "stream dead"
 WINDOW_S: Final = 60.0
 STEP_S: Final = 0.25
 POLL_S: Final = 0.25
@@ -308,6 +312,8 @@ class Auditor:
         checkpoint = await self._reached(book, snapshot.last_update_id)
         waited_s = time.monotonic() - started
         if isinstance(checkpoint, str):
+            if checkpoint == STREAM_BEHIND and await self._dead(book, snapshot):
+                checkpoint = STREAM_DEAD
             return self._unknown(checkpoint, snapshot, waited_s)
         store = self._stores[book.context.name]
         shown = await store.shown(book.symbol)
@@ -331,7 +337,7 @@ class Auditor:
         store = self._stores[book.context.name]
         deadline = time.monotonic() + self._keeper.audit_wait_s
         while True:
-            problem = "stream behind"
+            problem = STREAM_BEHIND
             if await store.last_update_id(book.symbol) >= update_id:
                 problem = "no checkpoint"
                 try:
@@ -346,6 +352,26 @@ class Auditor:
             if time.monotonic() >= deadline:
                 return problem
             await asyncio.sleep(POLL_S)
+
+    async def _dead(self, book: _Audited, snapshot: Snapshot) -> bool:
+        """Whether the stream brings nothing though the exchange's book is another one by now; then act on it.
+
+        It stood behind the snapshot for `audit_wait_s`. That ids went on is no proof; that levels differ from those
+        of the book as it was last committed, all of its stream being in it, is one.
+        """
+        store = self._stores[book.context.name]
+        at = await store.last_update_id(book.symbol)
+        try:
+            checkpoint = await store.checkpoint(book.symbol)
+            if at >= snapshot.last_update_id or checkpoint is None or checkpoint.last_update_id != at:
+                return False
+            if not differs(checkpoint, snapshot, self._settings.books.levels):
+                return False
+        except (StateUnreadable, WireError):
+            return False
+        await self._books[book.context.name].distrust(book.symbol, STREAM_DEAD)
+        await revive(self._process.client, book.context, book.symbol, DEPTH, "an audit's snapshot is ahead")
+        return True
 
     @staticmethod
     def _decoded(book: _Audited, entries: list[Delivered]) -> list[DepthEvent]:

@@ -20,6 +20,7 @@ from workers.keeper.announcements import AnnouncementReader
 from workers.keeper.audit import Auditor
 from workers.keeper.disk import DiskWatch
 from workers.keeper.listings import Listings
+from workers.keeper.tapes import TapeWatch
 from workers.process import Process
 from workers.rest import RestClient
 from workers.store.server import memory_of
@@ -49,6 +50,7 @@ class Keeper:
             context.name: Listings(process, context, rest[context.name]) for context in self._contexts
         }
         self._auditor = Auditor(process, self._contexts, rest)
+        self._tapes = TapeWatch(process, self._contexts, rest, process.settings.keeper.trades_silence_s)
         self._disk = DiskWatch(Path(process.settings.fleet.home), process.settings.keeper.disk_low_mb)
 
     def _announcements(self, context: VenueContext) -> AnnouncementReader | None:
@@ -99,6 +101,7 @@ class Keeper:
         tasks: list[asyncio.Task[Any]] = [
             asyncio.create_task(self._watch()),
             asyncio.create_task(self._auditor.run()),
+            asyncio.create_task(self._tapes.run()),
             *(asyncio.create_task(self._tend(context)) for context in self._contexts),
             *(asyncio.create_task(reader.run()) for reader in readers),
         ]

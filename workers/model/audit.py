@@ -158,6 +158,14 @@ def compare_checkpoint(
     return compared
 
 
+def differs(checkpoint: Checkpoint, snapshot: Snapshot, max_levels: int) -> bool:
+    """Whether a snapshot shows other levels than a book, wherever in the stream either stands. Raises BadNumber."""
+    held = OrderBook(max_levels)
+    held.restore(checkpoint.bids, checkpoint.asks, checkpoint.known, checkpoint.proven_best)
+    reference = Reference(snapshot, SequenceRule(checkpoint.rule), max_levels)
+    return bool(checkpoint.synced and compare(held, reference.book, snapshot.last_update_id).differences)
+
+
 class _Suspicion(NamedTuple):
     snapshot_id: int
     noticed_ms: int

@@ -182,6 +182,16 @@ def followed_symbols(venue: str) -> str:
     return f"fleet:symbols:{venue}"
 
 
+def resubscriptions(venue: str) -> str:
+    """Stream: streams of a venue that the lines are asked to subscribe anew to."""
+    return f"fleet:resubscribe:{venue}"
+
+
+def resubscription_asked(venue: str, symbol: str, channel: str) -> str:
+    """String with expiry: somebody has just asked for that stream."""
+    return f"fleet:resubscribe:{venue}:{{{symbol}}}:{channel}"
+
+
 def budget(pool: str) -> str:
     """Hash: the request weight of a REST pool in the current minute."""
     return f"fleet:budget:{pool}"
