@@ -88,6 +88,9 @@ class IngestSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Entries held while Redis is slow or away; beyond it the oldest are dropped and recorded as gaps."""
     hold_ms: Milliseconds = 40
     """How long a line that saw a break waits for the other line to supply what is missing."""
+    trade_hold_ms: Milliseconds = 500
+    """The same for trades, which some exchanges send late on all lines: what follows waits, so that they stay in
+    order. Never shorter than `hold_ms`."""
     first_message_s: Seconds = 60
     """A stream that sent nothing this long after its ACK is subscribed again."""
     silence_s: Seconds = 60

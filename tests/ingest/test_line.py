@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from workers.ingest.line import Line
 from workers.settings import IngestSettings, VenueSettings
@@ -115,3 +117,59 @@ def test_a_symbol_given_up_is_appended_no_more_and_is_nothing_unknown(
     line.follow("BNBBTC")
     line.frame(depth(3, 4), NOW_US)  # its ids may begin anew
     assert [entry.update_id for entry in appended] == [5, 9, 4]
+
+
+def trade(trade_id: int) -> bytes:
+    return (
+        b'{"stream":"x@aggTrade","data":{"e":"aggTrade","E":%d,"s":"BNBBTC","a":%d,"p":"1","q":"1","f":1,"l":1,'
+        b'"T":%d,"m":true,"M":true}}' % (NOW_US // 1000 + trade_id, trade_id, NOW_US // 1000 + trade_id)
+    )
+
+
+@settings(deadline=None)
+@given(
+    count=st.integers(2, 80),
+    late=st.dictionaries(st.integers(2, 80), st.integers(1, IngestSettings().trade_hold_ms - 30)),
+    behind_ms=st.integers(0, 25),
+)
+def test_trades_that_are_late_on_both_lines_are_appended_in_order(
+    count: int, late: dict[int, int], behind_ms: int
+) -> None:
+    """The log takes rising ids only (`append.lua`): one appended before its turn shuts out those on their way."""
+    log: list[int] = []
+
+    def append(entry: RawEntry) -> None:
+        if not log or entry.update_id > log[-1]:
+            log.append(entry.update_id)
+
+    venue = Binance("spot", VenueSettings(market="spot", symbols=["BNBBTC"]))
+    lines = [Line(venue, Keys("spot:"), name, IngestSettings(), ["BNBBTC"], append) for name in "ab"]
+    arrivals = sorted(
+        (10 * number + late.get(number, 0) + lag, number, line)
+        for number in range(1, count + 1)
+        for line, lag in enumerate((0, behind_ms))
+    )
+    for at in range(0, arrivals[-1][0] + 1_000, 5):
+        while arrivals and arrivals[0][0] <= at:
+            _, number, line = arrivals.pop(0)
+            lines[line].frame(trade(number), NOW_US + 1000 * at)
+        for line_ in lines:
+            line_.tick(NOW_US + 1000 * at)
+    assert log == list(range(1, count + 1))
+
+
+def test_depth_and_the_first_trade_of_a_line_that_joins_wait_the_usual_grace_only(
+    appended: list[RawEntry],
+) -> None:
+    venue = Binance("spot", VenueSettings(market="spot", symbols=["BNBBTC"]))
+    line = Line(venue, Keys("spot:"), "a", IngestSettings(), ["BNBBTC"], appended.append, joining=True)
+    line.frame(trade(1), NOW_US)
+    line.frame(depth(1, 5), NOW_US)
+    line.tick(NOW_US + 40_000)
+    assert sorted(entry.update_id for entry in appended) == [1, 5]
+    line.frame(trade(3), NOW_US + 50_000)
+    line.frame(depth(7, 9), NOW_US + 50_000)
+    line.tick(NOW_US + 100_000)
+    assert [entry.update_id for entry in appended[2:]] == [9]
+    line.tick(NOW_US + 550_000)
+    assert [entry.update_id for entry in appended[3:]] == [3]

@@ -216,7 +216,7 @@ class Line:
         for name in list(self._holding):
             stream = self._streams[name]
             try:
-                self._release(stream, now_us // 1000, all_held=all_held)
+                self._release(name[0], stream, now_us // 1000, all_held=all_held)
             except Exception:  # as for a frame: what is held of one stream must not end the line
                 FAILED.labels(*self._labels).inc()
                 log.exception("frame_failed", venue=self.venue.name, line=self.line, stream=stream.key)
@@ -228,8 +228,10 @@ class Line:
             metric.inc(self.counts[channel] - self._told[channel])
             self._told[channel] = self.counts[channel]
 
-    def _release(self, stream: Stream, now_ms: int, *, all_held: bool) -> None:
+    def _release(self, channel: str, stream: Stream, now_ms: int, *, all_held: bool) -> None:
         hold_ms = self._settings.hold_ms
+        if channel == TRADES and stream.chain.last_id >= 0:  # a line that joins has missed nothing yet
+            hold_ms = max(hold_ms, self._settings.trade_hold_ms)
         if all_held or stream.chain.overdue(now_ms, hold_ms):
             for message in stream.chain.release(None if all_held else now_ms - hold_ms):
                 self._pass(stream.key, message)
