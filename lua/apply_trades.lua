@@ -12,7 +12,7 @@
 --   apply: 14 groups   15 trades already known to be repeated   16 their stream ids
 --          17 index of the first member in ARGV   18 index of the first stream id in ARGV
 --          19.. the groups, then score and member of each market trade, then the stream ids.
---   A group is a row of trades with consecutive ids within one minute, in the order of their 100 ms windows: number of
+--   A group is a row of trades with consecutive ids within one minute: number of
 --   runs (0: the group is its own run), members, stream ids, repeated trades after it, the block of the whole group,
 --   a block for each run. A run is the part of a group within one 100 ms window. A block is one text, separated by
 --   blanks: start of its (first) 100 ms window, first id, last id, market trades, other trades, newest trade time,
@@ -22,7 +22,6 @@
 -- Returns
 --   {'FENCED'}            the fencing number is not the lease's; nothing was done
 --   {'AGAIN', last id}    a group straddles the last applied id; nothing was done: send the trades after it
---   {'SINGLE'}            a group of several trades is late; nothing was done: send each trade as its own group
 --   {'NOT_NEXT', last id} skip: the hole does not begin right after the last id; nothing was done
 --   apply {'OK', applied, not market, repeated, late, last id, id after the hole or 0, newest trade time, capped}
 --   skip  {'OK', ids accepted as missing, last id}
@@ -35,15 +34,21 @@
 -- an error cut short (a key of a wrong type) is simply repeated. A server that is out of memory or read-only refuses
 -- the first write, that is the whole call.
 --
--- Cost: O(trades log(set)) plus about 30 us of server time a call; a late trade adds a search among the bars after it.
+-- A window that the clock closes is unproven: a trade with the next id may still belong to it. The next trade of a later
+-- window, with no id missing before it, is the proof, and the window's proven revision is appended. A call appends one
+-- revision of a window at most.
+--
+-- Cost: O(trades log(set)) plus about 30 us of server time a call; a window that late trades change adds a search among
+--   the bars after it, and each 100 bars a reading of the 100 oldest.
 
 local LENGTHS = {100, 60000, 300000, 900000, 3600000, 14400000, 86400000}
 local NAMES = {'100ms', '1m', '5m', '15m', '1h', '4h', '1d'}
 local CHUNK = 4000
+local TRIMMED = 100
 
 local call, format, sub, match, tonumber = redis.call, string.format, string.sub, string.match, tonumber
 
-local windows, opened, touched, bars_added, bars_before = {}, {}, {}, {}, nil
+local windows, opened, touched, revised, bars_added, revisions_added, bars_before = {}, {}, {}, {}, {}, {}, nil
 
 -- include: exact_sums
 -- include: trade_windows
@@ -51,7 +56,7 @@ local windows, opened, touched, bars_added, bars_before = {}, {}, {}, {}, nil
 
 local state = call('HMGET', KEYS[3], 'last_id', 'last_trade_time', 'applied_count', 'repeated_count',
   'not_market_count', 'missing_count', 'late_count', 'hole_next_id', 'incomplete_next', 'bars_before',
-  'capped_count', unpack(NAMES))
+  'capped_count', 'revisions', unpack(NAMES))
 local COUNTED = {'last_id', 'last_trade_time', 'applied_count', 'repeated_count', 'not_market_count', 'missing_count',
   'late_count', 'hole_next_id', 'incomplete_next', nil, 'capped_count'}
 for i = 1, 11 do
@@ -63,8 +68,14 @@ local started = state[1] and true or false
 local last_id = tonumber(state[1] or -1)
 local newest_time = tonumber(state[2] or 0)
 local hole_next = tonumber(state[8] or 0)
-local incomplete_next = tonumber(state[9] or 1)
+-- What the next market trade's windows lack: 0 nothing, 1 trades before it, 2 their beginning (the fold began).
+local incomplete_next = tonumber(state[9] or 2)
+local MARK = {[0] = PROVEN, MISSING, BEGAN}
 bars_before = state[10]
+-- Revisions among the bars of each interval.
+local revisions = {}
+for number in string.gmatch(state[12] or '0 0 0 0 0 0 0', '%d+') do revisions[#revisions + 1] = tonumber(number) end
+if #revisions ~= 7 then return redis.error_reply('UNREADABLE revisions are not seven numbers') end
 
 -- Writes the stats of a window; what the state keeps of it.
 local function show(i)
@@ -73,7 +84,7 @@ local function show(i)
   local count = format('%d', w.count)
   if opened[i] then
     call('HSET', KEYS[4 + i], 'start', format('%d', w.start), 'closed', w.closed, 'revision', format('%d', w.revision),
-      'complete', w.complete, 'last_update_time', w.time, 'open_price', w.open, 'high_price', w.high,
+      'complete', COMPLETE[w.grade], 'reason', REASON[w.grade], 'last_update_time', w.time, 'open_price', w.open, 'high_price', w.high,
       'low_price', w.low, 'close_price', w.close, 'volume', plain_volume(volume), 'quote_volume', plain(quote, 16),
       'buy_volume', plain_volume(buy), 'trades_count', count, 'skipped_count', skipped, 'is_buyer_maker_count', maker,
       'first_trade_id', w.first, 'last_trade_id', w.last, 'first_agg_trade_id', w.first_agg,
@@ -85,7 +96,7 @@ local function show(i)
     if w.range_changed then call('HSET', KEYS[4 + i], 'high_price', w.high, 'low_price', w.low) end
     if skipped ~= '0' then call('HSET', KEYS[4 + i], 'skipped_count', skipped) end
   end
-  local fixed = w.fixed or format('%d %d %d %d %d %d %s %s %s', w.start, w.closed, w.complete, w.revision, w.bar_ms,
+  local fixed = w.fixed or format('%d %d %d %d %d %d %s %s %s', w.start, w.closed, w.grade, w.revision, w.bar_ms,
     w.bar_sequence, w.open, w.first, w.first_agg)
   return fixed .. '|' .. w.time .. ' ' .. w.high .. ' ' .. w.low .. ' ' .. w.close .. ' ' .. volume .. ' ' .. quote ..
     ' ' .. buy .. ' ' .. count .. ' ' .. skipped .. ' ' .. maker .. ' ' .. w.last .. ' ' .. w.last_agg
@@ -102,9 +113,27 @@ local function surplus(now)
   return math.max(old, over), math.max(over - old, 0)
 end
 
--- Stats first, the state after them, trimming last.
+-- The oldest bars go by hundreds, as many as leave `kept` windows however many revisions stand among them: the id of
+-- the oldest that stays, or nil.
+local function oldest_kept(i, kept)
+  local stays
+  local over = call('XLEN', KEYS[11 + i]) - kept - revisions[i]
+  while over >= TRIMMED do
+    local page = call('XRANGE', KEYS[11 + i], stays or '-', '+', 'COUNT', TRIMMED + 1)
+    if #page <= TRIMMED then break end
+    for at = 1, TRIMMED do
+      local fields = page[at][2]
+      if fields[3] == 'revision' and fields[4] ~= '0' then revisions[i] = math.max(revisions[i] - 1, 0) end
+    end
+    stays, over = page[TRIMMED + 1][1], over - TRIMMED
+  end
+  return stays
+end
+
+-- Bars first, then stats, the state after them, trimming last.
 local function commit(fields, now)
   local trimmed, capped = 0, 0
+  append_revised()
   if now > 0 then
     trimmed, capped = surplus(now)
     if capped > 0 then
@@ -118,9 +147,18 @@ local function commit(fields, now)
       fields[#fields + 1] = show(i)
     end
   end
+  local stays, before = {}, table.concat(revisions, ' ')
+  for i = 1, 7 do
+    revisions[i] = revisions[i] + (revisions_added[i] or 0)
+    if bars_added[i] and ARGV[6 + i] ~= '0' then stays[i] = oldest_kept(i, tonumber(ARGV[6 + i])) end
+  end
+  if table.concat(revisions, ' ') ~= before then
+    fields[#fields + 1] = 'revisions'
+    fields[#fields + 1] = format('%d %d %d %d %d %d %d', unpack(revisions))
+  end
   if #fields > 0 then call('HSET', KEYS[3], unpack(fields)) end
   for i = 1, 7 do
-    if bars_added[i] and ARGV[6 + i] ~= '0' then call('XTRIM', KEYS[11 + i], 'MAXLEN', '~', ARGV[6 + i]) end
+    if stays[i] then call('XTRIM', KEYS[11 + i], 'MINID', stays[i]) end
   end
   if trimmed > 0 then call('ZREMRANGEBYRANK', KEYS[4], 0, format('%d', trimmed - 1)) end
   return capped
@@ -141,15 +179,9 @@ end
 local function survey()
   local at, last, member, entry = 19, last_id, tonumber(ARGV[17]), tonumber(ARGV[18]) + tonumber(ARGV[16])
   local plan = {first = nil, until_group = 0, repeated = tonumber(ARGV[15]), entry_end = entry - 1, next_id = 0}
-  local starts, closed = {}, {}
-  for i = 1, 7 do
-    local w = windows[i]
-    starts[i], closed[i] = w and w.start or -1, w and w.closed == 1
-  end
   local known = started
   for group = 1, tonumber(ARGV[14]) do
-    local block = ARGV[at + 4]
-    local start, first, last_of, count, skipped, time = match(block, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)')
+    local first, last_of, count, skipped = match(ARGV[at + 4], '^%d+ (%d+) (%d+) (%d+) (%d+)')
     first, last_of, count, skipped = tonumber(first), tonumber(last_of), tonumber(count), tonumber(skipped)
     if known and first > last + 1 then
       plan.next_id = first
@@ -165,16 +197,6 @@ local function survey()
       member = member + 2 * tonumber(ARGV[at + 1])
       plan.member_end = member - 1
       known, last = true, last_of
-      if count > 0 then
-        time, start = tonumber(time), tonumber(start)
-        local several = count + skipped > 1
-        for i = 1, 7 do
-          if i > 1 then start = time - time % LENGTHS[i] end
-          if several and (start < starts[i] or (closed[i] and start == starts[i])) then return nil, 'SINGLE' end
-          if i == 1 then start = time - time % 100 end
-          if start > starts[i] then starts[i], closed[i] = start, false end
-        end
-      end
     end
     plan.repeated = plan.repeated + tonumber(ARGV[at + 3])
     entry = entry + tonumber(ARGV[at + 2])
@@ -198,21 +220,21 @@ local function apply()
     local at = plan.at
     for _ = plan.first, plan.until_group do
       local runs, d = tonumber(ARGV[at]), from_block(ARGV[at + 4])
-      local time, was_late = d.moment, false
+      local time, late_count = d.moment, 0
       if d.count == 0 then
         for i = 1, 7 do fold_not_market(i, time, d.skipped, d.last_agg) end
       else
-        local complete = 1 - incomplete_next
+        local mark = MARK[incomplete_next] or MISSING
         incomplete_next = 0
-        if runs == 0 then
-          was_late = fold(1, d.start, d, complete)
-        else
-          fold_runs(at + 5, runs, complete)
+        if runs > 0 then
+          late_count = fold_runs(at + 5, runs, mark)
+        elseif fold(1, d.start, d, mark) then
+          late_count = d.count
         end
         for i = 2, 7 do
-          was_late = fold(i, time - time % LENGTHS[i], d, complete) or was_late
+          if fold(i, time - time % LENGTHS[i], d, mark) then late_count = d.count end
         end
-        if was_late then late = late + d.count end
+        late = late + late_count
         if time > newest_time then newest_time = time end
       end
       applied, not_market = applied + d.count, not_market + tonumber(d.skipped)
@@ -251,11 +273,12 @@ local function skip()
   if missing <= 0 then return {'OK', 0, last_id} end
   for i = 1, 7 do
     local w = windows[i]
-    if w and unfold(w).complete == 1 then
-      w.complete, opened[i], touched[i] = 0, true, true
-      if w.closed == 1 then
-        w.revision = w.revision + 1
-        append_window(i, next_bar_id(w, w.start), w)
+    if w then
+      unfold(w)
+      if w.closed == 1 and w.grade == UNPROVEN then
+        changed(i, w.start).grade = MISSING
+      elseif w.closed == 0 and w.grade == PROVEN then
+        w.grade, opened[i], touched[i] = MISSING, true, true
       end
     end
   end
@@ -275,6 +298,7 @@ local function close()
       local finish = w.start + LENGTHS[i]
       if finish <= before and hole_next == 0 then
         unfold(w)
+        if w.grade == PROVEN then w.grade = UNPROVEN end
         append_window(i, next_bar_id(w, w.start), w)
         w.closed, opened[i], touched[i] = 1, true, true
         closed = closed + 1
@@ -289,7 +313,7 @@ end
 
 if ARGV[2] ~= '' and call('HGET', KEYS[1], 'token') ~= ARGV[2] then return {'FENCED'} end
 for i = 1, 7 do
-  local text = state[11 + i]
+  local text = state[12 + i]
   if text then
     windows[i] = from_state(text)
     if not windows[i].start or not windows[i].count then

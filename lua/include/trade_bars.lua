@@ -1,8 +1,11 @@
--- Trades into the windows of each interval; closed windows, and late trades' revisions, into the bar streams.
+-- Trades into the windows of each interval; closed windows, and what changes them later, into the bar streams.
 --
--- Needs: KEYS and ARGV of apply_trades.lua; `call`, LENGTHS; `windows`, `opened`, `touched`, `bars_added` by interval and
---   `bars_before`; what trade_windows.lua needs and gives.
--- Gives: next_bar_id, append, append_window, last_bars, fold, fold_not_market, fold_runs.
+-- A closed window that a call changes is held in `revised` until the call ends, so that it gets one revision however
+-- many trades are late.
+--
+-- Needs: KEYS and ARGV of apply_trades.lua; `call`, LENGTHS; `windows`, `opened`, `touched`, `revised`, `bars_added`,
+--   `revisions_added` by interval and `bars_before`; what trade_windows.lua needs and gives.
+-- Gives: next_bar_id, append, append_window, changed, append_revised, last_bars, fold, fold_not_market, fold_runs.
 
 local PAGE = 100
 
@@ -16,23 +19,27 @@ local function next_bar_id(w, start)
   return format('%d-%d', w.bar_ms, w.bar_sequence)
 end
 
-local function append(i, id, start, revision, complete, time, open, high, low, close, volume, quote, buy,
+-- False if the stream is already there: a call that an error cut short appended the same or, for a batch of another
+-- size, other revisions.
+local function append(i, id, start, revision, grade, time, open, high, low, close, volume, quote, buy,
     count, skipped, maker, first, last, first_agg, last_agg)
-  local reply = redis.pcall('XADD', KEYS[11 + i], id, 'start', start, 'revision', revision, 'complete', complete,
+  local reply = redis.pcall('XADD', KEYS[11 + i], id, 'start', start, 'revision', revision,
+    'complete', COMPLETE[grade], 'reason', REASON[grade],
     'last_update_time', time, 'open_price', open, 'high_price', high, 'low_price', low, 'close_price', close,
     'volume', volume, 'quote_volume', quote, 'buy_volume', buy, 'trades_count', count, 'skipped_count', skipped,
     'is_buyer_maker_count', maker, 'first_trade_id', first, 'last_trade_id', last,
     'first_agg_trade_id', first_agg, 'last_agg_trade_id', last_agg)
-  -- A bar that a call cut short by an error already appended is there with the same content.
+  bars_added[i] = (bars_added[i] or 0) + 1
   if type(reply) == 'table' and reply.err then
     local message = tostring(reply.err)
     if not string.find(message, 'equal or smaller', 1, true) then error(message, 0) end
+    return false
   end
-  bars_added[i] = (bars_added[i] or 0) + 1
+  return true
 end
 
 local function append_window(i, id, w)
-  append(i, id, format('%d', w.start), format('%d', w.revision), w.complete, w.time, w.open, w.high, w.low, w.close,
+  return append(i, id, format('%d', w.start), format('%d', w.revision), w.grade, w.time, w.open, w.high, w.low, w.close,
     plain_volume(w.volume), plain(w.quote, 16), plain_volume(w.buy), format('%d', w.count), w.skipped, w.maker,
     w.first, w.last, w.first_agg, w.last_agg)
 end
@@ -59,24 +66,73 @@ local function find_bar(i, start)
   end
 end
 
--- A trade whose window is over: the window's newest version with the trade in it goes after the last bar.
-local function revise(i, start, d, complete)
+-- The closed window that begins at `start`, to be changed: it is appended once, when the call ends. Nil if there is none.
+local function changed(i, start)
   local newest = unfold(windows[i])
-  local w
-  if start == newest.start then
-    w = newest
-    opened[i], touched[i] = true, true
-  else
-    w = find_bar(i, start)
+  if start == newest.start then opened[i], touched[i] = true, true end
+  local list = revised[i]
+  if not list then
+    list = {}
+    revised[i] = list
   end
+  local w = list[start]
+  if w then return w end
+  w = start == newest.start and newest or find_bar(i, start)
   if w then
-    merge(w, d)
     w.revision = w.revision + 1
-    if complete == 0 then w.complete = 0 end
-  else
-    w = begin(d, start, 0)
+    list[start] = w
   end
-  append_window(i, next_bar_id(newest, start), w)
+  return w
+end
+
+-- Trades whose window is over.
+local function revise(i, start, d, mark)
+  local w = changed(i, start)
+  if not w then
+    revised[i][start] = begin(d, start, LATE)
+    return
+  end
+  merge(w, d)
+  if mark ~= PROVEN then w.grade = mark end
+end
+
+-- A trade of a later window, and no id is missing before it: all trades of the newest window are there.
+local function prove(i, w)
+  if unfold(w).grade == UNPROVEN then changed(i, w.start).grade = PROVEN end
+end
+
+-- Whether the entry `id` of interval `i` is this version of this window.
+local function is_there(i, id, w)
+  local entry = call('XRANGE', KEYS[11 + i], id, id)[1]
+  if not entry then return false end
+  local bar = from_bar(entry[2])
+  for _, name in ipairs({'start', 'revision', 'grade', 'count', 'skipped', 'last_agg'}) do
+    if bar[name] ~= w[name] then return false end
+  end
+  return true
+end
+
+-- The windows that this call changed, after the last bar, in the order of their time.
+local function append_revised()
+  for i = 1, 7 do
+    if revised[i] then
+      local starts = {}
+      for start in pairs(revised[i]) do starts[#starts + 1] = start end
+      table.sort(starts)
+      for _, start in ipairs(starts) do
+        local newest, w = windows[i], revised[i][start]
+        local id = next_bar_id(newest, start)
+        if not append_window(i, id, w) and not is_there(i, id, w) then
+          local last = call('XREVRANGE', KEYS[11 + i], '+', '-', 'COUNT', 1)[1][1]
+          local ms, sequence = match(last, '(%d+)%-(%d+)')
+          newest.bar_ms, newest.bar_sequence = tonumber(ms), tonumber(sequence)
+          append_window(i, next_bar_id(newest, start), w)
+        end
+        if w.revision > 0 then revisions_added[i] = (revisions_added[i] or 0) + 1 end
+        touched[i] = true
+      end
+    end
+  end
 end
 
 -- Where the bars of each interval stood when the fold began: the state keeps it, so that a first call that was cut
@@ -98,53 +154,67 @@ local function bar_before(i)
   end
 end
 
--- Market trades of one window into interval `i`; true if they were late.
-local function fold(i, start, d, complete)
+-- Market trades of one window into interval `i`; true if they were late. `mark` is the grade that they give.
+local function fold(i, start, d, mark)
   local w = windows[i]
   if w and start == w.start and w.closed == 0 then
     merge(w, d)
-    if complete == 0 then
-      unfold(w).complete, opened[i] = 0, true
+    if mark ~= PROVEN then
+      unfold(w).grade, opened[i] = mark, true
     end
     touched[i] = true
     return false
   end
   if w and start <= w.start then
-    revise(i, start, d, complete)
+    revise(i, start, d, mark)
     return true
   end
   local bar_ms, bar_sequence
   if w then
     unfold(w)
-    if w.closed == 0 then append_window(i, next_bar_id(w, w.start), w) end
+    if w.closed == 0 then append_window(i, next_bar_id(w, w.start), w) else prove(i, w) end
     bar_ms, bar_sequence = w.bar_ms, w.bar_sequence
   else
     bar_ms, bar_sequence = bar_before(i)
   end
-  w = begin(d, start, complete)
+  w = begin(d, start, mark)
   w.bar_ms, w.bar_sequence = bar_ms, bar_sequence
   windows[i], opened[i], touched[i] = w, true, true
   return false
 end
 
+-- Trades outside the market: they count in the window that they belong to, and end and prove an earlier one.
 local function fold_not_market(i, time, skipped, last_agg)
-  local w = windows[i]
-  if w and w.closed == 0 and w.start == time - time % LENGTHS[i] then
+  local w, start = windows[i], time - time % LENGTHS[i]
+  if not w then return end
+  if start > w.start then
+    if w.closed == 1 then
+      prove(i, w)
+    else
+      unfold(w)
+      append_window(i, next_bar_id(w, w.start), w)
+      w.closed, opened[i], touched[i] = 1, true, true
+    end
+    return
+  end
+  if start < w.start or w.closed == 1 then w = changed(i, start) end
+  if w then
     w.skipped, w.last_agg = add_count(w.skipped, skipped), last_agg
     touched[i] = true
   end
 end
 
--- The runs of one group, from ARGV[at] on, into the 100 ms windows. A window that the next run ends never becomes a
--- table: its bar is written straight from the block.
-local function fold_runs(at, runs, complete)
-  local held, held_complete, held_start
+-- The runs of one group, from ARGV[at] on, into the 100 ms windows; how many of their trades were late. A window that
+-- the next run ends never becomes a table: its bar is written straight from the block.
+local function fold_runs(at, runs, mark)
+  local held, held_mark, held_start
+  local late = 0
   for run = at, at + runs - 1 do
     local text = ARGV[run]
     local start_text, count = match(text, '^(%d+) %d+ %d+ (%d+)')
     local start, w = tonumber(start_text), windows[1]
     if held and (count == '0' or start <= held_start) then
-      fold(1, held_start, from_block(held, true), held_complete)
+      fold(1, held_start, from_block(held, true), held_mark)
       held = nil
       w = windows[1]
     end
@@ -155,21 +225,24 @@ local function fold_runs(at, runs, complete)
       if held then
         local _, first_agg, last_agg, trades, skipped, time, open, high, low, close, volume, quote, buy, maker,
           first, last = match(held, BLOCK)
-        append(1, next_bar_id(w, held_start), format('%d', held_start), '0', held_complete, time, open, high, low,
+        append(1, next_bar_id(w, held_start), format('%d', held_start), '0', held_mark, time, open, high, low,
           close, volume, quote, buy, trades, skipped, maker, first, last, first_agg, last_agg)
-        held, held_start, held_complete = text, start, complete
+        held, held_start, held_mark = text, start, mark
       elseif w and start > w.start then
         unfold(w)
         if w.closed == 0 then
           append_window(1, next_bar_id(w, w.start), w)
           w.closed = 1
+        else
+          prove(1, w)
         end
-        held, held_start, held_complete = text, start, complete
-      else
-        fold(1, start, from_block(text, true), complete)
+        held, held_start, held_mark = text, start, mark
+      elseif fold(1, start, from_block(text, true), mark) then
+        late = late + tonumber(count)
       end
-      complete = 1
+      mark = PROVEN
     end
   end
-  if held then fold(1, held_start, from_block(held, true), held_complete) end
+  if held then fold(1, held_start, from_block(held, true), held_mark) end
+  return late
 end

@@ -3,7 +3,13 @@
 -- Prices stay text and are compared as doubles, which order decimals of up to 15 significant digits exactly.
 --
 -- Needs: what exact_sums.lua needs and gives.
--- Gives: BLOCK, from_state, unfold, from_block, begin, from_bar, add_count, merge.
+-- Gives: BLOCK, the grades, COMPLETE, REASON, from_state, unfold, from_block, begin, from_bar, add_count, merge.
+
+-- What is known of a window's trades, as a digit of the state; 0 and 1 are those that older states hold.
+local MISSING, PROVEN, UNPROVEN, BEGAN, LATE = 0, 1, 2, 3, 4
+local COMPLETE = {[0] = '0', '1', '0', '0', '0'}
+local REASON = {[0] = 'missing', '', 'unproven', 'began', 'late'}
+local GRADE = {unproven = UNPROVEN, began = BEGAN, late = LATE}
 
 local BLOCK = '^([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
 local FIXED = '^[^ ]+ [^ ]+ ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
@@ -23,9 +29,10 @@ end
 
 local function unfold(w)
   if w.fixed then
-    local complete, revision, bar_ms, bar_sequence
-    complete, revision, bar_ms, bar_sequence, w.open, w.first, w.first_agg = match(w.fixed, FIXED)
-    w.complete, w.revision = tonumber(complete), tonumber(revision)
+    local grade, revision, bar_ms, bar_sequence
+    grade, revision, bar_ms, bar_sequence, w.open, w.first, w.first_agg = match(w.fixed, FIXED)
+    grade = tonumber(grade)
+    w.grade, w.revision = COMPLETE[grade] and grade or MISSING, tonumber(revision)
     w.bar_ms, w.bar_sequence = tonumber(bar_ms), tonumber(bar_sequence)
     w.fixed = nil
   end
@@ -53,9 +60,9 @@ local function from_block(text, decimals)
 end
 
 -- A window that begins with a block.
-local function begin(d, start, complete)
+local function begin(d, start, grade)
   return {
-    start = start, closed = 0, complete = complete, revision = 0,
+    start = start, closed = 0, grade = grade, revision = 0,
     time = d.time, open = d.open, high = d.high, low = d.low, close = d.close,
     volume = d.volume, quote = d.quote, buy = d.buy,
     count = d.count, skipped = d.skipped, maker = d.maker,
@@ -68,7 +75,8 @@ local function from_bar(list)
   local bar = {}
   for at = 1, #list, 2 do bar[list[at]] = list[at + 1] end
   return {
-    start = tonumber(bar.start), closed = 1, complete = tonumber(bar.complete), revision = tonumber(bar.revision),
+    start = tonumber(bar.start), closed = 1, revision = tonumber(bar.revision),
+    grade = bar.complete == '1' and PROVEN or GRADE[bar.reason] or MISSING,
     time = bar.last_update_time,
     open = bar.open_price, high = bar.high_price, low = bar.low_price, close = bar.close_price,
     volume = unplain(bar.volume, 8), quote = unplain(bar.quote_volume, 16), buy = unplain(bar.buy_volume, 8),

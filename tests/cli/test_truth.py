@@ -223,6 +223,21 @@ def test_the_last_revision_of_a_bar_counts():
     assert found.bars_differ == 0
 
 
+def test_a_bar_that_changes_after_it_was_called_complete_is_told():
+    right = held(trades(), "100ms")
+    at = next(place for place, bar in enumerate(right.closed) if bar["complete"] == "1")
+    poorer = {**right.closed[at], "trades_count": "0", "complete": "1", "reason": ""}
+    closed = [*right.closed[:at], poorer, *right.closed[at + 1 :], {**right.closed[at], "revision": "1"}]
+    found = Findings()
+    check_bars("BTCUSDT", "100ms", HeldBars(closed, right.stats, trimmed=False), trades(), found)
+    assert found.bars_differ == 1
+    assert "was called complete, and then had trades_count" in found.problems[0]
+    closed[at] = {**poorer, "complete": "0", "reason": "unproven"}
+    found = Findings()
+    check_bars("BTCUSDT", "100ms", HeldBars(closed, right.stats, trimmed=False), trades(), found)
+    assert found.bars_differ == 0
+
+
 def test_bars_that_are_no_longer_kept_are_counted_not_compared():
     right = held(trades(), "100ms")
     found = Findings()

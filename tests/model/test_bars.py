@@ -67,7 +67,7 @@ def held_windows(fold: TradesFold, interval: str) -> dict[int, dict[str, Any]]:
         shown.append(fold.stats(interval))
     windows = {}
     for fields in shown:
-        values = {name: Decimal(text) for name, text in fields.items()}
+        values = {name: Decimal(text) for name, text in fields.items() if name != "reason"}
         for name in ("closed", "complete", "revision", "skipped_count", "last_agg_trade_id"):
             values.pop(name, None)
         windows[int(fields["start"])] = values
@@ -89,7 +89,8 @@ def test_a_window_holds_its_trades() -> None:
     assert bar == {
         "start": str(T0),
         "revision": "0",
-        "complete": "0",  # the fold began in the middle of it
+        "complete": "0",
+        "reason": "began",  # in the middle of it
         "last_update_time": str(T0 + 99),
         "open_price": "10.0",
         "high_price": "12.5",
@@ -181,6 +182,97 @@ def test_an_accepted_hole_revises_what_the_clock_closed() -> None:
     fold.skip(3, 4)
     entry, bar = fold.bars("1m")[-1]
     assert (entry, bar["complete"], bar["revision"]) == (f"{T0}-1", "0", "1")
+
+
+def versions(fold: TradesFold, interval: str, start: int) -> list[tuple[str, str, str, str]]:
+    """Revision, complete, reason and trades of each version of a window."""
+    names = ("revision", "complete", "reason", "trades_count")
+    bars = [bar for _, bar in fold.bars(interval) if bar["start"] == str(start)]
+    return [(bar[names[0]], bar[names[1]], bar[names[2]], bar[names[3]]) for bar in bars]
+
+
+def test_a_window_that_the_clock_closed_is_unproven_until_a_later_trade_has_come() -> None:
+    fold = TradesFold()
+    fold.apply([trade(1, T0 - 60_000), trade(2, T0)])
+    fold.close(T0 + 61_000, 0)
+    assert versions(fold, "1m", T0) == [("0", "0", "unproven", "1")]
+    assert (fold.stats("1m")["complete"], fold.stats("1m")["reason"]) == ("0", "unproven")
+    fold.apply([trade(3, T0 + 59_000), trade(4, T0 + 59_999), trade(5, T0 + 60_000)])
+    assert versions(fold, "1m", T0) == [("0", "0", "unproven", "1"), ("1", "1", "", "3")]
+    assert fold.stats("1m")["complete"] == "1"
+
+
+def test_a_trade_outside_the_market_proves_as_well_and_a_hole_proves_nothing() -> None:
+    fold = TradesFold()
+    fold.apply([trade(1, T0 - 60_000), trade(2, T0)])
+    fold.close(T0 + 61_000, 0)
+    fold.apply([trade(4, T0 + 120_000)])
+    assert versions(fold, "1m", T0) == [("0", "0", "unproven", "1")]
+    fold.apply([trade(3, T0 + 90_000, is_market=False), trade(4, T0 + 120_000)])
+    assert versions(fold, "1m", T0)[1:] == [("1", "1", "", "1")]
+    # And it ends an open window, which is proven at once; what is missing later cannot belong to it.
+    fold.apply([trade(5, T0 + 180_000, is_market=False)])
+    assert versions(fold, "1m", T0 + 120_000) == [("0", "1", "", "1")]
+    fold.skip(6, 9)
+    assert versions(fold, "1m", T0 + 120_000) == [("0", "1", "", "1")]
+
+
+def test_a_window_that_lacks_more_than_the_proof_says_so_and_is_never_proven() -> None:
+    fold = TradesFold()
+    fold.apply([trade(1, T0)])
+    fold.close(T0 + 60_000, 0)
+    fold.apply([trade(2, T0 + 60_000)])
+    fold.skip(3, 4)
+    fold.apply([trade(5, T0 + 120_000), trade(6, T0 + 180_000)])
+    assert versions(fold, "1m", T0) == [("0", "0", "began", "1")]
+    assert versions(fold, "1m", T0 + 60_000) == [("0", "0", "missing", "1")]
+    assert versions(fold, "1m", T0 + 120_000) == [("0", "0", "missing", "1")]
+
+
+def test_a_batch_of_late_trades_makes_one_revision_of_each_window() -> None:
+    fold = TradesFold()
+    fold.apply([trade(1, T0 - 60_000), trade(2, T0), trade(3, T0 + 60_000)])
+    fold.close(T0 + 120_000, 0)
+    late = [trade(n, T0 + 60_000 + n) for n in range(4, 300)]
+    fold.apply([*late, *(trade(300 + n, T0 + n) for n in range(50))])
+    assert versions(fold, "1m", T0) == [("0", "1", "", "1"), ("1", "1", "", "51")]
+    assert versions(fold, "1m", T0 + 60_000) == [("0", "0", "unproven", "1"), ("1", "0", "unproven", "297")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from([0, 1, 40, 100, 5_000, 61_000, 4_000_000]), st.booleans(), st.booleans()),
+        min_size=1,
+        max_size=50,
+    ),
+    size=st.integers(1, 9),
+)
+def test_what_is_called_complete_never_changes(steps: list[tuple[int, bool, bool]], size: int) -> None:
+    """However far the trades are behind the clock, while the exchange's times do not go back."""
+    time, tape = T0, []
+    for number, (step, market, _) in enumerate(steps):
+        time += step
+        tape.append(trade(number, time, is_market=market))
+    fold = TradesFold()
+    for at in range(0, len(tape), size):
+        fold.apply(tape[at : at + size])
+        if steps[at][2]:
+            fold.close(tape[-1].trade_time, 0)
+    for interval, length in INTERVALS_MS.items():
+        proven: dict[str, dict[str, str]] = {}
+        for _, bar in fold.bars(interval):
+            assert bar["start"] not in proven
+            assert (bar["complete"] == "1") == (bar["reason"] == "")
+            if bar["complete"] == "1":
+                proven[bar["start"]] = bar
+        windows = naive_windows(tape, length)
+        assert all(
+            int(bar["trades_count"]) == windows[int(start)]["trades_count"] for start, bar in proven.items()
+        )
+        newest = fold.stats(interval).get("start")
+        first = str(min(windows)) if windows else ""
+        assert {str(start) for start in windows} - {newest, first} <= proven.keys()
 
 
 def test_trades_outside_the_market_are_counted_but_change_nothing() -> None:

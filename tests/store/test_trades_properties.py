@@ -133,6 +133,17 @@ def expected(twin: TradesFold) -> dict[str, Any]:
     return found
 
 
+def newest_versions(found: dict[str, Any]) -> dict[str, Any]:
+    """What does not depend on how the tape was cut into batches: a batch makes one revision of a window."""
+    kept: dict[str, Any] = {}
+    for interval in INTERVALS_MS:
+        bars = {dict(fields)["start"]: dict(fields) for _, fields in found[f"bars {interval}"]}
+        kept[interval] = [bars, dict(found[f"stats {interval}"])]
+        for fields in (*bars.values(), kept[interval][1]):
+            fields.pop("revision", None)
+    return kept
+
+
 async def play(client: Redis, steps: list[Step], latest: Latest) -> None:
     retention_ms, latest_max, member = latest
     store = TradeStore(

@@ -186,6 +186,7 @@ def bar_record(fields: Mapping[str, str], interval: str, numbers: bool) -> BarRe
         last_agg_trade_id=int(fields["last_agg_trade_id"]),
         last_trade_ms=int(fields["last_update_time"]),
         complete=fields["complete"] == "1",
+        reason=fields.get("reason", ""),
         revision=int(fields["revision"]),
         closed=fields.get("closed", "1") == "1",
     )

@@ -315,6 +315,9 @@ class BarRecord(Struct, kw_only=True):
     last_agg_trade_id: int
     last_trade_ms: int
     complete: bool
+    """The ids prove that no trade is missing; of an open window: none so far."""
+    reason: str
+    """Why it is not complete: `unproven`, `missing`, `began` or `late`; else empty."""
     revision: int
     closed: bool
 

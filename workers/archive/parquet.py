@@ -20,6 +20,8 @@ from workers.errors import ArchiveUnreadable, ExtraMissing
 
 FORMAT_VERSION: Final = "1"
 _PREFIX: Final = "marketfleet."
+_LATER: Final = ("reason",)
+"""Columns that files of earlier releases do not have: they are read as null."""
 _DICTIONARY: Final = ("number",)
 _DELTA: Final[Mapping[ColumnType, str]] = {
     "integer": "DELTA_BINARY_PACKED",
@@ -239,10 +241,16 @@ def read(file: BinaryIO, path: str, kind: Kind) -> Iterator[list[Values]]:
     opened = _open(file, path)
     _metadata(opened, path)
     names = [column.name for column in COLUMNS[kind]]
+    there = set(opened.schema_arrow.names)
+    if missing := set(names) - there - set(_LATER):
+        raise ArchiveUnreadable(path, f"it has no column {min(missing)}")
     try:
         for batch in opened.iter_batches(batch_size=_BATCH_ROWS, columns=names):
             columns = []
             for column in COLUMNS[kind]:
+                if column.name not in there:
+                    columns.append([None] * batch.num_rows)
+                    continue
                 array = batch.column(column.name)
                 columns.append((array.cast(pa.int64()) if column.type in ("ms", "us") else array).to_pylist())
             yield list(zip(*columns, strict=True))

@@ -53,6 +53,7 @@ COLUMNS: Final[Mapping[Kind, tuple[Column, ...]]] = {
         start="ms",
         revision="integer",
         complete="flag",
+        reason="text",
         last_update_time="ms",
         open_price="number",
         high_price="number",
@@ -83,7 +84,8 @@ COLUMNS: Final[Mapping[Kind, tuple[Column, ...]]] = {
 }
 """The columns of each kind, in the order of a row's values. Every one may be null but `stream_id`.
 
-`undecoded` holds the bytes of a trade that could not be decoded; its other values are null.
+`undecoded` holds the bytes of a trade that could not be decoded; its other values are null. `reason` is null in bars of
+releases that knew none.
 """
 TIME_COLUMN: Final[Mapping[Kind, str]] = {"trades": "trade_time", "bars": "start", "depth": "event_time"}
 """The event time: it decides the date."""
@@ -202,7 +204,7 @@ def _bar(stream_id: StreamId, fields: Mapping[bytes, bytes]) -> Row:
         text = fields.get(name.encode())
         if text is None:
             values.append(None)
-        elif kind == "number":
+        elif kind in ("number", "text"):
             values.append(text.decode(errors="replace"))
         else:
             values.append(text == b"1" if kind == "flag" else _whole(text))

@@ -217,10 +217,15 @@ def newest_versions(held: HeldBars) -> dict[int, Bar]:
 
 
 def check_bars(name: str, interval: str, held: HeldBars, truth: Sequence[TruthTrade], into: Findings) -> None:
-    """Compare every window of an interval with the naive one."""
+    """Compare every window of an interval with the naive one; no version may change what one before called complete."""
     expected = naive_bars(truth, INTERVALS_MS[interval])
     found = newest_versions(held)
     oldest = min((int(bar["start"]) for bar in held.closed), default=0) if held.trimmed else 0
+    late = _late_windows(truth, INTERVALS_MS[interval])
+    for start, change in _changed_after_proof(held.closed).items():
+        if start not in late:
+            into.bars_differ += 1
+            into.tell(f"{name}: the {interval} bar of {start} was called complete, and then {change}.")
     for start in sorted(expected.keys() | found.keys()):
         if start < oldest:
             into.bars_expired += 1
@@ -231,6 +236,33 @@ def check_bars(name: str, interval: str, held: HeldBars, truth: Sequence[TruthTr
             into.tell(f"{name}: the {interval} bar of {start} {wrong}.")
         else:
             into.bars_equal += 1
+
+
+def _late_windows(truth: Sequence[TruthTrade], length_ms: int) -> set[int]:
+    """Windows that a trade falls into after, by its id, one of a later window: of them no id can tell when they end."""
+    late, newest = set(), 0
+    for trade in sorted(truth, key=lambda one: one.trade_id):
+        start = trade.time - trade.time % length_ms
+        if start < newest:
+            late.add(start)
+        newest = max(newest, start)
+    return late
+
+
+def _changed_after_proof(closed: Sequence[Bar]) -> dict[int, str]:
+    """By start, what a later version says otherwise than one that was called complete."""
+    proven: dict[int, Bar] = {}
+    changes: dict[int, str] = {}
+    for bar in closed:
+        start, revision = int(bar["start"]), int(bar["revision"])
+        before = proven.get(start)
+        if before is not None and revision > int(before["revision"]):
+            key = next((key for key in bar if key != "revision" and bar[key] != before.get(key)), None)
+            if key is not None:
+                changes.setdefault(start, f"had {key} {bar[key]} for {before.get(key)}")
+        if bar["complete"] == "1":
+            proven[start] = bar
+    return changes
 
 
 def _difference(found: Bar | None, expected: Bar | None) -> str:

@@ -64,6 +64,7 @@ def bar(symbol: str, interval: str, position: str, found: Mapping[bytes, bytes])
         start_ms=int(found[b"start"]),
         revision=int(found[b"revision"]),
         complete=found[b"complete"] == b"1",
+        reason=found.get(b"reason", b"").decode(errors="replace"),
         closed=found.get(b"closed", b"1") == b"1",
         last_update_ms=int(found[b"last_update_time"]),
         open=_number(found, b"open_price"),

@@ -92,7 +92,9 @@ class Bar(NamedTuple):
     start_ms: int
     revision: int
     complete: bool
-    """No trade of the window is missing."""
+    """No trade of the window is missing: the ids prove it (of an open one: so far)."""
+    reason: str
+    """Why it is not complete: `unproven`, `missing`, `began` or `late` (docs/keys.md); else empty."""
     closed: bool
     last_update_ms: int
     open: Number

@@ -5,11 +5,12 @@ has exact integers of any size, so that what the script does can be checked agai
 
 Windows are cut by trade time on UTC boundaries; inside a window trades stand in the order of their ids. A trade
 whose window is over (a newer one is open, or the clock closed it) is late: the window's newest version with the
-trade in it is appended to the bars as a revision.
+trade in it is appended to the bars as a revision, one for each window and batch.
 
-A bar is `complete` if no id was missed that could belong to it: not the windows the fold began in, not those on
-either side of an accepted hole, not a window that only a late trade made known. Where no trade of another window
-came in between, `last_agg_trade_id - first_agg_trade_id + 1 == trades_count + skipped_count` proves it.
+A bar is `complete` if the ids prove that no trade of it is missing: every id from its first trade to the first trade
+of a later window was seen. A window closed by the clock is `unproven` until that trade has come. Others lack more than
+the proof (`Window.reason`): the windows the fold began in, those on either side of an accepted hole, a window that only
+a late trade made known.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import msgspec
 
 from workers.model.events import Trade
 from workers.model.latest import MEMBERS, EventType, Member
-from workers.model.windows import INTERVALS_MS, Window, check
+from workers.model.windows import INTERVALS_MS, Reason, Window, check
 
 TRIMMED_AT_MOST: Final = 500
 """Members of the latest set removed by one call at most: less than a millisecond of server time."""
@@ -81,10 +82,13 @@ class _Interval:
         self.newest: Window | None = None
         self.bars: list[tuple[str, dict[str, str]]] = []
         self.versions: dict[int, Window] = {}
+        self.revised: dict[int, Window] = {}
+        """Closed windows that the batch changed."""
+        self.revisions = 0
         self.bar_ms = 0
         self.bar_sequence = 0
 
-    def append(self, window: Window) -> None:
+    def _append(self, window: Window) -> None:
         if window.start > self.bar_ms:
             self.bar_ms, self.bar_sequence = window.start, 0
         else:
@@ -92,48 +96,88 @@ class _Interval:
         self.bars.append((f"{self.bar_ms}-{self.bar_sequence}", window.bar()))
         self.versions[window.start] = window
 
-    def fold(self, trade: Trade, complete: bool) -> bool:
-        """Take a trade; True if it was late."""
+    def append_revised(self) -> None:
+        """One revision of each window that was changed, in the order of their time."""
+        for _, window in sorted(self.revised.items()):
+            self._append(window)
+            self.revisions += window.revision > 0
+        self.revised.clear()
+
+    def _changed(self, start: int) -> Window | None:
+        window = self.revised.get(start)
+        if window is None and (window := self.versions.get(start)) is not None:
+            window.revision += 1
+            self.revised[start] = window
+        return window
+
+    def _end(self, window: Window) -> None:
+        """A trade of a later window is there, and no id is missing before it."""
+        if not window.closed:
+            self._append(window)
+        elif window.reason == "unproven":
+            self._changed(window.start)
+            window.reason = ""
+
+    def fold(self, trade: Trade, lack: Reason) -> bool:
+        """Take a trade; True if it was late.
+
+        Args:
+            trade: it.
+            lack: what is known to be missing from the windows it falls into.
+        """
         start = trade.trade_time - trade.trade_time % self.length
         newest = self.newest
         if newest and start == newest.start and not newest.closed:
             newest.add(trade)
-            newest.complete = newest.complete and complete
+            newest.reason = lack or newest.reason
             return False
         if newest and start <= newest.start:
-            self._revise(trade, start, complete)
+            self._revise(trade, start, lack)
             return True
-        if newest and not newest.closed:
-            self.append(newest)
+        if newest:
+            self._end(newest)
         self.newest = Window.of(trade, start)
-        self.newest.complete = complete
+        self.newest.reason = lack
         return False
 
-    def _revise(self, trade: Trade, start: int, complete: bool) -> None:
-        window = self.versions.get(start)
+    def _revise(self, trade: Trade, start: int, lack: Reason) -> None:
+        window = self._changed(start)
         if window is None:
             # Nothing proves that no other trade of that time was missed.
-            window = Window.of(trade, start)
-            window.complete = False
+            window = self.revised[start] = Window.of(trade, start)
+            window.reason = "late"
         else:
             window.add(trade)
-            window.revision += 1
-            window.complete = window.complete and complete
-        self.append(window)
+            window.reason = lack or window.reason
 
     def fold_not_market(self, trade: Trade) -> None:
+        """Pass over a trade: it counts in the window it belongs to, and ends and proves an earlier one."""
         newest = self.newest
-        if newest and not newest.closed and 0 <= trade.trade_time - newest.start < self.length:
-            newest.skipped_count += 1
-            newest.last_agg_trade_id = trade.trade_id
+        if newest is None:
+            return
+        start = trade.trade_time - trade.trade_time % self.length
+        if start > newest.start:
+            self._end(newest)
+            newest.closed = True
+            return
+        window = newest if start == newest.start and not newest.closed else self._changed(start)
+        if window is not None:
+            window.skip(trade)
 
-    def mark_incomplete(self) -> None:
+    def close(self, window: Window) -> None:
+        """The clock says that the newest window is over; no id does."""
+        window.reason = window.reason or "unproven"
+        self._append(window)
+        window.closed = True
+
+    def mark_missing(self) -> None:
+        """Trades after the last one are missing for good; of a proven window none can be."""
         newest = self.newest
-        if newest and newest.complete:
-            newest.complete = False
-            if newest.closed:
-                newest.revision += 1
-                self.append(newest)
+        if newest and newest.closed and newest.reason == "unproven":
+            self._changed(newest.start)
+            newest.reason = "missing"
+        elif newest and not newest.closed and newest.complete:
+            newest.reason = "missing"
 
     def state(self) -> str:
         """The newest window as the state hash holds it."""
@@ -169,7 +213,7 @@ class TradesFold:
         self._last_id = -1
         self._last_trade_time = 0
         self._hole_next_id = 0
-        self._incomplete_next = True
+        self._lack: Reason = "began"
 
     def apply(self, trades: Sequence[Trade]) -> Applied:
         """Take a batch, up to the first hole."""
@@ -186,6 +230,8 @@ class TradesFold:
                 continue
             self._take(trade)
             moved = True
+        for interval in self._intervals.values():
+            interval.append_revised()
         if hole:
             self._hole_next_id = hole.seen
         elif moved:
@@ -211,9 +257,9 @@ class TradesFold:
                 interval.fold_not_market(trade)
             return
         self._counts["applied"] += 1
-        late = [interval.fold(trade, not self._incomplete_next) for interval in self._intervals.values()]
+        late = [interval.fold(trade, self._lack) for interval in self._intervals.values()]
         self._counts["late"] += any(late)
-        self._incomplete_next = False
+        self._lack = ""
         self._last_trade_time = max(self._last_trade_time, trade.trade_time)
         insort(self._latest, (trade.trade_time, self._member(trade, self._event_type)))
 
@@ -239,9 +285,10 @@ class TradesFold:
         if missing <= 0:
             return Skipped(0, self._last_id)
         for interval in self._intervals.values():
-            interval.mark_incomplete()
+            interval.mark_missing()
+            interval.append_revised()
         self._counts["missing"] += missing
-        self._last_id, self._hole_next_id, self._incomplete_next = last, 0, True
+        self._last_id, self._hole_next_id, self._lack = last, 0, "missing"
         return Skipped(missing, last)
 
     def close(self, now_ms: int, grace_ms: int) -> Closed:
@@ -252,8 +299,7 @@ class TradesFold:
             if window is None or window.closed:
                 continue
             if window.start + interval.length + grace_ms <= now_ms and not self._hole_next_id:
-                interval.append(window)
-                window.closed = True
+                interval.close(window)
                 closed += 1
             else:
                 ends.append(window.start + interval.length)
@@ -281,11 +327,13 @@ class TradesFold:
         fields = {
             "last_id": str(self._last_id),
             "last_trade_time": str(self._last_trade_time),
-            "incomplete_next": str(int(self._incomplete_next)),
+            "incomplete_next": str({"": 0, "missing": 1, "began": 2}[self._lack]),
             "hole_next_id": str(self._hole_next_id),
             "bars_before": " ".join(["0-0"] * len(self._intervals)),
             **{f"{name}_count": str(count) for name, count in self._counts.items()},
         }
+        if any(interval.revisions for interval in self._intervals.values()):
+            fields["revisions"] = " ".join(str(one.revisions) for one in self._intervals.values())
         for name, interval in self._intervals.items():
             if interval.newest:
                 fields[name] = interval.state()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -42,6 +42,13 @@ def check(trade: Trade) -> None:
         raise BadNumber(str(trade.trade_time), place)
 
 
+Reason = Literal["", "unproven", "missing", "began", "late"]
+"""Why a window is not complete; empty: it is."""
+
+GRADES: Final[dict[Reason, int]] = {"missing": 0, "": 1, "unproven": 2, "began": 3, "late": 4}
+"""As the state hash holds it."""
+
+
 class Window(msgspec.Struct):
     """One window of one interval; sums are integers in units of 1e-8 (volumes) and 1e-16 (quote volume)."""
 
@@ -62,7 +69,7 @@ class Window(msgspec.Struct):
     last_agg_trade_id: int
     skipped_count: int = 0
     closed: bool = False
-    complete: bool = True
+    reason: Reason = ""
     revision: int = 0
 
     @classmethod
@@ -104,12 +111,23 @@ class Window(msgspec.Struct):
         self.last_trade_id = trade.last_trade_id
         self.last_agg_trade_id = trade.trade_id
 
+    def skip(self, trade: Trade) -> None:
+        """Pass over a trade outside the market that belongs to the window."""
+        self.skipped_count += 1
+        self.last_agg_trade_id = trade.trade_id
+
+    @property
+    def complete(self) -> bool:
+        """Whether the ids prove that no trade is missing (of an open window: so far)."""
+        return not self.reason
+
     def bar(self) -> dict[str, str]:
         """The fields of the window's bar, in the order they are written."""
         return {
             "start": str(self.start),
             "revision": str(self.revision),
             "complete": str(int(self.complete)),
+            "reason": self.reason,
             "last_update_time": str(self.last_update_time),
             "open_price": self.open_price,
             "high_price": self.high_price,
@@ -132,7 +150,7 @@ class Window(msgspec.Struct):
         fixed = (
             self.start,
             int(self.closed),
-            int(self.complete),
+            GRADES[self.reason],
             self.revision,
             bar_ms,
             bar_sequence,

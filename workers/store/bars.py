@@ -25,7 +25,7 @@ _COUNTED = (b"start", b"revision")
 
 
 class _Revisions:
-    """The revisions of one stream seen so far, newest per window."""
+    """The revisions of one stream seen so far that stand after later windows, newest per window."""
 
     def __init__(self) -> None:
         self.by_start: dict[int, Fields] = {}
@@ -71,7 +71,7 @@ class BarReader:
         key = self._keys.bars(symbol, interval)
         found: dict[int, Fields] = {}
         after = str(from_ms)
-        while len(found) < limit:
+        while len(found) <= limit:  # the revision that proves a window stands right before the next one
             page = await self._client.xrange(key, min=after, max=f"({to_ms}", count=PAGE)
             for _, raw in page:
                 if _is_window(raw) and from_ms <= (start := int(raw[b"start"])) < to_ms:
@@ -100,11 +100,15 @@ class BarReader:
         return known.by_start
 
     async def _look(self, key: str, known: _Revisions, after: str, end: str) -> str:
-        """Note the revisions between two ids; the last id seen of those up to `+`, or empty."""
+        """Note the revisions between two ids; the last id seen of those up to `+`, or empty.
+
+        Not those that stand among the entries of their own time: a reading of that time meets them.
+        """
         last = ""
         while page := await self._client.xrange(key, min=after, max=end, count=PAGE):
             for entry_id, raw in page:
-                if _is_window(raw) and raw[b"revision"] != b"0":
+                away = not entry_id.startswith(raw.get(b"start", b"") + b"-")
+                if away and _is_window(raw) and raw[b"revision"] != b"0":
                     fields = text_of(raw)
                     if _newer(fields, known.by_start.get(int(fields["start"]))):
                         known.by_start[int(fields["start"])] = fields

@@ -36,7 +36,6 @@ class _Run(_Tally):
     """The sums of some trades with consecutive ids, in units of 1e-8 (1e-16 for the quote volume)."""
 
     __slots__ = (
-        "alone",
         "bucket",
         "buy",
         "close",
@@ -59,7 +58,6 @@ class _Run(_Tally):
 
     def __init__(self, bucket: int, trade: Trade, units: int) -> None:
         self.entries = self.repeated = 0
-        self.alone = False
         self.bucket = bucket
         self.count = self.skipped = self.maker = 0
         self.volume = self.quote = self.buy = 0
@@ -110,11 +108,10 @@ class _Run(_Tally):
 class _Cut:
     """A batch while it is being cut."""
 
-    def __init__(self, event_type: EventType, member: Member, after: int, singly: bool) -> None:
+    def __init__(self, event_type: EventType, member: Member, after: int) -> None:
         self.event_type = event_type
         self.member = MEMBERS[member]
         self.after = after
-        self.singly = singly
         self.lead = _Tally()
         self.runs: list[_Run] = []
         self.members: list[Argument] = []
@@ -122,11 +119,11 @@ class _Cut:
 
     def read(self, batch: Batch) -> None:
         """Cut into runs; one pass, one trade at a time."""
-        event_type, singly, member_of = self.event_type, self.singly, self.member
+        event_type, member_of = self.event_type, self.member
         members, stream_ids, runs = self.members, self.stream_ids, self.runs
         tally: _Tally = self.lead
         run: _Run | None = None
-        current, newest = self.after, 0
+        current = self.after
         for stream_id, trade in batch:
             number, time = trade.trade_id, trade.trade_time
             if stream_id:
@@ -147,16 +144,10 @@ class _Cut:
                 run is None
                 or number != current + 1
                 or run.bucket != time // 100
-                or run.alone
                 or (market and not run.count)
             ):
                 run = tally = _Run(time // 100, trade, units)
                 runs.append(run)
-                if run.bucket >= newest:
-                    run.alone = singly
-                    newest = run.bucket if market else newest
-                else:
-                    run.alone = singly or market
             current = run.last_agg = number
             if stream_id:
                 run.entries += 1
@@ -187,8 +178,6 @@ class _Cut:
         for run in self.runs:
             if (
                 last is None
-                or run.alone
-                or last.alone
                 or run.first_agg != last.last_agg + 1
                 or run.bucket // _BUCKETS_PER_GROUP != last.bucket // _BUCKETS_PER_GROUP
                 or not groups[-1][0].count
@@ -236,7 +225,6 @@ def cut(
     batch: Batch,
     event_type: EventType,
     after: int = -1,
-    singly: bool = False,
     member: Member = "json",
 ) -> list[Argument]:
     """The arguments of `apply_trades.lua` that describe a batch, from its 14th on.
@@ -245,12 +233,11 @@ def cut(
         batch: the trades.
         event_type: what they are, as said in the latest set.
         after: trades up to this id are known to be repeated (-1: none).
-        singly: every trade is its own group.
         member: how trades stand in the latest set.
 
     Raises:
         BadNumber: a price, quantity or time that the fold cannot take; the place names the trade.
     """
-    cutting = _Cut(event_type, member, after, singly)
+    cutting = _Cut(event_type, member, after)
     cutting.read(batch)
     return cutting.arguments()

@@ -63,6 +63,7 @@ class WindowFigures(NamedTuple):
     """Its first ms."""
     closed: bool
     complete: bool
+    """Of a window that the clock closed, and that lacks the proof alone, too."""
     trades: int
     missing: int
     """Ids between its first and its last that are not in it."""
@@ -76,7 +77,6 @@ class _Call:
         self.batch = batch
         self.token = token
         self.after = -1
-        self.singly = False
 
 
 class TradeStore:
@@ -153,7 +153,7 @@ class TradeStore:
             calls: list[tuple[list[str], list[Argument]]] = []
             for call in waiting:
                 try:
-                    tail = cut(call.batch, self._event_type, call.after, call.singly, self._member)
+                    tail = cut(call.batch, self._event_type, call.after, self._member)
                 except BadNumber as bad:
                     results[call.symbol] = bad
                     continue
@@ -294,6 +294,7 @@ class TradeStore:
             "skipped_count",
             "first_agg_trade_id",
             "last_agg_trade_id",
+            "reason",
         )
         reading = self._client.pipeline(transaction=False)
         for symbol in symbols:
@@ -306,13 +307,16 @@ class TradeStore:
             for interval in INTERVALS_MS:
                 values = next(replies)
                 key = self._keys.stats(symbol, interval)
-                if unusable(key, values) is not None or not all(
-                    value and value.isdigit() for value in values
-                ):
+                if unusable(key, values) is not None:
+                    continue
+                reason = values.pop()
+                if not all(value and value.isdigit() for value in values):
                     continue  # not there yet, or not ours
                 start, closed, complete, trades, skipped, first, last = map(int, values)
                 missing = max(0, last - first + 1 - trades - skipped)
-                found[symbol][interval] = WindowFigures(start, bool(closed), bool(complete), trades, missing)
+                found[symbol][interval] = WindowFigures(
+                    start, bool(closed), bool(complete) or reason == b"unproven", trades, missing
+                )
         return found
 
     def _script_keys(self, symbol: str) -> list[str]:
@@ -358,9 +362,6 @@ class TradeStore:
             return LeaseLost(call.symbol, int(call.token))
         if reply[0] == b"AGAIN":
             call.after = reply[1]
-            return None
-        if reply[0] == b"SINGLE":
-            call.singly = True
             return None
         _, applied, not_market, repeated, late, last_id, seen, newest, capped = reply
         hole = Hole(last_id + 1, seen) if seen else None

@@ -53,7 +53,9 @@ WINDOW_MISSING = Gauge(
     ["venue", "symbol", "interval"],
 )
 WINDOW_COMPLETE = Gauge(
-    "fleet_window_complete", "1: no trade of the newest window is missing", ["venue", "symbol", "interval"]
+    "fleet_window_complete",
+    "1: no trade of the newest window is known to be missing",
+    ["venue", "symbol", "interval"],
 )
 
 UNREADABLE = Counter("fleet_figures_unreadable_total", "Times the windows could not be read", ["venue"])

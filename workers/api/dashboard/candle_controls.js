@@ -148,7 +148,7 @@ export class CandleControls {
         ...[["O", bar.open], ["H", bar.high], ["L", bar.low], ["C", bar.close], ["V", bar.volume]].map(
           ([name, value]) => make("span", { class: name === "V" ? "" : kind }, `${name} `, make("b", {}, value)),
         ),
-        ...(bar.complete ? [] : [make("span", {}, "· incomplete")]),
+        ...(bar.complete ? [] : [make("span", {}, bar.reason === "unproven" ? "· unproven" : "· incomplete")]),
       );
       chart.container.setAttribute("aria-label", `${label}, the last one closes at ${bar.close}`);
     }
@@ -161,7 +161,7 @@ export class CandleControls {
       ...newest.map((bar) =>
         row([
           this.#when(bar), bar.open, bar.high, bar.low, bar.close, bar.volume, String(bar.trades_count),
-          bar.complete ? "yes" : "no",
+          bar.complete ? "yes" : bar.reason || "no",
         ]),
       ),
     );

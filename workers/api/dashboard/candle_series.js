@@ -16,7 +16,7 @@ const KEPT = 5_000;
 
 /**
  * @typedef {{start_ms: number, open: string, high: string, low: string, close: string, volume: string,
- *   trades_count: number, complete: boolean, revision: number}} Bar
+ *   trades_count: number, complete: boolean, reason: string, revision: number}} Bar
  */
 
 export class CandleSeries {

@@ -225,7 +225,8 @@ function candle(context, bar, /** @type {number} */ x, /** @type {number} */ slo
   context.fillStyle = up ? colours["up-area"] : colours["down-area"];
   context.fillRect(left, scale.base - volume, wide, volume);
   if (!bar.complete) {
-    context.fillStyle = colours.muted;
-    context.fillRect(middle - 1, scale.base - 3, 3, 3);
+    context.fillStyle = context.strokeStyle = colours.muted;
+    if (bar.reason === "unproven") context.strokeRect(middle - 1.5, scale.base - 4.5, 4, 4);
+    else context.fillRect(middle - 1, scale.base - 3, 3, 3);
   }
 }

@@ -75,7 +75,7 @@ async def _follow(fleet: FleetClient, name: str, asked: Asked, *, as_json: bool)
 
 def _state(bar: Bar) -> str:
     words = [] if bar.closed else ["open"]
-    words += [] if bar.complete else ["incomplete"]
+    words += [] if bar.complete else ["unproven" if bar.reason == "unproven" else "incomplete"]
     words += [f"revision {bar.revision}"] if bar.revision else []
     return ", ".join(words)
 
