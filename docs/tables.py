@@ -59,7 +59,7 @@ MEANING: Final = {
     "trades.poll_ms": "Pause between two rounds of reading.",
     "trades.close_grace_ms": "How long after its end a quiet window is closed by the clock.",
     "trades.repair_timeout_s": "Time a request for missing trades may take once it is sent.",
-    "trades.repair_attempts": "Failed requests in a row (pauses up to 15 s) after which the trades count as missing.",
+    "trades.repair_attempts": "Failed requests in a row (pauses up to 15 s) before the trades may count as missing.",
     "keeper.info_s": "Pause between two readings of exchangeInfo.",
     "api.port": "Its port; 0: any free port, told in the heartbeat.",
     "metrics.host": "Address the workers' `/metrics` listen on.",

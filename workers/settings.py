@@ -191,6 +191,9 @@ class TradeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     close_grace_ms: Milliseconds = 1_000
     repair_timeout_s: Seconds = 10
     repair_attempts: Count = 40
+    repair_for_s: Seconds = 600
+    """How long missing trades are asked for at least while REST refuses, fails or has nothing from there on, whatever
+    `repair_attempts` says; but no longer than half of `streams.trades_ms`, which holds what follows."""
     bars_kept: dict[str, int] = field(
         default_factory=lambda: {
             "100ms": 36_000,

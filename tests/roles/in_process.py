@@ -53,7 +53,7 @@ class Fleet:
                 )
             },
             books=BookSettings(commit_ms=300, snapshot_delay_ms=600),
-            trades=TradeSettings(repair_attempts=2, repair_timeout_s=2),
+            trades=TradeSettings(repair_attempts=2, repair_for_s=0, repair_timeout_s=2),
         )
         self.client: Redis = Redis.from_url(url, protocol=2)
         self.processes: dict[str, Process] = {}

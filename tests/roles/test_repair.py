@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
@@ -22,18 +23,20 @@ from workers.settings import Settings, TradeSettings, VenueSettings
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
 from workers.store.trades import TradeStore
-from workers.trades.repair import BEHIND_ATTEMPTS, Repair
-from workers.trades.tape import OwnedTape
+from workers.tasks import end
+from workers.trades.repair import Repair
+from workers.trades.tape import OwnedTape, monotonic_ms
 from workers.venues.interface import RestRequest
 
 SYMBOL = "BTCUSDT"
 KEYS = Keys()
 T0 = 1_723_161_541_000
 FIRST = 3_466_782_974
+AGE_MS = 48 * 3_600_000
 Row = dict[str, Any]
 SETTINGS = Settings(
     venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL])},
-    trades=TradeSettings(repair_attempts=2),
+    trades=TradeSettings(repair_attempts=2, repair_for_s=0),
 )
 
 
@@ -67,6 +70,8 @@ class Exchange:
         self.asked: list[int] = []
         self.spoil: Callable[[list[Row]], list[Row]] = list
         self.broken = 0
+        self.refusals: list[int] = []
+        """Statuses of the next answers."""
 
     async def get(self, request: RestRequest, *_: object) -> bytes:
         query = parse_qs(urlsplit(request.url).query)
@@ -75,6 +80,8 @@ class Exchange:
         if self.broken:
             self.broken -= 1
             raise RestUnavailable(request.url, 503, "no")
+        if self.refusals:
+            raise RequestRefused(request.url, self.refusals.pop(0), "no error object")
         if first < self.oldest:
             raise RequestRefused(request.url, 400, "-1130: Data sent for parameter 'fromId' is not valid.")
         numbers = range(first, min(first + int(query["limit"][0]), self.last + 1))
@@ -90,7 +97,9 @@ class World:
         self.exchange = Exchange(tape)
         self.store = TradeStore(client, KEYS, Scripts(client), retention_ms=0, bar_retention={})
         self.repair = Repair(cast(Any, self.exchange), self.store, client, SETTINGS)
-        self.owned = OwnedTape(Claim(venue_contexts(SETTINGS)[0], SYMBOL), 1, ExchangeClock())
+        clock = ExchangeClock()
+        clock.observe(tape[-1].trade_time + AGE_MS, monotonic_ms())
+        self.owned = OwnedTape(Claim(venue_contexts(SETTINGS)[0], SYMBOL), 1, clock)
         self.owned.token = ""
         self.twin = TradesFold()
 
@@ -128,6 +137,13 @@ class World:
                 interval
             )
         assert (await self.store.state(SYMBOL)).missing == len(without)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses."""
+    monkeypatch.setattr("workers.trades.repair.FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr("workers.trades.repair.CONFIRM_PAUSE_S", 0.0)
 
 
 @pytest.fixture
@@ -208,15 +224,71 @@ async def test_only_what_is_too_old_for_the_exchange_is_missing(make: Make, old:
         (FIRST + 100, FIRST + 99 + old, "no"),
         (FIRST + 100, FIRST + 1_499, f"{1_400 - old} over REST"),
     ]
-    assert len(world.exchange.asked) <= 2 + 11 + 2
+    assert len(world.exchange.asked) <= 4 + 11 + 2
 
 
-async def test_a_hole_that_is_all_too_old_costs_two_requests(make: Make) -> None:
+async def test_a_hole_that_is_all_too_old_costs_four_requests(make: Make) -> None:
     world = make(trades(1_600, 40))
     world.exchange.oldest = FIRST + 1_500
     await world.cut(99, 1_500)
     await world.check(without=range(FIRST + 100, FIRST + 1_500))
-    assert world.exchange.asked == [FIRST + 100, FIRST + 1_499]
+    assert world.exchange.asked == [FIRST + 100, FIRST + 1_500, FIRST + 1_499, FIRST + 1_499]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 418, 451])
+async def test_a_passing_refusal_is_not_the_truth(
+    make: Make, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(SETTINGS.trades, "repair_for_s", 600)
+    monkeypatch.setattr("test_repair.AGE_MS", 0)
+    world = make(trades(300, 40))
+    world.exchange.refusals = [status] * 7
+    await world.cut(99, 110)
+    await world.check()
+    assert world.exchange.asked == [FIRST + 100] * 8
+    assert world.owned.hole_reason == ""
+
+
+async def test_a_refusal_for_age_of_trades_that_are_young_is_not_believed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("test_repair.AGE_MS", 0)
+    world = make(trades(300, 40))
+    world.exchange.oldest = FIRST + 150
+    await world.cut(99, 200)
+    assert world.exchange.asked == [FIRST + 100] * 2, "it did not halve: no age explains the refusal"
+    await world.check(without=range(FIRST + 100, FIRST + 200))
+
+
+async def test_a_refusal_for_age_that_is_not_said_twice_is_not_believed(make: Make) -> None:
+    world = make(trades(300, 40))
+    world.exchange.refusals = [400]
+    await world.cut(99, 101)
+    await world.check()
+    assert world.exchange.asked == [FIRST + 100, FIRST + 101, FIRST + 100, FIRST + 100]
+
+
+async def test_a_refusal_that_lasts_is_accepted_when_the_time_is_over(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SETTINGS.trades, "repair_for_s", 1.0)
+    monkeypatch.setattr("workers.trades.repair.FIRST_PAUSE_S", 0.2)
+    world = make(trades(300, 40))
+    world.exchange.refusals = [451] * 1_000
+    reasons = []
+
+    async def watch() -> None:
+        while True:
+            reasons.append(world.owned.hole_reason)
+            await asyncio.sleep(0.05)
+
+    watching = asyncio.create_task(watch())
+    await world.cut(99, 110)
+    await end([watching])
+    await world.check(without=range(FIRST + 100, FIRST + 110))
+    assert len(world.exchange.asked) > 2
+    assert any("451" in reason for reason in reasons)
+    assert (FIRST + 100, FIRST + 109, "no") in await world.gaps()
 
 
 async def test_an_exchange_that_fails_is_asked_again_and_in_the_end_given_up(make: Make) -> None:
@@ -238,10 +310,9 @@ async def test_an_exchange_that_fails_is_asked_again_and_in_the_end_given_up(mak
 
 
 async def test_an_answer_that_does_not_reach_what_was_seen_is_asked_for_again(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: Make,
 ) -> None:
     """REST may be behind the stream: that it has nothing yet does not say that there is nothing."""
-    monkeypatch.setattr("workers.trades.repair.BEHIND_PAUSE_S", 0.0)
     world = make(trades(300, 40))
     answers = iter([0, 30, 30, 60])
 
@@ -257,7 +328,7 @@ async def test_an_answer_that_does_not_reach_what_was_seen_is_asked_for_again(
     world.exchange.asked.clear()
     world.exchange.spoil = lambda _: []
     await world.repair.fill(world.owned, FIRST + 300, FIRST + 302)
-    assert world.exchange.asked == [FIRST + 300] * BEHIND_ATTEMPTS
+    assert world.exchange.asked == [FIRST + 300] * 2
     assert (await world.gaps())[1:] == [(FIRST + 300, FIRST + 301, "no")]
 
 

@@ -113,9 +113,10 @@ class TradesProgress(Struct):
     late: int
     not_market: int
     state: str = ""
-    """`unreadable` while the trades cannot be folded; else empty."""
+    """`unreadable` while the trades cannot be folded, `repairing` while a hole cannot be filled; else empty."""
     reason: str = ""
-    """Which key holds what cannot be used, and the command that lets the fleet make it anew."""
+    """Which key holds what cannot be used, and the command that lets the fleet make it anew; or why REST does not
+    give the missing trades."""
 
 
 class SymbolState(Struct, kw_only=True):

@@ -274,13 +274,13 @@ class TradeStore:
             numbers.append(int(value or 0))
         return TradesState(*numbers)
 
-    async def tell(self, symbol: str, reason: str) -> None:
+    async def tell(self, symbol: str, reason: str, state: str = "unreadable") -> None:
         """Say in `trades:{S}:status` why the trades of a symbol are not folded now; empty: they are."""
         key = self._keys.trades_status(symbol)
         pipe: Any = self._client.pipeline(transaction=True)
         pipe.delete(key)
         if reason:
-            told = {"state": "unreadable", "reason": reason, "updated": int(time.time() * 1000)}
+            told = {"state": state, "reason": reason, "updated": int(time.time() * 1000)}
             pipe.hset(key, mapping=told)
         await pipe.execute()
 

@@ -41,6 +41,11 @@ LATE = Counter(
 RATE = Gauge(
     "fleet_symbol_trades_per_second", "Trades folded a second, over the last seconds", ["venue", "symbol"]
 )
+HOLE_OPEN = Gauge(
+    "fleet_trade_hole_open_seconds",
+    "How long the hole at which the trades of a symbol stand has been open; 0: there is none",
+    ["venue", "symbol"],
+)
 LAG = Gauge(
     "fleet_window_lag_seconds",
     "How long the open window has been over without being closed; 0: it is not over, or it is closed",
@@ -60,7 +65,7 @@ WINDOW_COMPLETE = Gauge(
 
 UNREADABLE = Counter("fleet_figures_unreadable_total", "Times the windows could not be read", ["venue"])
 
-_OF_SYMBOLS: Final = (SEEN, MISSING, REPAIRED, DOUBLED, LATE, RATE)
+_OF_SYMBOLS: Final = (SEEN, MISSING, REPAIRED, DOUBLED, LATE, RATE, HOLE_OPEN)
 _OF_WINDOWS: Final = (LAG, WINDOW_TRADES, WINDOW_MISSING, WINDOW_COMPLETE)
 
 
@@ -84,6 +89,8 @@ class SymbolFigures:
             counter.labels(*self._labels) for counter in (SEEN, MISSING, REPAIRED, DOUBLED, LATE)
         )
         self._rate = RATE.labels(*self._labels)
+        self._hole_open = HOLE_OPEN.labels(*self._labels)
+        self._hole_since: float | None = None
         self._folded = 0
         self._folded_before = 0
         self._since = time.monotonic()
@@ -107,6 +114,10 @@ class SymbolFigures:
         """Count trades that will never come."""
         self._missing.inc(trades)
 
+    def hole(self, *, is_open: bool) -> None:
+        """A hole was come upon, or is filled."""
+        self._hole_since = time.monotonic() if is_open else None
+
     def refresh(self, windows: Mapping[str, WindowFigures], now_ms: int | None) -> None:
         """Show the rate since the last call, and the newest window of each interval.
 
@@ -119,6 +130,7 @@ class SymbolFigures:
         now = time.monotonic()
         self._rate.set((self._folded - self._folded_before) / max(now - self._since, 1e-3))
         self._folded_before, self._since = self._folded, now
+        self._hole_open.set(now - self._hole_since if self._hole_since is not None else 0.0)
         for interval, window in windows.items():
             labels = (*self._labels, interval)
             if now_ms is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import structlog
 from prometheus_client import Counter
@@ -27,9 +28,15 @@ FAILED = Counter("fleet_repair_failed_total", "Requests for missing trades that 
 REFUSED = Counter("fleet_repair_refused_total", "Requests for trades the exchange calls too old", ["venue"])
 LAGGING = Counter("fleet_repair_behind_total", "Answers of a REST that was behind the stream", ["venue"])
 BEHIND = "the exchange has nothing from there on"
-BEHIND_ATTEMPTS = 6
-BEHIND_PAUSE_S = 0.5
-"""The first pause before it is asked again; each further one is twice as long."""
+FIRST_PAUSE_S = 0.5
+"""Before missing trades are asked for again; each further pause is twice as long."""
+LONGEST_PAUSE_S = 15.0
+URGENT_ATTEMPTS = 3
+"""After so many failures in a row a hole leaves the last part of the limit to books and to holes that are new."""
+CONFIRM_PAUSE_S = 1.0
+"""Between the refusal of a trade as too old and the request that shall confirm it."""
+BAD_REQUEST = 400
+"""The status that comes with the code for a trade that is too old; any other refusal is not about the trade."""
 
 
 def usable(trade: Trade) -> bool:
@@ -49,6 +56,38 @@ class _Filled:
         self.next_id = next_id
         """The first id that is neither applied nor accepted as missing."""
         self.trades = 0
+
+
+class _Patience:
+    """How often and since when one id is asked for in vain.
+
+    Args:
+        attempts, for_s: both must be over before what proves nothing counts as the truth.
+    """
+
+    def __init__(self, attempts: int, for_s: float) -> None:
+        self._most, self._for_s = attempts, for_s
+        self.begin()
+
+    def begin(self) -> None:
+        """There was an answer: what comes is asked for anew."""
+        self.attempts = 0
+        self._began = time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        """Whether it was asked for often and long enough."""
+        return self.attempts >= self._most and time.monotonic() - self._began >= self._for_s
+
+    @property
+    def pause_s(self) -> float:
+        """The pause before the next request."""
+        return float(min(FIRST_PAUSE_S * 2.0 ** min(self.attempts - 1, 10), LONGEST_PAUSE_S))
+
+    @property
+    def urgency(self) -> Urgency:
+        """How much of the limit the next request may draw on."""
+        return Urgency.BROKEN if self.attempts < URGENT_ATTEMPTS else Urgency.START
 
 
 class Repair:
@@ -75,9 +114,12 @@ class Repair:
         HOLES.labels(context.name).inc()
         log.warning("trade_hole", venue=context.name, symbol=symbol, first=expected, last=seen - 1)
         filled = _Filled(expected)
+        tape.figures.hole(is_open=True)
         try:
             await self._fill(tape, filled, seen)
         finally:
+            tape.hole_reason = ""
+            tape.figures.hole(is_open=False)
             if filled.trades:  # those before an interruption, too
                 REPAIRED.labels(context.name).inc(filled.trades)
                 told = f"{filled.trades} over REST"
@@ -85,79 +127,113 @@ class Repair:
         log.info("trade_hole_closed", venue=context.name, symbol=symbol, repaired=filled.trades)
 
     async def _fill(self, tape: OwnedTape, filled: _Filled, seen: int) -> None:
-        context, symbol, attempts = tape.claim.context, tape.claim.symbol, 0
+        """What closes a hole for ever is an answer that proves it, or time; a refusal proves nothing."""
+        settings = self._settings
+        for_s = min(settings.trades.repair_for_s, settings.streams.trades_ms / 2000)
+        patience = _Patience(settings.trades.repair_attempts, for_s)
         while filled.next_id < seen:
             first = filled.next_id
             try:
-                found = await self._certain(tape, first, seen)
+                found = await self._usable(tape, first, seen, patience.urgency)
             except RateLimited:
                 continue  # the budget makes the next request wait until it may be sent
             except (RestError, MalformedFrame) as error:
-                attempts += 1
-                FAILED.labels(context.name).inc()
-                log.warning(
-                    "repair_failed", venue=context.name, symbol=symbol, attempt=attempts, error=str(error)
-                )
-                if attempts >= self._settings.trades.repair_attempts:
-                    await self._accept(tape, first, seen - 1, str(error))
+                found, problem = [], str(error)
+            else:
+                problem = BEHIND if found == BEHIND else ""
+            if problem:
+                patience.attempts += 1
+                self._tell_failed(tape, first, patience.attempts, problem)
+                if patience.over:
+                    await self._accept(tape, first, seen - 1, problem)
                     return
-                await asyncio.sleep(min(2.0**attempts, 30.0) * 0.5)
+                await asyncio.sleep(patience.pause_s)
                 continue
             if isinstance(found, str):
                 await self._accept(tape, first, seen - 1, found)
                 return
             if found[0].trade_id > first:
                 await self._accept(tape, first, found[0].trade_id - 1, NOT_HAD)
-            done = await self._store.apply(symbol, [(b"", trade) for trade in found], tape.token)
+            done = await self._store.apply(tape.claim.symbol, [(b"", trade) for trade in found], tape.token)
             filled.trades += done.applied
             tape.figures.applied(done)
             tape.figures.repaired(done.applied)
-            filled.next_id, attempts = done.last_id + 1, 0
+            filled.next_id = done.last_id + 1
+            patience.begin()
 
-    async def _certain(self, tape: OwnedTape, first: int, seen: int) -> list[Trade] | str:
-        """As `_usable`, but asked again while the exchange's REST is behind its stream: it shows not even `seen`."""
-        for attempt in range(BEHIND_ATTEMPTS):
-            if attempt:
-                await asyncio.sleep(BEHIND_PAUSE_S * 2.0 ** (attempt - 1))
-            if (found := await self._usable(tape, first, seen)) != BEHIND:
-                break
-            LAGGING.labels(tape.claim.context.name).inc()
-            log.warning("repair_behind", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first)
-        return found
+    def _tell_failed(self, tape: OwnedTape, first: int, attempt: int, problem: str) -> None:
+        name, symbol = tape.claim.context.name, tape.claim.symbol
+        if problem == BEHIND:
+            LAGGING.labels(name).inc()
+            log.warning("repair_behind", venue=name, symbol=symbol, attempt=attempt, first=first)
+        else:
+            FAILED.labels(name).inc()
+            log.warning("repair_failed", venue=name, symbol=symbol, attempt=attempt, error=problem)
+        if attempt > 1:
+            tape.hole_reason = f"The trades from {first} on are missing and cannot be had yet: {problem}"
 
-    async def _usable(self, tape: OwnedTape, first: int, seen: int) -> list[Trade] | str:
+    async def _usable(
+        self, tape: OwnedTape, first: int, seen: int, urgency: Urgency = Urgency.BROKEN
+    ) -> list[Trade] | str:
         """Trades from the oldest on that can be had of `first`..`seen - 1`, or why there are none.
-
-        Futures give aggregate trades of the last 48 h (COIN-M 24 h) and refuse older ids, so a refusal of the first
-        id says nothing of the others: the oldest id that is not refused is found by halving.
 
         Raises:
             RestError, MalformedFrame: ask again later.
         """
         try:
-            page = await self._page(tape, first)
+            page = await self._page(tape, first, urgency)
         except RequestRefused as refused:
-            REFUSED.labels(tape.claim.context.name).inc()
-            log.warning("repair_refused", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first,
-                        error=str(refused))  # fmt: skip
-            try:
-                page = await self._page(tape, seen - 1)
-            except RequestRefused:
-                return str(refused)
-            below, above = first, seen - 1
-            while above - below > 1:
-                middle = (below + above) // 2
-                try:
-                    page, above = await self._page(tape, middle), middle
-                except RequestRefused:
-                    below = middle
+            if not await self._may_be_too_old(tape, refused):
+                raise
+            page = await self._oldest(tape, first, seen, refused)
         found = [trade for trade in page if first <= trade.trade_id < seen and usable(trade)]
         return found or (NOT_HAD if any(trade.trade_id >= seen for trade in page) else BEHIND)
 
-    async def _page(self, tape: OwnedTape, first: int) -> list[Trade]:
+    async def _may_be_too_old(self, tape: OwnedTape, refused: RequestRefused) -> bool:
+        """Whether the trade before the hole is so old that those which follow may be, too: else it is not their age."""
+        horizon_ms, now_ms = tape.claim.context.venue.trades_horizon_ms, tape.exchange_ms()
+        if refused.status != BAD_REQUEST or not horizon_ms or now_ms is None:
+            return False
+        before = (await self._store.state(tape.claim.symbol)).last_trade_time
+        return 0 < before < now_ms - horizon_ms
+
+    async def _oldest(self, tape: OwnedTape, first: int, seen: int, refused: RequestRefused) -> list[Trade]:
+        """The page of the oldest id that is not too old, from `first`, which was refused, to `seen`.
+
+        Futures give aggregate trades of the last 48 h and refuse older ids, so a refusal of the first id says nothing
+        of the others: the oldest that is not refused is found by halving. It counts only while a new one is answered,
+        and if the newest refused one is refused again.
+
+        Raises:
+            RestError: a refusal that is not about age, or one that had passed.
+        """
+        name, symbol = tape.claim.context.name, tape.claim.symbol
+        page = await self._page(tape, seen)
+        below, above, guess = first, seen, seen - 1
+        while above - below > 1:
+            try:
+                page, above = await self._page(tape, guess), guess
+            except RequestRefused as again:
+                if again.status != BAD_REQUEST:
+                    raise
+                below = guess
+            guess = (below + above) // 2
+        await asyncio.sleep(CONFIRM_PAUSE_S)
+        try:
+            await self._page(tape, below)
+        except RequestRefused as again:
+            if again.status != BAD_REQUEST:
+                raise
+        else:
+            raise refused
+        REFUSED.labels(name).inc()
+        log.warning("repair_refused", venue=name, symbol=symbol, first=first, last=below, error=str(refused))
+        return page
+
+    async def _page(self, tape: OwnedTape, first: int, urgency: Urgency = Urgency.BROKEN) -> list[Trade]:
         venue, symbol = tape.claim.context.venue, tape.claim.symbol
         timeout_s = self._settings.trades.repair_timeout_s
-        body = await self._rest.get(venue.trades_request(symbol, first), Urgency.BROKEN, timeout_s)
+        body = await self._rest.get(venue.trades_request(symbol, first), urgency, timeout_s)
         return venue.trades(symbol, body)
 
     async def _accept(self, tape: OwnedTape, first: int, last: int, reason: str) -> None:

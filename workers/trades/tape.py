@@ -56,6 +56,8 @@ class OwnedTape:
         """Whether entries may have been given to an owner that never saw them: they are pending now."""
         self.restored = False
         """Whether it is known how far the fold has come."""
+        self.hole_reason = ""
+        """Why a hole stays open although it was asked for; empty: none does."""
         self.told_trouble: str | None = None
         """What `trades:{S}:status` says; None: not known."""
         self.next_end_ms = 0
@@ -76,6 +78,10 @@ class OwnedTape:
     def caught_up(self) -> bool:
         """Whether all that the stream held when it was last read has been applied."""
         return self.read_all and not self.waiting and not self.repairing
+
+    def exchange_ms(self) -> int | None:
+        """The exchange's time now; None while it is not known."""
+        return self._clock.now(monotonic_ms())
 
     def take(self, entries: Sequence[Delivered]) -> None:
         """Decode entries and put them in the queue; a useless one leaves a hole that its neighbours' ids show."""

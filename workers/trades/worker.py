@@ -335,9 +335,10 @@ class TradeWorker:
             return
         self._tell_at = now + 1.0
         for tape in list(self.tapes.values()):
-            trouble = self.quarantine.reason(*tape.claim)
+            unreadable = self.quarantine.reason(*tape.claim)
+            trouble, state = (unreadable, "unreadable") if unreadable else (tape.hole_reason, "repairing")
             if trouble != tape.told_trouble and self.ownership.safe(tape.claim):
-                await self._stores[tape.claim.context.name].tell(tape.claim.symbol, trouble)
+                await self._stores[tape.claim.context.name].tell(tape.claim.symbol, trouble, state)
                 tape.told_trouble = trouble
 
     async def _show_figures(self) -> None:

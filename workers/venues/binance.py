@@ -53,6 +53,7 @@ class _Market(NamedTuple):
     depth_limits: tuple[int, ...]
     depth_weights: tuple[tuple[int, int], ...]
     trades_weight: int
+    trades_horizon_ms: int
     raw_trades: str
     raw_trades_weight: int
     info_weight: int
@@ -78,6 +79,7 @@ _SPOT = _Market(
     (),
     ((100, 5), (500, 25), (1000, 50), (5000, 250)),
     4,
+    0,
     "historicalTrades",
     25,
     20,
@@ -95,6 +97,7 @@ _USDM = _Market(
     (5, 10, 20, 50, 100, 500, 1000),
     ((50, 2), (100, 5), (500, 10), (1000, 20)),
     20,
+    48 * 3_600_000,
     "trades",
     5,
     1,
@@ -147,6 +150,7 @@ class Binance:
         self.rule = market.rule
         self.pool = market.pool
         self.assumed_weight_limit = market.weight_limit
+        self.trades_horizon_ms = market.trades_horizon_ms
         self._settings = settings
         self._rest = (settings.rest_url or market.rest_url).rstrip("/") + market.api
         self._base = (settings.websocket_url or market.websocket_url).rstrip("/")

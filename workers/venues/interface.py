@@ -140,6 +140,8 @@ class Venue(Protocol):
     used_weight_header: str
     trades_span: int
     """Trades one REST page brings."""
+    trades_horizon_ms: int
+    """How old a trade is from which on REST refuses it; 0: it refuses none for its age."""
 
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
         """The sockets needed for what the settings follow of these symbols."""
