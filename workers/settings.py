@@ -72,8 +72,9 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Base of every REST request; empty: the production host."""
     streams_per_socket: Annotated[int, Meta(ge=1, le=1024)] = 200
     streams_per_request: Annotated[int, Meta(ge=1, le=200)] = 100
-    request_spacing_ms: Milliseconds = 300
-    """Pause between two control frames on one socket; the exchange closes sockets that send more than 5 a second."""
+    request_spacing_ms: Milliseconds = 400
+    """Pause between two control frames on one socket, PONGs included; the exchange closes sockets that send more than 5
+    within any second, as it sees them arrive."""
     weight_per_minute: Annotated[int, Meta(ge=0)] = 0
     """REST weight we may use a minute; 0: learn it from exchangeInfo and use `weight_share` of it."""
     weight_share: Annotated[float, Meta(gt=0, le=1)] = 0.8

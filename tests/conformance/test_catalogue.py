@@ -10,7 +10,14 @@ from collections import Counter
 import msgspec
 import pytest
 
-from workers.cli.conformance import fleet_answers, fleet_rubbish, fleet_settings, fleet_sockets, fleet_streams
+from workers.cli.conformance import (
+    fleet_answers,
+    fleet_rubbish,
+    fleet_settings,
+    fleet_sockets,
+    fleet_streams,
+    fleet_subscriptions,
+)
 from workers.cli.conformance.adapter import load_adapter
 from workers.cli.conformance.catalogue import CALM, SCENARIOS, chosen
 from workers.cli.conformance.fleet_settings import (
@@ -65,7 +72,14 @@ def test_the_settings_of_the_whole_suite_are_valid(tmp_path):
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in INCOMPARABLE])
 def test_every_fault_of_the_exchange_strikes_in_some_scenario(kind: str):
-    modules = (fleet_answers, fleet_rubbish, fleet_settings, fleet_sockets, fleet_streams)
+    modules = (
+        fleet_answers,
+        fleet_rubbish,
+        fleet_settings,
+        fleet_sockets,
+        fleet_streams,
+        fleet_subscriptions,
+    )
     sources = [inspect.getsource(module) for module in modules]
     begun = [text for one in ON_FLEET for text in one.fleet.from_start]
     assert any(re.search(rf'"{kind}[ "]', source) for source in sources) or any(

@@ -106,6 +106,8 @@ class Connection:
         self._asking = asyncio.Event()
         self._asked_at, self._told_after_s = 0.0, settings.first_message_s
         self._answered_at: float | None = None
+        self._free_at = 0.0
+        """When the next control frame may be sent (monotonic seconds)."""
         self._last_frame = self.last_data = -ALIVE_S
         self.is_open = False
         """Whether the socket is connected, whatever it delivers."""
@@ -198,7 +200,14 @@ class Connection:
                     self.streams.sent(number, method, request.streams, time.monotonic())
                     with suppress(ConnectionError):  # the receive loop tells how the socket ended
                         await socket.send_str(frames[method](names, number))
-                await asyncio.sleep(len(request.methods) * self._venue_settings.request_spacing_ms / 1000)
+                self._spend(len(request.methods))
+                while (wait_s := self._free_at - time.monotonic()) > 0:  # noqa: ASYNC110 -- a PONG may move it
+                    await asyncio.sleep(wait_s)
+
+    def _spend(self, frames: int) -> None:
+        """Frames were sent; the exchange counts PONGs like requests, and closes sockets that send too many."""
+        spacing_s = self._venue_settings.request_spacing_ms / 1000
+        self._free_at = max(self._free_at, time.monotonic()) + frames * spacing_s
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> str:
         taken = 0
@@ -216,6 +225,7 @@ class Connection:
             elif kind is aiohttp.WSMsgType.PING:
                 with suppress(ConnectionError):
                     await socket.pong(message.data)
+                self._spend(1)
             elif kind is aiohttp.WSMsgType.BINARY:
                 self._on_frame(
                     b"", time.time_ns() // 1000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop
@@ -19,6 +18,7 @@ from workers.backoff import Backoff
 from workers.context import VenueContext
 from workers.dead_streams import revive
 from workers.errors import MalformedFrame, RateLimited, RestError, StateUnreadable, WireError
+from workers.keeper.audit_pace import AuditPace
 from workers.model.audit import AuditOutcome, Confirmation, compare_checkpoint, differs
 from workers.model.checkpoint import Checkpoint
 from workers.model.events import DepthEvent, Snapshot
@@ -46,7 +46,6 @@ AGE = Gauge("fleet_audit_age_seconds", "Time since the longest uncompared book w
 DISTRUST: Final = "audit mismatch"
 STREAM_BEHIND: Final = "stream behind"
 STREAM_DEAD: Final = "stream dead"
-WINDOW_S: Final = 60.0
 STEP_S: Final = 0.25
 POLL_S: Final = 0.25
 RETRY_S: Final = 5.0
@@ -61,43 +60,6 @@ _LEVELS: Final = {
     AuditOutcome.UNCONFIRMED: "warning",
     AuditOutcome.MISMATCH: "error",
 }
-
-
-class AuditPace:
-    """When the next audit of a REST pool may ask (monotonic seconds): evenly, and in no minute beyond a bound.
-
-    A request that is out to get its share of the budget holds up the next one.
-    """
-
-    def __init__(self) -> None:
-        self._sent: deque[tuple[float, int]] = deque()
-        self._next = 0.0
-        self._asking = False
-
-    def ready(self, now: float, weight: int, allowed: float) -> bool:
-        """Whether a request of this weight fits into `allowed`, the weight of 60 s.
-
-        One that is larger than that may go alone, as seldom as keeps the mean below it.
-        """
-        while self._sent and self._sent[0][0] <= now - WINDOW_S:
-            self._sent.popleft()
-        if self._asking or now < self._next:
-            return False
-        return not self._sent or sum(one for _, one in self._sent) + weight <= allowed
-
-    def asking(self) -> None:
-        """A request begins to wait for the budget."""
-        self._asking = True
-
-    def sent(self, now: float, weight: int, allowed: float) -> None:
-        """That request has been sent, or failed."""
-        self._asking = False
-        self._sent.append((now, weight))
-        self._next = now + WINDOW_S * weight / allowed
-
-    def hold(self, until: float) -> None:
-        """Nobody may ask before this time."""
-        self._next = max(self._next, until)
 
 
 @dataclass(eq=False)

@@ -7,6 +7,7 @@ from typing import Final
 from workers.cli.conformance import fleet_answers as rest
 from workers.cli.conformance import fleet_rubbish as rubbish
 from workers.cli.conformance import fleet_sockets as sockets
+from workers.cli.conformance import fleet_subscriptions as subscriptions
 from workers.cli.conformance import model_snapshots as model
 from workers.cli.conformance.catalogue_streams import both
 from workers.cli.conformance.scenario import OnFleet, OnModel, Scenario
@@ -202,6 +203,32 @@ SOCKETS: Final = (
         "The exchange announces the end of all connections and closes them soon.",
         "They are replaced before they end; no gap, no resync, no missing trade.",
         fleet=OnFleet(sockets.shutdown_notice, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "shutdown-with-quiet-symbol",
+        "The same, twice in a row, while a symbol of each market is halted.",
+        "The quiet symbol holds up no successor: its book is shown all the time, both lines live.",
+        fleet=OnFleet(
+            subscriptions.shutdown_with_quiet_symbol, both("QUIETUSDT"), alone=True, undisturbed=True
+        ),
+    ),
+    Scenario(
+        "stream-dead-on-both-lines",
+        "One depth stream dies on both lines, whose sockets live; its market goes on.",
+        "The book is withheld as `stream dead`, the stream subscribed anew; then one gap, one resync.",
+        fleet=OnFleet(subscriptions.dead_depth, both("DEADUSDT")),
+    ),
+    Scenario(
+        "trades-dead-on-both-lines",
+        "One aggTrade stream dies on both lines, whose sockets live; its market goes on.",
+        "The stream is subscribed anew, what was missed is fetched over REST; no trade is missing.",
+        fleet=OnFleet(subscriptions.dead_trades, both("DEADTAPEUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "refused-stream-among-many",
+        "The exchange refuses one of more than 200 streams on a socket, to both lines.",
+        "It is named and asked for again; its socket is never replaced, the other streams notice nothing.",
+        fleet=OnFleet(subscriptions.refused_among_many, alone=True, undisturbed=True),
     ),
     Scenario(
         "day-over",

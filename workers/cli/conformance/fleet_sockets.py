@@ -185,13 +185,13 @@ async def _delivering(run: FleetRun, agent: str) -> set[tuple[str, str]]:
     """The roots on which a line gets data, of both exchanges."""
     found = set()
     for source in (run.world.control, run.world.brief):
-        for row in await source.connections():
+        for row in await source.connections() if await source.ready() else ():
             if row["agent"] == agent and row["delivering"]:
                 found.add((source.url, row["path"]))
     return found
 
 
-async def _restart_lines(run: FleetRun, **changes: str) -> None:
+async def restart_lines(run: FleetRun, **changes: str) -> None:
     """Restart one line after the other; the second when the first delivers again."""
     for line, agent in (("ingest-a", LINE_A), ("ingest-b", LINE_B)):
         before = await _delivering(run, agent)
@@ -210,7 +210,7 @@ async def day_with_rotation(run: FleetRun) -> None:
     if not await run.world.brief.ready():
         run.world.processes["exchange-brief"].start()
         await run.until("the exchange is there", run.world.brief.ready)
-    await _restart_lines(run, FLEET_INGEST__ROTATE_S="3", FLEET_INGEST__ROTATE_STAGGER_S="1")
+    await restart_lines(run, FLEET_INGEST__ROTATE_S="3", FLEET_INGEST__ROTATE_STAGGER_S="1")
     await run.until("every book is shown", run.shown)
     await run.overtaken()
     await run.begin()
@@ -218,4 +218,4 @@ async def day_with_rotation(run: FleetRun) -> None:
     for number in await run.world.brief.faults():  # without rotation each day's end would be a gap again
         await run.world.brief.remove_fault(number)
     await run.until("no connection has a short life any more", await _all_new(run))
-    await _restart_lines(run, FLEET_INGEST__ROTATE_S="100000", FLEET_INGEST__ROTATE_STAGGER_S="0")
+    await restart_lines(run, FLEET_INGEST__ROTATE_S="100000", FLEET_INGEST__ROTATE_STAGGER_S="0")
