@@ -131,3 +131,48 @@ async def test_others_go_on_while_a_hole_is_being_filled(real_server: str) -> No
         await settle(fleet)
         await fleet.check_trades()
         assert (await state(fleet, "BTCUSDT")).missing == 0
+
+
+async def test_trades_that_are_late_on_both_lines_are_not_asked_for(real_server: str) -> None:
+    """With the usual settings: 10 % of them come 300 ms late."""
+    async with fleet_of(real_server) as fleet:
+        fleet.start("ingest-a", "a")
+        fleet.start("ingest-b", "b")
+        fleet.start("trades", "trades-1")
+        await trades_flow(fleet, "BTCUSDT", 20)
+        await fault(fleet, "delay stream=*@aggTrade symbol=BTCUSDT share=0.1 value=300")
+        await trades_flow(fleet, "BTCUSDT", 250)
+        await no_faults(fleet)
+        await fleet.passed("BTCUSDT")
+        await settle(fleet)
+        await fleet.check_trades()
+        assert (await state(fleet, "BTCUSDT")).missing == 0
+        assert await fleet.client.xlen(KEYS.gaps("BTCUSDT")) <= 2, "a busy machine may be late itself"
+
+
+async def test_a_refusal_that_passes_costs_no_trade_and_holds_nobody_else_up(real_server: str) -> None:
+    async with fleet_of(real_server) as fleet:
+        fleet.settings.trades.repair_for_s = 120
+        fleet.start("ingest-a", "a")
+        fleet.start("trades", "trades-1")
+        await trades_flow(fleet, "BTCUSDT", 20)
+        await fault(fleet, "rest_status path=*/aggTrades symbol=BTCUSDT value=404")
+        await fault(fleet, "lose stream=*@aggTrade symbol=BTCUSDT count=5")
+
+        async def told() -> bool:
+            status = await fleet.client.hgetall(KEYS.trades_status("BTCUSDT"))
+            return status.get(b"state") == b"repairing" and b"404" in status[b"reason"]
+
+        await fleet.until(told)
+        before = (await state(fleet, "SOLUSDT")).applied
+        await trades_flow(fleet, "SOLUSDT", before + 5)
+        await no_faults(fleet)
+        await fleet.passed("BTCUSDT")
+        await settle(fleet)
+        await fleet.check_trades()
+        assert (await state(fleet, "BTCUSDT")).missing == 0
+
+        async def over() -> bool:
+            return not await fleet.client.exists(KEYS.trades_status("BTCUSDT"))
+
+        await fleet.until(over)

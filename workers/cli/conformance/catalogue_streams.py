@@ -49,6 +49,18 @@ STREAMS: Final = (
         fleet=OnFleet(fleet.lost_trades, both("HOLEUSDT"), undisturbed=True),
     ),
     Scenario(
+        "repair-refused",
+        "Aggregate trades are sent to nobody while REST answers 401, then 404, then 451.",
+        "No refusal is taken for the truth: the trades come when REST gives them, none is missing.",
+        fleet=OnFleet(fleet.repair_refused, both("REFUSALUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "late-trades",
+        "Every tenth aggregate trade comes 300 ms late on both lines.",
+        "They are put in order before they are appended; none is asked for over REST, none is missing.",
+        fleet=OnFleet(fleet.late_trades, both("LATEUSDT"), undisturbed=True),
+    ),
+    Scenario(
         "duplicated-events",
         "Every message comes twice, and old ones come again.",
         "Nothing is applied twice, sync is kept.",

@@ -51,6 +51,33 @@ async def lost_trades(run: FleetRun) -> None:
     await run.until("the repaired hole is in the gaps stream", repaired)
 
 
+async def repair_refused(run: FleetRun) -> None:
+    """Aggregate trades are sent to nobody while REST refuses to give any, by one status after the other."""
+    lost: list[int] = []
+    for status in (401, 404, 451):
+        refused = await run.fault(f"rest_status value={status} path=*/aggTrades")
+        if not lost:
+            lost = await run.fault("lose stream=*@aggTrade count=3")
+            await run.struck(lost, 3)
+            await run.remove(lost)
+        await run.struck(refused)
+        await asyncio.sleep(2.0)
+        await run.remove(refused)
+
+    async def repaired() -> bool:
+        return all([await run.world.held.gaps(book) > 0 for book in run.books])
+
+    await run.until("the repaired hole is in the gaps stream", repaired)
+
+
+async def late_trades(run: FleetRun) -> None:
+    """Every tenth aggregate trade comes 300 ms late, on both lines."""
+    await for_a_while(run, "delay stream=*@aggTrade share=0.1 value=300")
+    for book in run.books:
+        holes = await run.world.held.gaps(book)
+        run.expect(holes == 0, f"{book.name} asked REST for trades that were on their way {holes} times.")
+
+
 async def for_a_while(run: FleetRun, *faults: str) -> None:
     """Faults that change nothing of what is true."""
     numbers = [number for text in faults for number in await run.fault(text)]
