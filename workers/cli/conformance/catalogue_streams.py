@@ -58,7 +58,7 @@ STREAMS: Final = (
         "late-trades",
         "Every tenth aggregate trade comes 300 ms late on both lines.",
         "They are put in order before they are appended; none is asked for over REST, none is missing.",
-        fleet=OnFleet(fleet.late_trades, both("LATEUSDT"), undisturbed=True),
+        fleet=OnFleet(fleet.late_trades, both("TARDYUSDT"), undisturbed=True),
     ),
     Scenario(
         "duplicated-events",
