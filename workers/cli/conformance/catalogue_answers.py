@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from workers.cli.conformance import fleet_answers as rest
+from workers.cli.conformance import fleet_bars as bars
 from workers.cli.conformance import fleet_rubbish as rubbish
 from workers.cli.conformance import fleet_sockets as sockets
 from workers.cli.conformance import fleet_subscriptions as subscriptions
@@ -179,6 +180,12 @@ SOCKETS: Final = (
         "One line's sockets are half open: nothing comes, no close, no pong.",
         "They are replaced; no gap, no resync, no missing trade.",
         fleet=OnFleet(sockets.half_open, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "stall-over-minute",
+        "All sockets of both lines stand still over the end of a minute.",
+        "The minute's bars are unproven, then complete with every trade; no bar called complete changes.",
+        fleet=OnFleet(bars.stalled, alone=True),
     ),
     Scenario(
         "tcp-reset-of-one-line",

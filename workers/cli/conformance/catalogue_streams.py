@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from workers.cli.conformance import fleet_bars as bars
 from workers.cli.conformance import fleet_streams as fleet
 from workers.cli.conformance import model_snapshots as snapshots
 from workers.cli.conformance import model_streams as model
@@ -82,10 +83,10 @@ STREAMS: Final = (
         OnFleet(fleet.delayed, both("LATEUSDT"), undisturbed=True),
     ),
     Scenario(
-        "delayed-trades",
+        "trades-three-seconds-late",
         "Trades come three seconds after the depth events of the same moment.",
-        "Bars are those of the trade times, by revisions where they had been closed.",
-        fleet=OnFleet(fleet.delayed_trades, both("LATETRADEUSDT"), undisturbed=True),
+        "Bars are those of the trade times; the clock closes them unproven, and no bar called complete changes.",
+        fleet=OnFleet(bars.trades_late, both("LATETRADEUSDT"), undisturbed=True),
     ),
     Scenario(
         "burst",

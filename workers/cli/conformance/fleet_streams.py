@@ -156,13 +156,6 @@ async def delayed(run: FleetRun) -> None:
     await run.remove(numbers)
 
 
-async def delayed_trades(run: FleetRun) -> None:
-    """Trades come seconds after the depth events of the same moment."""
-    numbers = await run.fault("delay stream=*@aggTrade value=3000")
-    await asyncio.sleep(WHILE_S)
-    await run.remove(numbers)
-
-
 async def burst(run: FleetRun) -> None:
     """Everything runs ten times faster."""
     await run.fault("burst value=10")
