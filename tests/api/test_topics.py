@@ -150,7 +150,8 @@ def test_trades_that_are_none_of_the_market_are_left_out() -> None:
 WINDOW = {
     "start": "60000",
     "revision": "0",
-    "complete": "1",
+    "complete": "0",
+    "reason": "unproven",
     "last_update_time": "60001",
     **{f"{name}_price": "1.0" for name in ("open", "high", "low", "close")},
     **dict.fromkeys(("volume", "quote_volume", "buy_volume", "trades_count", "skipped_count"), "2"),
@@ -170,3 +171,4 @@ def test_a_closed_window_is_sent_after_the_open_one_and_never_followed_by_it() -
     (message,) = asyncio.run(outlet.take())
     found = msgspec.json.decode(message)
     assert (found["closed"], found["bar"]["start_ms"], found["bar"]["end_ms"]) == (True, 60_000, 119_999)
+    assert (found["bar"]["complete"], found["bar"]["reason"]) == (False, "unproven")

@@ -7,7 +7,7 @@ import json
 import os
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fsspec
 import pyarrow.dataset as ds
@@ -62,6 +62,21 @@ def test_bars_have_every_field_of_the_fold():
     assert [column.name for column in COLUMNS["bars"][1:]] == list(
         Window(0, 0, "", "", "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0).bar()
     )
+
+
+def test_a_file_of_a_release_without_a_column_is_read_with_nothing_in_it(monkeypatch: pytest.MonkeyPatch):
+    columns = COLUMNS["bars"]
+    at = next(place for place, column in enumerate(columns) if column.name == "reason")
+    rows, file = rows_of("bars"), io.BytesIO()
+    monkeypatch.setitem(cast(dict[str, Any], COLUMNS), "bars", (*columns[:at], *columns[at + 1 :]))
+    parquet._schema.cache_clear()
+    parquet.write(
+        file, SOURCES["bars"], day_of(MIDNIGHT), [row[:at] + row[at + 1 :] for row in rows], START, 3
+    )
+    monkeypatch.undo()
+    parquet._schema.cache_clear()
+    assert [row for batch in parquet.read(file, "x", "bars") for row in batch] == rows
+    assert rows[0][at] is None
 
 
 def rows_of(kind: str, count: int = 5) -> list[tuple[Any, ...]]:

@@ -112,6 +112,28 @@ def test_a_window_revised_after_midnight_is_one_row(held: tuple[str, Path], expo
     assert [row["revision"] for row in read_csv(every) if int(row["start"]) == window] == ["0", "1"]
 
 
+def test_a_window_that_was_proven_later_is_one_row_in_its_place(
+    held: tuple[str, Path], export: Export, tmp_path: Path
+):
+    client = redis_sync.Redis.from_url(held[0])
+    key = f"bars:{{{SYMBOL}}}:1m"
+    entry_id, entry = client.xrevrange(key, count=1)[0]
+    ms = entry_id.split(b"-")[0].decode()
+    client.execute_command("XSETID", key, entry_id)  # another test may have appended and removed
+    client.xadd(
+        key, {**entry, b"revision": 1, b"complete": 1, b"reason": b"", b"volume": b"78"}, id=f"{ms}-1"
+    )
+    try:
+        out = tmp_path / "bars.csv"
+        assert export("--kind", "bars", "-o", str(out)) == 0
+    finally:
+        client.xdel(key, f"{ms}-1")
+        client.close()
+    rows = read_csv(out)
+    assert [int(row["start"]) for row in rows] == list(range(MIDNIGHT - 300_000, MIDNIGHT + 240_000, 60_000))
+    assert (rows[-1]["revision"], rows[-1]["volume"]) == ("1", "78")
+
+
 def test_depth_comes_back_byte_for_byte(export: Export, tmp_path: Path):
     out = tmp_path / "depth.csv"
     assert export("--kind", "depth", "-o", str(out)) == 0

@@ -242,6 +242,7 @@ async def test_bars_and_their_revisions(world: World, fleet: FleetClient):
         assert first.last_agg_trade_id - first.first_agg_trade_id + 1 == first.trades_count
         assert first.vwap == first.quote_volume.decimal / first.volume.decimal
         assert (first.interval, first.complete, first.closed, first.revision) == ("100ms", True, True, 0)
+        assert (records[0].complete, records[0].reason, first.reason) == (False, "began", "")
         token = feed.token
     async with fleet.bars([S], "100ms", resume=token) as feed:
         assert (await take(feed, 1))[0].start_ms > starts[-1]

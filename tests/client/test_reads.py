@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from decimal import Decimal
 
 import pytest
 from client_world import KEYS, T0, S, World
+from rich.console import Console
 
+from workers.cli.reading.bars import bars_table
 from workers.client import FleetClient, Number, PriceLevel
 from workers.errors import BookWithheld, SecondUnknown
 from workers.model.checkpoint import encode_checkpoint
@@ -16,6 +19,8 @@ from workers.model.history_builder import BlockBuilder
 from workers.model.history_recorder import HistoryRecorder
 from workers.model.sync import BookSync, SequenceRule, SyncState
 from workers.store.history import HistoryStore
+from workers.store.scripts import Scripts
+from workers.store.trades import TradeStore
 
 
 async def lay_book(world: World) -> None:
@@ -169,3 +174,20 @@ async def test_bars_newest_version_of_each_and_the_open_one(world: World, fleet:
     assert await fleet.get_bars(S, "100ms", to_ms=bars[5].start_ms, limit=2) == again[3:5]
     with pytest.raises(ValueError, match="7m"):
         await fleet.get_bars(S, "7m")
+
+
+async def test_a_bar_that_lacks_only_the_proof_says_so(world: World, fleet: FleetClient):
+    await world.fold(*range(10, 60))
+    newest = (await fleet.get_bars(S, "100ms"))[-1]
+    store = TradeStore(world.redis, KEYS, Scripts(world.redis), retention_ms=0, bar_retention={})
+    await store.close(S, newest.start_ms + 5000, 0)
+    closed = (await fleet.get_bars(S, "100ms"))[-1]
+    assert (closed.start_ms, closed.closed, closed.complete, closed.reason) == (
+        newest.start_ms, True, False, "unproven"
+    )  # fmt: skip
+    said = io.StringIO()
+    Console(file=said, width=200).print(bars_table([closed]))
+    assert "unproven" in said.getvalue()
+    await world.fold(*range(60, 70))
+    proven = next(bar for bar in await fleet.get_bars(S, "100ms") if bar.start_ms == newest.start_ms)
+    assert (proven.complete, proven.reason, proven.revision) == (True, "", 1)

@@ -43,6 +43,7 @@ def bar(start_ms: int, number: int, step_ms: int) -> dict[str, Any]:
         "volume": f"{5 + number * 13 % 40}.250",
         "trades_count": 10 + number % 7,
         "complete": number % 9 != 0,
+        "reason": "" if number % 9 else "unproven",
         "revision": 0,
         "closed": True,
     }

@@ -94,6 +94,17 @@ async def test_a_window_known_only_by_a_late_trade_is_found(client: Redis) -> No
     assert told(await reader.between("S", "1m", 0, 4 * MINUTE, 10)) == [(3 * MINUTE, 1)]
 
 
+async def test_the_revision_that_proves_a_window_is_given_and_costs_no_memory(client: Redis) -> None:
+    for number in range(1, 9):
+        await write(client, number * MINUTE, 0, f"{number * MINUTE}-0")
+        await write(client, number * MINUTE, 1, f"{number * MINUTE}-1")
+    reader = BarReader(client, KEYS)
+    for limit in (1, 3, 8):
+        found = told(await reader.between("S", "1m", 0, 9 * MINUTE, limit))
+        assert found == [(number * MINUTE, 1) for number in range(1, limit + 1)]
+    assert not reader._revisions[KEYS.bars("S", "1m")].by_start
+
+
 async def test_open_windows_are_those_that_are_there(client: Redis) -> None:
     await client.hset(KEYS.stats("S", "100ms"), mapping={"start": 1})
     reader = BarReader(client, KEYS)

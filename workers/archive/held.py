@@ -71,8 +71,8 @@ class HeldRows:
     async def newest_bars(self, source: Source, from_ms: int, to_ms: int) -> AsyncIterator[list[Values]]:
         """The newest version of each window that starts in a stretch, each once, in order of the starts.
 
-        Versions of a window stand anywhere after it, so each day is read twice. Memory: the windows that were revised
-        on one day.
+        Versions of a window stand anywhere after it, so each day is read twice. Memory: the windows of one day that
+        were revised after a later one had closed.
         """
         start, revision = (POSITIONS["bars"][name] for name in ("start", "revision"))
         day = from_ms - from_ms % DAY_MS
@@ -82,22 +82,34 @@ class HeldRows:
             async for rows in self.rows(source, first, end):
                 for row in rows:
                     known = revised.get(row[start])
-                    if row[revision] and (known is None or known[revision] < row[revision]):
+                    if (
+                        row[revision]
+                        and not _in_place(row, row[start])
+                        and (known is None or known[revision] < row[revision])
+                    ):
                         revised[row[start]] = row
+            last: Values | None = None
             waiting = sorted(revised, reverse=True)
             async for rows in self.rows(source, first, end):
                 newest: list[Values] = []
                 for row in rows:
                     if row[revision]:
+                        if last is not None and last[start] == row[start] and _in_place(row, row[start]):
+                            last = row
                         continue
+                    if last is not None:
+                        newest.append(last)
+                        last = None
                     while waiting and waiting[-1] <= row[start]:
                         newest.append(revised[waiting.pop()])
                     if row[start] not in revised:
-                        newest.append(row)
+                        last = row
                 if newest:
                     yield newest
-            if waiting:
-                yield [revised[window] for window in reversed(waiting)]
+            rest = [] if last is None else [last]
+            rest += [revised[window] for window in reversed(waiting)]
+            if rest:
+                yield rest
 
     async def _bar_days(self, source: Source, from_ms: int, to_ms: int) -> set[int]:
         """The first ms of each day of which something is held."""
@@ -170,3 +182,8 @@ async def _merged(
             out = []
     if out:
         yield out
+
+
+def _in_place(row: Values, start_ms: int) -> bool:
+    """Whether a bar stands among the entries of its own time, before any later window."""
+    return str(row[0]).startswith(f"{start_ms}-")
