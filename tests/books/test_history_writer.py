@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 from redis.asyncio import Redis
@@ -15,6 +19,7 @@ from workers.model.history_builder import BlockBuilder
 from workers.model.history_recorder import HistoryRecorder
 from workers.model.sync import BookSync
 from workers.ownership import Claim
+from workers.quarantine import Quarantine
 from workers.settings import HistorySettings, Settings, VenueSettings
 from workers.store.fleet import Leases
 from workers.store.history import HistoryStore
@@ -155,3 +160,58 @@ async def test_what_the_stream_no_longer_has_is_unknown_and_not_guessed(client: 
     }
     assert reasons == dict.fromkeys(range(5, 11), "not recorded")
     assert isinstance(block.book_at(START_MS // 1000 + 12), BookAt)
+
+
+async def test_a_book_forgotten_while_it_is_written_is_kept_nowhere(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = context()
+    leases = Leases(client, KEYS, "books", "one", 60_000)
+    await leases.take([S])
+    ours = {book := owned(one, leases.held[S], 1)}
+    book.recorder = HistoryRecorder(book.sync, BlockBuilder(S, length=10))
+    for number in range(1, 20):
+        book.take(entry(number), 0)
+    writer = HistoryWriter(client, GroupReader(client, "books"), [one], HistorySettings(), ours.__contains__)
+    write = HistoryStore.write
+
+    async def forgotten_meanwhile(
+        store: HistoryStore, symbol: str, token: int, blocks: Sequence[HistoryBlock]
+    ) -> int:
+        ours.discard(book)
+        writer.forget(book)
+        return await write(store, symbol, token, blocks)
+
+    monkeypatch.setattr(HistoryStore, "write", forgotten_meanwhile)
+    await writer.leave(book)
+    await writer.close()
+    assert await blocks_of(HistoryStore(client, KEYS, 24), client)
+    kept = weakref.ref(book)
+    del book
+    gc.collect()
+    assert kept() is None
+
+
+async def test_nothing_is_held_back_of_a_book_that_was_forgotten_while_its_write_failed(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, quarantine = context(), Quarantine(client, "books")
+    book = owned(one, 1, 20)
+    ours = {book}
+    book.recorder = HistoryRecorder(book.sync, BlockBuilder(S, length=10))
+    book.take(entry(20), 0)
+    for number in range(21, 30):
+        book.take(entry(number), 0)
+    writer = HistoryWriter(
+        client, GroupReader(client, "books"), [one], HistorySettings(), ours.__contains__, quarantine
+    )
+
+    async def fails(*_: object) -> int:
+        ours.discard(book)
+        quarantine.forget(one, S)
+        raise ValueError("forgotten meanwhile")
+
+    monkeypatch.setattr(HistoryStore, "write", fails)
+    assert await writer.step([book], 10.0) == []
+    assert not ours, "nothing was written"
+    assert quarantine.reason(one, S) == ""

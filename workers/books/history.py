@@ -134,7 +134,8 @@ class HistoryWriter:
         except LeaseLost:
             return [book]
         except Exception as error:  # its own: another book's history goes on
-            await self._quarantine.failed(*book.claim, HISTORY, error)
+            if self._still_owned(book):  # what is held back of a symbol not ours would stay so for good
+                await self._quarantine.failed(*book.claim, HISTORY, error)
         else:
             self._quarantine.worked(*book.claim, HISTORY)
         return []
@@ -176,7 +177,8 @@ class HistoryWriter:
                 BYTES.labels(name).inc(await self._stores[name].write(symbol, book.token, blocks))
                 WRITTEN.labels(name).inc()
                 del builder.blocks[: len(over)]
-                self._written[book] = state
+                if self._still_owned(book):  # else it was forgotten meanwhile, and would be kept for good
+                    self._written[book] = state
 
     async def _take_up(self, book: OwnedBook) -> None:
         """Carry the newest block on to where the book is, then record the book."""

@@ -126,7 +126,8 @@ class SnapshotFetcher:
         except (RedisError, OSError) as error:
             log.warning("snapshot_failed", venue=name, symbol=symbol, error=str(error))
         except Exception as error:  # a reply, or a book, that nobody foresaw
-            self._failed(book, error)
+            if self._still_owned(book):
+                self._failed(book, error)
         finally:
             self._end_turn(book)
             book.fetching = False
