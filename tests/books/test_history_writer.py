@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
 from collections.abc import Sequence
 
 import msgspec
@@ -168,7 +166,8 @@ async def test_a_book_forgotten_while_it_is_written_is_kept_nowhere(
     one = context()
     leases = Leases(client, KEYS, "books", "one", 60_000)
     await leases.take([S])
-    ours = {book := owned(one, leases.held[S], 1)}
+    book = owned(one, leases.held[S], 1)
+    ours = {book}
     book.recorder = HistoryRecorder(book.sync, BlockBuilder(S, length=10))
     for number in range(1, 20):
         book.take(entry(number), 0)
@@ -186,10 +185,9 @@ async def test_a_book_forgotten_while_it_is_written_is_kept_nowhere(
     await writer.leave(book)
     await writer.close()
     assert await blocks_of(HistoryStore(client, KEYS, 24), client)
-    kept = weakref.ref(book)
-    del book
-    gc.collect()
-    assert kept() is None
+    monkeypatch.undo()
+    assert book not in writer._written
+    assert book not in writer._tasks
 
 
 async def test_nothing_is_held_back_of_a_book_that_was_forgotten_while_its_write_failed(

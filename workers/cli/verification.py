@@ -145,10 +145,14 @@ class Verification:
         summary = await self._source.summary()
         self.totals = await self._held.totals()
         await self._wait_for_groups(summary)
-        for book in self.books:
-            truth = summary[book.context.settings.market][book.symbol]
-            await self._check_last_shown(book, _last_update_id(book, truth))
-            await self._check_full_book(book, _last_update_id(book, truth))
+        last_ids = {
+            book: _last_update_id(book, summary[book.context.settings.market][book.symbol])
+            for book in self.books
+        }
+        # first, and all at once: books are stale some time after the markets stopped
+        await asyncio.gather(*(self._check_last_shown(book, last) for book, last in last_ids.items()))
+        for book, last in last_ids.items():
+            await self._check_full_book(book, last)
             await self._check_trades_and_bars(book)
 
     async def _wait_for_groups(self, summary: dict[str, dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from workers.cli.conformance import fleet_archive as archive
 from workers.cli.conformance import fleet_failover as failover
 from workers.cli.conformance import fleet_machines as machines
 from workers.cli.conformance import fleet_rubbish as rubbish
+from workers.cli.conformance import fleet_starvation as starvation
 from workers.cli.conformance import fleet_zombies as zombies
 from workers.cli.conformance.catalogue_answers import SNAPSHOTS, SOCKETS
 from workers.cli.conformance.catalogue_streams import CALM, MARKETS, STREAMS
@@ -142,6 +143,24 @@ MACHINES: Final = (
         "The server refuses writes for some seconds.",
         f"What arrived meanwhile is kept and written then. {NOTHING}",
         fleet=OnFleet(machines.starve_redis, alone=True, undisturbed=True),
+    ),
+    Scenario(
+        "burst-on-starved-workers",
+        "Everything runs ten times faster for some seconds, and each books and trades worker has a tenth of a core.",
+        "All books and tapes come back while the workers are still starved. Everything is right afterwards.",
+        fleet=OnFleet(starvation.burst_on_starved_workers, starvation.BOOKS, alone=True),
+    ),
+    Scenario(
+        "redis-killed-under-load",
+        "kill -9 of the server while each books and trades worker has a tenth of a core and three times the load.",
+        "All books and tapes come back without waiting for the load to fall. Everything is right afterwards.",
+        fleet=OnFleet(starvation.redis_killed_under_load, starvation.BOOKS, alone=True),
+    ),
+    Scenario(
+        "too-little-for-all",
+        "After such a burst the books and trades workers have so little of a core that nobody could serve all symbols.",
+        "Some books and tapes are served and right instead of none. All are, once there is enough for them.",
+        fleet=OnFleet(starvation.too_little_for_all, starvation.BOOKS, alone=True),
     ),
     Scenario(
         "rubbish-in-every-key",

@@ -31,6 +31,10 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(metavar="FOLDER", help="Leave the fleet's logs and data in a new folder."),
         ] = None,
+        cpu_share: Annotated[
+            float,
+            typer.Option(metavar="SHARE", help="Hold every worker of the fleet to this share of a core."),
+        ] = 1.0,
         listing: Annotated[bool, typer.Option("--list", help="Tell the scenarios and run none.")] = False,
         json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     ) -> None:
@@ -41,4 +45,8 @@ def register(app: typer.Typer) -> None:
         """
         from workers.cli.conformance.suite import run_suite  # noqa: PLC0415 -- keeps `fleet --help` quick
 
-        raise typer.Exit(run_suite(scenario or [], level or [], adapter, keep, listing=listing, as_json=json))
+        raise typer.Exit(
+            run_suite(
+                scenario or [], level or [], adapter, keep, cpu_share=cpu_share, listing=listing, as_json=json
+            )
+        )

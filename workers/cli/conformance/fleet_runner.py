@@ -24,12 +24,15 @@ STAGGER_S: Final = 0.1
 """Between the beginnings of scenarios that run together: they share the fleet's few REST connections."""
 
 
-async def run_fleet(scenarios: Sequence[Scenario], calm: Sequence[str], home: Path) -> AsyncIterator[Result]:
+async def run_fleet(
+    scenarios: Sequence[Scenario], calm: Sequence[str], home: Path, cpu_share: float = 1.0
+) -> AsyncIterator[Result]:
     """Start a fleet, run the scenarios on it, end it.
 
     Args:
         calm: the books to which nothing happens; a scenario without books of its own looks at these.
         home: the run directory.
+        cpu_share: of a core, to which every worker is held once all books are shown.
 
     Raises:
         CommandError: the fleet did not start.
@@ -40,7 +43,9 @@ async def run_fleet(scenarios: Sequence[Scenario], calm: Sequence[str], home: Pa
     parts = [scenario.fleet for scenario in wanted if scenario.fleet is not None]
     names = list(dict.fromkeys([*calm, *(name for part in parts for name in part.books)]))
     unlisted = [name for part in parts for name in part.unlisted]
-    world = FleetWorld(home, names, unlisted, [text for part in parts for text in part.start_faults()])
+    world = FleetWorld(
+        home, names, unlisted, [text for part in parts for text in part.start_faults()], cpu_share
+    )
     async with world.running():
         together = [one for one in wanted if one.fleet is not None and not one.fleet.alone]
         alone = [one for one in wanted if one.fleet is not None and one.fleet.alone]

@@ -20,6 +20,7 @@ from workers.cli.conformance import fleet_settings
 from workers.cli.conformance.control import ExchangeControl
 from workers.cli.conformance.observer import Observer
 from workers.cli.conformance.processes import Processes, Program, plain_environment
+from workers.cli.conformance.quota import Quota
 from workers.cli.foreground import free_ports
 from workers.cli.held import Book, Held
 from workers.cli.redis_program import server_command
@@ -32,6 +33,8 @@ from workers.store.server import find_server
 
 ROLES: Final = (("keeper", 0), ("books", 0), ("books", 1), ("trades", 0), ("trades", 1), ("api", 0))
 LINES: Final = ("ingest-a", "ingest-b")
+WORKERS: Final = ("keeper", "books", "trades", "api", "ingest", "archive")
+"""How the names of the workers' programs begin."""
 START_S: Final = 120.0
 RECONNECT_S: Final = 90.0
 
@@ -44,10 +47,16 @@ class FleetWorld:
         names: every book it follows, as `venue:SYMBOL`.
         unlisted: those of them the exchange does not list at first.
         faults: what is wrong from the start.
+        cpu_share: of a core, to which every worker is held once all books are shown.
     """
 
     def __init__(
-        self, home: Path, names: Sequence[str], unlisted: Sequence[str], faults: Sequence[str]
+        self,
+        home: Path,
+        names: Sequence[str],
+        unlisted: Sequence[str],
+        faults: Sequence[str],
+        cpu_share: float = 1.0,
     ) -> None:
         self.home = home
         symbols = fleet_settings.symbols_of(names)
@@ -70,6 +79,7 @@ class FleetWorld:
         self._unlisted = {self._by_name[name] for name in unlisted}
         listed = fleet_settings.symbols_of(name for name in names if name not in unlisted)
         self._add_programs(symbols, listed, ports, faults)
+        self.quota = Quota(self.processes.named(*WORKERS), cpu_share)
         self._roots: set[tuple[str, ...]] = set()
 
     def _add_programs(
@@ -120,6 +130,7 @@ class FleetWorld:
             watching = asyncio.create_task(self.observer.run())
             stack.callback(watching.cancel)
             await self._until_ready()
+            stack.enter_context(self.quota)
             yield
 
     async def _start(self) -> None:

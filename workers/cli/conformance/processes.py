@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,10 @@ class Program:
         self.held = False
         """Whether it stays down when it ends."""
         self.starts = 0
+        self._signalling = threading.Lock()
+        """A quota sends its signals from a thread of its own."""
+        self._stopped = False
+        self._suspended = False
         self._command = list(command)
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,7 +62,8 @@ class Program:
             return
         self.held = False
         self.starts += 1
-        with self._log.open("ab") as log:
+        with self._log.open("ab") as log, self._signalling:
+            self._stopped = self._suspended = False
             self._process = subprocess.Popen(  # noqa: S603 -- our own programs
                 self._command,
                 env=self.environment,
@@ -65,12 +71,30 @@ class Program:
                 stdout=log,
                 stderr=log,
                 preexec_fn=end_with_parent,  # noqa: PLW1509 -- sets one flag of the new process, takes no lock
+                process_group=0,  # Linux lets a stopped process of an orphaned group go on, and so end
             )
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its process, if there is one."""
-        if self._process is not None and self.running:
-            self._process.send_signal(number)
+        with self._signalling:
+            if self._process is not None and self.running:
+                if number in (signal.SIGSTOP, signal.SIGCONT):
+                    self._stopped, self._suspended = number == signal.SIGSTOP, False
+                self._process.send_signal(number)
+
+    def suspend(self) -> None:
+        """Let its process stand still until `resume`; one that stands still already is left alone."""
+        with self._signalling:
+            if self._process is not None and not self._stopped and not self._suspended:
+                self._suspended = True
+                self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let its process go on after `suspend`; one that was stopped by `signal` stays so."""
+        with self._signalling:
+            if self._process is not None and not self._stopped and self._suspended:
+                self._suspended = False
+                self._process.send_signal(signal.SIGCONT)
 
     def watch(self, now: float) -> None:
         """Start it again a little after it has ended (monotonic seconds)."""

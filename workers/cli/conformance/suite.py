@@ -17,6 +17,7 @@ from workers.cli.conformance.adapter import load_adapter
 from workers.cli.conformance.catalogue import CALM, chosen
 from workers.cli.conformance.fleet_runner import run_fleet
 from workers.cli.conformance.model_runner import run_model
+from workers.cli.conformance.quota import Quota
 from workers.cli.conformance.report import list_table, report_object, result_line, result_table
 from workers.cli.conformance.scenario import LEVELS, Result, Scenario
 from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
@@ -32,14 +33,19 @@ def run_suite(
     adapter: str | None,
     keep: Path | None,
     *,
+    cpu_share: float = 1.0,
     listing: bool,
     as_json: bool,
 ) -> int:
     """Run the wanted scenarios; the exit code.
 
+    Args:
+        cpu_share: of a core, to which every worker of the fleet is held once all books are shown.
+
     Raises:
-        CommandError: there is no such scenario, level or adapter, or the fleet did not start.
+        CommandError: there is no such scenario, level, adapter or share, or the fleet did not start.
     """
+    Quota([], cpu_share)
     for level in levels:
         if level not in LEVELS:
             raise CommandError(f"{level!r} is no level; there are {' and '.join(LEVELS)}.")
@@ -55,7 +61,7 @@ def run_suite(
         err.print(f"{impossible.name} is not run: {impossible.needs} is not installed.", highlight=False)
     began = time.monotonic()
     with _run_directory(keep) as home:
-        results = asyncio.run(_run(scenarios, wanted_levels, adapter or OUR_BOOK, home))
+        results = asyncio.run(_run(scenarios, wanted_levels, adapter or OUR_BOOK, home, cpu_share))
     seconds = time.monotonic() - began
     err.print(result_table(results, seconds))
     if as_json:
@@ -76,7 +82,7 @@ def _run_directory(keep: Path | None) -> Iterator[Path]:
 
 
 async def _run(
-    scenarios: Sequence[Scenario], levels: Sequence[str], adapter: str, home: Path
+    scenarios: Sequence[Scenario], levels: Sequence[str], adapter: str, home: Path, cpu_share: float
 ) -> list[Result]:
     results = []
     if "model" in levels:
@@ -84,7 +90,7 @@ async def _run(
             results.append(result)
             _tell(result)
     if "fleet" in levels:
-        async for result in run_fleet(scenarios, CALM, home):
+        async for result in run_fleet(scenarios, CALM, home, cpu_share):
             results.append(result)
             _tell(result)
     return results
