@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from workers.ingest import appender as module
 from workers.ingest.appender import Appender
 from workers.settings import IngestSettings
 from workers.store.streams import RawEntry
@@ -44,10 +45,13 @@ class Away:
             raise RedisConnectionError("connection refused")
         return await self._client.execute_command(*arguments, **options)
 
-    async def xadd(self, *arguments: Any, **options: Any) -> Any:
-        if self.away:
-            raise RedisConnectionError("connection refused")
-        return await self._client.xadd(*arguments, **options)
+    def __getattr__(self, name: str) -> Any:
+        async def asked(*arguments: Any, **options: Any) -> Any:
+            if self.away:
+                raise RedisConnectionError("connection refused")
+            return await getattr(self._client, name)(*arguments, **options)
+
+        return asked
 
 
 async def test_batches_arrive_whole_and_in_order(client: Redis) -> None:
@@ -111,6 +115,86 @@ async def test_an_overflow_during_a_call_costs_no_more_than_it_dropped(client: R
     [(_, gap)] = await client.xrange("gaps:{A}")
     assert held[-1] == 45
     assert set(range(1, 46)) - set(held) <= set(range(int(gap[b"from"]), int(gap[b"to"]) + 1))
+
+
+async def numbers(client: Redis, key: str = KEY) -> list[int]:
+    return [int(found[0].split(b"-")[1]) for found in await client.xrange(key)]
+
+
+async def told(client: Redis) -> list[tuple[int, int]]:
+    return [(int(gap[b"from"]), int(gap[b"to"])) for _, gap in await client.xrange("gaps:{A}")]
+
+
+async def test_what_was_appended_without_a_reply_is_not_told_lost(client: Redis) -> None:
+    """The buffer overflows while nobody knows whether a batch arrived; what is dropped was never sent."""
+
+    class Deaf(Away):
+        """Does what it is asked, and does not answer."""
+
+        async def execute_command(self, *arguments: Any, **options: Any) -> Any:
+            done = await super().execute_command(*arguments, **options)
+            if self.deaf and arguments[0] in ("EVALSHA", "EVAL"):
+                raise RedisConnectionError("no reply")
+            return done
+
+    deaf = Deaf(client)
+    deaf.away = deaf.deaf = False
+    one = appender(deaf, buffer_entries=20)
+    one.add(entries(KEY, 0, 1)[0])
+    await one.flush()  # the script is known from now on
+    deaf.deaf = True
+    for entry in entries(KEY, 1, 20):
+        one.add(entry)
+    with pytest.raises(RedisConnectionError):
+        await one.flush()
+    for entry in entries(KEY, 21, 20):
+        one.add(entry)
+    assert one.waiting == 40
+    for entry in entries(KEY, 41, 5):
+        one.add(entry)
+    deaf.deaf = False
+    await one.flush()
+    assert await numbers(client) == [*range(21), *range(26, 46)]
+    assert await told(client) == [(21, 25)]
+
+
+async def test_what_the_other_line_brought_is_not_told_lost(client: Redis) -> None:
+    away = Away(client)
+    one, other = appender(away, buffer_entries=20), appender(client)
+    for entry in entries(KEY, 1, 40):
+        one.add(entry)
+    for entry in [*entries(KEY, 1, 7), *entries(KEY, 10, 31)]:
+        other.add(entry)
+    await other.flush()
+    away.away = False
+    await one.flush()
+    assert one.dropped == 20
+    assert await told(client) == [(8, 9)]
+    two, third = appender(away, buffer_entries=20), appender(client)
+    for entry in entries(KEY, 41, 40):
+        third.add(entry)
+        two.add(entry)
+    await third.flush()
+    await two.flush()
+    assert two.dropped == 20
+    assert await told(client) == [(8, 9)]  # nothing is missing
+
+
+async def test_the_other_line_has_a_moment_for_what_is_newer_than_the_log(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = appender(client, buffer_entries=20), appender(client)
+    for entry in [*entries(KEY, 1, 5), *entries(OTHER, 1, 20)]:
+        one.add(entry)
+    await one.flush()
+    assert one.dropped == 5
+    assert await told(client) == []
+    for entry in entries(KEY, 1, 3):
+        other.add(entry)
+    await other.flush()
+    monkeypatch.setattr(module, "OTHER_LINE_S", 0.0)
+    await one.flush()
+    assert await told(client) == [(4, 5)]
 
 
 async def test_a_key_of_another_type_does_not_stop_the_others(client: Redis) -> None:

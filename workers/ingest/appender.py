@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import islice
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
@@ -26,6 +25,11 @@ MOST_PER_CALL = 1_000
 """Entries of one script call: a few ms of the server's time at the most."""
 TOLD_EVERY_S = 30.0
 """Pause between two records of what one key that refuses everything has lost."""
+OVERFLOW = "redis away, buffer full"
+MOST_IDS = 10_000
+"""Ids of one stream remembered one by one, to be looked for in the log."""
+OTHER_LINE_S = 2.0
+"""How long the other line may take to bring what this one dropped, where nothing newer is in the log yet."""
 TICKER_SHARE = 4
 """Tickers are buffered while less than one part in so many of the buffer is used."""
 
@@ -35,6 +39,11 @@ REPEATS = Counter(
 )
 RESETS = Counter("fleet_id_resets_total", "Update ids that started anew", ["line"])
 DROPPED = Counter("fleet_buffer_dropped_total", "Entries dropped because the buffer was full", ["line"])
+SPARED = Counter(
+    "fleet_buffer_dropped_held_total",
+    "Entries dropped because the buffer was full which the log has all the same, from the other line",
+    ["line"],
+)
 SKIPPED = Counter(
     "fleet_tickers_skipped_total",
     "Tickers not buffered while Redis was slow, so that the rest fits",
@@ -60,19 +69,34 @@ DELAY = Histogram(
 
 
 class _Lost:
-    """Ids of one stream that were dropped and must be told in `gaps:{S}`."""
+    """Ids of one stream that were dropped and must be told in `gaps:{S}`, unless the log has them all the same."""
 
-    __slots__ = ("count", "first", "last", "reason")
+    __slots__ = ("count", "first_ms", "ids", "last", "last_ms", "reason", "since")
 
     def __init__(self, entry: RawEntry, reason: str) -> None:
-        self.first = self.last = entry.update_id
+        self.ids: list[int] = []
+        """The first of them, at most `MOST_IDS`; of the others the last is known, and their number."""
+        self.last = entry.update_id
+        self.first_ms = self.last_ms = entry.event_ms
         self.reason = reason
+        self.since = time.monotonic()
         self.count = 0
+
+    def add(self, entry: RawEntry) -> None:
+        """One more."""
+        if self.count < MOST_IDS:
+            self.ids.append(entry.update_id)
+        self.last = entry.update_id
+        self.first_ms, self.last_ms = min(self.first_ms, entry.event_ms), max(self.last_ms, entry.event_ms)
+        self.count += 1
 
     def and_then(self, later: _Lost | None) -> _Lost:
         """Both as one, where more was lost meanwhile."""
         if later is not None:
+            self.ids += later.ids[: MOST_IDS - len(self.ids)]
             self.last = later.last
+            self.first_ms = min(self.first_ms, later.first_ms)
+            self.last_ms = max(self.last_ms, later.last_ms)
             self.count += later.count
         return self
 
@@ -106,6 +130,8 @@ class Appender:
         self._gaps_kept = gaps_kept
         self._line = line
         self._buffer: deque[RawEntry] = deque()
+        self._sending: list[RawEntry] = []
+        """Sent and not known to have arrived. Never dropped: it may be in the log, or may not."""
         self._lost: dict[str, _Lost] = {}
         self._appending, self._telling = Backoff("append"), Backoff("gaps")
         self._of_keys = Backoff("append", most_of_key_s=MOST_S)
@@ -130,19 +156,17 @@ class Appender:
         if len(buffer) >= self._settings.flush_entries:
             self._full.set()
             if len(buffer) > self._settings.buffer_entries:
-                self._lose(buffer.popleft(), "redis away, buffer full")
+                self._lose(buffer.popleft(), OVERFLOW)
                 self.dropped += 1
                 DROPPED.labels(self._line).inc()
 
     @property
     def waiting(self) -> int:
-        """Entries in the buffer."""
-        return len(self._buffer)
+        """Entries that are not known to be in the log."""
+        return len(self._buffer) + len(self._sending)
 
     def _lose(self, entry: RawEntry, reason: str) -> None:
-        lost = self._lost.setdefault(entry.key, _Lost(entry, reason))
-        lost.last = entry.update_id
-        lost.count += 1
+        self._lost.setdefault(entry.key, _Lost(entry, reason)).add(entry)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Flush until `stop` is set and the buffer is empty (or Redis stays away for another second)."""
@@ -153,7 +177,10 @@ class Appender:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._full.wait(), pause)
             self._full.clear()
-            BUFFERED.labels(self._line).set(len(self._buffer))
+            BUFFERED.labels(self._line).set(self.waiting)
+            if stop.is_set():
+                for lost in self._lost.values():
+                    lost.since = float("-inf")  # nobody will be here to tell it later
             try:
                 await self.flush()
                 failing_since = 0.0
@@ -163,10 +190,10 @@ class Appender:
                 FAILURES.labels(self._line).inc()
                 wait_s = self._appending.refused(error)
                 if stop.is_set() and time.monotonic() - failing_since > 1:
-                    log.error("buffer_abandoned", line=self._line, entries=len(self._buffer))
+                    log.error("buffer_abandoned", line=self._line, entries=self.waiting)
                     return
                 await self._wait(stop, wait_s)
-            if stop.is_set() and not self._buffer:
+            if stop.is_set() and not self.waiting:
                 return
 
     @staticmethod
@@ -182,21 +209,20 @@ class Appender:
         """Append everything buffered.
 
         Raises:
-            RedisError: Redis did not do it; the entries are still in the buffer.
+            RedisError: Redis did not do it, or did not say so; the entries are kept, and sent again.
         """
-        while self._buffer:
-            batch = list(islice(self._buffer, MOST_PER_CALL))
-            dropped = self.dropped
-            if ready := self._ready(batch):
+        while self.waiting:
+            if not self._sending:
+                size = min(len(self._buffer), MOST_PER_CALL)
+                self._sending = [self._buffer.popleft() for _ in range(size)]
+            if ready := self._ready(self._sending):
                 try:
                     await self._append(ready)
                 except ResponseError as error:
                     if refusal_of(error).of_server:
                         raise
                     await self._append_one_by_one(ready)
-            # some of them may have been dropped at the front while the call was under way
-            for _ in range(len(batch) - (self.dropped - dropped)):
-                self._buffer.popleft()
+            self._sending = []
         if self._lost:
             await self._tell_lost()
 
@@ -247,6 +273,25 @@ class Appender:
                 self._of_keys.accepted(symbol=key)
                 self._refused_keys.discard(key)
 
+    async def _missing(self, key: str, lost: _Lost) -> bool:
+        """Look which of the dropped entries the log lacks, and reduce them to those; False: nothing to tell (yet).
+
+        The other line may have brought them, and may still do so while the log has nothing newer.
+        """
+        if lost.count > len(lost.ids):
+            return True  # more than anybody has counted one by one
+        there = await self._streams.held(key, lost.first_ms, lost.last_ms)
+        missing = [update_id for update_id in lost.ids if update_id not in there.ids]
+        if not missing:
+            SPARED.labels(self._line).inc(lost.count)
+            lost.count = 0
+            return False
+        if there.newest < missing[-1] and time.monotonic() - lost.since < OTHER_LINE_S:
+            return False
+        SPARED.labels(self._line).inc(lost.count - len(missing))
+        lost.ids, lost.last, lost.count = missing, missing[-1], len(missing)
+        return True
+
     async def _tell_lost(self) -> None:
         now = time.monotonic()
         for key, lost in list(self._lost.items()):
@@ -256,8 +301,12 @@ class Appender:
             if not self._telling.due(symbol=gap_key):
                 continue
             del self._lost[key]
-            record = GapRecord(channel, lost.first, lost.last, lost.reason, "no")
             try:
+                if lost.reason == OVERFLOW and not await self._missing(key, lost):
+                    if lost.count:
+                        self._lost[key] = lost.and_then(self._lost.get(key))
+                    continue
+                record = GapRecord(channel, lost.ids[0], lost.last, lost.reason, "no")
                 await record_gap(self._client, gap_key, record, self._gaps_kept)
             except (RedisError, OSError) as error:
                 self._lost[key] = lost.and_then(self._lost.get(key))
@@ -267,5 +316,5 @@ class Appender:
                 continue
             self._telling.accepted(symbol=gap_key)
             self._told_at[key] = now
-            log.error("entries_lost", line=self._line, stream=key, first=lost.first, last=lost.last,
+            log.error("entries_lost", line=self._line, stream=key, first=lost.ids[0], last=lost.last,
                       entries=lost.count, reason=lost.reason)  # fmt: skip

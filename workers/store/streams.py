@@ -18,6 +18,8 @@ MOST_DIGITS = 17
 """Of a time in µs: beyond the year 5000 nothing is believed."""
 CONSUMER = "owner"
 """The one consumer name of every group: a symbol has one owner at a time, and names that die leak."""
+OTHER_TIME_MS = 10_000
+"""By how much the times may differ that two lines file one event under."""
 COUNTED = 1_000
 """Entries not yet delivered that are counted one by one."""
 GAPS_LOOKED_AT = 100
@@ -49,6 +51,14 @@ class Appended(NamedTuple):
     """For a sample of the repeats: the line that was first, and by how many µs."""
 
 
+class Held(NamedTuple):
+    """What a stream has."""
+
+    ids: set[int]
+    newest: int
+    """-1: nothing."""
+
+
 class Delivered(NamedTuple):
     """One stream entry as a reader gets it; `data` is empty for one trimmed before it was read."""
 
@@ -66,6 +76,7 @@ class RawStreams:
     """
 
     def __init__(self, client: Redis, id_reset_ms: int) -> None:
+        self._client = client
         self._scripts = Scripts(client)
         self._id_reset_ms = id_reset_ms
 
@@ -91,6 +102,20 @@ class RawStreams:
         counts, firsts = reply[3 : 3 + len(index)], reply[3 + len(index) :]
         leads = [(line.decode(), lead) for line, lead in zip(firsts[::2], firsts[1::2], strict=True)]
         return Appended(reply[0], reply[1], reply[2], dict(zip(index, counts, strict=True)), leads)
+
+    async def held(self, key: str, first_ms: int, last_ms: int) -> Held:
+        """The update ids a stream has of some time, and its newest. One round trip per 1,000 entries, and one more.
+
+        A line may have filed an event under another time than the other line would have: some seconds more are read.
+        """
+        client: Any = self._client
+        newest = await client.xrevrange(key, count=1)
+        ids: set[int] = set()
+        start, end = f"{max(0, first_ms - OTHER_TIME_MS)}-0", str(last_ms + OTHER_TIME_MS)
+        while page := await client.xrange(key, min=start, max=end, count=COUNTED):
+            ids.update(int(entry[0].partition(b"-")[2]) for entry in page)
+            start = f"({page[-1][0].decode()}"
+        return Held(ids, int(newest[0][0].partition(b"-")[2]) if newest else -1)
 
 
 def received_of(text: bytes) -> int:
