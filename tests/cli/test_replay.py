@@ -139,6 +139,24 @@ def test_fills_beside_the_book_are_counted_and_not_missing(url: str, tmp_path: P
     assert found["problems"] == []
 
 
+def test_trades_without_a_price_or_quantity_are_no_part_of_the_market(url: str, tmp_path: Path):
+    lines = [
+        b'{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":%d,"a":%d,"s":"BTCUSDT","p":"%s","q":"%s",'
+        b'"f":%d,"l":%d,"T":%d,"m":false,"M":true}}'
+        % (1782777660005 + 100 * n, 100 + n, price, quantity, fill, fill, 1782777660000 + 100 * n)
+        for n, (price, quantity, fill) in enumerate(
+            [(b"60000.00", b"1.0", 500), (b"0.00", b"1.0", 501), (b"60000.00", b"0.0", 502),
+             (b"0.00", b"0.00", -1), (b"-1", b"NaN", 504), (b"60000.00", b"1.0", 505)]
+        )
+    ]  # fmt: skip
+    capture = Capture()
+    for line in lines:
+        capture.add(line)
+    found = replayed(url, capture.write(tmp_path / "a"))
+    assert alone(found, "trades") == {"count": 2, "first_id": 100, "last_id": 105, "missing": 0, "doubled": 0}
+    assert found["not_market"] == {"BTCUSDT": 4}
+
+
 def test_repeats_change_nothing(url: str, tmp_path: Path):
     capture = started().repeat().depth(bids=[("99", "4")]).repeat().quote(("100", "1"), ("101", "2")).repeat()
     found = replayed(url, capture.write(tmp_path / "a"))

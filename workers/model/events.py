@@ -69,4 +69,6 @@ class Trade(msgspec.Struct, gc=False):
     event_time: int
     is_buyer_maker: bool
     is_market: bool = True
-    """False for insurance-fund, ADL and other off-book fills: its id counts, its volume does not."""
+    """False for insurance-fund, ADL and other off-book fills, and absurd ones: its id counts, its volume does not."""
+    is_absurd: bool = False
+    """Its price or quantity is none a market makes (see `absurd`)."""

@@ -154,6 +154,8 @@ class Repair:
                 return
             if found[0].trade_id > first:
                 await self._accept(tape, first, found[0].trade_id - 1, NOT_HAD)
+            for trade in found:
+                tape.tell_absurd(trade)
             done = await self._store.apply(tape.claim.symbol, [(b"", trade) for trade in found], tape.token)
             filled.trades += done.applied
             tape.figures.applied(done)

@@ -23,6 +23,9 @@ TOLD_AT_MOST = 10
 """Unusable entries of one stream that the log names one by one."""
 
 UNUSABLE = Counter("fleet_trades_unusable_total", "Stream entries that are no usable trade", ["venue"])
+ABSURD = Counter(
+    "fleet_trades_absurd_total", "Trades with a price or quantity that no market makes", ["venue"]
+)
 TRIMMED = Counter("fleet_trades_trimmed_total", "Entries trimmed before they were applied", ["venue"])
 
 
@@ -52,6 +55,8 @@ class OwnedTape:
         """Whether the last round of reading found the end of the stream."""
         self.unusable = 0
         """Entries passed over so far."""
+        self.absurd = False
+        """Whether the newest trade was absurd: the log says it once a run."""
         self.reread = False
         """Whether entries may have been given to an owner that never saw them: they are pending now."""
         self.restored = False
@@ -101,6 +106,7 @@ class OwnedTape:
                 self._discard(entry.stream_id, repr(error))
                 continue
             self._clock.observe(trade.event_time, seen_ms)
+            self.tell_absurd(trade)
             self.waiting.append((entry.stream_id, trade))
 
     def put_back(self, entries: Sequence[Delivered]) -> int:
@@ -111,6 +117,14 @@ class OwnedTape:
         self.last_stream_id = last
         self.waiting.sort(key=lambda item: item[1].trade_id)
         return len(self.waiting) - before
+
+    def tell_absurd(self, trade: Trade) -> None:
+        """Count a trade that is absurd, and log the first of a run of such."""
+        if trade.is_absurd:
+            ABSURD.labels(self.claim.context.name).inc()
+            if not self.absurd:
+                log.warning("trade_absurd", key=self.key, trade_id=trade.trade_id)
+        self.absurd = trade.is_absurd
 
     def _discard(self, stream_id: bytes, problem: str) -> None:
         UNUSABLE.labels(self.claim.context.name).inc()

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from workers.errors import MalformedFrame
+from workers.model.absurd import marked
 from workers.model.events import BookTicker, DepthEvent, Level, Snapshot, Trade
 from workers.model.sequence import SequenceRule
 from workers.settings import VenueSettings
@@ -263,13 +264,14 @@ class Binance:
             raw = self._decoded(self._raw_trade, data, "trade event")
             time, sent = _milliseconds(raw.T), _milliseconds(raw.E)
             market = raw.X == "MARKET"
-            return Trade(raw.s, raw.t, raw.p, raw.q, raw.t, raw.t, time, sent, raw.m, market)
+            return marked(Trade(raw.s, raw.t, raw.p, raw.q, raw.t, raw.t, time, sent, raw.m, market))
         event = self._decoded(self._trade, data, "aggTrade event")
         return self._aggregate(event.s, event)
 
     def _aggregate(self, symbol: str, row: wire.AggregateTrade) -> Trade:
         time = _milliseconds(row.T)
-        return Trade(symbol, row.a, row.p, row.q, row.f, row.l, time, _milliseconds(row.E) or time, row.m)
+        sent = _milliseconds(row.E) or time
+        return marked(Trade(symbol, row.a, row.p, row.q, row.f, row.l, time, sent, row.m))
 
     def ticker(self, data: bytes) -> BookTicker:
         """Decode a `bookTicker`."""
@@ -335,7 +337,7 @@ class Binance:
 
     def _raw_row(self, symbol: str, row: wire.RawTradeRow) -> Trade:
         time = _milliseconds(row.time)
-        return Trade(symbol, row.id, row.price, row.qty, row.id, row.id, time, time, row.isBuyerMaker)
+        return marked(Trade(symbol, row.id, row.price, row.qty, row.id, row.id, time, time, row.isBuyerMaker))
 
     def time_request(self) -> RestRequest:
         """`GET time`."""

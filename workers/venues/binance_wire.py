@@ -42,6 +42,8 @@ Id = Annotated[int, Meta(ge=-1, le=2**53)]
 Time = Annotated[int, Meta(ge=0, le=2**53)]
 """Milliseconds, or microseconds where the connection asked for them."""
 Text = Annotated[str, Meta(min_length=1, max_length=40)]
+Figure = Annotated[str, Meta(max_length=4096)]
+"""A price or quantity of a trade: one that is too long is refused as a number, so that its id still counts."""
 Brief = Annotated[str, Meta(max_length=64)]
 """What is said of a symbol in a word; it goes into keys and pages."""
 Pair = tuple[Text, Text]
@@ -121,8 +123,8 @@ class AggregateTrade(Struct, gc=False):
     """A whole `aggTrade`; REST sends the same without `e`, `E` and `s`."""
 
     a: Id
-    p: Text
-    q: Text
+    p: Figure
+    q: Figure
     f: Id
     l: Id  # noqa: E741 -- the wire's own key
     T: Time
@@ -136,8 +138,8 @@ class RawTrade(Struct, gc=False):
 
     s: str
     t: Id
-    p: Text
-    q: Text
+    p: Figure
+    q: Figure
     T: Time
     m: bool
     E: Time = 0
@@ -244,8 +246,8 @@ class RawTradeRow(Struct, gc=False):
     """One row of REST `trades`: `{"id":28457,"price":"4.00","qty":"12.0","time":1499865549590,…}`"""
 
     id: Id
-    price: Text
-    qty: Text
+    price: Figure
+    qty: Figure
     time: Time
     isBuyerMaker: bool  # noqa: N815 -- the wire's own key
 
