@@ -103,5 +103,5 @@ class Quota:
 
 def _checked(share: float) -> float:
     if not LEAST <= share <= 1:
-        raise WrongArgument(f"A share of a core is a number from {LEAST:g} to 1, not {share:g}.")
+        raise WrongArgument(f"A share of a core is a number from {LEAST:g} to 1, not {share:g}")
     return share
