@@ -33,6 +33,7 @@ from apply_trades import empty_call_us, server_cpu_s
 
 from workers.logs import configure_logging
 from workers.process import Process
+from workers.proxies import Sessions
 from workers.settings import FleetSettings, Settings, TradeSettings, VenueSettings
 from workers.store.keys import TRADES, Keys
 from workers.store.server import find_server
@@ -141,9 +142,8 @@ async def measure(
     worker: list[TradeWorker] = []
 
     async def run(it: Process) -> None:
-        import aiohttp  # noqa: PLC0415 -- as the role's own main does
 
-        async with aiohttp.ClientSession() as session:
+        async with Sessions() as session:
             worker.append(TradeWorker(it, session))
             await worker[0].run()
 

@@ -94,6 +94,7 @@ EVENTS: Final = {
     "fleet_streams_refused": ["subscription_refused", "subscription_accepted"],
     "fleet_requests_unanswered_total": ["requests_unanswered"],
     "fleet_frame_failed_total": ["frame_failed"],
+    "fleet_announcement_failed_total": ["announcement_failed"],
     "fleet_stream_dead_total": ["stream_dead"],
     "fleet_tape_check_failed_total": ["tape_check_failed"],
     "fleet_oversized_frames_total": ["oversized_frame"],

@@ -31,6 +31,9 @@ SHARED = {
     "unreadable",
     "quarantine",
     "dead_streams",
+    "proxies",
+    "proxy_settings",
+    "socks",
     "logs",
     "pulse",
 }

@@ -27,6 +27,7 @@ from workers.errors import AddressUnusable, SettingsError
 from workers.masking import MASK, mask
 from workers.model.host_names import host_of, is_loopback_host
 from workers.paths import absolute_home, data_folder, socket_path
+from workers.proxy_settings import check_proxy
 from workers.settings import ApiSettings, Settings, VenueSettings
 from workers.store.addresses import address_of
 from workers.symbol_settings import Refusal, check_symbol, check_symbols, spell_symbols
@@ -362,6 +363,7 @@ def _check_meaning(effective: Effective, name: str) -> None:
     for venue, keys in settings.venues.items():
         urls[f"venues.{venue}.websocket_url"] = (keys.websocket_url, ("ws://", "wss://"))
         urls[f"venues.{venue}.rest_url"] = (keys.rest_url, ("http://", "https://"))
+        check_proxy(f"venues.{venue}.proxy", keys.proxy, refused)
     for key, (url, schemes) in urls.items():
         if url and not url.startswith(schemes):
             raise refused(key, f"{mask(url)!r} must begin with {' or '.join(schemes)}")

@@ -15,6 +15,8 @@ Count = Annotated[int, Meta(ge=1)]
 Milliseconds = Annotated[int, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(ge=0)]
+DIRECT = "direct"
+"""What `proxy` of a venue says against the environment: none."""
 
 
 class FleetSettings(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -70,6 +72,10 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Path root of aggTrade sockets, such as `/market`; unset: the market's own."""
     rest_url: str = ""
     """Base of every REST request; empty: the production host."""
+    proxy: str = ""
+    """By which sockets and REST reach the venue: `http://host:3128`, `http://user:password@host:3128`, or
+    `socks5://host:1080` (needs the extra `socks`); `direct`: none; empty: that of the environment (`HTTPS_PROXY`,
+    `NO_PROXY`), if there is one."""
     streams_per_socket: Annotated[int, Meta(ge=1, le=1024)] = 200
     streams_per_request: Annotated[int, Meta(ge=1, le=200)] = 100
     request_spacing_ms: Milliseconds = 400

@@ -25,6 +25,7 @@ from workers.cli.application import main
 from workers.ingest.worker import IngestWorker
 from workers.model.windows import INTERVALS_MS
 from workers.process import Process
+from workers.proxies import Sessions
 from workers.settings import ArchiveSettings, FleetSettings, Settings, VenueSettings
 from workers.sim import SimSettings, SimulatedExchange
 from workers.store.keys import Keys
@@ -70,7 +71,7 @@ class Fleet:
             if process.role.startswith("ingest"):
                 await IngestWorker(process, process.role[-1]).run()
             elif process.role == "trades":
-                async with aiohttp.ClientSession() as session:
+                async with Sessions() as session:
                     await TradeWorker(process, session).run()
             else:
                 await ArchiveWorker(process, LocalStorage(self.root)).run()

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import aiohttp
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -20,6 +19,7 @@ from workers.model.events import Snapshot
 from workers.model.sync import SyncState
 from workers.ownership import Claim
 from workers.process import Process
+from workers.proxies import Sessions
 from workers.settings import BookSettings, Settings, VenueSettings
 from workers.store.keys import Keys
 
@@ -30,7 +30,7 @@ KEYS = Keys()
 class World:
     """One worker with one spot book, whose rounds the test runs; nothing is fetched."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, url: str, session: Sessions) -> None:
         venue = VenueSettings(market="spot", symbols=[S], snapshot_depth=2)
         books = BookSettings(publish_ms=0, commit_ms=0, two_snapshots=False)
         settings = Settings(venues={"spot": venue}, books=books)
@@ -131,7 +131,7 @@ class World:
 
 @pytest.fixture
 async def world(real_server: str) -> AsyncIterator[World]:
-    async with aiohttp.ClientSession() as session:
+    async with Sessions() as session:
         made = World(real_server, session)
         await made.begin()
         yield made

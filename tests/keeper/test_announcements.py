@@ -120,3 +120,24 @@ async def test_a_socket_that_answers_no_ping_is_replaced(monkeypatch: pytest.Mon
 
     async with here.reading(handler):
         await here.until(lambda: here.opened == 3)
+
+
+async def test_an_error_nobody_foresaw_costs_that_frame_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = World()
+    split = Binance.split
+
+    def broken(self: Binance, frame: bytes | str) -> object:
+        if "BROKEN" in str(frame):
+            raise RuntimeError("nobody foresaw this")
+        return split(self, frame)
+
+    monkeypatch.setattr(Binance, "split", broken)
+
+    async def handler(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(event("BROKEN", "TRADING"))
+        await socket.send_str(event(NEW, "TRADING"))
+        await asyncio.sleep(30)
+
+    async with here.reading(handler):
+        await here.until(lambda: len(here.notices) == 1)
+    assert here.opened == 1

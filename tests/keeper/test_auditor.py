@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import aiohttp
 import msgspec
 import pytest
 from hypothesis import given
@@ -31,6 +30,7 @@ from workers.model.checkpoint import encode_checkpoint
 from workers.model.events import DepthEvent, Snapshot
 from workers.model.sync import BookSync, SequenceRule
 from workers.process import Process
+from workers.proxies import Sessions
 from workers.settings import BookSettings, KeeperSettings, Settings, VenueSettings
 from workers.sim import SimSettings, SimulatedExchange
 from workers.sim.faults import ActiveFault, Fault
@@ -384,7 +384,7 @@ class TestPace:
 class Fleet:
     """Line a, a books worker and the keeper in this process, on a simulated exchange and a real server."""
 
-    def __init__(self, settings: Settings, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: Settings, url: str, session: Sessions) -> None:
         self.processes = [Process(role, settings, 0, url) for role in ("ingest-a", "books", "keeper")]
         ingest, books, keeper = self.processes
         self.client = keeper.client
@@ -424,7 +424,7 @@ class Fleet:
 async def fleet(url: str) -> AsyncIterator[tuple[Fleet, SimulatedExchange]]:
     quiet = {"rate_scale": 0.2, "burst_every_s": 0.0}
     world = SimSettings(port=0, usdm_symbols=(S,), spot_symbols=(), levels_per_side=300, **quiet)
-    async with SimulatedExchange(world) as exchange, aiohttp.ClientSession() as session:
+    async with SimulatedExchange(world) as exchange, Sessions() as session:
         venue = VenueSettings(
             market="usdm",
             symbols=[S],

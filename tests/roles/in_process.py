@@ -16,6 +16,7 @@ from workers.ingest.worker import IngestWorker
 from workers.keeper.worker import Keeper
 from workers.model.latest import decode_member
 from workers.process import Process
+from workers.proxies import Sessions
 from workers.settings import BookSettings, FleetSettings, Settings, TradeSettings, VenueSettings
 from workers.sim import SimSettings, SimulatedExchange
 from workers.store.keys import Keys
@@ -72,10 +73,10 @@ class Fleet:
             if process.role.startswith("ingest"):
                 await IngestWorker(process, process.role[-1]).run()
             elif process.role == "keeper":
-                async with aiohttp.ClientSession() as session:
+                async with Sessions() as session:
                     await Keeper(process, session).run()
             else:
-                async with aiohttp.ClientSession() as session:
+                async with Sessions() as session:
                     kind = BookWorker if process.role == "books" else TradeWorker
                     worker = self.workers[name] = kind(process, session)
                     await worker.run()

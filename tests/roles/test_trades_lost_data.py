@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 from in_process import KEYS
 from redis.asyncio import Redis
@@ -14,6 +13,7 @@ from workers.context import venue_contexts
 from workers.model.events import Trade
 from workers.ownership import Claim
 from workers.process import Process
+from workers.proxies import Sessions
 from workers.settings import Settings, VenueSettings
 from workers.store.scripts import Scripts
 from workers.store.trades import TradeStore
@@ -36,7 +36,7 @@ async def client(real_server: str) -> AsyncIterator[Redis]:
 @pytest.fixture
 async def two_workers(real_server: str, client: Redis) -> AsyncIterator[list[TradeWorker]]:
     """Two trades workers that do nothing by themselves."""
-    async with aiohttp.ClientSession() as session:
+    async with Sessions() as session:
         processes = [Process("trades", SETTINGS, number, real_server) for number in range(2)]
         workers = [TradeWorker(process, session) for process in processes]
         for worker in workers:

@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 from redis.asyncio import Redis
 
 from workers.ownership import Claim
 from workers.process import Process
+from workers.proxies import Sessions
 from workers.settings import Settings, VenueSettings
 from workers.store.keys import INTERVALS_MS, TRADES, Keys
 from workers.trades.repair import Repair
@@ -34,7 +34,7 @@ async def worker(real_server: str) -> AsyncIterator[TradeWorker]:
     settings = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL, QUIET])})
     process = Process("trades", settings, 0, real_server)
     await process.client.flushall()  # the server is this test process's own
-    async with aiohttp.ClientSession() as session:
+    async with Sessions() as session:
         made = TradeWorker(process, session)
         own_all(made)
         yield made

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-import aiohttp
 import structlog
 from prometheus_client import Counter
 from redis.exceptions import RedisError
@@ -25,6 +24,7 @@ from workers.errors import LeaseLost, StateUnreadable
 from workers.model.sync import BookSync, Outcome, SyncState
 from workers.ownership import Claim, Ownership
 from workers.process import Process
+from workers.proxies import Sessions
 from workers.pulse import Breath
 from workers.quarantine import Quarantine
 from workers.rest import RestClient
@@ -61,9 +61,7 @@ class BookWorker:
         observer: called after each event applied (the replay compares there).
     """
 
-    def __init__(
-        self, process: Process, session: aiohttp.ClientSession, observer: Observer | None = None
-    ) -> None:
+    def __init__(self, process: Process, sessions: Sessions, observer: Observer | None = None) -> None:
         self._process = process
         self._settings = process.settings
         self._observer = observer
@@ -77,7 +75,7 @@ class BookWorker:
         }
         self._fetchers = {
             context.name: SnapshotFetcher(
-                RestClient(session, process.client, context),
+                RestClient(sessions.rest(context), process.client, context),
                 self._stores[context.name],
                 process.settings,
                 lambda book: self.books.get(book.key) is book,
@@ -334,6 +332,5 @@ class BookWorker:
 
 async def main(process: Process) -> None:
     """The role's loop."""
-    connector = aiohttp.TCPConnector(limit=4)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        await BookWorker(process, session).run()
+    async with Sessions(limit=4) as sessions:
+        await BookWorker(process, sessions).run()

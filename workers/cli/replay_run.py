@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import aiohttp
 from redis.asyncio import Redis
 
 from workers.books.book import OwnedBook
@@ -25,6 +24,7 @@ from workers.ingest.appender import Appender
 from workers.ingest.worker import gap_keys, retentions
 from workers.masking import mask
 from workers.process import PORT_OFFSETS, Process
+from workers.proxies import Sessions
 from workers.recordings.records import Market
 from workers.settings import Settings
 from workers.store.connection import connect
@@ -133,11 +133,9 @@ async def _replay(
     held = Held(client, settings)
     quotes = {context.name: {symbol: QuoteCheck() for symbol in context.symbols} for context in held.contexts}
     observer = Observer(quotes)
-    timeout = aiohttp.ClientTimeout(total=None)
-    connector = aiohttp.TCPConnector(limit=0)
     async with (
-        aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-        _workers(settings, options.url, session, observer) as (books, trades, tasks),
+        Sessions(limit=0, timeout_s=None, direct=True) as sessions,
+        _workers(settings, options.url, sessions, observer) as (books, trades, tasks),
     ):
         appender = _appender(client, settings, held)
         feeder = _feeder(
@@ -214,12 +212,12 @@ async def _delivered(client: Any, key: str) -> int:
 
 @asynccontextmanager
 async def _workers(
-    settings: Settings, url: str, session: aiohttp.ClientSession, observer: Observer
+    settings: Settings, url: str, sessions: Sessions, observer: Observer
 ) -> AsyncIterator[tuple[BookWorker, TradeWorker, list[asyncio.Task[None]]]]:
     """The two workers, running; on the way out they commit and give their symbols back."""
     processes = [Process(role, settings, 0, url) for role in ("books", "trades")]
-    books = BookWorker(processes[0], session, observer.applied)
-    trades = TradeWorker(processes[1], session)
+    books = BookWorker(processes[0], sessions, observer.applied)
+    trades = TradeWorker(processes[1], sessions)
     tasks = [
         asyncio.create_task(processes[0].serve(lambda _: books.run())),
         asyncio.create_task(processes[1].serve(lambda _: trades.run())),

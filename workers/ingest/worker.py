@@ -21,6 +21,7 @@ from workers.ingest.feeds import VenueFeeds
 from workers.ingest.line import Line
 from workers.ingest.subscriptions import Refusals
 from workers.process import Process
+from workers.proxies import Sessions
 from workers.settings import Settings
 from workers.store.followed import Changed
 from workers.store.keys import DEPTH, TICKER, TRADES
@@ -178,9 +179,9 @@ class IngestWorker:
         """Serve until told to stop; then close the sockets and flush what is buffered."""
         no_more = asyncio.Event()
         flushing = asyncio.create_task(self._appender.run(no_more))
-        async with aiohttp.ClientSession(headers={"User-Agent": f"marketfleet line-{self._line}"}) as session:
+        async with Sessions(limit=0, headers={"User-Agent": f"marketfleet line-{self._line}"}) as sessions:
             for context in self._contexts:
-                self._feeds_of[context.name] = self._feeds(session, context)
+                self._feeds_of[context.name] = self._feeds(sessions.sockets(context), context)
                 self._feeds_of[context.name].change(context.symbols)
             feeds = [asyncio.create_task(feeds.run()) for feeds in self._feeds_of.values()]
             ticking = asyncio.create_task(self._tick())

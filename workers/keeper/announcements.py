@@ -20,6 +20,11 @@ NOTICES = Counter(
     "fleet_announcements_total", "Listings, delistings and changes the exchange announced", ["venue"]
 )
 OPEN = Gauge("fleet_announcements_connected", "1 while the venue's announcements are read", ["venue"])
+FAILED = Counter(
+    "fleet_announcement_failed_total",
+    "Announcements that ended in an error nobody foresaw, and were dropped",
+    ["venue"],
+)
 LOST = Counter("fleet_announcements_lost_total", "Times the socket of the announcements ended", ["venue"])
 
 PING_S: Final = 20.0
@@ -93,6 +98,10 @@ class AnnouncementReader:
             frame = self._venue.split(text)
         except MalformedFrame as error:
             log.warning("malformed_frame", venue=self._venue.name, error=str(error))
+            return True
+        except Exception:  # nobody foresaw it: it costs this frame, not the keeper
+            FAILED.labels(self._venue.name).inc()
+            log.exception("announcement_failed", venue=self._venue.name, excerpt=text[:120])
             return True
         if isinstance(frame, ContractNotice):
             NOTICES.labels(self._venue.name).inc()

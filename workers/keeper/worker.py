@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
 import structlog
 from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError
@@ -22,6 +21,7 @@ from workers.keeper.disk import DiskWatch
 from workers.keeper.listings import Listings
 from workers.keeper.tapes import TapeWatch
 from workers.process import Process
+from workers.proxies import Sessions
 from workers.rest import RestClient
 from workers.store.server import memory_of
 from workers.tasks import end
@@ -41,11 +41,14 @@ _told: Final[set[str]] = set()
 class Keeper:
     """Keeps the lists of symbols and `symbol:{S}:info` true for every venue."""
 
-    def __init__(self, process: Process, session: aiohttp.ClientSession) -> None:
+    def __init__(self, process: Process, sessions: Sessions) -> None:
         self._process = process
-        self._session = session
+        self._sessions = sessions
         self._contexts = venue_contexts(process.settings)
-        rest = {context.name: RestClient(session, process.client, context) for context in self._contexts}
+        rest = {
+            context.name: RestClient(sessions.rest(context), process.client, context)
+            for context in self._contexts
+        }
         self._listings = {
             context.name: Listings(process, context, rest[context.name]) for context in self._contexts
         }
@@ -64,7 +67,7 @@ class Keeper:
         def opened() -> None:
             listings.read_soon(time.monotonic())
 
-        return AnnouncementReader(self._session, context.venue, where, take, opened)
+        return AnnouncementReader(self._sessions.sockets(context), context.venue, where, take, opened)
 
     async def _tend(self, context: VenueContext) -> None:
         """Look after a venue's list; a slow exchange holds up no other venue."""
@@ -132,5 +135,5 @@ def _redis_may_fail(waits: Backoff) -> Iterator[None]:
 
 async def main(process: Process) -> None:
     """The role's loop."""
-    async with aiohttp.ClientSession() as session:
-        await Keeper(process, session).run()
+    async with Sessions() as sessions:
+        await Keeper(process, sessions).run()

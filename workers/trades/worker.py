@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-import aiohttp
 import structlog
 from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError
@@ -18,6 +17,7 @@ from workers.model.bars import Applied, Hole
 from workers.model.exchange_clock import ExchangeClock
 from workers.ownership import Claim, Ownership
 from workers.process import Process
+from workers.proxies import Sessions
 from workers.quarantine import Quarantine
 from workers.rest import RestClient
 from workers.store.connection import connect_reader
@@ -64,7 +64,7 @@ DELAY = Histogram(
 class TradeWorker:
     """The tapes this process owns, and the loop over them."""
 
-    def __init__(self, process: Process, session: aiohttp.ClientSession) -> None:
+    def __init__(self, process: Process, sessions: Sessions) -> None:
         self._process = process
         self._settings = process.settings
         self._contexts = [
@@ -74,7 +74,7 @@ class TradeWorker:
         self._stores = {context.name: self._store(context) for context in self._contexts}
         self._repairs = {
             context.name: Repair(
-                RestClient(session, process.client, context),
+                RestClient(sessions.rest(context), process.client, context),
                 self._stores[context.name],
                 process.client,
                 process.settings,
@@ -405,6 +405,5 @@ class TradeWorker:
 
 async def main(process: Process) -> None:
     """The role's loop."""
-    connector = aiohttp.TCPConnector(limit=4)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        await TradeWorker(process, session).run()
+    async with Sessions(limit=4) as sessions:
+        await TradeWorker(process, sessions).run()

@@ -13,6 +13,7 @@ from workers.cli.doctor.findings import Finding
 from workers.configuration import Effective
 from workers.context import VenueContext, venue_contexts
 from workers.errors import MalformedFrame, RestUnavailable
+from workers.proxies import Sessions
 from workers.rest_reply import fetch, printable
 from workers.settings import Settings
 from workers.venues.interface import RestRequest
@@ -55,20 +56,20 @@ class _Asked(NamedTuple):
 
 async def exchange_findings(effective: Effective) -> list[Finding]:
     """Reachability and clock of every venue; asks for the time a few times and opens each socket once."""
-    timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with Sessions(timeout_s=PATIENCE_S) as sessions:
         contexts = venue_contexts(effective.settings)
-        found = await asyncio.gather(*(_venue(session, effective.settings, one) for one in contexts))
+        found = await asyncio.gather(*(_venue(sessions, effective.settings, one) for one in contexts))
     return [finding for findings in found for finding in findings]
 
 
-async def _venue(session: aiohttp.ClientSession, settings: Settings, context: VenueContext) -> list[Finding]:
+async def _venue(sessions: Sessions, settings: Settings, context: VenueContext) -> list[Finding]:
     request = context.venue.time_request()
     url = request.url
     symbols = list(context.symbols)[:1] or ["BTCUSDT"]
     sockets = [endpoint.url for endpoint in context.venue.endpoints(symbols)]
     asked, *opened = await asyncio.gather(
-        _time(session, context, request), *(_socket(session, socket) for socket in sockets)
+        _time(sessions.rest(context), context, request),
+        *(_socket(sessions.sockets(context), socket) for socket in sockets),
     )
     findings = [_reached(context, "REST", url, asked)]
     findings += [
