@@ -17,23 +17,47 @@ from workers.errors import CommandError
 from workers.paths import data_folder, is_checkout
 
 DURATIONS: Final = "var/test-durations.json"
-USUAL_S: Final = {"ruff check": 2.0, "ruff format": 2.0, "mypy": 60.0, "pytest": 1_800.0}
+USUAL_S: Final = {"ruff check": 2.0, "ruff format": 2.0, "mypy": 60.0, "pytest": 1_200.0, "starved": 900.0, "soak": 640.0}
 """Seconds on a machine of two cores, until a first run has shown how long it takes here."""
 PARALLEL: Final = ("-q", "-n", "2", "--dist", "loadgroup")
 
 
+FULL: Final = "--full"
+STARVED: Final = (
+    "burst-on-starved-workers", "redis-killed-under-load", "stream-dead-on-both-lines", "trades-three-seconds-late",
+    "stall-over-minute", "wrong-snapshot", "rubbish-in-every-key", "server-fail-over", "list-with-one-bad-symbol",
+    "kill-books", "kill-trades", "zombie-books",
+)  # fmt: skip
+"""Scenarios that `--full` runs with every worker held to a tenth of a core."""
+SOAK: Final = ("bench/soak.py", "--minutes", "10", "--symbols", "20", "--rate", "2")
+
+
 def steps(options: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """What is run, in order: a name and the module with its arguments.
+    """What is run, in order: a name, and the module or the script with its arguments.
 
     Options replace pytest's own here. Without any there are two processes of tests; those that start whole
-    fleets are one group, so that they run one after another in one of the two.
+    fleets are one group, so that they run one after another in one of the two. `--full` alone adds what takes longer:
+    scenarios on starved workers, ten minutes of kills, freezes, starvation and rubbish at random, and other examples
+    for the property tests.
     """
     checks = [
         ("ruff check", ["ruff", "check", "."]),
         ("ruff format", ["ruff", "format", "--check", "."]),
         ("mypy", ["mypy"]),
     ]
-    return [*checks, ("pytest", ["pytest", *(options or PARALLEL)])]
+    if list(options) != [FULL]:
+        return [*checks, ("pytest", ["pytest", *(options or PARALLEL)])]
+    starved = ["workers.cli", "conform", "--level", "fleet", "--cpu-share", "0.1"]
+    for name in STARVED:
+        starved += ["--scenario", name]
+    search = ["pytest", *PARALLEL, "--hypothesis-profile=search", "tests/model", "tests/store", "tests/ingest"]
+    return [
+        *checks,
+        ("pytest", ["pytest", *PARALLEL]),
+        ("starved", starved),
+        ("soak", list(SOAK)),
+        ("other examples", search),
+    ]
 
 
 def run_tests(options: Sequence[str]) -> int:
@@ -49,16 +73,19 @@ def run_tests(options: Sequence[str]) -> int:
     if any(find_spec(name) is None for name in ("ruff", "mypy", "pytest", "xdist")):
         raise CommandError("The test tools are not installed: run ./fleet test, or pip install -e '.[test]'.")
     took = _durations()
+    chosen = [] if list(options) == [FULL] else list(options)
     for name, arguments in steps(options):
         began = time.monotonic()
         err.print(
-            f"fleet test: {name} … {expected(took.get(name, USUAL_S.get(name)), options)}", highlight=False
+            f"fleet test: {name} … {expected(took.get(name, USUAL_S.get(name)), chosen)}", highlight=False
         )
-        code = subprocess.run([sys.executable, "-m", *arguments], cwd=data_folder(), check=False).returncode  # noqa: S603 -- our own tools
+        how = [] if arguments[0].endswith(".py") else ["-m"]
+        command = [sys.executable, *how, *arguments]
+        code = subprocess.run(command, cwd=data_folder(), check=False).returncode  # noqa: S603 -- our own tools
         if code:
             err.print(f"fleet test: {name} failed with code {code}.", highlight=False)
             return code
-        if not options:
+        if not chosen:
             took[name] = round(time.monotonic() - began, 1)
             _record(took)
     return 0
