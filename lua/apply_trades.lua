@@ -266,11 +266,25 @@ local function apply()
   return {'OK', applied, not_market, plan.repeated, late, last_id, plan.next_id, newest_time, capped}
 end
 
+-- An error where a key that is to be written is of another type, before anything is written: what the clock closes and
+-- what is given up is no function of the trades, so a call that was cut short would not be repeated as it was.
+local function wrong_type()
+  for i = 1, 7 do
+    for key, good in pairs({[KEYS[4 + i]] = 'hash', [KEYS[11 + i]] = 'stream'}) do
+      local kind = call('TYPE', key)
+      if type(kind) == 'table' then kind = kind.ok end
+      if kind ~= good and kind ~= 'none' then return redis.error_reply('WRONGTYPE ' .. key .. ' is no ' .. good) end
+    end
+  end
+end
+
 local function skip()
   local first, last = tonumber(ARGV[14]), tonumber(ARGV[15])
   if not started or first > last_id + 1 then return {'NOT_NEXT', last_id} end
   local missing = last - last_id
   if missing <= 0 then return {'OK', 0, last_id} end
+  local wrong = wrong_type()
+  if wrong then return wrong end
   for i = 1, 7 do
     local w = windows[i]
     if w then
@@ -297,6 +311,8 @@ local function close()
     if w and w.closed == 0 then
       local finish = w.start + LENGTHS[i]
       if finish <= before and hole_next == 0 then
+        local wrong = closed == 0 and wrong_type()
+        if wrong then return wrong end
         unfold(w)
         if w.grade == PROVEN then w.grade = UNPROVEN end
         append_window(i, next_bar_id(w, w.start), w)

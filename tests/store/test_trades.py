@@ -297,6 +297,31 @@ async def test_a_state_of_an_older_version_goes_on(client: Redis) -> None:
     assert (fields[b"start"], fields[b"complete"]) == (str(T0 + 60_000).encode(), b"1")
 
 
+async def test_a_close_that_was_cut_short_leaves_no_bar_without_the_trades_that_come_then(
+    client: Redis,
+) -> None:
+    """It had written some bars; the fold does not know of them, and the next trade belongs to their window."""
+    store = trade_store(client)
+    await store.apply(SYMBOL, unacknowledged([trade(1, T0 - 60_000), trade(2, T0)]))
+    await client.rename(KEYS.stats(SYMBOL, "4h"), "elsewhere")
+    await client.set(KEYS.stats(SYMBOL, "4h"), "of another type")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await store.close(SYMBOL, T0 + 10**9, 0)
+    await client.rename("elsewhere", KEYS.stats(SYMBOL, "4h"))
+    await store.apply(
+        SYMBOL, unacknowledged([trade(3, T0 + 50), trade(4, T0 + 60_000), trade(5, T0 + 10**9)])
+    )
+    for interval in ("100ms", "1m", "5m", "4h"):
+        newest = {fields[b"start"]: fields for _, fields in await client.xrange(KEYS.bars(SYMBOL, interval))}
+        start = T0 - T0 % INTERVALS_MS[interval]
+        bar = newest[b"%d" % start]
+        held = sum(
+            start <= time < start + INTERVALS_MS[interval] for time in (T0 - 60_000, T0, T0 + 50, T0 + 60_000)
+        )
+        assert (bar[b"trades_count"], bar[b"reason"]) != (b"1", b"unproven"), interval
+        assert int(bar[b"trades_count"]) == held, interval
+
+
 async def test_the_latest_set_is_trimmed_a_little_at_a_time(client: Redis) -> None:
     """However much is old, one call removes no more than what takes Redis well under a millisecond."""
     store = trade_store(client, retention_ms=1000)
