@@ -229,3 +229,17 @@ async def test_tickers_make_room_for_what_must_not_be_missed(client: Redis) -> N
     assert await client.xlen(KEY) == 60
     assert await client.xlen(TICKERS) == 10  # those of the first quarter
     assert await client.exists("gaps:{A}") == 0
+
+
+async def test_what_is_told_of_an_entry_that_is_not_appended_stands_in_the_gaps_once(client: Redis) -> None:
+    one, other = appender(client), appender(client)
+    [entry] = entries(KEY, 104, 1)
+    for line in (one, other):  # both lines meet the same message
+        line.tell(entry, "contradictory: another trade of this id")
+        await line.flush()
+    found = [fields for _, fields in await client.xrange("gaps:{A}")]
+    assert found == [
+        {b"channel": b"depth", b"from": b"104", b"to": b"104", b"repaired": b"no",
+         b"reason": b"contradictory: another trade of this id"}
+    ]  # fmt: skip
+    assert await client.xlen(KEY) == 0

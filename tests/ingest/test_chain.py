@@ -173,3 +173,59 @@ def test_any_delivery_gives_each_id_once_in_order_and_nothing_invented(
     assert set(out) <= delivered
     if len(delivery) < 5:  # nothing can be overdue before the end: nothing after the first may be missing
         assert set(out) == {update_id for update_id in delivered if update_id >= start}
+
+
+def trade(number: int, ms: int = 1000, data: bytes = b"{}") -> Message:
+    return Message("aggTrade", "S", data, ms, number, number, -1)
+
+
+FAR = 2**53 - 1
+
+
+def test_an_absurd_id_is_dropped_when_the_stream_goes_on_where_it_was() -> None:
+    """Appended, it would make a repeat of every trade that follows."""
+    chain = StreamChain()
+    passed = [ids(chain.accept(trade(number), 0, RESET_MS)) for number in (103, FAR, FAR, 104, 105)]
+    assert passed == [[103], [], [], [104], [105]]
+    assert (chain.absurd, chain.last_id, chain.holding) == (1, 105, 0)
+
+
+def test_a_jump_that_others_confirm_is_no_absurdity() -> None:
+    chain = StreamChain()
+    passed = [ids(chain.accept(trade(number), 0, RESET_MS)) for number in (103, 105, 9_000_000, 9_000_001)]
+    assert passed == [[103], [], [], []]
+    assert ids(chain.accept(trade(9_000_002), 0, RESET_MS)) == [105, 9_000_000, 9_000_001, 9_000_002]
+    assert (chain.absurd, chain.holding) == (0, 0)
+
+
+def test_absurd_ids_do_not_confirm_each_other_unless_they_are_in_a_row() -> None:
+    chain = StreamChain()
+    for number in (103, FAR, 9_000_000, FAR - 7, 50_000_000):
+        chain.accept(trade(number), 0, RESET_MS)
+    assert ids(chain.accept(trade(104), 0, RESET_MS)) == [104]
+    assert chain.absurd == 4
+
+
+def test_a_jump_that_nothing_follows_passes_in_the_end() -> None:
+    """The fold has to judge it: it can ask the exchange."""
+    chain = StreamChain()
+    chain.accept(trade(103), 0, RESET_MS)
+    chain.accept(trade(9_000_000), 50, RESET_MS)
+    assert chain.release_far(49) == []
+    assert ids(chain.release_far(50)) == [9_000_000]
+
+
+def test_update_ids_of_depth_may_jump() -> None:
+    """Futures count them over all symbols: those of a quiet one are far apart."""
+    chain = StreamChain()
+    chain.accept(futures(1, 5, 9), 0, RESET_MS)
+    assert ids(chain.accept(futures(9, 10**12, 10**12 + 5), 0, RESET_MS)) == [10**12 + 5]
+
+
+def test_a_repeat_in_other_bytes_is_known() -> None:
+    chain = StreamChain()
+    chain.accept(trade(7, data=b"one"), 0, RESET_MS)
+    chain.accept(trade(7, data=b"other"), 0, RESET_MS)
+    assert chain.other_than(trade(7, data=b"other")) == b"one"
+    assert chain.other_than(trade(7, data=b"one")) is None
+    assert chain.other_than(trade(6, data=b"other")) is None

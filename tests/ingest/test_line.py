@@ -173,3 +173,41 @@ def test_depth_and_the_first_trade_of_a_line_that_joins_wait_the_usual_grace_onl
     assert [entry.update_id for entry in appended[2:]] == [9]
     line.tick(NOW_US + 550_000)
     assert [entry.update_id for entry in appended[3:]] == [3]
+
+
+def agg_trade(
+    number: int, price: str = "10.0", ms: int = NOW_US // 1000, sent_ms: int = NOW_US // 1000
+) -> bytes:
+    return (
+        b'{"stream":"x@aggTrade","data":{"e":"aggTrade","E":%d,"a":%d,"s":"BNBBTC","p":"%s","q":"1","f":%d,"l":%d,'
+        b'"T":%d,"m":false}}' % (sent_ms, number, price.encode(), 10 * number, 10 * number + 1, ms)
+    )
+
+
+def test_two_trades_of_one_id_are_kept_apart_and_the_second_is_told(appended: list[RawEntry]) -> None:
+    remarks: list[tuple[RawEntry, str]] = []
+
+    def tell(entry: RawEntry, reason: str) -> None:
+        remarks.append((entry, reason))
+
+    venue = Binance("spot", VenueSettings(market="spot", symbols=["BNBBTC"]))
+    line = Line(venue, Keys("spot:"), "a", IngestSettings(), ["BNBBTC"], appended.append, tell=tell)
+    for frame in (agg_trade(7), agg_trade(7), agg_trade(7, sent_ms=5 + NOW_US // 1000), agg_trade(7, "11.5")):
+        line.frame(frame, NOW_US)
+    line.frame(agg_trade(8), NOW_US)
+    assert [entry.update_id for entry in appended] == [7, 8]
+    assert line.counts["contradictory"] == 1
+    [(entry, reason)] = remarks
+    assert (entry.update_id, reason) == (
+        7,
+        "contradictory: another trade of this id, fills 70 to 71, 1 at 11.5",
+    )
+
+
+def test_a_trade_id_beyond_what_a_double_holds_is_malformed(line: Line, appended: list[RawEntry]) -> None:
+    line.frame(agg_trade(7), NOW_US)
+    assert line.frame(agg_trade(2**53), NOW_US) is None
+    line.frame(agg_trade(2**53 - 1), NOW_US)
+    line.frame(agg_trade(8), NOW_US)
+    assert [entry.update_id for entry in appended] == [7, 8]
+    assert (line.counts["malformed"], line.counts["absurd_id"]) == (1, 1)

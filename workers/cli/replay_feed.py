@@ -331,6 +331,13 @@ class Feeder:
             )
 
 
-def line_of(context: VenueContext, settings: IngestSettings, append: Callable[[RawEntry], None]) -> Line:
+def line_of(
+    context: VenueContext,
+    settings: IngestSettings,
+    append: Callable[[RawEntry], None],
+    tell: Callable[[RawEntry, str], None],
+) -> Line:
     """The line of one market."""
-    return Line(context.venue, context.keys, LINE, settings, context.symbols, append, recorded=True)
+    return Line(
+        context.venue, context.keys, LINE, settings, context.symbols, append, tell=tell, recorded=True
+    )

@@ -184,7 +184,9 @@ def _feeder(
         return await _delivered(client, key)
 
     markets: dict[Market, Fed] = {
-        context.settings.market: Fed(context, line_of(context, settings.ingest, append), quotes[context.name])
+        context.settings.market: Fed(
+            context, line_of(context, settings.ingest, append, appender.tell), quotes[context.name]
+        )
         for context in held.contexts
     }
     feeder = Feeder(

@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 MOST_PER_CALL = 1_000
 """Entries of one script call: a few ms of the server's time at the most."""
+MOST_REMARKS = 1_000
+"""Remarks on entries that wait to be recorded; the oldest go."""
 TOLD_EVERY_S = 30.0
 """Pause between two records of what one key that refuses everything has lost."""
 OVERFLOW = "redis away, buffer full"
@@ -139,6 +141,8 @@ class Appender:
         self._refused_keys: set[str] = set()
         self._told_at: dict[str, float] = {}
         """When a loss was last recorded, by raw stream key."""
+        self._remarks: deque[tuple[str, GapRecord]] = deque(maxlen=MOST_REMARKS)
+        """What is to be recorded of entries that are not appended, by gaps stream."""
         self._full = asyncio.Event()
         self.appended = 0
         self.repeats = 0
@@ -159,6 +163,11 @@ class Appender:
                 self._lose(buffer.popleft(), OVERFLOW)
                 self.dropped += 1
                 DROPPED.labels(self._line).inc()
+
+    def tell(self, entry: RawEntry, reason: str) -> None:
+        """Record in the gaps stream that an entry is not appended, and why."""
+        gap_key, channel = self._gap_keys[entry.key]
+        self._remarks.append((gap_key, GapRecord(channel, entry.update_id, entry.update_id, reason, "no")))
 
     @property
     def waiting(self) -> int:
@@ -225,6 +234,15 @@ class Appender:
             self._sending = []
         if self._lost:
             await self._tell_lost()
+        while self._remarks:
+            gap_key, record = self._remarks[0]
+            try:
+                await record_gap(self._client, gap_key, record, self._gaps_kept)
+            except ResponseError as error:
+                if refusal_of(error).of_server:
+                    raise
+                self._telling.refused(error, symbol=gap_key)
+            self._remarks.popleft()
 
     def _ready(self, batch: list[RawEntry]) -> list[RawEntry]:
         """What may be sent now: entries of a key that Redis has just refused are lost, and not tried each time."""

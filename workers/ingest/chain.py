@@ -6,8 +6,14 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
+from workers.model.numbering import CONFIRMING, is_far
+from workers.store.keys import TRADES
 from workers.venues.interface import Message
 
+FAR_HOLD_MS: Final = 10_000
+"""How long an id far beyond the last waits to be confirmed; then it passes, and the fold has to judge it."""
+REMEMBERED: Final = 32
+"""Trades of one stream that a repeat is compared with."""
 MOST_HELD: Final = 2_000
 """Messages one stream may hold back; beyond it they pass, break or no break."""
 
@@ -16,7 +22,9 @@ class StreamChain:
     """The chain of one stream on one line (DESIGN: Ingest).
 
     A message that does not follow the last one is held, so that the other line can supply what is missing
-    first; after the grace it passes, and only what no line had is a gap. Each break has a grace of its own.
+    first; after the grace it passes, and only what no line had is a gap. Each break has a grace of its own. An id
+    of a trade that is absurdly far ahead would shut out all that follow: it passes when others confirm it, and is
+    dropped when the stream goes on where it was.
     Cost: O(1) per message in order.
 
     Args:
@@ -25,9 +33,13 @@ class StreamChain:
     """
 
     __slots__ = (
+        "_far",
+        "_far_since_ms",
         "_held",
         "_held_since_ms",
         "_joining",
+        "_recent",
+        "absurd",
         "breaks",
         "last_event_ms",
         "last_id",
@@ -45,6 +57,13 @@ class StreamChain:
         self._held: dict[int, tuple[int, Message]] = {}
         """By update id: when it came (ms), and the message."""
         self._held_since_ms = 0
+        self.absurd = 0
+        """Messages dropped because their ids were not of this stream."""
+        self._far: list[Message] = []
+        """Messages with ids far beyond the last, in a row."""
+        self._far_since_ms = 0
+        self._recent: dict[int, bytes] = {}
+        """The newest trades by id, as they came."""
 
     def follows(self, message: Message) -> bool:
         """Whether nothing is missing between the last message and this one.
@@ -65,8 +84,12 @@ class StreamChain:
                 self.repeats += 1
                 return []
             self.resets += 1
+            self._drop_far()
             return [*self.release(), self._pass(message)]
+        if self.last_id >= 0 and message.channel == TRADES and is_far(self.last_id + 1, message.update_id):
+            return self._stray(message, now_ms)
         if self.follows(message):
+            self._drop_far()
             passed = [self._pass(message)]
             if self._held:
                 passed.extend(self._chained())
@@ -78,8 +101,48 @@ class StreamChain:
         self._held.setdefault(message.update_id, (now_ms, message))
         return self.release() if len(self._held) > MOST_HELD else []
 
+    def other_than(self, message: Message) -> bytes | None:
+        """The trade of the same id that passed, if it came as other bytes; None if not, or if it is forgotten."""
+        passed = self._recent.get(message.update_id)
+        return passed if passed != message.data else None
+
+    def _stray(self, message: Message, now_ms: int) -> list[Message]:
+        """An id far beyond the last: all that is held, once enough of them are in a row."""
+        if any(message.update_id == far.update_id for far in self._far):
+            self.repeats += 1
+            return []
+        if self._far:
+            last_id = self._far[-1].update_id
+            if message.update_id < last_id or is_far(last_id + 1, message.update_id):
+                self._drop_far()
+        if not self._far:
+            self._far_since_ms = now_ms
+            self.breaks += 1
+        self._far.append(message)
+        return self.release_far() if len(self._far) >= CONFIRMING else []
+
+    def _drop_far(self) -> None:
+        if self._far:
+            self.absurd += len(self._far)
+            self._far.clear()
+
+    def release_far(self, noticed_by_ms: int | None = None) -> list[Message]:
+        """What is held, and after it what is far ahead.
+
+        Args:
+            noticed_by_ms: nothing if that came later. None: in any case.
+        """
+        if not self._far or (noticed_by_ms is not None and self._far_since_ms > noticed_by_ms):
+            return []
+        passed, far, self._far = self.release(), self._far, []
+        return [*passed, *map(self._pass, far)]
+
     def _pass(self, message: Message) -> Message:
         self.last_id = message.update_id
+        if message.channel == TRADES:
+            self._recent[message.update_id] = message.data
+            if len(self._recent) > REMEMBERED:
+                del self._recent[next(iter(self._recent))]
         self.last_event_ms = max(message.event_ms, 0)
         return message
 
@@ -124,7 +187,7 @@ class StreamChain:
     @property
     def holding(self) -> int:
         """Messages held back now."""
-        return len(self._held)
+        return len(self._held) + len(self._far)
 
     def check(self) -> None:
         """Assert the invariants: what is held is new, does not follow, and is bounded."""

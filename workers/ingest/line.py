@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 import structlog
+from msgspec.structs import replace
 from prometheus_client import Counter as Metric
 
 from workers.errors import MalformedFrame
 from workers.ingest.arrivals import ArrivalClock
-from workers.ingest.chain import StreamChain
+from workers.ingest.chain import FAR_HOLD_MS, StreamChain
 from workers.model.exchange_clock import ClockCeiling
+from workers.model.plain_text import plain
 from workers.settings import IngestSettings
 from workers.store.keys import DEPTH, TICKER, TRADES, Keys
 from workers.store.streams import RawEntry
@@ -46,8 +48,20 @@ REFUSALS = Metric("fleet_subscription_refused_total", "Error frames received", [
 AHEAD = Metric(
     "fleet_events_ahead_total", "Messages filed by our time, theirs being ahead of it", ["venue", "line"]
 )
+ABSURD_IDS = Metric(
+    "fleet_trade_id_absurd_total",
+    "Trades dropped because their ids were far from where the stream went on",
+    ["venue", "line"],
+)
+CONTRADICTIONS = Metric(
+    "fleet_trade_contradictory_total",
+    "Trades refused because another one of their id had come",
+    ["venue", "line"],
+)
 UNKNOWN = Metric("fleet_unknown_symbol_total", "Messages of symbols nobody asked for", ["venue", "line"])
 
+MOST_SHOWN: Final = 200
+"""Bytes of a message that the log shows."""
 TOLD_AHEAD_MS = 1_000
 """A time that is further ahead of what is believed is worth a word."""
 
@@ -66,6 +80,7 @@ class Line:
         append: takes entries in the order they shall be appended.
         joining: another line may be writing already (see `StreamChain`).
         clock: what live messages are stamped with, so that nobody who sets the machine's clock shifts them.
+        tell: takes what the gaps stream shall say of an entry that is not appended, and why.
         recorded: the arrivals are stamped by the clock of a recorder, by which nothing is judged: the exchange's times
             count.
     """
@@ -81,6 +96,7 @@ class Line:
         *,
         joining: bool = False,
         clock: ArrivalClock | None = None,
+        tell: Callable[[RawEntry, str], None] | None = None,
         recorded: bool = False,
     ) -> None:
         self._clock = clock
@@ -91,6 +107,7 @@ class Line:
         self._keys = keys
         self._settings = settings
         self._append = append
+        self._tell = tell
         self._streams: dict[tuple[str, str], Stream] = {}
         self._given_up: set[str] = set()
         for symbol in symbols:
@@ -184,16 +201,42 @@ class Line:
             message.event_ms = self._believed(message, now_ms)
         self.counts[message.channel] += 1
         message.received_us = received_us
+        self._chain(stream, message, now_ms)
+        if stream.chain.holding:
+            self._holding.add(name)
+
+    def _chain(self, stream: Stream, message: Message, now_ms: int) -> None:
+        """Check the sequence: what may be appended now is passed on, what is odd is told."""
         chain = stream.chain
-        repeats, breaks = chain.repeats, chain.breaks
+        repeats, breaks, absurd = chain.repeats, chain.breaks, chain.absurd
         for passed in chain.accept(message, now_ms, self._settings.id_reset_ms):
             self._pass(stream.key, passed)
         if chain.repeats != repeats:
             LINE_REPEATS.labels(*self._labels).inc()
+            if (other := chain.other_than(message)) is not None:
+                self._compare(stream.key, message, other)
+        if chain.absurd != absurd:
+            ABSURD_IDS.labels(*self._labels).inc(chain.absurd - absurd)
+            if self._telling("absurd_id"):
+                log.warning("trade_id_absurd", venue=self.venue.name, line=self.line, symbol=message.symbol,
+                            messages=chain.absurd - absurd, goes_on_at=message.update_id)  # fmt: skip
         if chain.breaks != breaks:
             LINE_BREAKS.labels(*self._labels).inc()
-        if chain.holding:
-            self._holding.add(name)
+
+    def _compare(self, key: str, message: Message, passed: bytes) -> None:
+        """A trade came again in other bytes: the first is in the log, another is told of."""
+        first, other = self.venue.trade(passed), self.venue.trade(message.data)
+        if replace(first, event_time=0) == replace(other, event_time=0):
+            return
+        CONTRADICTIONS.labels(*self._labels).inc()
+        if self._telling("contradictory"):
+            log.warning("trade_contradictory", venue=self.venue.name, line=self.line, symbol=message.symbol,
+                        trade_id=message.update_id, kept=repr(passed[:MOST_SHOWN]),
+                        refused=repr(message.data[:MOST_SHOWN]))  # fmt: skip
+        if self._tell is not None:
+            fills = f"fills {other.first_trade_id} to {other.last_trade_id}"
+            why = f"contradictory: another trade of this id, {fills}, {plain(other.quantity)} at {plain(other.price)}"
+            self._tell(self._entry(key, message), why)
 
     def _believed(self, message: Message, now_ms: int) -> int:
         """The time by which a message is filed: stream ids, history and retention go by it."""
@@ -207,8 +250,11 @@ class Line:
         return believed
 
     def _pass(self, key: str, message: Message) -> None:
-        self._append(
-            RawEntry(key, message.event_ms, message.update_id, message.data, message.received_us, self.line)
+        self._append(self._entry(key, message))
+
+    def _entry(self, key: str, message: Message) -> RawEntry:
+        return RawEntry(
+            key, message.event_ms, message.update_id, message.data, message.received_us, self.line
         )
 
     def tick(self, now_us: int, *, all_held: bool = False) -> None:
@@ -235,6 +281,8 @@ class Line:
         if all_held or stream.chain.overdue(now_ms, hold_ms):
             for message in stream.chain.release(None if all_held else now_ms - hold_ms):
                 self._pass(stream.key, message)
+        for message in stream.chain.release_far(None if all_held else now_ms - FAR_HOLD_MS):
+            self._pass(stream.key, message)
 
     def holds(self, channel: Channel, symbol: str) -> bool:
         """Whether messages of a stream are held back now."""

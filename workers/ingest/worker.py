@@ -92,6 +92,7 @@ class IngestWorker:
                 self._appender.add,
                 joining=True,
                 clock=self._clock,
+                tell=self._appender.tell,
             )
             for context in self._contexts
         }

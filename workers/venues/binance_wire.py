@@ -37,8 +37,8 @@ from typing import Annotated, Generic, TypeVar
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-Id = Annotated[int, Meta(ge=-1, le=2**53)]
-"""Update and trade ids: about 1.2e13 today; beyond 2^53 a double would no longer hold them."""
+Id = Annotated[int, Meta(ge=-1, le=2**53 - 1)]
+"""Update and trade ids: about 1.2e13 today; from 2^53 on a double no longer holds each of them."""
 Time = Annotated[int, Meta(ge=0, le=2**53)]
 """Milliseconds, or microseconds where the connection asked for them."""
 Text = Annotated[str, Meta(min_length=1, max_length=40)]
