@@ -20,6 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workers.cli import self_test
 from workers.cli.application import main
+from workers.cli.conformance.catalogue import SCENARIOS
 from workers.cli.exchange_program import simulator_settings
 from workers.cli.foreground import ForegroundFleet, free_ports, with_free_ports
 from workers.cli.output import seconds_of
@@ -228,6 +229,10 @@ def test_what_is_no_duration(text: str):
 
 def test_the_steps_of_the_self_test():
     assert [name for name, _ in self_test.steps([])][:3] == ["ruff check", "ruff format", "mypy"]
+    everything = dict(self_test.steps([self_test.FULL]))
+    assert everything["pytest"] == dict(self_test.steps([]))["pytest"]
+    assert {"starved", "soak"} <= set(everything)
+    assert set(self_test.STARVED) <= {scenario.name for scenario in SCENARIOS}
     assert self_test.steps(["-k", "book"])[-1] == ("pytest", ["pytest", "-k", "book"])
 
 

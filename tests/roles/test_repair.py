@@ -9,6 +9,7 @@ from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -204,13 +205,18 @@ async def test_a_hole_in_the_page_is_missing_and_the_rest_is_not(make: Make) -> 
     assert (FIRST + 120, FIRST + 122, "no") in await world.gaps()
 
 
-async def test_a_row_without_a_usable_price_is_missing(make: Make) -> None:
+@pytest.mark.parametrize("price", ["1e3", "0.00", "-1"])
+async def test_a_row_whose_price_is_none_of_a_trade_counts_as_no_trade_and_is_not_missing(
+    make: Make, price: str
+) -> None:
     world = make(trades(300, 40))
     world.exchange.spoil = lambda rows: [
-        one | {"p": "1e3"} if one["a"] == FIRST + 150 else one for one in rows
+        one | {"p": price} if one["a"] == FIRST + 150 else one for one in rows
     ]
     await world.cut(99, 200)
-    await world.check(without=range(FIRST + 150, FIRST + 151))
+    world.tape[150] = replace(world.tape[150], is_market=False)
+    await world.check()
+    assert (await world.store.state(SYMBOL)).not_market == 1
 
 
 @pytest.mark.parametrize("old", [1, 2, 37, 1_399])

@@ -176,6 +176,8 @@ class ReplayPlan:
             ),
             trades=TradeSettings(
                 retention_ms=0,
+                repair_attempts=1,  # a recording is asked once: it holds no trades but those that come
+                repair_for_s=0,
                 read_count=2000,
                 poll_ms=1,
                 close_by_clock=False,

@@ -17,7 +17,9 @@ from workers.errors import CommandError
 from workers.paths import data_folder, is_checkout
 
 DURATIONS: Final = "var/test-durations.json"
-USUAL_S: Final = {"ruff check": 2.0, "ruff format": 2.0, "mypy": 60.0, "pytest": 1_200.0, "starved": 900.0, "soak": 640.0}
+USUAL_S: Final = {
+    "ruff check": 2.0, "ruff format": 2.0, "mypy": 60.0, "pytest": 1_200.0, "starved": 900.0, "soak": 640.0
+}  # fmt: skip
 """Seconds on a machine of two cores, until a first run has shown how long it takes here."""
 PARALLEL: Final = ("-q", "-n", "2", "--dist", "loadgroup")
 
@@ -50,7 +52,14 @@ def steps(options: Sequence[str]) -> list[tuple[str, list[str]]]:
     starved = ["workers.cli", "conform", "--level", "fleet", "--cpu-share", "0.1"]
     for name in STARVED:
         starved += ["--scenario", name]
-    search = ["pytest", *PARALLEL, "--hypothesis-profile=search", "tests/model", "tests/store", "tests/ingest"]
+    search = [
+        "pytest",
+        *PARALLEL,
+        "--hypothesis-profile=search",
+        "tests/model",
+        "tests/store",
+        "tests/ingest",
+    ]
     return [
         *checks,
         ("pytest", ["pytest", *PARALLEL]),
