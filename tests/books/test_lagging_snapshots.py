@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import pytest
 from redis.asyncio import Redis
 from test_books_worker import KEYS, S, World
 
 from workers.model.sync import SyncState
+from workers.proxies import Sessions
 from workers.store.books import BookStore
 from workers.store.streams import RawEntry, RawStreams
 
@@ -21,7 +21,7 @@ LAG = 700
 
 @pytest.fixture
 async def world(real_server: str) -> AsyncIterator[World]:
-    async with aiohttp.ClientSession() as session:
+    async with Sessions() as session:
         world = World(real_server, session)
         world.worker._settings.books.two_snapshots = True
         await world.client.flushall()  # the server is this test process's own
