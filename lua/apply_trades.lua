@@ -1,17 +1,21 @@
--- The trades fold of one symbol: apply a batch, accept a hole, or close quiet windows. One atomic step each.
+-- The trades fold of one symbol: apply a batch, accept a hole, follow ids that began anew lower, or close quiet
+-- windows. One atomic step each.
 --
 -- KEYS (all with the same hash tag)
 --   1 lease hash, 2 raw trades stream, 3 state hash, 4 latest set,
---   5..11 stats hashes and 12..18 bar streams of 100ms 1m 5m 15m 1h 4h 1d; skip: 19 gaps stream
+--   5..11 stats hashes and 12..18 bar streams of 100ms 1m 5m 15m 1h 4h 1d; skip, restart: 19 gaps stream
 -- ARGV
---   1 operation (apply, skip, close)   2 fencing number, '' for none   3 consumer group
+--   1 operation (apply, skip, restart, close)   2 fencing number, '' for none   3 consumer group
 --   4 retention of the latest set, ms, 0 keeps all   5 its members at most, 0 for any number
 --   6 members trimmed by one call at most   7..13 bars kept, 0 keeps all
 --   skip:  14 first id   15 last id of the hole that is accepted   16 why, for the gaps stream   17 gaps kept there
+--   restart: 14 first of the new ids   15 last of the old ones, at which the fold stands   16 ms of the first entry with
+--          new ids   17 gaps kept
 --   close: 14 now, ms    15 grace, ms: windows that ended that long before now are closed
 --   apply: 14 groups   15 trades already known to be repeated   16 their stream ids
 --          17 index of the first member in ARGV   18 index of the first stream id in ARGV
---          19.. the groups, then score and member of each market trade, then the stream ids.
+--          19 `ids_since` with which the batch was cut: entries before that ms are of older ids, and repeated
+--          20.. the groups, then score and member of each market trade, then the stream ids.
 --   A group is a row of trades with consecutive ids within one minute: number of
 --   runs (0: the group is its own run), members, stream ids, repeated trades after it, the block of the whole group,
 --   a block for each run. A run is the part of a group within one 100 ms window. A block is one text, separated by
@@ -21,10 +25,13 @@
 --   Other trades come before the first market trade of a group only in a group without market trades.
 -- Returns
 --   {'FENCED'}            the fencing number is not the lease's; nothing was done
---   {'AGAIN', last id}    a group straddles the last applied id; nothing was done: send the trades after it
+--   {'AGAIN', last id, ids_since}  a group straddles the last applied id, or the batch was cut with another ids_since;
+--                         nothing was done: send the trades after it
 --   {'NOT_NEXT', last id} skip: the hole does not begin right after the last id; nothing was done
 --   apply {'OK', applied, not market, repeated, late, last id, id after the hole or 0, newest trade time, capped}
 --   skip  {'OK', ids accepted as missing, last id}
+--   restart {'OK', last id}, again if it was done before; {'NOT_THERE', last id} the fold does not stand at the last of
+--         the old ids, or the new ones are not lower; nothing was done
 --   close {'OK', bars appended, end of the next open window in ms or 0, capped}
 --   an error 'UNREADABLE <field> ...' where the state hash holds what this script never wrote; nothing was done
 --   Capped are the members that were trimmed though they were not old enough, because the set held too many.
@@ -37,6 +44,9 @@
 -- A window that the clock closes is unproven: a trade with the next id may still belong to it. The next trade of a later
 -- window, with no id missing before it, is the proof, and the window's proven revision is appended. A call appends one
 -- revision of a window at most.
+--
+-- Ids that begin anew: an id proves nothing against one of another numbering, the place in the log does. `ids_since` is
+-- the ms of the first entry with new ids, `ids_after` the newest trade time before them.
 --
 -- Cost: O(trades log(set)) plus about 30 us of server time a call; a window that late trades change adds a search among
 --   the bars after it, and each 100 bars a reading of the 100 oldest.
@@ -56,10 +66,10 @@ local windows, opened, touched, revised, bars_added, revisions_added, bars_befor
 
 local state = call('HMGET', KEYS[3], 'last_id', 'last_trade_time', 'applied_count', 'repeated_count',
   'not_market_count', 'missing_count', 'late_count', 'hole_next_id', 'incomplete_next', 'bars_before',
-  'capped_count', 'revisions', unpack(NAMES))
+  'capped_count', 'revisions', 'ids_since', 'restarts_count', unpack(NAMES))
 local COUNTED = {'last_id', 'last_trade_time', 'applied_count', 'repeated_count', 'not_market_count', 'missing_count',
-  'late_count', 'hole_next_id', 'incomplete_next', nil, 'capped_count'}
-for i = 1, 11 do
+  'late_count', 'hole_next_id', 'incomplete_next', nil, 'capped_count', nil, 'ids_since', 'restarts_count'}
+for i = 1, 14 do
   if state[i] and COUNTED[i] and (not match(state[i], '^%d+$') or #state[i] > 16) then
     return redis.error_reply('UNREADABLE ' .. COUNTED[i] .. ' is no number')
   end
@@ -68,6 +78,7 @@ local started = state[1] and true or false
 local last_id = tonumber(state[1] or -1)
 local newest_time = tonumber(state[2] or 0)
 local hole_next = tonumber(state[8] or 0)
+local ids_since = tonumber(state[13] or 0)
 -- What the next market trade's windows lack: 0 nothing, 1 trades before it, 2 their beginning (the fold began).
 local incomplete_next = tonumber(state[9] or 2)
 local MARK = {[0] = PROVEN, MISSING, BEGAN}
@@ -175,9 +186,9 @@ local function in_chunks(command, key, before, from, to)
   end
 end
 
--- Walks over the groups without writing: which are to be applied, and can they be applied as they are?
+-- Walks over the groups without writing: which are to be applied? Nil if they cannot be applied as they are.
 local function survey()
-  local at, last, member, entry = 19, last_id, tonumber(ARGV[17]), tonumber(ARGV[18]) + tonumber(ARGV[16])
+  local at, last, member, entry = 20, last_id, tonumber(ARGV[17]), tonumber(ARGV[18]) + tonumber(ARGV[16])
   local plan = {first = nil, until_group = 0, repeated = tonumber(ARGV[15]), entry_end = entry - 1, next_id = 0}
   local known = started
   for group = 1, tonumber(ARGV[14]) do
@@ -191,7 +202,7 @@ local function survey()
       plan.repeated = plan.repeated + count + skipped
       member = member + 2 * tonumber(ARGV[at + 1])
     else
-      if known and first <= last then return nil, 'AGAIN' end
+      if known and first <= last then return nil end
       if not plan.first then plan.first, plan.at, plan.member = group, at, member end
       plan.until_group = group
       member = member + 2 * tonumber(ARGV[at + 1])
@@ -207,9 +218,8 @@ local function survey()
 end
 
 local function apply()
-  local plan, refusal = survey()
-  if refusal == 'AGAIN' then return {refusal, last_id} end
-  if refusal then return {refusal} end
+  local plan = tonumber(ARGV[19]) == ids_since and survey()
+  if not plan then return {'AGAIN', last_id, ids_since} end
   local applied, not_market, late = 0, 0, 0
   if plan.first then
     if not bars_before then
@@ -278,13 +288,8 @@ local function wrong_type()
   end
 end
 
-local function skip()
-  local first, last = tonumber(ARGV[14]), tonumber(ARGV[15])
-  if not started or first > last_id + 1 then return {'NOT_NEXT', last_id} end
-  local missing = last - last_id
-  if missing <= 0 then return {'OK', 0, last_id} end
-  local wrong = wrong_type()
-  if wrong then return wrong end
+-- Of the newest windows trades are missing for good; of a proven one none can be.
+local function mark_missing()
   for i = 1, 7 do
     local w = windows[i]
     if w then
@@ -296,11 +301,35 @@ local function skip()
       end
     end
   end
+end
+
+local function skip()
+  local first, last = tonumber(ARGV[14]), tonumber(ARGV[15])
+  if not started or first > last_id + 1 then return {'NOT_NEXT', last_id} end
+  local missing = last - last_id
+  if missing <= 0 then return {'OK', 0, last_id} end
+  local wrong = wrong_type()
+  if wrong then return wrong end
+  mark_missing()
   call('XADD', KEYS[19], 'MAXLEN', '~', ARGV[17], '*', 'channel', 'aggTrade', 'from', format('%d', last_id + 1),
     'to', format('%d', last), 'reason', ARGV[16], 'repaired', 'no')
   commit({'last_id', format('%d', last), 'missing_count', format('%d', tonumber(state[6] or 0) + missing),
     'hole_next_id', '0', 'incomplete_next', '1'}, 0)
   return {'OK', missing, last}
+end
+
+local function restart()
+  local first, old, since = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16])
+  if started and since == ids_since then return {'OK', last_id} end
+  if not started or old ~= last_id or first > last_id then return {'NOT_THERE', last_id} end
+  local wrong = wrong_type()
+  if wrong then return wrong end
+  mark_missing()
+  call('XADD', KEYS[19], 'MAXLEN', '~', ARGV[17], '*', 'channel', 'aggTrade', 'from', format('%d', last_id + 1),
+    'to', format('%d', first - 1), 'reason', 'ids restarted', 'repaired', 'no')
+  commit({'last_id', format('%d', first - 1), 'hole_next_id', '0', 'incomplete_next', '1', 'ids_since', ARGV[16],
+    'ids_after', format('%d', newest_time), 'restarts_count', format('%d', tonumber(state[14] or 0) + 1)}, 0)
+  return {'OK', first - 1}
 end
 
 local function close()
@@ -329,7 +358,7 @@ end
 
 if ARGV[2] ~= '' and call('HGET', KEYS[1], 'token') ~= ARGV[2] then return {'FENCED'} end
 for i = 1, 7 do
-  local text = state[12 + i]
+  local text = state[14 + i]
   if text then
     windows[i] = from_state(text)
     if not windows[i].start or not windows[i].count then
@@ -339,4 +368,5 @@ for i = 1, 7 do
 end
 if ARGV[1] == 'apply' then return apply() end
 if ARGV[1] == 'skip' then return skip() end
+if ARGV[1] == 'restart' then return restart() end
 return close()

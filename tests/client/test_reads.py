@@ -6,6 +6,7 @@ import io
 import json
 from decimal import Decimal
 
+import msgspec
 import pytest
 from client_world import KEYS, T0, S, World
 from rich.console import Console
@@ -157,6 +158,20 @@ async def test_trades_of_a_stretch_and_the_newest(world: World, fleet: FleetClie
     assert await ids(limit=3, to_ms=T0 + 37 * 20) == [17, 18, 19]
     assert await ids(limit=3, from_ms=T0 + 37 * 20) == [20, 21, 22]
     assert await ids(from_ms=T0 + 37 * 20, to_ms=T0 + 37 * 22) == [20, 21]
+
+
+async def test_trades_whose_ids_began_anew_come_after_the_older_ones(world: World, fleet: FleetClient):
+    await world.fold(*range(100, 110))
+    store = TradeStore(world.redis, KEYS, Scripts(world.redis), retention_ms=0, bar_retention={})
+    since_ms = T0 + 37 * 110 + 60_000
+    await store.restart(S, 5, 109, since_ms)
+    for number in range(5, 15):
+        anew = msgspec.structs.replace(world.trade(number), trade_time=since_ms + number)
+        await store.apply(S, [(f"{since_ms}-{number}", anew)])
+    found = [trade.trade_id for trade in await fleet.get_trades(S)]
+    assert found == [*range(100, 110), *range(5, 15)]
+    newest = [trade.trade_id for trade in await fleet.get_trades(S, limit=12)]
+    assert newest == [108, 109, *range(5, 15)]
 
 
 async def test_bars_newest_version_of_each_and_the_open_one(world: World, fleet: FleetClient):

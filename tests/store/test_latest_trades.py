@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -70,3 +71,30 @@ async def test_after_an_id_no_longer_held_the_next_one_comes(client: Redis) -> N
     assert [row.agg_trade_id for row in rows] == [30, 31, 32, 33, 34]
     assert await reader.between("S", 0, 10**13, 5, after_id=59) == []
     assert await LatestTrades(client, KEYS).newest("NONE", 5) == []
+
+
+@pytest.mark.parametrize("page", [2, 1000])
+async def test_pages_go_on_over_ids_that_began_anew(
+    client: Redis, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr(latest_trades, "PAGE", page)
+    monkeypatch.setattr(latest_trades, "NEAR", 8)
+    monkeypatch.setattr(latest_trades, "FARTHEST", 8)
+    old = trades_of(page, 120)
+    new = [
+        msgspec.structs.replace(one, trade_id=one.trade_id - 900, trade_time=one.trade_time + 60_000)
+        for one in trades_of(page + 1, 80)
+    ]
+    order = await fill(client, old + new, "json")
+    await client.hset(KEYS.trades_state("S"), "ids_after", max(one.trade_time for one in old))
+    reader = LatestTrades(client, KEYS)
+    found, after = [], None
+    while rows := await reader.between("S", 0, 10**14, 7, after):
+        found += [(row.trade_time, row.agg_trade_id) for row in rows]
+        after = rows[-1].agg_trade_id
+        assert len(found) <= len(order)
+    assert found == order
+    assert [row.agg_trade_id for row in await reader.between("S", 0, 10**14, 2, 99)] == [
+        number for _, number in order[:2]
+    ]
+    assert await reader.between("S", 0, 10**14, 2, 179) == []

@@ -129,6 +129,8 @@ async def test_a_wrong_fencing_number_changes_nothing(client: Redis) -> None:
     with pytest.raises(LeaseLost):
         await store.skip(SYMBOL, 3, 5, token="7")
     with pytest.raises(LeaseLost):
+        await store.restart(SYMBOL, 1, 2, T0 + 10**6, token="7")
+    with pytest.raises(LeaseLost):
         await store.close(SYMBOL, T0 + 10**9, 0, token="7")
     await client.delete(KEYS.lease("trades", SYMBOL))
     with pytest.raises(LeaseLost):
@@ -255,6 +257,36 @@ async def test_what_is_accepted_as_missing_is_in_the_gaps_in_the_same_step(clien
     with pytest.raises(ResponseError):  # where it cannot be told, it is not accepted
         await store.skip(SYMBOL, 9, 9)
     assert (await store.state(SYMBOL)).missing == 5
+
+
+async def test_ids_that_began_anew_are_followed_and_older_entries_are_repeats(client: Redis) -> None:
+    store = trade_store(client)
+    old = [trade(n, T0 + n) for n in range(1000, 1010)]
+    new = [trade(n, T0 + 30_000 + n) for n in range(5, 25)]
+    await store.apply(SYMBOL, unacknowledged(old[:8]))
+    with pytest.raises(StoreError, match="stand at 1007"):
+        await store.restart(SYMBOL, 5, 1009, new[0].trade_time)
+    for _ in range(2):  # as a lost reply would have it
+        await store.restart(SYMBOL, 5, 1007, new[0].trade_time)
+    # another worker, which does not know of it, is given entries of both
+    entries = await deliver(client, old + new)
+    result = await trade_store(client).apply(SYMBOL, entries)
+    assert (result.applied, result.repeated, result.last_id, result.hole) == (20, 10, 24, None)
+    assert await pending(client) == 0
+    state = await store.state(SYMBOL)
+    assert (state.ids_since, state.ids_after) == (new[0].trade_time, old[7].trade_time)
+    [told] = [fields for _, fields in await client.xrange(KEYS.gaps(SYMBOL))]
+    assert told == {
+        b"channel": b"aggTrade", b"from": b"1008", b"to": b"4", b"reason": b"ids restarted", b"repaired": b"no"
+    }  # fmt: skip
+    stats = await client.hgetall(KEYS.stats(SYMBOL, "1m"))
+    assert (stats[b"trades_count"], stats[b"complete"], stats[b"reason"]) == (b"28", b"0", b"missing")
+    after = await store.apply(SYMBOL, unacknowledged([trade(25, T0 + 60_000), trade(26, T0 + 120_000)]))
+    assert after.applied == 2
+    bars = [fields for _, fields in await client.xrange(KEYS.bars(SYMBOL, "1m"))]
+    assert [(bar[b"start"], bar[b"complete"]) for bar in bars] == [
+        (b"%d" % T0, b"0"), (b"%d" % (T0 + 60_000), b"1")
+    ]  # fmt: skip
 
 
 async def test_bars_are_kept_as_many_as_asked_for(client: Redis) -> None:

@@ -6,10 +6,12 @@ import asyncio
 from typing import Any
 
 import fakeredis
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from workers.errors import StoreError
 from workers.model.bars import TradesFold
 from workers.model.events import Trade
 from workers.model.latest import Member
@@ -104,6 +106,41 @@ def deliveries(draw: st.DrawFn) -> list[Step]:
     return steps
 
 
+@st.composite
+def deliveries_with_a_restart(draw: st.DrawFn) -> list[Step]:
+    """Two tapes, the ids of the second lower and its entries later; old entries are delivered again among the new."""
+    old, new, entries_ms = draw(tapes()), draw(tapes()), BASE_MS
+    before: list[tuple[int, Trade]] = []
+    for trade in old:
+        entries_ms = max(entries_ms, trade.trade_time)
+        before.append((entries_ms, trade))
+    since_ms = entries_ms + draw(st.integers(1, 100_000))
+    first = draw(st.integers(1, max(old[-1].trade_id, 1)))
+    after = [
+        (
+            since_ms + index,
+            msgspec.structs.replace(
+                trade, trade_id=first + index, trade_time=trade.trade_time + since_ms - BASE_MS
+            ),
+        )
+        for index, trade in enumerate(new)
+    ]
+    kept = before[: draw(st.integers(1, len(before)))]
+    restart = ("restart", (first, kept[-1][1].trade_id, since_ms))
+    steps: list[Step] = [("entries", kept), *draw(st.sampled_from([[restart], [restart, restart]]))]
+    at = 0
+    while at < len(after):
+        size, again = draw(st.integers(1, 12)), draw(st.integers(0, len(before)))
+        batch = after[max(at - draw(st.integers(0, 2)), 0) : at + size]
+        steps.append(
+            ("entries", draw(st.sampled_from([batch, before[again:] + batch, batch + before[again:]])))
+        )
+        if draw(st.booleans()):
+            steps.append(draw(st.sampled_from([restart, ("close", since_ms + 70_000)])))
+        at += size
+    return [*steps, ("entries", before + after)]
+
+
 async def contents(client: Redis) -> dict[str, Any]:
     """Every key of the symbol that the fold writes."""
     found: dict[str, Any] = {}
@@ -160,6 +197,16 @@ async def play(client: Redis, steps: list[Step], latest: Latest) -> None:
         if action == "apply":
             got: Any = await store.apply(SYMBOL, [("", trade) for trade in subject])
             want: Any = twin.apply(subject)
+        elif action == "entries":
+            got = await store.apply(SYMBOL, [(f"{ms}-{trade.trade_id}", trade) for ms, trade in subject])
+            want = twin.apply([trade for _, trade in subject], [ms for ms, _ in subject])
+        elif action == "restart":
+            want = twin.restart(*subject)
+            try:
+                await store.restart(SYMBOL, *subject)
+                got = True
+            except StoreError:
+                got = False
         elif action == "skip":
             want = twin.skip(*subject)
             got = await store.skip(SYMBOL, *subject) if want else None
@@ -184,7 +231,7 @@ PLAYED = settings(
 
 
 @PLAYED
-@given(steps=deliveries(), latest=LATEST)
+@given(steps=st.one_of(deliveries(), deliveries_with_a_restart()), latest=LATEST)
 def test_fakeredis_holds_what_the_pure_fold_says(steps: list[Step], latest: Latest) -> None:
     async def run() -> None:
         client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
@@ -195,7 +242,7 @@ def test_fakeredis_holds_what_the_pure_fold_says(steps: list[Step], latest: Late
 
 
 @PLAYED
-@given(steps=deliveries(), latest=LATEST)
+@given(steps=st.one_of(deliveries(), deliveries_with_a_restart()), latest=LATEST)
 def test_a_real_server_holds_what_the_pure_fold_says(
     real_server: str, steps: list[Step], latest: Latest
 ) -> None:

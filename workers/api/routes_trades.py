@@ -195,6 +195,7 @@ def bar_record(fields: Mapping[str, str], interval: str, numbers: bool) -> BarRe
 def kline(fields: Mapping[str, str], interval: str, numbers: bool) -> list[Any]:
     """A window as Binance's REST gives it."""
     start = int(fields["start"])
+    raw_trades = int(fields["last_trade_id"]) - int(fields["first_trade_id"]) + 1
     prices = [number(fields[f"{name}_price"], numbers) for name in ("open", "high", "low", "close")]
     return [
         start,
@@ -202,7 +203,7 @@ def kline(fields: Mapping[str, str], interval: str, numbers: bool) -> list[Any]:
         number(fields["volume"], numbers),
         start + interval_ms(interval) - 1,
         number(fields["quote_volume"], numbers),
-        int(fields["last_trade_id"]) - int(fields["first_trade_id"]) + 1,
+        raw_trades if raw_trades > 0 else int(fields["trades_count"]),  # ids may begin anew within a window
         number(fields["buy_volume"], numbers),
         None,
         None,

@@ -27,6 +27,7 @@ from workers.store.following import Entry
 from workers.store.history import HistoryStatistics
 from workers.store.history_reading import HistoryReader
 from workers.store.keys import INTERVALS_MS, Keys
+from workers.store.latest_trades import ids_after_of
 from workers.store.ranges import Ranges
 from workers.store.reading import shown_books
 from workers.store.rebuilding import rebuild
@@ -256,7 +257,7 @@ class FleetClient:
     async def get_trades(
         self, symbol: str, *, from_ms: int | None = None, to_ms: int | None = None, limit: int = 1_000
     ) -> list[Trade]:
-        """Trades of the latest set, in the order of their ids.
+        """Trades of the latest set, in the order of their ids; where those began anew lower, the older ones first.
 
         Args:
             from_ms, to_ms: a stretch of trade time, its end excluded; without `from_ms` the newest ones before the end.
@@ -273,7 +274,8 @@ class FleetClient:
                 found += page
                 if len(found) >= limit:
                     break
-        rows = sorted(found, key=lambda row: row.trade_id)
+        ids_after = await ids_after_of(self._client, keys, name)
+        rows = sorted(found, key=lambda row: (row.trade_time > ids_after, row.trade_id))
         rows = rows[-limit:] if from_ms is None else rows[:limit]
         return [trade(symbol, "", row) for row in rows]
 

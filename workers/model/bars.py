@@ -213,15 +213,24 @@ class TradesFold:
         self._last_id = -1
         self._last_trade_time = 0
         self._hole_next_id = 0
+        self._ids_since = self._ids_after = self._restarts = 0
         self._lack: Reason = "began"
 
-    def apply(self, trades: Sequence[Trade]) -> Applied:
-        """Take a batch, up to the first hole."""
+    def apply(self, trades: Sequence[Trade], entries_ms: Sequence[int] = ()) -> Applied:
+        """Take a batch, up to the first hole.
+
+        Args:
+            trades: it.
+            entries_ms: of each trade, the ms of its raw entry; 0 for one that came over REST. Empty: all did.
+        """
         before, hole = dict(self._counts), None
         moved = False
         for trade in trades:
             check(trade)
-        for trade in trades:
+        for trade, ms in zip(trades, entries_ms or [0] * len(trades), strict=True):
+            if 0 < ms < self._ids_since:
+                self._counts["repeated"] += 1
+                continue
             if self._last_id >= 0 and trade.trade_id > self._last_id + 1:
                 hole = Hole(self._last_id + 1, trade.trade_id)
                 break
@@ -291,6 +300,26 @@ class TradesFold:
         self._last_id, self._hole_next_id, self._lack = last, 0, "missing"
         return Skipped(missing, last)
 
+    def restart(self, first: int, last_id: int, since_ms: int) -> bool:
+        """Go on with ids that began anew lower; False if the fold does not stand at `last_id`, or they are not.
+
+        Args:
+            first: the first of the new ids.
+            last_id: where the fold stands, among the old ids.
+            since_ms: the ms of the first raw entry with new ids: entries before it are repeated from now on.
+        """
+        if self._last_id >= 0 and since_ms == self._ids_since:
+            return True
+        if self._last_id < 0 or last_id != self._last_id or first > last_id:
+            return False
+        for interval in self._intervals.values():
+            interval.mark_missing()
+            interval.append_revised()
+        self._restarts += 1
+        self._last_id, self._hole_next_id, self._lack = first - 1, 0, "missing"
+        self._ids_since, self._ids_after = since_ms, self._last_trade_time
+        return True
+
     def close(self, now_ms: int, grace_ms: int) -> Closed:
         """Close the windows that ended `grace_ms` or longer before `now_ms`; none while a hole waits for repair."""
         closed, ends = 0, []
@@ -332,6 +361,9 @@ class TradesFold:
             "bars_before": " ".join(["0-0"] * len(self._intervals)),
             **{f"{name}_count": str(count) for name, count in self._counts.items()},
         }
+        if self._ids_since:
+            fields["ids_since"], fields["ids_after"] = str(self._ids_since), str(self._ids_after)
+            fields["restarts_count"] = str(self._restarts)
         if any(interval.revisions for interval in self._intervals.values()):
             fields["revisions"] = " ".join(str(one.revisions) for one in self._intervals.values())
         for name, interval in self._intervals.items():

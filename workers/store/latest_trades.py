@@ -1,4 +1,7 @@
-"""Pages of `trades:{S}:latest`, in the order of trade time and, within a ms, of id."""
+"""Pages of `trades:{S}:latest`, in the order of trade time and, within a ms, of id.
+
+Ids rise with time but where the exchange began them anew lower: a trade is looked for among the new ones first.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,22 @@ class LatestTrades:
     async def _place(self, symbol: str, trade_id: int) -> tuple[int, int]:
         """Where a trade stands, or would stand by its id, by bisection over the ranks: 2 log n round trips."""
         key = self._keys.trades_latest(symbol)
-        low, high = 0, int(await self._client.zcard(key))
+        anew_at, end = 0, int(await self._client.zcard(key))
+        if ids_after := await ids_after_of(self._client, self._keys, symbol):
+            anew_at = int(await self._client.zcount(key, "-inf", ids_after))
+        place, held = await self._place_among(symbol, trade_id, anew_at, end)
+        if anew_at and not held:
+            newest = max((row.agg_trade_id for row in await self.newest(symbol, 1)), default=-1)
+            if trade_id > newest or place < (ids_after, 0):
+                place, _ = await self._place_among(symbol, trade_id, 0, anew_at)
+        return place
+
+    async def _place_among(
+        self, symbol: str, trade_id: int, begin: int, end: int
+    ) -> tuple[tuple[int, int], bool]:
+        """The same among ranks whose ids rise; whether the trade is held there."""
+        key = self._keys.trades_latest(symbol)
+        low, high = begin, end
         while low < high:
             middle = (low + high) // 2
             found = await self._client.zrange(key, middle, middle, withscores=True)
@@ -89,15 +107,21 @@ class LatestTrades:
                 high = middle
         around = NEAR
         while True:  # late trades and the order within one ms put it a few places off
-            found = await self._client.zrange(key, max(low - around, 0), low + around, withscores=True)
+            first, last = max(low - around, begin), min(low + around, end - 1)
+            found = await self._client.zrange(key, first, last, withscores=True) if first <= last else []
             rows = [decode_member(member, symbol, int(score)) for member, score in found]
             here = [row for row in rows if row.agg_trade_id == trade_id]
-            whole = low <= around and len(rows) < low + around + 1
-            if here or whole or around >= FARTHEST:
+            if here or (first == begin and last == end - 1) or around >= FARTHEST:
                 break
             around *= 4
         before = [row for row in rows if row.agg_trade_id < trade_id]
-        return max(map(_order, here or before), default=(0, -1))
+        return max(map(_order, here or before), default=(0, -1)), bool(here)
+
+
+async def ids_after_of(client: Any, keys: Keys, symbol: str) -> int:
+    """The newest trade time before the ids of a symbol began anew lower, ms; 0: they never did. One round trip."""
+    value = await client.hget(keys.trades_state(symbol), "ids_after")
+    return int(value) if value and value.isdigit() else 0
 
 
 def _order(row: LatestTrade) -> tuple[int, int]:

@@ -23,6 +23,12 @@ Batch = Sequence[tuple[bytes | str, Trade]]
 _BUCKETS_PER_GROUP: Final = 600
 
 
+def entry_ms(stream_id: bytes | str) -> int:
+    """The ms of a stream id."""
+    text = stream_id if isinstance(stream_id, str) else stream_id.decode()
+    return int(text.partition("-")[0])
+
+
 class _Tally:
     """What has no place in a sum: repeated trades, and stream ids to acknowledge."""
 
@@ -108,10 +114,11 @@ class _Run(_Tally):
 class _Cut:
     """A batch while it is being cut."""
 
-    def __init__(self, event_type: EventType, member: Member, after: int) -> None:
+    def __init__(self, event_type: EventType, member: Member, after: int, ids_since: int) -> None:
         self.event_type = event_type
         self.member = MEMBERS[member]
         self.after = after
+        self.ids_since = ids_since
         self.lead = _Tally()
         self.runs: list[_Run] = []
         self.members: list[Argument] = []
@@ -119,7 +126,7 @@ class _Cut:
 
     def read(self, batch: Batch) -> None:
         """Cut into runs; one pass, one trade at a time."""
-        event_type, member_of = self.event_type, self.member
+        event_type, member_of, ids_since = self.event_type, self.member, self.ids_since
         members, stream_ids, runs = self.members, self.stream_ids, self.runs
         tally: _Tally = self.lead
         run: _Run | None = None
@@ -128,7 +135,7 @@ class _Cut:
             number, time = trade.trade_id, trade.trade_time
             if stream_id:
                 stream_ids.append(stream_id)
-            if number <= current:
+            if number <= current or (ids_since and stream_id and entry_ms(stream_id) < ids_since):
                 tally.entries += bool(stream_id)
                 tally.repeated += 1
                 continue
@@ -208,13 +215,14 @@ class _Cut:
                 blocks += [run.block(decimals=True) for run in group]
             else:
                 blocks += (0, total.count, total.entries, total.repeated, total.block(decimals=False))
-        member_at = 19 + len(blocks)
+        member_at = 20 + len(blocks)
         return [
             len(groups),
             self.lead.repeated,
             self.lead.entries,
             member_at,
             member_at + len(self.members),
+            self.ids_since,
             *blocks,
             *self.members,
             *self.stream_ids,
@@ -226,6 +234,7 @@ def cut(
     event_type: EventType,
     after: int = -1,
     member: Member = "json",
+    ids_since: int = 0,
 ) -> list[Argument]:
     """The arguments of `apply_trades.lua` that describe a batch, from its 14th on.
 
@@ -234,10 +243,11 @@ def cut(
         event_type: what they are, as said in the latest set.
         after: trades up to this id are known to be repeated (-1: none).
         member: how trades stand in the latest set.
+        ids_since: entries before this ms have ids from before they began anew, and are repeated.
 
     Raises:
         BadNumber: a price, quantity or time that the fold cannot take; the place names the trade.
     """
-    cutting = _Cut(event_type, member, after)
+    cutting = _Cut(event_type, member, after, ids_since)
     cutting.read(batch)
     return cutting.arguments()

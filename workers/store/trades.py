@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import msgspec
 from redis.asyncio import Redis
 
 from workers.errors import BadNumber, LeaseLost, StateUnreadable, StoreError
@@ -22,38 +21,14 @@ from workers.store.keys import TRADES, Keys
 from workers.store.replies import unusable
 from workers.store.scripts import Argument, Scripts
 from workers.store.trade_batch import Batch, cut
+from workers.store.trades_state import TradesState, read_state
 
 __all__ = ["Batch", "TradeStore", "TradesState"]
 
 _SCRIPT: Final = "apply_trades"
 _ATTEMPTS: Final = 8
-MOST_DIGITS: Final = 16
-"""Of a number of the state; Lua's numbers hold 15 for sure."""
 NOT_HAD: Final = "the exchange does not have them"
 """Why trades are missing."""
-
-
-class TradesState(msgspec.Struct, frozen=True):
-    """How far the fold of a symbol has come; the counters are totals since it began."""
-
-    last_id: int = -1
-    """The last id applied, passed over or accepted as missing; -1 before the first trade."""
-    last_trade_time: int = 0
-    """Newest trade time, ms."""
-    applied: int = 0
-    repeated: int = 0
-    not_market: int = 0
-    missing: int = 0
-    late: int = 0
-    hole_next_id: int = 0
-    """While a hole waits for repair: the id seen after it; else 0."""
-    capped: int = 0
-    """Trades taken out of the latest set before their time because it held too many."""
-
-    @property
-    def began_id(self) -> int:
-        """The id the fold began with: ids are consecutive, and each since then was counted once."""
-        return self.last_id + 1 - self.applied - self.not_market - self.missing
 
 
 class WindowFigures(NamedTuple):
@@ -120,6 +95,8 @@ class TradeStore:
         self._event_type = event_type
         self._member = member
         self._keys_of: dict[str, list[str]] = {}
+        self._ids_since: dict[str, int] = {}
+        """By symbol, as the script said last."""
 
     async def apply(self, symbol: str, trades: Batch, token: str = "") -> Applied:
         """Apply a batch up to the first hole, and acknowledge what was applied or repeated.
@@ -153,7 +130,8 @@ class TradeStore:
             calls: list[tuple[list[str], list[Argument]]] = []
             for call in waiting:
                 try:
-                    tail = cut(call.batch, self._event_type, call.after, self._member)
+                    since = self._ids_since.get(call.symbol, 0)
+                    tail = cut(call.batch, self._event_type, call.after, self._member, since)
                 except BadNumber as bad:
                     results[call.symbol] = bad
                     continue
@@ -198,6 +176,35 @@ class TradeStore:
                 f"Trades {first} to {last} of {symbol} do not follow {reply[1]}, the last applied."
             )
         return Skipped(reply[1], reply[2])
+
+    async def restart(self, symbol: str, first: int, last_id: int, since_ms: int, token: str = "") -> None:
+        """Go on with ids that began anew lower, and record it in the gaps: what was traded meanwhile is not known.
+
+        Entries before `since_ms` count as repeated from now on, whatever their ids. The newest window of every
+        interval and those that the first of the new trades falls into are incomplete. Repeating it is harmless.
+
+        Args:
+            symbol: whose ids began anew.
+            first: the first of the new ids.
+            last_id: where the fold stands, among the old ids.
+            since_ms: the ms of the first raw entry with new ids.
+            token: fencing number of the symbol's lease; empty: unfenced.
+
+        Raises:
+            LeaseLost: the lease is another's; nothing was done.
+            StoreError: the fold does not stand at `last_id`, or `first` is not lower; nothing was done.
+        """
+        reply = await self._scripts.run(
+            _SCRIPT,
+            [*self._script_keys(symbol), self._keys.gaps(symbol)],
+            [*self._head("restart", token), first, last_id, since_ms, self._gaps_kept],
+        )
+        self._refuse_fenced(symbol, token, reply)
+        if reply[0] == b"NOT_THERE":
+            raise StoreError(
+                f"The trades of {symbol} stand at {reply[1]}: they cannot go on at {first} after {last_id}."
+            )
+        self._ids_since[symbol] = since_ms
 
     async def close(self, symbol: str, now_ms: int, grace_ms: int, token: str = "") -> Closed:
         """Close the windows that ended `grace_ms` or longer before `now_ms` (exchange time).
@@ -249,30 +256,7 @@ class TradeStore:
         Raises:
             StateUnreadable: the state hash holds something else than numbers.
         """
-        key = self._keys.trades_state(symbol)
-        names = (
-            "last_id",
-            "last_trade_time",
-            "applied_count",
-            "repeated_count",
-            "not_market_count",
-            "missing_count",
-            "late_count",
-            "hole_next_id",
-            "capped_count",
-        )
-        pipe: Any = self._client.pipeline(transaction=False)
-        [values] = await pipe.hmget(key, list(names)).execute(raise_on_error=False)
-        if (problem := unusable(key, values)) is not None:
-            raise problem
-        if values[0] is None:
-            return TradesState()
-        numbers = []
-        for name, value in zip(names, values, strict=True):
-            if value is not None and not (value.isdigit() and len(value) <= MOST_DIGITS):
-                raise StateUnreadable(key, f"its {name} is {plain(repr(value[:40]))}")
-            numbers.append(int(value or 0))
-        return TradesState(*numbers)
+        return await read_state(self._client, self._keys.trades_state(symbol))
 
     async def tell(self, symbol: str, reason: str, state: str = "unreadable") -> None:
         """Say in `trades:{S}:status` why the trades of a symbol are not folded now; empty: they are."""
@@ -361,7 +345,7 @@ class TradeStore:
         if reply[0] == b"FENCED":
             return LeaseLost(call.symbol, int(call.token))
         if reply[0] == b"AGAIN":
-            call.after = reply[1]
+            call.after, self._ids_since[call.symbol] = reply[1], reply[2]
             return None
         _, applied, not_market, repeated, late, last_id, seen, newest, capped = reply
         hole = Hole(last_id + 1, seen) if seen else None

@@ -1,0 +1,78 @@
+"""How far the trades fold of a symbol has come, as `trades:{S}:state` says."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from redis.asyncio import Redis
+
+from workers.errors import StateUnreadable
+from workers.model.plain_text import plain
+from workers.store.replies import unusable
+
+MOST_DIGITS: Final = 16
+"""Of a number of the state; Lua's numbers hold 15 for sure."""
+_FIELDS: Final = (
+    "last_id",
+    "last_trade_time",
+    "applied_count",
+    "repeated_count",
+    "not_market_count",
+    "missing_count",
+    "late_count",
+    "hole_next_id",
+    "capped_count",
+    "ids_since",
+    "ids_after",
+)
+
+
+class TradesState(msgspec.Struct, frozen=True):
+    """How far the fold of a symbol has come; the counters are totals since it began."""
+
+    last_id: int = -1
+    """The last id applied, passed over or accepted as missing; -1 before the first trade."""
+    last_trade_time: int = 0
+    """Newest trade time, ms."""
+    applied: int = 0
+    repeated: int = 0
+    not_market: int = 0
+    missing: int = 0
+    late: int = 0
+    hole_next_id: int = 0
+    """While a hole waits for repair: the id seen after it; else 0."""
+    capped: int = 0
+    """Trades taken out of the latest set before their time because it held too many."""
+    ids_since: int = 0
+    """The ms of the first raw entry with ids that began anew lower; 0: they never did."""
+    ids_after: int = 0
+    """The newest trade time before that, ms."""
+
+    @property
+    def began_id(self) -> int:
+        """The id the fold began with: ids are consecutive, and each since then was counted once.
+
+        Below any id where they began anew lower.
+        """
+        return self.last_id + 1 - self.applied - self.not_market - self.missing
+
+
+async def read_state(client: Redis, key: str) -> TradesState:
+    """Read a state hash. Cost: one round trip.
+
+    Raises:
+        StateUnreadable: it holds something else than numbers.
+    """
+    pipe: Any = client.pipeline(transaction=False)
+    [values] = await pipe.hmget(key, list(_FIELDS)).execute(raise_on_error=False)
+    if (problem := unusable(key, values)) is not None:
+        raise problem
+    if values[0] is None:
+        return TradesState()
+    numbers = []
+    for name, value in zip(_FIELDS, values, strict=True):
+        if value is not None and not (value.isdigit() and len(value) <= MOST_DIGITS):
+            raise StateUnreadable(key, f"its {name} is {plain(repr(value[:40]))}")
+        numbers.append(int(value or 0))
+    return TradesState(*numbers)
