@@ -124,6 +124,8 @@ EVENTS: Final = {
     "fleet_trades_repaired_total": ["trade_hole_closed"],
     "fleet_trades_missing_total": ["trades_missing"],
     "fleet_trades_unusable_total": ["trade_unusable"],
+    "fleet_trades_fills_repeated_total": ["trades_fills_repeated"],
+    "fleet_trades_fills_impossible_total": ["trades_fills_impossible"],
     "fleet_symbol_refreshes_total": ["symbols_refreshed", "symbol_refresh_failed"],
     "fleet_clock_steps_total": ["clock_set"],
     "fleet_clock_taken_over_total": ["clock_taken_over"],

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from workers.errors import BadNumber, LeaseLost, StateUnreadable, StoreError
 from workers.model.bars import TRIMMED_AT_MOST, Applied, Closed, Hole, Skipped
+from workers.model.fills import Range
 from workers.model.latest import EventType, Member
 from workers.model.plain_text import plain
 from workers.model.windows import INTERVALS_MS
@@ -21,7 +22,7 @@ from workers.store.keys import TRADES, Keys
 from workers.store.replies import unusable
 from workers.store.scripts import Argument, Scripts
 from workers.store.trade_batch import Batch, cut
-from workers.store.trades_state import TradesState, read_state
+from workers.store.trades_state import MOST_DIGITS, TradesState, read_state
 
 __all__ = ["Batch", "TradeStore", "TradesState"]
 
@@ -257,6 +258,18 @@ class TradeStore:
             StateUnreadable: the state hash holds something else than numbers.
         """
         return await read_state(self._client, self._keys.trades_state(symbol))
+
+    async def fills(self, symbol: str) -> Range | None:
+        """The first and the last fill of the newest hour's trades; None where that cannot be read."""
+        key = self._keys.stats(symbol, "1h")
+        pipe: Any = self._client.pipeline(transaction=False)
+        [values] = await pipe.hmget(key, ["first_trade_id", "last_trade_id"]).execute(raise_on_error=False)
+        if unusable(key, values) is not None:
+            return None
+        if not all(value and value.isdigit() and len(value) <= MOST_DIGITS for value in values):
+            return None
+        first, last = map(int, values)
+        return first, last
 
     async def tell(self, symbol: str, reason: str, state: str = "unreadable") -> None:
         """Say in `trades:{S}:status` why the trades of a symbol are not folded now; empty: they are."""

@@ -7,6 +7,7 @@ import time
 
 import structlog
 from prometheus_client import Counter
+from redis.exceptions import ResponseError
 
 from workers.errors import BadNumber, MalformedFrame, RateLimited, RequestRefused, RestError
 from workers.model.events import Trade
@@ -15,6 +16,7 @@ from workers.rest import RestClient
 from workers.settings import Settings
 from workers.store.budget import Urgency
 from workers.store.keys import TRADES
+from workers.store.refusals import refusal_of
 from workers.store.streams import GapRecord, record_gap
 from workers.store.trades import NOT_HAD, TradeStore
 from workers.trades.tape import OwnedTape
@@ -154,13 +156,14 @@ class Repair:
                 return
             if found[0].trade_id > first:
                 await self._accept(tape, first, found[0].trade_id - 1, NOT_HAD)
-            for trade in found:
-                tape.tell_absurd(trade)
             done = await self._store.apply(tape.claim.symbol, [(b"", trade) for trade in found], tape.token)
             filled.trades += done.applied
             tape.figures.applied(done)
             tape.figures.repaired(done.applied)
             filled.next_id = done.last_id + 1
+            for trade in found:
+                if trade.trade_id <= done.last_id:
+                    tape.judge(trade)
             patience.begin()
 
     def _tell_failed(self, tape: OwnedTape, first: int, attempt: int, problem: str) -> None:
@@ -250,3 +253,24 @@ class Repair:
         key = tape.claim.context.keys.gaps(tape.claim.symbol)
         record = GapRecord(TRADES, first, last, reason, repaired)
         await record_gap(self._client, key, record, self._settings.streams.gaps)
+
+    async def record_remarks(self, tape: OwnedTape) -> None:
+        """Write what is to be said of trades that were applied to the symbol's gaps stream.
+
+        Raises:
+            RedisError, OSError: the server did not answer, or refuses; what is left can be recorded later.
+        """
+        key, kept = tape.claim.context.keys.gaps(tape.claim.symbol), self._settings.streams.gaps
+        while tape.remarks:
+            try:
+                await record_gap(self._client, key, tape.remarks[0], kept)
+            except ResponseError as error:
+                if refusal_of(error).of_server:
+                    raise
+                log.error(
+                    "gap_not_recorded",
+                    symbol=tape.claim.symbol,
+                    first=tape.remarks[0].first,
+                    error=str(error),
+                )
+            del tape.remarks[0]

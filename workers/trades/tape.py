@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 from prometheus_client import Counter
@@ -11,20 +12,32 @@ from prometheus_client import Counter
 from workers.errors import BadNumber, MalformedFrame
 from workers.model.events import Trade
 from workers.model.exchange_clock import ExchangeClock
+from workers.model.fills import Fills, Range
 from workers.ownership import Claim
 from workers.store.keys import TRADES
-from workers.store.streams import Delivered
+from workers.store.streams import Delivered, GapRecord
 from workers.store.trade_batch import cut
 from workers.trades.figures import SymbolFigures
 
 log = structlog.get_logger()
 
 TOLD_AT_MOST = 10
-"""Unusable entries of one stream that the log names one by one."""
+"""Anomalies of one kind and stream that the log names one by one."""
+NO_HOLE = "no hole"
+"""What the gaps stream says of a trade that is marked, and lacks nothing."""
 
 UNUSABLE = Counter("fleet_trades_unusable_total", "Stream entries that are no usable trade", ["venue"])
 ABSURD = Counter(
     "fleet_trades_absurd_total", "Trades with a price or quantity that no market makes", ["venue"]
+)
+FILLS_REPEATED = Counter(
+    "fleet_trades_fills_repeated_total", "Trades with fills that an earlier trade had", ["venue"]
+)
+FILLS_IMPOSSIBLE = Counter(
+    "fleet_trades_fills_impossible_total", "Trades whose fill ids are those of no fills", ["venue"]
+)
+FILLS_UNNAMED = Counter(
+    "fleet_trades_fills_unnamed_total", "Fills between two trades that neither of them has", ["venue"]
 )
 TRIMMED = Counter("fleet_trades_trimmed_total", "Entries trimmed before they were applied", ["venue"])
 
@@ -32,6 +45,16 @@ TRIMMED = Counter("fleet_trades_trimmed_total", "Entries trimmed before they wer
 def monotonic_ms() -> int:
     """ms of the clock that nobody sets."""
     return time.monotonic_ns() // 1_000_000
+
+
+class OddTrades(NamedTuple):
+    """Trades applied that are not as they should be; all but the last are trades, of which each counts once."""
+
+    absurd: int = 0
+    fills_repeated: int = 0
+    fills_impossible: int = 0
+    fills_unnamed: int = 0
+    """Fills that no trade had when the next came."""
 
 
 class OwnedTape:
@@ -55,8 +78,10 @@ class OwnedTape:
         """Whether the last round of reading found the end of the stream."""
         self.unusable = 0
         """Entries passed over so far."""
-        self.absurd = False
-        """Whether the newest trade was absurd: the log says it once a run."""
+        self.odd = OddTrades()
+        """Of the trades this worker applied."""
+        self.remarks: list[GapRecord] = []
+        """What the gaps stream is to say of trades that were applied."""
         self.reread = False
         """Whether entries may have been given to an owner that never saw them: they are pending now."""
         self.restored = False
@@ -73,6 +98,11 @@ class OwnedTape:
         """When the log last said that the cap of the latest set bites (monotonic)."""
         self.figures = SymbolFigures(claim)
         self._clock = clock
+        self._judged_to: int | None = None
+        """The last id of which was said what is odd about it; None: it is not known how far the fold has come."""
+        self._absurd = False
+        """Whether the newest trade was absurd: the log says it once a run."""
+        self._fills = Fills()
 
     @property
     def key(self) -> str:
@@ -106,7 +136,6 @@ class OwnedTape:
                 self._discard(entry.stream_id, repr(error))
                 continue
             self._clock.observe(trade.event_time, seen_ms)
-            self.tell_absurd(trade)
             self.waiting.append((entry.stream_id, trade))
 
     def put_back(self, entries: Sequence[Delivered]) -> int:
@@ -118,18 +147,58 @@ class OwnedTape:
         self.waiting.sort(key=lambda item: item[1].trade_id)
         return len(self.waiting) - before
 
-    def tell_absurd(self, trade: Trade) -> None:
-        """Count a trade that is absurd, and log the first of a run of such."""
+    def begin_after(self, fills: Range | None) -> None:
+        """Learn which fills were in the trades that an earlier owner applied, before the first that this one does."""
+        if self._judged_to is None:
+            self._fills = Fills(fills)
+
+    def judge(self, trade: Trade) -> None:
+        """Count and tell what is odd about a trade that was applied: once, however often it is read."""
+        if self._judged_to is not None and trade.trade_id <= self._judged_to:
+            return
+        self._judged_to = trade.trade_id
+        odd = self._fills.follow(trade)
         if trade.is_absurd:
             ABSURD.labels(self.claim.context.name).inc()
-            if not self.absurd:
+            self.odd = self.odd._replace(absurd=self.odd.absurd + 1)
+            if not self._absurd:
                 log.warning("trade_absurd", key=self.key, trade_id=trade.trade_id)
-        self.absurd = trade.is_absurd
+        self._absurd = trade.is_absurd
+        if odd is None:
+            return
+        if odd.unnamed:  # on futures those of the insurance fund and of ADL: nothing to be told one by one
+            FILLS_UNNAMED.labels(self.claim.context.name).inc(odd.unnamed)
+            self.odd = self.odd._replace(fills_unnamed=self.odd.fills_unnamed + odd.unnamed)
+        if odd.impossible:
+            FILLS_IMPOSSIBLE.labels(self.claim.context.name).inc()
+            self.odd = self.odd._replace(fills_impossible=self.odd.fills_impossible + 1)
+            if _worth_telling(self.odd.fills_impossible):
+                log.warning("trades_fills_impossible", key=self.key, trade_id=trade.trade_id,
+                            first=trade.first_trade_id, last=trade.last_trade_id)  # fmt: skip
+        if odd.repeated:
+            FILLS_REPEATED.labels(self.claim.context.name).inc()
+            self.odd = self.odd._replace(fills_repeated=self.odd.fills_repeated + 1)
+            if _worth_telling(self.odd.fills_repeated):
+                log.warning("trades_fills_repeated", key=self.key, trade_id=trade.trade_id,
+                            first=trade.first_trade_id, last=trade.last_trade_id, repeated=odd.repeated)  # fmt: skip
+            self._remark(trade, odd.repeated)
+
+    def _remark(self, trade: Trade, repeated: int) -> None:
+        """Mark a trade with repeated fills in the gaps; those in a row as one, or they would push out real holes."""
+        number, first = trade.trade_id, trade.trade_id
+        if self.remarks and self.remarks[-1].last == number - 1:
+            first = self.remarks.pop().first
+        fills = trade.last_trade_id - trade.first_trade_id + 1
+        reason = (
+            f"fills repeated: {repeated} of the {fills} fills {trade.first_trade_id} to {trade.last_trade_id} "
+            f"of trade {number} had come with an earlier trade; it counts as the exchange sent it"
+        )
+        self.remarks.append(GapRecord(TRADES, first, number, reason, NO_HOLE))
 
     def _discard(self, stream_id: bytes, problem: str) -> None:
         UNUSABLE.labels(self.claim.context.name).inc()
         self.unusable += 1
-        if self.unusable <= TOLD_AT_MOST or self.unusable % 1000 == 0:  # not a log line an entry
+        if _worth_telling(self.unusable):
             log.warning(
                 "trade_unusable", key=self.key, entry=stream_id.decode(), entries=self.unusable, error=problem
             )
@@ -149,6 +218,20 @@ class OwnedTape:
 
     def applied_to(self, last_id: int, last_trade_time: int) -> None:
         """The fold stands at `last_id`: what is not newer has been acknowledged with it."""
-        self.waiting = [(stream_id, trade) for stream_id, trade in self.waiting if trade.trade_id > last_id]
+        if self._judged_to is None:
+            self._judged_to = last_id  # what is no newer was judged by whoever applied it
+        elif last_id < self._judged_to:  # the fold, or the exchange's ids, began anew
+            self._judged_to, self._fills = last_id, Fills()
+        waiting, self.waiting = self.waiting, []
+        for stream_id, trade in waiting:
+            if trade.trade_id > last_id:
+                self.waiting.append((stream_id, trade))
+            else:
+                self.judge(trade)
         if last_trade_time:
             self.next_end_ms = last_trade_time - last_trade_time % 100 + 100
+
+
+def _worth_telling(count: int) -> bool:
+    """Whether the log names this one of many: not a log line an entry."""
+    return count <= TOLD_AT_MOST or count % 1000 == 0

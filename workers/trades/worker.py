@@ -128,11 +128,13 @@ class TradeWorker:
     async def _restore(self, tape: OwnedTape) -> None:
         """Learn how far the fold has come; while that cannot be read nothing is applied, and what was read waits."""
         claim = tape.claim
+        store = self._stores[claim.context.name]
         try:
-            state = await self._stores[claim.context.name].state(claim.symbol)
+            state = await store.state(claim.symbol)
         except StateUnreadable as error:
             await self.quarantine.failed(*claim, APPLY, error)
             return
+        tape.begin_after(await store.fills(claim.symbol))
         tape.restored = True
         tape.applied_to(state.last_id, state.last_trade_time)
         known = self._last_ids.get(tape.key, -1)
@@ -369,6 +371,9 @@ class TradeWorker:
             if self._settings.trades.close_by_clock:
                 await self._close_quiet(context, read_ms)
         await self._reading.discard()
+        for tape in list(self.tapes.values()):
+            if tape.remarks:
+                await self._repairs[tape.claim.context.name].record_remarks(tape)
         await self._tell(time.monotonic())
 
     @property

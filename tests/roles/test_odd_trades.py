@@ -1,0 +1,190 @@
+"""Trades that are applied though something is odd about them: counted once, and recorded where that says more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from prometheus_client import REGISTRY
+from redis.asyncio import Redis
+
+from workers.ownership import Claim
+from workers.process import Process
+from workers.proxies import Sessions
+from workers.settings import Settings, VenueSettings
+from workers.store.keys import TRADES, Keys
+from workers.store.streams import Delivered
+from workers.trades.tape import OddTrades, OwnedTape
+from workers.trades.worker import TradeWorker
+
+KEYS = Keys()
+SYMBOL = "BTCUSDT"
+T0 = 1_782_777_660_000
+GAPS = KEYS.gaps(SYMBOL)
+
+
+def counted(what: str) -> float:
+    return REGISTRY.get_sample_value(f"fleet_trades_{what}_total", {"venue": "usdm"}) or 0
+
+
+@pytest.fixture
+async def client(real_server: str) -> AsyncIterator[Redis]:
+    client = Redis.from_url(real_server, protocol=2)
+    await client.flushall()  # the server is this test process's own
+    yield client
+    await client.aclose()
+
+
+class Owner:
+    """A worker that owns the symbol, and no other thing happens than its rounds."""
+
+    def __init__(self, worker: TradeWorker) -> None:
+        self.worker = worker
+        self.claim = Claim(worker._contexts[0], SYMBOL)
+        worker.ownership.safe = lambda claim: True  # type: ignore[method-assign]
+        worker.ownership.owns = lambda claim, token: True  # type: ignore[method-assign]
+
+    @property
+    def tape(self) -> OwnedTape:
+        return self.worker.tapes[KEYS.raw(SYMBOL, TRADES)]
+
+    async def take_over(self, client: Redis) -> None:
+        await client.hset(KEYS.lease("trades", SYMBOL), "token", 7)
+        await self.worker.recover(self.claim, 7)
+
+    async def rounds(self) -> None:
+        for _ in range(2):
+            await self.worker.step()
+
+
+@pytest.fixture
+async def owners(client: Redis, real_server: str) -> AsyncIterator[list[Owner]]:
+    """Two workers, of which the second can take over from the first."""
+    settings = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL])})
+    processes = [Process("trades", settings, 0, real_server) for _ in range(2)]
+    async with Sessions() as session:
+        made = [Owner(TradeWorker(process, session)) for process in processes]
+        yield made
+        for owner in made:
+            owner.worker.forget(owner.claim)
+            await owner.worker._reader_client.aclose()
+    for process in processes:
+        await process.client.aclose()
+
+
+def entry(number: int, fills: tuple[int, int], price: str = "11498.75") -> dict[str, str | int]:
+    data = {"e": "aggTrade", "E": T0 + number, "a": number, "s": SYMBOL, "p": price, "q": "0.1", "f": fills[0],
+            "l": fills[1], "T": T0 + number, "m": False}  # fmt: skip
+    return {"data": json.dumps(data), "received": (T0 + number) * 1000, "line": "a"}
+
+
+async def append(client: Redis, number: int, fills: tuple[int, int], price: str = "11498.75") -> None:
+    await client.xadd(KEYS.raw(SYMBOL, TRADES), entry(number, fills, price), id=f"{T0 + number}-{number}")
+
+
+async def recorded(client: Redis) -> list[tuple[int, int, str, str]]:
+    return [
+        (int(fields[b"from"]), int(fields[b"to"]), fields[b"reason"].decode(), fields[b"repaired"].decode())
+        for _, fields in await client.xrange(GAPS)
+    ]
+
+
+async def test_a_trade_that_repeats_fills_counts_and_is_marked(client: Redis, owners: list[Owner]) -> None:
+    before = counted("fills_repeated")
+    await owners[0].take_over(client)
+    for number, fill in ((100, 1817), (101, 1818), (102, 1817), (103, 1819)):
+        await append(client, number, (fill, fill))
+    await owners[0].rounds()
+    assert counted("fills_repeated") - before == 1
+    reason = (
+        "fills repeated: 1 of the 1 fills 1817 to 1817 of trade 102 had come with an earlier trade; it counts as the "
+        "exchange sent it"
+    )
+    assert await recorded(client) == [(102, 102, reason, "no hole")]
+    state = await client.hgetall(KEYS.trades_state(SYMBOL))  # type: ignore[misc]
+    assert (state[b"applied_count"], state[b"last_id"]) == (b"4", b"103")
+    assert await client.hget(KEYS.stats(SYMBOL, "1m"), "volume") == b"0.4"  # type: ignore[misc]
+
+
+async def test_repeats_in_a_row_are_one_entry_of_the_gaps(client: Redis, owners: list[Owner]) -> None:
+    await owners[0].take_over(client)
+    await append(client, 100, (500, 599))
+    for number in range(101, 131):
+        await append(client, number, (500, 500))
+    await owners[0].rounds()
+    assert [(first, last) for first, last, *_ in await recorded(client)] == [(101, 130)]
+    assert owners[0].tape.odd == OddTrades(fills_repeated=30)
+
+
+async def test_the_next_owner_knows_the_fills_of_the_last(client: Redis, owners: list[Owner]) -> None:
+    first, second = owners
+    await first.take_over(client)
+    for number, fill in ((100, 1817), (101, 1818)):
+        await append(client, number, (fill, fill))
+    await first.rounds()
+    await second.take_over(client)
+    for number, fill in ((102, 1817), (103, 1819)):
+        await append(client, number, (fill, fill))
+    await second.rounds()
+    assert second.tape.odd == OddTrades(fills_repeated=1)
+    assert [number for number, *_ in await recorded(client)] == [102]
+
+
+async def test_a_gaps_stream_that_cannot_be_written_costs_the_mark_alone(
+    client: Redis, owners: list[Owner]
+) -> None:
+    await owners[0].take_over(client)
+    await client.set(GAPS, "rubbish")
+    for number in (100, 101, 102):
+        await append(client, number, (500, 500))
+    await owners[0].rounds()
+    assert (owners[0].tape.remarks, owners[0].tape.odd.fills_repeated) == ([], 2)
+    assert await client.hget(KEYS.trades_state(SYMBOL), "last_id") == b"102"  # type: ignore[misc]
+
+
+async def test_unnamed_and_impossible_fills_are_counted_and_no_hole(
+    client: Redis, owners: list[Owner]
+) -> None:
+    before = counted("fills_unnamed"), counted("fills_impossible")
+    await owners[0].take_over(client)
+    for number, fills in ((100, (500, 500)), (101, (504, 504)), (102, (506, 505)), (103, (507, 507))):
+        await append(client, number, fills)
+    await owners[0].rounds()
+    assert owners[0].tape.odd == OddTrades(fills_impossible=1, fills_unnamed=3)
+    assert (counted("fills_unnamed") - before[0], counted("fills_impossible") - before[1]) == (3, 1)
+    assert await recorded(client) == []
+
+
+async def test_a_trade_that_is_read_twice_before_it_is_applied_is_absurd_once(
+    client: Redis, owners: list[Owner]
+) -> None:
+    before = counted("absurd")
+    await owners[0].take_over(client)
+    await append(client, 100, (500, 500))
+    await owners[0].rounds()
+    tape = owners[0].tape
+    absurd = Delivered(b"%d-101" % (T0 + 101), str(entry(101, (501, 501), "0")["data"]).encode(), 0)
+    tape.take([absurd])
+    tape.waiting.clear()
+    assert tape.put_back([absurd]) == 1
+    await client.xadd(KEYS.raw(SYMBOL, TRADES), entry(102, (502, 502)), id=f"{T0 + 102}-102")
+    await owners[0].rounds()
+    assert counted("absurd") - before == 1
+    tape.take([absurd])  # once more, after it was applied
+    await owners[0].rounds()
+    assert (counted("absurd") - before, tape.odd) == (1, OddTrades(absurd=1))
+
+
+async def test_ids_that_began_anew_are_judged_anew(client: Redis, owners: list[Owner]) -> None:
+    await owners[0].take_over(client)
+    await append(client, 100, (500, 500))
+    await owners[0].rounds()
+    tape = owners[0].tape
+    tape.applied_to(4, 0)
+    again = str(entry(5, (500, 500))["data"]).encode()
+    tape.take(
+        [Delivered(b"%d-5" % T0, again, 0), Delivered(b"%d-6" % T0, again.replace(b'"a": 5', b'"a": 6'), 0)]
+    )
+    tape.applied_to(6, 0)
+    assert tape.odd == OddTrades(fills_repeated=1), "of the new count, by the old one it would be two"
