@@ -83,6 +83,7 @@ EVENTS: Final = {
     "fleet_redis_unavailable_total": ["redis_refused"],
     "fleet_leases_taken_total": ["lease_taken"],
     "fleet_lease_lost_total": ["lease_lost"],
+    "fleet_work_hung_total": ["work_hung"],
     "fleet_rest_requests_total": ["rate_limited"],
     "fleet_connects_total": ["connected"],
     "fleet_sockets_connected": ["connected", "disconnected"],
@@ -173,6 +174,7 @@ ROLES: Final = {
     "unreadable.py": "whoever reads keys",
     "quarantine.py": "workers that own symbols",
     "ownership.py": "workers that own symbols",
+    "progress.py": "workers that own symbols",
     "rest.py": "workers that use REST",
     "dead_streams.py": "`books` and `keeper`",
 }

@@ -35,6 +35,7 @@ SHARED = {
     "proxy_settings",
     "socks",
     "logs",
+    "progress",
     "pulse",
 }
 """Modules at the top of the package that the roles share."""

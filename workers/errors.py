@@ -20,6 +20,7 @@ FleetError
 │   ├── StateUnreadable    a checkpoint or state key cannot be decoded
 │   ├── BookWithheld       the book cannot be trusted now
 │   └── SecondUnknown      the book of a past second is not known
+├── WorkHung               a work of a role finishes nothing any more
 ├── RequestProblem         a request of the API cannot be answered, and why
 │   ├── NotKnown           404: no such venue, symbol, second or level
 │   ├── TokenNeeded        401: no token, or one that is not known
@@ -167,6 +168,14 @@ class LeaseLost(StoreError):
         self.symbol = symbol
         self.token = token
         super().__init__(f"The lease of {symbol} with fencing number {token} is no longer ours.")
+
+
+class WorkHung(FleetError):
+    """A work of a role has finished nothing for many lease lengths; what it owns must become another's."""
+
+    def __init__(self, work: str) -> None:
+        self.work = work
+        super().__init__(f"The {work} hangs: no piece of it was finished for too long.")
 
 
 class OffsetMoved(StoreError):

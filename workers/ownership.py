@@ -2,16 +2,17 @@
 
 Every worker of a role computes the same shares from the same list of live workers, gives back what is another's,
 and takes what is its own once it is free. What a lease guards is recovered by the role when it is taken, symbol by
-symbol. Renewal waits for none of that: a worker that has much to recover, or little CPU, keeps what it has.
+symbol. Renewal waits for none of that: a worker that has much to recover, or little CPU, keeps what it has. But one
+whose works finish nothing any more gives it up (`Progress`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -21,6 +22,7 @@ from workers.backoff import Backoff
 from workers.context import VenueContext
 from workers.following import refreshed
 from workers.process import Process
+from workers.progress import PATIENCE_LEASES, Progress
 from workers.quarantine import Quarantine
 from workers.store.fleet import Leases, share_of
 from workers.store.refusals import refusal_of
@@ -33,6 +35,8 @@ TAKEN_AT_ONCE = 16
 """Symbols taken and not recovered yet, at most: others may recover the rest meanwhile."""
 RECOVERED_AT_ONCE = 2
 """One waits for Redis while the other is folded; more would only make the first come later."""
+RENEWED_TIMES = 6
+"""In the length of a lease."""
 RECOVER, HAND_OVER = "recover", "hand over"
 """The works, as the quarantine knows them."""
 
@@ -92,6 +96,9 @@ class Ownership:
         self._retired: dict[str, list[str]] = {}
         self._unreadable = UnreadableKeys(role)
         self._quarantine = quarantine or Quarantine(process.client, role)
+        self.progress = Progress(role)
+        """Of the role's rounds and of what is done with the leases; to be told of finished pieces."""
+        self._is_watched = False
         self._backoff = Backoff("leases")
         self._patient_until = 0.0
         """While Redis was away no heartbeat came through: who lives is not known yet (monotonic seconds)."""
@@ -116,12 +123,37 @@ class Ownership:
         self._ready.discard((claim.context.name, claim.symbol))
         self._owner.forget(claim)
 
+    async def guard(self, rounds: Coroutine[Any, Any, None]) -> None:
+        """Run a role's loop and keep the leases until it ends, or hangs; giving them back is left to `release_all`.
+
+        Raises:
+            WorkHung: it hung, or what is done with the leases did; they have not been renewed since.
+        """
+        self._is_watched = True
+        tasks = [
+            asyncio.create_task(self.run(), name=f"{self._role}: leases"),
+            asyncio.create_task(self._watched("round", rounds), name=f"{self._role}: rounds"),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # an error nobody foresaw: without leases, or rounds, this process is of no use
+        finally:
+            await end(tasks)
+
+    async def _watched(self, name: str, work: Awaitable[None]) -> None:
+        async with self.progress.watched(name):
+            await work
+
     async def run(self) -> None:
         """Keep the leases until cancelled."""
-        pause_s = self._usual_ms / 1000 / 6
+        pause_s = self._usual_ms / 1000 / RENEWED_TIMES
+        sharing = self._again_and_again(self.share, pause_s, self._room)
         tasks = [
             asyncio.create_task(self._again_and_again(self.renew, pause_s), name="leases: renew"),
-            asyncio.create_task(self._again_and_again(self.share, pause_s, self._room), name="leases: share"),
+            asyncio.create_task(
+                self._watched("sharing", sharing) if self._is_watched else sharing, name="leases: share"
+            ),
             *(
                 asyncio.create_task(self._recover_forever(), name=f"leases: recover {number}")
                 for number in range(RECOVERED_AT_ONCE)
@@ -148,6 +180,7 @@ class Ownership:
                 )
             else:
                 self._backoff.accepted()
+            self.progress.made()
             if sooner is None:
                 await asyncio.sleep(wait_s)
                 continue
@@ -160,6 +193,7 @@ class Ownership:
 
         Raises:
             RedisError: some were not renewed.
+            WorkHung: they were for the last time, as a work hangs.
         """
         length_ms = self._usual_ms + self._process.pulse.extra_ms(self._usual_ms)
         for leases in self._leases.values():
@@ -168,6 +202,8 @@ class Ownership:
         for error in failed:
             if error is not None:
                 raise error
+        if self.held:
+            self.progress.renewed(RENEWED_TIMES * PATIENCE_LEASES * length_ms // self._usual_ms)
 
     async def _renew(self, context: VenueContext) -> None:
         for symbol in await self._leases[context.name].renew():
@@ -204,6 +240,7 @@ class Ownership:
                 self._ready.discard((context.name, symbol))
             await self._leases[context.name].release([symbol])
             log.info("lease_released", role=self._role, venue=context.name, symbol=symbol)
+            self.progress.made()
 
     async def _hand_over(self, claim: Claim) -> None:
         try:
@@ -257,7 +294,11 @@ class Ownership:
         context, symbol = claim
         leases = self._leases[context.name]
         try:
-            await self._owner.recover(claim, token)
+            if self._is_watched:
+                async with self.progress.watched(f"recovery: {context.name}:{symbol}", alone=True):
+                    await self._owner.recover(claim, token)
+            else:
+                await self._owner.recover(claim, token)
         except Exception as error:
             self._owner.forget(claim)
             with suppress(RedisError, OSError):  # it runs out by itself
@@ -275,7 +316,12 @@ class Ownership:
         return True
 
     async def release_all(self) -> None:
-        """Commit and give back everything, for a worker that stops; what fails holds up nothing else."""
+        """Commit and give back everything, for a worker that stops; what fails holds up nothing else.
+
+        What hung would hang again: then nothing is committed, and the next owner begins with what is stored.
+        """
+        if self.progress.is_hung:
+            self._ready.clear()
         for context in self._contexts:
             for symbol in sorted(self._leases[context.name].held):
                 try:

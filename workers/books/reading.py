@@ -18,7 +18,7 @@ from workers.quarantine import Quarantine
 from workers.settings import BookSettings
 from workers.steady_clock import steady_ms
 from workers.store.refusals import Refusal, refusal_of
-from workers.store.streams import Delivered, GroupReader
+from workers.store.streams import Delivered, GroupReader, goes_on
 
 log = structlog.get_logger()
 
@@ -130,6 +130,7 @@ class BookReading:
             taken += len(found)
             book.read_until(began, steady_ms() * 1000, end=len(found) < self._count)
             self._was_read(book)
+            self._ownership.progress.made()
             await self._breath.taken()
         return taken
 
@@ -143,6 +144,8 @@ class BookReading:
         """Fold what was delivered and not acknowledged, committing on the way: who goes on after us has less to do."""
         while entries := await self._reader.pending(book.key, after, PENDING_AT_ONCE):
             self._fold(book, entries)
+            if goes_on(after, entries[-1].stream_id):
+                self._ownership.progress.made()
             after = entries[-1].stream_id
             await self._breath.taken()
             if not self._ownership.owns(book.claim, book.token):

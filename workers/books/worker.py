@@ -34,7 +34,6 @@ from workers.store.connection import connect_reader
 from workers.store.keys import DEPTH
 from workers.store.rebuilding import begin
 from workers.store.streams import Delivered, GapRecord, GroupReader, record_gap
-from workers.tasks import end
 
 log = structlog.get_logger()
 
@@ -195,7 +194,10 @@ class BookWorker:
         GAPS.labels(name).inc()
         log.warning("depth_gap", venue=name, symbol=symbol, expected=expected, got=got)
         record = GapRecord(DEPTH, expected, got, book.sync.reason, "resync")
-        task = asyncio.create_task(self._after_gap(book, book.before_last, book.last_stream_id, record))
+        task = asyncio.create_task(
+            self._after_gap(book, book.before_last, book.last_stream_id, record),
+            name=f"books: gap of {symbol}",
+        )
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
 
@@ -300,29 +302,30 @@ class BookWorker:
         for book in books:
             if book.commit_due(now) and self.books.get(book.key) is book and self.ownership.safe(book.claim):
                 await self._commit(book)
+                self.ownership.progress.made()
                 await self._breath.taken()
         for book in await self._history.step(list(self.books.values()), now):
             self.ownership.lost(book.claim, book.token)
         self._round_s = time.monotonic() - began
         return taken + await self._reading.catch_up()
 
+    async def _rounds(self) -> None:
+        pause, waits = self._settings.books.poll_ms / 1000, Backoff("round")
+        while not self._process.stop.is_set():
+            try:
+                await self.step()
+                waits.accepted()
+            except (RedisError, OSError) as error:
+                self._reading.lost_a_reply()
+                await asyncio.sleep(min(waits.refused(error), MOST_PAUSE_S))
+            self.ownership.progress.made()
+            await asyncio.sleep(pause)
+
     async def run(self) -> None:
         """Serve until told to stop; then commit and give everything back."""
-        leasing = asyncio.create_task(self.ownership.run())
-        pause, waits = self._settings.books.poll_ms / 1000, Backoff("round")
         try:
-            while not self._process.stop.is_set():
-                if leasing.done():
-                    leasing.result()  # an error nobody foresaw: without leases this process is of no use
-                try:
-                    await self.step()
-                    waits.accepted()
-                except (RedisError, OSError) as error:
-                    self._reading.lost_a_reply()
-                    await asyncio.sleep(min(waits.refused(error), MOST_PAUSE_S))
-                await asyncio.sleep(pause)
+            await self.ownership.guard(self._rounds())
         finally:
-            await end([leasing])
             for fetcher in self._fetchers.values():
                 await fetcher.close()
             await self.ownership.release_all()

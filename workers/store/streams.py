@@ -152,10 +152,15 @@ def update_id_of(stream_id: bytes) -> int:
     return _parts(stream_id)[1]
 
 
+def goes_on(before: bytes, after: bytes) -> bool:
+    """Whether a reader came further in a stream, from one id to another."""
+    return _parts(after) > _parts(before)
+
+
 def _parts(stream_id: bytes) -> tuple[int, int]:
-    """The ms and the update id of a stream id."""
+    """The ms and the update id of a stream id; `0` is short for `0-0`."""
     ms, _, update_id = stream_id.partition(b"-")
-    return int(ms), int(update_id)
+    return int(ms), int(update_id or 0)
 
 
 class GroupReader:

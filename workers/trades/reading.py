@@ -13,7 +13,7 @@ from workers.ownership import Ownership
 from workers.pulse import Breath
 from workers.quarantine import Quarantine
 from workers.store.refusals import Refusal, refusal_of
-from workers.store.streams import GroupReader
+from workers.store.streams import GroupReader, goes_on
 from workers.store.trade_log import missing_in_log
 from workers.trades.tape import OwnedTape
 
@@ -136,6 +136,7 @@ class TapeReading:
                 left -= len(entries)
                 if (owned := self._tapes.get(key)) is not None:
                     owned.take(entries)
+                self._ownership.progress.made()
                 await self._breath.taken()
             more = [key for key, entries in found.items() if len(entries) == count]
             for key in set(wanted).difference(more, refused):
@@ -147,6 +148,8 @@ class TapeReading:
     async def _take_pending(self, tape: OwnedTape, after: bytes) -> None:
         while entries := await self._reader.pending(tape.key, after, PENDING_AT_ONCE):
             tape.take(entries)
+            if goes_on(after, entries[-1].stream_id):
+                self._ownership.progress.made()
             after = entries[-1].stream_id
             await self._breath.taken()
             if not self._ownership.owns(tape.claim, int(tape.token)):

@@ -214,6 +214,7 @@ class TradeWorker:
         self.batches += len(batches)
         for symbol, result in results.items():
             await self._settle(tapes[symbol], result)
+            self.ownership.progress.made()
 
     async def _settle(self, tape: OwnedTape, result: Applied | Exception) -> None:
         name = tape.claim.context.name
@@ -262,7 +263,9 @@ class TradeWorker:
         log.error("trades_state_lost", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first,
                   last=last)  # fmt: skip
         if last >= first:
-            task = asyncio.create_task(self._record_lost(tape, first, last))
+            task = asyncio.create_task(
+                self._record_lost(tape, first, last), name=f"trades: loss of {tape.claim.symbol}"
+            )
             self._recording.add(task)
             task.add_done_callback(self._recording.discard)
 
@@ -277,7 +280,9 @@ class TradeWorker:
 
     def _start_repair(self, tape: OwnedTape, hole: Hole) -> None:
         tape.repairing = True
-        self._tasks[tape.key] = asyncio.create_task(self._repair(tape, hole))
+        self._tasks[tape.key] = asyncio.create_task(
+            self._repair(tape, hole), name=f"trades: repair of {tape.claim.symbol}"
+        )
 
     async def _repair(self, tape: OwnedTape, hole: Hole) -> None:
         try:
@@ -381,29 +386,30 @@ class TradeWorker:
         """Whether nothing read is waiting and no hole is being filled."""
         return not any(tape.waiting or tape.repairing for tape in self.tapes.values())
 
+    async def _rounds(self) -> None:
+        pause, waits = self._settings.trades.poll_ms / 1000, Backoff("round")
+        while not self._process.stop.is_set():
+            try:
+                await self.step()
+                waits.accepted()
+            except (RedisError, OSError) as error:
+                self._reread = True  # a lost reply may have carried entries: they are pending now
+                await asyncio.sleep(min(waits.refused(error), MOST_PAUSE_S))
+            self._process.details = {
+                "symbols": len(self.tapes),
+                "applied": self._applied,
+                "repairing": len(self._tasks),
+            }
+            self.ownership.progress.made()
+            await asyncio.sleep(pause)
+
     async def run(self) -> None:
         """Serve until told to stop; then give everything back."""
-        leasing = asyncio.create_task(self.ownership.run())
-        showing = asyncio.create_task(self._show_figures())
-        pause, waits = self._settings.trades.poll_ms / 1000, Backoff("round")
+        showing = asyncio.create_task(self._show_figures(), name="trades: figures")
         try:
-            while not self._process.stop.is_set():
-                if leasing.done():
-                    leasing.result()  # an error nobody foresaw: without leases this process is of no use
-                try:
-                    await self.step()
-                    waits.accepted()
-                except (RedisError, OSError) as error:
-                    self._reread = True  # a lost reply may have carried entries: they are pending now
-                    await asyncio.sleep(min(waits.refused(error), MOST_PAUSE_S))
-                self._process.details = {
-                    "symbols": len(self.tapes),
-                    "applied": self._applied,
-                    "repairing": len(self._tasks),
-                }
-                await asyncio.sleep(pause)
+            await self.ownership.guard(self._rounds())
         finally:
-            await end([leasing, showing, *self._tasks.values(), *self._cancelled])
+            await end([showing, *self._tasks.values(), *self._cancelled])
             await self.ownership.release_all()
             await self._reader_client.aclose()
 
