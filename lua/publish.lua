@@ -4,7 +4,8 @@
 --          book:{S}:distrust string
 -- ARGV[1]  entries kept in a top stream
 -- then 4 per book:  symbol, fencing number, payload ("" leaves what is shown, "-" withdraws the book), status
--- A status is lines "field\nvalue\nfield\nvalue\n"; "" leaves it as it is.
+-- A status is lines "field\nvalue\nfield\nvalue\n"; "" leaves it as it is. To it comes `told_ms`, the server's time: by
+-- its age readers know whether the owner still says anything, whatever the clocks of the two are set to.
 --
 -- Returns a flat list of pairs: position (1-based) and why the owner must act on it:
 --   FENCED             the fencing number is not the lease's; nothing was written
@@ -13,11 +14,13 @@
 --   GONE               a status says "synced" and LIVE_ORDERBOOK has no such book: somebody removed or spoiled it
 --   REFUSED <error>    a key of the book is of another type; the others of it, and the other books, were written
 --   REPLACED <type>    (position 0) LIVE_ORDERBOOK was no hash and was removed: it is made of the books
--- A call that is repeated says and writes the same again, and appends nothing.
--- Cost: 5 commands per book with a payload, 3 more with a status, 1 per call.
+-- A call that is repeated says and writes the same again, but for `told_ms`, and appends nothing.
+-- Cost: 5 commands per book with a payload, 3 more with a status, 2 per call.
 local OUT_OF_SYNC = { waiting = true, confirming = true, broken = true }
 local kept = ARGV[1]
 local signals = {}
+local time = redis.call('TIME')
+local now_ms = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
 local function signal(position, text)
     signals[#signals + 1] = position
     signals[#signals + 1] = text
@@ -63,7 +66,7 @@ local function tell(position, symbol, status, distrust, told)
             signal(position, 'GONE')
         end
     end
-    redis.call('HSET', status, unpack(fields))
+    redis.call('HSET', status, 'told_ms', now_ms, unpack(fields))
 end
 -- What one key refuses costs no other key anything; what the server refuses ends the call.
 local function alone(position, work, ...)

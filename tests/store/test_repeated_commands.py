@@ -199,6 +199,7 @@ async def contents(client: Redis) -> dict[bytes, object]:
         elif kind == b"hash":
             value = await client.hgetall(key)
             value.pop(b"updated", None)
+            value.pop(b"told_ms", None)
             value.pop(b"beat_ms", None)
             value.pop(b"repeated_count", None)  # counts just this
         else:

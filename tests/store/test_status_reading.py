@@ -6,8 +6,16 @@ import pytest
 from redis.asyncio import Redis
 
 from workers.store import reading
+from workers.store.books import BookStore, Publication
 from workers.store.keys import Keys
-from workers.store.reading import read_infos, read_memory, read_newest, read_symbols, standing
+from workers.store.reading import (
+    read_infos,
+    read_memory,
+    read_newest,
+    read_symbols,
+    shown_books,
+    standing,
+)
 from workers.store.streams import GroupReader
 from workers.store.watching import Watch
 
@@ -37,7 +45,7 @@ async def test_nothing_is_read_as_nothing(client: Redis) -> None:
     assert await read_infos(client, KEYS, ["A"]) == [{}]
     assert await read_newest(client, KEYS.gaps("A"), 5) == []
     (said,) = await Watch(client).statements(KEYS, ["A"])
-    assert said == ("", "unknown", "", "", "", 0)
+    assert said == ("", "unknown", "", "", "", 0, 0)
     assert await Watch(client).shown(KEYS, ["A"]) == [None]
     assert await Watch(client).read({}, 5) == {}
     assert await Watch(client).ends([KEYS.gaps("A")]) == [b"0-0"]
@@ -61,7 +69,7 @@ async def test_the_reader_sees_what_owners_show_and_say(client: Redis) -> None:
     await furnish(client, "A")
     watch = Watch(client)
     assert await watch.shown(KEYS, ["B", "A"]) == [None, b"book of A"]
-    assert (await watch.statements(KEYS, ["A"]))[0] == ("books-1", "synced", "gap", "1", "9", 12)
+    assert (await watch.statements(KEYS, ["A"]))[0] == ("books-1", "synced", "gap", "1", "9", 12, 0)
     assert await watch.hashes([KEYS.symbol_info("A"), "none"]) == [{"base_asset": "B"}, {}]
     key = KEYS.raw("A", "depth")
     assert await watch.ends([key]) == [b"4-1"]
@@ -93,6 +101,35 @@ async def test_memory_is_that_of_the_server(real_server: str) -> None:
 def test_what_the_last_owner_said_holds_while_there_is_one(
     said: str, owned: bool, shown: bool, state: str
 ) -> None:
-    found, reason = standing(said, "gap", owned=owned, shown=shown)
+    found, reason = standing(said, "gap", owned=owned, unheard_ms=0, shown=shown)
     assert found == state
     assert reason == ("gap" if owned else "no worker holds its lease; the fleet may have stopped")
+
+
+async def test_a_book_whose_owner_has_said_nothing_for_long_is_called_good_by_nobody(client: Redis) -> None:
+    await furnish(client, "A")
+    token = 3
+    store = BookStore(client, KEYS, 10)
+    status = {"state": "synced", "reason": "gap", "sync_count": 1}
+    await store.publish([Publication("A", token, b'{"s":"A"}', False, status)])
+    watch = Watch(client)
+
+    async def seen() -> tuple[str, str, bool, bool, bool]:
+        [shown], [read] = await shown_books(client, [(KEYS, "A")]), await read_symbols(client, KEYS, ["A"])
+        state, _ = standing(
+            read.book["state"], "", owned=bool(read.owner), unheard_ms=read.unheard_ms, shown=read.shown
+        )
+        [said], [sight] = await watch.statements(KEYS, ["A"]), await watch.sights(KEYS, ["A"])
+        return shown.state, state, shown.is_shown, said.is_heard, sight.is_shown
+
+    assert await seen() == ("synced", "synced", True, True, True)
+    told = int((await client.hget(KEYS.book_status("A"), "told_ms")) or 0)
+    assert told > 1_700_000_000_000
+    for hours in (-1, 1):  # it hangs; or the server's clock was set back, until the owner writes again
+        await client.hset(KEYS.book_status("A"), "told_ms", told + hours * 3_600_000)
+        assert await seen() == ("unheard", "unheard", False, False, False)
+    [shown] = await shown_books(client, [(KEYS, "A")])
+    assert shown.reason.endswith("; the last was: synced, gap")
+    assert shown.reason.startswith("its owner has said nothing of it for 3")
+    await store.publish([Publication("A", token, None, False, status)])
+    assert await seen() == ("synced", "synced", True, True, True)

@@ -23,7 +23,7 @@ from workers.errors import BookNotServed, WireError
 from workers.model.events import Level
 from workers.model.order_book import OrderBook
 from workers.model.sync import BookSync, Outcome, SyncState
-from workers.store.reading import NOT_OWNED, standing
+from workers.store.reading import standing
 from workers.store.watching import Entry, OwnerStatement
 
 log = structlog.get_logger()
@@ -179,9 +179,9 @@ class Replica:
             said = self.statement
             if said is None or not self.asked_owner:
                 return Withheld("unknown", "nothing is known of it yet")
-            return Withheld(*standing(said.state, said.reason, owned=bool(said.owner), shown=False))
-        if not self.statement.owner:
-            return Withheld(*NOT_OWNED)
+            return self._standing(said, shown=False)
+        if not self.statement.is_heard:
+            return self._standing(self.statement, shown=True)
         sync = self.sync
         if sync is None or sync.state is not SyncState.SYNCED or sync.synced_at != self.shown_since:
             return Withheld("rebuilding", "this server is following it anew")
@@ -190,6 +190,11 @@ class Replica:
         if sync.book.edge_distance() <= 0.0:
             return Withheld("beyond range", "")
         return None
+
+    @staticmethod
+    def _standing(said: OwnerStatement, *, shown: bool) -> Withheld:
+        owned, unheard_ms = bool(said.owner), said.unheard_ms
+        return Withheld(*standing(said.state, said.reason, owned=owned, unheard_ms=unheard_ms, shown=shown))
 
     def demand(self, heard_at: float) -> None:
         """Raise BookNotServed unless the book may be served."""

@@ -35,6 +35,7 @@ from workers.api.types import (
 )
 from workers.process import Process
 from workers.store.reading import (
+    UNHEARD_MS,
     UNREADABLE,
     SymbolReading,
     read_infos,
@@ -291,12 +292,16 @@ def symbol_state(
     updated = whole(book.get("updated", ""))
     age = whole(book.get("age_ms", "")) + max(0, now_ms - updated) if updated else None
     state, reason = standing(
-        book.get("state", ""), book.get("reason", ""), owned=bool(found.owner), shown=found.shown
+        book.get("state", ""),
+        book.get("reason", ""),
+        owned=bool(found.owner),
+        unheard_ms=found.unheard_ms,
+        shown=found.shown,
     )
     if found.unreadable:
         state, reason = (state if book else UNREADABLE), sentence_of(found.unreadable[0])
     evidence = Evidence(
-        shown=found.shown and bool(found.owner),
+        shown=found.shown and bool(found.owner) and found.unheard_ms <= UNHEARD_MS,
         state=state,
         connected=connected,
         synced_for_ms=now_ms - synced_at,

@@ -119,7 +119,12 @@ async def _symbol(held: Held, book: Book, reading: SymbolReading) -> dict[str, A
     event_time, audited_ms = whole(status.get("event_time", "")), whole(status.get("last_audit_ms", ""))
     now_ms = int(time.time() * 1000)
     owners = {group: await held.owner(book, group) for _, group in GROUPS}
-    state, reason = standing(status.get("state", ""), status.get("reason", ""), owned=bool(owners["books"]))
+    state, reason = standing(
+        status.get("state", ""),
+        status.get("reason", ""),
+        owned=bool(owners["books"]),
+        unheard_ms=reading.unheard_ms,
+    )
     troubles = [sentence_of(problem) for problem in reading.unreadable]
     if trouble := reading.trades_status.get("reason"):
         troubles.append(trouble)

@@ -141,7 +141,8 @@ class Withheld(NamedTuple):
 
     symbol: str
     state: str
-    """As in `book:{S}:status`, or `not owned`: no worker holds the book, the fleet may have stopped."""
+    """As in `book:{S}:status`, or `not owned`: no worker holds the book, the fleet may have stopped; or
+    `unheard`: its owner has said nothing of it for 10 s."""
     reason: str
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
@@ -53,6 +53,8 @@ class SymbolReading(NamedTuple):
     trades_lag: GroupLag
     trades_status: Mapping[str, str]
     """`trades:{S}:status`; empty while the trades are folded."""
+    unheard_ms: int = 0
+    """How long ago the owner last wrote the status of the book."""
     unreadable: Sequence[StateUnreadable] = ()
     """Keys of the symbol that hold what cannot be used; what they should tell is as if there were none."""
 
@@ -108,44 +110,76 @@ class ShownBook(NamedTuple):
 
 
 UNREADABLE = "unreadable"
+UNHEARD_MS: Final = 10_000
+"""An owner writes the status of its book every second. What is older than this says nothing of the book any more."""
 NOT_OWNED = ("not owned", "no worker holds its lease; the fleet may have stopped")
 
 
-def standing(state: str, reason: str, *, owned: bool, shown: bool = True) -> tuple[str, str]:
-    """State and reason of a book as they are now: what its owner said last holds only while it has one.
+def server_ms(reply: Any) -> int:
+    """The time of a server's reply to TIME, ms since 1970; 0 where this user may not ask for it."""
+    return 0 if isinstance(reply, Exception) else int(reply[0]) * 1000 + int(reply[1]) // 1000
+
+
+def unheard_ms(told: bytes | str | None, now_ms: int) -> int:
+    """How long ago a status was written.
+
+    A clock of the server that was set back makes it a time to come: that is as long ago as it is ahead, until the
+    owner writes again.
+
+    Args:
+        told: `told_ms` of the status; a status without one tells no age.
+        now_ms: by the server's clock; 0: not known.
+    """
+    text = told.decode(errors="replace") if isinstance(told, bytes) else told or ""
+    return abs(now_ms - whole(text)) if now_ms and whole(text) else 0
+
+
+def standing(state: str, reason: str, *, owned: bool, unheard_ms: int, shown: bool = True) -> tuple[str, str]:
+    """State and reason of a book as they are now: what its owner said last holds while it has one, and not for long.
 
     Args:
         state, reason: as in `book:{S}:status`, empty where there is none.
         owned: a worker holds its lease.
+        unheard_ms: since the owner wrote that.
         shown: `LIVE_ORDERBOOK` has it.
     """
     if not owned:
         return NOT_OWNED
+    if unheard_ms > UNHEARD_MS:
+        ago = f"its owner has said nothing of it for {unheard_ms / 1000:.0f} s"
+        return "unheard", f"{ago}; the last was: {state or 'unknown'}{f', {reason}' if reason else ''}"
     return "withdrawn" if state == "synced" and not shown else state or "unknown", reason
 
 
 async def shown_books(client: Any, symbols: Sequence[tuple[Keys, str]]) -> list[ShownBook]:
-    """What is shown of books, each as the keys of its venue and its symbol. Cost: one round trip, 3 commands a book."""
+    """What is shown of books, each as the keys of its venue and its symbol.
+
+    Cost: one round trip, 3 commands a book and 1 more.
+    """
     if not symbols:
         return []
     pipe = client.pipeline(transaction=False)
     for keys, symbol in symbols:
         pipe.hget(keys.live_orderbook, symbol)
-        pipe.hmget(keys.book_status(symbol), "state", "reason")
+        pipe.hmget(keys.book_status(symbol), "state", "reason", "told_ms")
         pipe.exists(keys.lease(BOOKS_GROUP, symbol))
-    replies = iter(await pipe.execute(raise_on_error=False))
-    found = []
+    pipe.time()
+    *some, time = await pipe.execute(raise_on_error=False)
+    replies, now_ms, found = iter(some), server_ms(time), []
     for (keys, symbol), reply, told, owned in zip(symbols, replies, replies, replies, strict=True):
         payload = None if unusable(keys.live_orderbook, reply) else reply
         if (problem := unusable(keys.book_status(symbol), told)) is not None:
-            state, reason = UNREADABLE, sentence_of(problem)
+            unheard, state, reason = 0, UNREADABLE, sentence_of(problem)
         else:
+            unheard = unheard_ms(told[2], now_ms)
             state, reason = standing(
-                *((value or b"").decode(errors="replace") for value in told),
+                *((value or b"").decode(errors="replace") for value in told[:2]),
                 owned=bool(owned),
+                unheard_ms=unheard,
                 shown=payload is not None,
             )
-        found.append(ShownBook(payload, state, reason, payload is not None and bool(owned)))
+        is_shown = payload is not None and bool(owned) and unheard <= UNHEARD_MS
+        found.append(ShownBook(payload, state, reason, is_shown))
     return found
 
 
@@ -156,7 +190,7 @@ def sentence_of(problem: StateUnreadable) -> str:
 
 async def read_symbols(client: Any, keys: Keys, symbols: Sequence[str]) -> list[SymbolReading]:
     """What Redis says of each symbol; what one key does not say costs that symbol alone. Cost: one round trip per 100
-    symbols, 8 commands each, and one more for a group that is behind.
+    symbols, 8 commands each and 1 for all, and one more for a group that is behind.
     """
     found = []
     for first in range(0, len(symbols), PAGE):
@@ -171,13 +205,17 @@ async def read_symbols(client: Any, keys: Keys, symbols: Sequence[str]) -> list[
             pipe.hgetall(keys.trades_status(symbol))
             pipe.xinfo_groups(keys.raw(symbol, DEPTH))
             pipe.xinfo_groups(keys.raw(symbol, TRADES))
-        replies = await pipe.execute(raise_on_error=False)
+        pipe.time()
+        *replies, time = await pipe.execute(raise_on_error=False)
+        now_ms = server_ms(time)
         for symbol, place in zip(page, range(0, len(replies), 8), strict=True):
-            found.append(await _read_symbol(client, keys, symbol, replies[place : place + 8]))
+            found.append(await _read_symbol(client, keys, symbol, replies[place : place + 8], now_ms))
     return found
 
 
-async def _read_symbol(client: Any, keys: Keys, symbol: str, replies: Sequence[Any]) -> SymbolReading:
+async def _read_symbol(
+    client: Any, keys: Keys, symbol: str, replies: Sequence[Any], now_ms: int
+) -> SymbolReading:
     asked = (
         keys.book_status(symbol),
         keys.live_orderbook,
@@ -200,6 +238,7 @@ async def _read_symbol(client: Any, keys: Keys, symbol: str, replies: Sequence[A
     book, shown, owner, trades, blocks, trades_status, depth, traded = told
     return SymbolReading(
         book=text_of(book or {}),
+        unheard_ms=unheard_ms((book or {}).get(b"told_ms"), now_ms),
         shown=bool(shown),
         owner=owner.decode(errors="replace") if owner else "",
         trades={

@@ -10,7 +10,15 @@ from redis.exceptions import ResponseError
 
 from workers.store.books import GROUP as BOOKS_GROUP
 from workers.store.keys import Keys
-from workers.store.reading import UNREADABLE, sentence_of, text_of, whole
+from workers.store.reading import (
+    UNHEARD_MS,
+    UNREADABLE,
+    sentence_of,
+    server_ms,
+    text_of,
+    unheard_ms,
+    whole,
+)
 from workers.store.refusals import refusal_of
 from workers.store.replies import unusable
 
@@ -19,7 +27,7 @@ Entry = tuple[bytes, Mapping[bytes, bytes]]
 
 DIGITS = 16
 """No number of ms has so many."""
-_STATUS = ("state", "reason", "known_low", "known_high", "age_ms")
+_STATUS = ("state", "reason", "known_low", "known_high", "age_ms", "told_ms")
 
 
 class OwnerStatement(NamedTuple):
@@ -32,13 +40,20 @@ class OwnerStatement(NamedTuple):
     known_low: str
     known_high: str
     age_ms: int
+    unheard_ms: int
+    """Since it said that."""
+
+    @property
+    def is_heard(self) -> bool:
+        """There is an owner, and what it said is recent."""
+        return bool(self.owner) and self.unheard_ms <= UNHEARD_MS
 
 
 class Sight(NamedTuple):
     """Whether a book is served, as far as that can be seen at a glance."""
 
     is_shown: bool
-    """`LIVE_ORDERBOOK` has it, and somebody holds its lease."""
+    """`LIVE_ORDERBOOK` has it, and somebody holds its lease and has said something of it of late."""
     age_ms: int | None
     """Since its stream last brought anything, as its owner said; None where nobody said it."""
 
@@ -100,16 +115,23 @@ class Watch:
         for symbol in names:
             pipe.hmget(keys.book_status(symbol), *_STATUS)
             pipe.hget(keys.lease(BOOKS_GROUP, symbol), "owner")
-        replies = await pipe.execute(raise_on_error=False)
-        found = []
+        pipe.time()
+        *replies, time = await pipe.execute(raise_on_error=False)
+        now_ms, found = server_ms(time), []
         for symbol, status, owner in zip(names, replies[::2], replies[1::2], strict=True):
             is_owned = owner is not None and unusable(keys.lease(BOOKS_GROUP, symbol), owner) is None
             name = owner.decode(errors="replace") if is_owned else ""
             if (problem := unusable(keys.book_status(symbol), status)) is not None:
-                found.append(OwnerStatement(name, UNREADABLE, sentence_of(problem), "", "", 0))
+                found.append(OwnerStatement(name, UNREADABLE, sentence_of(problem), "", "", 0, 0))
                 continue
-            state, reason, low, high, age = ((value or b"").decode(errors="replace") for value in status)
-            found.append(OwnerStatement(name, state or "unknown", reason, low, high, whole(age)))
+            state, reason, low, high, age, told = (
+                (value or b"").decode(errors="replace") for value in status
+            )
+            found.append(
+                OwnerStatement(
+                    name, state or "unknown", reason, low, high, whole(age), unheard_ms(told, now_ms)
+                )
+            )
         return found
 
     async def sights(self, keys: Keys, symbols: Sequence[str]) -> list[Sight]:
@@ -118,13 +140,17 @@ class Watch:
         pipe.hkeys(keys.live_orderbook)
         for symbol in symbols:
             pipe.exists(keys.lease(BOOKS_GROUP, symbol))
-            pipe.hget(keys.book_status(symbol), "age_ms")
-        shown, *replies = await pipe.execute(raise_on_error=False)
+            pipe.hmget(keys.book_status(symbol), "age_ms", "told_ms")
+        pipe.time()
+        shown, *replies, time = await pipe.execute(raise_on_error=False)
+        now_ms = server_ms(time)
         names = set() if isinstance(shown, Exception) else {name.decode("utf-8", "replace") for name in shown}
         found = []
-        for symbol, owned, age in zip(symbols, replies[::2], replies[1::2], strict=True):
-            told = age if isinstance(age, bytes) and age.isdigit() and len(age) < DIGITS else None
-            found.append(Sight(symbol in names and owned == 1, None if told is None else int(told)))
+        for symbol, owned, status in zip(symbols, replies[::2], replies[1::2], strict=True):
+            age, told = (None, None) if isinstance(status, Exception) else status
+            age_ms = int(age) if isinstance(age, bytes) and age.isdigit() and len(age) < DIGITS else None
+            is_heard = unheard_ms(told, now_ms) <= UNHEARD_MS
+            found.append(Sight(symbol in names and owned == 1 and is_heard, age_ms))
         return found
 
     async def folded(self, keys: Sequence[str]) -> list[int]:

@@ -24,6 +24,7 @@ const MEANING = {
   unreadable: "What is stored of it cannot be read.",
   unknown: "It is not known what is true now.",
   "not owned": "No worker keeps the book; the fleet may have stopped.",
+  unheard: "The worker that keeps the book has said nothing of it for 10 s or longer.",
   withdrawn: "Its owner has just taken it back.",
 };
 
