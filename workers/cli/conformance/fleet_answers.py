@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, cast
 
-from workers.cli.conformance.fleet_run import FleetRun
+from workers.cli.conformance.fleet_run import POLL_S, FleetRun
 from workers.cli.conformance.fleet_settings import auditing
 from workers.cli.conformance.fleet_streams import DEPTH
 from workers.cli.held import Book
@@ -172,27 +172,36 @@ async def _everybody_waits(run: FleetRun, status: int) -> None:
     first, others = books[0], books[1:]
     run.books = [first]
     refused = await run.fault(f"rest_status value={status} {DEPTH_PATH} count=1")
+    before = time.monotonic()
     await run.struck(await run.fault(f"lose {DEPTH} count=1"))
-    await asyncio.sleep(1.0)
+    over = await _struck_at(run, refused, before) + RETRY_AFTER_S[status]
     run.books = others
-    lost = await run.fault(f"lose {DEPTH} count=1")
-    await run.struck(refused)
-    over = time.monotonic() + RETRY_AFTER_S[status] - 0.7  # it began a little before we heard of it
-    await asyncio.sleep(0.2)  # what was under way then has arrived
-    asked = sum([await run.requests(book) for book in others])
-    while time.monotonic() < over:
-        sent = sum([await run.requests(book) for book in others]) - asked
-        if sent and time.monotonic() < over:
-            run.problem(f"{sent} requests were sent though everybody had to wait.")
+    lost = await run.fault(f"lose {DEPTH} count=1")  # they want their snapshots more than half a second later
+    sent = 0
+    while not sent:
+        now_sent = sum([await run.requests(book) for book in others])
+        if time.monotonic() >= over:
             break
-        await asyncio.sleep(0.1)
+        sent = now_sent
+        await asyncio.sleep(POLL_S)
+    run.expect(not sent, f"{sent} requests were sent though everybody had to wait.")
     run.books = books
     await run.remove(refused)
     await run.struck(lost)
     await run.resynced()
     run.facts["snapshots"] = sum([await run.requests(book) for book in run.books])
-    most = 3 * len(run.books)  # one is refused, one begins the book, one is compared with it
-    run.expect(run.facts["snapshots"] <= most, f"{run.facts['snapshots']} snapshots; {most} suffice.")
+    for book in run.books:  # one begins the book, one is compared with it, one was refused
+        await run.few_snapshots(book, 3 if book is first else 2)
+
+
+async def _struck_at(run: FleetRun, numbers: Sequence[int], before: float) -> float:
+    """Wait until a fault has struck; when it had not yet, which it had not `before` either (monotonic seconds)."""
+    looked = time.monotonic()
+    while not await run.hits(numbers):
+        before, looked = looked, time.monotonic()
+        await asyncio.sleep(POLL_S)
+        looked = time.monotonic()
+    return before
 
 
 async def too_many(run: FleetRun) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, Final, cast
 
 import msgspec
@@ -57,6 +59,7 @@ class Observer:
         self._seen_to: dict[Book, str] = dict.fromkeys(self._books, "-")
         self._last_id: dict[Book, int] = {}
         self._looking = asyncio.Lock()
+        self._looked: list[float] = []
         self._queue: asyncio.Queue[tuple[Book, dict[str, Any]]] = asyncio.Queue()
         self.sights: dict[Book, Sight] = defaultdict(Sight)
         self.problems: dict[Book, list[str]] = defaultdict(list)
@@ -83,8 +86,18 @@ class Observer:
         """
         async with self._looking:
             await self._look_at_hashes()
+            self.noted_look()
             for publication in await self._published():
                 self._queue.put_nowait(publication)
+
+    def noted_look(self) -> None:
+        """Note that everything was looked at now."""
+        self._looked.append(time.monotonic())
+
+    def longest_pause_s(self, since: float) -> float:
+        """The longest time between two looks after a moment (monotonic seconds), or from one of them until now."""
+        moments = [since, *(moment for moment in self._looked if moment > since), time.monotonic()]
+        return max(later - earlier for earlier, later in pairwise(moments))
 
     async def compared_all(self) -> None:
         """Wait until everything found has been compared."""
