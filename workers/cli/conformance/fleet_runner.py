@@ -1,4 +1,7 @@
-"""Running scenarios on the fleet level: those that keep to their own books together, the others one by one."""
+"""Running scenarios on the fleet level: those that keep to their own books together, the others one by one.
+
+Each kind has a fleet of its own, so that none folds books which only the others need.
+"""
 
 from __future__ import annotations
 
@@ -16,39 +19,88 @@ from workers.cli.conformance.fleet_world import FleetWorld
 from workers.cli.conformance.scenario import Result, Scenario
 from workers.cli.held import Book
 from workers.errors import FleetError
+from workers.tasks import end
 
 FRESH_S: Final = 8.0
 """How long the last status of a book may be under way."""
 SCRIPT_S: Final = 300.0
+CROWD: Final = 10
+"""Books of one scenario that are so many that others would suffer from them."""
 STAGGER_S: Final = 0.1
 """Between the beginnings of scenarios that run together: they share the fleet's few REST connections."""
+
+
+def fleets(scenarios: Sequence[Scenario]) -> dict[str, list[Scenario]]:
+    """The scenarios of the fleet level by the fleet they run on.
+
+    One is for all that run together, one for those that happen to everybody, one for those that need many books.
+    """
+    found: dict[str, list[Scenario]] = {"together": [], "alone": [], "crowd": []}
+    for scenario in scenarios:
+        if scenario.fleet is not None:
+            alone = "crowd" if len(scenario.fleet.books) >= CROWD else "alone"
+            found[alone if scenario.fleet.alone else "together"].append(scenario)
+    return {name: kept for name, kept in found.items() if kept}
 
 
 async def run_fleet(
     scenarios: Sequence[Scenario], calm: Sequence[str], home: Path, cpu_share: float = 1.0
 ) -> AsyncIterator[Result]:
-    """Start a fleet, run the scenarios on it, end it.
+    """Start the fleets, run the scenarios on them, end them.
+
+    Those of the last two fleets mostly wait, so these run side by side where their workers are not held to a share.
 
     Args:
         calm: the books to which nothing happens; a scenario without books of its own looks at these.
-        home: the run directory.
+        home: each fleet's run directory is in there.
         cpu_share: of a core, to which every worker is held once all books are shown.
 
     Raises:
-        CommandError: the fleet did not start.
+        CommandError: a fleet did not start.
     """
-    wanted = [scenario for scenario in scenarios if scenario.fleet is not None]
-    if not wanted:
-        return
-    parts = [scenario.fleet for scenario in wanted if scenario.fleet is not None]
+    wanted = fleets(scenarios)
+    steps = [["together"], ["alone", "crowd"]] if cpu_share >= 1 else [["together"], ["alone"], ["crowd"]]
+    for names in steps:
+        running = [_run_fleet(home / name, wanted[name], calm, cpu_share) for name in names if name in wanted]
+        async for result in _side_by_side(running):
+            yield result
+
+
+async def _side_by_side(sources: Sequence[AsyncIterator[Result]]) -> AsyncIterator[Result]:
+    """What several sources give, as it comes; the first error of one ends all."""
+    given: asyncio.Queue[Result | None] = asyncio.Queue()
+
+    async def pass_on(source: AsyncIterator[Result]) -> None:
+        try:
+            async for result in source:
+                given.put_nowait(result)
+        finally:
+            given.put_nowait(None)
+
+    tasks = [asyncio.create_task(pass_on(source)) for source in sources]
+    try:
+        for _ in tasks:
+            while (result := await given.get()) is not None:
+                yield result
+            for over in [task for task in tasks if task.done()]:
+                over.result()
+        await asyncio.gather(*tasks)
+    finally:
+        await end(tasks)
+
+
+async def _run_fleet(
+    home: Path, scenarios: Sequence[Scenario], calm: Sequence[str], cpu_share: float
+) -> AsyncIterator[Result]:
+    """Run scenarios on one fleet: those that need not be alone together, the others one by one."""
+    parts = [scenario.fleet for scenario in scenarios if scenario.fleet is not None]
     names = list(dict.fromkeys([*calm, *(name for part in parts for name in part.books)]))
     unlisted = [name for part in parts for name in part.unlisted]
-    world = FleetWorld(
-        home, names, unlisted, [text for part in parts for text in part.start_faults()], cpu_share
-    )
+    faults = [text for part in parts for text in part.start_faults()]
+    world = FleetWorld(home, names, unlisted, faults, cpu_share)
+    together = [one for one in scenarios if one.fleet is not None and not one.fleet.alone]
+    alone = [one for one in scenarios if one.fleet is not None and one.fleet.alone]
     async with world.running():
-        together = [one for one in wanted if one.fleet is not None and not one.fleet.alone]
-        alone = [one for one in wanted if one.fleet is not None and one.fleet.alone]
         for group in ([together] if together else []) + [[one] for one in alone]:
             for result in await _run_group(world, group, [world.book(name) for name in calm]):
                 yield result

@@ -37,6 +37,7 @@ SECTIONS: Final[dict[str, dict[str, Any]]] = {
     "fleet": {"log_level": "info", "heartbeat_ms": 1000, "lease_ms": 3000},
     "ingest": {
         "hold_ms": 3000,
+        "trade_hold_ms": 1500,
         "silence_s": 6,
         "first_message_s": 3,
         "open_timeout_s": 3,

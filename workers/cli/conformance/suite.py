@@ -78,7 +78,7 @@ def _run_directory(keep: Path | None) -> Iterator[Path]:
     if keep.exists() and any(keep.iterdir()):
         raise CommandError(f"{keep} is not empty; name a new folder.")
     yield keep.absolute()
-    err.print(f"The logs are in {keep / 'log'}.", highlight=False, soft_wrap=True)
+    err.print(f"The logs are in {keep}, of each fleet in its folder log.", highlight=False, soft_wrap=True)
 
 
 async def _run(
