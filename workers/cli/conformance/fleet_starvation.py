@@ -15,8 +15,8 @@ TENTH: Final = 0.1
 TOO_LITTLE: Final = 0.03
 """A share of a core with which nobody can serve all books."""
 FLEET: Final = 48
-"""Books that the shares are meant for: the calm ones and `BOOKS`. Where the fleet has more, as in the whole suite, so
-have its workers."""
+"""Books that the shares are meant for: the calm ones and `BOOKS`. Where the fleet has more, its
+workers get more."""
 FEW: Final = 6
 """Books that must be right all the same."""
 BOOKS: Final = (
