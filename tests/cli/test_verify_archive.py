@@ -188,4 +188,6 @@ def test_the_report_for_people(verify: Verify, tmp_path: Path, capsys: pytest.Ca
     assert main(["verify-archive", str(path)]) == 1
     said = capsys.readouterr().out
     assert "Not the same." in said
-    assert '"price":"7"' in said
+    (example,) = (line for line in said.splitlines() if '"price":"7"' in line)
+    kind, shown = example.split(maxsplit=1)
+    assert (kind, json.loads(shown)["fields"]) == ("different", ["price"])

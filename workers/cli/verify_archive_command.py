@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
@@ -74,7 +73,10 @@ def run_verify(asked: Asked, config: Path | None, *, as_json: bool) -> int:
     if as_json:
         out.file.write(msgspec.json.encode(found).decode() + "\n")
     else:
-        out.print(_report(found))
+        table, lines = _report(found)
+        out.print(table)
+        for line in lines:  # not wrapped: an example is one JSON object a line
+            out.print(escape(line), highlight=False, soft_wrap=True)
     return EXIT_FINE if found["same"] else EXIT_DISAGREEMENT
 
 
@@ -181,7 +183,8 @@ def _claim(official: OfficialFile) -> tuple[Claim, Period]:
     return claim, Period(start - EDGE_MS, end + 1 + EDGE_MS)
 
 
-def _report(found: dict[str, Any]) -> Group:
+def _report(found: dict[str, Any]) -> tuple[Table, list[str]]:
+    """The counts, and the lines below them."""
     table = Table(
         title=escape(f"{found['venue']} {found['symbol']}: held against {Path(found['file']).name}")
     )
@@ -197,4 +200,4 @@ def _report(found: dict[str, Any]) -> Group:
     for what, examples in found["examples"].items():
         lines += [f"{what:10}{msgspec.json.encode(example).decode()}" for example in examples]
     lines.append("The same." if found["same"] else "Not the same.")
-    return Group(table, *(escape(line) for line in lines))
+    return table, lines
