@@ -11,7 +11,7 @@ import pytest
 from replay_captures import Capture, replayed
 
 from workers.cli.replay_server import PrivateServer
-from workers.errors import CommandError
+from workers.errors import CommandError, FleetError
 
 
 @pytest.fixture
@@ -154,7 +154,84 @@ def test_trades_without_a_price_or_quantity_are_no_part_of_the_market(url: str, 
         capture.add(line)
     found = replayed(url, capture.write(tmp_path / "a"))
     assert alone(found, "trades") == {"count": 2, "first_id": 100, "last_id": 105, "missing": 0, "doubled": 0}
-    assert found["not_market"] == {"BTCUSDT": 4}
+    assert found["not_market"] == found["absurd"] == {"BTCUSDT": 4}
+    assert (
+        "BTCUSDT: 4 trade(s) with a price or quantity that is none: the ids count, the volume does not."
+        in (found["notes"])
+    )
+
+
+def aggregates(*trades: tuple[int, int, str]) -> Capture:
+    """Aggregate trades, each with its id, its only fill, and its quantity."""
+    capture = Capture()
+    for number, fill, quantity in trades:
+        capture.ms += 90
+        capture.add(
+            b'{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":%d,"a":%d,"s":"BTCUSDT","p":"60000.00",'
+            b'"q":"%s","f":%d,"l":%d,"T":%d,"m":false}}'
+            % (capture.ms, number, quantity.encode(), fill, fill, capture.ms)
+        )
+    return capture
+
+
+def test_two_trades_of_one_id_contradict_and_the_fill_that_is_dropped_is_named(url: str, tmp_path: Path):
+    capture = aggregates((103, 503, "1"), (104, 504, "1"), (104, 505, "7"), (105, 506, "1"))
+    found = replayed(url, capture.write(tmp_path / "a"))
+    assert alone(found, "trades")["count"] == 3
+    assert (found["contradictory"], found["fills_unnamed"]) == ({"BTCUSDT": 1}, {"BTCUSDT": 1})
+    why = "(104: another trade of this id, fills 505 to 505, 7 at 60000.00)"
+    assert found["problems"] == [f"BTCUSDT: 1 trade(s) came with the id of another one, which counts {why}."]
+
+
+def test_repeated_fills_are_noted_and_count_as_they_came(url: str, tmp_path: Path):
+    capture = aggregates((100, 1817, "1"), (101, 1818, "1"), (102, 1817, "1"), (103, 1819, "1"))
+    found = replayed(url, capture.write(tmp_path / "a"))
+    assert alone(found, "trades")["count"] == 4
+    assert (found["fills_repeated"], found["problems"]) == ({"BTCUSDT": 1}, [])
+    assert found["notes"] == [
+        "BTCUSDT: 1 trade(s) with fills of an earlier one, counted as the exchange sent them."
+    ]
+
+
+FAULTS = {
+    "b1_zero_price": (9, {"absurd": 1, "not_market": 1}),
+    "b1b_zero_quantity": (9, {"absurd": 1, "not_market": 1}),
+    "b1c_spot_invalid": (9, {"absurd": 1, "not_market": 1}),
+    "b2_same_id_other_fill": (9, {"contradictory": 1, "fills_unnamed": 1}),
+    "b3_repeated_fill": (4, {"fills_repeated": 1}),
+    "b5_raw_na": (9, {"not_market": 1}),
+    "c_stamp_16_digits": (1, {}),
+    "c_stamp_19_digits": (1, {}),
+    "d3_clock_11_min_slow": (1, {}),
+    "d5_three_elements": (0, {}),
+    "k_late_over_midnight": (7, {}),
+    "o_overlap_spot": (0, {}),
+}
+KINDS = ("not_market", "absurd", "contradictory", "fills_repeated", "fills_unnamed", "fills_impossible")
+BOOKS = {
+    "c_stamp_16_digits": 1010, "c_stamp_19_digits": 1010, "d3_clock_11_min_slow": 1010, "d5_three_elements": 1010,
+    "o_overlap_spot": 1005,
+}  # fmt: skip
+"""The update ids at which the books end."""
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_known_fault_is_told_as_what_it_is(url: str, recorded_folder: Path, name: str):
+    found = replayed(url, recorded_folder / "faults" / f"{name}.txt")
+    trades, odd = FAULTS[name]
+    assert sum(tape["count"] for tape in found["trades"].values()) == trades
+    assert {kind: found[kind]["BTCUSDT"] for kind in KINDS if found[kind]} == odd
+    assert {name: book["u"] for name, book in found["books"].items()} == (
+        {"BTCUSDT": BOOKS[name]} if name in BOOKS else {}
+    )
+    assert (found["malformed"], found["gaps"], len(found["problems"])) == (0, 0, odd.get("contradictory", 0))
+
+
+@pytest.mark.parametrize("name", ["y1_partial_spot_combined", "y2_partial_spot_bare",
+                                  "y3_partial_futures_combined", "y4_partial_futures_bare"])  # fmt: skip
+def test_each_capture_of_partial_books_alone_is_refused_by_name(url: str, recorded_folder: Path, name: str):
+    with pytest.raises(FleetError, match="stream of partial books"):
+        replayed(url, recorded_folder / "faults" / f"{name}.txt")
 
 
 def test_repeats_change_nothing(url: str, tmp_path: Path):

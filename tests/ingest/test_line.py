@@ -204,6 +204,25 @@ def test_two_trades_of_one_id_are_kept_apart_and_the_second_is_told(appended: li
     )
 
 
+@pytest.mark.parametrize("ahead", [2, 5_000_000], ids=["held for a hole", "far ahead"])
+def test_another_trade_of_an_id_that_is_still_held_is_told(appended: list[RawEntry], ahead: int) -> None:
+    remarks: list[int] = []
+    venue = Binance("spot", VenueSettings(market="spot", symbols=["BNBBTC"]))
+    line = Line(
+        venue, Keys("spot:"), "a", IngestSettings(), ["BNBBTC"], appended.append,
+        tell=lambda entry, reason: remarks.append(entry.update_id),
+    )  # fmt: skip
+    number = 7 + ahead
+    for frame in (agg_trade(7), agg_trade(number), agg_trade(number), agg_trade(number, "11.5")):
+        line.frame(frame, NOW_US)
+    assert (line.repeats, remarks, line.contradictory) == (2, [number], {"BNBBTC": 1})
+    line.tick(NOW_US, all_held=True)
+    assert [(entry.update_id, b'"p":"10.0"' in entry.data) for entry in appended] == [
+        (7, True),
+        (number, True),
+    ]
+
+
 def test_a_trade_id_beyond_what_a_double_holds_is_malformed(line: Line, appended: list[RawEntry]) -> None:
     line.frame(agg_trade(7), NOW_US)
     assert line.frame(agg_trade(2**53), NOW_US) is None

@@ -125,6 +125,10 @@ class Feeder:
         """Messages that came again."""
         return sum(fed.line.repeats for fed in self._markets.values())
 
+    def contradictory(self, market: Market, symbol: str) -> int:
+        """Trades of a symbol that came with the id of another one."""
+        return self._markets[market].line.contradictory[symbol]
+
     def entry(self, entry: RawEntry) -> None:
         """Where the lines hand their entries."""
         self._last[entry.key] = entry.update_id

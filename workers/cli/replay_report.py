@@ -26,9 +26,17 @@ from workers.model.checkpoint import Checkpoint
 from workers.model.events import Level
 from workers.model.sync import SyncState
 from workers.store.keys import DEPTH, INTERVALS_MS, TRADES
+from workers.trades.tape import OddTrades
 
 TOP: Final = 10
 GAPS_TOLD: Final = 3
+ODD: Final = {
+    "absurd": "trade(s) with a price or quantity that is none: the ids count, the volume does not",
+    "fills_repeated": "trade(s) with fills of an earlier one, counted as the exchange sent them",
+    "fills_impossible": "trade(s) whose fill ids are those of no fills, counted",
+    "fills_unnamed": "fill(s) between two trades with consecutive ids, in neither of them",
+}
+"""What a note says of each kind."""
 
 
 class BookOutcome(NamedTuple):
@@ -77,6 +85,8 @@ class Replayed:
     """By market and symbol."""
     outcomes: Mapping[str, BookOutcome]
     """By name in the report."""
+    odd: Mapping[str, OddTrades]
+    """Trades that were applied, by name in the report."""
     crossed: int
     """Events after which a book in sync was crossed."""
     snapshots_served: int
@@ -102,7 +112,8 @@ async def report(
     }
     found |= {"gaps": 0, "resyncs": 0, "crossed": replayed.crossed, "books": {}, "states": {}}
     found["notes"] = list(plan.notes)
-    found |= {"bookticker": _quotes(plan, replayed, problems), "trades": {}, "not_market": {}, "bars": {}}
+    found |= {"bookticker": _quotes(plan, replayed, problems), "trades": {}, "bars": {}}
+    found |= {"not_market": {}, "contradictory": {}, **{name: {} for name in OddTrades._fields}}
     for book in held.books:
         market = book.context.settings.market
         streams = [stream for stream in feeder.messages[market] if stream.symbol == book.symbol]
@@ -111,6 +122,14 @@ async def report(
             await _add_book(client, held, book, outcome, found, problems)
         if any(stream.kind == book.context.settings.trades for stream in streams):
             await _add_trades(client, held, book, found, problems)
+            odd = replayed.odd.get(book.name, OddTrades())
+            _add_odd(book.name, odd, found)
+            if contradictory := feeder.contradictory(market, book.symbol):
+                found["contradictory"][book.name] = contradictory
+                problems.append(
+                    f"{book.name}: {contradictory} trade(s) came with the id of another one, which counts"
+                    f"{await _contradictions_told(client, book)}."
+                )
     if replayed.crossed:
         problems.append(f"After {replayed.crossed} events a book in sync was crossed.")
     if appender.dropped:
@@ -226,6 +245,24 @@ async def _add_trades(
         )
 
 
+def _add_odd(name: str, odd: OddTrades, found: dict[str, Any]) -> None:
+    for kind, count in odd._asdict().items():
+        if count:
+            found[kind][name] = count
+            found["notes"].append(f"{name}: {count} {ODD[kind]}.")
+
+
+async def _contradictions_told(client: Any, book: Book) -> str:
+    """The trades that were refused, from the gaps stream."""
+    told = []
+    for _, fields in await client.xrange(book.context.keys.gaps(book.symbol)):
+        kind, _, what = fields[b"reason"].decode().partition(": ")
+        if kind == "contradictory":
+            told.append(f"{fields[b'from'].decode()}: {what}")
+    told[GAPS_TOLD:] = ["…"] if len(told) > GAPS_TOLD else []
+    return f" ({'; '.join(told)})" if told else ""
+
+
 def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
@@ -259,11 +296,14 @@ def _books_table(found: Mapping[str, Any]) -> Table:
 
 
 def _trades_table(found: Mapping[str, Any]) -> Table:
-    table = _table("Trades", "", "count", "first id", "last id", "missing", "doubled")
+    kinds = ("not_market", "absurd", "contradictory", "fills_repeated")
+    heads = (kind.replace("_", " ") for kind in kinds)
+    table = _table("Trades", "", "count", "first id", "last id", "missing", "doubled", *heads)
     for name, tape in found["trades"].items():
         ids = (str(tape["first_id"]), str(tape["last_id"]))
         lost = (_number(tape["missing"]), _number(tape["doubled"]))
-        table.add_row(escape(name), _number(tape["count"]), *ids, *lost)
+        odd = (_number(found[kind].get(name, 0)) for kind in kinds)
+        table.add_row(escape(name), _number(tape["count"]), *ids, *lost, *odd)
     return table
 
 

@@ -152,7 +152,10 @@ async def _replay(
             f"{book.claim.context.keys.prefix}{book.claim.symbol}": BookOutcome.of(book)
             for book in books.books.values()
         }
-    replayed = Replayed(feeder, quotes, outcomes, observer.crossed, rest.served, seconds)
+        odd = {
+            f"{tape.claim.context.keys.prefix}{tape.claim.symbol}": tape.odd for tape in trades.tapes.values()
+        }
+    replayed = Replayed(feeder, quotes, outcomes, odd, observer.crossed, rest.served, seconds)
     return await report(client, held, plan, replayed, appender, unsettled)
 
 

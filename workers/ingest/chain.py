@@ -95,16 +95,24 @@ class StreamChain:
                 passed.extend(self._chained())
                 self._set_held_since()
             return passed
+        if message.update_id in self._held:
+            self.repeats += 1
+            return []
         if not self._held:
             self._held_since_ms = now_ms
             self.breaks += self.last_id >= 0
-        self._held.setdefault(message.update_id, (now_ms, message))
+        self._held[message.update_id] = now_ms, message
         return self.release() if len(self._held) > MOST_HELD else []
 
     def other_than(self, message: Message) -> bytes | None:
-        """The trade of the same id that passed, if it came as other bytes; None if not, or if it is forgotten."""
-        passed = self._recent.get(message.update_id)
-        return passed if passed != message.data else None
+        """The trade of the same id that came before, if it came as other bytes; None if not, or if it is forgotten."""
+        if message.channel != TRADES:
+            return None
+        first = self._recent.get(message.update_id)
+        if first is None:
+            waiting = [held for _, held in self._held.values()] + self._far
+            first = next((one.data for one in waiting if one.update_id == message.update_id), None)
+        return first if first != message.data else None
 
     def _stray(self, message: Message, now_ms: int) -> list[Message]:
         """An id far beyond the last: all that is held, once enough of them are in a row."""

@@ -117,6 +117,8 @@ class Line:
             channel: MESSAGES.labels(venue.name, line, channel) for channel in (DEPTH, TRADES, TICKER)
         }
         self.counts: Counter[str] = Counter()
+        self.contradictory: Counter[str] = Counter()
+        """Trades refused because another one of their id had come, by symbol."""
         self._told: Counter[str] = Counter()
         self._holding: set[tuple[str, str]] = set()
         self._ceiling = ClockCeiling()
@@ -229,6 +231,7 @@ class Line:
         if replace(first, event_time=0) == replace(other, event_time=0):
             return
         CONTRADICTIONS.labels(*self._labels).inc()
+        self.contradictory[message.symbol] += 1
         if self._telling("contradictory"):
             log.warning("trade_contradictory", venue=self.venue.name, line=self.line, symbol=message.symbol,
                         trade_id=message.update_id, kept=repr(passed[:MOST_SHOWN]),
