@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import sys
 from typing import Any, Final, TextIO, cast
@@ -12,7 +11,7 @@ import structlog
 from prometheus_client import Counter
 
 from workers.masking import mask
-from workers.model.plain_text import plain
+from workers.model.plain_text import plain, printable_json
 
 LONGEST_LOGGED: Final = 5_000
 """Signs of one value that a log for people shows."""
@@ -81,11 +80,8 @@ def _without_secrets(
 
 
 def _visible_json(_logger: object, _method: str, line: Any) -> str:
-    """One line of JSON without any sign a terminal would act upon: such signs are in its strings alone."""
-    text = str(line)
-    return (
-        text if text.isprintable() else "".join(s if s.isprintable() else json.dumps(s)[1:-1] for s in text)
-    )
+    """See `printable_json`."""
+    return printable_json(str(line))
 
 
 def _visible_values(_logger: object, _method: str, event: Any) -> Any:

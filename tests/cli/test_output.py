@@ -9,7 +9,8 @@ import pytest
 from rich.markup import escape
 from rich.table import Table
 
-from workers.cli.output import PlainConsole
+from workers.cli.output import PlainConsole, json_line
+from workers.cli.reading.opening import say, say_json
 from workers.logs import _visible_json, _visible_values
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07BTC\x9b31mUSDT\u202eTDSU\r\x00[red]x[/red]"
@@ -39,3 +40,14 @@ def test_logs_carry_none_either(hostile: str) -> None:
     assert event["symbol"].isprintable()
     assert event["exception"].startswith("a\n")
     assert event["exception"].replace("\n", "").isprintable()
+
+
+def test_json_of_the_command_carries_none_and_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    line = json_line({"reason": HOSTILE})
+    assert line.rstrip("\n").isprintable()
+    assert json.loads(line) == {"reason": HOSTILE}
+    say_json({"reason": HOSTILE})
+    said = capsys.readouterr().out
+    assert said == line
+    say(f"raw {HOSTILE}")
+    assert "\x9b" not in capsys.readouterr().out

@@ -72,6 +72,29 @@ def test_an_archive_that_cannot_be_is_told_at_once(
     assert "(starting)" in told
 
 
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("redis://example.net:6380/5", "redis-cli -h example.net -p 6380 -n 5 PING"),
+        ("unix:///run/a%20b.sock?db=1", "redis-cli -s '/run/a b.sock' -n 1 PING"),
+        (
+            "rediss://fleet:secret@example.net",
+            "redis-cli -h example.net -p 6379 --user fleet --askpass --tls PING",
+        ),
+        ("redis+sentinel://:secret@one:26379,two/mymaster", ""),
+    ],
+)
+def test_the_line_to_paste_works_with_the_server_in_use_or_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str, line: str
+):
+    fleet = ForegroundFleet(Path("demo.toml"), {"FLEET_HOME": str(tmp_path), "REDIS_URL": url})
+    assert demo.cli_line(fleet, "PING") == line
+    demo.introduce(fleet)
+    told = capsys.readouterr().err
+    assert ("redis-cli" in told) == bool(line)
+    assert "secret" not in told
+
+
 def test_a_list_of_words_says_which_there_are():
     with pytest.raises(SettingsError, match="each is one of 'trades', 'bars', 'depth'"):
         load(Path("default.toml"), {"FLEET_ARCHIVE__KINDS": "trades,books"})

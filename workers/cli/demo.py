@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from redis.exceptions import RedisError
 from rich.markup import escape
 from rich.table import Table
@@ -19,7 +18,7 @@ from workers.cli.exchange_program import simulator_settings
 from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED
 from workers.cli.foreground import ForegroundFleet, stop_on_signals, with_free_ports
 from workers.cli.held import Held
-from workers.cli.output import LiveStatus, Progress, err, out, sentence
+from workers.cli.output import LiveStatus, Progress, err, json_line, out, sentence
 from workers.cli.simulated import discard_simulated, mark_or_refuse
 from workers.cli.truth_source import TruthSource
 from workers.cli.verification import STARTING, Verification
@@ -29,6 +28,7 @@ from workers.masking import mask
 from workers.model.selection import SymbolRule
 from workers.paths import socket_path
 from workers.sim.symbols import MARKETS
+from workers.store.addresses import address_of
 from workers.store.connection import connect
 from workers.tasks import end
 
@@ -74,7 +74,7 @@ def run_demo(seconds: float | None, config: Path | None, faults: Sequence[str], 
         )
         return EXIT_INTERRUPTED if seconds is not None else EXIT_FINE
     if as_json:
-        out.file.write(msgspec.json.encode(result).decode() + "\n")
+        out.file.write(json_line(result))
     else:
         out.print(verdict_table(result))
     failed = bool(result["problems"]) or any(result[name] for name in FAILED)
@@ -122,10 +122,22 @@ async def _refuse_leftovers(fleet: ForegroundFleet) -> None:
 
 
 def cli_line(fleet: ForegroundFleet, command: str) -> str:
-    """A redis-cli line to paste."""
+    """A redis-cli line to paste, which asks for the password itself; empty for sentinels: redis-cli asks none."""
     url = fleet.effective.settings.redis.url
-    where = f"-u '{mask(url)}'" if url else f"-s {shlex.quote(str(socket_path(fleet.home, 'redis.sock')))}"
-    return f"redis-cli {where} {command}"
+    if not url:
+        return f"redis-cli -s {shlex.quote(str(socket_path(fleet.home, 'redis.sock')))} {command}"
+    address = address_of(url)
+    if address.sentinels:
+        return ""
+    options = address.options
+    words = ["-s", options["path"]] if "path" in options else ["-h", options["host"], "-p", options["port"]]
+    words += ["-n", options["db"]] if options.get("db") else []
+    words += ["--user", options["username"]] if "username" in options else []
+    words += ["--askpass"] if "password" in options else []
+    words += ["--tls"] if address.tls else []
+    for option, name in (("--cacert", "ssl_ca_certs"), ("--cert", "ssl_certfile"), ("--key", "ssl_keyfile")):
+        words += [option, options[name]] if name in options else []
+    return f"redis-cli {shlex.join(str(word) for word in words)} {command}"
 
 
 def introduce(fleet: ForegroundFleet) -> None:
@@ -135,8 +147,13 @@ def introduce(fleet: ForegroundFleet) -> None:
     lines = [
         f"dashboard          http://{settings.api.host}:{settings.api.port}/ (starting)",
         f"Redis              {mask(redis_url(settings))}",
-        f"try                {cli_line(fleet, f'HGET LIVE_ORDERBOOK {symbol}')}",
-        f"                   {cli_line(fleet, f'XREVRANGE bars:{{{symbol}}}:1m + - COUNT 3')}",
+        *(
+            f"{'' if place else 'try':19}{line}"
+            for place, command in enumerate(
+                (f"HGET LIVE_ORDERBOOK {symbol}", f"XREVRANGE bars:{{{symbol}}}:1m + - COUNT 3")
+            )
+            if (line := cli_line(fleet, command))
+        ),
         f"logs               {fleet.home / 'log'}",
     ]
     if settings.archive.enabled:

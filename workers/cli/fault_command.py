@@ -13,7 +13,7 @@ from rich.table import Table
 
 from workers.cli.conformance.control import ExchangeControl
 from workers.cli.exit_codes import EXIT_FINE
-from workers.cli.output import out
+from workers.cli.output import json_line, out
 from workers.cli.status import running_fleet
 from workers.errors import CommandError
 from workers.sim.faults import KINDS, Fault
@@ -96,4 +96,4 @@ def faults_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _write(found: object) -> None:
-    out.file.write(msgspec.json.encode(found).decode() + "\n")
+    out.file.write(json_line(found))

@@ -11,6 +11,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -19,6 +20,7 @@ from rich.text import Text
 from workers.cli.exit_codes import EXIT_FINE
 from workers.cli.held import Totals
 from workers.errors import CommandError
+from workers.model.plain_text import printable_json
 
 UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 ESCAPED: Final = "fleet-escaped"
@@ -48,6 +50,11 @@ def _picture(sign: str) -> str:
         return sign
     # a picture, not an escape: a backslash would mean something to the markup that may follow
     return chr(0x2400 + ord(sign)) if ord(sign) < 0x20 else "\N{REPLACEMENT CHARACTER}"
+
+
+def json_line(value: Any) -> str:
+    """A value as one line of JSON with its end; what others wrote in it does nothing to a terminal."""
+    return printable_json(msgspec.json.encode(value, enc_hook=str).decode()) + "\n"
 
 
 class Answer(PlainConsole):

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import uvloop
 from redis.exceptions import RedisError
 from rich.markup import escape
@@ -17,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED, EXIT_SETTINGS
 from workers.cli.foreground import STOP_SIGNALS, ignoring, stop_on_signals
-from workers.cli.output import PLAIN_EVERY_S, err, out, sentence
+from workers.cli.output import PLAIN_EVERY_S, err, json_line, out, sentence
 from workers.cli.replay_feed import Feeder, Interrupted
 from workers.cli.replay_plan import ReplayPlan
 from workers.cli.replay_report import tables
@@ -77,7 +76,7 @@ def run_replay(
         _say(f"The server runs on: redis-cli -s {server.socket}")
         _say(f"To stop it: kill {server.pid}; rm -r {server.folder}")
     if as_json:
-        out.file.write(msgspec.json.encode(found).decode() + "\n")
+        out.file.write(json_line(found))
     else:
         out.print(tables(found))
     return EXIT_DISAGREEMENT if found["problems"] else EXIT_FINE

@@ -9,7 +9,7 @@ import msgspec
 from rich.markup import escape
 
 from workers.cli.exit_codes import EXIT_FINE
-from workers.cli.output import out
+from workers.cli.output import json_line, out
 from workers.configuration import load, redis_url
 from workers.masking import mask
 
@@ -21,9 +21,7 @@ def run_config(config: Path | None, *, as_json: bool) -> int:
     rows.append(("(redis in use)", mask(redis_url(effective.settings)), "derived"))
     if as_json:
         settings = {key: {"value": value, "from": origin} for key, value, origin in rows}
-        out.file.write(
-            msgspec.json.encode({"file": str(effective.file), "settings": settings}).decode() + "\n"
-        )
+        out.file.write(json_line({"file": str(effective.file), "settings": settings}))
         return EXIT_FINE
     width = max(len(key) for key, _, _ in rows)
     out.print(f"[dim]# {escape(str(effective.file))}[/dim]", soft_wrap=True)

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from redis.exceptions import RedisError
 from rich.markup import escape
 from rich.table import Table
 
 from workers.cli.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
 from workers.cli.held import GROUPS, Book, Held
-from workers.cli.output import err, out
+from workers.cli.output import err, json_line, out
 from workers.cli.supervision import Supervisor
 from workers.configuration import Effective, load, redis_url
 from workers.errors import CommandError
@@ -68,7 +67,7 @@ def run_status(config: Path | None, *, as_json: bool) -> int:
     found["home"] = str(supervisor.home)
     found["supervisord"] = supervisor.find()
     if as_json:
-        out.file.write(msgspec.json.encode(found).decode() + "\n")
+        out.file.write(json_line(found))
     else:
         for row in found["symbols"]:
             for trouble in row["unreadable"]:

@@ -18,7 +18,7 @@ from workers.archive.layout import Source, iso_text
 from workers.archive.rows import POSITIONS, trade_of
 from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_SETTINGS
 from workers.cli.held_sources import SourceName, held_rows, venue_named
-from workers.cli.output import PLAIN_EVERY_S, err, out
+from workers.cli.output import PLAIN_EVERY_S, err, json_line, out
 from workers.cli.status import running_fleet
 from workers.cli.verify_klines import verify_klines
 from workers.configuration import Effective
@@ -71,7 +71,7 @@ def run_verify(asked: Asked, config: Path | None, *, as_json: bool) -> int:
         err.print(escape(str(error)), highlight=False, soft_wrap=True)
         return EXIT_SETTINGS
     if as_json:
-        out.file.write(msgspec.json.encode(found).decode() + "\n")
+        out.file.write(json_line(found))
     else:
         table, lines = _report(found)
         out.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 LONGEST: Final = 200
@@ -17,6 +18,17 @@ def plain(text: str, longest: int = LONGEST) -> str:
     if shown.isprintable():
         return shown
     return "".join(sign if sign.isprintable() else _escaped(sign) for sign in shown)
+
+
+def printable_json(line: str) -> str:
+    """One line of JSON without any sign a terminal would act upon: such signs are in its strings alone.
+
+    JSON demands it of those below 0x20; a terminal also obeys others, such as 0x9b, which begins a sequence as
+    ESC [ does.
+    """
+    return (
+        line if line.isprintable() else "".join(s if s.isprintable() else json.dumps(s)[1:-1] for s in line)
+    )
 
 
 def _escaped(sign: str) -> str:

@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from rich.markup import escape
 
 from workers.cli.doctor.exchange import exchange_findings
@@ -14,7 +13,7 @@ from workers.cli.doctor.findings import Finding, Level
 from workers.cli.doctor.machine import machine_findings
 from workers.cli.doctor.server import server_findings
 from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
-from workers.cli.output import counted, out
+from workers.cli.output import counted, json_line, out
 from workers.cli.status import running_fleet
 from workers.cli.supervision import Supervisor
 from workers.configuration import Effective
@@ -29,7 +28,7 @@ def run_doctor(config: Path | None, *, offline: bool, as_json: bool) -> int:
     counts = {level: sum(finding.level == level for finding in findings) for level in STYLES}
     if as_json:
         rows = [finding._asdict() for finding in findings]
-        out.file.write(msgspec.json.encode({**counts, "findings": rows}).decode() + "\n")
+        out.file.write(json_line({**counts, "findings": rows}))
     else:
         for finding in findings:
             _tell(finding)

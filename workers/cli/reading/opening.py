@@ -11,13 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from redis.exceptions import RedisError
 from rich.markup import escape
 
 from workers.cli.exit_codes import EXIT_FINE
 from workers.cli.foreground import stop_on_signals
-from workers.cli.output import err
+from workers.cli.output import err, json_line, visible
 from workers.cli.status import running_fleet
 from workers.cli.times import clock_text
 from workers.client import Gap, Interrupted, Withheld
@@ -151,13 +150,13 @@ def say_nothing(what: str, from_ms: int | None, to_ms: int | None) -> None:
 
 def say(line: str) -> None:
     """One line of the answer, at once."""
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(visible(line) + "\n")
     sys.stdout.flush()
 
 
 def say_json(row: Any) -> None:
     """One JSON object of the answer, at once."""
-    say(msgspec.json.encode(row, enc_hook=str).decode())
+    say(json_line(row).rstrip("\n"))
 
 
 def notice_text(notice: Gap | Withheld | Interrupted) -> str:
