@@ -30,6 +30,7 @@ from workers.cli.conformance.fleet_settings import (
 from workers.cli.conformance.plain_book import PlainBook
 from workers.cli.conformance.report import report_object, result_line, result_table
 from workers.cli.conformance.scenario import LEVELS, Result
+from workers.cli.self_test import STARVED
 from workers.configuration import parse
 from workers.errors import WrongArgument
 from workers.sim.faults import KINDS
@@ -64,6 +65,9 @@ def test_the_settings_of_the_whole_suite_are_valid(tmp_path):
     assert list(settings.venues) == list(MARKETS)
     assert settings.venues["legacy"].market_path == ""
     assert tomllib.loads(text)["venues"]["usdm"]["symbols"][0] == "CALM1USDT"
+    text = fleet_file(tmp_path, symbols_of(ALL_BOOKS), ports, "unix:///tmp/none.sock", patient=True)
+    patient = parse(text, "suite", {}).settings
+    assert patient.ingest.silence_s > settings.ingest.silence_s
     encoded = simulator(1, symbols_of(ALL_BOOKS), ["lose count=1", SHORT_DAY])
     decoded = msgspec.json.decode(encoded, type=SimSettings)
     assert "币安人生USDT" in decoded.listed("usdm")
@@ -85,6 +89,10 @@ def test_every_fault_of_the_exchange_strikes_in_some_scenario(kind: str):
     assert any(re.search(rf'"{kind}[ "]', source) for source in sources) or any(
         text.partition(" ")[0] == kind for text in begun
     )
+
+
+def test_what_takes_long_is_run_by_the_full_tests():
+    assert {scenario.name for scenario in SCENARIOS if scenario.takes_long} <= set(STARVED)
 
 
 def test_names_and_patterns_choose():

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from workers.cli.conformance.catalogue import CALM, SCENARIOS
-from workers.cli.conformance.fleet_runner import CROWD, _side_by_side, fleets
+from workers.cli.conformance.fleet_runner import MANY_BOOKS, _side_by_side, fleets
 from workers.cli.conformance.scenario import Result
 from workers.errors import CommandError
 
@@ -23,7 +23,7 @@ def test_each_scenario_runs_on_one_fleet_and_only_one_fleet_has_many_books_of_a_
     assert sorted(one.name for one in ran) == sorted(one.name for one in SCENARIOS if one.fleet is not None)
     assert not any(one.fleet.alone for one in found["together"])
     assert all(one.fleet.alone for one in found["alone"] + found["crowd"])
-    assert all(len(one.fleet.books) < CROWD for one in found["alone"])
+    assert all(len(one.fleet.books) < MANY_BOOKS for one in found["alone"])
     books = {name for one in found["alone"] for name in one.fleet.books} | set(CALM)
     assert len(books) < 30
     assert fleets([one for one in SCENARIOS if one.fleet is None]) == {}

@@ -26,11 +26,12 @@ PARALLEL: Final = ("-q", "-n", "2", "--dist", "loadgroup")
 
 FULL: Final = "--full"
 STARVED: Final = (
-    "burst-on-starved-workers", "redis-killed-under-load", "stream-dead-on-both-lines", "trades-three-seconds-late",
+    "burst-on-starved-workers", "redis-killed-under-load", "too-little-for-all",
+    "stream-dead-on-both-lines", "trades-three-seconds-late",
     "stall-over-minute", "wrong-snapshot", "rubbish-in-every-key", "server-fail-over", "list-with-one-bad-symbol",
     "kill-books", "kill-trades", "zombie-books",
 )  # fmt: skip
-"""Scenarios that `--full` runs with every worker held to a tenth of a core."""
+"""Scenarios that `--full` runs with every worker held to a tenth of a core; what takes long is here only."""
 SOAK: Final = ("bench/soak.py", "--minutes", "10", "--symbols", "20", "--rate", "2")
 
 

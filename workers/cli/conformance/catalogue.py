@@ -155,12 +155,14 @@ MACHINES: Final = (
         "kill -9 of the server while each books and trades worker has a tenth of a core and three times the load.",
         "All books and tapes come back without waiting for the load to fall. Everything is right afterwards.",
         fleet=OnFleet(starvation.redis_killed_under_load, starvation.BOOKS, alone=True),
+        takes_long=True,
     ),
     Scenario(
         "too-little-for-all",
         "After such a burst the books and trades workers have so little of a core that nobody could serve all symbols.",
         "Some books and tapes are served and right instead of none. All are, once there is enough for them.",
         fleet=OnFleet(starvation.too_little_for_all, starvation.BOOKS, alone=True),
+        takes_long=True,
     ),
     Scenario(
         "rubbish-in-every-key",

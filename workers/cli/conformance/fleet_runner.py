@@ -23,8 +23,11 @@ from workers.tasks import end
 
 FRESH_S: Final = 8.0
 """How long the last status of a book may be under way."""
-SCRIPT_S: Final = 300.0
-CROWD: Final = 10
+SCRIPT_S: Final = 400.0
+TOGETHER: Final = "together"
+ALONE: Final = "alone"
+CROWD: Final = "crowd"
+MANY_BOOKS: Final = 10
 """Books of one scenario that are so many that others would suffer from them."""
 STAGGER_S: Final = 0.1
 """Between the beginnings of scenarios that run together: they share the fleet's few REST connections."""
@@ -35,11 +38,11 @@ def fleets(scenarios: Sequence[Scenario]) -> dict[str, list[Scenario]]:
 
     One is for all that run together, one for those that happen to everybody, one for those that need many books.
     """
-    found: dict[str, list[Scenario]] = {"together": [], "alone": [], "crowd": []}
+    found: dict[str, list[Scenario]] = {TOGETHER: [], ALONE: [], CROWD: []}
     for scenario in scenarios:
         if scenario.fleet is not None:
-            alone = "crowd" if len(scenario.fleet.books) >= CROWD else "alone"
-            found[alone if scenario.fleet.alone else "together"].append(scenario)
+            alone = CROWD if len(scenario.fleet.books) >= MANY_BOOKS else ALONE
+            found[alone if scenario.fleet.alone else TOGETHER].append(scenario)
     return {name: kept for name, kept in found.items() if kept}
 
 
@@ -59,7 +62,7 @@ async def run_fleet(
         CommandError: a fleet did not start.
     """
     wanted = fleets(scenarios)
-    steps = [["together"], ["alone", "crowd"]] if cpu_share >= 1 else [["together"], ["alone"], ["crowd"]]
+    steps = [[TOGETHER], [ALONE, CROWD]] if cpu_share >= 1 else [[TOGETHER], [ALONE], [CROWD]]
     for names in steps:
         running = [_run_fleet(home / name, wanted[name], calm, cpu_share) for name in names if name in wanted]
         async for result in _side_by_side(running):
@@ -97,7 +100,8 @@ async def _run_fleet(
     names = list(dict.fromkeys([*calm, *(name for part in parts for name in part.books)]))
     unlisted = [name for part in parts for name in part.unlisted]
     faults = [text for part in parts for text in part.start_faults()]
-    world = FleetWorld(home, names, unlisted, faults, cpu_share)
+    patient = home.name != ALONE
+    world = FleetWorld(home, names, unlisted, faults, cpu_share, patient=patient)
     together = [one for one in scenarios if one.fleet is not None and not one.fleet.alone]
     alone = [one for one in scenarios if one.fleet is not None and one.fleet.alone]
     async with world.running():

@@ -59,6 +59,11 @@ SECTIONS: Final[dict[str, dict[str, Any]]] = {
     "trades": {"close_grace_ms": 500, "repair_timeout_s": 2},
     "keeper": {"info_s": 2, "audit_s": 0, "audit_confirm_s": 0.5, "audit_weight_share": 0.5},
 }
+PATIENT: Final[dict[str, dict[str, Any]]] = {
+    "ingest": {"silence_s": 30, "first_message_s": 10, "open_timeout_s": 10},
+}
+"""Where no scenario silences whole sockets: on a busy machine the exchange itself may say nothing for six seconds, and
+lines that give up all their sockets for it have a gap."""
 
 
 def auditing(books: Iterable[str]) -> dict[str, str]:
@@ -95,10 +100,22 @@ def simulator(port: int, symbols: Mapping[str, Sequence[str]], faults: Sequence[
 
 
 def fleet_file(
-    home: Path, symbols: Mapping[str, Sequence[str]], ports: Mapping[str, int], redis_url: str
+    home: Path,
+    symbols: Mapping[str, Sequence[str]],
+    ports: Mapping[str, int],
+    redis_url: str,
+    *,
+    patient: bool = False,
 ) -> str:
-    """The fleet's settings file."""
-    tables: dict[str, dict[str, Any]] = {name: dict(keys) for name, keys in SECTIONS.items()}
+    """The fleet's settings file.
+
+    Args:
+        patient: whether lines bear silent sockets for long.
+    """
+    changes = PATIENT if patient else {}
+    tables: dict[str, dict[str, Any]] = {
+        name: {**keys, **changes.get(name, {})} for name, keys in SECTIONS.items()
+    }
     tables["fleet"]["home"] = str(home)
     tables["redis"] = {"url": redis_url, "port": 0}
     tables["api"] = {"port": ports["api"]}

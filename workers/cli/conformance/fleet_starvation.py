@@ -29,6 +29,8 @@ BURST_S: Final = 20.0
 LOAD: Final = 3
 """How much faster than usual everything runs for as long as the books have to come back under load."""
 LOAD_S: Final = 3.0
+BACK_S: Final = 240.0
+"""How long the books may take to come back: the workers have a tenth of a core of a machine others may use as well."""
 
 
 def _starved(run: FleetRun, share: float) -> AbstractContextManager[None]:
@@ -95,7 +97,7 @@ async def _each_comes_back(run: FleetRun, enough: int | None = None) -> None:
 
     began = asyncio.get_running_loop().time()
     what = f"at least {len(run.books) - most} books and tapes came back while the workers were starved"
-    if not await run.until(what, few_are_missing):
+    if not await run.until(what, few_are_missing, BACK_S):
         names = ", ".join(sorted(book.name for book in away)) or "none"
         run.problem(f"Books that did not come back: {names}; tapes: {len(behind)}.")
     run.facts["back_s"] = round(asyncio.get_running_loop().time() - began, 1)

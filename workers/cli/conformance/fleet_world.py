@@ -48,6 +48,7 @@ class FleetWorld:
         unlisted: those of them the exchange does not list at first.
         faults: what is wrong from the start.
         cpu_share: of a core, to which every worker is held once all books are shown.
+        patient: whether its lines bear silent sockets for long, because no scenario on it silences whole ones.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class FleetWorld:
         unlisted: Sequence[str],
         faults: Sequence[str],
         cpu_share: float = 1.0,
+        *,
+        patient: bool = False,
     ) -> None:
         self.home = home
         symbols = fleet_settings.symbols_of(names)
@@ -65,7 +68,8 @@ class FleetWorld:
         (home / "redis").mkdir(exist_ok=True)
         file = home / "fleet.toml"
         url = f"unix://{socket_path(home, 'redis.sock')}"
-        file.write_text(fleet_settings.fleet_file(home, symbols, ports, url), encoding="utf-8")
+        text = fleet_settings.fleet_file(home, symbols, ports, url, patient=patient)
+        file.write_text(text, encoding="utf-8")
         self.environment = plain_environment(FLEET_CONFIG=str(file))
         self.settings = load(None, self.environment).settings
         self.processes = Processes(home, self.environment)

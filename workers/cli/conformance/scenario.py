@@ -72,6 +72,7 @@ class Scenario:
 
     world: one sentence, what the world does. reader: one sentence, what a correct reader must see.
     needs: a module that must be installed for it, besides those every fleet has.
+    takes_long: it takes minutes of a busy machine, so that `fleet test` runs it with `--full` only.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Scenario:
     model: OnModel | None = None
     fleet: OnFleet | None = None
     needs: str = ""
+    takes_long: bool = False
 
     @property
     def possible(self) -> bool:
