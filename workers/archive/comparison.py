@@ -6,15 +6,14 @@ Numbers are compared as numbers (`84551.1` is `84551.10`), exactly. Memory: the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
+from workers.archive.outcome import Outcome
 from workers.model.events import Trade
-
-EXAMPLES: Final = 10
 
 
 class Claim(NamedTuple):
@@ -35,42 +34,11 @@ class Claim(NamedTuple):
 
 
 @dataclass
-class Compared:
-    """The outcome; ids of examples are the first that came up."""
+class Compared(Outcome):
+    """The outcome, counted in trades."""
 
-    official: int = 0
-    """Different ids in the official file."""
-    held: int = 0
-    """Different ids held of those the file holds or claims to hold."""
-    equal: int = 0
-    missing: int = 0
-    """In the file, within our range, and not held."""
-    extra: int = 0
-    """Held, and not in the file though its period covers them."""
-    different: int = 0
-    not_held: int = 0
-    """In the file, but before the first or after the last trade we have at all."""
-    repeated: int = 0
-    """Rows of the file that repeat an earlier one."""
-    contradictory: int = 0
-    """Rows of the file with the id of an earlier one and other content."""
     not_market: int = 0
     """Rows of the file that are no trade (price or quantity 0), and are not held as one."""
-    fields: dict[str, int] = field(default_factory=dict)
-    """How often each field differs."""
-    examples: dict[str, list[Any]] = field(default_factory=dict)
-
-    @property
-    def differences(self) -> int:
-        """What keeps the two from being the same."""
-        return self.missing + self.extra + self.different + self.contradictory
-
-    def note(self, what: str, example: Any) -> None:
-        """Count something and keep the first examples of it."""
-        setattr(self, what, getattr(self, what) + 1)
-        kept = self.examples.setdefault(what, [])
-        if len(kept) < EXAMPLES:
-            kept.append(example)
 
 
 class Comparison:
@@ -123,11 +91,7 @@ class Comparison:
         self.result.held += 1
         found = [differing(row, trade) for row in self._next]
         if all(found):
-            for name in found[0]:
-                self.result.fields[name] = self.result.fields.get(name, 0) + 1
-            self.result.note(
-                "different", {"official": shown(self._next[0]), "held": shown(trade), "fields": found[0]}
-            )
+            self.result.note_different(shown(self._next[0]), shown(trade), found[0])
         else:
             self.result.equal += 1
         self._advance()

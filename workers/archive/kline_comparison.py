@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-EXAMPLES: Final = 10
+from workers.archive.outcome import Outcome
+
 COMPARED: Final = ("open", "high", "low", "close", "volume", "quote_volume", "buy_volume")
 
 
@@ -26,39 +27,13 @@ class Kline(NamedTuple):
 
 
 @dataclass
-class ComparedKlines:
+class ComparedKlines(Outcome):
     """The outcome, counted in windows."""
 
-    official: int = 0
-    held: int = 0
-    equal: int = 0
-    missing: int = 0
-    """In the file with volume, between the first and the last window we have, and not held."""
-    extra: int = 0
-    """Held within the file's windows, and not in the file."""
-    different: int = 0
     incomplete: int = 0
     """Held as incomplete: what they lack is known, so they are not compared."""
     empty: int = 0
     """Windows of the file without a trade: nothing is held of those."""
-    not_held: int = 0
-    """In the file, but before the first or after the last window we have."""
-    repeated: int = 0
-    contradictory: int = 0
-    fields: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, list[Any]] = field(default_factory=dict)
-
-    @property
-    def differences(self) -> int:
-        """What keeps the two from being the same."""
-        return self.missing + self.extra + self.different + self.contradictory
-
-    def note(self, what: str, example: Any) -> None:
-        """Count something and keep the first examples of it."""
-        setattr(self, what, getattr(self, what) + 1)
-        kept = self.examples.setdefault(what, [])
-        if len(kept) < EXAMPLES:
-            kept.append(example)
 
 
 def differing(one: Kline, other: Kline) -> list[str]:
@@ -92,9 +67,7 @@ def compare_klines(official: Iterable[Kline], held: Mapping[int, Kline]) -> Comp
         if not ours.complete:
             result.incomplete += 1
         elif fields := differing(kline, ours):
-            for name in fields:
-                result.fields[name] = result.fields.get(name, 0) + 1
-            result.note("different", {"official": kline._asdict(), "held": ours._asdict(), "fields": fields})
+            result.note_different(kline._asdict(), ours._asdict(), fields)
         else:
             result.equal += 1
     for start in sorted(held):
