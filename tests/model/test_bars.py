@@ -15,7 +15,6 @@ from workers.errors import BadNumber
 from workers.model.bars import Applied, Closed, Hole, Skipped, TradesFold
 from workers.model.events import Trade
 from workers.model.windows import INTERVALS_MS
-from workers.store import keys
 
 EXACT = Context(prec=80)
 T0 = 1_723_165_200_000  # a whole hour, not a whole 4 h
@@ -72,11 +71,6 @@ def held_windows(fold: TradesFold, interval: str) -> dict[int, dict[str, Any]]:
             values.pop(name, None)
         windows[int(fields["start"])] = values
     return windows
-
-
-def test_the_windows_are_those_of_the_key_map() -> None:
-    assert INTERVALS_MS == keys.INTERVALS_MS
-    assert list(INTERVALS_MS) == list(keys.INTERVALS_MS)
 
 
 def test_a_window_holds_its_trades() -> None:

@@ -6,7 +6,6 @@ import sys
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -15,6 +14,7 @@ from typer.models import CommandInfo
 
 from workers import __version__
 from workers.cli.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED, EXIT_SETTINGS
+from workers.cli.options import Config, Json
 from workers.cli.output import err, escape_unencodable, seconds_of
 from workers.errors import CommandError, FleetError, SettingsError, SymbolError, WrongArgument
 
@@ -49,12 +49,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Settings file, or the name of a shipped one. Else FLEET_CONFIG."),
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 
 def _version(asked: bool) -> None:

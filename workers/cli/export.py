@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from workers.cli.options import Config
 from workers.cli.times import LATEST_MS, time_ms
 
 EXAMPLE = "fleet export --kind bars --interval 1m --symbol BTCUSDT --from 2026-11-20 --format csv -o bars.csv"
@@ -46,12 +46,7 @@ def export(
         Literal["newest", "all"],
         typer.Option("--versions", help="Of bars: one row a window, or also what a later revision replaced."),
     ] = "newest",
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", help="Settings file, or the name of a shipped one. Else FLEET_CONFIG."
-        ),
-    ] = None,
+    config: Config = None,
 ) -> None:
     """Export trades, bars or raw depth of one symbol from Redis and the archive.
 

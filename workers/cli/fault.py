@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from workers.cli.options import Config, Json
 
 
 def register(app: typer.Typer) -> None:
@@ -32,13 +33,8 @@ def fault(
         int | None, typer.Option("--remove", metavar="NUMBER", help="Take this fault back; 0 for all.")
     ] = None,
     kinds: Annotated[bool, typer.Option("--kinds", help="Tell the kinds of faults there are.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", help="Settings file, or the name of a shipped one. Else FLEET_CONFIG."
-        ),
-    ] = None,
+    json: Json = False,
+    config: Config = None,
 ) -> None:
     """Set, tell or take back faults of the simulated exchange a fleet runs on.
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from workers.cli.options import Json
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -18,7 +20,7 @@ def replay(
         list[Path],
         typer.Argument(help="Captures of hftbacktest or cryptofeed: plain, .gz or .zst. Merged by time."),
     ],
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    json: Json = False,
     market: Annotated[
         Literal["spot", "usdm", "coinm"] | None,
         typer.Option("--market", help="Instead of the market that the URLs or the messages of a file show."),

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from workers.cli.options import Config, Json
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -34,13 +36,8 @@ def verify_archive(
         Literal["auto", "redis", "archive"],
         typer.Option("--source", help="What to compare: auto is Redis and the fleet's own archive together."),
     ] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", help="Settings file, or the name of a shipped one. Else FLEET_CONFIG."
-        ),
-    ] = None,
+    json: Json = False,
+    config: Config = None,
 ) -> None:
     """Compare the trades or bars held with an official file: missing, extra, different.
 

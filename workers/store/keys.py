@@ -8,15 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-INTERVALS_MS: Final[dict[str, int]] = {
-    "100ms": 100,
-    "1m": 60_000,
-    "5m": 300_000,
-    "15m": 900_000,
-    "1h": 3_600_000,
-    "4h": 14_400_000,
-    "1d": 86_400_000,
-}
+from workers.model import windows
+
+INTERVALS_MS: Final = windows.INTERVALS_MS
 """The trade windows by name, in ms, shortest first."""
 
 DEPTH: Final = "depth"

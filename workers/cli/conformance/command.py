@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from workers.cli.options import Json
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -36,7 +38,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(metavar="SHARE", help="Hold every worker of the fleet to this share of a core."),
         ] = 1.0,
         listing: Annotated[bool, typer.Option("--list", help="Tell the scenarios and run none.")] = False,
-        json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+        json: Json = False,
     ) -> None:
         """Run everything that can go wrong between exchange and reader, and compare with what really happened.
 

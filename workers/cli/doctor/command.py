@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from workers.cli.options import Config, Json
 
 
 def register(app: typer.Typer) -> None:
@@ -15,13 +16,8 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     offline: Annotated[bool, typer.Option("--offline", help="Ask the exchange nothing.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", help="Settings file, or the name of a shipped one. Else FLEET_CONFIG."
-        ),
-    ] = None,
+    json: Json = False,
+    config: Config = None,
 ) -> None:
     """Look at everything a fleet needs: Redis, memory, clock, exchange, limits, disk, ports, packages.
 

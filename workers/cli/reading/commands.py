@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from workers.cli.options import Config, Json
 from workers.cli.times import time_ms
 from workers.errors import BadNumber, CommandError
 
@@ -30,13 +30,8 @@ Symbol = Annotated[
     typer.Argument(help="BTCUSDT of the first venue, spot:BTCUSDT of another.", autocompletion=_complete),
 ]
 Symbols = Annotated[list[str], typer.Argument(help="As for `fleet book`.", autocompletion=_complete)]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 JsonLines = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output; one a line where it follows.")
-]
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Settings file, or the name of a shipped one. Else FLEET_CONFIG."),
 ]
 From = Annotated[str, typer.Option("--from", metavar="TIME", help="ISO (UTC) or ms since 1970.")]
 To = Annotated[str, typer.Option("--to", metavar="TIME", help="The same, excluded. Else the end.")]
