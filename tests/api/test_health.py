@@ -135,6 +135,30 @@ async def test_the_health_of_a_fleet_that_comes_breaks_and_comes_back(
     assert "usdm: no line has living sockets to the exchange" in problem["reasons"]
 
 
+async def test_questions_about_the_fleet_do_not_wait_for_a_redis_that_is_frozen(
+    api: TestClient,  # type: ignore[type-arg]
+    redis: Redis,
+) -> None:
+    await a_fleet(redis)
+
+    async def status() -> int:
+        return (await api.get("/healthz")).status
+
+    await until(status, lambda found: found == 200)
+    server = int((await redis.info("server"))["process_id"])
+    os.kill(server, signal.SIGSTOP)
+    try:  # whoever waits for Redis itself is told that the answer took too long
+        paths = ("/status", "/status", "/symbols", "/gaps?symbol=BTCUSDT", "/audits?symbol=BTCUSDT")
+        for response in await asyncio.gather(*map(api.get, paths)):
+            problem = await response.json()
+            assert (response.status, problem["title"]) == (503, "Redis does not answer"), response.url
+            assert problem["detail"].startswith("it has not answered for ")
+    finally:
+        os.kill(server, signal.SIGCONT)
+    await until(status, lambda found: found == 200)
+    assert (await api.get("/status")).status == 200
+
+
 async def test_health_is_told_at_once_while_redis_is_frozen(api: TestClient, redis: Redis) -> None:  # type: ignore[type-arg]
     await a_fleet(redis)
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError
 
 from workers.api.markets import Markets
 from workers.api.types import HealthState, Healthy, VenueHealth
-from workers.errors import Unhealthy
+from workers.errors import TryLater, Unhealthy
 from workers.settings import FleetSettings
 from workers.store.connection import connect_reader
 from workers.store.fleet import Registry
@@ -35,6 +35,7 @@ AWAY_S: Final = 1.5
 """After this long without an answer it counts as away."""
 SILENT_MS: Final = 5_000
 """A venue of which no symbol's stream brought anything for this long counts as silent."""
+T = TypeVar("T")
 VALUES: Final = {"down": 0, "degraded": 1, "ok": 2}
 
 
@@ -95,6 +96,27 @@ class Health:
         if found.state == "down":
             raise Unhealthy(found.reasons)
         return found
+
+    async def answered(self, asking: Coroutine[Any, Any, T]) -> T:
+        """What a question to Redis gives, unless Redis stops answering meanwhile: then nobody waits for it longer.
+
+        Raises:
+            TryLater: Redis has not answered for `AWAY_S`.
+        """
+        task = asyncio.create_task(asking, name="api: question")
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=AWAY_S / 4)
+                away_s = time.monotonic() - (self._answered_at or 0.0)
+                if not task.done() and self._answered_at is not None and away_s > AWAY_S:
+                    raise TryLater(
+                        "Redis does not answer",
+                        f"it has not answered for {away_s:.1f} s; /healthz tells when it does",
+                    )
+            return task.result()
+        finally:
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # who asked has gone
+            task.cancel()  # not waited for: it may wait for Redis even then
 
     async def close(self) -> None:
         """Close its connection."""

@@ -153,6 +153,9 @@ class FleetRoutes:
 
     async def status(self, _: Nothing) -> StatusAnswer:
         """`GET /status`."""
+        return await self._health.answered(self._status_now())
+
+    async def _status_now(self) -> StatusAnswer:
         async with self._reading:
             began = time.monotonic()
             if self._status is None or began >= self._status_due:
@@ -195,6 +198,9 @@ class FleetRoutes:
 
     async def symbols(self, _: Nothing) -> SymbolsAnswer:
         """`GET /symbols`."""
+        return await self._health.answered(self._symbols_now())
+
+    async def _symbols_now(self) -> SymbolsAnswer:
         venues = [
             VenueInfo(name, one.settings.exchange, one.settings.market, self._markets.default_symbol(name))
             for name, one in self._markets.contexts.items()
@@ -224,7 +230,8 @@ class FleetRoutes:
     async def gaps(self, asked: NewestQuery) -> GapsAnswer:
         """`GET /gaps`."""
         market = self._markets.find(asked.symbol, asked.venue)
-        entries = await read_newest(self._client, market.context.keys.gaps(market.symbol), self._rows(asked))
+        key = market.context.keys.gaps(market.symbol)
+        entries = await self._health.answered(read_newest(self._client, key, self._rows(asked)))
         gaps = [
             GapEntry(
                 entry_id,
@@ -243,7 +250,8 @@ class FleetRoutes:
     async def audits(self, asked: NewestQuery) -> AuditsAnswer:
         """`GET /audits`."""
         market = self._markets.find(asked.symbol, asked.venue)
-        entries = await read_newest(self._client, market.context.keys.audit(market.symbol), self._rows(asked))
+        key = market.context.keys.audit(market.symbol)
+        entries = await self._health.answered(read_newest(self._client, key, self._rows(asked)))
         audits = [
             AuditEntry(
                 id=entry_id,
