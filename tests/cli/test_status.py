@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 
 import fakeredis
@@ -10,8 +11,10 @@ import pytest
 from rich.console import Console
 
 from workers.cli.held import Held
-from workers.cli.status import symbols_table, symbols_told
+from workers.cli.status import refused_by, symbols_table, symbols_told
+from workers.ingest.subscriptions import Refusals
 from workers.settings import Settings, VenueSettings
+from workers.venues.interface import Subscription
 
 SETTINGS = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["BTCUSDT", "ETHUSDT"])})
 
@@ -70,3 +73,24 @@ async def test_the_table_shows_it(now_ms: int) -> None:
     [eth] = [line for line in page.getvalue().splitlines() if "ETHUSDT" in line]
     assert "not owned" in eth
     assert "nothing" in eth
+
+
+async def test_a_stream_the_exchange_refuses_is_shown_with_its_symbol_and_why(now_ms: int) -> None:
+    refusals = Refusals(1.0)
+    refusals.note(Subscription("btcusdt@depth", "depth", "BTCUSDT"), 2, "Invalid \x9bsymbol", 0.0)
+    [(name, why)] = refusals.reasons().items()
+    lines = [
+        {"role": "ingest-a", "refused_why": json.dumps({f"usdm:{name}": why})},
+        {"role": "ingest-b", "refused_why": "rubbish"},
+        {"role": "books"},
+    ]
+    refused = refused_by(lines)
+    assert refused == {
+        ("usdm", "BTCUSDT"): [r"line a: the exchange refuses depth: 2: Invalid \x9bsymbol"],
+    }
+    found = await rows(now_ms)
+    found[0]["refused"] = refused["usdm", "BTCUSDT"]
+    page = io.StringIO()
+    Console(file=page, width=300).print(symbols_table(found))
+    [btc] = [line for line in page.getvalue().splitlines() if "BTCUSDT" in line]
+    assert "gap; line a: the exchange refuses depth: 2: Invalid" in btc

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from redis.exceptions import RedisError
 from rich.markup import escape
 from rich.table import Table
@@ -91,7 +92,9 @@ async def _read(effective: Effective) -> dict[str, Any]:
         registry = Registry(client, settings.fleet)
         workers = await registry.workers(PORT_OFFSETS)
         rows, owned = await symbols_told(held), dict[str, int]()
-        for row in rows:
+        refused = refused_by(workers)
+        for row, book in zip(rows, held.books, strict=True):
+            row["refused"] = refused.get((book.context.name, book.symbol), [])
             for owner in row["owners"].values():
                 owned[owner] = owned.get(owner, 0) + 1
         now = await registry.server_ms()
@@ -101,6 +104,23 @@ async def _read(effective: Effective) -> dict[str, Any]:
         return {"redis": mask(redis_url(settings)), "workers": workers, "symbols": rows}
     finally:
         await client.aclose()
+
+
+def refused_by(workers: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], list[str]]:
+    """By venue and symbol, a sentence for each stream the exchange refuses to a line, as the line tells."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for worker in workers:
+        try:
+            told = msgspec.json.decode(worker.get("refused_why") or "{}", type=dict[str, str])
+        except msgspec.MsgspecError:
+            continue  # rubbish
+        for name, why in told.items():
+            venue, _, stream = name.partition(":")
+            symbol, _, channel = stream.partition("@")
+            line = worker["role"].removeprefix("ingest-")
+            sentence = f"line {line}: the exchange refuses {channel}: {why}"
+            found.setdefault((venue, symbol), []).append(sentence)
+    return found
 
 
 async def symbols_told(held: Held) -> list[dict[str, Any]]:
@@ -184,7 +204,7 @@ def symbols_table(rows: list[Mapping[str, Any]]) -> Table:
         table.add_row(
             escape(row["symbol"]),
             escape(row["state"]),
-            escape(row["reason"]),
+            escape("; ".join(filter(None, [row["reason"], *row.get("refused", ())]))),
             str(row["update_id"]),
             "" if row["age_ms"] is None else f"{row['age_ms'] / 1000:.1f} s",
             _range(row["known_low"], row["known_high"]),

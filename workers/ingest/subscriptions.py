@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
+from workers.model.plain_text import plain
 from workers.venues.interface import Subscription
 
 Method = Literal["subscribe", "unsubscribe"]
@@ -76,6 +77,14 @@ class Refusals:
     def names(self) -> list[str]:
         """`SYMBOL@channel` of each."""
         return named(one.stream for one in self._by_stream.values())
+
+    def reasons(self) -> dict[str, str]:
+        """By `SYMBOL@channel`, what the exchange said."""
+        return {
+            name: f"{one.code}: {plain(one.message)}"
+            for one in self._by_stream.values()
+            for name in named([one.stream])
+        }
 
 
 class _Pulse:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import aiohttp
+import msgspec
 import structlog
 from redis.exceptions import RedisError
 
@@ -152,6 +154,7 @@ class IngestWorker:
                 "waiting": self._appender.waiting,
                 "breaks": sum(line.breaks for line in self._lines.values()),
                 "refused": self._told_refused(),
+                "refused_why": self._told_reasons(),
             }
 
     async def _revive(self) -> None:
@@ -175,6 +178,15 @@ class IngestWorker:
         found = [f"{venue}:{name}" for venue, refusals in self._refusals.items() for name in refusals.names()]
         more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
         return ",".join(found[:MOST_NAMED]) + more
+
+    def _told_reasons(self) -> str:
+        """Those streams, and what the exchange said of each, as JSON; empty where none is refused."""
+        found = {
+            f"{venue}:{name}": why
+            for venue, refusals in self._refusals.items()
+            for name, why in refusals.reasons().items()
+        }
+        return msgspec.json.encode(dict(islice(found.items(), MOST_NAMED))).decode() if found else ""
 
     async def run(self) -> None:
         """Serve until told to stop; then close the sockets and flush what is buffered."""
