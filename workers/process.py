@@ -138,13 +138,20 @@ class Process:
 
     async def serve(self, main: Callable[[Process], Awaitable[None]]) -> None:
         """Run the role's loop with its heartbeat, until `stop` is set or it ends; Redis must answer already."""
+
+        async def working() -> None:
+            if not self.stop.is_set():
+                await main(self)
+
         tasks = [
+            asyncio.create_task(working(), name=self.role),
             asyncio.create_task(self._beat(), name="heartbeat"),
             asyncio.create_task(self.pulse.run(), name="pulse"),
         ]
         try:
-            if not self.stop.is_set():
-                await main(self)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # without its heartbeat a worker counts as dead, whatever it does
         finally:
             await end(tasks)
             with suppress(RedisError, OSError):

@@ -1,10 +1,32 @@
-"""Ending asyncio tasks for sure."""
+"""Ending asyncio tasks for sure, and seeing how those end that nobody waits for."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
+
+import structlog
+from prometheus_client import Counter
+
+log = structlog.get_logger()
+
+FAILED = Counter(
+    "fleet_task_failed_total", "Tasks beside the main work that ended with an error nobody foresaw"
+)
+T = TypeVar("T")
+
+
+def seen(task: asyncio.Task[T]) -> asyncio.Task[T]:
+    """Have the error with which a task ends that nobody waits for logged at once, with the task's name."""
+    task.add_done_callback(_look)
+    return task
+
+
+def _look(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        FAILED.inc()
+        log.error("task_failed", task=task.get_name(), exc_info=error)
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:

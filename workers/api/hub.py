@@ -26,7 +26,7 @@ from workers.api.types import SymbolState
 from workers.errors import BadInput, TryLater
 from workers.settings import ApiSettings
 from workers.store.keys import DEPTH, TRADES
-from workers.tasks import end
+from workers.tasks import end, seen
 
 log = structlog.get_logger()
 
@@ -258,7 +258,7 @@ class Hub:
     async def _poll_states(self) -> None:
         """Begin a reading of states, beside the reader: it may take long, and books must not wait for it."""
         if self._reading_states is None or self._reading_states.done():
-            self._reading_states = asyncio.create_task(self._read_states())
+            self._reading_states = seen(asyncio.create_task(self._read_states(), name="api: states"))
 
     async def _read_states(self) -> None:
         topics = [topic for topic in self._topics.values() if isinstance(topic, StatusTopic)]

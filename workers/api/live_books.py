@@ -17,7 +17,7 @@ from workers.errors import StateUnreadable
 from workers.model.sync import SyncState
 from workers.settings import Settings
 from workers.store.rebuilding import rebuild
-from workers.tasks import end
+from workers.tasks import end, seen
 
 log = structlog.get_logger()
 
@@ -103,7 +103,9 @@ class LiveBooks:
     def _rebuild_soon(self, replica: Replica) -> None:
         market = replica.market
         if market not in self._rebuilding and self._replicas.get(market) is replica:
-            task = self._rebuilding[market] = asyncio.create_task(self._rebuild(replica))
+            task = self._rebuilding[market] = seen(
+                asyncio.create_task(self._rebuild(replica), name=f"api: rebuild {market.symbol}")
+            )
             task.add_done_callback(lambda _: self._rebuilding.pop(market, None))
 
     async def _rebuild(self, replica: Replica) -> None:

@@ -148,7 +148,7 @@ class Reader:
 
     async def _step_watched(self) -> None:
         """One round; while it waits long for Redis, what depends on how long that has been is done all the same."""
-        step = asyncio.create_task(self.step())
+        step = asyncio.create_task(self.step(), name="api: reading")
         try:
             while not (await asyncio.wait([step], timeout=WAITING_S))[0]:
                 for run in self._after:

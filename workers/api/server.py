@@ -78,10 +78,10 @@ class Api:
         """Begin to read, and to keep the lists of symbols up to date."""
         contexts = list(self.markets.contexts.values())
         self._tasks = [
-            asyncio.create_task(self.reader.run()),
-            asyncio.create_task(follow(self._process, contexts)),
-            asyncio.create_task(self.connections.watch()),
-            asyncio.create_task(self.health.run()),
+            asyncio.create_task(self.reader.run(), name="api: reader"),
+            asyncio.create_task(follow(self._process, contexts), name="api: following"),
+            asyncio.create_task(self.connections.watch(), name="api: connections"),
+            asyncio.create_task(self.health.run(), name="api: health"),
         ]
 
     async def failed(self) -> None:
@@ -123,7 +123,10 @@ async def main(process: Process) -> None:
         host, port = runner.addresses[0][:2]
         process.details["address"] = f"http://{host}:{port}"
         log.info("api_ready", address=f"http://{host}:{port}")
-        waiting = [asyncio.create_task(process.stop.wait()), asyncio.create_task(api.failed())]
+        waiting = [
+            asyncio.create_task(process.stop.wait(), name="api: stop"),
+            asyncio.create_task(api.failed(), name="api: failure"),
+        ]
         done, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         await end(left)
         for task in done:

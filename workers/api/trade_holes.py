@@ -20,7 +20,7 @@ from workers.api.topics import HOLE_PATIENCE_S, Hole, TradesTopic
 from workers.model.events import Trade
 from workers.store.ranges import Ranges
 from workers.store.watching import Watch
-from workers.tasks import end
+from workers.tasks import end, seen
 
 log = structlog.get_logger()
 
@@ -73,7 +73,7 @@ class TradeHoles:
     async def poll(self, topics: Sequence[TradesTopic]) -> None:
         """Begin to fill what can be filled, unless that is under way."""
         if any(topic.holes for topic in topics) and (self._filling is None or self._filling.done()):
-            self._filling = asyncio.create_task(self._fill_all(topics))
+            self._filling = seen(asyncio.create_task(self._fill_all(topics), name="api: trade holes"))
 
     async def _fill_all(self, topics: Sequence[TradesTopic]) -> None:
         try:

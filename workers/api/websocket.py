@@ -20,7 +20,7 @@ from workers.api.outlet import Outlet
 from workers.api.queries import bad_message
 from workers.errors import BadInput, RequestProblem
 from workers.settings import ApiSettings
-from workers.tasks import end
+from workers.tasks import end, seen
 
 LARGEST_MESSAGE = 65_536
 SEND_BUFFER = 131_072
@@ -94,7 +94,7 @@ class LiveSocket:
             hold_little(request)
             self._connections.lives(transport, client.outlet)
             self._open.add(ws)
-            sending = asyncio.create_task(_send(ws, client.outlet))
+            sending = seen(asyncio.create_task(_send(ws, client.outlet), name="api: sending"))
             try:
                 async for message in ws:
                     if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):

@@ -265,9 +265,11 @@ class ArchiveWorker:
 
     async def run(self) -> None:
         """Serve until told to stop; then write what is buffered and give everything back."""
-        leasing, waits = asyncio.create_task(self.ownership.run()), Backoff("archive")
+        leasing, waits = asyncio.create_task(self.ownership.run(), name="archive: leases"), Backoff("archive")
         try:
             while not self._process.stop.is_set():
+                if leasing.done():
+                    leasing.result()  # an error nobody foresaw: without leases this process is of no use
                 more = False
                 try:
                     more, wait_s = await self.step(), 0.0

@@ -27,7 +27,7 @@ from workers.store.following import LAST_OF_MS, entry_id
 from workers.store.history import HistoryStore
 from workers.store.refusals import refusal_of
 from workers.store.streams import GroupReader
-from workers.tasks import end
+from workers.tasks import end, seen
 
 log = structlog.get_logger()
 
@@ -98,7 +98,9 @@ class HistoryWriter:
     def adopt(self, book: OwnedBook) -> None:
         """A book has been recovered: take up its history."""
         if self._settings.enabled:
-            task = self._tasks[book] = asyncio.create_task(self._take_up(book))
+            task = self._tasks[book] = seen(
+                asyncio.create_task(self._take_up(book), name=f"books: history of {book.claim.symbol}")
+            )
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 

@@ -20,7 +20,7 @@ from workers.settings import Settings
 from workers.steady_clock import steady_ms
 from workers.store.books import BookStore
 from workers.store.budget import Urgency
-from workers.tasks import end
+from workers.tasks import end, seen
 
 log = structlog.get_logger()
 
@@ -101,7 +101,7 @@ class SnapshotFetcher:
 
     def _start(self, book: OwnedBook) -> None:
         book.fetching = True
-        task = asyncio.create_task(self._fetch(book))
+        task = seen(asyncio.create_task(self._fetch(book), name=f"books: snapshot of {book.claim.symbol}"))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

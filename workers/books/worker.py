@@ -34,6 +34,7 @@ from workers.store.connection import connect_reader
 from workers.store.keys import DEPTH
 from workers.store.rebuilding import begin
 from workers.store.streams import Delivered, GapRecord, GroupReader, record_gap
+from workers.tasks import seen
 
 log = structlog.get_logger()
 
@@ -194,10 +195,8 @@ class BookWorker:
         GAPS.labels(name).inc()
         log.warning("depth_gap", venue=name, symbol=symbol, expected=expected, got=got)
         record = GapRecord(DEPTH, expected, got, book.sync.reason, "resync")
-        task = asyncio.create_task(
-            self._after_gap(book, book.before_last, book.last_stream_id, record),
-            name=f"books: gap of {symbol}",
-        )
+        after = self._after_gap(book, book.before_last, book.last_stream_id, record)
+        task = seen(asyncio.create_task(after, name=f"books: gap of {symbol}"))
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
 

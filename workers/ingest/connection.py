@@ -154,8 +154,11 @@ class Connection:
         self.is_open = True
         self._log.info("connected")
         self._last_frame = self._asked_at = time.monotonic()
-        tasks = [asyncio.create_task(self._send_requests(socket)), asyncio.create_task(self._watch(socket))]
-        receiving = asyncio.create_task(self._receive(socket))
+        tasks = [
+            asyncio.create_task(self._send_requests(socket), name="socket: requests"),
+            asyncio.create_task(self._watch(socket), name="socket: watch"),
+        ]
+        receiving = asyncio.create_task(self._receive(socket), name="socket: receiving")
         try:
             await asyncio.wait({receiving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:

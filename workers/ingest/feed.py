@@ -80,7 +80,7 @@ class Feed:
         """Open one socket, let it succeed those there are, and serve with it until it ends or wants a successor."""
         older = dict(self._tasks)
         connection = self._open()
-        task = asyncio.create_task(connection.run())
+        task = asyncio.create_task(connection.run(), name="ingest: connection")
         self._tasks[task] = connection
         task.add_done_callback(self._ended)
         started = time.monotonic()
@@ -152,7 +152,10 @@ class Feed:
         connection: Connection, task: asyncio.Task[str], older: Mapping[asyncio.Task[str], Connection]
     ) -> None:
         """Wait until a new socket can be relied on, ended, wants a successor itself, or is the only one left."""
-        watched = [asyncio.create_task(one.wait()) for one in (connection.settled, connection.replace)]
+        watched = [
+            asyncio.create_task(one.wait(), name="ingest: successor")
+            for one in (connection.settled, connection.replace)
+        ]
         try:
             while any(not one.done() for one in older):
                 left = [one for one in older if not one.done()]
@@ -170,7 +173,7 @@ class Feed:
         await end(older)
 
     async def _until_due(self, connection: Connection, task: asyncio.Task[str]) -> None:
-        due = asyncio.create_task(connection.replace.wait())
+        due = asyncio.create_task(connection.replace.wait(), name="ingest: replacement")
         try:
             await asyncio.wait({due, task}, timeout=self._rotate_s, return_when=asyncio.FIRST_COMPLETED)
         finally:

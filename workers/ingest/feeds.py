@@ -32,7 +32,7 @@ class _Shard:
     task: asyncio.Task[None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.task = asyncio.create_task(self.feed.run())
+        self.task = asyncio.create_task(self.feed.run(), name="ingest: feed")
 
 
 class VenueFeeds:
@@ -126,7 +126,7 @@ class VenueFeeds:
                     leaving = self._leaving[:]
                     await end([shard.task for shard in leaving])
                     self._leaving = [shard for shard in self._leaving if shard not in leaving]
-                changed = asyncio.create_task(self._changed.wait())
+                changed = asyncio.create_task(self._changed.wait(), name="ingest: changed")
                 tasks = {shard.task for shard in self._shards}
                 try:
                     await asyncio.wait({changed, *tasks}, return_when=asyncio.FIRST_COMPLETED)

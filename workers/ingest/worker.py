@@ -191,16 +191,21 @@ class IngestWorker:
     async def run(self) -> None:
         """Serve until told to stop; then close the sockets and flush what is buffered."""
         no_more = asyncio.Event()
-        flushing = asyncio.create_task(self._appender.run(no_more))
+        flushing = asyncio.create_task(self._appender.run(no_more), name="ingest: flushing")
         async with Sessions(limit=0, headers={"User-Agent": f"marketfleet line-{self._line}"}) as sessions:
             for context in self._contexts:
                 self._feeds_of[context.name] = self._feeds(sessions.sockets(context), context)
                 self._feeds_of[context.name].change(context.symbols)
-            feeds = [asyncio.create_task(feeds.run()) for feeds in self._feeds_of.values()]
-            ticking = asyncio.create_task(self._tick())
-            following = asyncio.create_task(follow(self._process, self._contexts, self._follow))
-            reviving = asyncio.create_task(self._revive())
-            stopping = asyncio.create_task(self._process.stop.wait())
+            feeds = [
+                asyncio.create_task(feeds.run(), name=f"ingest: feeds of {venue}")
+                for venue, feeds in self._feeds_of.items()
+            ]
+            ticking = asyncio.create_task(self._tick(), name="ingest: ticking")
+            following = asyncio.create_task(
+                follow(self._process, self._contexts, self._follow), name="ingest: following"
+            )
+            reviving = asyncio.create_task(self._revive(), name="ingest: reviving")
+            stopping = asyncio.create_task(self._process.stop.wait(), name="ingest: stop")
             watched: set[asyncio.Task[Any]] = {stopping, ticking, following, reviving, *feeds}
             try:
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)

@@ -34,6 +34,7 @@ from workers.store.budget import Urgency
 from workers.store.keys import DEPTH
 from workers.store.refusals import refusal_of
 from workers.store.streams import Delivered
+from workers.tasks import seen
 
 log = structlog.get_logger()
 
@@ -158,7 +159,9 @@ class Auditor:
                 continue
             book.running = True
             self._paces[book.context.venue.pool].asking()
-            self._tasks.add(asyncio.create_task(self._audit(book)))
+            self._tasks.add(
+                seen(asyncio.create_task(self._audit(book), name=f"keeper: audit of {book.symbol}"))
+            )
         for context in self._contexts:
             ages = [now - one.compared_at for one in self._audited if one.context.name == context.name]
             AGE.labels(context.name).set(max(ages, default=0.0))

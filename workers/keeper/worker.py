@@ -100,13 +100,16 @@ class Keeper:
     async def run(self) -> None:
         """Serve until told to stop."""
         readers = [reader for context in self._contexts if (reader := self._announcements(context))]
-        stopping = asyncio.create_task(self._process.stop.wait())
+        stopping = asyncio.create_task(self._process.stop.wait(), name="keeper: stop")
         tasks: list[asyncio.Task[Any]] = [
-            asyncio.create_task(self._watch()),
-            asyncio.create_task(self._auditor.run()),
-            asyncio.create_task(self._tapes.run()),
-            *(asyncio.create_task(self._tend(context)) for context in self._contexts),
-            *(asyncio.create_task(reader.run()) for reader in readers),
+            asyncio.create_task(self._watch(), name="keeper: watch"),
+            asyncio.create_task(self._auditor.run(), name="keeper: audits"),
+            asyncio.create_task(self._tapes.run(), name="keeper: tapes"),
+            *(
+                asyncio.create_task(self._tend(context), name=f"keeper: {context.name}")
+                for context in self._contexts
+            ),
+            *(asyncio.create_task(reader.run(), name="keeper: announcements") for reader in readers),
         ]
         left: set[asyncio.Task[Any]] = {stopping, *tasks}
         try:

@@ -26,7 +26,7 @@ from workers.store.refusals import refusal_of
 from workers.store.scripts import Scripts
 from workers.store.streams import GroupReader, gap_recorded
 from workers.store.trades import TradeStore
-from workers.tasks import end
+from workers.tasks import end, seen
 from workers.trades import figures
 from workers.trades.reading import TapeReading
 from workers.trades.repair import Repair
@@ -263,9 +263,8 @@ class TradeWorker:
         log.error("trades_state_lost", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first,
                   last=last)  # fmt: skip
         if last >= first:
-            task = asyncio.create_task(
-                self._record_lost(tape, first, last), name=f"trades: loss of {tape.claim.symbol}"
-            )
+            recording = self._record_lost(tape, first, last)
+            task = seen(asyncio.create_task(recording, name=f"trades: loss of {tape.claim.symbol}"))
             self._recording.add(task)
             task.add_done_callback(self._recording.discard)
 
@@ -405,7 +404,7 @@ class TradeWorker:
 
     async def run(self) -> None:
         """Serve until told to stop; then give everything back."""
-        showing = asyncio.create_task(self._show_figures(), name="trades: figures")
+        showing = seen(asyncio.create_task(self._show_figures(), name="trades: figures"))
         try:
             await self.ownership.guard(self._rounds())
         finally:
