@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -43,9 +44,9 @@ func show(place string, payload []byte) {
 }
 
 func main() {
-	url, symbol := "unix:///tmp/demo/run/redis.sock", "BTCUSDT"
+	address, symbol := "unix:///tmp/demo/run/redis.sock", "BTCUSDT"
 	if len(os.Args) > 1 {
-		url = os.Args[1]
+		address = os.Args[1]
 	}
 	if len(os.Args) > 2 {
 		symbol = os.Args[2]
@@ -53,10 +54,11 @@ func main() {
 	// The time to read must be longer than the time XREAD blocks.
 	patience := redis.DialReadTimeout(8 * time.Second)
 	var client redis.Conn
-	if strings.HasPrefix(url, "unix://") {
-		client = must(redis.Dial("unix", strings.TrimPrefix(url, "unix://"), patience))
+	if strings.HasPrefix(address, "unix://") {
+		path := must(url.PathUnescape(strings.TrimPrefix(address, "unix://"))) // a blank in it is %20
+		client = must(redis.Dial("unix", path, patience))
 	} else {
-		client = must(redis.DialURL(url, patience))
+		client = must(redis.DialURL(address, patience))
 	}
 	defer client.Close()
 

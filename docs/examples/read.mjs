@@ -2,7 +2,8 @@
 import { createClient } from 'redis';
 
 const [url = 'unix:///tmp/demo/run/redis.sock', symbol = 'BTCUSDT'] = process.argv.slice(2);
-const client = createClient(url.startsWith('unix://') ? { socket: { path: url.slice('unix://'.length) } } : { url });
+const path = url.startsWith('unix://') && decodeURIComponent(url.slice('unix://'.length)); // a blank in it is %20
+const client = createClient(path ? { socket: { path } } : { url });
 client.on('error', (error) => console.error(error.message)); // it reconnects by itself
 await client.connect();
 

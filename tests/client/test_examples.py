@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from client_world import KEYS, T0, S, World
@@ -33,8 +34,8 @@ def node_modules() -> Path | None:
 
 @pytest.fixture(params=["socket", "port"])
 async def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """A server on a unix socket, or on a TCP port, with a fleet that goes on publishing."""
-    server = Server(tmp_path_factory.mktemp("s"))
+    """A server on a unix socket in a folder with a blank in its name, or on a TCP port, and a fleet that publishes."""
+    server = Server(tmp_path_factory.mktemp("a checkout"))
     server.start()
     redis = Redis.from_url(server.url, protocol=2)
     port = await free_port(redis)
@@ -55,7 +56,7 @@ async def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
             await asyncio.sleep(0.02)
 
     publishing = asyncio.create_task(publish())
-    yield f"redis://127.0.0.1:{port}" if request.param == "port" else server.url
+    yield f"redis://127.0.0.1:{port}" if request.param == "port" else quote(server.url, safe=":/")
     publishing.cancel()
     await redis.aclose()
     await asyncio.to_thread(server.stop)
