@@ -32,6 +32,8 @@ async def test_a_dead_depth_stream_withholds_its_book_and_is_revived(real_server
     async with fleet_of(real_server, symbols=SYMBOLS) as fleet:
         await started(fleet, stream_silence_s=1000)  # the lines themselves notice nothing
         await asyncio.sleep(1)
+        # subscribed anew it brings nothing yet, so that the moment in which it is withheld lasts until it was seen
+        silent = fleet.exchange.exchange.set_fault(Fault.parse(f"silence symbol={DEAD} stream=*@depth*"))
         strike(fleet, "*@depth*")
 
         async def withheld() -> bool:
@@ -40,6 +42,7 @@ async def test_a_dead_depth_stream_withholds_its_book_and_is_revived(real_server
             return not shown and (status[b"state"], status[b"reason"]) == (b"stale", b"stream dead")
 
         await fleet.until(withheld)
+        fleet.exchange.exchange.remove_faults(silent.number)
         assert await fleet.client.hexists("LIVE_ORDERBOOK", "BTCUSDT")
         await fleet.until(fleet.all_shown)
         await fleet.check_books()
