@@ -138,6 +138,7 @@ EVENTS: Final = {
     "fleet_keeper_stumbled_total": ["keeper_stumbled"],
     "fleet_api_stumbled_total": ["api_reader_stumbled"],
     "fleet_symbol_quarantined_total": ["symbol_quarantined", "symbol_recovered"],
+    "fleet_group_set_back_total": ["group_set_back"],
     "fleet_key_unreadable_total": ["key_unreadable", "key_readable_again"],
     "fleet_symbol_status_changes_total": ["symbol_status_changed"],
     "fleet_symbol_tick_size_changes_total": ["symbol_tick_size_changed"],
@@ -178,6 +179,7 @@ ROLES: Final = {
     "ownership.py": "workers that own symbols",
     "progress.py": "workers that own symbols",
     "rest.py": "workers that use REST",
+    "stream_places.py": "`books` and `trades`",
     "dead_streams.py": "`books` and `keeper`",
 }
 """Who has the metrics of a folder or module, in the order of the page."""

@@ -10,9 +10,13 @@
 -- An entry whose update id is not greater than that is a repeat and is dropped, whatever its time: two lines
 -- may stamp one event differently. An entry that is new but whose clock went back takes the stream's last ms.
 --
+-- A stream whose last id is more than a week ahead of an entry is refused with an error: all that follows would be filed
+-- under that one ms, and never be trimmed. What the call appended before stays, and is a repeat when it comes again.
+--
 -- Returns {appended, repeats, resets, then for each key: its repeats, then for the last repeat of each key whose
 -- first copy is still there: the line that was first and by how many us}.
 -- Cost: one XINFO and one XTRIM per key, one XADD per new entry, one XRANGE per key with repeats.
+local FAR_MS = 604800000
 local call, format, match = redis.call, string.format, string.match
 local n = tonumber(ARGV[1])
 local k = #KEYS
@@ -42,6 +46,9 @@ for _ = 1, n do
     local index, event_ms, update_id, received, line = match(ARGV[at], '^(%d+) (%d+) (%d+) (%d+) (%S+)$')
     local i, ms, id = tonumber(index), tonumber(event_ms), tonumber(update_id)
     local wanted = true
+    if last_ms[i] - ms > FAR_MS then
+        return redis.error_reply('FAR an id of ' .. KEYS[i] .. ' is of a far future')
+    end
     if id <= last_id[i] then
         if ms >= last_ms[i] + reset_ms then
             resets = resets + 1

@@ -344,7 +344,7 @@ local function close()
         if wrong then return wrong end
         unfold(w)
         if w.grade == PROVEN then w.grade = UNPROVEN end
-        append_window(i, next_bar_id(w, w.start), w)
+        append_closed(i, w)
         w.closed, opened[i], touched[i] = 1, true, true
         closed = closed + 1
       elseif next_end == 0 or finish < next_end then

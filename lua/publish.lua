@@ -12,7 +12,7 @@
 --   DISTRUST <reason>  an audit found the book wrong. It is looked for whenever a status is written, and said until a
 --                      status shows that the sync it was first said of is over: a reply may be lost
 --   GONE               a status says "synced" and LIVE_ORDERBOOK has no such book: somebody removed or spoiled it
---   REFUSED <error>    a key of the book is of another type; the others of it, and the other books, were written
+--   REFUSED <error>    a key of the book is of another type, or no id is left in its stream; the others of it, and the other books, were written
 --   REPLACED <type>    (position 0) LIVE_ORDERBOOK was no hash and was removed: it is made of the books
 -- A call that is repeated says and writes the same again, but for `told_ms`, and appends nothing.
 -- Cost: 5 commands per book with a payload, 3 more with a status, 2 per call.
@@ -73,7 +73,7 @@ local function alone(position, work, ...)
     local done, problem = pcall(work, ...)
     if not done then
         local text = type(problem) == 'table' and problem.err or tostring(problem)
-        if not string.find(text, 'WRONGTYPE', 1, true) then
+        if not (string.find(text, 'WRONGTYPE', 1, true) or string.find(text, 'exhausted', 1, true)) then
             error(problem, 0)
         end
         signal(position, 'REFUSED ' .. text)

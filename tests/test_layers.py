@@ -31,6 +31,7 @@ SHARED = {
     "unreadable",
     "quarantine",
     "dead_streams",
+    "stream_places",
     "proxies",
     "proxy_settings",
     "socks",

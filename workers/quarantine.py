@@ -27,7 +27,7 @@ from redis.exceptions import RedisError
 from workers.context import VenueContext
 from workers.errors import FleetError, StateUnreadable
 from workers.model.plain_text import plain
-from workers.store.diagnosis import keys_of_other_types
+from workers.store.diagnosis import keys_of_other_types, streams_that_are_full
 from workers.store.refusals import Refusal, refusal_of
 
 log = structlog.get_logger()
@@ -119,6 +119,8 @@ class Quarantine:
                 bad = await keys_of_other_types(self._client, context.keys, symbol)
                 if bad:
                     return _told(bad)
+            elif bad := await streams_that_are_full(self._client, context.keys, symbol):
+                return _told(bad)
             return plain(str(error))
         return plain(str(error)) if isinstance(error, FleetError) else UNFORESEEN
 

@@ -5,7 +5,7 @@
 --
 -- Needs: KEYS and ARGV of apply_trades.lua; `call`, LENGTHS; `windows`, `opened`, `touched`, `revised`, `bars_added`,
 --   `revisions_added` by interval and `bars_before`; what trade_windows.lua needs and gives.
--- Gives: next_bar_id, append, append_window, changed, append_revised, last_bars, fold, fold_not_market, fold_runs.
+-- Gives: next_bar_id, append, append_closed, changed, append_revised, last_bars, fold, fold_not_market, fold_runs.
 
 local PAGE = 100
 
@@ -20,7 +20,7 @@ local function next_bar_id(w, start)
 end
 
 -- False if the stream is already there: a call that an error cut short appended the same or, for a batch of another
--- size, other revisions.
+-- size, other revisions; or somebody else appended an entry with a later id.
 local function append(i, id, start, revision, grade, time, open, high, low, close, volume, quote, buy,
     count, skipped, maker, first, last, first_agg, last_agg)
   local reply = redis.pcall('XADD', KEYS[11 + i], id, 'start', start, 'revision', revision,
@@ -44,6 +44,35 @@ local function append_window(i, id, w)
     w.first, w.last, w.first_agg, w.last_agg)
 end
 
+-- Whether the entry `id` of interval `i` is this window, by some of its fields.
+local function is_there(i, id, fields)
+  local entry = call('XRANGE', KEYS[11 + i], id, id)[1]
+  if not entry then return false end
+  local held = {}
+  for at = 1, #entry[2], 2 do held[entry[2][at]] = entry[2][at + 1] end
+  for name, value in pairs(fields) do
+    if held[name] ~= value then return false end
+  end
+  return true
+end
+
+-- Append a window that could not be appended as `id` once more, after what is there, unless it is there; `at` knows the
+-- last bar.
+local function append_after(i, at, id, w, fields)
+  fields.start = format('%d', w.start)
+  if is_there(i, id, fields) then return end
+  local last = call('XREVRANGE', KEYS[11 + i], '+', '-', 'COUNT', 1)[1][1]
+  local ms, sequence = match(last, '(%d+)%-(%d+)')
+  at.bar_ms, at.bar_sequence = tonumber(ms), tonumber(sequence)
+  append_window(i, next_bar_id(at, w.start), w)
+end
+
+-- The bar of a window that is over. What the clock closed in a call cut short may be of another grade.
+local function append_closed(i, w)
+  local id = next_bar_id(w, w.start)
+  if not append_window(i, id, w) then append_after(i, w, id, w, {}) end
+end
+
 -- The newest version of a closed window. Entries after the last committed one are of a call cut short: not ours yet.
 local function find_bar(i, start)
   local w = windows[i]
@@ -56,7 +85,10 @@ local function find_bar(i, start)
       local list = entry[2]
       for at = 1, #list, 2 do
         if list[at] == 'start' then
-          if list[at + 1] == wanted then return from_bar(list) end
+          if list[at + 1] == wanted then
+            local good, bar = pcall(from_bar, list)  -- somebody else's entry may lack what a bar has
+            if good and bar.count and bar.revision then return bar end
+          end
           break
         end
       end
@@ -101,17 +133,6 @@ local function prove(i, w)
   if unfold(w).grade == UNPROVEN then changed(i, w.start).grade = PROVEN end
 end
 
--- Whether the entry `id` of interval `i` is this version of this window.
-local function is_there(i, id, w)
-  local entry = call('XRANGE', KEYS[11 + i], id, id)[1]
-  if not entry then return false end
-  local bar = from_bar(entry[2])
-  for _, name in ipairs({'start', 'revision', 'grade', 'count', 'skipped', 'last_agg'}) do
-    if bar[name] ~= w[name] then return false end
-  end
-  return true
-end
-
 -- The windows that this call changed, after the last bar, in the order of their time.
 local function append_revised()
   for i = 1, 7 do
@@ -122,11 +143,10 @@ local function append_revised()
       for _, start in ipairs(starts) do
         local newest, w = windows[i], revised[i][start]
         local id = next_bar_id(newest, start)
-        if not append_window(i, id, w) and not is_there(i, id, w) then
-          local last = call('XREVRANGE', KEYS[11 + i], '+', '-', 'COUNT', 1)[1][1]
-          local ms, sequence = match(last, '(%d+)%-(%d+)')
-          newest.bar_ms, newest.bar_sequence = tonumber(ms), tonumber(sequence)
-          append_window(i, next_bar_id(newest, start), w)
+        if not append_window(i, id, w) then
+          append_after(i, newest, id, w, {revision = format('%d', w.revision), complete = COMPLETE[w.grade],
+            reason = REASON[w.grade], trades_count = format('%d', w.count), skipped_count = w.skipped,
+            last_agg_trade_id = w.last_agg})
         end
         if w.revision > 0 then revisions_added[i] = (revisions_added[i] or 0) + 1 end
         touched[i] = true
@@ -172,7 +192,7 @@ local function fold(i, start, d, mark)
   local bar_ms, bar_sequence
   if w then
     unfold(w)
-    if w.closed == 0 then append_window(i, next_bar_id(w, w.start), w) else prove(i, w) end
+    if w.closed == 0 then append_closed(i, w) else prove(i, w) end
     bar_ms, bar_sequence = w.bar_ms, w.bar_sequence
   else
     bar_ms, bar_sequence = bar_before(i)
@@ -192,7 +212,7 @@ local function fold_not_market(i, time, skipped, last_agg)
       prove(i, w)
     else
       unfold(w)
-      append_window(i, next_bar_id(w, w.start), w)
+      append_closed(i, w)
       w.closed, opened[i], touched[i] = 1, true, true
     end
     return
@@ -225,13 +245,16 @@ local function fold_runs(at, runs, mark)
       if held then
         local _, first_agg, last_agg, trades, skipped, time, open, high, low, close, volume, quote, buy, maker,
           first, last = match(held, BLOCK)
-        append(1, next_bar_id(w, held_start), format('%d', held_start), '0', held_mark, time, open, high, low,
-          close, volume, quote, buy, trades, skipped, maker, first, last, first_agg, last_agg)
+        local id = next_bar_id(w, held_start)
+        if not append(1, id, format('%d', held_start), '0', held_mark, time, open, high, low, close, volume, quote,
+            buy, trades, skipped, maker, first, last, first_agg, last_agg) then
+          append_after(1, w, id, begin(from_block(held, true), held_start, held_mark), {})
+        end
         held, held_start, held_mark = text, start, mark
       elseif w and start > w.start then
         unfold(w)
         if w.closed == 0 then
-          append_window(1, next_bar_id(w, w.start), w)
+          append_closed(1, w)
           w.closed = 1
         else
           prove(1, w)

@@ -17,6 +17,7 @@ from workers.model.bars import TRIMMED_AT_MOST, Closed, Hole, Skipped, TradesFol
 from workers.model.events import Trade
 from workers.model.latest import Member, decode_member, trade_of
 from workers.model.windows import INTERVALS_MS
+from workers.store.bars import BarReader
 from workers.store.keys import TRADES
 from workers.store.ranges import Ranges
 from workers.store.scripts import Scripts
@@ -467,3 +468,27 @@ async def test_a_recording_gives_what_the_pure_fold_says(client: Redis, recorded
         batch = trades[at : at + 400]
         assert await store.apply(SYMBOL, unacknowledged(batch)) == twin.apply(batch)
     await matches(client, twin)
+
+
+@pytest.mark.parametrize("foreign", [T0 + 50, 99_999_999_999_999])
+@pytest.mark.parametrize("at_once", [1, 40])
+async def test_an_entry_of_somebody_else_with_a_later_id_costs_no_bar(
+    client: Redis, foreign: int, at_once: int
+) -> None:
+    store, twin, entries = trade_store(client), TradesFold(), tape(4_000, 43)
+    await store.apply(SYMBOL, unacknowledged(entries[:2]))
+    twin.apply(entries[:2])
+    for interval in INTERVALS_MS:
+        await client.xadd(KEYS.bars(SYMBOL, interval), {"start": T0, "x": "y"}, id=f"{foreign}-7")
+    for at in range(2, 4_000, 100 * at_once):
+        batch = entries[at : at + 100 * at_once]
+        await store.apply(SYMBOL, unacknowledged(batch))
+        twin.apply(batch)
+    closed = [entries[-1].trade_time + 10**9, 0]
+    await store.close(SYMBOL, *closed)
+    twin.close(*closed)
+    reader = BarReader(client, KEYS)
+    for interval in INTERVALS_MS:
+        found = await reader.between(SYMBOL, interval, T0 - 10**9, T0 + 10**9, 5_000)
+        held = {one["start"]: {name: one[name] for name in one if name != "revision"} for one in found}
+        assert held == newest_versions(expected(twin))[interval][0]

@@ -18,7 +18,9 @@ from workers.quarantine import Quarantine
 from workers.settings import BookSettings
 from workers.steady_clock import steady_ms
 from workers.store.refusals import Refusal, refusal_of
+from workers.store.stream_places import start_after
 from workers.store.streams import Delivered, GroupReader, goes_on
+from workers.stream_places import ReadStream, StreamPlaces
 
 log = structlog.get_logger()
 
@@ -37,6 +39,7 @@ class BookReading:
         books: those owned, by raw stream key, the most important first.
         fold: takes entries of a book in; raises nothing.
         commit: stores a checkpoint of a book.
+        places: of the streams.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class BookReading:
         settings: BookSettings,
         fold: Callable[[OwnedBook, Sequence[Delivered]], None],
         commit: Callable[[OwnedBook], Awaitable[None]],
+        places: StreamPlaces,
     ) -> None:
         self._reader = reader
         self._books = books
@@ -56,6 +60,7 @@ class BookReading:
         self._count = settings.read_count
         self._fold = fold
         self._commit = commit
+        self._places = places
         self._attention = Attention(settings.behind_ms / 1000)
         self._breath = Breath()
         self._again = False
@@ -68,7 +73,23 @@ class BookReading:
 
     def _may_read(self, book: OwnedBook) -> bool:
         """Whether the key can be read, and the lease surely holds: else an entry would be taken from the next owner."""
-        return self._ownership.safe(book.claim) and self._quarantine.due(*book.claim, "read")
+        return (
+            self._ownership.safe(book.claim)
+            and self._quarantine.due(*book.claim, "read")
+            and not self._places.held_back(book.claim)
+        )
+
+    async def _look_at_places(self) -> None:
+        """Withhold the books whose streams are spoiled, and read those on that are not any more."""
+        safe = [book for book in self._books.values() if self._ownership.safe(book.claim)]
+        streams = [ReadStream(book.claim, book.key, book.last_stream_id) for book in safe]
+        if not await self._places.look(streams, time.monotonic()):
+            return
+        for book in safe:
+            reason = self._places.held_back(book.claim) or self._quarantine.reason(*book.claim, "read")
+            if reason != book.unreadable:
+                book.unreadable, book.withdraw = reason, bool(reason) or book.withdraw
+                book.pace.changed()
 
     async def adopt(self, book: OwnedBook) -> None:
         """Take in what the last owner of a book left."""
@@ -84,6 +105,7 @@ class BookReading:
         Args:
             last_s: how long the last round took with all that was done in it, but for `catch_up`.
         """
+        await self._look_at_places()
         books = list(self._books.values())
         for book in books:
             book.reread = book.reread or self._again
@@ -172,7 +194,7 @@ class BookReading:
             log.error("streams_lost", key=book.key, error=str(error))
             try:
                 # what was folded already is not wanted again
-                await self._reader.ensure(book.key, book.last_stream_id.decode())
+                await self._reader.ensure(book.key, start_after(book.last_stream_id, steady_ms()))
             except ResponseError as again:
                 error = again
             else:

@@ -34,6 +34,7 @@ from workers.store.connection import connect_reader
 from workers.store.keys import DEPTH
 from workers.store.rebuilding import begin
 from workers.store.streams import Delivered, GapRecord, GroupReader, record_gap
+from workers.stream_places import StreamPlaces
 from workers.tasks import seen
 
 log = structlog.get_logger()
@@ -105,6 +106,7 @@ class BookWorker:
             process.settings.books,
             self._take,
             self._commit,
+            StreamPlaces(process.client, GROUP, self.quarantine),
         )
         self._round_s = 0.0
         self._breath = Breath()

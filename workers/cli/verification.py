@@ -15,6 +15,7 @@ from workers.cli.truth_source import TruthSource
 from workers.errors import CommandError, StateUnreadable
 from workers.model.checkpoint import Checkpoint
 from workers.store.keys import INTERVALS_MS
+from workers.store.refusals import refusal_of
 
 STARTING: Final = "starting"
 SAMPLE_S: Final = 0.8
@@ -101,9 +102,9 @@ class Verification:
                 try:
                     await self._compare_top(book, payload)
                     await self._note_latency(book)
-                except (RedisError, OSError):
-                    raise
                 except Exception as error:  # rubbish in what the fleet shows is a finding, not our end
+                    if isinstance(error, RedisError | OSError) and refusal_of(error).of_server:
+                        raise
                     self.findings.books_differ.add(book.name)
                     self.findings.tell(f"{book.name} shows what cannot be read: {error!r}.")
         self.totals = await self._held.totals()

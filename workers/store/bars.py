@@ -25,7 +25,10 @@ _COUNTED = (b"start", b"revision")
 
 
 class _Revisions:
-    """The revisions of one stream seen so far that stand after later windows, newest per window."""
+    """What was seen so far of one stream that does not stand at its window's start, newest per window.
+
+    Revisions, windows that only late trades made known, and bars that follow somebody else's entry with a later id.
+    """
 
     def __init__(self) -> None:
         self.by_start: dict[int, Fields] = {}
@@ -108,7 +111,7 @@ class BarReader:
         while page := await self._client.xrange(key, min=after, max=end, count=PAGE):
             for entry_id, raw in page:
                 away = not entry_id.startswith(raw.get(b"start", b"") + b"-")
-                if away and _is_window(raw) and raw[b"revision"] != b"0":
+                if away and _is_window(raw):
                     fields = text_of(raw)
                     if _newer(fields, known.by_start.get(int(fields["start"]))):
                         known.by_start[int(fields["start"])] = fields

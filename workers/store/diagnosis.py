@@ -1,4 +1,4 @@
-"""Which keys of a symbol hold another type than the fleet writes: Redis says WRONGTYPE, but not where."""
+"""Which keys of a symbol the fleet cannot write to: Redis says why (another type, no id left), but not where."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from workers.errors import StateUnreadable
 from workers.store.keys import Keys
+from workers.store.stream_places import far_streams
 
 NAMES: Final = {
     "string": "a string",
@@ -31,3 +32,8 @@ async def keys_of_other_types(client: Redis, keys: Keys, symbol: str) -> list[St
         if kind not in ("none", wanted):
             found.append(StateUnreadable(key, f"it is {NAMES.get(kind, kind)}, not {NAMES[wanted]}"))
     return found
+
+
+async def streams_that_are_full(client: Redis, keys: Keys, symbol: str) -> list[StateUnreadable]:
+    """Those of one symbol after whose newest id no other has room. Cost: one round trip, two commands a stream."""
+    return await far_streams(client, [key for key, kind in keys.types(symbol).items() if kind == "stream"])

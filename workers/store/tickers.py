@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from workers.store.following import START, entry_id
 from workers.store.refusals import refusal_of
 from workers.store.replies import unusable
 from workers.store.streams import Delivered, delivered
+
+RECHECK_S: Final = 5.0
+"""How often a reader makes sure that its places are not beyond the ends."""
 
 
 class TickerReader:
@@ -22,13 +27,28 @@ class TickerReader:
     def __init__(self, client: Redis) -> None:
         self._client: Any = client
         self._positions: dict[str, bytes] = {}
+        self._recheck_at = 0.0
+
+    async def _recheck(self) -> None:
+        """Stand at the end again of each stream that ends before our place: it was made anew. One round trip."""
+        self._recheck_at = time.monotonic() + RECHECK_S
+        pipe = self._client.pipeline(transaction=False)
+        for key in self._positions:
+            pipe.xrevrange(key, count=1)
+        replies = await pipe.execute(raise_on_error=False) if self._positions else []
+        for (key, position), newest in zip(list(self._positions.items()), replies, strict=True):
+            if unusable(key, newest) is None:
+                last = newest[0][0] if newest else START.encode()
+                self._positions[key] = min(position, last, key=entry_id)
 
     async def new(self, keys: Sequence[str], count: int) -> dict[str, list[Delivered]]:
         """What came since the last call, at most `count` per stream; never blocks. Streams left out are forgotten.
 
-        Cost: one round trip, and one more when there are new streams.
+        Cost: one round trip, one more when there are new streams, and one every few seconds.
         """
         self._positions = {key: self._positions[key] for key in keys if key in self._positions}
+        if time.monotonic() >= self._recheck_at:
+            await self._recheck()
         if unknown := [key for key in keys if key not in self._positions]:
             pipe = self._client.pipeline(transaction=False)
             for key in unknown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -12,9 +13,12 @@ from workers.model.bars import Hole
 from workers.ownership import Ownership
 from workers.pulse import Breath
 from workers.quarantine import Quarantine
+from workers.steady_clock import steady_ms
 from workers.store.refusals import Refusal, refusal_of
+from workers.store.stream_places import start_after
 from workers.store.streams import GroupReader, goes_on
 from workers.store.trade_log import missing_in_log
+from workers.stream_places import ReadStream, StreamPlaces
 from workers.trades.tape import OwnedTape
 
 log = structlog.get_logger()
@@ -38,6 +42,7 @@ class TapeReading:
     Args:
         tapes: those owned, by raw stream key.
         read_count: entries of one stream in one reply.
+        places: of the streams.
     """
 
     def __init__(
@@ -47,17 +52,23 @@ class TapeReading:
         ownership: Ownership,
         quarantine: Quarantine,
         read_count: int,
+        places: StreamPlaces,
     ) -> None:
         self._reader = reader
         self._tapes = tapes
         self._ownership = ownership
         self._quarantine = quarantine
         self._read_count = read_count
+        self._places = places
         self._breath = Breath()
 
     def _may_read(self, tape: OwnedTape) -> bool:
         """Whether the key can be read, and the lease surely holds: else an entry would be taken from the next owner."""
-        return self._ownership.safe(tape.claim) and self._quarantine.due(*tape.claim, READ)
+        return (
+            self._ownership.safe(tape.claim)
+            and self._quarantine.due(*tape.claim, READ)
+            and not self._places.held_back(tape.claim)
+        )
 
     async def take_up(self, tape: OwnedTape) -> None:
         """What was read by an earlier owner and not applied comes first.
@@ -80,6 +91,9 @@ class TapeReading:
         Raises:
             RedisError, OSError: the server did not answer, or refuses.
         """
+        safe = [tape for tape in self._tapes.values() if self._ownership.safe(tape.claim)]
+        streams = [ReadStream(tape.claim, tape.key, tape.last_stream_id) for tape in safe]
+        await self._places.look(streams, time.monotonic())
         for tape in self._tapes.values():
             tape.reread = tape.reread or reread
             tape.read_all = False
@@ -115,7 +129,7 @@ class TapeReading:
             log.error("streams_lost", key=tape.key, error=str(error))
             try:
                 # what was read already is in hand; should it be lost with us, the next owner finds it in the log
-                await self._reader.ensure(tape.key, tape.last_stream_id.decode())
+                await self._reader.ensure(tape.key, start_after(tape.last_stream_id, steady_ms()))
             except ResponseError as again:
                 error = again
             else:

@@ -26,6 +26,7 @@ from workers.store.refusals import refusal_of
 from workers.store.scripts import Scripts
 from workers.store.streams import GroupReader, gap_recorded
 from workers.store.trades import TradeStore
+from workers.stream_places import StreamPlaces
 from workers.tasks import end, seen
 from workers.trades import figures
 from workers.trades.reading import TapeReading
@@ -88,7 +89,7 @@ class TradeWorker:
         self.ownership = Ownership(process, GROUP, self._contexts, self, self.quarantine)
         self._reading = TapeReading(
             GroupReader(self._reader_client, GROUP), self.tapes, self.ownership, self.quarantine,
-            process.settings.trades.read_count,
+            process.settings.trades.read_count, StreamPlaces(process.client, GROUP, self.quarantine),
         )  # fmt: skip
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._recording: set[asyncio.Task[None]] = set()
@@ -290,7 +291,9 @@ class TradeWorker:
             await self._repairs[tape.claim.context.name].fill(tape, hole.expected, hole.seen)
         except LeaseLost:
             self.ownership.lost(tape.claim, int(tape.token))
-        except (RedisError, OSError, FleetError) as error:
+        except RedisError as error:
+            await self._repair_refused(tape, error)
+        except (OSError, FleetError) as error:
             log.warning("repair_interrupted", symbol=tape.claim.symbol, error=str(error))
             await asyncio.sleep(0.5)
         except Exception as error:  # a page, or a tape, that nobody foresaw
@@ -299,6 +302,13 @@ class TradeWorker:
             tape.repairing = False
             if self._tasks.get(tape.key) is asyncio.current_task():
                 del self._tasks[tape.key]
+
+    async def _repair_refused(self, tape: OwnedTape, error: RedisError) -> None:
+        if refusal_of(error).of_server:
+            log.warning("repair_interrupted", symbol=tape.claim.symbol, error=str(error))
+            await asyncio.sleep(0.5)
+        else:  # a key of the symbol cannot be written: what waits would come upon the hole at once again
+            await self.quarantine.failed(*tape.claim, APPLY, error)
 
     async def _close_quiet(self, context: VenueContext, read_ms: int) -> None:
         """Close what was over when the streams were read (monotonic), of the symbols that had nothing more."""
