@@ -188,3 +188,27 @@ async def test_a_group_that_is_destroyed_costs_its_own_stream_a_moment_and_no_tr
         assert (state[b"last_id"], state[b"applied_count"]) == (b"8", b"9"), symbol
         assert int(state.get(b"repeated_count", 0)) == 0  # it was made anew where it had stood
     await client.aclose()
+
+
+async def test_one_trade_with_a_lower_id_and_a_later_time_is_passed_over(
+    worker: TradeWorker, real_server: str
+) -> None:
+    client = Redis.from_url(real_server, protocol=2)
+    await append(client, SYMBOL, 60)
+    for n, time_ms in ((7, T0 + 60_000), (60, T0 + 60_010), (61, T0 + 60_020)):
+        data = (
+            f'{{"e":"aggTrade","E":{time_ms},"a":{n},"s":"{SYMBOL}","p":"61800.10","q":"0.1","f":{n},"l":{n},'
+            f'"T":{time_ms},"m":true}}'
+        )
+        entry = {"data": data, "received": time_ms * 1000, "line": "a"}
+        await client.xadd(KEYS.raw(SYMBOL, TRADES), entry, id=f"{time_ms}-{n}")
+    await client.hset(KEYS.lease("trades", SYMBOL), "token", 7)
+    await worker.recover(Claim(worker._contexts[0], SYMBOL), 7)
+    for _ in range(5):
+        await worker.step()
+    state = await client.hgetall(KEYS.trades_state(SYMBOL))
+    assert (state[b"applied_count"], state[b"last_id"]) == (b"62", b"61")
+    assert b"ids_since" not in state
+    assert worker.settled
+    assert (await client.xpending(KEYS.raw(SYMBOL, TRADES), "trades"))["pending"] == 0
+    await client.aclose()

@@ -18,6 +18,7 @@ from workers.model.checkpoint import Checkpoint
 from workers.model.latest import decode_member
 from workers.settings import Settings
 from workers.store.keys import DEPTH, INTERVALS_MS, TRADES
+from workers.store.latest_trades import ids_after_of
 from workers.store.reading import SymbolReading, read_symbols, text_of, whole
 from workers.store.rebuilding import stored_checkpoint
 from workers.store.replies import unusable
@@ -212,6 +213,10 @@ class Held:
             if found["name"] == group.encode():
                 return GroupState(True, await undelivered(self._client, key, found), int(found["pending"]))
         return GroupState()
+
+    async def ids_after(self, book: Book) -> int:
+        """The newest trade time before the ids of trades began anew, ms; 0: they never did."""
+        return await ids_after_of(self._client, book.context.keys, book.symbol)
 
     async def last_trade_id(self, book: Book) -> int | None:
         """The last aggregate id of the trades fold."""

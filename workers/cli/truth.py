@@ -161,14 +161,11 @@ def check_trades(
 
 
 def naive_bars(trades: Iterable[TruthTrade], length_ms: int) -> dict[int, dict[str, str]]:
-    """Every window of one length, by its start, straight from the definition."""
+    """Every window of one length, by its start, straight from the definition; trades as the exchange counts them."""
     groups: dict[int, list[TruthTrade]] = {}
     for trade in trades:
         groups.setdefault(trade.time - trade.time % length_ms, []).append(trade)
-    return {
-        start: _naive_bar(start, sorted(group, key=lambda one: one.trade_id))
-        for start, group in groups.items()
-    }
+    return {start: _naive_bar(start, group) for start, group in groups.items()}
 
 
 def _naive_bar(start: int, trades: Sequence[TruthTrade]) -> dict[str, str]:
@@ -241,7 +238,7 @@ def check_bars(name: str, interval: str, held: HeldBars, truth: Sequence[TruthTr
 def _late_windows(truth: Sequence[TruthTrade], length_ms: int) -> set[int]:
     """Windows that a trade falls into after, by its id, one of a later window: of them no id can tell when they end."""
     late, newest = set(), 0
-    for trade in sorted(truth, key=lambda one: one.trade_id):
+    for trade in truth:
         start = trade.time - trade.time % length_ms
         if start < newest:
             late.add(start)

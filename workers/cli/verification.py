@@ -252,7 +252,8 @@ class Verification:
             if await self._held.last_trade_id(book) is not None:
                 self.findings.tell(f"{book.name}: the latest set is empty though trades were applied.")
             return
-        first = min(int(member["agg_trade_id"]) for _, member in held)
+        before = await self._held.ids_after(book)  # ids that began anew are lower than older ones
+        first = min(int(member["agg_trade_id"]) for score, member in held if not before or score <= before)
         truth = await self._source.trades(book.context.settings.market, book.symbol, first)
         check_trades(book.name, held, truth, self.findings)
         for interval in INTERVALS_MS:

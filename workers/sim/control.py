@@ -84,7 +84,7 @@ class ControlApi:
         """Aggregate trades from the beginning, or from `from_id`, at most `limit`."""
         feed = self._feed(request)
         tape = feed.market.tape
-        rows = tape.aggregates(_whole(request, "from_id", 0), _whole(request, "limit", MOST_TRADES))
+        rows = tape.aggregates_ever(_whole(request, "from_id", 0), _whole(request, "limit", MOST_TRADES))
         return _json(
             {
                 "market": feed.spec.market,

@@ -19,6 +19,7 @@ from workers.sim.topics import Event
 Send = Callable[[Event], None]
 ZERO_SPELLINGS: Final = ("0", "0.0", "0.000", "0.00000000")
 NO_NUMBERS: Final = ("abc", "NaN", "Infinity", "")
+ABSURD_ID: Final = 2**53
 EARLIER: Final = 5
 """How many events back a repeated one was sent."""
 
@@ -119,6 +120,9 @@ def rewritten(event: Event, active: ActiveFault) -> Event:
         items = list(body.items())
         active.random.shuffle(items)
         body = dict(items)
+    elif kind == "absurd_id":
+        if body.get("e") == "aggTrade":
+            body["a"] = ABSURD_ID
     elif body.get("e") == "depthUpdate":
         _rewrite_levels(body, active)
     return Event(event.stream, json.dumps(body, ensure_ascii=False, separators=(",", ":")))

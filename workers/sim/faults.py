@@ -27,6 +27,7 @@ EVENT_KINDS: Final = {
     "corrupt": "a depth event has a wrong quantity at one level",
     "unknown_deletes": "a depth event deletes a bid and an ask that never were",
     "absurd": "a depth event has a quantity that is no number",
+    "absurd_id": "an aggregate trade has the id 9007199254740992 (2^53)",
     "truncate": "the JSON text of the event ends in the middle",
 }
 CONNECTION_KINDS: Final = {
@@ -61,6 +62,7 @@ MARKET_KINDS: Final = {
     "unlist": "the symbol is taken off the exchange, as some time after a delisting; `list` brings it back anew",
     "tick_size": "new prices are multiples of `value` ticks and the tick size says so",
     "deep_levels": "`value` levels a side are added far from the market, and are never taken away",
+    "trade_ids": "the ids of aggregate trades begin anew at `value` (1 when 0), and REST has the new ones alone",
     "largest_quantity": "a level of each side gets the largest quantity that is ever shown",
 }
 KINDS: Final = EVENT_KINDS | CONNECTION_KINDS | REST_KINDS | MARKET_KINDS

@@ -174,9 +174,14 @@ CATEGORIES = ("MARKET", "INSURANCE_FUND", "ADL", "NA")
 
 
 class TradeTape:
-    """All fills and all aggregate trades of one symbol, with contiguous ids."""
+    """All fills and all aggregate trades of one symbol, with contiguous ids.
 
-    def __init__(self, first_trade_id: int, first_aggregate_id: int) -> None:
+    Args:
+        former: the tape before the ids of aggregate trades began anew.
+    """
+
+    def __init__(self, first_trade_id: int, first_aggregate_id: int, former: TradeTape | None = None) -> None:
+        self._former = former
         self.first_trade_id = first_trade_id
         self.first_aggregate_id = first_aggregate_id
         self._prices, self._quantities, self._times = array("i"), array("q"), array("q")
@@ -267,6 +272,20 @@ class TradeTape:
             )
             for index in range(start, stop)
         ]
+
+    def begun_anew(self, first_aggregate_id: int) -> TradeTape:
+        """The tape that goes on after this one with other aggregate ids."""
+        return TradeTape(self.next_trade_id, first_aggregate_id, self)
+
+    def aggregates_ever(self, from_id: int, limit: int) -> list[AggregateTrade]:
+        """Up to `limit` aggregate trades from an id on, or from the beginning, over all that began anew meanwhile.
+
+        An id that there was more than once is that of the newest tape.
+        """
+        if self._former is None or self.first_aggregate_id <= from_id <= self.next_aggregate_id:
+            return self.aggregates(from_id, limit)
+        before = self._former.aggregates_ever(from_id, limit)
+        return [*before, *self.aggregates(self.first_aggregate_id, limit - len(before))]
 
     def first_aggregate_after(self, time: float) -> int:
         """The id of the first aggregate trade with a trade time later than `time` (ms)."""

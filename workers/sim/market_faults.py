@@ -48,6 +48,9 @@ def begin(exchange: Exchange, active: ActiveFault, now_ms: float) -> None:
             feed.change(now_ms, partial(market.add_deep, max(1, int(fault.value))))
         elif fault.kind == "largest_quantity":
             feed.change(now_ms, market.enlarge)
+        elif fault.kind == "trade_ids":
+            feed.flush_trades(now_ms)
+            market.tape = market.tape.begun_anew(max(1, int(fault.value)))
         elif fault.kind == "unlist":
             exchange.unlist_symbol(feed, now_ms)
         else:

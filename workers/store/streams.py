@@ -149,15 +149,15 @@ def _unparsed(entries: Iterable[tuple[bytes, Sequence[bytes] | None]]) -> list[D
 
 def update_id_of(stream_id: bytes) -> int:
     """The update id at which the event of a stream entry ends."""
-    return _parts(stream_id)[1]
+    return parts(stream_id)[1]
 
 
 def goes_on(before: bytes, after: bytes) -> bool:
     """Whether a reader came further in a stream, from one id to another."""
-    return _parts(after) > _parts(before)
+    return parts(after) > parts(before)
 
 
-def _parts(stream_id: bytes) -> tuple[int, int]:
+def parts(stream_id: bytes) -> tuple[int, int]:
     """The ms and the update id of a stream id; `0` is short for `0-0`."""
     ms, _, update_id = stream_id.partition(b"-")
     return int(ms), int(update_id or 0)
@@ -251,11 +251,11 @@ class GroupReader:
         if not newest:
             return b"0-0"
         oldest = await self._client.xrange(key, count=1)
-        place, low, high = b"0-0", _parts(oldest[0][0])[0], _parts(newest[0][0])[0]
+        place, low, high = b"0-0", parts(oldest[0][0])[0], parts(newest[0][0])[0]
         while low <= high:
             middle = (low + high) // 2
             found = await self._client.xrange(key, min=middle, max="+", count=1)
-            ms, ends = _parts(found[0][0]) if found else (high, update_id)
+            ms, ends = parts(found[0][0]) if found else (high, update_id)
             if ends < update_id:
                 place, low = found[0][0], ms + 1
             else:

@@ -177,7 +177,7 @@ class TapeReading:
         """
         if not tape.waiting:
             return False
-        entries = await missing_in_log(self._reader, tape.key, hole, tape.waiting[0])
+        entries = await missing_in_log(self._reader, tape.key, hole, tape.waiting[0], tape.ids_since)
         if not tape.put_back(entries):
             return False
         STOLEN.labels(tape.claim.context.name).inc()

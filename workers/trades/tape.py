@@ -13,10 +13,11 @@ from workers.errors import BadNumber, MalformedFrame
 from workers.model.events import Trade
 from workers.model.exchange_clock import ExchangeClock
 from workers.model.fills import Fills, Range
+from workers.model.numbering import LowerRun, lower_run
 from workers.ownership import Claim
 from workers.store.keys import TRADES
-from workers.store.streams import Delivered, GapRecord
-from workers.store.trade_batch import cut
+from workers.store.streams import Delivered, GapRecord, parts
+from workers.store.trade_batch import cut, entry_ms
 from workers.trades.figures import SymbolFigures
 
 log = structlog.get_logger()
@@ -97,6 +98,14 @@ class OwnedTape:
         self.capped_told_s = float("-inf")
         """When the log last said that the cap of the latest set bites (monotonic)."""
         self.figures = SymbolFigures(claim)
+        self.last_id = -1
+        """Where the fold stands, as far as this worker knows; -1: nowhere yet."""
+        self.last_trade_time = 0
+        """Newest trade time of the fold, ms."""
+        self.ids_since = 0
+        """The ms of the first entry with ids that began anew; 0: none did."""
+        self.lower_since_s: float | None = None
+        """Since when trades with lower ids wait (monotonic); None: none do."""
         self._clock = clock
         self._judged_to: int | None = None
         """The last id of which was said what is odd about it; None: it is not known how far the fold has come."""
@@ -144,7 +153,7 @@ class OwnedTape:
         waiting = {stream_id for stream_id, _ in self.waiting}
         self.take([entry for entry in entries if entry.stream_id not in waiting])
         self.last_stream_id = last
-        self.waiting.sort(key=lambda item: item[1].trade_id)
+        self.waiting.sort(key=lambda item: parts(item[0]))
         return len(self.waiting) - before
 
     def begin_after(self, fills: Range | None) -> None:
@@ -216,18 +225,44 @@ class OwnedTape:
                 kept.append((stream_id, trade))
         self.waiting = kept
 
-    def applied_to(self, last_id: int, last_trade_time: int) -> None:
-        """The fold stands at `last_id`: what is not newer has been acknowledged with it."""
+    def lower_run(self, went_on_ms: int, within: int) -> LowerRun | None:
+        """Trades among the first `within` waiting with lower ids than the fold's though they are later (see there)."""
+        trades = [trade for _, trade in self.waiting]
+        run = lower_run(trades, self.last_id, self.last_trade_time, went_on_ms, within)
+        if run is None:
+            self.lower_since_s = None
+        elif self.lower_since_s is None:
+            self.lower_since_s = time.monotonic()
+        return run
+
+    def give_up(self, run: LowerRun) -> None:
+        """Pass over trades whose ids are not the exchange's."""
+        self.useless += [stream_id for stream_id, _ in self.waiting[run.at : run.end]]
+        del self.waiting[run.at : run.end]
+        self.lower_since_s = None
+
+    def began_anew(self, first: int, since_ms: int) -> None:
+        """The fold goes on with lower ids, from `first` on."""
+        self.last_id, self.ids_since, self.lower_since_s = first - 1, since_ms, None
+        self._judged_to, self._fills = first - 1, Fills()
+
+    def applied_to(self, last_id: int, last_trade_time: int, taken: int = 0) -> None:
+        """The fold stands at `last_id`: what is not newer of the first `taken` has been acknowledged with it."""
         if self._judged_to is None:
             self._judged_to = last_id  # what is no newer was judged by whoever applied it
-        elif last_id < self._judged_to:  # the fold, or the exchange's ids, began anew
+        elif last_id < self._judged_to:  # the fold began anew
             self._judged_to, self._fills = last_id, Fills()
-        waiting, self.waiting = self.waiting, []
-        for stream_id, trade in waiting:
+        batch, self.waiting = self.waiting[:taken], self.waiting[taken:]
+        kept = []
+        for stream_id, trade in batch:
+            if entry_ms(stream_id) < self.ids_since:
+                continue
             if trade.trade_id > last_id:
-                self.waiting.append((stream_id, trade))
+                kept.append((stream_id, trade))
             else:
                 self.judge(trade)
+        self.waiting[:0] = kept
+        self.last_id, self.last_trade_time = last_id, last_trade_time
         if last_trade_time:
             self.next_end_ms = last_trade_time - last_trade_time % 100 + 100
 

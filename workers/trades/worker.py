@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -14,6 +15,7 @@ from workers.backoff import MOST_PAUSE_S, Backoff
 from workers.context import VenueContext, venue_contexts
 from workers.errors import BadNumber, FleetError, LeaseLost, StateUnreadable
 from workers.model.bars import Applied, Hole
+from workers.model.events import Trade
 from workers.model.exchange_clock import ExchangeClock
 from workers.ownership import Claim, Ownership
 from workers.process import Process
@@ -24,13 +26,15 @@ from workers.store.connection import connect_reader
 from workers.store.keys import INTERVALS_MS, TRADES
 from workers.store.refusals import refusal_of
 from workers.store.scripts import Scripts
-from workers.store.streams import GroupReader, gap_recorded
+from workers.store.streams import GroupReader
 from workers.store.trades import TradeStore
 from workers.stream_places import StreamPlaces
 from workers.tasks import end, seen
 from workers.trades import figures
+from workers.trades.lost_data import LostData
 from workers.trades.reading import TapeReading
 from workers.trades.repair import Repair
+from workers.trades.restarts import Restarts
 from workers.trades.tape import OwnedTape, monotonic_ms
 
 log = structlog.get_logger()
@@ -38,7 +42,6 @@ log = structlog.get_logger()
 GROUP = "trades"
 APPLY, CLOSE = "apply", "close"
 """The works, as the quarantine knows them."""
-LOST_DATA = "redis lost its data"
 APPLIED_AT_ONCE = 1_000
 """Trades of one symbol in one call: Redis serves nobody else meanwhile, for some three milliseconds."""
 CAPPED_TOLD_EVERY_S = 60.0
@@ -73,14 +76,22 @@ class TradeWorker:
         ]
         self._reader_client = connect_reader(process.url)
         self._stores = {context.name: self._store(context) for context in self._contexts}
-        self._repairs = {
-            context.name: Repair(
-                RestClient(sessions.rest(context), process.client, context),
-                self._stores[context.name],
-                process.client,
-                process.settings,
-            )
+        rest = {
+            context.name: RestClient(sessions.rest(context), process.client, context)
             for context in self._contexts
+        }
+        self._repairs = {
+            name: Repair(rest[name], store, process.client, process.settings)
+            for name, store in self._stores.items()
+        }
+        self._restarts = {
+            name: Restarts(
+                rest[name],
+                store,
+                process.settings.ingest.id_reset_ms,
+                process.settings.trades.repair_timeout_s,
+            )
+            for name, store in self._stores.items()
         }
         self._clocks = {context.name: ExchangeClock() for context in self._contexts}
         self.tapes: dict[str, OwnedTape] = {}
@@ -92,7 +103,7 @@ class TradeWorker:
             process.settings.trades.read_count, StreamPlaces(process.client, GROUP, self.quarantine),
         )  # fmt: skip
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._recording: set[asyncio.Task[None]] = set()
+        self._lost_data = LostData(process.client, self._repairs)
         self._cancelled: set[asyncio.Task[None]] = set()
         """Repairs of symbols given up: a cancellation may get lost (see `end`), the end of the worker is not."""
         self._reread = False
@@ -138,13 +149,14 @@ class TradeWorker:
         tape.begin_after(await store.fills(claim.symbol))
         tape.restored = True
         tape.applied_to(state.last_id, state.last_trade_time)
+        tape.ids_since = state.ids_since
         known = self._last_ids.get(tape.key, -1)
         if state.last_id < 0 <= known:
             tape.lost_after = known
         elif (
             0 <= known < state.began_id - 1
         ):  # another worker, which knew nothing of before, began the fold anew
-            self._start_recording(tape, known + 1, state.began_id - 1)
+            self._lost_data.start(tape, known + 1, state.began_id - 1)
         if state.last_id >= 0:
             self._last_ids[tape.key] = state.last_id
 
@@ -207,17 +219,25 @@ class TradeWorker:
                 await self._restore(tape)
             if not (tape.restored and tape.waiting):
                 del tapes[symbol]
-        if not tapes:
+        batches = {symbol: batch for symbol, tape in tapes.items() if (batch := self._batch(tape))}
+        if not batches:
             return
-        batches = {symbol: tape.waiting[:APPLIED_AT_ONCE] for symbol, tape in tapes.items()}
         tokens = {symbol: tape.token for symbol, tape in tapes.items()}
         results = await self._stores[context.name].apply_many(batches, tokens)
         self.batches += len(batches)
         for symbol, result in results.items():
-            await self._settle(tapes[symbol], result)
+            await self._settle(tapes[symbol], len(batches[symbol]), result)
             self.ownership.progress.made()
 
-    async def _settle(self, tape: OwnedTape, result: Applied | Exception) -> None:
+    def _batch(self, tape: OwnedTape) -> list[tuple[bytes, Trade]]:
+        """What is to be applied next: no trade with a lower id that is no repeat; the exchange is asked of those."""
+        restarts = self._restarts[tape.claim.context.name]
+        run = restarts.run_of(tape, APPLIED_AT_ONCE)
+        if run is not None and restarts.is_enough(tape, run):
+            self._start(tape, partial(restarts.settle, tape, run))
+        return tape.waiting[: APPLIED_AT_ONCE if run is None else run.at]
+
+    async def _settle(self, tape: OwnedTape, taken: int, result: Applied | Exception) -> None:
         name = tape.claim.context.name
         if isinstance(result, LeaseLost):
             self.ownership.lost(tape.claim, int(tape.token))
@@ -242,12 +262,12 @@ class TradeWorker:
             tape.figures.applied(result)
             self._tell_capped(tape, result.capped)
             if tape.lost_after is not None and result.applied:
-                self._start_recording(tape, tape.lost_after + 1, tape.waiting[0][1].trade_id - 1)
+                self._lost_data.start(tape, tape.lost_after + 1, tape.waiting[0][1].trade_id - 1)
                 tape.lost_after = None
-            tape.applied_to(result.last_id, result.last_trade_time)
+            tape.applied_to(result.last_id, result.last_trade_time, taken)
             self._last_ids[tape.key] = result.last_id
             if result.hole:
-                self._start_repair(tape, result.hole)
+                self._start(tape, partial(self._repair, tape, result.hole))
 
     def _tell_capped(self, tape: OwnedTape, capped: int) -> None:
         """Count what the cap of the latest set took out; say so when it begins to, and once a minute while it does."""
@@ -259,36 +279,19 @@ class TradeWorker:
             log.warning("trades_capped", venue=tape.claim.context.name, symbol=tape.claim.symbol, trades=capped,
                         latest_max=self._settings.trades.latest_max)  # fmt: skip
 
-    def _start_recording(self, tape: OwnedTape, first: int, last: int) -> None:
-        """Redis lost the fold, which began anew: say which trades it lacks between the two."""
-        log.error("trades_state_lost", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first,
-                  last=last)  # fmt: skip
-        if last >= first:
-            recording = self._record_lost(tape, first, last)
-            task = seen(asyncio.create_task(recording, name=f"trades: loss of {tape.claim.symbol}"))
-            self._recording.add(task)
-            task.add_done_callback(self._recording.discard)
-
-    async def _record_lost(self, tape: OwnedTape, first: int, last: int) -> None:
-        gaps = tape.claim.context.keys.gaps(tape.claim.symbol)
-        try:
-            if await gap_recorded(self._process.client, gaps, TRADES, LOST_DATA, last):
-                return  # by another owner, which knew of it too
-            await self._repairs[tape.claim.context.name].record(tape, first, last, LOST_DATA, "no")
-        except (RedisError, OSError) as error:
-            log.error("gap_not_recorded", symbol=tape.claim.symbol, first=first, error=str(error))
-
-    def _start_repair(self, tape: OwnedTape, hole: Hole) -> None:
+    def _start(self, tape: OwnedTape, mending: Callable[[], Awaitable[None]]) -> None:
         tape.repairing = True
         self._tasks[tape.key] = asyncio.create_task(
-            self._repair(tape, hole), name=f"trades: repair of {tape.claim.symbol}"
+            self._mend(tape, mending), name=f"trades: repair of {tape.claim.symbol}"
         )
 
     async def _repair(self, tape: OwnedTape, hole: Hole) -> None:
-        try:
-            if await self._reading.read_elsewhere(tape, hole):
-                return
+        if not await self._reading.read_elsewhere(tape, hole):
             await self._repairs[tape.claim.context.name].fill(tape, hole.expected, hole.seen)
+
+    async def _mend(self, tape: OwnedTape, mending: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await mending()
         except LeaseLost:
             self.ownership.lost(tape.claim, int(tape.token))
         except RedisError as error:

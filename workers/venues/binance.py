@@ -313,15 +313,15 @@ class Binance:
         sent_ms = _milliseconds(reply.E)
         return Snapshot(symbol, reply.lastUpdateId, reply.bids, reply.asks, sent_ms, limit, partial)
 
-    def trades_request(self, symbol: str, from_id: int) -> RestRequest:
+    def trades_request(self, symbol: str, from_id: int | None) -> RestRequest:
         """`GET aggTrades?fromId=`; for raw trades spot's `historicalTrades`, on futures only the recent ones."""
         market = self._market
-        if not self._raw_trades:
-            weight = market.trades_weight
-            return self._request("aggTrades", weight, symbol=symbol, fromId=from_id, limit=self.trades_span)
-        query: dict[str, str | int] = {"symbol": symbol, "limit": self.trades_span}
-        if market.raw_trades == "historicalTrades":
+        query: dict[str, str | int] = {"symbol": symbol}
+        if from_id is not None and (not self._raw_trades or market.raw_trades == "historicalTrades"):
             query["fromId"] = from_id
+        query["limit"] = self.trades_span
+        if not self._raw_trades:
+            return self._request("aggTrades", market.trades_weight, **query)
         return self._request(market.raw_trades, market.raw_trades_weight, **query)
 
     def trades(self, symbol: str, body: bytes) -> list[Trade]:

@@ -170,8 +170,8 @@ class Venue(Protocol):
     def snapshot(self, symbol: str, body: bytes, levels: int | None = None) -> Snapshot:
         """Decode its reply. Raises: MalformedFrame."""
 
-    def trades_request(self, symbol: str, from_id: int) -> RestRequest:
-        """The request for trades from an id on."""
+    def trades_request(self, symbol: str, from_id: int | None) -> RestRequest:
+        """The request for trades from an id on; None: for the newest."""
 
     def trades(self, symbol: str, body: bytes) -> list[Trade]:
         """Decode its reply, in id order. Raises: MalformedFrame."""
