@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workers.api import reader as reading
 from workers.api.reader import Reader
-from workers.api.trust import Evidence, trust_of
+from workers.api.trust import Evidence, trades_problem, trust_of
 from workers.store.watching import Entry, Watch
 
 
@@ -130,6 +130,7 @@ SOUND = Evidence(
 def test_a_sound_book_is_trusted_fully() -> None:
     assert trust_of(SOUND).score == 1
     assert trust_of(SOUND).why == []
+    assert trades_problem(120, 120, 119) == trades_problem(119, 120, 110) == trades_problem(-1, -1, -1) == ""
     assert trust_of(SOUND._replace(audit_expected_ms=0, audit_age_ms=10**9)).score == 1
 
 
@@ -146,6 +147,9 @@ def test_a_sound_book_is_trusted_fully() -> None:
         ({"synced_for_ms": 1}, 0.9, "minute"),
         ({"depth_waiting": 2_000}, 0.7, "behind"),
         ({"age_ms": 40_000}, 0.7, "silent"),
+        ({"trades_problem": trades_problem(99, 150, 120)}, 0.5, "stand at 99, though the log has had 120"),
+        ({"trades_problem": trades_problem(-1, 150, 120)}, 0.5, "stand at -1"),
+        ({"trades_problem": trades_problem(2**53, 120, 119)}, 0.5, "lower ids, such as 120"),
     ],
 )
 def test_each_doubt_has_its_deduction_and_its_reason(

@@ -17,6 +17,7 @@ from workers.cli.conformance import (
     fleet_sockets,
     fleet_streams,
     fleet_subscriptions,
+    fleet_trade_ids,
 )
 from workers.cli.conformance.adapter import load_adapter
 from workers.cli.conformance.catalogue import CALM, SCENARIOS, chosen
@@ -83,6 +84,7 @@ def test_every_fault_of_the_exchange_strikes_in_some_scenario(kind: str):
         fleet_sockets,
         fleet_streams,
         fleet_subscriptions,
+        fleet_trade_ids,
     )
     sources = [inspect.getsource(module) for module in modules]
     begun = [text for one in ON_FLEET for text in one.fleet.from_start]

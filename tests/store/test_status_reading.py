@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from redis.asyncio import Redis
 
@@ -63,6 +65,23 @@ async def test_each_symbol_is_told_of_itself(client: Redis, monkeypatch: pytest.
         assert (one.history_blocks, one.depth_lag) == (1, (3, 1))
     assert not found["B"].shown
     assert await read_infos(client, KEYS, ["A", "B"]) == [{"base_asset": "B"}, {}]
+
+
+async def test_the_log_of_trades_is_told_beside_their_fold(client: Redis) -> None:
+    key, now_ms = KEYS.raw("A", "aggTrade"), int(time.time() * 1000)
+    assert (await read_symbols(client, KEYS, ["A"]))[0].trades_log == (-1, -1)
+    for ms, trade_id in ((now_ms - 90_000, 900), (now_ms - 60_000, 30), (now_ms + 60_000, 31)):
+        await client.xadd(key, {"data": "{}"}, id=f"{ms}-{trade_id}")
+    assert (await read_symbols(client, KEYS, ["A"]))[0].trades_log == (31, 30)
+    await client.hset(KEYS.trades_state("A"), mapping={"last_id": 31, "ids_since": now_ms - 50_000})
+    assert (await read_symbols(client, KEYS, ["A"]))[0].trades_log == (
+        31,
+        -1,
+    )  # what is due has ids of before
+    await client.delete(key)
+    await client.set(key, "of another type")
+    (found,) = await read_symbols(client, KEYS, ["A"])
+    assert (found.trades_log, [problem.key for problem in found.unreadable]) == ((-1, -1), [key])
 
 
 async def test_the_reader_sees_what_owners_show_and_say(client: Redis) -> None:

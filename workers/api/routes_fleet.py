@@ -13,7 +13,7 @@ from workers.api.health import Health, connected_by
 from workers.api.markets import Market, Markets
 from workers.api.operations import Operation
 from workers.api.queries import NewestQuery, Nothing, rows
-from workers.api.trust import Evidence, trust_of
+from workers.api.trust import Evidence, trades_problem, trust_of
 from workers.api.types import (
     Alive,
     AuditEntry,
@@ -319,6 +319,7 @@ def symbol_state(
         depth_waiting=found.depth_lag.waiting,
         age_ms=age or 0,
         stale_ms=stale_ms,
+        trades_problem=trades_problem(whole(found.trades.get("last_id", ""), -1), *found.trades_log),
     )
     return SymbolState(
         venue=market.venue,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +13,7 @@ from workers.errors import StateUnreadable
 from workers.store.books import GROUP as BOOKS_GROUP
 from workers.store.keys import DEPTH, TRADES, Keys
 from workers.store.replies import unusable
-from workers.store.streams import undelivered
+from workers.store.streams import parts, undelivered
 
 _WHOLE = re.compile(r"-?[0-9]{1,17}", re.ASCII)
 PAGE = 100
@@ -27,7 +28,10 @@ TRADES_STATE = (
     "missing_count",
     "late_count",
     "not_market_count",
+    "ids_since",
 )
+UNFOLDED_MS: Final = 10_000
+"""A trade that has been in the log for so long should be folded."""
 
 
 class GroupLag(NamedTuple):
@@ -35,6 +39,14 @@ class GroupLag(NamedTuple):
 
     waiting: int
     pending: int
+
+
+class TradesLog(NamedTuple):
+    """Ids of trades in the log; -1: there is none."""
+
+    newest: int = -1
+    due: int = -1
+    """The newest of those that came `UNFOLDED_MS` ago or earlier, if its ids are those the fold goes by."""
 
 
 class SymbolReading(NamedTuple):
@@ -53,6 +65,7 @@ class SymbolReading(NamedTuple):
     trades_lag: GroupLag
     trades_status: Mapping[str, str]
     """`trades:{S}:status`; empty while the trades are folded."""
+    trades_log: TradesLog = TradesLog()
     unheard_ms: int = 0
     """How long ago the owner last wrote the status of the book."""
     unreadable: Sequence[StateUnreadable] = ()
@@ -190,12 +203,13 @@ def sentence_of(problem: StateUnreadable) -> str:
 
 async def read_symbols(client: Any, keys: Keys, symbols: Sequence[str]) -> list[SymbolReading]:
     """What Redis says of each symbol; what one key does not say costs that symbol alone. Cost: one round trip per 100
-    symbols, 8 commands each and 1 for all, and one more for a group that is behind.
+    symbols, 10 commands each and 1 for all, and one more for a group that is behind.
     """
     found = []
     for first in range(0, len(symbols), PAGE):
         page = symbols[first : first + PAGE]
         pipe = client.pipeline(transaction=False)
+        due_ms = int(time.time() * 1000) - UNFOLDED_MS
         for symbol in page:
             pipe.hgetall(keys.book_status(symbol))
             pipe.hexists(keys.live_orderbook, symbol)
@@ -205,11 +219,13 @@ async def read_symbols(client: Any, keys: Keys, symbols: Sequence[str]) -> list[
             pipe.hgetall(keys.trades_status(symbol))
             pipe.xinfo_groups(keys.raw(symbol, DEPTH))
             pipe.xinfo_groups(keys.raw(symbol, TRADES))
+            pipe.xrevrange(keys.raw(symbol, TRADES), count=1)  # after the state: the log is never behind it
+            pipe.xrevrange(keys.raw(symbol, TRADES), max=due_ms, count=1)
         pipe.time()
-        *replies, time = await pipe.execute(raise_on_error=False)
-        now_ms = server_ms(time)
-        for symbol, place in zip(page, range(0, len(replies), 8), strict=True):
-            found.append(await _read_symbol(client, keys, symbol, replies[place : place + 8], now_ms))
+        *replies, told_time = await pipe.execute(raise_on_error=False)
+        now_ms = server_ms(told_time)
+        for symbol, place in zip(page, range(0, len(replies), 10), strict=True):
+            found.append(await _read_symbol(client, keys, symbol, replies[place : place + 10], now_ms))
     return found
 
 
@@ -224,18 +240,19 @@ async def _read_symbol(
         keys.history(symbol),
         keys.trades_status(symbol),
         keys.raw(symbol, DEPTH),
-        keys.raw(symbol, TRADES),
+        *[keys.raw(symbol, TRADES)] * 3,
     )
-    bad, told = [], []
+    bad: list[StateUnreadable] = []
+    told: list[Any] = []
     for key, reply in zip(asked, replies, strict=True):
         missing = (
-            key in asked[-2:] and isinstance(reply, ResponseError) and "no such key" in str(reply).lower()
+            key in asked[-4:] and isinstance(reply, ResponseError) and "no such key" in str(reply).lower()
         )
         problem = None if missing else unusable(key, reply)
-        if problem is not None:
+        if problem is not None and problem.key not in [one.key for one in bad]:
             bad.append(problem)
         told.append(None if problem or missing else reply)
-    book, shown, owner, trades, blocks, trades_status, depth, traded = told
+    book, shown, owner, trades, blocks, trades_status, depth, traded, newest, due = told
     return SymbolReading(
         book=text_of(book or {}),
         unheard_ms=unheard_ms((book or {}).get(b"told_ms"), now_ms),
@@ -250,8 +267,16 @@ async def _read_symbol(
         depth_lag=await _lag(client, keys.raw(symbol, DEPTH), depth, BOOKS_GROUP),
         trades_lag=await _lag(client, keys.raw(symbol, TRADES), traded, TRADES_GROUP),
         trades_status=text_of(trades_status or {}),
+        trades_log=_trades_log(newest or (), due or (), (trades or ())[-1:]),
         unreadable=tuple(bad),
     )
+
+
+def _trades_log(newest: Sequence[Any], due: Sequence[Any], ids_since: Sequence[bytes | None]) -> TradesLog:
+    """From pages of one entry at most: the id of an entry ends with that of its trade."""
+    since_ms = whole(b"".join(told or b"" for told in ids_since).decode(errors="replace"))
+    found = [parts(page[0][0]) if page else (0, -1) for page in (newest, due)]
+    return TradesLog(*(trade_id if ms >= since_ms else -1 for ms, trade_id in found))
 
 
 async def read_memory(client: Any) -> ServerMemory:

@@ -6,6 +6,7 @@ from typing import Final
 
 from workers.cli.conformance import fleet_bars as bars
 from workers.cli.conformance import fleet_streams as fleet
+from workers.cli.conformance import fleet_trade_ids as ids
 from workers.cli.conformance import model_snapshots as snapshots
 from workers.cli.conformance import model_streams as model
 from workers.cli.conformance.scenario import OnFleet, OnModel, Scenario
@@ -54,6 +55,18 @@ STREAMS: Final = (
         "Aggregate trades are sent to nobody while REST answers 401, then 404, then 451.",
         "No refusal is taken for the truth: the trades come when REST gives them, none is missing.",
         fleet=OnFleet(fleet.repair_refused, both("REFUSALUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "absurd-trade-id",
+        "One aggregate trade has the id 2^53 on both lines.",
+        "It is dropped and its trade fetched; all later ones are stored, bars are right.",
+        fleet=OnFleet(ids.absurd_trade_id, both("ABSURDIDUSDT"), undisturbed=True),
+    ),
+    Scenario(
+        "trade-ids-restarted",
+        "The exchange begins its trade ids anew, lower, and gives no trades over REST at first.",
+        "The trust says that trades are not folded; then all of them are, and the gaps stream tells of it.",
+        fleet=OnFleet(ids.trade_ids_restarted, both("ANEWUSDT"), undisturbed=True),
     ),
     Scenario(
         "late-trades",
