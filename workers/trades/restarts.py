@@ -82,7 +82,7 @@ class Restarts:
         name, symbol = tape.claim.context.name, tape.claim.symbol
         entries = tape.waiting[run.at : run.end]
         first_entry, first = entries[0]
-        log.warning("trade_ids_lower", venue=name, symbol=symbol, last=tape.last_id, first=first.trade_id,
+        log.info("trade_ids_lower", venue=name, symbol=symbol, last=tape.last_id, first=first.trade_id,
                     trades=len(entries))  # fmt: skip
         try:
             answer = await self._answer(tape, run)
