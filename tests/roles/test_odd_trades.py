@@ -181,10 +181,10 @@ async def test_ids_that_began_anew_are_judged_anew(client: Redis, owners: list[O
     await append(client, 100, (500, 500))
     await owners[0].rounds()
     tape = owners[0].tape
-    tape.applied_to(4, 0)
+    tape.began_anew(5, T0)
     again = str(entry(5, (500, 500))["data"]).encode()
     tape.take(
         [Delivered(b"%d-5" % T0, again, 0), Delivered(b"%d-6" % T0, again.replace(b'"a": 5', b'"a": 6'), 0)]
     )
-    tape.applied_to(6, 0)
+    tape.applied_to(6, 0, taken=2)
     assert tape.odd == OddTrades(fills_repeated=1), "of the new count, by the old one it would be two"
