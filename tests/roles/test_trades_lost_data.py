@@ -43,7 +43,7 @@ async def two_workers(real_server: str, client: Redis) -> AsyncIterator[list[Tra
             worker.ownership.owns = lambda claim, token: True  # type: ignore[method-assign]
         yield workers
         for process, worker in zip(processes, workers, strict=True):
-            await asyncio.gather(*worker._recording)
+            await asyncio.gather(*worker._lost_data._recording)
             await worker._reader_client.aclose()
             await process.client.aclose()
 
@@ -61,7 +61,7 @@ async def apply(client: Redis, first: int, last: int) -> None:
 async def taken(worker: TradeWorker) -> int | None:
     """Take the symbol; the id after which the worker will tell what is missing."""
     await worker.recover(CLAIM, 1)
-    await asyncio.gather(*worker._recording)
+    await asyncio.gather(*worker._lost_data._recording)
     return worker.tapes[CLAIM.context.keys.raw(SYMBOL, "aggTrade")].lost_after
 
 
