@@ -77,9 +77,11 @@ if counted > minute then
 end
 
 if action == 'ask' then
-    local length = whole(state[5], 1, MOST_BLOCK) or MOST_BLOCK
+    local length = whole(state[5], 1, MOST_BLOCK)
     local left = (whole(state[4], 0, UNTIL) or 0) - now
-    if left > length then
+    if not length and left > MOST_BLOCK then
+        left = 0 -- no ban is that long, and nothing says how long this one was to be
+    elseif left > (length or MOST_BLOCK) then
         left = length -- the clock went back
         set('blocked_until', now + length)
     end

@@ -272,3 +272,15 @@ async def test_the_script_does_as_the_plain_budget(client: Redis, clock: Clock, 
             plain.block(clock.ms, ms)
         stored = await client.hmget(key_of("spot"), "minute", "used")
         assert [int(value or 0) for value in stored] == [plain.minute, plain.used], (step, action)
+
+
+@pytest.mark.parametrize("length", ["999999999999", "inf", "-1", None])
+async def test_a_ban_longer_than_any_of_which_nothing_says_how_long_it_was_is_none(
+    client: Redis, clock: Clock, length: str | None
+) -> None:
+    budget = Budget(client, "spot", assumed_limit=100, share=1.0, clock=clock)
+    stored: dict[str, str] = {"blocked_until": "99999999999999"}
+    await client.hset(key_of("spot"), mapping=stored | ({"blocked_ms": length} if length else {}))
+    assert await budget.ask(20, Urgency.BROKEN) == 0
+    await budget.block(60)
+    assert await budget.ask(20, Urgency.BROKEN) == 60_000
