@@ -19,6 +19,7 @@ from workers.api.docs_page import page
 from workers.api.openapi import document
 from workers.api.operations import Operation, Rendered, render, respond
 from workers.api.queries import parse_body, parse_query
+from workers.api.request_log import RequestLog
 from workers.api.types import Problem
 from workers.errors import RequestProblem, StateUnreadable, TryLater
 from workers.settings import ApiSettings
@@ -64,6 +65,7 @@ class Application:
         self._operations = operations
         self._others = others
         self._at_stop = at_stop
+        self._log = RequestLog()
         self._document = document(operations, is_locked=self._access.is_locked)
         self._described = render(self._document)
         self._page = Rendered(page(self._document).encode(), self._described.etag, "text/html; charset=utf-8")
@@ -139,15 +141,15 @@ class Application:
                 response.headers["Allow"] = error.headers["Allow"]
             return response
         except StateUnreadable as error:
-            log.warning("request_failed", path=request.path, error=str(error))
+            self._log.tell("request_failed", route_of(request), path=request.path, error=str(error))
             return _later(
                 "A key cannot be read", f"{error.key}: {error.problem}; {error.cure} lets it be made anew"
             )
         except TimeoutError:
-            log.warning("request_timed_out", path=request.path)
+            self._log.tell("request_timed_out", route_of(request), path=request.path)
             return _later("The answer took too long", "ask for less")
         except (RedisError, OSError) as error:
-            log.warning("request_failed", path=request.path, error=str(error))
+            self._log.tell("request_failed", route_of(request), path=request.path, error=str(error))
             return _later("Redis does not answer", "try again")
         except Exception:
             FAILURES.labels(route_of(request)).inc()
