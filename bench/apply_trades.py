@@ -21,11 +21,11 @@ import uvloop
 from redis.asyncio import Redis
 
 from workers.model.events import Trade
-from workers.model.latest import Member
+from workers.model.trades.latest import Member
 from workers.store.keys import TRADES, Keys
 from workers.store.scripts import Scripts
 from workers.store.server import find_server
-from workers.store.trades import TradeStore
+from workers.store.trades.fold import TradeStore
 
 KEYS = Keys()
 BEGIN_MS = 1_723_161_541_000

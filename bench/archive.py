@@ -18,11 +18,11 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from workers.archive.storage import storage_of
+from workers.archive.files.storage import storage_of
 from workers.archive.worker import ArchiveWorker
 from workers.cli.application import main
-from workers.process import Process
-from workers.settings import ArchiveSettings, FleetSettings, Settings, VenueSettings
+from workers.runtime.process import Process
+from workers.settings.schema import ArchiveSettings, FleetSettings, Settings, VenueSettings
 from workers.store.server import find_server
 
 SYMBOL = "BTCUSDT"

@@ -12,9 +12,9 @@ from typing import Any
 
 from running_fleet import RunningFleet
 
-from workers.cli.conformance.processes import Program
-from workers.cli.held import Book
+from workers.conformance.fleet.processes import Program
 from workers.store.keys import DEPTH, TRADES
+from workers.verification.stored import Book
 
 PAUSE_S = (0.5, 6.0)
 """Least and longest pause between two events."""

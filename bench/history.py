@@ -32,16 +32,16 @@ from redis.asyncio import Redis
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from workers.model.books.order_book import OrderBook
+from workers.model.books.sync import BookSync, SequenceRule
 from workers.model.events import DepthEvent, Snapshot
-from workers.model.history import BookAt, HistoryBlock, QuantityAt
-from workers.model.history_builder import BlockBuilder
-from workers.model.history_columns import ZSTD_LEVEL
-from workers.model.history_recorder import HistoryRecorder
-from workers.model.order_book import OrderBook
-from workers.model.sync import BookSync, SequenceRule
-from workers.store.fleet import Leases
-from workers.store.history import HistoryStore
-from workers.store.history_reading import HistoryReader
+from workers.model.history.block import BookAt, HistoryBlock, QuantityAt
+from workers.model.history.builder import BlockBuilder
+from workers.model.history.columns import ZSTD_LEVEL
+from workers.model.history.recorder import HistoryRecorder
+from workers.store.fleet.leases import Leases
+from workers.store.history.reading import HistoryReader
+from workers.store.history.writing import HistoryStore
 from workers.store.keys import Keys
 from workers.store.server import find_server
 

@@ -25,9 +25,9 @@ import uvloop
 from aiohttp import web
 
 from workers.ingest.worker import IngestWorker
-from workers.logs import configure_logging
-from workers.process import Process
-from workers.settings import IngestSettings, Settings, StreamSettings, VenueSettings
+from workers.runtime.logs import configure_logging
+from workers.runtime.process import Process
+from workers.settings.schema import IngestSettings, Settings, StreamSettings, VenueSettings
 from workers.store.server import find_server
 
 FIRST_ID = 10**12 + 7 * 10**11

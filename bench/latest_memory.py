@@ -20,8 +20,8 @@ from pathlib import Path
 import redis
 from apply_trades import BEGIN_MS, FIRST_ID, tape
 
-from workers.model.bars import TRIMMED_AT_MOST
-from workers.model.latest import MEMBERS, Member
+from workers.model.trades.fold import TRIMMED_AT_MOST
+from workers.model.trades.latest import MEMBERS, Member
 from workers.store.server import find_server
 
 AT_ONCE = 5_000

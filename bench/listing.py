@@ -20,7 +20,7 @@ from typing import Any
 
 from running_fleet import RunningFleet, running_fleet, symbols_named
 
-from workers.cli.conformance.control import ExchangeControl
+from workers.conformance.fleet.control import ExchangeControl
 
 GIVE_UP_S = 120.0
 PAUSE_S = 3.0

@@ -33,10 +33,10 @@ from sortedcontainers import SortedDict, SortedList
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from workers.model.checkpoint import decode_checkpoint, encode_checkpoint
+from workers.model.books.checkpoint import decode_checkpoint, encode_checkpoint
+from workers.model.books.order_book import OrderBook, parse_changes
+from workers.model.books.sync import BookSync, SequenceRule
 from workers.model.events import DepthEvent, Level, Snapshot
-from workers.model.order_book import OrderBook, parse_changes
-from workers.model.sync import BookSync, SequenceRule
 
 Changes = list[Level]
 TICK_TEXT = "{:.2f}"

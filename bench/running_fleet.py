@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
-from workers.cli.conformance.processes import Processes
-from workers.cli.held import Held
-from workers.cli.truth_source import TruthSource
-from workers.configuration import load, redis_url
-from workers.settings import Settings
+from workers.conformance.fleet.processes import Processes
+from workers.settings.loading import load, redis_url
+from workers.settings.schema import Settings
 from workers.store.connection import connect
+from workers.verification.stored import Held
+from workers.verification.truth_source import TruthSource
 
 ROLES = (("redis", 0), ("keeper", 0), ("books", 0), ("books", 1), ("trades", 0), ("trades", 1), ("ingest-a", 0),
          ("ingest-b", 0), ("api", 0))  # fmt: skip

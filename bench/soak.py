@@ -24,8 +24,8 @@ from chaos import Chaos
 from running_fleet import RunningFleet, running_fleet, symbols_named
 
 from workers.cli.demo import FAILED
-from workers.cli.held import Book, Held
-from workers.cli.verification import Verification
+from workers.verification.fleet import Verification
+from workers.verification.stored import Book, Held
 
 START_S = 90.0
 QUIET_S = 20.0

@@ -22,7 +22,7 @@ from typing import Any
 
 from running_fleet import RunningFleet, running_fleet, symbols_named
 
-from workers.cli.verification import Verification
+from workers.verification.fleet import Verification
 
 START_S = 90.0
 VICTIMS = ("books-0", "trades-0", "ingest-a", "books-1", "trades-1", "ingest-b", "keeper")

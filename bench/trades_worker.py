@@ -31,10 +31,10 @@ import redis as redis_sync
 import uvloop
 from apply_trades import empty_call_us, server_cpu_s
 
-from workers.logs import configure_logging
-from workers.process import Process
-from workers.proxies import Sessions
-from workers.settings import FleetSettings, Settings, TradeSettings, VenueSettings
+from workers.runtime.logs import configure_logging
+from workers.runtime.process import Process
+from workers.runtime.proxies import Sessions
+from workers.settings.schema import FleetSettings, Settings, TradeSettings, VenueSettings
 from workers.store.keys import TRADES, Keys
 from workers.store.server import find_server
 from workers.trades.worker import TradeWorker

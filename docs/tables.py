@@ -22,8 +22,8 @@ DOCS: Final = Path(__file__).resolve().parent
 PACKAGE: Final = DOCS.parent / "workers"
 sys.path.insert(0, str(DOCS.parent))
 
-from workers import settings as declared  # noqa: E402 -- from this checkout, wherever it is run
-from workers.cli.conformance.catalogue import SCENARIOS  # noqa: E402 -- as above
+from workers.conformance.catalogue.all import SCENARIOS  # noqa: E402 -- as above
+from workers.settings import schema as declared  # noqa: E402 -- from this checkout, wherever it is run
 from workers.sim import faults  # noqa: E402 -- as above
 
 MEANING: Final = {
@@ -75,7 +75,7 @@ MEANING: Final = {
     "archive.read_count": "Entries read from one stream at once.",
     "archive.poll_ms": "Pause between two rounds of reading.",
 }
-"""What `workers/settings.py` leaves to the name."""
+"""What `workers/settings/schema.py` leaves to the name."""
 
 EVENTS: Final = {
     "fleet_figures_unreadable_total": ["redis_refused"],
@@ -172,18 +172,18 @@ ROLES: Final = {
     "keeper": "keeper",
     "api": "api",
     "archive": "archive",
-    "process.py": "every worker",
-    "logs.py": "every worker",
-    "pulse.py": "every worker",
-    "tasks.py": "every worker",
-    "backoff.py": "every worker",
-    "unreadable.py": "whoever reads keys",
-    "quarantine.py": "workers that own symbols",
-    "ownership.py": "workers that own symbols",
-    "progress.py": "workers that own symbols",
-    "rest.py": "workers that use REST",
-    "stream_places.py": "`books` and `trades`",
-    "dead_streams.py": "`books` and `keeper`",
+    "runtime/process.py": "every worker",
+    "runtime/logs.py": "every worker",
+    "runtime/pulse.py": "every worker",
+    "runtime/tasks.py": "every worker",
+    "runtime/backoff.py": "every worker",
+    "runtime/unreadable.py": "whoever reads keys",
+    "runtime/quarantine.py": "workers that own symbols",
+    "runtime/ownership.py": "workers that own symbols",
+    "runtime/progress.py": "workers that own symbols",
+    "runtime/rest.py": "workers that use REST",
+    "runtime/stream_places.py": "`books` and `trades`",
+    "runtime/dead_streams.py": "`books` and `keeper`",
 }
 """Who has the metrics of a folder or module, in the order of the page."""
 
@@ -252,8 +252,8 @@ def _section(name: str, struct: type[msgspec.Struct], node: ast.ClassDef) -> Ite
 
 
 def settings() -> Iterator[Setting]:
-    """Every setting, in the order of `workers/settings.py`; those of a venue as `venues.*.key`."""
-    tree = ast.parse((PACKAGE / "settings.py").read_text(encoding="utf-8"))
+    """Every setting, in the order of `workers/settings/schema.py`; those of a venue as `venues.*.key`."""
+    tree = ast.parse((PACKAGE / "settings" / "schema.py").read_text(encoding="utf-8"))
     nodes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     for field in msgspec.structs.fields(declared.Settings):
         name, struct = field.name, field.type
@@ -282,7 +282,8 @@ def metrics() -> list[Metric]:
     """Every metric the code declares, by role and in the order of the code."""
     found: list[Metric] = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        where = path.relative_to(PACKAGE).parts[0]
+        parts = path.relative_to(PACKAGE).parts
+        where = "/".join(parts) if parts[0] == "runtime" else parts[0]
         tree = ast.parse(path.read_text(encoding="utf-8"))
         constants = {
             node.target.id if isinstance(node, ast.AnnAssign) else node.targets[0].id: node.value

@@ -6,19 +6,21 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import fakeredis
 import pytest
 import redis as redis_sync
+from fleet_runs import plain_environment
 from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
-from workers.cli.parent import end_with_parent
+from workers.operations.parent import end_with_parent
 from workers.store.server import find_server
 
 # No test asserts wall-clock time, neither of an example nor of drawing it. Every run draws the same examples, as
@@ -98,3 +100,38 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
     await real.flushall()  # the server is this test process's own
     yield real
     await real.aclose()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole fleets run one after another also where tests run in several processes (`--dist loadgroup`)."""
+    for item in items:
+        if item.get_closest_marker("e2e"):
+            item.add_marker(pytest.mark.xdist_group("e2e"))
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that other users may enter, with a short path."""
+    made = Path(tempfile.mkdtemp(prefix="fleet-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def fleet(folder: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Runs `fleet …` in a run directory of its own; what still runs there is stopped at the end."""
+    environment = plain_environment(FLEET_HOME=str(folder / "home"))
+
+    def run(*arguments: str, timeout: float = 300, **changes: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "workers.cli", *arguments],
+            env={**environment, **changes},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    yield run
+    run("stop")

@@ -10,10 +10,10 @@ from aiohttp import WSServerHandshakeError
 from aiohttp.test_utils import TestClient
 from test_server import PATHS, serving, settings
 
-from workers.api.access import Access
+from workers.api.security.access import Access
 from workers.errors import SettingsError
 from workers.model.host_names import host_of, is_loopback_host
-from workers.settings import ApiSettings
+from workers.settings.schema import ApiSettings
 
 TOKEN = "a-secret-of-the-test"
 DIGEST = sha256(TOKEN.encode()).hexdigest()

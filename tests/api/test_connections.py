@@ -13,11 +13,11 @@ import pytest
 from aiohttp import ClientSession
 from test_server import settings
 
-from workers.api.connections import Connections, is_loopback, raise_descriptor_limit
-from workers.api.outlet import Outlet, Source
+from workers.api.live.outlet import Outlet, Source
+from workers.api.security.connections import Connections, is_loopback, raise_descriptor_limit
 from workers.api.server import main
-from workers.process import Process
-from workers.settings import ApiSettings
+from workers.runtime.process import Process
+from workers.settings.schema import ApiSettings
 
 SOME_S = 60
 """More than enough on a machine with much else to do."""

@@ -13,10 +13,10 @@ from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 from test_server import serving, settings
 
-from workers.api.health import AWAY_S, SILENT_MS, judge
-from workers.api.types import VenueHealth
+from workers.api.http.health import AWAY_S, SILENT_MS, judge
+from workers.api.http.types import VenueHealth
+from workers.store.books.watch import Sight, Watch
 from workers.store.keys import Keys
-from workers.store.watching import Sight, Watch
 
 WELL = VenueHealth("usdm", True, 6, 6, 100)
 AWAY = VenueHealth("usdm", False, 6, 6, 100)

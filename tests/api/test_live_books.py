@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from in_process import KEYS, SYMBOLS, Fleet, fleet_of, settle
 
 from workers.api.server import Api
-from workers.process import Process
+from workers.runtime.process import Process
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from in_process import KEYS, Fleet, fleet_of
 from test_live_books import no_faults, no_snapshots, truth_book, within
 
-from workers.api.hub import Wanted
+from workers.api.live.hub import Wanted
 from workers.api.server import Api
-from workers.process import Process
-from workers.settings import ApiSettings, Settings
+from workers.runtime.process import Process
+from workers.settings.schema import ApiSettings, Settings
 
 
 def changed(settings: Settings, **api: object) -> Settings:

@@ -15,7 +15,7 @@ from in_process import SYMBOLS, fleet_of
 from test_live_books import served_book
 
 from workers.api.server import Api
-from workers.process import Process
+from workers.runtime.process import Process
 
 EXAMPLES = 30
 """Of each operation, of requests that fit the document and of others."""

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.api.outlet import BATCH_BYTES, MOST_QUEUED_BYTES, MOST_REPLIES, Outlet, Source
-from workers.api.topics import changes
+from workers.api.live.outlet import BATCH_BYTES, MOST_QUEUED_BYTES, MOST_REPLIES, Outlet, Source
+from workers.api.live.topics import changes
 
 TRADES = Source("trades", "usdm", "BTCUSDT")
 OTHERS = Source("trades", "usdm", "ETHUSDT")

@@ -9,10 +9,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from workers.api import reader as reading
-from workers.api.reader import Reader
-from workers.api.trust import Evidence, trades_problem, trust_of
-from workers.store.watching import Entry, Watch
+from workers.api.books import reader as reading
+from workers.api.books.reader import Reader
+from workers.api.http.trust import Evidence, trades_problem, trust_of
+from workers.store.books.watch import Entry, Watch
 
 
 class Held(list[bytes]):

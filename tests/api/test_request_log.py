@@ -7,9 +7,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from redis.exceptions import ConnectionError as ConnectionLost
 from structlog.testing import capture_logs
 
-from workers.api.application import Application
+from workers.api.http.application import Application
 from workers.api.request_log import TOLD_EVERY_S, RequestLog
-from workers.settings import ApiSettings
+from workers.settings.schema import ApiSettings
 
 
 async def late(_: web.Request) -> web.Response:

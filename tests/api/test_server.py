@@ -12,12 +12,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
 
 from workers.api.server import Api, main
-from workers.model.audit import AuditOutcome
-from workers.model.selection import SymbolRule
-from workers.process import Process
-from workers.settings import ApiSettings, Settings, VenueSettings
-from workers.store.audits import Audit, AuditStore
-from workers.store.followed import publish
+from workers.model.books.audit import AuditOutcome
+from workers.model.symbols.selection import SymbolRule
+from workers.runtime.process import Process
+from workers.settings.schema import ApiSettings, Settings, VenueSettings
+from workers.store.books.audits import Audit, AuditStore
+from workers.store.fleet.followed import publish
 from workers.store.keys import Keys
 
 KEYS = Keys()
@@ -325,7 +325,7 @@ async def test_a_fault_of_ours_is_a_problem_too(api: TestClient, monkeypatch: py
     async def wrong(*_: object, **__: object) -> None:
         raise KeyError("start")
 
-    monkeypatch.setattr("workers.api.routes_fleet.read_infos", wrong)
+    monkeypatch.setattr("workers.api.http.routes.fleet.read_infos", wrong)
     response = await api.get("/symbols")
     assert (response.status, response.content_type) == (500, "application/problem+json")
     assert (await response.json())["detail"]
@@ -340,7 +340,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(
         await asyncio.sleep(60)
 
     async for client in serving(real_server, settings(timeout_s=0.05)):
-        monkeypatch.setattr("workers.api.routes_fleet.read_infos", slow)
+        monkeypatch.setattr("workers.api.http.routes.fleet.read_infos", slow)
         response = await client.get("/symbols")
         assert response.status == 503
         assert "too long" in (await response.json())["title"]
@@ -389,7 +389,7 @@ async def test_a_worker_whose_reader_broke_ends_so_that_it_is_started_again(
     async def broken(_: object) -> None:
         raise KeyError("start")
 
-    monkeypatch.setattr("workers.api.reader.Reader.step", broken)
+    monkeypatch.setattr("workers.api.books.reader.Reader.step", broken)
     with pytest.raises(KeyError):
         async with asyncio.timeout(60):
             await running

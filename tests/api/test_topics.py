@@ -10,11 +10,11 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.api.markets import Markets
-from workers.api.outlet import Outlet
-from workers.api.replica import Withheld
-from workers.api.topics import BookTopic, TradesTopic, WindowTopic
-from workers.settings import Settings, VenueSettings
+from workers.api.books.replica import Withheld
+from workers.api.http.markets import Markets
+from workers.api.live.outlet import Outlet
+from workers.api.live.topics import BookTopic, TradesTopic, WindowTopic
+from workers.settings.schema import Settings, VenueSettings
 
 DEPTH = 3
 MARKET = Markets(Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["S"])})).named("S")

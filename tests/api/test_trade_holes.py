@@ -14,19 +14,19 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from test_topics import WINDOW
 
-from workers.api import topics, trade_holes
-from workers.api.hub import Hub, Wanted
-from workers.api.live_books import LiveBooks
-from workers.api.markets import Markets
-from workers.api.outlet import Outlet
-from workers.api.reader import Reader
-from workers.api.topics import Hole, TradesTopic, WindowTopic
-from workers.api.trade_holes import TradeHoles, filling
+from workers.api.books.live import LiveBooks
+from workers.api.books.reader import Reader
+from workers.api.http.markets import Markets
+from workers.api.live import topics, trade_holes
+from workers.api.live.hub import Hub, Wanted
+from workers.api.live.outlet import Outlet
+from workers.api.live.topics import Hole, TradesTopic, WindowTopic
+from workers.api.live.trade_holes import TradeHoles, filling
 from workers.errors import TryLater
 from workers.model.events import Trade
-from workers.model.latest import json_member
-from workers.settings import Settings, VenueSettings
-from workers.store.watching import Watch
+from workers.model.trades.latest import json_member
+from workers.settings.schema import Settings, VenueSettings
+from workers.store.books.watch import Watch
 
 SETTINGS = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["S", "Q"])})
 MARKETS = Markets(SETTINGS)

@@ -12,17 +12,17 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from workers.archive import parquet
 from workers.archive.buffer import Limits
+from workers.archive.files import parquet
+from workers.archive.files.layout import FileRange, Source, StreamId, day_of, day_of_folder
+from workers.archive.files.storage import LocalStorage
 from workers.archive.holes import fill
-from workers.archive.layout import FileRange, Source, StreamId, day_of, day_of_folder
-from workers.archive.storage import LocalStorage
 from workers.archive.stream import OwnedStream, Parts
-from workers.context import venue_contexts
 from workers.errors import LeaseLost, OffsetMoved
-from workers.settings import Settings, VenueSettings
-from workers.store import archive_offsets
-from workers.store.archive_offsets import ArchiveStore
+from workers.runtime.context import venue_contexts
+from workers.settings.schema import Settings, VenueSettings
+from workers.store.archive import offsets as archive_offsets
+from workers.store.archive.offsets import ArchiveStore
 
 SYMBOL = "币安人生USDT"
 CONTEXT = venue_contexts(Settings(venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL])}))[0]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from workers.archive.buffer import Limits
-from workers.store import archive_offsets
+from workers.store.archive import offsets as archive_offsets
 
 Step = tuple[Any, ...]
 STEPS = st.one_of(

@@ -18,18 +18,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from workers.archive import parquet
 from workers.archive.buffer import Buffer, Limits
-from workers.archive.layout import START, FileRange, Source, StreamId, day_of, day_text, decoded, encoded
-from workers.archive.reading import ArchiveReader
-from workers.archive.rows import COLUMNS, POSITIONS, row_of
-from workers.archive.storage import LocalStorage, RemoteStorage, storage_of
+from workers.archive.files import parquet
+from workers.archive.files.layout import (
+    START,
+    FileRange,
+    Source,
+    StreamId,
+    day_of,
+    day_text,
+    decoded,
+    encoded,
+)
+from workers.archive.files.reading import ArchiveReader
+from workers.archive.files.rows import COLUMNS, POSITIONS, row_of
+from workers.archive.files.storage import LocalStorage, RemoteStorage, storage_of
 from workers.archive.stream import Parts
 from workers.archive.worker import ArchiveWorker
 from workers.errors import ArchiveUnreadable, ExtraMissing
-from workers.model.windows import Window
-from workers.process import Process
-from workers.settings import ArchiveSettings, FleetSettings, Settings, VenueSettings
+from workers.model.trades.windows import Window
+from workers.runtime.process import Process
+from workers.settings.schema import ArchiveSettings, FleetSettings, Settings, VenueSettings
 
 
 @given(st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable()))
@@ -206,7 +215,7 @@ async def test_any_fsspec_url_will_do(client: Redis, archive_folder: Path) -> No
 
 
 def test_a_remote_archive_without_fsspec_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("workers.archive.storage.find_spec", lambda _: None)
+    monkeypatch.setattr("workers.archive.files.storage.find_spec", lambda _: None)
     with pytest.raises(ExtraMissing, match=r"fsspec.*marketfleet\[archive\]"):
         storage_of("s3://bucket/x", tmp_path)
 
@@ -284,7 +293,7 @@ def test_a_new_folder_survives_a_power_cut_as_far_as_syncing_goes(
         synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
         real(descriptor)
 
-    monkeypatch.setattr("workers.archive.storage.os.fsync", fsync)
+    monkeypatch.setattr("workers.archive.files.storage.os.fsync", fsync)
     storage = LocalStorage(archive_folder)
     file = storage.create("_incomplete/x.tmp")
     file.write(json.dumps({}).encode())

@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 
 from workers.archive import holes
 from workers.archive.buffer import Limits
-from workers.archive.layout import StreamId
-from workers.archive.rows import POSITIONS, REPAIRED
+from workers.archive.files.layout import StreamId
+from workers.archive.files.rows import POSITIONS, REPAIRED
 from workers.model.events import Trade
-from workers.model.latest import json_member
+from workers.model.trades.latest import json_member
 
 AT = POSITIONS["trades"]
 LIMITS = Limits(5, 1 << 20, 1e9)

@@ -16,20 +16,20 @@ import pytest
 from archive_world import trade_entry
 from redis.asyncio import Redis
 
-from workers.archive.layout import Source, sources_of
-from workers.archive.reading import ArchiveReader
-from workers.archive.rows import COLUMNS, REPAIRED
-from workers.archive.storage import LocalStorage, storage_of
+from workers.archive.files.layout import Source, sources_of
+from workers.archive.files.reading import ArchiveReader
+from workers.archive.files.rows import COLUMNS, REPAIRED
+from workers.archive.files.storage import LocalStorage, storage_of
 from workers.archive.worker import ArchiveWorker
 from workers.cli.application import main
 from workers.ingest.worker import IngestWorker
-from workers.model.windows import INTERVALS_MS
-from workers.process import Process
-from workers.proxies import Sessions
-from workers.settings import ArchiveSettings, FleetSettings, Settings, VenueSettings
+from workers.model.trades.windows import INTERVALS_MS
+from workers.runtime.process import Process
+from workers.runtime.proxies import Sessions
+from workers.runtime.tasks import end
+from workers.settings.schema import ArchiveSettings, FleetSettings, Settings, VenueSettings
 from workers.sim import SimSettings, SimulatedExchange
 from workers.store.keys import Keys
-from workers.tasks import end
 from workers.trades.worker import TradeWorker
 
 SYMBOLS = ["BTCUSDT", "币安人生USDT", "BTCUSDT_261225"]
@@ -298,8 +298,8 @@ def _files(root: Path) -> list[Path]:
 def test_the_program_ends_at_once_where_it_cannot_or_must_not_work(extra: str, tmp_path: Path) -> None:
     """Not wanted: code 0. Wanted without pyarrow: code 2 and a sentence that names the extra."""
     script = (
-        "import workers.archive.parquet as parquet; parquet.find_spec = lambda _: None;"
-        "from workers.cli.role import main; raise SystemExit(main(['archive']))"
+        "import workers.archive.files.parquet as parquet; parquet.find_spec = lambda _: None;"
+        "from workers.operations.role import main; raise SystemExit(main(['archive']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],

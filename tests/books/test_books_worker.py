@@ -14,13 +14,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from workers.books import reading
 from workers.books.book import BEHIND, OwnedBook
 from workers.books.worker import BookWorker
-from workers.model.checkpoint import Checkpoint, decode_checkpoint
+from workers.model.books.checkpoint import Checkpoint, decode_checkpoint
+from workers.model.books.sync import SyncState
 from workers.model.events import Snapshot
-from workers.model.sync import SyncState
-from workers.ownership import Claim
-from workers.process import Process
-from workers.proxies import Sessions
-from workers.settings import BookSettings, Settings, VenueSettings
+from workers.runtime.ownership import Claim
+from workers.runtime.process import Process
+from workers.runtime.proxies import Sessions
+from workers.settings.schema import BookSettings, Settings, VenueSettings
 from workers.store.keys import Keys
 
 S = "BNBBTC"

@@ -7,18 +7,18 @@ import random
 import pytest
 
 from workers.books.book import OwnedBook
-from workers.context import venue_contexts
 from workers.ingest.line import Line
+from workers.model.books.sync import BookSync
 from workers.model.events import Snapshot
-from workers.model.history import HistoryBlock, Unknown
-from workers.model.history_builder import BlockBuilder
-from workers.model.history_recorder import HistoryRecorder
-from workers.model.sync import BookSync
-from workers.ownership import Claim
-from workers.settings import BookSettings, IngestSettings, Settings, VenueSettings
+from workers.model.history.block import HistoryBlock, Unknown
+from workers.model.history.builder import BlockBuilder
+from workers.model.history.recorder import HistoryRecorder
+from workers.runtime.context import venue_contexts
+from workers.runtime.ownership import Claim
+from workers.settings.schema import BookSettings, IngestSettings, Settings, VenueSettings
 from workers.store.keys import Keys
-from workers.store.streams import Delivered, RawEntry
-from workers.venues.binance import Binance
+from workers.store.log.streams import Delivered, RawEntry
+from workers.venues.binance.venue import Binance
 
 S = "BNBBTC"
 START_MS = 1_672_515_780_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.books.freshness import Freshness, LivingLine
+from workers.model.books.freshness import Freshness, LivingLine
 
 NOW, STALE_MS = 1_000_000, 10_000
 

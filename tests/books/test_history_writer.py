@@ -10,19 +10,19 @@ from redis.asyncio import Redis
 
 from workers.books.book import OwnedBook
 from workers.books.history import HistoryWriter
-from workers.context import VenueContext, venue_contexts
+from workers.model.books.sync import BookSync
 from workers.model.events import Snapshot
-from workers.model.history import BookAt, HistoryBlock, Unknown
-from workers.model.history_builder import BlockBuilder
-from workers.model.history_recorder import HistoryRecorder
-from workers.model.sync import BookSync
-from workers.ownership import Claim
-from workers.quarantine import Quarantine
-from workers.settings import HistorySettings, Settings, VenueSettings
-from workers.store.fleet import Leases
-from workers.store.history import HistoryStore
+from workers.model.history.block import BookAt, HistoryBlock, Unknown
+from workers.model.history.builder import BlockBuilder
+from workers.model.history.recorder import HistoryRecorder
+from workers.runtime.context import VenueContext, venue_contexts
+from workers.runtime.ownership import Claim
+from workers.runtime.quarantine import Quarantine
+from workers.settings.schema import HistorySettings, Settings, VenueSettings
+from workers.store.fleet.leases import Leases
+from workers.store.history.writing import HistoryStore
 from workers.store.keys import Keys
-from workers.store.streams import Delivered, GroupReader, RawEntry, RawStreams
+from workers.store.log.streams import Delivered, GroupReader, RawEntry, RawStreams
 
 KEYS = Keys()
 S = "BTCUSDT"

@@ -10,10 +10,10 @@ import pytest
 from redis.asyncio import Redis
 from test_books_worker import KEYS, S, World
 
-from workers.model.sync import SyncState
-from workers.proxies import Sessions
-from workers.store.books import BookStore
-from workers.store.streams import RawEntry, RawStreams
+from workers.model.books.sync import SyncState
+from workers.runtime.proxies import Sessions
+from workers.store.books.publishing import BookStore
+from workers.store.log.streams import RawEntry, RawStreams
 
 LAG = 700
 """Events: a buffer holds 500, and at 25 a second they are half a minute."""

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.books.publisher import Pace, TopOfBook, decode_top, encode_top
+from workers.model.books.top_of_book import Pace, TopOfBook, decode_top, encode_top
 
 
 def test_the_payload_has_its_first_four_keys_first_and_keeps_the_text() -> None:

@@ -11,16 +11,16 @@ import pytest
 
 from workers.books.book import OwnedBook
 from workers.books.tickers import TickerWatch
-from workers.context import VenueContext
 from workers.ingest.line import Line
-from workers.model.sync import BookSync, SyncState
-from workers.ownership import Claim
+from workers.model.books.sync import BookSync, SyncState
 from workers.recordings.recording import Recording, merged
 from workers.recordings.records import Received, RecordedSnapshot
-from workers.settings import BookSettings, IngestSettings, VenueSettings
+from workers.runtime.context import VenueContext
+from workers.runtime.ownership import Claim
+from workers.settings.schema import BookSettings, IngestSettings, VenueSettings
 from workers.store.keys import DEPTH, TICKER, Keys
-from workers.store.streams import Delivered, RawEntry
-from workers.venues.binance import Binance
+from workers.store.log.streams import Delivered, RawEntry
+from workers.venues.binance.venue import Binance
 
 KEYS = Keys()
 STEP_US = 100_000

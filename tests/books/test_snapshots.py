@@ -11,15 +11,15 @@ import pytest
 
 from workers.books.book import OwnedBook
 from workers.books.snapshots import SnapshotFetcher
-from workers.context import venue_contexts
 from workers.errors import RestUnavailable
+from workers.model.books.sync import BookSync, SyncState
 from workers.model.events import Snapshot
-from workers.model.sync import BookSync, SyncState
-from workers.ownership import Claim
-from workers.settings import BookSettings, Settings, VenueSettings
-from workers.store.books import BookStore
-from workers.store.budget import Urgency
-from workers.store.streams import Delivered
+from workers.runtime.context import venue_contexts
+from workers.runtime.ownership import Claim
+from workers.settings.schema import BookSettings, Settings, VenueSettings
+from workers.store.books.publishing import BookStore
+from workers.store.fleet.budget import Urgency
+from workers.store.log.streams import Delivered
 from workers.venues.interface import RestRequest
 
 NAMES = ["A", "B", "C", "D"]

@@ -7,14 +7,14 @@ import pytest
 
 from workers.books.book import OwnedBook
 from workers.books.tickers import AGAIN_S, POLL_S, TickerWatch
-from workers.context import VenueContext
+from workers.model.books.sync import BookSync, SyncState
 from workers.model.events import Snapshot
-from workers.model.sync import BookSync, SyncState
-from workers.ownership import Claim
-from workers.settings import BookSettings, VenueSettings
+from workers.runtime.context import VenueContext
+from workers.runtime.ownership import Claim
+from workers.settings.schema import BookSettings, VenueSettings
 from workers.store.keys import DEPTH, TICKER, Keys
-from workers.store.streams import Delivered
-from workers.venues.binance import Binance
+from workers.store.log.streams import Delivered
+from workers.venues.binance.venue import Binance
 
 KEYS = Keys("spot:")
 S = "BNBBTC"

@@ -12,8 +12,9 @@ from types import ModuleType
 import pytest
 from fleet_runs import plain_environment
 
-from workers.cli import application, output
+from workers.cli import application
 from workers.cli import main as entry
+from workers.terminal import output
 
 
 def test_ctrl_c_is_silent_while_the_code_is_loaded(monkeypatch: pytest.MonkeyPatch):

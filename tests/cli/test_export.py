@@ -215,7 +215,7 @@ def test_without_redis_the_archive_can_still_be_read(
 def test_without_pyarrow_redis_can_still_be_read(
     export: Export, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
-    monkeypatch.setattr("workers.archive.parquet.find_spec", lambda _: None)
+    monkeypatch.setattr("workers.archive.files.parquet.find_spec", lambda _: None)
     out = tmp_path / "trades.csv"
     assert export("--kind", "trades", "--source", "redis", "-o", str(out)) == 0
     assert export("--kind", "trades", "-o", str(out)) == 3
@@ -224,7 +224,7 @@ def test_without_pyarrow_redis_can_still_be_read(
 
 def test_the_latest_set_is_read_page_by_page(export: Export, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     for size in (1, 3, COUNT - TRIMMED):
-        monkeypatch.setattr("workers.store.ranges.PAGE", size)
+        monkeypatch.setattr("workers.store.log.ranges.PAGE", size)
         out = tmp_path / "trades.csv"
         assert export("--kind", "trades", "--source", "redis", "-o", str(out)) == 0
         assert [int(row["agg_trade_id"]) for row in read_csv(out)] == list(

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from workers.cli.application import main
-from workers.cli.exchange_program import simulator_settings
 from workers.cli.fault_command import _alter, fault_text, faults_table, run_fault
-from workers.configuration import parse
 from workers.errors import CommandError, SettingsError
+from workers.operations.exchange_program import simulator_settings
+from workers.settings.loading import parse
 from workers.sim.faults import KINDS, Fault
 from workers.sim.server import SimulatedExchange
 from workers.sim.settings import SimSettings

@@ -10,8 +10,8 @@ import pytest
 
 from workers.cli import live
 from workers.cli.live import chosen_symbols
-from workers.configuration import load
 from workers.errors import UnknownVenue
+from workers.settings.loading import load
 
 
 class Fleet:

@@ -16,7 +16,7 @@ import pytest
 from fleet_runs import CHECKOUT, plain_environment
 from test_demo import wait_for_books
 
-from workers.cli.foreground import free_ports
+from workers.operations.foreground import free_ports
 
 pytestmark = pytest.mark.e2e
 README = (CHECKOUT / "README.md").read_text()

@@ -10,11 +10,11 @@ import fakeredis
 import pytest
 from rich.console import Console
 
-from workers.cli.held import Held
 from workers.cli.status import refused_by, symbols_table, symbols_told
 from workers.ingest.subscriptions import Refusals
-from workers.settings import Settings, VenueSettings
+from workers.settings.schema import Settings, VenueSettings
 from workers.venues.interface import Subscription
+from workers.verification.stored import Held
 
 SETTINGS = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["BTCUSDT", "ETHUSDT"])})
 

@@ -38,7 +38,7 @@ def test_the_wheel_alone_runs_the_demo(folder: Path):
     shipped = [path for part in ("lua", "config") for path in (CHECKOUT / part).rglob("*") if path.is_file()]
     for path in [*shipped, CHECKOUT / "supervisord.conf"]:
         assert f"workers/_data/{path.relative_to(CHECKOUT)}" in names
-    for path in (CHECKOUT / "workers/api/dashboard").iterdir():
+    for path in (CHECKOUT / "workers/api/dashboard/page").iterdir():
         assert f"{path.relative_to(CHECKOUT)}" in names
 
     elsewhere = folder / "else where"

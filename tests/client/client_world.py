@@ -8,10 +8,10 @@ from typing import Any
 
 from workers.client.feed import Feed
 from workers.model.events import Trade as WireTrade
-from workers.model.latest import Member
+from workers.model.trades.latest import Member
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
-from workers.store.trades import TradeStore
+from workers.store.trades.fold import TradeStore
 
 S = "BTCUSDT"
 KEYS = Keys()

@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from test_outage import Server
 from test_reads import lay_book
 
-from workers.cli.foreground import free_ports
+from workers.operations.foreground import free_ports
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 GO_FOLDER = Path("/usr/share/gocode")

@@ -11,7 +11,7 @@ from client_world import KEYS, T0, S, World, take
 
 from workers.client import BookTop, FleetClient, Gap, Trade, Withheld
 from workers.errors import TokenUnusable
-from workers.model.latest import Member
+from workers.model.trades.latest import Member
 from workers.store.keys import Keys
 
 
@@ -214,7 +214,7 @@ async def test_trades_go_on_from_any_token_though_the_stream_lost_entries(world:
 async def test_large_holes_are_read_page_by_page(
     world: World, fleet: FleetClient, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("workers.store.ranges.PAGE", 7)
+    monkeypatch.setattr("workers.store.log.ranges.PAGE", 7)
     monkeypatch.setattr("workers.client.trades.OUT_OF_ORDER", 5)
     await world.stream(10)
     await world.fold(*range(10, 301))

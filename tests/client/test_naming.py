@@ -9,7 +9,7 @@ import pytest
 from client_world import S, World, take
 
 from workers.client import FleetClient, InvalidSymbol, UnknownSymbol, UnknownVenue
-from workers.store.followed import publish
+from workers.store.fleet.followed import publish
 
 NAMES = [S, S.lower(), f"usdm:{S}", f"USDM:{S.lower()}", f" {S} "]
 

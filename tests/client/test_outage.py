@@ -16,8 +16,8 @@ import redis as redis_sync
 from client_world import T0, S, World, take
 from redis.asyncio import Redis
 
-from workers.cli.parent import end_with_parent
 from workers.client import FleetClient, Gap, Interrupted, Trade
+from workers.operations.parent import end_with_parent
 from workers.store.server import find_server
 
 

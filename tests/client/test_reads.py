@@ -14,14 +14,14 @@ from rich.console import Console
 from workers.cli.reading.bars import bars_table
 from workers.client import FleetClient, Number, PriceLevel
 from workers.errors import BookWithheld, SecondUnknown
-from workers.model.checkpoint import encode_checkpoint
+from workers.model.books.checkpoint import encode_checkpoint
+from workers.model.books.sync import BookSync, SequenceRule, SyncState
 from workers.model.events import DepthEvent, Snapshot
-from workers.model.history_builder import BlockBuilder
-from workers.model.history_recorder import HistoryRecorder
-from workers.model.sync import BookSync, SequenceRule, SyncState
-from workers.store.history import HistoryStore
+from workers.model.history.builder import BlockBuilder
+from workers.model.history.recorder import HistoryRecorder
+from workers.store.history.writing import HistoryStore
 from workers.store.scripts import Scripts
-from workers.store.trades import TradeStore
+from workers.store.trades.fold import TradeStore
 
 
 async def lay_book(world: World) -> None:

@@ -10,30 +10,28 @@ from collections import Counter
 import msgspec
 import pytest
 
-from workers.cli.conformance import (
-    fleet_answers,
-    fleet_rubbish,
-    fleet_settings,
-    fleet_sockets,
-    fleet_streams,
-    fleet_subscriptions,
-    fleet_trade_ids,
-)
-from workers.cli.conformance.adapter import load_adapter
-from workers.cli.conformance.catalogue import CALM, SCENARIOS, chosen
-from workers.cli.conformance.fleet_settings import (
+from workers.cli.self_test import STARVED
+from workers.conformance.adapters.adapter import load_adapter
+from workers.conformance.adapters.plain_book import PlainBook
+from workers.conformance.catalogue.all import CALM, SCENARIOS, chosen
+from workers.conformance.fleet import answers as fleet_answers
+from workers.conformance.fleet import rubbish as fleet_rubbish
+from workers.conformance.fleet import settings as fleet_settings
+from workers.conformance.fleet import sockets as fleet_sockets
+from workers.conformance.fleet import streams as fleet_streams
+from workers.conformance.fleet import subscriptions as fleet_subscriptions
+from workers.conformance.fleet import trade_ids as fleet_trade_ids
+from workers.conformance.fleet.settings import (
     MARKETS,
     SHORT_DAY,
     fleet_file,
     simulator,
     symbols_of,
 )
-from workers.cli.conformance.plain_book import PlainBook
-from workers.cli.conformance.report import report_object, result_line, result_table
-from workers.cli.conformance.scenario import LEVELS, Result
-from workers.cli.self_test import STARVED
-from workers.configuration import parse
+from workers.conformance.report import report_object, result_line, result_table
+from workers.conformance.scenario import LEVELS, Result
 from workers.errors import WrongArgument
+from workers.settings.loading import parse
 from workers.sim.faults import KINDS
 from workers.sim.settings import SimSettings
 
@@ -114,7 +112,7 @@ def test_names_and_patterns_choose():
     [
         ("PlainBook", "write module:Class"),
         ("no_such_module:Book", "No module named"),
-        ("workers.cli.conformance.plain_book:Book", "has no attribute 'Book'"),
+        ("workers.conformance.adapters.plain_book:Book", "has no attribute 'Book'"),
         ("builtins:dict", "lacks on_event, on_snapshot"),
     ],
 )
@@ -124,7 +122,7 @@ def test_an_adapter_that_is_none_is_refused(name: str, problem: str):
 
 
 def test_an_adapter_is_found_by_its_name():
-    assert load_adapter("workers.cli.conformance.plain_book:PlainBook") is PlainBook
+    assert load_adapter("workers.conformance.adapters.plain_book:PlainBook") is PlainBook
 
 
 def test_the_report_counts_and_tells():

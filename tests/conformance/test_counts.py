@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from workers.cli.conformance.asked_again import asked_again
-from workers.cli.conformance.fleet_run import WITHHELD_S, FleetRun
-from workers.cli.conformance.observer import Observer
-from workers.cli.conformance.scenario import Scenario
-from workers.cli.held import Book
-from workers.context import venue_contexts
-from workers.settings import Settings, VenueSettings
+from workers.conformance.fleet.asked_again import asked_again
+from workers.conformance.fleet.observer import Observer
+from workers.conformance.fleet.run import WITHHELD_S, FleetRun
+from workers.conformance.scenario import Scenario
+from workers.runtime.context import venue_contexts
+from workers.settings.schema import Settings, VenueSettings
+from workers.verification.stored import Book
 
 SAME = {"event": "snapshot", "venue": "usdm", "symbol": "AUSDT", "outcome": "SAME"}
 LATE = {"event": "snapshot_failed", "venue": "usdm", "symbol": "AUSDT",

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from workers.cli.conformance.catalogue import CALM, SCENARIOS
-from workers.cli.conformance.fleet_runner import MANY_BOOKS, _side_by_side, fleets
-from workers.cli.conformance.scenario import Result
+from workers.conformance.catalogue.all import CALM, SCENARIOS
+from workers.conformance.fleet.runner import MANY_BOOKS, _side_by_side, fleets
+from workers.conformance.scenario import Result
 from workers.errors import CommandError
 
 

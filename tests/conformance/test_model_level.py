@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from workers.cli.conformance import synced_book
-from workers.cli.conformance.adapter import AdapterClass
-from workers.cli.conformance.catalogue import SCENARIOS
-from workers.cli.conformance.model_runner import run_model
-from workers.cli.conformance.plain_book import PlainBook
-from workers.cli.conformance.scenario import Result
-from workers.cli.conformance.synced_book import SyncedBook
-from workers.model.crossing import Crossing
-from workers.model.order_book import OrderBook
-from workers.model.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
+from workers.conformance.adapters import synced_book
+from workers.conformance.adapters.adapter import AdapterClass
+from workers.conformance.adapters.plain_book import PlainBook
+from workers.conformance.adapters.synced_book import SyncedBook
+from workers.conformance.catalogue.all import SCENARIOS
+from workers.conformance.model.runner import run_model
+from workers.conformance.scenario import Result
+from workers.model.books.crossing import Crossing
+from workers.model.books.order_book import OrderBook
+from workers.model.books.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
 
 ON_MODEL = [scenario for scenario in SCENARIOS if scenario.model is not None]
 NAMES = [scenario.name for scenario in ON_MODEL]

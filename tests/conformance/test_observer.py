@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from workers.cli.conformance.observer import Observer
-from workers.cli.held import Book
-from workers.cli.truth_source import TruthBook
-from workers.context import venue_contexts
+from workers.conformance.fleet.observer import Observer
 from workers.errors import CommandError
-from workers.settings import Settings, VenueSettings
+from workers.runtime.context import venue_contexts
+from workers.settings.schema import Settings, VenueSettings
+from workers.verification.stored import Book
+from workers.verification.truth_source import TruthBook
 
 TRUTH = TruthBook([["10.0", "1"], ["9.9", "2"]], [["10.1", "3"], ["10.2", "4"]])
 

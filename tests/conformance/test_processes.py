@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.cli.conformance.processes import Processes, Program, plain_environment
+from workers.conformance.fleet.processes import Processes, Program, plain_environment
 from workers.errors import CommandError
 
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
@@ -70,7 +70,7 @@ async def test_a_held_program_stays_down_until_it_is_started(processes: Processe
 
 
 async def test_a_stopped_and_stubborn_program_ends_too(processes: Processes, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("workers.cli.conformance.processes.STOP_S", 0.3)
+    monkeypatch.setattr("workers.conformance.fleet.processes.STOP_S", 0.3)
     program = processes.add("stubborn", STUBBORN)
     async with processes.watched():
         program.start()

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from workers.cli.conformance.processes import Processes, Program, plain_environment
-from workers.cli.conformance.quota import Quota
+from workers.conformance.fleet.processes import Processes, Program, plain_environment
+from workers.conformance.fleet.quota import Quota
 from workers.errors import WrongArgument
 
 BUSY = [sys.executable, "-c", "while True: pass"]
 SUITE = """
 import asyncio, sys
 from pathlib import Path
-from workers.cli.conformance.processes import Processes, plain_environment
-from workers.cli.conformance.quota import Quota
+from workers.conformance.fleet.processes import Processes, plain_environment
+from workers.conformance.fleet.quota import Quota
 
 async def main():
     processes = Processes(Path(sys.argv[1]), plain_environment())

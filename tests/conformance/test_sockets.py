@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workers.cli.conformance.fleet_sockets import succeeded
+from workers.conformance.fleet.sockets import succeeded
 
 
 def socket(number: int, *streams: str, path: str = "/usdm/public/stream") -> dict[str, Any]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from workers.cli.conformance.catalogue import SCENARIOS
-from workers.cli.conformance.processes import plain_environment
+from workers.conformance.catalogue.all import SCENARIOS
+from workers.conformance.fleet.processes import plain_environment
 
 LONGEST_S = 1200
 """What the suite may take; far more than it does on an idle machine with two cores."""

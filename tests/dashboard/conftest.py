@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from page_watch import LONGEST_MS, Watch
 from playwright.async_api import Browser, Page, async_playwright, expect
-
-sys.path.insert(0, str(Path(__file__).parent))  # scripted_api is shared by the tests of this folder
-sys.path.insert(0, str(Path(__file__).parents[1] / "roles"))  # the fleet inside the test process
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 expect.set_options(timeout=LONGEST_MS)

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from workers.api.dashboard_files import Dashboard
+from workers.api.dashboard.files import Dashboard
 
 Levels = list[list[str]]
 START_MS = 1_723_161_600_000

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from workers.api.dashboard_files import FOLDER, PREFIX, Dashboard, read_files
+from workers.api.dashboard.files import FOLDER, PREFIX, Dashboard, read_files
 
 NAMES = sorted(read_files())
 

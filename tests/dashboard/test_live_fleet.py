@@ -18,8 +18,8 @@ from page_watch import LONGEST_MS, Watch
 from playwright.async_api import Page, expect
 
 from workers.api.server import Api
-from workers.process import Process
-from workers.store.books import BookStore
+from workers.runtime.process import Process
+from workers.store.books.publishing import BookStore
 from workers.store.keys import Keys
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]

@@ -17,8 +17,8 @@ from page_watch import Watch
 from playwright.async_api import Page, expect
 
 from workers.api.server import Api
-from workers.process import Process
-from workers.settings import ApiSettings, Settings, VenueSettings
+from workers.runtime.process import Process
+from workers.settings.schema import ApiSettings, Settings, VenueSettings
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 

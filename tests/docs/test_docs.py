@@ -21,17 +21,17 @@ import typer
 from typer.testing import CliRunner
 
 from workers.api.server import Api
-from workers.books.publisher import TopOfBook
 from workers.cli import application
-from workers.cli.role import PROGRAMS, WORKERS
-from workers.model.audit import AuditOutcome
-from workers.model.latest import LatestTrade
-from workers.model.windows import INTERVALS_MS, Window
-from workers.process import PORT_OFFSETS, Process
-from workers.settings import Settings, VenueSettings
+from workers.model.books.audit import AuditOutcome
+from workers.model.books.top_of_book import TopOfBook
+from workers.model.trades.latest import LatestTrade
+from workers.model.trades.windows import INTERVALS_MS, Window
+from workers.operations.role import PROGRAMS, WORKERS
+from workers.runtime.process import PORT_OFFSETS, Process
+from workers.settings.schema import Settings, VenueSettings
 from workers.store import keys
-from workers.store.audits import Audit
-from workers.store.streams import GapRecord
+from workers.store.books.audits import Audit
+from workers.store.log.streams import GapRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

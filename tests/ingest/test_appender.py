@@ -11,8 +11,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workers.ingest import appender as module
 from workers.ingest.appender import Appender
-from workers.settings import IngestSettings
-from workers.store.streams import RawEntry
+from workers.settings.schema import IngestSettings
+from workers.store.log.streams import RawEntry
 
 KEY = "raw:{A}:depth"
 OTHER = "raw:{B}:depth"

@@ -7,10 +7,10 @@ import pytest
 
 from workers.ingest.arrivals import CONFIRMED, ArrivalClock
 from workers.ingest.line import Line
-from workers.settings import IngestSettings, VenueSettings
+from workers.settings.schema import IngestSettings, VenueSettings
 from workers.store.keys import Keys
-from workers.store.streams import RawEntry
-from workers.venues.binance import Binance
+from workers.store.log.streams import RawEntry
+from workers.venues.binance.venue import Binance
 
 STEPS_S = [5, -5, 300, -300, 3_600, -3_600, 86_400, -86_400]
 

@@ -20,10 +20,10 @@ from workers.ingest.chain import StreamChain
 from workers.ingest.connection import Connection
 from workers.ingest.feed import Backoff, Feed
 from workers.ingest.line import Line
-from workers.settings import IngestSettings, VenueSettings
+from workers.settings.schema import IngestSettings, VenueSettings
 from workers.store.keys import Keys
-from workers.store.streams import RawEntry
-from workers.venues.binance import Binance
+from workers.store.log.streams import RawEntry
+from workers.venues.binance.venue import Binance
 from workers.venues.interface import Message, Subscription
 
 VENUE = VenueSettings(market="spot", symbols=["BNBBTC"], request_spacing_ms=10, streams_per_request=2)

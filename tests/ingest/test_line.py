@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.ingest.line import Line
-from workers.settings import IngestSettings, VenueSettings
+from workers.settings.schema import IngestSettings, VenueSettings
 from workers.store.keys import Keys
-from workers.store.streams import RawEntry
-from workers.venues.binance import Binance
+from workers.store.log.streams import RawEntry
+from workers.venues.binance.venue import Binance
 from workers.venues.interface import Acknowledged, Message
 
 NOW_US = 1_672_515_782_136_000

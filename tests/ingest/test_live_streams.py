@@ -10,9 +10,9 @@ from typing import Any
 from workers.ingest.connection import Connection
 from workers.ingest.feed import Feed
 from workers.ingest.feeds import VenueFeeds
-from workers.settings import IngestSettings, VenueSettings
-from workers.tasks import end
-from workers.venues.binance import Binance
+from workers.runtime.tasks import end
+from workers.settings.schema import IngestSettings, VenueSettings
+from workers.venues.binance.venue import Binance
 from workers.venues.interface import Subscription
 
 

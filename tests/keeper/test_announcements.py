@@ -13,9 +13,9 @@ from aiohttp import web
 
 from workers.keeper import announcements
 from workers.keeper.announcements import AnnouncementReader
-from workers.settings import VenueSettings
-from workers.tasks import end
-from workers.venues.binance import Binance
+from workers.runtime.tasks import end
+from workers.settings.schema import VenueSettings
+from workers.venues.binance.venue import Binance
 from workers.venues.interface import ContractNotice
 
 Handler = Callable[[web.WebSocketResponse], Awaitable[None]]

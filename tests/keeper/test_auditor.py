@@ -19,22 +19,22 @@ from structlog.testing import capture_logs
 
 from workers.books.book import OwnedBook
 from workers.books.worker import BookWorker
-from workers.context import venue_contexts
 from workers.errors import RateLimited, RestUnavailable
 from workers.ingest.worker import IngestWorker
 from workers.keeper import audit as module
 from workers.keeper.audit import Auditor, AuditPace
 from workers.keeper.worker import Keeper
-from workers.model.audit import AuditOutcome
-from workers.model.checkpoint import encode_checkpoint
+from workers.model.books.audit import AuditOutcome
+from workers.model.books.checkpoint import encode_checkpoint
+from workers.model.books.sync import BookSync, SequenceRule
 from workers.model.events import DepthEvent, Snapshot
-from workers.model.sync import BookSync, SequenceRule
-from workers.process import Process
-from workers.proxies import Sessions
-from workers.settings import BookSettings, KeeperSettings, Settings, VenueSettings
+from workers.runtime.context import venue_contexts
+from workers.runtime.process import Process
+from workers.runtime.proxies import Sessions
+from workers.settings.schema import BookSettings, KeeperSettings, Settings, VenueSettings
 from workers.sim import SimSettings, SimulatedExchange
 from workers.sim.faults import ActiveFault, Fault
-from workers.store.budget import Urgency
+from workers.store.fleet.budget import Urgency
 from workers.store.keys import Keys, resubscriptions
 from workers.venues.interface import RestRequest
 

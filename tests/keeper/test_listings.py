@@ -9,16 +9,16 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from workers.context import venue_contexts
 from workers.errors import RestUnavailable
 from workers.keeper import listings
 from workers.keeper.listings import LEAST_PAUSE_S, RETRY_S, Listings
-from workers.model.symbol_names import near_names
-from workers.process import Process
-from workers.settings import Settings, VenueSettings
-from workers.store.followed import Publication, published
+from workers.model.symbols.names import near_names
+from workers.runtime.context import venue_contexts
+from workers.runtime.process import Process
+from workers.settings.schema import Settings, VenueSettings
+from workers.store.fleet.followed import Publication, published
+from workers.store.fleet.symbols import SymbolStore
 from workers.store.keys import Keys
-from workers.store.symbols import SymbolStore
 from workers.venues.interface import ContractNotice, RestRequest
 
 KEYS = Keys()

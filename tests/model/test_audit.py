@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from workers.errors import BadNumber
-from workers.model.audit import (
+from workers.model.books.audit import (
     SAME_ID_MS,
     AuditOutcome,
     BestLevelCheck,
@@ -28,10 +28,10 @@ from workers.model.audit import (
     compare_shown,
     describe,
 )
-from workers.model.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
+from workers.model.books.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
+from workers.model.books.order_book import Difference, OrderBook
+from workers.model.books.sync import BookSync, SequenceRule, SnapshotOutcome, SyncState
 from workers.model.events import DepthEvent, Level, Snapshot
-from workers.model.order_book import Difference, OrderBook
-from workers.model.sync import BookSync, SequenceRule, SnapshotOutcome, SyncState
 
 WIDE = 10_000
 

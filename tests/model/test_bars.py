@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.errors import BadNumber
-from workers.model.bars import Applied, Closed, Hole, Skipped, TradesFold
 from workers.model.events import Trade
-from workers.model.windows import INTERVALS_MS
+from workers.model.trades.fold import Applied, Closed, Hole, Skipped, TradesFold
+from workers.model.trades.windows import INTERVALS_MS
 
 EXACT = Context(prec=80)
 T0 = 1_723_165_200_000  # a whole hour, not a whole 4 h

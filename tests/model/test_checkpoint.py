@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.errors import StateUnreadable
-from workers.model.checkpoint import FORMAT_VERSION, Checkpoint, decode_checkpoint, encode_checkpoint
+from workers.model.books.checkpoint import FORMAT_VERSION, Checkpoint, decode_checkpoint, encode_checkpoint
+from workers.model.books.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
 from workers.model.events import DepthEvent, Level, Snapshot
-from workers.model.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
 
 SPOT, FUTURES = SequenceRule.SPOT, SequenceRule.FUTURES
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import BadNumber
-from workers.model.decimals import plain_product, plain_quantity, price_units, quantity_units
+from workers.model.trades.decimals import plain_product, plain_quantity, price_units, quantity_units
 
 
 @pytest.mark.parametrize(

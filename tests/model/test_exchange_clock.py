@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.model.exchange_clock import MOST_AHEAD_MS, WINDOW_MS, ClockCeiling, ExchangeClock
+from workers.model.trades.exchange_clock import MOST_AHEAD_MS, WINDOW_MS, ClockCeiling, ExchangeClock
 
 
 def test_nothing_is_known_before_the_first_message() -> None:

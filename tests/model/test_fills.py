@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.model.events import Trade
-from workers.model.fills import MOST_RANGES, Fills, Oddity
+from workers.model.trades.fills import MOST_RANGES, Fills, Oddity
 
 T0 = 1_782_777_660_000
 

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.errors import StateUnreadable
+from workers.model.books.order_book import OrderBook
+from workers.model.books.sync import BookSync, Outcome, SequenceRule
 from workers.model.events import DepthEvent, Level, Snapshot
-from workers.model.history import (
+from workers.model.history.block import (
     NOT_REACHED,
     NOT_RECORDED,
     OUTSIDE,
@@ -23,11 +25,9 @@ from workers.model.history import (
     QuantityAt,
     Unknown,
 )
-from workers.model.history_builder import BlockBuilder
-from workers.model.history_columns import Column, Spelling, differences, pack_column, sums, unpack_column
-from workers.model.history_recorder import HistoryFold, HistoryRecorder
-from workers.model.order_book import OrderBook
-from workers.model.sync import BookSync, Outcome, SequenceRule
+from workers.model.history.builder import BlockBuilder
+from workers.model.history.columns import Column, Spelling, differences, pack_column, sums, unpack_column
+from workers.model.history.recorder import HistoryFold, HistoryRecorder
 
 S = "BTCUSDT"
 LENGTH = 8

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from workers.errors import StateUnreadable
 from workers.model.events import Trade
-from workers.model.latest import MEMBERS, EventType, Member, decode_member, packed_member, trade_of
-from workers.model.sizing import bytes_per_trade
+from workers.model.symbols.sizing import bytes_per_trade
+from workers.model.trades.latest import MEMBERS, EventType, Member, decode_member, packed_member, trade_of
 
 T0 = 1_795_221_125_332
 NUMBERS = st.one_of(

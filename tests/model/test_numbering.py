@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.model.events import Trade
-from workers.model.numbering import LOWER_CONFIRMING, Confirmation, LowerRun, confirmed, lower_run
+from workers.model.trades.numbering import LOWER_CONFIRMING, Confirmation, LowerRun, confirmed, lower_run
 
 T0 = 1_723_161_540_000
 WENT_ON_MS = 5_000

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.errors import BadNumber
+from workers.model.books.order_book import Difference, OrderBook, parse_changes, price_key, quantity_value
 from workers.model.events import Level, Snapshot
-from workers.model.order_book import Difference, OrderBook, parse_changes, price_key, quantity_value
 
 BIDS: list[Level] = [("9.9", "1"), ("9.8", "2"), ("9.7", "3")]
 ASKS: list[Level] = [("10.1", "4"), ("10.2", "5"), ("10.3", "6")]

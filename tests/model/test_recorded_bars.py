@@ -13,9 +13,9 @@ import pytest
 import zstandard
 from test_bars import held_windows, naive_windows
 
-from workers.model.bars import TradesFold
 from workers.model.events import Trade
-from workers.model.windows import INTERVALS_MS
+from workers.model.trades.fold import TradesFold
+from workers.model.trades.windows import INTERVALS_MS
 
 pytestmark = pytest.mark.recorded
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import zstandard
 
+from workers.model.books.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
 from workers.model.events import DepthEvent, Level, Snapshot
-from workers.model.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
 
 pytestmark = pytest.mark.recorded
 

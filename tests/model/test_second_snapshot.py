@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from workers.model.checkpoint import decode_checkpoint, encode_checkpoint
+from workers.model.books.checkpoint import decode_checkpoint, encode_checkpoint
+from workers.model.books.reference import Reference
+from workers.model.books.sync import SAME_ID_MS, BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
 from workers.model.events import DepthEvent, Level, Snapshot
-from workers.model.reference import Reference
-from workers.model.sync import SAME_ID_MS, BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
 
 S = "BNBBTC"
 BIDS = [("9.9", "1"), ("9.8", "2"), ("9.7", "3")]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.model.selection import NOT_CHOSEN, NOT_LISTED, Selection, SymbolRule
-from workers.model.symbols import Phase, SymbolInfo
+from workers.model.symbols.info import Phase, SymbolInfo
+from workers.model.symbols.selection import NOT_CHOSEN, NOT_LISTED, Selection, SymbolRule
 
 
 def listing(*symbols: str, **phases: Phase) -> dict[str, SymbolInfo]:

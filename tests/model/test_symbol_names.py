@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import InvalidSymbol, UnknownSymbol, UnknownVenue
-from workers.model.symbol_names import (
+from workers.model.symbols.names import (
     LONGEST_SYMBOL,
     SymbolName,
     fold_symbol,

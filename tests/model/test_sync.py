@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from workers.model.books.order_book import Difference
+from workers.model.books.sync import BookSync, Gap, Outcome, SequenceRule, SnapshotOutcome, SyncState
 from workers.model.events import DepthEvent, Level, Snapshot
-from workers.model.order_book import Difference
-from workers.model.sync import BookSync, Gap, Outcome, SequenceRule, SnapshotOutcome, SyncState
 
 SPOT, FUTURES = SequenceRule.SPOT, SequenceRule.FUTURES
 

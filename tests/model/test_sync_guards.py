@@ -9,10 +9,10 @@ import textwrap
 import pytest
 from test_sync_properties import ACTIONS, Line, assert_right
 
-from workers.model import order_book, sync
-from workers.model.order_book import _BookSide
-from workers.model.sequence import Run
-from workers.model.sync import BookSync, SequenceRule
+from workers.model.books import order_book, sync
+from workers.model.books.order_book import _BookSide
+from workers.model.books.sequence import Run
+from workers.model.books.sync import BookSync, SequenceRule
 
 MOST_SEEDS = 1_500
 GUARDS = {

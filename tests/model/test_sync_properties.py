@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from workers.model.checkpoint import decode_checkpoint, encode_checkpoint
+from workers.model.books.checkpoint import decode_checkpoint, encode_checkpoint
+from workers.model.books.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
 from workers.model.events import DepthEvent, Level, Snapshot
-from workers.model.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
 
 Sides = tuple[dict[int, int], dict[int, int]]
 REMEMBERED = 2_000

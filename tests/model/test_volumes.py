@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from workers.model.symbols import SymbolInfo
-from workers.model.volumes import Ticker, comparable_volumes
+from workers.model.symbols.info import SymbolInfo
+from workers.model.symbols.volumes import Ticker, comparable_volumes
 
 
 def listed(*pairs: tuple[str, str]) -> dict[str, SymbolInfo]:

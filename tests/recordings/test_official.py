@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from workers.errors import RecordingError
-from workers.model.reordering import in_order
+from workers.model.trades.reordering import in_order
 from workers.recordings.official import OfficialFile, Period
 
 FUTURES = "3466782974,84551.1,0.030,8123344783,8123344783,1790526538883,false\n"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from test_recording import hft, written
 
-from workers.cli.replay_plan import ReplayPlan
 from workers.errors import RecordingError
 from workers.recordings.recording import Recording
+from workers.replay.plan import ReplayPlan
 
 TOP = {"b": [["100.0", "1"], ["99.9", "2"]], "a": [["100.1", "1.5"], ["100.2", "2.5"]]}
 

@@ -7,8 +7,8 @@ import time
 
 from in_process import fleet_of
 
-from workers.rest import REQUESTS
-from workers.store.budget import Budget, Urgency
+from workers.runtime.rest import REQUESTS
+from workers.store.fleet.budget import Budget, Urgency
 
 MANY = [f"SIM{number:03d}USDT" for number in range(30)]
 LIMIT = 200

@@ -11,7 +11,7 @@ from in_process import SYMBOLS, Fleet, fleet_of, settle
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from workers.backoff import REFUSED
+from workers.runtime.backoff import REFUSED
 
 LINES = ("ingest-a", "a"), ("books", "books-1"), ("trades", "trades-1")
 

@@ -9,10 +9,10 @@ from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from workers.model.events import Trade
-from workers.ownership import Claim
+from workers.runtime.ownership import Claim
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
-from workers.store.trades import TradeStore, WindowFigures
+from workers.store.trades.fold import TradeStore, WindowFigures
 from workers.trades.figures import SymbolFigures, lag_s, refresh
 
 SYMBOL = "FIGUREUSDT"

@@ -7,7 +7,7 @@ import asyncio
 import aiohttp
 from in_process import KEYS, Fleet, fleet_of, settle
 
-from workers.rest import REQUESTS
+from workers.runtime.rest import REQUESTS
 
 MANY = [f"SIM{number:03d}USDT" for number in range(200)]
 STRUCK = MANY[77]

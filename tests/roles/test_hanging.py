@@ -13,14 +13,14 @@ from in_process import KEYS, Fleet, fleet_of
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from workers import ownership as ownership_module
-from workers.context import venue_contexts
 from workers.errors import WorkHung
-from workers.ownership import RECOVER, Claim, Ownership
-from workers.progress import Progress
-from workers.pulse import Pulse
-from workers.settings import FleetSettings, Settings, VenueSettings
-from workers.tasks import end
+from workers.runtime import ownership as ownership_module
+from workers.runtime.context import venue_contexts
+from workers.runtime.ownership import RECOVER, Claim, Ownership
+from workers.runtime.progress import Progress
+from workers.runtime.pulse import Pulse
+from workers.runtime.tasks import end
+from workers.settings.schema import FleetSettings, Settings, VenueSettings
 
 
 def hung(role: str, work: str) -> float:

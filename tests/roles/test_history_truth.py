@@ -8,10 +8,10 @@ from bisect import bisect_right
 import aiohttp
 from in_process import KEYS, Fleet, fleet_of, settle
 
-from workers.context import venue_contexts
-from workers.model.history import OUTSIDE, BookAt, QuantityAt, Unknown
-from workers.model.history_segment import bound
-from workers.store.history_reading import HistoryReader
+from workers.model.history.block import OUTSIDE, BookAt, QuantityAt, Unknown
+from workers.model.history.segment import bound
+from workers.runtime.context import venue_contexts
+from workers.store.history.reading import HistoryReader
 
 SYMBOLS = ["BTCUSDT", "SOLUSDT"]
 BROKEN = "BTCUSDT"

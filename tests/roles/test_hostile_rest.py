@@ -13,14 +13,14 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from workers.context import VenueContext
 from workers.errors import RateLimited, RestError, RestUnavailable
-from workers.rest import RestClient
-from workers.rest_reply import UNKNOWN_WAIT_S
-from workers.settings import VenueSettings
-from workers.store.budget import MOST_BLOCK_S, Urgency
+from workers.runtime.context import VenueContext
+from workers.runtime.rest import RestClient
+from workers.runtime.rest_reply import UNKNOWN_WAIT_S
+from workers.settings.schema import VenueSettings
+from workers.store.fleet.budget import MOST_BLOCK_S, Urgency
 from workers.store.keys import Keys, budget
-from workers.venues.binance import Binance
+from workers.venues.binance.venue import Binance
 
 Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
 LONG = "9" * 5_000

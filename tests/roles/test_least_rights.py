@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
 from workers.api.server import Api
-from workers.cli.doctor.server import server_findings
 from workers.cli.status import _read
 from workers.client import FleetClient
-from workers.configuration import Effective
-from workers.paths import data_folder
-from workers.process import Process
+from workers.operations.doctor.server import server_findings
+from workers.runtime.process import Process
+from workers.settings.loading import Effective
+from workers.settings.paths import data_folder
 from workers.store.connection import connect
 from workers.store.server import check_version, memory_of
 

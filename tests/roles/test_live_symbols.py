@@ -15,11 +15,11 @@ from in_process import KEYS, Fleet, fleet_of, settle
 from structlog.testing import capture_logs
 
 from workers.api.server import Api
-from workers.cli.held import Held
 from workers.keeper import listings
-from workers.process import Process
+from workers.runtime.process import Process
+from workers.store.fleet.symbols import LEASED_IN
 from workers.store.keys import INTERVALS_MS
-from workers.store.symbols import LEASED_IN
+from workers.verification.stored import Held
 
 NEW = "1000新币USDT"
 OLD = "币安人生USDT"

@@ -9,12 +9,12 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from workers.ownership import Claim
-from workers.process import Process
-from workers.proxies import Sessions
-from workers.settings import Settings, VenueSettings
+from workers.runtime.ownership import Claim
+from workers.runtime.process import Process
+from workers.runtime.proxies import Sessions
+from workers.settings.schema import Settings, VenueSettings
 from workers.store.keys import TRADES, Keys
-from workers.store.streams import Delivered
+from workers.store.log.streams import Delivered
 from workers.trades.tape import OddTrades, OwnedTape
 from workers.trades.worker import TradeWorker
 

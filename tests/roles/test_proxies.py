@@ -15,12 +15,12 @@ from in_process import KEYS, Fleet, fleet_of
 from proxy_world import NAME, Proxy, proxy, terminator
 from structlog.testing import capture_logs
 
-from workers.cli.doctor.exchange import exchange_findings
-from workers.configuration import Effective, parse
-from workers.context import venue_contexts
 from workers.errors import SettingsError
-from workers.proxies import Sessions, open_session, proxy_for
-from workers.settings import VenueSettings
+from workers.operations.doctor.exchange import exchange_findings
+from workers.runtime.context import venue_contexts
+from workers.runtime.proxies import Sessions, open_session, proxy_for
+from workers.settings.loading import Effective, parse
+from workers.settings.schema import VenueSettings
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 BINANCE = "wss://fstream.binance.com/market/stream"

@@ -13,18 +13,18 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from workers.context import venue_contexts
 from workers.errors import RequestRefused, RestUnavailable
-from workers.model.bars import TradesFold
 from workers.model.events import Trade
-from workers.model.exchange_clock import ExchangeClock
-from workers.model.windows import INTERVALS_MS
-from workers.ownership import Claim
-from workers.settings import Settings, TradeSettings, VenueSettings
+from workers.model.trades.exchange_clock import ExchangeClock
+from workers.model.trades.fold import TradesFold
+from workers.model.trades.windows import INTERVALS_MS
+from workers.runtime.context import venue_contexts
+from workers.runtime.ownership import Claim
+from workers.runtime.tasks import end
+from workers.settings.schema import Settings, TradeSettings, VenueSettings
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
-from workers.store.trades import TradeStore
-from workers.tasks import end
+from workers.store.trades.fold import TradeStore
 from workers.trades.repair import Repair
 from workers.trades.tape import OwnedTape, monotonic_ms
 from workers.venues.interface import RestRequest

@@ -10,13 +10,13 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from workers.context import VenueContext
 from workers.errors import RateLimited, RequestRefused, RestUnavailable
-from workers.rest import RestClient
-from workers.settings import VenueSettings
-from workers.store.budget import Urgency
+from workers.runtime.context import VenueContext
+from workers.runtime.rest import RestClient
+from workers.settings.schema import VenueSettings
+from workers.store.fleet.budget import Urgency
 from workers.store.keys import Keys, budget
-from workers.venues.binance import Binance
+from workers.venues.binance.venue import Binance
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -10,9 +10,9 @@ import pytest
 from in_process import KEYS, SYMBOLS, Fleet, fleet_of, settle
 from structlog.testing import capture_logs
 
+from workers.store.fleet.resubscriptions import PACE_MS, ResubscriptionReader, ask_anew
 from workers.store.keys import resubscription_asked, resubscriptions
-from workers.store.resubscriptions import PACE_MS, ResubscriptionReader, ask_anew
-from workers.store.tickers import TickerReader
+from workers.store.log.tickers import TickerReader
 
 VICTIM, *OTHERS = SYMBOLS
 ROLES = (("ingest-a", "a"), ("keeper", "k"), ("books", "books-1"), ("trades", "trades-1"))
@@ -76,7 +76,7 @@ async def test_groups_that_stand_beyond_the_end_are_set_back(real_server: str) -
 async def test_streams_to_resubscribe_go_on_whatever_was_done_to_them(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.store.resubscriptions.RECHECK_S", 0.0)
+    monkeypatch.setattr("workers.store.fleet.resubscriptions.RECHECK_S", 0.0)
     usdm, spot = resubscriptions("usdm"), resubscriptions("spot")
     reader = ResubscriptionReader(client, ["usdm", "spot"])
     assert await reader.new() == {}
@@ -103,7 +103,7 @@ async def test_a_mark_that_somebody_asked_runs_out_whoever_set_it(client: Any, e
 
 
 async def test_a_ticker_stream_made_anew_is_read_on(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.store.tickers.RECHECK_S", 0.0)
+    monkeypatch.setattr("workers.store.log.tickers.RECHECK_S", 0.0)
     key = KEYS.raw("A", "bookTicker")
     reader = TickerReader(client)
     await client.xadd(key, {"data": "{}", "received": "1"}, id=FAR)

@@ -8,8 +8,8 @@ import pytest
 from in_process import KEYS, SYMBOLS, fleet_of, settle
 
 from workers.books.worker import BookWorker
-from workers.model.sync import SyncState
-from workers.store.streams import GroupReader
+from workers.model.books.sync import SyncState
+from workers.store.log.streams import GroupReader
 
 
 @pytest.mark.parametrize("how", ["crash", "stop"])

@@ -12,9 +12,9 @@ import structlog
 from prometheus_client import REGISTRY
 
 import workers
-from workers.process import Process
-from workers.settings import Settings, VenueSettings
-from workers.tasks import end, seen
+from workers.runtime.process import Process
+from workers.runtime.tasks import end, seen
+from workers.settings.schema import Settings, VenueSettings
 
 SETTINGS = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["BTCUSDT"])})
 

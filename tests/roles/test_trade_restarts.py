@@ -10,7 +10,7 @@ from in_process import KEYS, Fleet, fleet_of, settle
 from prometheus_client import REGISTRY
 from test_trades_repair import fault, no_faults, state, trades_flow
 
-from workers.model.latest import decode_member
+from workers.model.trades.latest import decode_member
 from workers.trades.worker import TradeWorker
 
 S = "BTCUSDT"

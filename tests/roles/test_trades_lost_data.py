@@ -9,14 +9,14 @@ import pytest
 from in_process import KEYS
 from redis.asyncio import Redis
 
-from workers.context import venue_contexts
 from workers.model.events import Trade
-from workers.ownership import Claim
-from workers.process import Process
-from workers.proxies import Sessions
-from workers.settings import Settings, VenueSettings
+from workers.runtime.context import venue_contexts
+from workers.runtime.ownership import Claim
+from workers.runtime.process import Process
+from workers.runtime.proxies import Sessions
+from workers.settings.schema import Settings, VenueSettings
 from workers.store.scripts import Scripts
-from workers.store.trades import TradeStore
+from workers.store.trades.fold import TradeStore
 from workers.trades.worker import TradeWorker
 
 SYMBOL = "BTCUSDT"

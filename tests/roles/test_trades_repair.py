@@ -7,7 +7,7 @@ from in_process import KEYS, Fleet, fleet_of, settle
 from prometheus_client import REGISTRY
 
 from workers.store.scripts import Scripts
-from workers.store.trades import TradesState, TradeStore
+from workers.store.trades.fold import TradesState, TradeStore
 
 
 def figure(name: str) -> float | None:

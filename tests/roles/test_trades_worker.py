@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from workers.ownership import Claim
-from workers.process import Process
-from workers.proxies import Sessions
-from workers.settings import Settings, VenueSettings
+from workers.runtime.ownership import Claim
+from workers.runtime.process import Process
+from workers.runtime.proxies import Sessions
+from workers.settings.schema import Settings, VenueSettings
 from workers.store.keys import INTERVALS_MS, TRADES, Keys
 from workers.trades.repair import Repair
 from workers.trades.tape import monotonic_ms

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from workers.configuration import parse
 from workers.errors import AddressUnusable, RestUnavailable, SettingsError
 from workers.masking import mask
-from workers.store.addresses import address_of
+from workers.settings.addresses import address_of
+from workers.settings.loading import parse
 from workers.store.connection import connect, connect_reader
-from workers.store.streams import GroupReader, RawEntry, RawStreams
+from workers.store.log.streams import GroupReader, RawEntry, RawStreams
 
 LOCAL = {"host": "localhost", "port": 6379}
 

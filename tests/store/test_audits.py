@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from workers.model.audit import AuditOutcome, Shown
-from workers.model.checkpoint import encode_checkpoint
+from workers.model.books.audit import AuditOutcome, Shown
+from workers.model.books.checkpoint import encode_checkpoint
+from workers.model.books.order_book import Difference
+from workers.model.books.sync import BookSync, SequenceRule
 from workers.model.events import Snapshot
-from workers.model.order_book import Difference
-from workers.model.sync import BookSync, SequenceRule
-from workers.store.audits import Audit, AuditStore, LastAudit
+from workers.store.books.audits import Audit, AuditStore, LastAudit
 from workers.store.keys import Keys
-from workers.store.streams import RawEntry, RawStreams
+from workers.store.log.streams import RawEntry, RawStreams
 
 KEYS = Keys("spot:")
 S = "BTCUSDT"

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from workers.store import bars
-from workers.store.bars import BarReader
 from workers.store.keys import Keys
+from workers.store.trades import bars
+from workers.store.trades.bars import BarReader
 
 KEYS = Keys()
 MINUTE = 60_000

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from workers.store.budget import MOST_BLOCK_S, Budget, Urgency
+from workers.store.fleet.budget import MOST_BLOCK_S, Budget, Urgency
 from workers.store.keys import budget as key_of
 
 MINUTE = 1_700_000_040_000 // 60_000 * 60_000
@@ -190,7 +190,7 @@ async def test_rubbish_in_any_field_repairs_itself(client: Redis, clock: Clock) 
 
 
 class PlainBudget:
-    """`lua/budget.lua` in plain Python, of good values."""
+    """`lua/fleet/budget.lua` in plain Python, of good values."""
 
     def __init__(self, assumed: int) -> None:
         self.limit, self.assumed = 0, assumed

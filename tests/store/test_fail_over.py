@@ -15,7 +15,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from workers.cli.parent import end_with_parent
+from workers.operations.parent import end_with_parent
 from workers.store.connection import connect, connect_reader
 from workers.store.server import find_server
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from workers.model.selection import SymbolRule
-from workers.store.followed import Changed, FollowedSymbols, Publication, publish, published
+from workers.model.symbols.selection import SymbolRule
+from workers.store.fleet.followed import Changed, FollowedSymbols, Publication, publish, published
 
 RULE = SymbolRule.parse(["BTCUSDT", "*USDC"])
 NONE = Changed([], [])

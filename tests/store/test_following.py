@@ -7,7 +7,7 @@ import random
 
 from redis.asyncio import Redis
 
-from workers.store.following import START, Lost, StreamFollower, before, entry_id, last_ids
+from workers.store.log.follower import START, Lost, StreamFollower, before, entry_id, last_ids
 
 
 async def ids(follower: StreamFollower, **options: object) -> tuple[list[str], list[Lost]]:

@@ -9,8 +9,9 @@ import pytest
 from redis.asyncio import Redis
 
 from workers.errors import LeaseLost, MalformedFrame
+from workers.model.books.sync import BookSync, SequenceRule, SyncState
 from workers.model.events import DepthEvent, Snapshot
-from workers.model.history import (
+from workers.model.history.block import (
     NOT_REACHED,
     NOT_RECORDED,
     OUTSIDE,
@@ -19,14 +20,13 @@ from workers.model.history import (
     QuantityAt,
     Unknown,
 )
-from workers.model.history_builder import BlockBuilder
-from workers.model.history_recorder import HistoryRecorder
-from workers.model.sync import BookSync, SequenceRule, SyncState
-from workers.store.fleet import Leases
-from workers.store.history import HistoryStore
-from workers.store.history_reading import UNREADABLE, HistoryReader
+from workers.model.history.builder import BlockBuilder
+from workers.model.history.recorder import HistoryRecorder
+from workers.store.fleet.leases import Leases
+from workers.store.history.reading import UNREADABLE, HistoryReader
+from workers.store.history.writing import HistoryStore
 from workers.store.keys import Keys
-from workers.store.streams import RawEntry, RawStreams
+from workers.store.log.streams import RawEntry, RawStreams
 
 KEYS = Keys()
 S = "BTCUSDT"

@@ -9,10 +9,10 @@ import pytest
 from redis.asyncio import Redis
 
 from workers.model.events import Trade
-from workers.model.latest import MEMBERS, Member
-from workers.store import latest_trades
+from workers.model.trades.latest import MEMBERS, Member
 from workers.store.keys import Keys
-from workers.store.latest_trades import LatestTrades
+from workers.store.trades import latest as latest_trades
+from workers.store.trades.latest import LatestTrades
 
 KEYS = Keys()
 

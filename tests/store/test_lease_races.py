@@ -11,16 +11,16 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from workers.context import venue_contexts
-from workers.ownership import TAKEN_AT_ONCE, Claim, Ownership
-from workers.process import Process
-from workers.pulse import Pulse
-from workers.settings import FleetSettings, Settings, VenueSettings
-from workers.store.fleet import Leases
-from workers.store.followed import publish
+from workers.runtime.context import venue_contexts
+from workers.runtime.ownership import TAKEN_AT_ONCE, Claim, Ownership
+from workers.runtime.process import Process
+from workers.runtime.pulse import Pulse
+from workers.runtime.tasks import end
+from workers.settings.schema import FleetSettings, Settings, VenueSettings
+from workers.store.fleet.followed import publish
+from workers.store.fleet.leases import Leases
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
-from workers.tasks import end
 
 SYMBOLS = ["AUSDT", "BUSDT"]
 SETTINGS = Settings(fleet=FleetSettings(), venues={"usdm": VenueSettings(market="usdm", symbols=SYMBOLS)})

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from workers.errors import LeaseLost
-from workers.settings import FleetSettings
-from workers.store.books import BookStore, Publication, Signals
-from workers.store.fleet import Leases, Registry, owner_of, share_of
+from workers.settings.schema import FleetSettings
+from workers.store.books.publishing import BookStore, Publication, Signals
+from workers.store.fleet.leases import Leases, Registry, owner_of, share_of
 from workers.store.keys import Keys
-from workers.store.streams import GroupReader, RawEntry, RawStreams
+from workers.store.log.streams import GroupReader, RawEntry, RawStreams
 
 KEYS = Keys()
 S = "BTCUSDT"

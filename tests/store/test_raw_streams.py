@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from workers.store.streams import CONSUMER, GroupReader, RawEntry, RawStreams
+from workers.store.log.streams import CONSUMER, GroupReader, RawEntry, RawStreams
 
 KEY = "raw:{BTCUSDT}:depth"
 OTHER = "raw:{币安人生USDT}:depth"

@@ -9,12 +9,12 @@ import pytest
 from redis.asyncio import Redis
 
 from workers.errors import MalformedFrame, StateUnreadable
-from workers.model.checkpoint import encode_checkpoint
+from workers.model.books.checkpoint import encode_checkpoint
+from workers.model.books.sync import BookSync, SequenceRule, SyncState
 from workers.model.events import DepthEvent, Snapshot
-from workers.model.sync import BookSync, SequenceRule, SyncState
+from workers.store.books.rebuilding import Rebuilt, rebuild
 from workers.store.keys import Keys
-from workers.store.rebuilding import Rebuilt, rebuild
-from workers.store.streams import RawEntry, RawStreams
+from workers.store.log.streams import RawEntry, RawStreams
 
 KEYS = Keys()
 S = "BTCUSDT"

@@ -11,10 +11,10 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as AnsweredLate
 
-from workers.backoff import FIRST_S, MOST_OF_KEY_S, MOST_S, SETTLED_S, Backoff
+from workers.runtime.backoff import FIRST_S, MOST_OF_KEY_S, MOST_S, SETTLED_S, Backoff
 from workers.store.connection import connect
+from workers.store.log.streams import RawEntry, RawStreams
 from workers.store.refusals import Refusal, refusal_of
-from workers.store.streams import RawEntry, RawStreams
 
 ENTRY = RawEntry("raw:{A}:depth", 1_000, 5, b"{}", 1, "a")
 

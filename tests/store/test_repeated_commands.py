@@ -8,24 +8,24 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from workers.model.audit import AuditOutcome
+from workers.model.books.audit import AuditOutcome
+from workers.model.books.order_book import OrderBook
 from workers.model.events import Snapshot, Trade
-from workers.model.history_builder import BlockBuilder
-from workers.model.order_book import OrderBook
-from workers.model.symbols import SymbolInfo
-from workers.model.windows import INTERVALS_MS
-from workers.settings import FleetSettings
-from workers.store.archive_offsets import ArchiveStore
-from workers.store.audits import Audit, AuditStore
-from workers.store.books import BookStore, Publication
-from workers.store.fleet import Leases, Registry
-from workers.store.history import HistoryStore
+from workers.model.history.builder import BlockBuilder
+from workers.model.symbols.info import SymbolInfo
+from workers.model.trades.windows import INTERVALS_MS
+from workers.settings.schema import FleetSettings
+from workers.store.archive.offsets import ArchiveStore
+from workers.store.books.audits import Audit, AuditStore
+from workers.store.books.publishing import BookStore, Publication
+from workers.store.fleet.leases import Leases, Registry
+from workers.store.fleet.symbols import SymbolStore
+from workers.store.history.writing import HistoryStore
 from workers.store.keys import Keys
+from workers.store.log.streams import GapRecord, RawEntry, RawStreams, record_gap
 from workers.store.records import append_once
 from workers.store.scripts import Scripts
-from workers.store.streams import GapRecord, RawEntry, RawStreams, record_gap
-from workers.store.symbols import SymbolStore
-from workers.store.trades import TradeStore
+from workers.store.trades.fold import TradeStore
 
 KEYS = Keys()
 S = "BTCUSDT"

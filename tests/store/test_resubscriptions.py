@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from workers.store.activity import newest_trade_ids, trades_after
+from workers.store.fleet.resubscriptions import PACE_MS, ResubscriptionReader, ask_anew
 from workers.store.keys import Keys, resubscription_asked, resubscriptions
-from workers.store.resubscriptions import PACE_MS, ResubscriptionReader, ask_anew
+from workers.store.log.activity import newest_trade_ids, trades_after
 
 KEYS = Keys()
 

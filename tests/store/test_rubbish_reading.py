@@ -10,16 +10,16 @@ import pytest
 from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
-from workers.api.markets import Markets
-from workers.api.routes_fleet import symbol_state
-from workers.cli.held import Held
+from workers.api.http.markets import Markets
+from workers.api.http.routes.fleet import symbol_state
 from workers.cli.status import symbols_table, symbols_told
 from workers.errors import StateUnreadable
-from workers.settings import Settings, VenueSettings
-from workers.store.bars import BarReader
+from workers.settings.schema import Settings, VenueSettings
+from workers.store.books.shown import read_infos, read_newest, read_symbols, shown_books
+from workers.store.books.watch import Watch
 from workers.store.keys import Keys
-from workers.store.reading import read_infos, read_newest, read_symbols, shown_books
-from workers.store.watching import Watch
+from workers.store.trades.bars import BarReader
+from workers.verification.stored import Held
 
 KEYS = Keys()
 SETTINGS = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["BADUSDT", "GOODUSDT"])})

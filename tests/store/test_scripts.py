@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from workers.errors import ScriptUnreadable
-from workers.paths import data_folder
+from workers.settings.paths import data_folder
 from workers.store.scripts import joined, source
 
 LUA = Path(data_folder()) / "lua"

@@ -9,10 +9,9 @@ import pytest
 from redis.asyncio import Redis
 
 from workers.errors import StateUnreadable
-from workers.model.selection import SymbolRule
-from workers.settings import FleetSettings
-from workers.store.fleet import Leases, Registry
-from workers.store.followed import (
+from workers.model.symbols.selection import SymbolRule
+from workers.settings.schema import FleetSettings
+from workers.store.fleet.followed import (
     Changed,
     FollowedSymbols,
     Listed,
@@ -21,6 +20,7 @@ from workers.store.followed import (
     published,
     still_published,
 )
+from workers.store.fleet.leases import Leases, Registry
 from workers.store.keys import Keys, followed_symbols, worker, workers
 
 KEYS = Keys()

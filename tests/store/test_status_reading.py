@@ -7,10 +7,9 @@ import time
 import pytest
 from redis.asyncio import Redis
 
-from workers.store import reading
-from workers.store.books import BookStore, Publication
-from workers.store.keys import Keys
-from workers.store.reading import (
+from workers.store.books import shown as reading
+from workers.store.books.publishing import BookStore, Publication
+from workers.store.books.shown import (
     read_infos,
     read_memory,
     read_newest,
@@ -18,8 +17,9 @@ from workers.store.reading import (
     shown_books,
     standing,
 )
-from workers.store.streams import GroupReader
-from workers.store.watching import Watch
+from workers.store.books.watch import Watch
+from workers.store.keys import Keys
+from workers.store.log.streams import GroupReader
 
 KEYS = Keys("spot:")
 

@@ -7,10 +7,10 @@ import itertools
 
 from redis.asyncio import Redis
 
-from workers.model.symbols import SymbolInfo
+from workers.model.symbols.info import SymbolInfo
+from workers.store.fleet.symbols import UNLISTED, InfoChange, SymbolStore
 from workers.store.keys import DEPTH, INTERVALS_MS, TICKER, TRADES, Keys
-from workers.store.streams import CONSUMER, GroupReader
-from workers.store.symbols import UNLISTED, InfoChange, SymbolStore
+from workers.store.log.streams import CONSUMER, GroupReader
 
 KEYS = Keys("spot:")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from workers.store.tickers import TickerReader
+from workers.store.log.tickers import TickerReader
 
 ONE, TWO = "raw:{A}:bookTicker", "raw:{B}:bookTicker"
 

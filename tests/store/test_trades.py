@@ -13,15 +13,15 @@ from redis.exceptions import ResponseError
 from test_trades_properties import KEYS, SYMBOL, contents, expected, newest_versions
 
 from workers.errors import BadNumber, LeaseLost, StoreError
-from workers.model.bars import TRIMMED_AT_MOST, Closed, Hole, Skipped, TradesFold
 from workers.model.events import Trade
-from workers.model.latest import Member, decode_member, trade_of
-from workers.model.windows import INTERVALS_MS
-from workers.store.bars import BarReader
+from workers.model.trades.fold import TRIMMED_AT_MOST, Closed, Hole, Skipped, TradesFold
+from workers.model.trades.latest import Member, decode_member, trade_of
+from workers.model.trades.windows import INTERVALS_MS
 from workers.store.keys import TRADES
-from workers.store.ranges import Ranges
+from workers.store.log.ranges import Ranges
 from workers.store.scripts import Scripts
-from workers.store.trades import TradesState, TradeStore
+from workers.store.trades.bars import BarReader
+from workers.store.trades.fold import TradesState, TradeStore
 
 T0 = 1_723_165_200_000
 RAW = KEYS.raw(SYMBOL, TRADES)

@@ -18,13 +18,13 @@ from redis.asyncio import Redis
 from test_trades_properties import KEYS, SYMBOL, contents, expected, newest_versions, tapes
 
 from workers.errors import LeaseLost
-from workers.model.bars import Hole, TradesFold
 from workers.model.events import Trade
-from workers.model.windows import INTERVALS_MS
+from workers.model.trades.fold import Hole, TradesFold
+from workers.model.trades.windows import INTERVALS_MS
 from workers.store.keys import TRADES
+from workers.store.log.streams import Delivered, GroupReader, RawEntry, RawStreams
 from workers.store.scripts import Scripts
-from workers.store.streams import Delivered, GroupReader, RawEntry, RawStreams
-from workers.store.trades import TradeStore
+from workers.store.trades.fold import TradeStore
 
 RAW = KEYS.raw(SYMBOL, TRADES)
 LINES = ("a", "b")

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from workers.errors import StoreError
-from workers.model.bars import TradesFold
 from workers.model.events import Trade
-from workers.model.latest import Member
-from workers.model.windows import INTERVALS_MS
+from workers.model.trades.fold import TradesFold
+from workers.model.trades.latest import Member
+from workers.model.trades.windows import INTERVALS_MS
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
-from workers.store.trades import TradeStore
+from workers.store.trades.fold import TradeStore
 
 KEYS = Keys()
 SYMBOL = "BTCUSDT"

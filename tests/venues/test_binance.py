@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import MalformedFrame
+from workers.model.books.sync import SequenceRule
 from workers.model.events import Trade
-from workers.model.sync import SequenceRule
-from workers.model.volumes import Ticker
-from workers.settings import VenueSettings
-from workers.venues.binance import Binance, stream_symbol
+from workers.model.symbols.volumes import Ticker
+from workers.settings.schema import VenueSettings
+from workers.venues.binance.venue import Binance, stream_symbol
 from workers.venues.interface import (
     Acknowledged,
     ContractNotice,

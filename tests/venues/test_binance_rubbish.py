@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.errors import MalformedFrame
-from workers.settings import VenueSettings
-from workers.venues.binance import Binance
+from workers.settings.schema import VenueSettings
+from workers.venues.binance.venue import Binance
 from workers.venues.interface import Message
 
 DEPTH = {"e": "depthUpdate", "E": 1790373637622, "T": 1790373637613, "s": "BTCUSDT", "U": 11, "u": 12, "pu": 10,

@@ -7,27 +7,27 @@ import asyncio
 import structlog
 from aiohttp import web
 
-from workers.api.access import Access
-from workers.api.application import Application
-from workers.api.connections import RESERVED, Connections, GuardedSite, raise_descriptor_limit
-from workers.api.dashboard_files import Dashboard
-from workers.api.health import Health
-from workers.api.hub import Hub
-from workers.api.live_books import LiveBooks
-from workers.api.markets import Markets
-from workers.api.reader import Reader
-from workers.api.routes_books import BookRoutes
-from workers.api.routes_fleet import FleetRoutes
-from workers.api.routes_history import Histories, HistoryRoutes
-from workers.api.routes_trades import TradeRoutes
-from workers.api.sse import LiveEvents
-from workers.api.trade_holes import TradeHoles
-from workers.api.websocket import LiveSocket
-from workers.following import follow
-from workers.process import Process
+from workers.api.books.live import LiveBooks
+from workers.api.books.reader import Reader
+from workers.api.dashboard.files import Dashboard
+from workers.api.http.application import Application
+from workers.api.http.health import Health
+from workers.api.http.markets import Markets
+from workers.api.http.routes.books import BookRoutes
+from workers.api.http.routes.fleet import FleetRoutes
+from workers.api.http.routes.history import Histories, HistoryRoutes
+from workers.api.http.routes.trades import TradeRoutes
+from workers.api.live.hub import Hub
+from workers.api.live.sse import LiveEvents
+from workers.api.live.trade_holes import TradeHoles
+from workers.api.live.websocket import LiveSocket
+from workers.api.security.access import Access
+from workers.api.security.connections import RESERVED, Connections, GuardedSite, raise_descriptor_limit
+from workers.runtime.follow_symbols import follow
+from workers.runtime.process import Process
+from workers.runtime.tasks import end
+from workers.store.books.watch import Watch
 from workers.store.connection import connect_reader
-from workers.store.watching import Watch
-from workers.tasks import end
 
 log = structlog.get_logger()
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from workers.archive.layout import FileRange, StreamId
-from workers.archive.rows import Row
+from workers.archive.files.layout import FileRange, StreamId
+from workers.archive.files.rows import Row
 
 
 class Limits(NamedTuple):

@@ -12,9 +12,9 @@ from typing import Final
 import structlog
 
 from workers.archive.buffer import Hole
-from workers.archive.layout import StreamId
+from workers.archive.files.layout import StreamId
+from workers.archive.files.rows import REPAIRED, Row, trade_row
 from workers.archive.metrics import REPAIRED_ROWS
-from workers.archive.rows import REPAIRED, Row, trade_row
 from workers.archive.stream import OwnedStream
 from workers.model.events import Trade
 

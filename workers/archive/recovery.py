@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from workers.archive import parquet
-from workers.archive.layout import START, FileRange, Source, StreamId, day_of, day_of_folder
-from workers.archive.storage import Storage
+from workers.archive.files import parquet
+from workers.archive.files.layout import START, FileRange, Source, StreamId, day_of, day_of_folder
+from workers.archive.files.storage import Storage
 from workers.errors import ArchiveUnreadable
 
 log = structlog.get_logger()

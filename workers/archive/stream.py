@@ -24,16 +24,16 @@ from typing import NamedTuple
 import structlog
 from redis.exceptions import RedisError
 
-from workers.archive import parquet
 from workers.archive.buffer import Batch, Buffer, Hole, Limits
-from workers.archive.layout import Source, StreamId
+from workers.archive.files import parquet
+from workers.archive.files.layout import Source, StreamId
+from workers.archive.files.rows import Row, row_of
+from workers.archive.files.storage import Storage
 from workers.archive.metrics import ADOPTED, BYTES, FAILURES, FILES, MISSING, ROWS, UNDECODED
 from workers.archive.recovery import UNKNOWN, Announced, Offset, Recovery
-from workers.archive.rows import Row, row_of
-from workers.archive.storage import Storage
-from workers.context import VenueContext
 from workers.errors import FleetError, LeaseLost, OffsetMoved, StateUnreadable
-from workers.store.archive_offsets import ArchiveStore, Entry
+from workers.runtime.context import VenueContext
+from workers.store.archive.offsets import ArchiveStore, Entry
 
 log = structlog.get_logger()
 

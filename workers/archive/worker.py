@@ -12,22 +12,22 @@ from typing import Final
 import structlog
 from redis.exceptions import RedisError
 
-from workers.archive import parquet
 from workers.archive.buffer import Limits
+from workers.archive.files import parquet
+from workers.archive.files.layout import Source, sources_of
+from workers.archive.files.storage import Storage, storage_of
 from workers.archive.holes import fill
-from workers.archive.layout import Source, sources_of
 from workers.archive.metrics import BUFFERED, BUFFERED_BYTES, LAG
-from workers.archive.storage import Storage, storage_of
 from workers.archive.stream import OwnedStream, Parts
-from workers.backoff import Backoff
-from workers.context import VenueContext, venue_contexts
 from workers.errors import FleetError, LeaseLost
-from workers.ownership import Claim, Ownership
-from workers.process import Process
-from workers.store.archive_offsets import GROUP, ArchiveStore, Entry
+from workers.runtime.backoff import Backoff
+from workers.runtime.context import VenueContext, venue_contexts
+from workers.runtime.ownership import Claim, Ownership
+from workers.runtime.process import Process
+from workers.runtime.tasks import end
+from workers.store.archive.offsets import GROUP, ArchiveStore, Entry
 from workers.store.connection import connect_reader
 from workers.store.refusals import refusal_of
-from workers.tasks import end
 
 log = structlog.get_logger()
 

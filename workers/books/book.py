@@ -8,18 +8,18 @@ from itertools import islice
 import structlog
 from prometheus_client import Counter, Gauge
 
-from workers.books.freshness import Freshness
 from workers.books.overtaking import Overtaking, same_level
-from workers.books.publisher import TOP_LEVELS, Pace, TopOfBook, encode_top
 from workers.errors import BadNumber, MalformedFrame
-from workers.model.audit import BestLevelCheck
-from workers.model.checkpoint import encode_checkpoint
+from workers.model.books.audit import BestLevelCheck
+from workers.model.books.checkpoint import encode_checkpoint
+from workers.model.books.freshness import Freshness
+from workers.model.books.sync import BookSync, Outcome, SyncState
+from workers.model.books.top_of_book import TOP_LEVELS, Pace, TopOfBook, encode_top
 from workers.model.events import Level
-from workers.model.history_recorder import HistoryRecorder
-from workers.model.sync import BookSync, Outcome, SyncState
-from workers.ownership import Claim
-from workers.settings import BookSettings
-from workers.store.streams import Delivered
+from workers.model.history.recorder import HistoryRecorder
+from workers.runtime.ownership import Claim
+from workers.settings.schema import BookSettings
+from workers.store.log.streams import Delivered
 
 log = structlog.get_logger()
 

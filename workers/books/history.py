@@ -14,20 +14,20 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from workers.backoff import Backoff
 from workers.books.book import OwnedBook
-from workers.context import VenueContext
 from workers.errors import LeaseLost, WireError
-from workers.model.history import NOT_RECORDED, HistoryBlock
-from workers.model.history_builder import BlockBuilder
-from workers.model.history_recorder import HistoryFold, HistoryRecorder
-from workers.quarantine import Quarantine
-from workers.settings import HistorySettings
-from workers.store.following import LAST_OF_MS, entry_id
-from workers.store.history import HistoryStore
+from workers.model.history.block import NOT_RECORDED, HistoryBlock
+from workers.model.history.builder import BlockBuilder
+from workers.model.history.recorder import HistoryFold, HistoryRecorder
+from workers.runtime.backoff import Backoff
+from workers.runtime.context import VenueContext
+from workers.runtime.quarantine import Quarantine
+from workers.runtime.tasks import end, seen
+from workers.settings.schema import HistorySettings
+from workers.store.history.writing import HistoryStore
+from workers.store.log.follower import LAST_OF_MS, entry_id
+from workers.store.log.streams import GroupReader
 from workers.store.refusals import refusal_of
-from workers.store.streams import GroupReader
-from workers.tasks import end, seen
 
 log = structlog.get_logger()
 

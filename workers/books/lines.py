@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workers.books.freshness import LivingLine
-from workers.store.fleet import Registry, milliseconds_of
+from workers.model.books.freshness import LivingLine
+from workers.store.fleet.leases import Registry, milliseconds_of
 
 ASKED_EVERY_S = 1.0
 

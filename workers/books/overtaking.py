@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from workers.model.books.order_book import price_key, quantity_value
 from workers.model.events import Level
-from workers.model.order_book import price_key, quantity_value
 
 DEAD_S: Final = 3.0
 """How long a stream may be silent while something else is ahead of it: streams of one symbol come apart by less."""

@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError
 
-from workers.backoff import Backoff
 from workers.books.book import OwnedBook
-from workers.context import VenueContext
 from workers.errors import StateUnreadable
-from workers.ownership import Claim, Ownership
-from workers.process import Process
-from workers.quarantine import Quarantine
-from workers.steady_clock import steady_ms
-from workers.store.books import BookStore, Publication, Signals
+from workers.runtime.backoff import Backoff
+from workers.runtime.context import VenueContext
+from workers.runtime.ownership import Claim, Ownership
+from workers.runtime.process import Process
+from workers.runtime.quarantine import Quarantine
+from workers.runtime.steady_clock import steady_ms
+from workers.runtime.unreadable import UnreadableKeys
+from workers.store.books.publishing import BookStore, Publication, Signals
 from workers.store.keys import DEPTH
 from workers.store.refusals import refusal_of
-from workers.unreadable import UnreadableKeys
 
 PUBLISHED = Counter("fleet_published_total", "Top-of-book payloads published", ["venue"])
 WITHDRAWN = Counter("fleet_withdrawn_total", "Books withdrawn because they left sync", ["venue"])

@@ -12,15 +12,15 @@ from redis.exceptions import ResponseError
 
 from workers.books.attention import Attention
 from workers.books.book import OwnedBook
-from workers.ownership import Ownership
-from workers.pulse import Breath
-from workers.quarantine import Quarantine
-from workers.settings import BookSettings
-from workers.steady_clock import steady_ms
+from workers.runtime.ownership import Ownership
+from workers.runtime.pulse import Breath
+from workers.runtime.quarantine import Quarantine
+from workers.runtime.steady_clock import steady_ms
+from workers.runtime.stream_places import ReadStream, StreamPlaces
+from workers.settings.schema import BookSettings
+from workers.store.log.streams import Delivered, GroupReader, goes_on
 from workers.store.refusals import Refusal, refusal_of
 from workers.store.stream_places import start_after
-from workers.store.streams import Delivered, GroupReader, goes_on
-from workers.stream_places import ReadStream, StreamPlaces
 
 log = structlog.get_logger()
 

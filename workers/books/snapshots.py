@@ -12,15 +12,15 @@ from redis.exceptions import RedisError
 
 from workers.books.book import OwnedBook
 from workers.errors import BadNumber, MalformedFrame, RateLimited, RestError
+from workers.model.books.reference import Reference
+from workers.model.books.sync import SnapshotOutcome, SyncState
 from workers.model.events import Snapshot
-from workers.model.reference import Reference
-from workers.model.sync import SnapshotOutcome, SyncState
-from workers.rest import RestClient
-from workers.settings import Settings
-from workers.steady_clock import steady_ms
-from workers.store.books import BookStore
-from workers.store.budget import Urgency
-from workers.tasks import end, seen
+from workers.runtime.rest import RestClient
+from workers.runtime.steady_clock import steady_ms
+from workers.runtime.tasks import end, seen
+from workers.settings.schema import Settings
+from workers.store.books.publishing import BookStore
+from workers.store.fleet.budget import Urgency
 
 log = structlog.get_logger()
 

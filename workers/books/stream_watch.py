@@ -8,12 +8,12 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from workers.backoff import Backoff
 from workers.books.book import OwnedBook
-from workers.dead_streams import revive
-from workers.model.sync import SyncState
-from workers.store.activity import trades_after
+from workers.model.books.sync import SyncState
+from workers.runtime.backoff import Backoff
+from workers.runtime.dead_streams import revive
 from workers.store.keys import DEPTH
+from workers.store.log.activity import trades_after
 
 POLL_S: Final = 0.5
 SILENT_S: Final = 1.0

@@ -11,14 +11,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from workers.books.book import MALFORMED, OwnedBook
-from workers.context import VenueContext
 from workers.errors import BadNumber, MalformedFrame
-from workers.model.audit import AuditOutcome, BestLevelCheck, describe
-from workers.settings import BookSettings
-from workers.store.audits import Audit, AuditStore
+from workers.model.books.audit import AuditOutcome, BestLevelCheck, describe
+from workers.runtime.context import VenueContext
+from workers.settings.schema import BookSettings
+from workers.store.books.audits import Audit, AuditStore
 from workers.store.keys import TICKER
-from workers.store.streams import Delivered
-from workers.store.tickers import TickerReader
+from workers.store.log.streams import Delivered
+from workers.store.log.tickers import TickerReader
 
 log = structlog.get_logger()
 

@@ -10,7 +10,6 @@ import structlog
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 
-from workers.backoff import MOST_PAUSE_S, Backoff
 from workers.books.book import OwnedBook
 from workers.books.history import HistoryWriter
 from workers.books.lines import LivingLines
@@ -19,23 +18,24 @@ from workers.books.reading import BookReading
 from workers.books.snapshots import SnapshotFetcher
 from workers.books.stream_watch import StreamWatch
 from workers.books.tickers import TickerWatch
-from workers.context import venue_contexts
 from workers.errors import LeaseLost, StateUnreadable
-from workers.model.sync import BookSync, Outcome, SyncState
-from workers.ownership import Claim, Ownership
-from workers.process import Process
-from workers.proxies import Sessions
-from workers.pulse import Breath
-from workers.quarantine import Quarantine
-from workers.rest import RestClient
-from workers.steady_clock import steady_ms
-from workers.store.books import GROUP, BookStore
+from workers.model.books.sync import BookSync, Outcome, SyncState
+from workers.runtime.backoff import MOST_PAUSE_S, Backoff
+from workers.runtime.context import venue_contexts
+from workers.runtime.ownership import Claim, Ownership
+from workers.runtime.process import Process
+from workers.runtime.proxies import Sessions
+from workers.runtime.pulse import Breath
+from workers.runtime.quarantine import Quarantine
+from workers.runtime.rest import RestClient
+from workers.runtime.steady_clock import steady_ms
+from workers.runtime.stream_places import StreamPlaces
+from workers.runtime.tasks import seen
+from workers.store.books.publishing import GROUP, BookStore
+from workers.store.books.rebuilding import begin
 from workers.store.connection import connect_reader
 from workers.store.keys import DEPTH
-from workers.store.rebuilding import begin
-from workers.store.streams import Delivered, GapRecord, GroupReader, record_gap
-from workers.stream_places import StreamPlaces
-from workers.tasks import seen
+from workers.store.log.streams import Delivered, GapRecord, GroupReader, record_gap
 
 log = structlog.get_logger()
 

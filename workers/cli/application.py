@@ -13,19 +13,19 @@ from rich.markup import escape
 from typer.models import CommandInfo
 
 from workers import __version__
-from workers.cli.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED, EXIT_SETTINGS
 from workers.cli.options import Config, Json
-from workers.cli.output import err, escape_unencodable, seconds_of
 from workers.errors import CommandError, FleetError, SettingsError, SymbolError, WrongArgument
+from workers.terminal.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED, EXIT_SETTINGS
+from workers.terminal.output import err, escape_unencodable, seconds_of
 
 REGISTERED: Final = (
     "workers.cli.replay",
-    "workers.cli.conformance.command",
+    "workers.cli.conform",
     "workers.cli.fault",
     "workers.cli.export",
     "workers.cli.verify_archive",
     "workers.cli.reading.commands",
-    "workers.cli.doctor.command",
+    "workers.cli.doctor",
 )
 """Modules with commands of their own: each has `register(app)`."""
 EXIT_CODES: Final = (
@@ -152,7 +152,7 @@ def self_test(context: typer.Context) -> None:
 )
 def run_role(context: typer.Context) -> None:
     """Run one role in this process; supervisord uses it."""
-    from workers.cli.role import main as role_main  # noqa: PLC0415 -- as above
+    from workers.operations.role import main as role_main  # noqa: PLC0415 -- as above
 
     raise typer.Exit(role_main(context.args))
 

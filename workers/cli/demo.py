@@ -13,24 +13,24 @@ from redis.exceptions import RedisError
 from rich.markup import escape
 from rich.table import Table
 
-from workers.archive import parquet
-from workers.cli.exchange_program import simulator_settings
-from workers.cli.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED
-from workers.cli.foreground import ForegroundFleet, stop_on_signals, with_free_ports
-from workers.cli.held import Held
-from workers.cli.output import LiveStatus, Progress, err, json_line, out, sentence
-from workers.cli.simulated import discard_simulated, mark_or_refuse
-from workers.cli.truth_source import TruthSource
-from workers.cli.verification import STARTING, Verification
-from workers.configuration import load, redis_url
+from workers.archive.files import parquet
 from workers.errors import CommandError, ExtraMissing, SettingsError
 from workers.masking import mask
-from workers.model.selection import SymbolRule
-from workers.paths import socket_path
+from workers.model.symbols.selection import SymbolRule
+from workers.operations.exchange_program import simulator_settings
+from workers.operations.foreground import ForegroundFleet, stop_on_signals, with_free_ports
+from workers.operations.simulated import discard_simulated, mark_or_refuse
+from workers.runtime.tasks import end
+from workers.settings.addresses import address_of
+from workers.settings.loading import load, redis_url
+from workers.settings.paths import socket_path
 from workers.sim.symbols import MARKETS
-from workers.store.addresses import address_of
 from workers.store.connection import connect
-from workers.tasks import end
+from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED
+from workers.terminal.output import LiveStatus, Progress, err, json_line, out, sentence
+from workers.verification.fleet import STARTING, Verification
+from workers.verification.stored import Held
+from workers.verification.truth_source import TruthSource
 
 START_S: Final = 90.0
 ENDED_EVERY_S: Final = 0.5

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from workers.cli.options import Config
-from workers.cli.times import LATEST_MS, time_ms
+from workers.terminal.times import LATEST_MS, time_ms
 
 EXAMPLE = "fleet export --kind bars --interval 1m --symbol BTCUSDT --from 2026-11-20 --format csv -o bars.csv"
 

@@ -11,16 +11,16 @@ from typing import Literal, NamedTuple
 
 from rich.markup import escape
 
-from workers.archive.layout import Kind, Source, iso_text
-from workers.cli.exit_codes import EXIT_FINE
-from workers.cli.held_sources import SourceName, first_venue_with, held_rows, venue_named
-from workers.cli.output import PLAIN_EVERY_S, err
-from workers.cli.row_writers import row_writer
-from workers.cli.status import running_fleet
-from workers.cli.times import LATEST_MS
-from workers.configuration import Effective
-from workers.context import VenueContext
+from workers.archive.files.layout import Kind, Source, iso_text
 from workers.errors import CommandError
+from workers.operations.running import running_fleet
+from workers.runtime.context import VenueContext
+from workers.settings.loading import Effective
+from workers.terminal.exit_codes import EXIT_FINE
+from workers.terminal.output import PLAIN_EVERY_S, err
+from workers.terminal.row_writers import row_writer
+from workers.terminal.times import LATEST_MS
+from workers.verification.stored_sources import SourceName, first_venue_with, held_rows, venue_named
 
 SUFFIXES = (".csv", ".parquet")
 

@@ -11,12 +11,12 @@ import msgspec
 from rich.markup import escape
 from rich.table import Table
 
-from workers.cli.conformance.control import ExchangeControl
-from workers.cli.exit_codes import EXIT_FINE
-from workers.cli.output import json_line, out
-from workers.cli.status import running_fleet
+from workers.conformance.fleet.control import ExchangeControl
 from workers.errors import CommandError
+from workers.operations.running import running_fleet
 from workers.sim.faults import KINDS, Fault
+from workers.terminal.exit_codes import EXIT_FINE
+from workers.terminal.output import json_line, out
 
 
 def fault_text(words: Sequence[str]) -> str:

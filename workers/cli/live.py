@@ -12,14 +12,14 @@ from redis.exceptions import RedisError
 from rich.markup import escape
 
 from workers.cli.demo import Dashboard, introduce
-from workers.cli.exit_codes import EXIT_FINE
-from workers.cli.foreground import ForegroundFleet, stop_on_signals
-from workers.cli.held import Held, Totals
-from workers.cli.output import LiveStatus, Progress, err
-from workers.cli.simulated import mark_or_refuse
-from workers.configuration import load, redis_url
-from workers.model.symbol_names import parse_symbol
+from workers.model.symbols.names import parse_symbol
+from workers.operations.foreground import ForegroundFleet, stop_on_signals
+from workers.operations.simulated import mark_or_refuse
+from workers.settings.loading import load, redis_url
 from workers.store.connection import connect
+from workers.terminal.exit_codes import EXIT_FINE
+from workers.terminal.output import LiveStatus, Progress, Totals, err
+from workers.verification.stored import Held
 
 REFRESH_S: Final = 0.5
 TROUBLE_AFTER_S: Final = 10.0

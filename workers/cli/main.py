@@ -11,7 +11,7 @@ from contextlib import contextmanager
 def run() -> None:
     """Run the command line and end the process with its exit code."""
     if sys.argv[1:2] == ["run"]:
-        from workers.cli.role import main  # noqa: PLC0415 -- saves every worker 20 MB of terminal code
+        from workers.operations.role import main  # noqa: PLC0415 -- saves every worker 20 MB of terminal code
 
         sys.exit(main(sys.argv[2:]))
     with _silent_interruption():

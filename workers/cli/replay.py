@@ -46,7 +46,7 @@ def replay(
     Books are compared with recorded bookTickers of the same update id, trade ids are checked for holes. Code 1
     means that something was lost, could not be read, or disagrees.
     """
-    from workers.cli.replay_command import run_replay  # noqa: PLC0415 -- keeps `fleet --help` quick
+    from workers.replay.command import run_replay  # noqa: PLC0415 -- keeps `fleet --help` quick
 
     raise typer.Exit(
         run_replay(files, as_json=json, market=market, speed=speed, redis=redis, add=add, keep=keep)

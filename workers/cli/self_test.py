@@ -12,9 +12,9 @@ from typing import Final
 
 import msgspec
 
-from workers.cli.output import err
 from workers.errors import CommandError
-from workers.paths import data_folder, is_checkout
+from workers.settings.paths import data_folder, is_checkout
+from workers.terminal.output import err
 
 DURATIONS: Final = "var/test-durations.json"
 USUAL_S: Final = {

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 from rich.markup import escape
 
-from workers.cli.exit_codes import EXIT_FINE
-from workers.cli.output import json_line, out
-from workers.configuration import load, redis_url
 from workers.masking import mask
+from workers.settings.loading import load, redis_url
+from workers.terminal.exit_codes import EXIT_FINE
+from workers.terminal.output import json_line, out
 
 
 def run_config(config: Path | None, *, as_json: bool) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,35 +13,17 @@ from redis.exceptions import RedisError
 from rich.markup import escape
 from rich.table import Table
 
-from workers.cli.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
-from workers.cli.held import GROUPS, Book, Held
-from workers.cli.output import err, json_line, out
-from workers.cli.supervision import Supervisor
-from workers.configuration import Effective, load, redis_url
 from workers.errors import CommandError
 from workers.masking import mask
-from workers.process import PORT_OFFSETS
+from workers.operations.running import running_fleet
+from workers.runtime.process import PORT_OFFSETS
+from workers.settings.loading import Effective, redis_url
+from workers.store.books.shown import UNREADABLE, SymbolReading, sentence_of, standing, whole
 from workers.store.connection import connect
-from workers.store.fleet import Registry, milliseconds_of
-from workers.store.reading import UNREADABLE, SymbolReading, sentence_of, standing, whole
-
-
-def running_fleet(config: Path | None) -> tuple[Effective, Supervisor]:
-    """The fleet meant: the one of the settings' home, else a demo's below it, as it was started.
-
-    Its settings are those it was started with, which the environment of this command need not repeat.
-    """
-    effective = load(config, os.environ)
-    for home in (effective.home, effective.home / "demo"):
-        supervisor = Supervisor(home)
-        if supervisor.find() is not None:
-            started = supervisor.environment()
-            if not started:
-                return effective, supervisor
-            ours = {name: value for name, value in os.environ.items() if not name.startswith("FLEET_")}
-            ours.pop("REDIS_URL", None)
-            return load(None, {**ours, **started}), supervisor
-    return effective, Supervisor(effective.home)
+from workers.store.fleet.leases import Registry, milliseconds_of
+from workers.terminal.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
+from workers.terminal.output import err, json_line, out
+from workers.verification.stored import GROUPS, Book, Held
 
 
 def run_stop(config: Path | None) -> int:

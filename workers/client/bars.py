@@ -10,7 +10,7 @@ from workers.client.decoding import bar
 from workers.client.feed import Feed
 from workers.client.records import Bar
 from workers.client.tokens import Place
-from workers.store.following import Entry
+from workers.store.log.follower import Entry
 
 
 class BarFeed(Feed[Bar]):

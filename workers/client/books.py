@@ -14,9 +14,9 @@ from workers.client.feed import Feed
 from workers.client.naming import keys_of
 from workers.client.records import BookTop, Withheld
 from workers.client.tokens import Place
-from workers.store.following import Entry
+from workers.store.books.shown import shown_books
 from workers.store.keys import Keys
-from workers.store.reading import shown_books
+from workers.store.log.follower import Entry
 
 LOOK_S: Final = 0.5
 """How often a book that sends nothing is looked at: is it quiet, or withheld?"""

@@ -12,7 +12,7 @@ from workers.client.records import Bar, BookTop, PriceLevel, Trade
 from workers.errors import MalformedFrame
 from workers.model.events import Level
 from workers.model.events import Trade as WireTrade
-from workers.settings import VenueSettings
+from workers.settings.schema import VenueSettings
 from workers.venues.interface import Venue
 from workers.venues.registry import venue_of
 

@@ -17,8 +17,8 @@ from workers.client.naming import folded, keys_of, settled
 from workers.client.records import Gap, Interrupted, Notice
 from workers.client.tokens import Channel, Place, decode_token, encode_token
 from workers.store.connection import heeding_cancellation
-from workers.store.following import LAST_OF_MS, START, Entry, Lost, StreamFollower, before, last_ids
 from workers.store.keys import Keys
+from workers.store.log.follower import LAST_OF_MS, START, Entry, Lost, StreamFollower, before, last_ids
 
 BLOCK_MS: Final = 500
 """How long a read waits; far below the time after which a connection counts as dead."""

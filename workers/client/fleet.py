@@ -19,18 +19,18 @@ from workers.client.numbers import Number
 from workers.client.records import Bar, Book, BookTop, Trade
 from workers.client.trades import TradeFeed
 from workers.errors import BookWithheld, SecondUnknown
-from workers.model.checkpoint import decode_checkpoint
-from workers.model.history import Unknown
-from workers.model.sync import SequenceRule, SyncState
+from workers.model.books.checkpoint import decode_checkpoint
+from workers.model.books.sync import SequenceRule, SyncState
+from workers.model.history.block import Unknown
+from workers.store.books.rebuilding import rebuild
+from workers.store.books.shown import shown_books
 from workers.store.connection import connect, connect_reader
-from workers.store.following import Entry
-from workers.store.history import HistoryStatistics
-from workers.store.history_reading import HistoryReader
+from workers.store.history.reading import HistoryReader
+from workers.store.history.writing import HistoryStatistics
 from workers.store.keys import INTERVALS_MS, Keys
-from workers.store.latest_trades import ids_after_of
-from workers.store.ranges import Ranges
-from workers.store.reading import shown_books
-from workers.store.rebuilding import rebuild
+from workers.store.log.follower import Entry
+from workers.store.log.ranges import Ranges
+from workers.store.trades.latest import ids_after_of
 
 LATEST_MS: Final = 253_402_300_800_000
 """The year 10000."""

@@ -8,8 +8,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from workers.errors import StateUnreadable
-from workers.model.symbol_names import SymbolName, fold_symbol, parse_symbol, parse_venue, unknown_symbol
-from workers.store.followed import Publication, known_venues, published
+from workers.model.symbols.names import SymbolName, fold_symbol, parse_symbol, parse_venue, unknown_symbol
+from workers.store.fleet.followed import Publication, known_venues, published
 from workers.store.keys import Keys
 
 

@@ -23,10 +23,10 @@ from workers.client.records import Gap, Trade
 from workers.client.tokens import Place
 from workers.errors import MalformedFrame
 from workers.model.events import Trade as WireTrade
-from workers.model.reordering import Reordering
-from workers.store.following import START, Entry, Lost, entry_id
+from workers.model.trades.reordering import Reordering
 from workers.store.keys import TRADES, Keys
-from workers.store.ranges import Ranges
+from workers.store.log.follower import START, Entry, Lost, entry_id
+from workers.store.log.ranges import Ranges
 
 HOLE_BLOCK_MS: Final = 50
 """How long a read waits while a hole is open."""

@@ -13,11 +13,11 @@ from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from workers.backoff import MOST_S, Backoff
-from workers.settings import IngestSettings
+from workers.runtime.backoff import MOST_S, Backoff
+from workers.settings.schema import IngestSettings
 from workers.store.keys import TICKER
+from workers.store.log.streams import GapRecord, RawEntry, RawStreams, record_gap
 from workers.store.refusals import refusal_of
-from workers.store.streams import GapRecord, RawEntry, RawStreams, record_gap
 
 log = structlog.get_logger()
 

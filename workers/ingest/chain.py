@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
-from workers.model.numbering import CONFIRMING, is_far
+from workers.model.trades.numbering import CONFIRMING, is_far
 from workers.store.keys import TRADES
 from workers.venues.interface import Message
 

@@ -13,8 +13,8 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from workers.ingest.subscriptions import Method, Refusals, Subscriptions, named
-from workers.settings import IngestSettings, VenueSettings
-from workers.tasks import end
+from workers.runtime.tasks import end
+from workers.settings.schema import IngestSettings, VenueSettings
 from workers.venues.interface import (
     Acknowledged,
     Frame,

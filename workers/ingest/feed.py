@@ -12,8 +12,8 @@ import structlog
 from prometheus_client import Counter
 
 from workers.ingest.connection import Connection
-from workers.settings import IngestSettings
-from workers.tasks import end
+from workers.runtime.tasks import end
+from workers.settings.schema import IngestSettings
 from workers.venues.interface import Subscription
 
 log = structlog.get_logger()

@@ -10,7 +10,7 @@ import structlog
 
 from workers.ingest.connection import Connection
 from workers.ingest.feed import Feed
-from workers.tasks import end
+from workers.runtime.tasks import end
 from workers.venues.interface import Subscription, Venue
 
 log = structlog.get_logger()

@@ -13,11 +13,11 @@ from prometheus_client import Counter as Metric
 from workers.errors import MalformedFrame
 from workers.ingest.arrivals import ArrivalClock
 from workers.ingest.chain import FAR_HOLD_MS, StreamChain
-from workers.model.exchange_clock import ClockCeiling
 from workers.model.plain_text import plain
-from workers.settings import IngestSettings
+from workers.model.trades.exchange_clock import ClockCeiling
+from workers.settings.schema import IngestSettings
 from workers.store.keys import DEPTH, TICKER, TRADES, Keys
-from workers.store.streams import RawEntry
+from workers.store.log.streams import RawEntry
 from workers.venues.interface import (
     Acknowledged,
     Channel,

@@ -12,9 +12,6 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError
 
-from workers.backoff import Backoff
-from workers.context import VenueContext, venue_contexts
-from workers.following import follow
 from workers.ingest.appender import Appender
 from workers.ingest.arrivals import ArrivalClock
 from workers.ingest.connection import MOST_NAMED, Connection
@@ -22,13 +19,16 @@ from workers.ingest.feed import Feed
 from workers.ingest.feeds import VenueFeeds
 from workers.ingest.line import Line
 from workers.ingest.subscriptions import Refusals
-from workers.process import Process
-from workers.proxies import Sessions
-from workers.settings import Settings
-from workers.store.followed import Changed
+from workers.runtime.backoff import Backoff
+from workers.runtime.context import VenueContext, venue_contexts
+from workers.runtime.follow_symbols import follow
+from workers.runtime.process import Process
+from workers.runtime.proxies import Sessions
+from workers.runtime.tasks import end
+from workers.settings.schema import Settings
+from workers.store.fleet.followed import Changed
+from workers.store.fleet.resubscriptions import ResubscriptionReader
 from workers.store.keys import DEPTH, TICKER, TRADES
-from workers.store.resubscriptions import ResubscriptionReader
-from workers.tasks import end
 from workers.venues.interface import Subscription
 
 log = structlog.get_logger()

@@ -14,27 +14,27 @@ import structlog
 from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError, ResponseError
 
-from workers.backoff import Backoff
-from workers.context import VenueContext
-from workers.dead_streams import revive
 from workers.errors import MalformedFrame, RateLimited, RestError, StateUnreadable, WireError
 from workers.keeper.audit_pace import AuditPace
-from workers.model.audit import AuditOutcome, Confirmation, compare_checkpoint, differs
-from workers.model.checkpoint import Checkpoint
+from workers.model.books.audit import AuditOutcome, Confirmation, compare_checkpoint, differs
+from workers.model.books.checkpoint import Checkpoint
+from workers.model.books.sync import SyncState
 from workers.model.events import DepthEvent, Snapshot
-from workers.model.sync import SyncState
-from workers.process import Process
-from workers.quarantine import Quarantine
-from workers.rest import RestClient
-from workers.settings import Settings
-from workers.steady_clock import steady_ms
-from workers.store.audits import Audit, AuditStore, LastAudit
-from workers.store.books import BookStore
-from workers.store.budget import Urgency
+from workers.runtime.backoff import Backoff
+from workers.runtime.context import VenueContext
+from workers.runtime.dead_streams import revive
+from workers.runtime.process import Process
+from workers.runtime.quarantine import Quarantine
+from workers.runtime.rest import RestClient
+from workers.runtime.steady_clock import steady_ms
+from workers.runtime.tasks import seen
+from workers.settings.schema import Settings
+from workers.store.books.audits import Audit, AuditStore, LastAudit
+from workers.store.books.publishing import BookStore
+from workers.store.fleet.budget import Urgency
 from workers.store.keys import DEPTH
+from workers.store.log.streams import Delivered
 from workers.store.refusals import refusal_of
-from workers.store.streams import Delivered
-from workers.tasks import seen
 
 log = structlog.get_logger()
 

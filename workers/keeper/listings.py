@@ -11,21 +11,21 @@ from typing import Final
 import structlog
 from prometheus_client import Counter, Gauge
 
-from workers.context import VenueContext
 from workers.errors import MalformedFrame, RestError, StateUnreadable
 from workers.model.plain_text import plain
-from workers.model.selection import NOT_CHOSEN, NOT_LISTED, Selected, Selection
-from workers.model.symbol_names import near_names
-from workers.model.symbols import SymbolInfo
-from workers.model.volumes import comparable_volumes
-from workers.process import Process
-from workers.rest import RestClient
-from workers.store.budget import Urgency
-from workers.store.followed import Listed, Publication, publish, published, still_published
-from workers.store.symbols import UNLISTED as UNLISTED_STATUS
-from workers.store.symbols import UNREADABLE as UNREADABLE_STATUS
-from workers.store.symbols import SymbolStore
-from workers.unreadable import UnreadableKeys
+from workers.model.symbols.info import SymbolInfo
+from workers.model.symbols.names import near_names
+from workers.model.symbols.selection import NOT_CHOSEN, NOT_LISTED, Selected, Selection
+from workers.model.symbols.volumes import comparable_volumes
+from workers.runtime.context import VenueContext
+from workers.runtime.process import Process
+from workers.runtime.rest import RestClient
+from workers.runtime.unreadable import UnreadableKeys
+from workers.store.fleet.budget import Urgency
+from workers.store.fleet.followed import Listed, Publication, publish, published, still_published
+from workers.store.fleet.symbols import UNLISTED as UNLISTED_STATUS
+from workers.store.fleet.symbols import UNREADABLE as UNREADABLE_STATUS
+from workers.store.fleet.symbols import SymbolStore
 from workers.venues.interface import BadListing, ContractNotice
 
 log = structlog.get_logger()

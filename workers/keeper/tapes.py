@@ -11,15 +11,15 @@ import structlog
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 
-from workers.backoff import Backoff
-from workers.context import VenueContext
-from workers.dead_streams import revive
 from workers.errors import FleetError, MalformedFrame, RestError
-from workers.process import Process
-from workers.rest import RestClient
-from workers.store.activity import newest_trade_ids
-from workers.store.budget import Urgency
+from workers.runtime.backoff import Backoff
+from workers.runtime.context import VenueContext
+from workers.runtime.dead_streams import revive
+from workers.runtime.process import Process
+from workers.runtime.rest import RestClient
+from workers.store.fleet.budget import Urgency
 from workers.store.keys import TRADES
+from workers.store.log.activity import newest_trade_ids
 
 log = structlog.get_logger()
 

@@ -13,18 +13,18 @@ import structlog
 from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError
 
-from workers.backoff import Backoff
-from workers.context import VenueContext, venue_contexts
 from workers.keeper.announcements import AnnouncementReader
 from workers.keeper.audit import Auditor
 from workers.keeper.disk import DiskWatch
 from workers.keeper.listings import Listings
 from workers.keeper.tapes import TapeWatch
-from workers.process import Process
-from workers.proxies import Sessions
-from workers.rest import RestClient
+from workers.runtime.backoff import Backoff
+from workers.runtime.context import VenueContext, venue_contexts
+from workers.runtime.process import Process
+from workers.runtime.proxies import Sessions
+from workers.runtime.rest import RestClient
+from workers.runtime.tasks import end
 from workers.store.server import memory_of
-from workers.tasks import end
 from workers.venues.interface import ContractNotice
 
 log = structlog.get_logger()

@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 
 from workers.errors import BadNumber
+from workers.model.books.order_book import parse_changes
 from workers.model.events import Level
-from workers.model.order_book import parse_changes
 from workers.recordings.streams import Stream
 
 MOST_LEVELS: Final = 20

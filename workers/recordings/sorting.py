@@ -10,7 +10,7 @@ from typing import IO, Final
 import msgspec
 
 from workers.model.events import Trade
-from workers.model.reordering import Reordering
+from workers.model.trades.reordering import Reordering
 
 IN_MEMORY: Final = 200_000
 """Trades kept in memory, about 100 MB."""

@@ -20,7 +20,7 @@ from redis.asyncio.sentinel import (
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import RedisError
 
-from workers.store.addresses import Address, address_of
+from workers.settings.addresses import Address, address_of
 from workers.store.refusals import refusal_of
 
 RESPONSE_S = 5.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from workers.model import windows
+from workers.model.trades import windows
 
 INTERVALS_MS: Final = windows.INTERVALS_MS
 """The trade windows by name, in ms, shortest first."""

@@ -36,4 +36,4 @@ async def append_once(
     arguments: list[Argument] = [kept, "=" if exactly else "~", looked_at, within_ms, len(named), *named]
     for name, value in fields.items():
         arguments += (name, value)
-    return bool(await Scripts(client).run("append_once", [key], arguments))
+    return bool(await Scripts(client).run("log/append_once", [key], arguments))

@@ -2,7 +2,7 @@
 
 What is the server's own state (out of memory, read only, loading) befalls every call alike and ends by itself; what
 is a key's (another type, a missing group) befalls one symbol, and the others go on. Callers wait:
-`workers/backoff.py`.
+`workers/runtime/backoff.py`.
 """
 
 from __future__ import annotations

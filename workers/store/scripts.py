@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from workers.errors import ScriptUnreadable
-from workers.paths import data_folder
+from workers.settings.paths import data_folder
 
 Argument = str | bytes | int | float
 

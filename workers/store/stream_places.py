@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from workers.errors import StateUnreadable
-from workers.store.following import START, entry_id
+from workers.store.log.follower import START, entry_id
 
 FAR_MS: Final = 7 * 86_400_000
 """No clock that messages are taken in by (`ingest.max_clock_skew_ms`) is ahead of another by this much."""

@@ -12,10 +12,10 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from workers.model.bars import Applied
-from workers.model.windows import INTERVALS_MS
-from workers.ownership import Claim
-from workers.store.trades import TradeStore, WindowFigures
+from workers.model.trades.fold import Applied
+from workers.model.trades.windows import INTERVALS_MS
+from workers.runtime.ownership import Claim
+from workers.store.trades.fold import TradeStore, WindowFigures
 
 SEEN = Counter(
     "fleet_symbol_trades_seen_total",

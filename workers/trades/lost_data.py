@@ -10,9 +10,9 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from workers.runtime.tasks import seen
 from workers.store.keys import TRADES
-from workers.store.streams import gap_recorded
-from workers.tasks import seen
+from workers.store.log.streams import gap_recorded
 from workers.trades.repair import Repair
 from workers.trades.tape import OwnedTape
 

@@ -9,16 +9,16 @@ import structlog
 from prometheus_client import Counter
 from redis.exceptions import ResponseError
 
-from workers.model.bars import Hole
-from workers.ownership import Ownership
-from workers.pulse import Breath
-from workers.quarantine import Quarantine
-from workers.steady_clock import steady_ms
+from workers.model.trades.fold import Hole
+from workers.runtime.ownership import Ownership
+from workers.runtime.pulse import Breath
+from workers.runtime.quarantine import Quarantine
+from workers.runtime.steady_clock import steady_ms
+from workers.runtime.stream_places import ReadStream, StreamPlaces
+from workers.store.log.streams import GroupReader, goes_on
+from workers.store.log.trades import missing_in_log
 from workers.store.refusals import Refusal, refusal_of
 from workers.store.stream_places import start_after
-from workers.store.streams import GroupReader, goes_on
-from workers.store.trade_log import missing_in_log
-from workers.stream_places import ReadStream, StreamPlaces
 from workers.trades.tape import OwnedTape
 
 log = structlog.get_logger()

@@ -11,14 +11,14 @@ from redis.exceptions import ResponseError
 
 from workers.errors import BadNumber, MalformedFrame, RateLimited, RequestRefused, RestError
 from workers.model.events import Trade
-from workers.model.windows import check
-from workers.rest import RestClient
-from workers.settings import Settings
-from workers.store.budget import Urgency
+from workers.model.trades.windows import check
+from workers.runtime.rest import RestClient
+from workers.settings.schema import Settings
+from workers.store.fleet.budget import Urgency
 from workers.store.keys import TRADES
+from workers.store.log.streams import GapRecord, record_gap
 from workers.store.refusals import refusal_of
-from workers.store.streams import GapRecord, record_gap
-from workers.store.trades import NOT_HAD, TradeStore
+from workers.store.trades.fold import NOT_HAD, TradeStore
 from workers.trades.tape import OwnedTape
 
 log = structlog.get_logger()

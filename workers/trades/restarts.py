@@ -13,11 +13,11 @@ import structlog
 from prometheus_client import Counter
 
 from workers.errors import MalformedFrame, RateLimited, RestError
-from workers.model.numbering import LOWER_CONFIRMING, Confirmation, LowerRun, confirmed, first_of
-from workers.rest import RestClient
-from workers.store.budget import Urgency
-from workers.store.trade_batch import entry_ms
-from workers.store.trades import TradeStore
+from workers.model.trades.numbering import LOWER_CONFIRMING, Confirmation, LowerRun, confirmed, first_of
+from workers.runtime.rest import RestClient
+from workers.store.fleet.budget import Urgency
+from workers.store.trades.batch import entry_ms
+from workers.store.trades.fold import TradeStore
 from workers.trades.tape import OwnedTape
 
 log = structlog.get_logger()

@@ -11,13 +11,13 @@ from prometheus_client import Counter
 
 from workers.errors import BadNumber, MalformedFrame
 from workers.model.events import Trade
-from workers.model.exchange_clock import ExchangeClock
-from workers.model.fills import Fills, Range
-from workers.model.numbering import LowerRun, lower_run
-from workers.ownership import Claim
+from workers.model.trades.exchange_clock import ExchangeClock
+from workers.model.trades.fills import Fills, Range
+from workers.model.trades.numbering import LowerRun, lower_run
+from workers.runtime.ownership import Claim
 from workers.store.keys import TRADES
-from workers.store.streams import Delivered, GapRecord, parts
-from workers.store.trade_batch import cut, entry_ms
+from workers.store.log.streams import Delivered, GapRecord, parts
+from workers.store.trades.batch import cut, entry_ms
 from workers.trades.figures import SymbolFigures
 
 log = structlog.get_logger()

@@ -11,25 +11,25 @@ import structlog
 from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError
 
-from workers.backoff import MOST_PAUSE_S, Backoff
-from workers.context import VenueContext, venue_contexts
 from workers.errors import BadNumber, FleetError, LeaseLost, StateUnreadable
-from workers.model.bars import Applied, Hole
 from workers.model.events import Trade
-from workers.model.exchange_clock import ExchangeClock
-from workers.ownership import Claim, Ownership
-from workers.process import Process
-from workers.proxies import Sessions
-from workers.quarantine import Quarantine
-from workers.rest import RestClient
+from workers.model.trades.exchange_clock import ExchangeClock
+from workers.model.trades.fold import Applied, Hole
+from workers.runtime.backoff import MOST_PAUSE_S, Backoff
+from workers.runtime.context import VenueContext, venue_contexts
+from workers.runtime.ownership import Claim, Ownership
+from workers.runtime.process import Process
+from workers.runtime.proxies import Sessions
+from workers.runtime.quarantine import Quarantine
+from workers.runtime.rest import RestClient
+from workers.runtime.stream_places import StreamPlaces
+from workers.runtime.tasks import end, seen
 from workers.store.connection import connect_reader
 from workers.store.keys import INTERVALS_MS, TRADES
+from workers.store.log.streams import GroupReader
 from workers.store.refusals import refusal_of
 from workers.store.scripts import Scripts
-from workers.store.streams import GroupReader
-from workers.store.trades import TradeStore
-from workers.stream_places import StreamPlaces
-from workers.tasks import end, seen
+from workers.store.trades.fold import TradeStore
 from workers.trades import figures
 from workers.trades.lost_data import LostData
 from workers.trades.reading import TapeReading

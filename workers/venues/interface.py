@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from workers.model.books.sequence import SequenceRule
 from workers.model.events import BookTicker, DepthEvent, Snapshot, Trade
-from workers.model.sequence import SequenceRule
-from workers.model.symbols import SymbolInfo
-from workers.model.volumes import Ticker
+from workers.model.symbols.info import SymbolInfo
+from workers.model.symbols.volumes import Ticker
 
 Channel = Literal["depth", "aggTrade", "bookTicker"]
 """What a stream feeds, in the fleet's words; raw trades feed `aggTrade` too."""

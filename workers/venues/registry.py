@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from workers.settings import VenueSettings
-from workers.venues.binance import Binance
+from workers.settings.schema import VenueSettings
+from workers.venues.binance.venue import Binance
 from workers.venues.interface import Venue
 
 _VENUES: Final[Mapping[str, Callable[[str, VenueSettings], Venue]]] = {"binance": Binance}

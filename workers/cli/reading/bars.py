@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from workers.cli.output import out
 from workers.cli.reading.opening import (
     NOTICES,
     fleet_of,
@@ -19,8 +18,9 @@ from workers.cli.reading.opening import (
     symbol_name,
     tell_notice,
 )
-from workers.cli.times import clock_text
 from workers.client import Bar, FleetClient
+from workers.terminal.output import out
+from workers.terminal.times import clock_text
 
 
 class Asked(NamedTuple):

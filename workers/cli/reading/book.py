@@ -10,12 +10,12 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from workers.cli.exit_codes import EXIT_FINE
-from workers.cli.output import out
 from workers.cli.reading.opening import fleet_of, reaching, refuse_unknown, say_json, symbol_name
-from workers.cli.times import clock_text
 from workers.client import Book, FleetClient
-from workers.configuration import Effective
+from workers.settings.loading import Effective
+from workers.terminal.exit_codes import EXIT_FINE
+from workers.terminal.output import out
+from workers.terminal.times import clock_text
 
 
 def run_book(symbol: str, depth: int, at_ms: int | None, config: Path | None, *, as_json: bool) -> int:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from workers.cli.options import Config, Json
-from workers.cli.times import time_ms
 from workers.errors import BadNumber, CommandError
+from workers.terminal.times import time_ms
 
 Interval = Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]
 
@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _seconds(text: str) -> float | None:
-    from workers.cli.output import seconds_of  # noqa: PLC0415 -- as above
+    from workers.terminal.output import seconds_of  # noqa: PLC0415 -- as above
 
     try:
         return seconds_of(text) if text else None
@@ -62,7 +62,7 @@ def _seconds(text: str) -> float | None:
 
 
 def _refuse_no_price(text: str) -> None:
-    from workers.model.decimals import price_units  # noqa: PLC0415 -- as above
+    from workers.model.trades.decimals import price_units  # noqa: PLC0415 -- as above
 
     try:
         price_units(text or "0")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from workers.cli.reading.opening import fleet_of, run_reading, say, say_json, symbol_name
-from workers.cli.times import clock_text
 from workers.client import FleetClient
-from workers.store.history import HistoryStatistics
+from workers.store.history.writing import HistoryStatistics
+from workers.terminal.times import clock_text
 
 LAST_S: Final = 60
 """Seconds shown where none are named."""

@@ -14,21 +14,21 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 from rich.markup import escape
 
-from workers.cli.exit_codes import EXIT_FINE
-from workers.cli.foreground import stop_on_signals
-from workers.cli.output import err, json_line, visible
-from workers.cli.status import running_fleet
-from workers.cli.times import clock_text
 from workers.client import Gap, Interrupted, Withheld
 from workers.client.naming import held_keys
-from workers.configuration import Effective, load, redis_url
-from workers.context import venue_contexts
 from workers.errors import CommandError, FleetError, StateUnreadable
 from workers.masking import mask
-from workers.model.selection import SymbolRule
-from workers.model.symbol_names import SymbolName, parse_symbol, unknown_symbol
+from workers.model.symbols.names import SymbolName, parse_symbol, unknown_symbol
+from workers.model.symbols.selection import SymbolRule
+from workers.operations.foreground import stop_on_signals
+from workers.operations.running import running_fleet
+from workers.runtime.context import venue_contexts
+from workers.runtime.tasks import end
+from workers.settings.loading import Effective, load, redis_url
 from workers.store.connection import connect
-from workers.tasks import end
+from workers.terminal.exit_codes import EXIT_FINE
+from workers.terminal.output import err, json_line, visible
+from workers.terminal.times import clock_text
 
 NOTICES: Final = (Gap, Withheld, Interrupted)
 

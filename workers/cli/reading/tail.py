@@ -13,13 +13,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from workers.cli.reading.opening import fleet_of, run_reading, say, say_json, symbol_name, tell_notice
-from workers.cli.times import clock_text
 from workers.client import Gap, Interrupted
 from workers.client.naming import keys_of
 from workers.errors import WrongArgument
 from workers.store.connection import connect_reader, heeding_cancellation
-from workers.store.following import START, StreamFollower, before, entry_id
 from workers.store.keys import DEPTH, INTERVALS_MS, TRADES, Keys
+from workers.store.log.follower import START, StreamFollower, before, entry_id
+from workers.terminal.times import clock_text
 
 BLOCK_MS: Final = 500
 PAUSE_S: Final = 0.5

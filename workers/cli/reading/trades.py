@@ -15,8 +15,8 @@ from workers.cli.reading.opening import (
     symbol_name,
     tell_notice,
 )
-from workers.cli.times import clock_text
 from workers.client import FleetClient, Trade
+from workers.terminal.times import clock_text
 
 
 class Asked(NamedTuple):

@@ -1,0 +1,231 @@
+"""What a request may ask: one struct per kind of question, and the way from text into it.
+
+Times come in seconds or milliseconds: from 1e11 on a number is milliseconds (1e11 seconds is the year 5138, 1e11 ms
+is 1973).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from workers.api.http.types import PriceText
+from workers.errors import BadInput, BadNumber
+from workers.model.books.order_book import price_key
+
+MILLISECONDS_FROM = 1e11
+
+Time = Annotated[float, Meta(ge=0, le=1e14, description="Seconds since 1970, or ms: from 1e11 on it is ms.")]
+DEFAULT_ROWS = 500
+Rows = Annotated[int, Meta(ge=1, le=5000, description="Default: 500; the most is `api.most_rows`.")]
+Depth = Annotated[int, Meta(ge=1, le=5000, description="Levels of each side; without it every known level.")]
+Price = PriceText
+Interval = Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]
+
+
+class Nothing(Struct, forbid_unknown_fields=True, kw_only=True):
+    """No parameters."""
+
+
+class AsNumbers(Struct, forbid_unknown_fields=True, kw_only=True):
+    """How numbers are wanted."""
+
+    numbers: Annotated[bool, Meta(description="Prices and quantities as JSON numbers instead of text.")] = (
+        False
+    )
+
+
+class OfSymbol(AsNumbers, forbid_unknown_fields=True, kw_only=True):
+    """Which symbol; by default the default symbol of the first venue."""
+
+    symbol: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=40,
+                description="`BTCUSDT` or `spot:BTCUSDT`, in capitals or not. Default: `api.default_symbol`, or the "
+                "venue's first.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    venue: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=40, description="A section of the settings; default: the first."),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class BookQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """A book, to some depth."""
+
+    depth: Depth | UnsetType = UNSET
+
+
+class NearestQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """The level nearest to a price."""
+
+    price: Price
+
+
+class TradesQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """A page of trades: the newest, or those from a time or after an id on."""
+
+    from_: Time | UnsetType = msgspec.field(default=UNSET, name="from")
+    to: Time | UnsetType = UNSET
+    after_id: Annotated[int, Meta(ge=-1, le=2**63 - 1)] | UnsetType = UNSET
+    limit: Rows | UnsetType = UNSET
+
+
+class BarsQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """Windows of one interval: the newest, or those of a range of start times."""
+
+    interval: Interval
+    from_: Time | UnsetType = msgspec.field(default=UNSET, name="from")
+    to: Time | UnsetType = UNSET
+    limit: Rows | UnsetType = UNSET
+    format: Annotated[
+        Literal["records", "klines"],
+        Meta(description="`klines`: the array of arrays that Binance's REST gives."),
+    ] = "records"
+
+
+class NewestQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """The newest entries of a kind."""
+
+    limit: Rows | UnsetType = UNSET
+
+
+class HistoryBookQuery(BookQuery, forbid_unknown_fields=True, kw_only=True):
+    """A book at a second."""
+
+    at: Time
+
+
+class HistoryQuantityQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """The quantity at a price, second by second."""
+
+    price: Price
+    from_: Time = msgspec.field(name="from")
+    to: Time
+
+
+Asked = TypeVar("Asked", bound=Struct)
+
+
+def parse_query(pairs: Iterable[tuple[str, str]], path: Mapping[str, str], kind: type[Asked]) -> Asked:
+    """The parameters of a request as a typed question.
+
+    Raises:
+        BadInput: one is unknown, given twice, of the wrong type or out of range; it names the place.
+    """
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in found:
+            raise BadInput(f"{name} is given twice", "give it once", f"query.{name}")
+        found[name] = value
+    for name, value in path.items():
+        if name in found:
+            raise BadInput(f"{name} belongs into the path", "leave it out of the query", f"query.{name}")
+        found[name] = value
+    try:
+        return msgspec.convert(found, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _bad(error, "query", kind, path) from None
+
+
+def parse_body(body: bytes, kind: type[Asked]) -> Asked:
+    """A JSON body as a typed question. Raises: BadInput."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise _bad(error, "body", kind) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput("The body is no JSON", str(error), "body") from None
+
+
+def _bad(
+    error: msgspec.ValidationError, place: str, kind: type[Struct], path: Mapping[str, str] | None = None
+) -> BadInput:
+    problem, _, at = str(error).partition(" - at `$")
+    name = at.strip("`").lstrip(".")
+    if not name and " field `" in problem:  # unknown, or missing
+        name = problem.split("`")[-2]
+    where = f"{'path' if path and name in path else place}.{name}" if name else place
+    if " matching regex " in problem:  # prices alone have one
+        problem = "Expected a plain decimal above zero, of at most 15 significant digits"
+    elif problem.startswith("Invalid ") and (choices := choices_of(kind, name)):
+        problem = f"Expected one of {', '.join(choices)}"
+    return BadInput("A parameter cannot be used", f"{problem}; GET /docs says what it may be", where)
+
+
+def choices_of(kind: type[Struct], name: str) -> list[str]:
+    """The values a field may have, where it is one of a few; the empty one left out."""
+    return next(
+        (list(_choices(field.type)) for field in msgspec.structs.fields(kind) if field.encode_name == name),
+        [],
+    )
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    if get_origin(annotation) is Literal:
+        yield from filter(None, get_args(annotation))
+        return
+    for part in get_args(annotation):
+        yield from _choices(part)
+
+
+def bad_message(error: Exception, kind: type[Struct], tags: Sequence[str]) -> BadInput:
+    """What to tell of a frame that cannot be used.
+
+    Args:
+        kind: the struct of which the fields are.
+        tags: what its field `op` may be.
+    """
+    if not isinstance(error, msgspec.ValidationError):
+        return BadInput("The message is no JSON", str(error), "message")
+    if str(error).endswith("`$.op`"):
+        problem = f"Expected one of {', '.join(tags)}; docs/api.md says what they do"
+        return BadInput("A parameter cannot be used", problem, "message.op")
+    return _bad(error, "message", kind)
+
+
+def to_ms(time: float) -> int:
+    """A time in seconds or milliseconds as milliseconds."""
+    return int(time) if time >= MILLISECONDS_FROM else round(time * 1000)
+
+
+def to_second(time: float) -> int:
+    """A time in seconds or milliseconds as the second it lies in."""
+    return to_ms(time) // 1000
+
+
+def rows(limit: int | UnsetType, most: int) -> int:
+    """How many rows are wanted. Raises: BadInput, for more than `most`."""
+    if isinstance(limit, UnsetType):
+        return min(DEFAULT_ROWS, most)
+    if limit > most:
+        raise BadInput("limit is too large", f"at most {most}", "query.limit")
+    return limit
+
+
+def price_text(price: str | float, where: str) -> str:
+    """A price as plain decimal text. Raises: BadInput."""
+    text = price if isinstance(price, str) else format(Decimal(f"{price:.15g}"), "f")
+    try:
+        price_key(text)
+    except BadNumber as error:
+        raise BadInput("The price cannot be used", str(error), where) from None
+    return text
+
+
+def number(text: str, numbers: bool) -> Any:
+    """A price or quantity as the client wants it."""
+    return float(text) if numbers else text

@@ -1,0 +1,116 @@
+"""Everything a live client is sent, over WebSocket or SSE, as types; each message is encoded once for all clients."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from workers.api.http.types import BarRecord, SymbolState, TradeRecord
+from workers.model.events import Level
+
+Channel = Literal["book", "trades", "bars", "stats", "status"]
+Mode = Literal["snapshots", "diffs"]
+
+
+class BookSnapshot(Struct, tag_field="channel", tag="book"):
+    """The best levels of a book."""
+
+    venue: str
+    symbol: str
+    u: int
+    E: int
+    b: list[Level]
+    a: list[Level]
+    known_low: str
+    known_high: str
+    type: Literal["snapshot"] = "snapshot"
+
+
+class BookDiff(Struct, tag_field="channel", tag="book"):
+    """What changed within the best levels since `prev_u`; quantity "0": no longer among them."""
+
+    venue: str
+    symbol: str
+    prev_u: int
+    u: int
+    E: int
+    b: list[Level]
+    a: list[Level]
+    known_low: str
+    known_high: str
+    type: Literal["diff"] = "diff"
+
+
+class BookGone(Struct, tag_field="channel", tag="book"):
+    """The book is withheld; what was sent of it is no longer true."""
+
+    venue: str
+    symbol: str
+    state: str
+    reason: str
+    type: Literal["withheld"] = "withheld"
+
+
+class Trades(Struct, tag_field="channel", tag="trades", omit_defaults=True):
+    """Trades as they came in."""
+
+    venue: str
+    symbol: str
+    trades: list[TradeRecord]
+    repaired: bool = False
+    """They are older than those sent before: both lines had missed them. Left out where they are not."""
+
+
+class TradesMissing(Struct, tag_field="channel", tag="trades"):
+    """Ids that jumped, and will not be sent."""
+
+    venue: str
+    symbol: str
+    first: int
+    last: int
+    count: int
+    reason: str
+    type: Literal["missing"] = "missing"
+
+
+class Dropped(Struct):
+    """Messages that a slow client did not get."""
+
+    channel: Channel
+    venue: str
+    symbol: str
+    count: int
+    """Trades, or bars."""
+    type: Literal["dropped"] = "dropped"
+
+
+class Bar(Struct, tag_field="channel", tag="bars"):
+    """A window that changed, or was closed."""
+
+    venue: str
+    symbol: str
+    interval: str
+    closed: bool
+    bar: BarRecord
+
+
+class Stats(Struct, tag_field="channel", tag="stats"):
+    """The newest window of an interval."""
+
+    venue: str
+    symbol: str
+    interval: str
+    stats: BarRecord
+
+
+class Status(Struct, tag_field="channel", tag="status"):
+    """An element of `/status`."""
+
+    venue: str
+    symbol: str
+    status: SymbolState
+
+
+encode = msgspec.json.Encoder().encode

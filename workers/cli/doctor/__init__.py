@@ -1,1 +1,0 @@
-"""`fleet doctor`: what could keep a fleet from working, and what to do about it."""

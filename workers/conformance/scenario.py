@@ -1,0 +1,123 @@
+"""What a scenario is, and what came of one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from workers.conformance.fleet.run import FleetRun
+    from workers.conformance.model.world import ModelWorld
+
+Level = Literal["model", "fleet"]
+LEVELS: Final[tuple[Level, ...]] = ("model", "fleet")
+Rule = Literal["spot", "futures"]
+RULES: Final[tuple[Rule, ...]] = ("spot", "futures")
+
+ModelScript = Callable[["ModelWorld"], None]
+FleetScript = Callable[["FleetRun"], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class OnModel:
+    """How a scenario runs against one book without sockets.
+
+    script: what the world does, step by step, and what it expects besides the truth.
+    limit: levels a side of the snapshots the reader asks for.
+    reach: how far from the middle of the market its levels lie, in ticks.
+    middle: where the market begins, in hundredths.
+    symbol: what the messages call it.
+    """
+
+    script: ModelScript
+    limit: int = 1000
+    reach: int = 12
+    middle: int = 10_000
+    symbol: str = "BNBBTC"
+    begins_empty: bool = False
+
+
+@dataclass(frozen=True)
+class OnFleet:
+    """How a scenario runs against the whole fleet.
+
+    script: what the world does, and what it expects besides the truth.
+    books: the books it happens to, as `market:SYMBOL`; of scenarios that run together nobody else touches them.
+    alone: it happens to everybody, so nothing else runs at the same time and the calm books are looked at too.
+    undisturbed: its books must stay in sync and ask for no snapshot throughout.
+    unlisted: symbols of `books` which the exchange does not list at first.
+    from_start: faults that are there when the fleet starts, without market and symbol.
+    """
+
+    script: FleetScript
+    books: tuple[str, ...] = ()
+    alone: bool = False
+    undisturbed: bool = False
+    unlisted: tuple[str, ...] = ()
+    from_start: tuple[str, ...] = ()
+
+    def start_faults(self) -> list[str]:
+        """The faults that are there from the start, each for its book alone."""
+        scopes = [name.split(":", 1) for name in self.books]
+        return [
+            f"{text} market={market} symbol={symbol}" for text in self.from_start for market, symbol in scopes
+        ]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing that happens, and what a correct reader makes of it.
+
+    world: one sentence, what the world does. reader: one sentence, what a correct reader must see.
+    needs: a module that must be installed for it, besides those every fleet has.
+    takes_long: it takes minutes of a busy machine, so that `fleet test` runs it with `--full` only.
+    """
+
+    name: str
+    world: str
+    reader: str
+    model: OnModel | None = None
+    fleet: OnFleet | None = None
+    needs: str = ""
+    takes_long: bool = False
+
+    @property
+    def possible(self) -> bool:
+        """Whether what it needs is installed."""
+        return not self.needs or find_spec(self.needs) is not None
+
+    @property
+    def levels(self) -> list[Level]:
+        """Where it runs."""
+        return [level for level in LEVELS if getattr(self, level) is not None]
+
+
+@dataclass
+class Result:
+    """What came of one scenario on one level."""
+
+    name: str
+    level: Level
+    expected: str
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing differed."""
+        return not self.problems
+
+    def as_object(self) -> dict[str, Any]:
+        """The result as the JSON report has it."""
+        return {
+            "name": self.name,
+            "level": self.level,
+            "passed": self.passed,
+            "seconds": round(self.seconds, 3),
+            "expected": self.expected,
+            "problems": self.problems,
+            "facts": self.facts,
+        }

@@ -1,0 +1,102 @@
+"""The whole suite, from the command line to the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.markup import escape
+
+from workers.conformance.adapters.adapter import load_adapter
+from workers.conformance.catalogue.all import CALM, chosen
+from workers.conformance.fleet.quota import Quota
+from workers.conformance.fleet.runner import run_fleet
+from workers.conformance.model.runner import run_model
+from workers.conformance.report import list_table, report_object, result_line, result_table
+from workers.conformance.scenario import LEVELS, Result, Scenario
+from workers.errors import CommandError
+from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
+from workers.terminal.output import err, out
+
+OUR_BOOK: Final = "workers.conformance.adapters.synced_book:SyncedBook"
+
+
+def run_suite(
+    names: Sequence[str],
+    levels: Sequence[str],
+    adapter: str | None,
+    keep: Path | None,
+    *,
+    cpu_share: float = 1.0,
+    listing: bool,
+    as_json: bool,
+) -> int:
+    """Run the wanted scenarios; the exit code.
+
+    Args:
+        cpu_share: of a core, to which every worker of the fleet is held once all books are shown.
+
+    Raises:
+        CommandError: there is no such scenario, level, adapter or share, or the fleet did not start.
+    """
+    Quota([], cpu_share)
+    for level in levels:
+        if level not in LEVELS:
+            raise CommandError(f"{level!r} is no level; there are {' and '.join(LEVELS)}.")
+    if adapter is not None and "fleet" in levels:
+        raise CommandError("An adapter runs on the model level; the fleet level runs the fleet.")
+    wanted_levels = list(levels) or (["model"] if adapter else list(LEVELS))
+    scenarios = chosen(names, wanted_levels)
+    if listing:
+        out.print(list_table(scenarios))
+        return EXIT_FINE
+    for impossible in [one for one in scenarios if not one.possible]:
+        scenarios.remove(impossible)
+        err.print(f"{impossible.name} is not run: {impossible.needs} is not installed.", highlight=False)
+    began = time.monotonic()
+    with _run_directory(keep) as home:
+        results = asyncio.run(_run(scenarios, wanted_levels, adapter or OUR_BOOK, home, cpu_share))
+    seconds = time.monotonic() - began
+    err.print(result_table(results, seconds))
+    if as_json:
+        out.file.write(msgspec.json.encode(report_object(results, seconds)).decode() + "\n")
+    return EXIT_FINE if all(result.passed for result in results) else EXIT_DISAGREEMENT
+
+
+@contextlib.contextmanager
+def _run_directory(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="fleet-conform-") as folder:
+            yield Path(folder)
+        return
+    if keep.exists() and any(keep.iterdir()):
+        raise CommandError(f"{keep} is not empty; name a new folder.")
+    yield keep.absolute()
+    err.print(f"The logs are in {keep}, of each fleet in its folder log.", highlight=False, soft_wrap=True)
+
+
+async def _run(
+    scenarios: Sequence[Scenario], levels: Sequence[str], adapter: str, home: Path, cpu_share: float
+) -> list[Result]:
+    results = []
+    if "model" in levels:
+        for result in run_model(scenarios, load_adapter(adapter)):
+            results.append(result)
+            _tell(result)
+    if "fleet" in levels:
+        async for result in run_fleet(scenarios, CALM, home, cpu_share):
+            results.append(result)
+            _tell(result)
+    return results
+
+
+def _tell(result: Result) -> None:
+    err.print(result_line(result), highlight=False, soft_wrap=True)
+    for sentence in result.problems:
+        err.print(f"    {escape(sentence)}", highlight=False, soft_wrap=True)

@@ -1,0 +1,374 @@
+"""A local order book: the price levels of one symbol, and the price range in which they are proven.
+
+A REST snapshot proves a range of prices, not the whole book: "you won't learn the quantities for the levels
+outside of the initial snapshot unless they change" (Binance docs, 'How to manage a local order book
+correctly'). So a book keeps apart what it *holds*, every level it was told of, and what it *knows*, the
+levels inside the proven range, where absence is knowledge too.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+from workers.model.books.level_numbers import LONGEST_NUMBER, parse_changes, price_key, quantity_value
+from workers.model.events import Level, Snapshot
+
+__all__ = [
+    "DEFAULT_MAX_LEVELS",
+    "LONGEST_NUMBER",
+    "Difference",
+    "OrderBook",
+    "Side",
+    "parse_changes",
+    "price_key",
+    "quantity_value",
+]
+
+Side = Literal["bid", "ask"]
+
+DEFAULT_MAX_LEVELS = 5000
+"""Levels held per side: the deepest snapshot Binance gives."""
+
+USUAL_LIMITS = frozenset({5, 10, 20, 50, 100, 500, 1000, 5000})
+"""The numbers of levels that an exchange can be asked for, or gives unasked."""
+
+
+class Difference(NamedTuple):
+    """A price at which two books at the same update id disagree; an absent level has quantity `"0"`."""
+
+    side: Side
+    price: str
+    held_quantity: str
+    snapshot_quantity: str
+
+
+def whole_sides(snapshot: Snapshot) -> tuple[bool, bool]:
+    """Whether a snapshot proves that its bids, and its asks, are all there are.
+
+    That a side has fewer levels than were asked for is no proof: of 1,000 an exchange has left out one it would not
+    show, and what stands between may ask for fewer than we do. A proof is a side of at most half as many; but not if
+    both have just as many as another limit would leave.
+    """
+    bids, asks = len(snapshot.bids), len(snapshot.asks)
+    if bids == asks and bids in USUAL_LIMITS:
+        return False, False
+    return 2 * bids <= snapshot.limit > 0, 2 * asks <= snapshot.limit > 0
+
+
+class _BookSide:
+    """One side of a book, the best level last, so that a change near the best moves little memory.
+
+    `levels` maps key to level as sent, `keys` holds the keys ascending; a key is the price of a bid, or minus
+    that of an ask. A change of a held level is O(1); insert and delete O(log n) to find the place plus a
+    memmove of what is better; best O(1), top k O(k).
+    """
+
+    __slots__ = ("edge", "edge_text", "keys", "levels", "max_levels", "proven_best", "side", "sign")
+
+    def __init__(self, side: Side, max_levels: int) -> None:
+        self.side: Side = side
+        self.sign = 1.0 if side == "bid" else -1.0
+        self.max_levels = max_levels
+        self.clear()
+
+    def clear(self) -> None:
+        self.levels: dict[float, Level] = {}
+        self.keys: list[float] = []
+        # Keys from `edge` upwards are known: inf for none, -inf when the side is complete to its end.
+        self.edge = self.proven_best = math.inf
+        self.edge_text = ""
+
+    def load(self, changes: list[Level], keys: list[float], quantities: list[float], *, whole: bool) -> None:
+        """Replace everything by a snapshot's side, which may be all there is of it. O(n log n)."""
+        self.levels = {k: level for level, k, q in zip(changes, keys, quantities, strict=True) if q}
+        self.keys = sorted(self.levels)
+        if whole or not self.keys:
+            self.prove(-math.inf, "")
+        else:
+            self.prove(self.keys[0], self.levels[self.keys[0]][0])
+
+    def prove(self, edge: float, edge_text: str, proven_best: float | None = None) -> None:
+        """Declare every key from `edge` upwards known, and `room` to be measured from the best level."""
+        self.edge, self.edge_text = edge, edge_text
+        self.drop_farthest()
+        best = self.keys[-1] if self.keys else self.edge
+        self.proven_best = best if proven_best is None else proven_best
+
+    def apply(self, changes: list[Level], keys: list[float], quantities: list[float]) -> None:
+        """Set or delete levels, O(log n) each; `keys` and `quantities` may be longer than `changes`."""
+        levels, ordered = self.levels, self.keys
+        for level, key, quantity in zip(changes, keys, quantities, strict=False):
+            if quantity:
+                if key not in levels:
+                    insort(ordered, key)
+                levels[key] = level
+            elif key in levels:
+                del levels[key]
+                del ordered[bisect_left(ordered, key)]
+        if len(ordered) > self.max_levels:
+            self.drop_farthest()
+
+    def drop_farthest(self) -> None:
+        excess = len(self.keys) - self.max_levels
+        if excess > 0:
+            farthest_edge = self.keys[excess - 1]
+            for key in self.keys[:excess]:
+                del self.levels[key]
+            del self.keys[:excess]
+            if farthest_edge >= self.edge:
+                self.edge, self.edge_text = self.keys[0], self.levels[self.keys[0]][0]
+
+    def extend(self, older: _BookSide) -> None:
+        """Replace what is held beyond the edge by what `older` knows there, at the same update id. O(n).
+
+        An open end beyond which `older` has nothing stays open only where this one proves it.
+        """
+        start = self.known_start()
+        for key in self.keys[:start]:
+            del self.levels[key]
+        beyond = older.keys[older.known_start() : bisect_left(older.keys, self.edge)]
+        self.levels.update((key, older.levels[key]) for key in beyond)
+        self.keys[:start] = beyond
+        if older.edge < self.edge and (beyond or older.edge > -math.inf):
+            self.prove(older.edge, older.edge_text)
+
+    def best(self) -> Level | None:
+        return self.levels[self.keys[-1]] if self.keys else None
+
+    def top(self, n: int) -> list[Level]:
+        return list(map(self.levels.__getitem__, self.keys[: -n - 1 : -1]))
+
+    def known_start(self) -> int:
+        """Index of the worst known level in `keys`. O(log n)."""
+        return bisect_left(self.keys, self.edge)
+
+    def from_best(self, start: int = 0) -> Iterator[Level]:
+        """The levels held, best first, down to the index `start` of `keys`."""
+        for index in range(len(self.keys) - 1, start - 1, -1):
+            yield self.levels[self.keys[index]]
+
+    def room(self) -> float:
+        """The share left of the way from best level to edge, compared with when the range was proven."""
+        if self.edge == -math.inf:
+            return 1.0
+        if not self.keys or self.keys[-1] <= self.edge or self.proven_best <= self.edge:
+            return 0.0
+        return min(1.0, (self.keys[-1] - self.edge) / (self.proven_best - self.edge))
+
+    def check(self) -> None:
+        assert len(self.keys) == len(self.levels) <= self.max_levels, (len(self.keys), len(self.levels))
+        assert all(a < b for a, b in zip(self.keys, self.keys[1:], strict=False)), "keys must ascend"
+        for key in self.keys:
+            price, quantity = self.levels[key]
+            assert self.sign * price_key(price) == key, (key, price)
+            assert quantity_value(quantity) > 0, (price, quantity)
+        named = self.sign * price_key(self.edge_text) if self.edge_text else None
+        assert named == (None if math.isinf(self.edge) else self.edge), (self.edge, self.edge_text)
+
+
+class OrderBook:
+    """The book of one symbol.
+
+    Fill: `load`, `apply`, `refresh`, `restore`, `clear`.
+    What is held, best first: `top`, `best_bid`, `best_ask`, `mid`, `spread`, `levels`, `counts`, `crossed`.
+    What is known: `known_levels`, `known_counts`, `quantity_at`, `nearest_level`, and of the range itself
+    `known_low`, `known_high`, `covers`, `edge_distance`.
+
+    The top n is proven while `known_counts` is at least n on both sides. A new or cleared book knows nothing.
+    Beyond `max_levels` on a side the farthest are dropped, and the known range shrinks to what is complete.
+
+    Runtime, n levels a side: `apply` O(log n) a change, `top(k)` O(k), best, mid, spread, `crossed` and
+    `quantity_at` O(1), `nearest_level` O(log n), `load` and `refresh` O(n log n). BadNumber from `load`,
+    `apply` or `refresh` leaves the book as it was.
+    """
+
+    __slots__ = ("_asks", "_bids", "max_levels")
+
+    def __init__(self, max_levels: int = DEFAULT_MAX_LEVELS) -> None:
+        if max_levels < 1:
+            raise ValueError(f"max_levels must be at least 1, not {max_levels}")
+        self.max_levels = max_levels
+        self._bids = _BookSide("bid", max_levels)
+        self._asks = _BookSide("ask", max_levels)
+
+    def clear(self) -> None:
+        """Forget every level and the known range."""
+        self._bids.clear()
+        self._asks.clear()
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Replace the book by a snapshot; which of its sides are complete to their end, `whole_sides` says."""
+        n = len(snapshot.bids)
+        keys, quantities = parse_changes(snapshot.bids, snapshot.asks)
+        whole = whole_sides(snapshot)
+        self._bids.load(snapshot.bids, keys[:n], quantities[:n], whole=whole[0])
+        self._asks.load(snapshot.asks, keys[n:], quantities[n:], whole=whole[1])
+
+    def apply(self, bids: list[Level], asks: list[Level]) -> None:
+        """Set absolute quantities by price; zero deletes, and deleting what is not there is normal."""
+        n = len(bids)
+        keys, quantities = parse_changes(bids, asks)
+        self._bids.apply(bids, keys, quantities)
+        self._asks.apply(asks, keys[n:], quantities[n:])
+
+    def top(self, n: int = 10) -> tuple[list[Level], list[Level]]:
+        """The best `n` bids and asks, best first."""
+        return self._bids.top(n), self._asks.top(n)
+
+    @property
+    def best_bid(self) -> Level | None:
+        return self._bids.best()
+
+    @property
+    def best_ask(self) -> Level | None:
+        return self._asks.best()
+
+    @property
+    def mid(self) -> Decimal | None:
+        """Half way between best bid and best ask, exact; None unless both sides have levels."""
+        bid, ask = self.best_bid, self.best_ask
+        return (Decimal(bid[0]) + Decimal(ask[0])) / 2 if bid and ask else None
+
+    @property
+    def spread(self) -> Decimal | None:
+        """Best ask less best bid, exact; None unless both sides have levels."""
+        bid, ask = self.best_bid, self.best_ask
+        return Decimal(ask[0]) - Decimal(bid[0]) if bid and ask else None
+
+    @property
+    def crossed(self) -> bool:
+        """Best bid at or above best ask: an exchange's own book never is, so something is wrong."""
+        bids, asks = self._bids.keys, self._asks.keys
+        return bool(bids and asks and bids[-1] >= -asks[-1])
+
+    @property
+    def known_low(self) -> str:
+        """Bids are known from this price upwards: `"0"` when to their end, `"inf"` when nothing is known."""
+        return self._bids.edge_text or ("0" if self._bids.edge < 0 else "inf")
+
+    @property
+    def known_high(self) -> str:
+        """Asks are known up to this price: `"inf"` when to their end, `"0"` when nothing is known."""
+        return self._asks.edge_text or ("inf" if self._asks.edge < 0 else "0")
+
+    @property
+    def proven_best(self) -> tuple[float, float]:
+        """Best bid and ask when the known range was last proven, from which `edge_distance` measures."""
+        return self._bids.proven_best, -self._asks.proven_best
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Levels held: bids, asks."""
+        return len(self._bids.keys), len(self._asks.keys)
+
+    @property
+    def known_counts(self) -> tuple[int, int]:
+        """Levels known: bids, asks."""
+        bids, asks = (len(side.keys) - side.known_start() for side in (self._bids, self._asks))
+        return bids, asks
+
+    def levels(self, side: Side) -> Iterator[Level]:
+        """Every level of a side, best first. The book must not change meanwhile."""
+        return (self._bids if side == "bid" else self._asks).from_best()
+
+    def known_levels(self, side: Side) -> Iterator[Level]:
+        """The levels of a side inside the known range, best first. The book must not change meanwhile."""
+        one = self._bids if side == "bid" else self._asks
+        return one.from_best(one.known_start())
+
+    def covers(self, price: str) -> bool:
+        """Whether a price lies within `known_low..known_high`. Raises BadNumber."""
+        key = price_key(price)
+        return self._bids.edge <= key and self._asks.edge <= -key
+
+    def quantity_at(self, side: Side, price: str) -> str | None:
+        """The quantity as sent, `"0"` where none is known to be, None for unknown. Raises BadNumber."""
+        one = self._bids if side == "bid" else self._asks
+        key = one.sign * price_key(price)
+        return None if key < one.edge else one.levels.get(key, ("", "0"))[1]
+
+    def level_at(self, side: Side, price: str) -> Level | None:
+        """The level held at a price, inside the known range or not, in its own spelling. Raises BadNumber."""
+        key = price_key(price)
+        return self._bids.levels.get(key) if side == "bid" else self._asks.levels.get(-key)
+
+    def nearest_level(self, price: str) -> tuple[Side, Level] | None:
+        """The known level nearest to a price; of equally near ones the lower, a bid before an ask."""
+        key, target = price_key(price), Decimal(price)
+        near: list[tuple[Decimal, Decimal, int, Side, Level]] = []
+        for rank, one in enumerate((self._bids, self._asks)):
+            start = one.known_start()
+            place = max(start, bisect_left(one.keys, one.sign * key))
+            for found in one.keys[max(start, place - 1) : place + 1]:
+                level = one.levels[found]
+                near.append((abs(Decimal(level[0]) - target), Decimal(level[0]), rank, one.side, level))
+        return min(near)[3:] if near else None
+
+    def edge_distance(self) -> float:
+        """How far the market is from the edge of the known range, 1.0 to 0.0.
+
+        The smaller of the sides' distances from best level to edge, each as a share of what it was when the range
+        was proven. A side complete to its end has no edge; at 0.0 one has hardly a known level left.
+        """
+        return min(self._bids.room(), self._asks.room())
+
+    def refresh(
+        self, snapshot: Snapshot, events: Iterable[tuple[list[Level], list[Level]]]
+    ) -> list[Difference]:
+        """Take a newer snapshot's range without leaving sync; on differences (returned) nothing is changed.
+
+        `events` are the changes after the snapshot's id, which this book has applied already (see `succeed`).
+        """
+        newer = OrderBook(self.max_levels)
+        newer.load(snapshot)
+        for bids, asks in events:
+            newer.apply(bids, asks)
+        return self.succeed(newer)
+
+    def succeed(self, newer: OrderBook) -> list[Difference]:
+        """Become a book that was filled later and stands at the same id; on differences (returned) nothing is changed.
+
+        The two must agree where both know. What this book knows beyond the newer one's range is kept, in the newer one,
+        which must not be used any more. What neither knows is dropped, so nothing accumulates.
+        """
+        differences = self.differences(newer)
+        if not differences:
+            newer._bids.extend(self._bids)
+            newer._asks.extend(self._asks)
+            self._bids, self._asks = newer._bids, newer._asks
+        return differences
+
+    def differences(self, other: OrderBook) -> list[Difference]:
+        """Prices known to both books at which their quantities differ as numbers, best first. O(n log n)."""
+        different: list[Difference] = []
+        for mine, theirs in ((self._bids, other._bids), (self._asks, other._asks)):
+            edge = max(mine.edge, theirs.edge)
+            for key in sorted({*mine.keys, *theirs.keys}, reverse=True):
+                if key < edge:
+                    break
+                held, sent = mine.levels.get(key), theirs.levels.get(key)
+                quantities = held[1] if held else "0", sent[1] if sent else "0"
+                if quantities[0] != quantities[1] and Decimal(quantities[0]) != Decimal(quantities[1]):
+                    different.append(Difference(mine.side, (held or sent or ("",))[0], *quantities))
+        return different
+
+    def restore(
+        self, bids: list[Level], asks: list[Level], known: tuple[str, str], proven_best: tuple[float, float]
+    ) -> None:
+        """Become the book that gave these: `levels`, (`known_low`, `known_high`) and `proven_best`."""
+        low = -math.inf if known[0] == "0" else math.inf if known[0] == "inf" else price_key(known[0])
+        high = math.inf if known[1] == "inf" else 0.0 if known[1] == "0" else price_key(known[1])
+        self._bids.max_levels = self._asks.max_levels = max(len(bids), len(asks), self.max_levels)
+        self.load(Snapshot(symbol="", last_update_id=0, bids=bids, asks=asks))
+        self._bids.max_levels = self._asks.max_levels = self.max_levels
+        self._bids.prove(low, "" if math.isinf(low) else known[0], proven_best[0])
+        self._asks.prove(-high or math.inf, known[1] if 0 < high < math.inf else "", -proven_best[1])
+
+    def check(self) -> None:
+        """Assert every invariant of the structure. O(n)."""
+        self._bids.check()
+        self._asks.check()

@@ -1,0 +1,22 @@
+"""Trades whose numbers are none a market makes: a price or quantity of zero, negative, not finite, or too long to hold.
+
+Their ids are the exchange's own and go on; their volume does not count (as that of off-book fills does not).
+"""
+
+from __future__ import annotations
+
+from workers.errors import BadNumber
+from workers.model.events import Trade
+from workers.model.trades.decimals import price_units, quantity_units
+
+
+def marked(trade: Trade) -> Trade:
+    """The trade as it is, or marked as absurd, outside the market, and with `0` for numbers that cannot be held."""
+    try:
+        if price_units(trade.price) and quantity_units(trade.quantity):
+            return trade
+    except BadNumber:
+        trade.price = trade.quantity = "0"
+    trade.is_absurd = trade.is_market
+    trade.is_market = False
+    return trade

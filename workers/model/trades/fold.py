@@ -1,0 +1,372 @@
+"""The trades fold as a pure function: windows, bars, the latest set and the counters of one symbol.
+
+`lua/trades/apply_trades.lua` is the same fold inside Redis, field by field; this one takes trades one at a time and
+has exact integers of any size, so that what the script does can be checked against it.
+
+Windows are cut by trade time on UTC boundaries; inside a window trades stand in the order of their ids. A trade
+whose window is over (a newer one is open, or the clock closed it) is late: the window's newest version with the
+trade in it is appended to the bars as a revision, one for each window and batch.
+
+A bar is `complete` if the ids prove that no trade of it is missing: every id from its first trade to the first trade
+of a later window was seen. A window closed by the clock is `unproven` until that trade has come. Others lack more than
+the proof (`Window.reason`): the windows the fold began in, those on either side of an accepted hole, a window that only
+a late trade made known.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from workers.model.events import Trade
+from workers.model.trades.latest import MEMBERS, EventType, Member
+from workers.model.trades.windows import INTERVALS_MS, Reason, Window, check
+
+TRIMMED_AT_MOST: Final = 500
+"""Members of the latest set removed by one call at most: less than a millisecond of server time."""
+
+
+class Hole(msgspec.Struct, frozen=True):
+    """Ids that nobody has sent: `expected` up to the one before `seen`."""
+
+    expected: int
+    seen: int
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What became of a batch."""
+
+    applied: int
+    """Market trades that are now in the windows."""
+    not_market: int
+    """Trades passed over because they are no market trades (insurance fund, ADL)."""
+    repeated: int
+    """Trades that had been applied before."""
+    late: int
+    """Applied trades that came after one of their windows was over."""
+    last_id: int
+    """The last id of the fold now."""
+    last_trade_time: int
+    """Newest trade time of the fold, ms."""
+    hole: Hole | None
+    """Where the batch stopped; nothing from `seen` on was applied or acknowledged."""
+    capped: int = 0
+    """Trades taken out of the latest set before their time because it held too many."""
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """What accepting a hole did."""
+
+    missing: int
+    last_id: int
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """What closing by clock did."""
+
+    bars: int
+    next_end: int
+    """When the next open window ends, ms; 0 if none is open."""
+    capped: int = 0
+    """Trades taken out of the latest set before their time because it held too many."""
+
+
+class _Interval:
+    """One interval: its newest window and its bars."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.newest: Window | None = None
+        self.bars: list[tuple[str, dict[str, str]]] = []
+        self.versions: dict[int, Window] = {}
+        self.revised: dict[int, Window] = {}
+        """Closed windows that the batch changed."""
+        self.revisions = 0
+        self.bar_ms = 0
+        self.bar_sequence = 0
+
+    def _append(self, window: Window) -> None:
+        if window.start > self.bar_ms:
+            self.bar_ms, self.bar_sequence = window.start, 0
+        else:
+            self.bar_sequence += 1
+        self.bars.append((f"{self.bar_ms}-{self.bar_sequence}", window.bar()))
+        self.versions[window.start] = window
+
+    def append_revised(self) -> None:
+        """One revision of each window that was changed, in the order of their time."""
+        for _, window in sorted(self.revised.items()):
+            self._append(window)
+            self.revisions += window.revision > 0
+        self.revised.clear()
+
+    def _changed(self, start: int) -> Window | None:
+        window = self.revised.get(start)
+        if window is None and (window := self.versions.get(start)) is not None:
+            window.revision += 1
+            self.revised[start] = window
+        return window
+
+    def _end(self, window: Window) -> None:
+        """A trade of a later window is there, and no id is missing before it."""
+        if not window.closed:
+            self._append(window)
+        elif window.reason == "unproven":
+            self._changed(window.start)
+            window.reason = ""
+
+    def fold(self, trade: Trade, lack: Reason) -> bool:
+        """Take a trade; True if it was late.
+
+        Args:
+            trade: it.
+            lack: what is known to be missing from the windows it falls into.
+        """
+        start = trade.trade_time - trade.trade_time % self.length
+        newest = self.newest
+        if newest and start == newest.start and not newest.closed:
+            newest.add(trade)
+            newest.reason = lack or newest.reason
+            return False
+        if newest and start <= newest.start:
+            self._revise(trade, start, lack)
+            return True
+        if newest:
+            self._end(newest)
+        self.newest = Window.of(trade, start)
+        self.newest.reason = lack
+        return False
+
+    def _revise(self, trade: Trade, start: int, lack: Reason) -> None:
+        window = self._changed(start)
+        if window is None:
+            # Nothing proves that no other trade of that time was missed.
+            window = self.revised[start] = Window.of(trade, start)
+            window.reason = "late"
+        else:
+            window.add(trade)
+            window.reason = lack or window.reason
+
+    def fold_not_market(self, trade: Trade) -> None:
+        """Pass over a trade: it counts in the window it belongs to, and ends and proves an earlier one."""
+        newest = self.newest
+        if newest is None:
+            return
+        start = trade.trade_time - trade.trade_time % self.length
+        if start > newest.start:
+            self._end(newest)
+            newest.closed = True
+            return
+        window = newest if start == newest.start and not newest.closed else self._changed(start)
+        if window is not None:
+            window.skip(trade)
+
+    def close(self, window: Window) -> None:
+        """The clock says that the newest window is over; no id does."""
+        window.reason = window.reason or "unproven"
+        self._append(window)
+        window.closed = True
+
+    def mark_missing(self) -> None:
+        """Trades after the last one are missing for good; of a proven window none can be."""
+        newest = self.newest
+        if newest and newest.closed and newest.reason == "unproven":
+            self._changed(newest.start)
+            newest.reason = "missing"
+        elif newest and not newest.closed and newest.complete:
+            newest.reason = "missing"
+
+    def state(self) -> str:
+        """The newest window as the state hash holds it."""
+        assert self.newest is not None
+        return self.newest.state(self.bar_ms, self.bar_sequence)
+
+
+class TradesFold:
+    """The fold of one symbol's trades. The bars are all kept: retention is the server's affair.
+
+    Args:
+        retention_ms: how far back the latest set goes from the newest trade; 0 keeps all.
+        latest_max: trades the latest set may hold; 0: any number.
+        event_type: what the trades are, as said in the latest set.
+        member: how trades stand in the latest set.
+    """
+
+    def __init__(
+        self,
+        *,
+        retention_ms: int = 0,
+        latest_max: int = 0,
+        event_type: EventType = "aggTrade",
+        member: Member = "json",
+    ) -> None:
+        self._retention_ms = retention_ms
+        self._latest_max = latest_max
+        self._event_type = event_type
+        self._member = MEMBERS[member]
+        self._intervals = {name: _Interval(length) for name, length in INTERVALS_MS.items()}
+        self._latest: list[tuple[int, bytes]] = []
+        self._counts = dict.fromkeys(("applied", "repeated", "not_market", "missing", "late", "capped"), 0)
+        self._last_id = -1
+        self._last_trade_time = 0
+        self._hole_next_id = 0
+        self._ids_since = self._ids_after = self._restarts = 0
+        self._lack: Reason = "began"
+
+    def apply(self, trades: Sequence[Trade], entries_ms: Sequence[int] = ()) -> Applied:
+        """Take a batch, up to the first hole.
+
+        Args:
+            trades: it.
+            entries_ms: of each trade, the ms of its raw entry; 0 for one that came over REST. Empty: all did.
+        """
+        before, hole = dict(self._counts), None
+        moved = False
+        for trade in trades:
+            check(trade)
+        for trade, ms in zip(trades, entries_ms or [0] * len(trades), strict=True):
+            if 0 < ms < self._ids_since:
+                self._counts["repeated"] += 1
+                continue
+            if self._last_id >= 0 and trade.trade_id > self._last_id + 1:
+                hole = Hole(self._last_id + 1, trade.trade_id)
+                break
+            if trade.trade_id <= self._last_id:
+                self._counts["repeated"] += 1
+                continue
+            self._take(trade)
+            moved = True
+        for interval in self._intervals.values():
+            interval.append_revised()
+        if hole:
+            self._hole_next_id = hole.seen
+        elif moved:
+            self._hole_next_id = 0
+        self._trim(self._last_trade_time)
+        gained = {name: self._counts[name] - before[name] for name in before}
+        return Applied(
+            gained["applied"],
+            gained["not_market"],
+            gained["repeated"],
+            gained["late"],
+            self._last_id,
+            self._last_trade_time,
+            hole,
+            gained["capped"],
+        )
+
+    def _take(self, trade: Trade) -> None:
+        self._last_id = trade.trade_id
+        if not trade.is_market:
+            self._counts["not_market"] += 1
+            for interval in self._intervals.values():
+                interval.fold_not_market(trade)
+            return
+        self._counts["applied"] += 1
+        late = [interval.fold(trade, self._lack) for interval in self._intervals.values()]
+        self._counts["late"] += any(late)
+        self._lack = ""
+        self._last_trade_time = max(self._last_trade_time, trade.trade_time)
+        insort(self._latest, (trade.trade_time, self._member(trade, self._event_type)))
+
+    def _trim(self, now_ms: int) -> None:
+        old = 0
+        if self._retention_ms:
+            cutoff = now_ms - self._retention_ms
+            old = sum(1 for time, _ in self._latest[:TRIMMED_AT_MOST] if time < cutoff)
+        over = len(self._latest) - self._latest_max if self._latest_max else 0
+        trimmed = min(max(old, over), TRIMMED_AT_MOST)
+        self._counts["capped"] += max(trimmed - old, 0)
+        del self._latest[:trimmed]
+
+    def skip(self, first: int, last: int) -> Skipped | None:
+        """Accept that `first`..`last` will never come; None if the hole does not begin after the last id.
+
+        The newest window of every interval is incomplete from now on, and so are the windows that the first
+        trade after the hole falls into.
+        """
+        if self._last_id < 0 or first > self._last_id + 1:
+            return None
+        missing = last - self._last_id
+        if missing <= 0:
+            return Skipped(0, self._last_id)
+        for interval in self._intervals.values():
+            interval.mark_missing()
+            interval.append_revised()
+        self._counts["missing"] += missing
+        self._last_id, self._hole_next_id, self._lack = last, 0, "missing"
+        return Skipped(missing, last)
+
+    def restart(self, first: int, last_id: int, since_ms: int) -> bool:
+        """Go on with ids that began anew lower; False if the fold does not stand at `last_id`, or they are not.
+
+        Args:
+            first: the first of the new ids.
+            last_id: where the fold stands, among the old ids.
+            since_ms: the ms of the first raw entry with new ids: entries before it are repeated from now on.
+        """
+        if self._last_id >= 0 and since_ms == self._ids_since:
+            return True
+        if self._last_id < 0 or last_id != self._last_id or first > last_id:
+            return False
+        for interval in self._intervals.values():
+            interval.mark_missing()
+            interval.append_revised()
+        self._restarts += 1
+        self._last_id, self._hole_next_id, self._lack = first - 1, 0, "missing"
+        self._ids_since, self._ids_after = since_ms, self._last_trade_time
+        return True
+
+    def close(self, now_ms: int, grace_ms: int) -> Closed:
+        """Close the windows that ended `grace_ms` or longer before `now_ms`; none while a hole waits for repair."""
+        closed, ends = 0, []
+        for interval in self._intervals.values():
+            window = interval.newest
+            if window is None or window.closed:
+                continue
+            if window.start + interval.length + grace_ms <= now_ms and not self._hole_next_id:
+                interval.close(window)
+                closed += 1
+            else:
+                ends.append(window.start + interval.length)
+        before = self._counts["capped"]
+        self._trim(now_ms)
+        return Closed(closed, min(ends, default=0), self._counts["capped"] - before)
+
+    def stats(self, interval: str) -> dict[str, str]:
+        """The stats hash of an interval: its newest window, open or closed; empty before the first trade."""
+        window = self._intervals[interval].newest
+        return {**window.bar(), "closed": str(int(window.closed))} if window else {}
+
+    def bars(self, interval: str) -> list[tuple[str, dict[str, str]]]:
+        """The bar stream of an interval: entry id and fields, oldest first."""
+        return self._intervals[interval].bars
+
+    def latest(self) -> list[tuple[int, bytes]]:
+        """The latest set: score (trade time, ms) and member, in the set's order."""
+        return self._latest
+
+    def state(self) -> dict[str, str]:
+        """The state hash; empty before the first trade."""
+        if self._last_id < 0:
+            return {}
+        fields = {
+            "last_id": str(self._last_id),
+            "last_trade_time": str(self._last_trade_time),
+            "incomplete_next": str({"": 0, "missing": 1, "began": 2}[self._lack]),
+            "hole_next_id": str(self._hole_next_id),
+            "bars_before": " ".join(["0-0"] * len(self._intervals)),
+            **{f"{name}_count": str(count) for name, count in self._counts.items()},
+        }
+        if self._ids_since:
+            fields["ids_since"], fields["ids_after"] = str(self._ids_since), str(self._ids_after)
+            fields["restarts_count"] = str(self._restarts)
+        if any(interval.revisions for interval in self._intervals.values()):
+            fields["revisions"] = " ".join(str(one.revisions) for one in self._intervals.values())
+        for name, interval in self._intervals.items():
+            if interval.newest:
+                fields[name] = interval.state()
+        return fields

@@ -1,0 +1,70 @@
+"""`fleet run ROLE`: one program of the fleet as this process. supervisord.conf calls it; people seldom do."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from workers.errors import SettingsError
+from workers.operations.open_files import raise_limit
+from workers.operations.parent import end_with_parent
+from workers.settings.loading import load, redis_url
+from workers.terminal.exit_codes import EXIT_SETTINGS
+
+WORKERS: Final = {
+    "ingest-a": "workers.ingest.worker",
+    "ingest-b": "workers.ingest.worker",
+    "books": "workers.books.worker",
+    "trades": "workers.trades.worker",
+    "keeper": "workers.keeper.worker",
+    "api": "workers.api.server",
+}
+"""The module of each role; it has `async def main(process)`."""
+
+PROGRAMS: Final = ("redis", "exchange", "archive")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one role until it is told to stop; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="fleet run",
+        description="Run one role of the fleet in this process, as supervisord does.",
+        epilog="Example: fleet run books --number 1. Exit codes: 0 stopped as asked or not wanted, "
+        "1 cannot work, 2 settings, 3 the port or the socket is taken.",
+    )
+    parser.add_argument("role", choices=[*WORKERS, *PROGRAMS])
+    parser.add_argument(
+        "--number", type=int, default=0, help="which of several processes of the role, from 0"
+    )
+    parser.add_argument(
+        "--config", type=Path, help="settings file (else FLEET_CONFIG, else config/default.toml)"
+    )
+    chosen = parser.parse_args(arguments)
+    end_with_parent()
+    raise_limit()
+    try:
+        effective = load(chosen.config, os.environ)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_SETTINGS
+    if chosen.role == "redis":
+        from workers.operations.redis_program import run_redis  # noqa: PLC0415 -- workers do not need it
+
+        return run_redis(effective.settings)
+    if chosen.role == "exchange":
+        from workers.operations.exchange_program import run_exchange  # noqa: PLC0415 -- workers do not need the simulator
+
+        return run_exchange(effective.settings)
+    if chosen.role == "archive":
+        from workers.operations.archive_program import run_archive  # noqa: PLC0415 -- as above
+
+        return run_archive(effective.settings, chosen.number)
+    from workers.runtime.process import run_role  # noqa: PLC0415 -- the server's wrapper starts without it
+
+    role_main = import_module(WORKERS[chosen.role]).main
+    return run_role(chosen.role, effective.settings, chosen.number, redis_url(effective.settings), role_main)

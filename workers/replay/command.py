@@ -1,0 +1,121 @@
+"""Running the replay command: the recordings, the server, the display, the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from redis.exceptions import RedisError
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from workers.errors import CommandError, RecordingError
+from workers.masking import mask
+from workers.operations.foreground import STOP_SIGNALS, ignoring, stop_on_signals
+from workers.recordings.recording import Recording
+from workers.recordings.records import Market
+from workers.replay.feed import Feeder, Interrupted
+from workers.replay.plan import ReplayPlan
+from workers.replay.report import tables
+from workers.replay.run import Options, replay
+from workers.replay.server import PrivateServer
+from workers.runtime.logs import configure_logging
+from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED, EXIT_SETTINGS
+from workers.terminal.output import PLAIN_EVERY_S, err, json_line, out, sentence
+
+
+def run_replay(
+    files: Sequence[Path],
+    *,
+    as_json: bool,
+    market: Market | None,
+    speed: float | None,
+    redis: str,
+    add: bool,
+    keep: bool,
+) -> int:
+    """Replay files; the exit code."""
+    if redis and keep:
+        raise CommandError("--keep is for the private server; what --redis names is left as it is anyway.")
+    configure_logging("critical", "console")
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.default_int_handler)  # whatever ends us, the server is ended first
+    server = None
+    finished = False
+    try:
+        with err.status("Looking through the recordings") if err.is_terminal else contextlib.nullcontext():
+            plan = ReplayPlan([Recording(path, market) for path in files])
+        server = None if redis else PrivateServer(keep=keep)
+        if server is not None:
+            server.start()
+        url = redis or (server.url if server else "")
+        home = str(server.folder) if server else ""
+        found = uvloop.run(_replay(plan, Options(url, home, speed, add)))
+        finished = True
+    except RecordingError as error:
+        _say(str(error))
+        return EXIT_SETTINGS
+    except (Interrupted, KeyboardInterrupt):
+        _say("Stopped before the end of the recording.")
+        return EXIT_INTERRUPTED
+    except (RedisError, OSError) as error:
+        raise CommandError(
+            f"Redis at {mask(redis) or 'its socket'} does not do its part: {sentence(error)}."
+        ) from error
+    finally:
+        if server is not None and not (keep and finished):
+            with ignoring(STOP_SIGNALS):
+                server.stop()
+    if server is not None and keep:
+        found["redis"] = server.url
+        _say(f"The server runs on: redis-cli -s {server.socket}")
+        _say(f"To stop it: kill {server.pid}; rm -r {server.folder}")
+    if as_json:
+        out.file.write(json_line(found))
+    else:
+        out.print(tables(found))
+    return EXIT_DISAGREEMENT if found["problems"] else EXIT_FINE
+
+
+def _say(text: str) -> None:
+    err.print(escape(text), highlight=False, soft_wrap=True)
+
+
+async def _replay(plan: ReplayPlan, options: Options) -> dict[str, Any]:
+    stop = stop_on_signals()
+    showing: list[asyncio.Task[None]] = []
+    try:
+        return await replay(
+            plan,
+            options,
+            stop,
+            lambda feeder: showing.append(asyncio.create_task(_show(feeder, plan.messages))),
+        )
+    finally:
+        for task in showing:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def _show(feeder: Feeder, total: int) -> None:
+    """A bar on a terminal, a line now and then elsewhere."""
+    if not err.is_terminal:
+        while True:
+            await asyncio.sleep(PLAIN_EVERY_S)
+            _say(f"fleet: {feeder.count:,} of {total:,} messages replayed")
+    columns = (
+        TextColumn("replaying"),
+        BarColumn(),
+        TextColumn("{task.completed:,} of {task.total:,} messages"),
+    )
+    with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as progress:
+        task = progress.add_task("", total=total)
+        while True:
+            progress.update(task, completed=feeder.count)
+            await asyncio.sleep(0.2)

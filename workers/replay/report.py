@@ -1,0 +1,325 @@
+"""What a replay left in Redis, as one object and as tables; what was lost or disagrees, in sentences.
+
+Books, trades and bars are read from Redis, never taken from the feeder. Names of symbols and streams begin with
+the market's key prefix (`spot:BTCUSDT`) except in the market of the first file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from workers.books.book import OwnedBook
+from workers.errors import StateUnreadable
+from workers.ingest.appender import Appender
+from workers.model.books.checkpoint import Checkpoint
+from workers.model.books.sync import SyncState
+from workers.model.events import Level
+from workers.replay.feed import Feeder
+from workers.replay.plan import ReplayPlan
+from workers.replay.quotes import QuoteCheck
+from workers.replay.tape import Tape, bars_of, tape_of
+from workers.store.keys import DEPTH, INTERVALS_MS, TRADES
+from workers.trades.tape import OddTrades
+from workers.verification.stored import Book, Held
+
+TOP: Final = 10
+GAPS_TOLD: Final = 3
+ODD: Final = {
+    "absurd": "trade(s) with a price or quantity that is none: the ids count, the volume does not",
+    "fills_repeated": "trade(s) with fills of an earlier one, counted as the exchange sent them",
+    "fills_impossible": "trade(s) whose fill ids are those of no fills, counted",
+    "fills_unnamed": "fill(s) between two trades with consecutive ids, in neither of them",
+}
+"""What a note says of each kind."""
+
+
+class BookOutcome(NamedTuple):
+    """How one book fared, counted since its keys began."""
+
+    state: str
+    reason: str
+    gaps: int
+    left_sync: int
+    top: tuple[list[Level], list[Level]] | None = None
+    """What may be shown of it; None for nothing."""
+    beyond_range: bool = False
+    """The market has left the range of prices that the last snapshot proved."""
+
+    @classmethod
+    def of(cls, owned: OwnedBook) -> BookOutcome:
+        """Read it from the book's owner."""
+        sync = owned.sync
+        synced = sync.state is SyncState.SYNCED
+        return cls(
+            sync.state.value,
+            sync.reason,
+            sync.gap_count,
+            sync.sync_count - synced,
+            owned.proven_top() if owned.showable else None,
+            synced and owned.beyond_range,
+        )
+
+    @property
+    def problem(self) -> str:
+        """Why the book is not in sync; empty when it is."""
+        if self.state == SyncState.SYNCED.value:
+            return ""
+        reason = self.reason or "no recorded snapshot fits its events"
+        if self.state == SyncState.CONFIRMING.value:
+            reason = "the snapshot is newer than every recorded event"
+        return f"the book {'was lost' if self.left_sync else 'never came into sync'} ({reason})"
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What only the replay itself knows."""
+
+    feeder: Feeder
+    quotes: Mapping[str, Mapping[str, QuoteCheck]]
+    """By market and symbol."""
+    outcomes: Mapping[str, BookOutcome]
+    """By name in the report."""
+    odd: Mapping[str, OddTrades]
+    """Trades that were applied, by name in the report."""
+    crossed: int
+    """Events after which a book in sync was crossed."""
+    snapshots_served: int
+    seconds: float
+
+
+async def report(
+    client: Any,
+    held: Held,
+    plan: ReplayPlan,
+    replayed: Replayed,
+    appender: Appender,
+    unsettled: Sequence[str],
+) -> dict[str, Any]:
+    """The object `--json` prints."""
+    feeder, problems = replayed.feeder, list(unsettled)
+    found: dict[str, Any] = {
+        "messages": {
+            f"{plan.prefix(market)}{stream.name}": count
+            for market, counts in feeder.messages.items()
+            for stream, count in counts.items()
+        }
+    }
+    found |= {"gaps": 0, "resyncs": 0, "crossed": replayed.crossed, "books": {}, "states": {}}
+    found["notes"] = list(plan.notes)
+    found |= {"bookticker": _quotes(plan, replayed, problems), "trades": {}, "bars": {}}
+    found |= {"not_market": {}, "contradictory": {}, **{name: {} for name in OddTrades._fields}}
+    for book in held.books:
+        market = book.context.settings.market
+        streams = [stream for stream in feeder.messages[market] if stream.symbol == book.symbol]
+        if any(stream.is_depth for stream in streams):
+            outcome = replayed.outcomes.get(book.name, BookOutcome("unowned", "its lease was lost", 0, 0))
+            await _add_book(client, held, book, outcome, found, problems)
+        if any(stream.kind == book.context.settings.trades for stream in streams):
+            await _add_trades(client, held, book, found, problems)
+            odd = replayed.odd.get(book.name, OddTrades())
+            _add_odd(book.name, odd, found)
+            if contradictory := feeder.contradictory(market, book.symbol):
+                found["contradictory"][book.name] = contradictory
+                problems.append(
+                    f"{book.name}: {contradictory} trade(s) came with the id of another one, which counts"
+                    f"{await _contradictions_told(client, book)}."
+                )
+    if replayed.crossed:
+        problems.append(f"After {replayed.crossed} events a book in sync was crossed.")
+    if appender.dropped:
+        problems.append(f"{appender.dropped} entries were dropped before they reached Redis.")
+    problems += [str(error) for error in feeder.errors]
+    if feeder.malformed > len(feeder.errors):
+        problems.append(f"{feeder.malformed - len(feeder.errors)} more lines cannot be used.")
+    seconds = max(replayed.seconds, 1e-6)
+    return found | {
+        "seconds": round(seconds, 3),
+        "messages_per_second": round(feeder.count / seconds, 1),
+        "snapshots": {"recorded": feeder.snapshots, "fetched": replayed.snapshots_served},
+        "repeats": appender.repeats + feeder.repeats,
+        "malformed": feeder.malformed,
+        "problems": problems,
+    }
+
+
+def _quotes(plan: ReplayPlan, replayed: Replayed, problems: list[str]) -> dict[str, dict[str, int]]:
+    found = {}
+    for market, counts in replayed.feeder.messages.items():
+        quoted = {stream.symbol for stream in counts if stream.is_ticker}
+        for symbol, check in replayed.quotes[market].items():
+            if symbol not in quoted:
+                continue
+            name = f"{plan.prefix(market)}{symbol}"
+            found[name] = {"exact": check.exact, "of": check.of}
+            if sentence := check.sentence(name):
+                problems.append(sentence)
+    return found
+
+
+async def _add_book(
+    client: Any, held: Held, book: Book, outcome: BookOutcome, found: dict[str, Any], problems: list[str]
+) -> None:
+    name = book.name
+    found["gaps"] += outcome.gaps
+    found["resyncs"] += outcome.left_sync
+    found["states"][name] = outcome.state
+    if outcome.gaps:
+        problems.append(f"{name}: {outcome.gaps} gap(s) in the depth events{await _gaps_told(client, book)}.")
+    if outcome.left_sync:
+        problems.append(f"{name}: the book left sync {outcome.left_sync} time(s).")
+    stored = None
+    try:
+        stored = await held.checkpoint(book)
+    except StateUnreadable as error:
+        problems.append(str(error))
+    if outcome.beyond_range:
+        found["notes"].append(
+            f"{name}: the market left the range its snapshot proves, so LIVE_ORDERBOOK withholds the book."
+        )
+    if outcome.problem or stored is None or not stored.synced:
+        problems.append(f"{name}: {outcome.problem or 'no checkpoint of the book was stored'}.")
+        found["books"][name] = {"u": -1, "bids": [], "asks": [], "levels": [0, 0]}
+        return
+    found["books"][name] = {
+        "u": stored.last_update_id,
+        "bids": [list(level) for level in stored.bids[:TOP]],
+        "asks": [list(level) for level in stored.asks[:TOP]],
+        "levels": [len(stored.bids), len(stored.asks)],
+    }
+    problems += await _disagreements(client, held, book, outcome, stored)
+
+
+async def _gaps_told(client: Any, book: Book) -> str:
+    entries = await client.xrange(book.context.keys.gaps(book.symbol))
+    holes = [fields for _, fields in entries if fields[b"channel"] == DEPTH.encode()]
+    told = [f"between u {hole[b'from'].decode()} and {hole[b'to'].decode()}" for hole in holes[:GAPS_TOLD]]
+    if len(holes) > GAPS_TOLD:
+        told.append("…")
+    return f": {', '.join(told)}" if told else ""
+
+
+async def _disagreements(
+    client: Any, held: Held, book: Book, outcome: BookOutcome, stored: Checkpoint
+) -> list[str]:
+    """Where the stream, the group, the checkpoint and what is shown do not say the same."""
+    key = book.context.keys.raw(book.symbol, DEPTH)
+    last = (await client.xinfo_stream(key))["last-generated-id"].decode()
+    found = []
+    if stored.stream_id != last:
+        found.append(f"{book.name}: the book is a fold up to {stored.stream_id}, the stream ends at {last}.")
+    group = await held.group(book, DEPTH, "books")
+    if group.pending:
+        found.append(f"{book.name}: {group.pending} depth events are not acknowledged.")
+    shown = (await held.shown(book.context)).get(book.symbol)
+    wanted = outcome.top and [stored.last_update_id, *(list(map(list, side)) for side in outcome.top)]
+    if (shown and [shown["u"], shown["b"], shown["a"]]) != wanted:
+        found.append(f"{book.name}: LIVE_ORDERBOOK does not show the book at u {stored.last_update_id}.")
+    return found
+
+
+async def _add_trades(
+    client: Any, held: Held, book: Book, found: dict[str, Any], problems: list[str]
+) -> None:
+    tape: Tape = await tape_of(client, book)
+    found["trades"][book.name] = {
+        "count": tape.number,
+        "first_id": tape.first_id,
+        "last_id": tape.last_id,
+        "missing": tape.missing,
+        "doubled": tape.doubled,
+    }
+    if tape.not_market:
+        found["not_market"][book.name] = tape.not_market
+    found["bars"][book.name] = await bars_of(client, book)
+    problems += tape.problems(book.name)
+    group = await held.group(book, TRADES, "trades")
+    if not group.caught_up:
+        problems.append(
+            f"{book.name}: {group.waiting} trades were not read, {group.pending} not acknowledged."
+        )
+
+
+def _add_odd(name: str, odd: OddTrades, found: dict[str, Any]) -> None:
+    for kind, count in odd._asdict().items():
+        if count:
+            found[kind][name] = count
+            found["notes"].append(f"{name}: {count} {ODD[kind]}.")
+
+
+async def _contradictions_told(client: Any, book: Book) -> str:
+    """The trades that were refused, from the gaps stream."""
+    told = []
+    for _, fields in await client.xrange(book.context.keys.gaps(book.symbol)):
+        kind, _, what = fields[b"reason"].decode().partition(": ")
+        if kind == "contradictory":
+            told.append(f"{fields[b'from'].decode()}: {what}")
+    told[GAPS_TOLD:] = ["…"] if len(told) > GAPS_TOLD else []
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
+def tables(found: Mapping[str, Any]) -> RenderableType:
+    """The report for people."""
+    parts: list[RenderableType] = [_totals(found), _books_table(found)]
+    if found["trades"]:
+        parts += [_trades_table(found), _bars_table(found)]
+    parts += [escape(f"note: {note}") for note in found["notes"]]
+    parts += [f"[red]{escape(f'problem: {sentence}')}[/red]" for sentence in found["problems"]]
+    return Group(*parts)
+
+
+def _table(title: str, *names: str) -> Table:
+    table = Table(title=title)
+    for name in names:
+        table.add_column(name, justify="right" if name else "left", overflow="fold")
+    return table
+
+
+def _books_table(found: Mapping[str, Any]) -> Table:
+    table = _table("Books", "", "state", "u", "best bid", "best ask", "levels", "bookTicker exact")
+    for name, book in found["books"].items():
+        best = [f"{side[0][1]} at {side[0][0]}" if side else "" for side in (book["bids"], book["asks"])]
+        levels = " / ".join(map(_number, book["levels"]))
+        check = found["bookticker"].get(name)
+        exact = f"{check['exact']:,} of {check['of']:,}" if check else ""
+        table.add_row(escape(name), found["states"][name], str(book["u"]), *best, levels, exact)
+    return table
+
+
+def _trades_table(found: Mapping[str, Any]) -> Table:
+    kinds = ("not_market", "absurd", "contradictory", "fills_repeated")
+    heads = (kind.replace("_", " ") for kind in kinds)
+    table = _table("Trades", "", "count", "first id", "last id", "missing", "doubled", *heads)
+    for name, tape in found["trades"].items():
+        ids = (str(tape["first_id"]), str(tape["last_id"]))
+        lost = (_number(tape["missing"]), _number(tape["doubled"]))
+        odd = (_number(found[kind].get(name, 0)) for kind in kinds)
+        table.add_row(escape(name), _number(tape["count"]), *ids, *lost, *odd)
+    return table
+
+
+def _bars_table(found: Mapping[str, Any]) -> Table:
+    table = _table("Bars with trades", "", *INTERVALS_MS)
+    for name, counts in found["bars"].items():
+        table.add_row(escape(name), *(_number(counts[interval]) for interval in INTERVALS_MS))
+    return table
+
+
+def _totals(found: Mapping[str, Any]) -> Table:
+    table = Table(title="Replay", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for stream, count in sorted(found["messages"].items()):
+        table.add_row(escape(stream), _number(count))
+    for name in ("gaps", "resyncs", "crossed", "repeats", "malformed", "seconds", "messages_per_second"):
+        table.add_row(name.replace("_", " "), _number(found[name]))
+    return table

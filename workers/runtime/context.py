@@ -1,0 +1,37 @@
+"""A venue with what the settings say of it: its keys and its symbols."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from workers.model.symbols.selection import SymbolRule
+from workers.settings.schema import Settings, VenueSettings
+from workers.store.fleet.followed import FollowedSymbols
+from workers.store.keys import Keys
+from workers.venues.interface import Venue
+from workers.venues.registry import venue_of
+
+
+class VenueContext(NamedTuple):
+    """One section of `[venues]`, ready for use."""
+
+    name: str
+    venue: Venue
+    settings: VenueSettings
+    keys: Keys
+    symbols: FollowedSymbols
+    """Those followed now; whoever wants to know of changes calls `refresh` (or `workers.runtime.follow_symbols`)."""
+
+
+def venue_contexts(settings: Settings) -> list[VenueContext]:
+    """The venues of the settings, in their order; the first has no key prefix."""
+    return [
+        VenueContext(
+            name,
+            venue_of(name, venue),
+            venue,
+            Keys("" if number == 0 else f"{name}:"),
+            FollowedSymbols(name, SymbolRule.parse(venue.symbols, venue.max_symbols)),
+        )
+        for number, (name, venue) in enumerate(settings.venues.items())
+    ]

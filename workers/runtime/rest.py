@@ -1,0 +1,112 @@
+"""REST requests within the fleet's shared weight budget, with every failure as a typed error."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import aiohttp
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from redis.asyncio import Redis
+
+from workers.errors import RateLimited, RequestRefused, RestError, RestUnavailable
+from workers.runtime.context import VenueContext
+from workers.runtime.rest_reply import Reply, fetch, printable
+from workers.store.fleet.budget import Budget, Urgency
+from workers.venues.interface import RestRequest
+
+log = structlog.get_logger()
+
+REQUESTS = Counter("fleet_rest_requests_total", "REST requests sent", ["venue", "status"])
+WEIGHT = Gauge("fleet_request_weight_used", "Weight the exchange counted in this minute", ["venue"])
+OVERLONG = Counter("fleet_rest_overlong_total", "Replies longer than their kind can be", ["venue"])
+WAITED = Histogram(
+    "fleet_rest_budget_wait_seconds",
+    "Time a request waited for the shared budget",
+    ["venue"],
+    buckets=(0.001, 0.1, 1, 5, 15, 30, 60, 120),
+)
+
+
+class RestClient:
+    """Sends one venue's requests, each when the shared budget grants it.
+
+    Args:
+        session: its connector bounds how many run at once.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, client: Redis, context: VenueContext) -> None:
+        self._session = session
+        self._venue = context.venue
+        self._name = context.name
+        self.budget = Budget(
+            client,
+            context.venue.pool,
+            assumed_limit=context.venue.assumed_weight_limit,
+            share=context.settings.weight_share,
+            fixed_limit=context.settings.weight_per_minute,
+        )
+
+    async def get(
+        self,
+        request: RestRequest,
+        urgency: Urgency,
+        timeout_s: float,
+        granted: Callable[[], None] | None = None,
+    ) -> bytes:
+        """The body of a 200 reply; waits for the budget first, however long that takes.
+
+        Args:
+            timeout_s: for the request itself, once it is sent.
+            granted: called when the budget has been given.
+
+        Raises:
+            RateLimited, RequestRefused, RestUnavailable: see `workers.errors`.
+        """
+        started = time.monotonic()
+        while wait_ms := await self.budget.ask(request.weight, urgency):  # noqa: ASYNC110 -- other processes spend it
+            await asyncio.sleep(min(wait_ms / 1000, 5.0))
+        WAITED.labels(self._name).observe(time.monotonic() - started)
+        if granted is not None:
+            granted()
+        sent = time.monotonic()
+        try:
+            reply = await fetch(self._session, request, timeout_s)
+        except RestUnavailable:
+            REQUESTS.labels(self._name, "none").inc()
+            raise
+        REQUESTS.labels(self._name, str(reply.status)).inc()
+        await self._feed_back(reply, time.monotonic() - sent)
+        if reply.status == 200 and not reply.overlong:
+            return reply.body
+        raise await self._error(request, reply)
+
+    async def _error(self, request: RestRequest, reply: Reply) -> RestError:
+        """What is wrong with a reply; of a ban the whole fleet is told."""
+        if reply.status == 200:
+            OVERLONG.labels(self._name).inc()
+            log.error("reply_overlong", venue=self._name, url=request.url, most_bytes=request.most_bytes)
+            return RestUnavailable(request.url, 200, f"the body is longer than {request.most_bytes:,} bytes")
+        code, message = self._venue.error_of(reply.body)
+        problem = (
+            f"code {code}: {printable(message)}" if message else f"no error object, {len(reply.body)} bytes"
+        )
+        if reply.status in (418, 429):
+            wait_s = reply.wait_s(self._venue.banned_until_ms(message))
+            await self.budget.block(wait_s)
+            log.error("rate_limited", venue=self._name, status=reply.status, wait_s=wait_s, problem=problem)
+            return RateLimited(request.url, reply.status, wait_s, problem)
+        if 300 <= reply.status < 400:
+            place = printable(reply.headers.get("Location", "nowhere"))
+            problem = f"it sends on to {place}, which is not followed; set rest_url to where the exchange is"
+        if 400 <= reply.status < 500 and reply.status not in (403, 408):
+            return RequestRefused(request.url, reply.status, problem)
+        return RestUnavailable(request.url, reply.status, problem)
+
+    async def _feed_back(self, reply: Reply, elapsed_s: float) -> None:
+        used = reply.used_weight(self._venue.used_weight_header)
+        if used is not None:
+            WEIGHT.labels(self._name).set(used)
+            await self.budget.told(used, int(elapsed_s * 1000), reply.exchange_ms)

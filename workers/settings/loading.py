@@ -1,0 +1,376 @@
+"""Loading the settings: one TOML file, the environment over it, and where every value came from.
+
+    effective = load(None, os.environ)
+    effective.settings.books.publish_ms     # 100
+    effective.origin["books.publish_ms"]    # such as "config/default.toml, line 31"
+
+What cannot be used is refused with its place (file and line, or variable), its key, what is wrong with it
+and, for an unknown name, the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+from msgspec.structs import FieldInfo, fields
+
+from workers.errors import AddressUnusable, SettingsError
+from workers.masking import MASK, mask
+from workers.model.host_names import host_of, is_loopback_host
+from workers.settings.addresses import address_of
+from workers.settings.paths import absolute_home, data_folder, socket_path
+from workers.settings.proxies import check_proxy
+from workers.settings.schema import ApiSettings, Settings, VenueSettings
+from workers.settings.symbols import Refusal, check_symbol, check_symbols, spell_symbols
+from workers.settings.toml_lines import locate_keys, nearest_line
+
+DEFAULT_FILE: Final = "default.toml"
+SECRETS: Final = frozenset({"redis.password"})
+"""Set by the environment alone, and never shown."""
+SHORT_NAMES: Final = {"FLEET_HOME": ("fleet", "home"), "REDIS_URL": ("redis", "url")}
+NOT_SETTINGS: Final = frozenset({"FLEET_CONFIG", "FLEET_PYTHON"})
+"""Variables of ours that are no settings: the file to read, and the interpreter `./fleet` takes."""
+
+Key = tuple[str, ...]
+
+
+@dataclass
+class Effective:
+    """The settings in force and where each came from.
+
+    `origin` has an entry for every dotted key: `default`, a file and line, or an environment variable.
+    """
+
+    settings: Settings
+    origin: dict[str, str] = field(default_factory=dict)
+    file: Path | None = None
+
+    @property
+    def home(self) -> Path:
+        """The run directory, absolute."""
+        return Path(self.settings.fleet.home)
+
+    def rows(self) -> Iterator[tuple[str, Any, str]]:
+        """Every setting as (dotted key, value, where it came from); passwords in URLs are masked."""
+        for key, value in _leaves(msgspec.to_builtins(self.settings)):
+            name = ".".join(key)
+            yield (
+                name,
+                MASK if value and name in SECRETS else _masked(value),
+                self.origin.get(name, "default"),
+            )
+
+
+@dataclass(frozen=True)
+class _Given:
+    """One value somebody gave: its key, what it is, and where that was written."""
+
+    key: Key
+    raw: Any
+    place: str
+    strict: bool = True
+
+    @property
+    def shown(self) -> str:
+        """The value as a message may show it."""
+        return MASK if ".".join(self.key) in SECRETS else repr(_masked(self.raw))
+
+    def refused(self, problem: str, suggestion: str = "") -> SettingsError:
+        return SettingsError(f"{self.place}, {'.'.join(self.key)}", problem, suggestion)
+
+
+class _FixedTable(typing.NamedTuple):
+    """A table whose names are those of its default (the intervals)."""
+
+    names: Iterable[str]
+    element: object
+
+
+_VENUES: Final = object()
+"""The node of the schema below which every name is a venue."""
+
+
+def find_file(name: str) -> Path:
+    """A settings file by name: as it stands, else among those that come with the package.
+
+    Raises:
+        SettingsError: there is no such file.
+    """
+    shipped = data_folder()
+    for candidate in (Path(name).expanduser(), shipped / "config" / name, shipped / name):
+        if candidate.is_file():
+            return candidate.absolute()
+    known = sorted(path.name for path in (shipped / "config").glob("*.toml"))
+    near = get_close_matches(Path(name).name, known, 1)
+    problem = f"there is no such settings file (shipped are {', '.join(known)})"
+    raise SettingsError(name, problem, near[0] if near else "")
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Effective:
+    """The effective settings.
+
+    Args:
+        path: the TOML file; None: what `FLEET_CONFIG` names, else `config/default.toml`.
+        environ: the environment, such as `os.environ`.
+
+    Raises:
+        SettingsError: something in the file or the environment is not valid.
+    """
+    file = find_file(str(path) if path else environ.get("FLEET_CONFIG") or DEFAULT_FILE)
+    effective = parse(_read(file), _shown(file), environ)
+    effective.file = file
+    return effective
+
+
+def parse(text: str, name: str, environ: Mapping[str, str]) -> Effective:
+    """The effective settings of a TOML text under an environment; `name` is what messages call the text."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(name, f"this is not valid TOML: {error}") from error
+    lines = locate_keys(text)
+
+    def place(key: str) -> str:
+        line = nearest_line(lines, key)
+        return f"{name}, line {line}" if line else name
+
+    given = [_Given(key, raw, place(".".join(key))) for key, raw in _leaves(table)]
+    given += _from_environment(environ)
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for item in given:
+        _assign(values, item)
+        origin[".".join(item.key)] = item.place
+    _check_venues(values, name, place, origin)
+    settings = msgspec.convert(values, Settings)
+    typed = origin.get("fleet.home", "").startswith("environment")
+    settings.fleet.home = str(absolute_home(settings.fleet.home, typed=typed))
+    effective = Effective(settings, origin)
+    spell_symbols(effective.settings)
+    _check_meaning(effective, name)
+    return effective
+
+
+def redis_url(settings: Settings) -> str:
+    """Where the fleet's Redis is: the server named in the settings, else the unix socket of our own."""
+    if settings.redis.url:
+        return settings.redis.url
+    password = f":{quote(settings.redis.password, safe='')}@" if settings.redis.password else ""
+    return f"unix://{password}" + quote(str(socket_path(Path(settings.fleet.home), "redis.sock")))
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return mask(value) if isinstance(value, str) else value
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(str(file), f"the file cannot be read: {error}") from error
+
+
+def _shown(file: Path) -> str:
+    for folder in (data_folder(), Path.cwd()):
+        if file.is_relative_to(folder):
+            return str(file.relative_to(folder))
+    return str(file)
+
+
+def _leaves(table: Mapping[str, Any], prefix: Key = ()) -> Iterator[tuple[Key, Any]]:
+    for name, value in table.items():
+        key = (*prefix, name)
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, key)
+        else:
+            yield key, value
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
+    for variable in sorted(environ):
+        place = f"environment {variable}"
+        if variable in SHORT_NAMES:
+            if environ[variable]:
+                yield _Given(SHORT_NAMES[variable], environ[variable], place, strict=False)
+        elif variable.startswith("FLEET_") and variable not in NOT_SETTINGS:
+            key = tuple(variable.removeprefix("FLEET_").lower().split("__"))
+            if len(key) == 1:
+                near = get_close_matches(variable, _variables(), 1, 0.5)
+                raise SettingsError(place, "there is no such setting", near[0] if near else "")
+            given = _Given(key, environ[variable], place, strict=False)
+            raw = _environment_value(environ[variable], _resolve(given))
+            if isinstance(raw, dict):
+                yield from (_Given(inner, value, place) for inner, value in _leaves(raw, key))
+            else:
+                yield _Given(key, raw, place, strict=False)
+
+
+def _variables() -> list[str]:
+    names = [*SHORT_NAMES, *NOT_SETTINGS]
+    for section in fields(Settings):
+        if _is_struct(section.type):
+            names += [f"FLEET_{section.name}__{item.name}".upper() for item in fields(section.type)]
+    return names
+
+
+def _environment_value(text: str, wanted: object) -> object:
+    """A list is words between commas, or JSON; a table is JSON."""
+    if isinstance(wanted, _FixedTable) or (typing.get_origin(wanted) is list and text.lstrip()[:1] == "["):
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return text
+    if typing.get_origin(wanted) is list:
+        return [word.strip() for word in text.split(",") if word.strip()]
+    return text
+
+
+def _is_struct(wanted: object) -> typing.TypeGuard[type[msgspec.Struct]]:
+    return isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)
+
+
+def _node(key: Key, item: FieldInfo) -> object:
+    if key == ("venues",):
+        return _VENUES
+    if typing.get_origin(item.type) is dict:
+        return _FixedTable(tuple(item.default_factory()), typing.get_args(item.type)[1])
+    return item.type
+
+
+def _resolve(given: _Given) -> object:
+    """What the schema expects at a key: a type, a table, or a section.
+
+    Raises:
+        SettingsError: there is no such key.
+    """
+    node: object = Settings
+    for depth, name in enumerate(given.key):
+        above = ".".join(given.key[:depth])
+        if node is _VENUES:
+            if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+                raise given.refused(f"{name!r} cannot name a venue: use a-z, 0-9, - and _, a letter first")
+            node = VenueSettings
+            continue
+        if _is_struct(node):
+            known: dict[str, object] = {
+                item.name: _node((*given.key[:depth], item.name), item) for item in fields(node)
+            }
+        elif isinstance(node, _FixedTable):
+            known = dict.fromkeys(node.names, node.element)
+        else:
+            raise given.refused(f"{above!r} is a single value, it has no keys of its own")
+        if name not in known:
+            near = get_close_matches(name, known, 1, 0.5)
+            problem = f"{above!r} has no key {name!r}" if above else f"there is no section {name!r}"
+            raise given.refused(
+                problem if near else f"{problem} (known: {', '.join(known)})", near[0] if near else ""
+            )
+        node = known[name]
+    return node
+
+
+def _assign(values: dict[str, Any], given: _Given) -> None:
+    """Check one value against the schema and put it in its place."""
+    wanted = _resolve(given)
+    section = wanted is _VENUES or _is_struct(wanted) or isinstance(wanted, _FixedTable)
+    if section and given.raw != {}:
+        raise given.refused(f"{given.shown} cannot be used: this is a section, it takes keys")
+    if not section:
+        try:
+            value = msgspec.convert(given.raw, wanted, strict=given.strict)
+        except msgspec.ValidationError as error:
+            problem = str(error)[:1].lower() + str(error)[1:]
+            words = typing.get_args(wanted) if typing.get_origin(wanted) is list else (wanted,)
+            if typing.get_origin(words[0]) is typing.Literal:
+                each = "it is" if words[0] is wanted else "each is"
+                problem = f"{each} one of {', '.join(map(repr, typing.get_args(words[0])))}"
+            raise given.refused(f"{given.shown} cannot be used: {problem}") from error
+    target = values
+    for depth, name in enumerate(given.key[: None if section else -1]):
+        fixed = _resolve(_Given(given.key[: depth + 1], None, given.place))
+        target = target.setdefault(
+            name, _defaults(given.key[: depth + 1]) if isinstance(fixed, _FixedTable) else {}
+        )
+    if not section:
+        target[given.key[-1]] = value
+
+
+def _defaults(key: Key) -> dict[str, Any]:
+    """A fixed table as it is by default, for what is given to replace entries of."""
+    section = next(item.type for item in fields(Settings) if item.name == key[0])
+    made: dict[str, Any] = next(item.default_factory() for item in fields(section) if item.name == key[1])
+    return made
+
+
+def _check_venues(
+    values: Mapping[str, Any], name: str, place: typing.Callable[[str], str], origin: Mapping[str, str]
+) -> None:
+    venues = values.get("venues") or {}
+    if not venues:
+        raise SettingsError(name, "there is no venue: write a section [venues.NAME] with market and symbols")
+    for venue, keys in venues.items():
+        for item in fields(VenueSettings):
+            if item.required and item.name not in keys:
+                given = next((origin[key] for key in origin if key.startswith(f"venues.{venue}.")), "")
+                where = given if given.startswith("environment") else place(f"venues.{venue}")
+                raise SettingsError(f"{where}, venues.{venue}", f"the key {item.name!r} is missing")
+
+
+def _check_access(api: ApiSettings, refused: Refusal) -> None:
+    if not (api.open or api.token_sha256 or is_loopback_host(host_of(api.host))):
+        problem = f"{api.host!r} is open to other machines: set api.token_sha256, or api.open = true to let anybody ask"
+        raise refused("api.host", problem, "127.0.0.1")
+
+
+def _check_meaning(effective: Effective, name: str) -> None:
+    """What types cannot say: symbols, URLs, and values that only make sense together."""
+
+    def refused(key: str, problem: str, suggestion: str = "") -> SettingsError:
+        return SettingsError(f"{effective.origin.get(key, name)}, {key}", problem, suggestion)
+
+    settings = effective.settings
+    for secret in SECRETS:
+        if not effective.origin.get(secret, "environment").startswith("environment"):
+            variable = f"FLEET_{secret.replace('.', '__').upper()}"
+            raise refused(secret, f"a secret does not belong in a file: set {variable} in the environment")
+    _check_access(settings.api, refused)
+    for venue, keys in settings.venues.items():
+        check_symbols(f"venues.{venue}", keys, refused)
+    lists = {
+        "exchange.spot_symbols": settings.exchange.spot_symbols,
+        "exchange.usdm_symbols": settings.exchange.usdm_symbols,
+    }
+    for key, symbols in lists.items():
+        for index, symbol in enumerate(symbols):
+            check_symbol(key, symbol, symbols[:index], refused)
+    try:
+        if settings.redis.url:
+            address_of(settings.redis.url)
+    except AddressUnusable as error:
+        raise refused("redis.url", f"{error.url!r}: {error.problem}", error.suggestion) from error
+    urls: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for venue, keys in settings.venues.items():
+        urls[f"venues.{venue}.websocket_url"] = (keys.websocket_url, ("ws://", "wss://"))
+        urls[f"venues.{venue}.rest_url"] = (keys.rest_url, ("http://", "https://"))
+        check_proxy(f"venues.{venue}.proxy", keys.proxy, refused)
+    for key, (url, schemes) in urls.items():
+        if url and not url.startswith(schemes):
+            raise refused(key, f"{mask(url)!r} must begin with {' or '.join(schemes)}")
+    if settings.ingest.backoff_max_s < settings.ingest.backoff_first_s:
+        raise refused("ingest.backoff_max_s", "it must not be less than ingest.backoff_first_s")
+    if settings.fleet.lease_ms < 2 * settings.fleet.heartbeat_ms:
+        raise refused(
+            "fleet.lease_ms",
+            "it must be at least twice fleet.heartbeat_ms, or a lease runs out between two beats",
+        )

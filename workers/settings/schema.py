@@ -1,0 +1,365 @@
+"""The typed settings: what can be set, its default, and nothing else.
+
+A value comes from, weakest first: the default written here, the TOML file, the environment
+(`FLEET_BOOKS__PUBLISH_MS=50` sets `books.publish_ms`; `FLEET_HOME` and `REDIS_URL` set `fleet.home` and
+`redis.url`). Loading and validation are in `workers/settings/loading.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+Count = Annotated[int, Meta(ge=1)]
+Milliseconds = Annotated[int, Meta(ge=0)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(ge=0)]
+DIRECT = "direct"
+"""What `proxy` of a venue says against the environment: none."""
+
+
+class FleetSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The run directory and the logs."""
+
+    home: str = "var"
+    """Where sockets, logs and the server's data live; relative to the checkout (`FLEET_HOME`: to the current
+    folder, as everywhere in an installed package)."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+    heartbeat_ms: Count = 1000
+    lease_ms: Count = 3000
+    """How long a worker's lease of a symbol outlives its last renewal."""
+
+
+class RedisSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The server: one we run ourselves, unless `url` names another."""
+
+    url: str = ""
+    """`redis://host:port/db` or `unix:///path`; empty: run our own."""
+    port: Port = 0
+    """Loopback port of our own server besides its unix socket; 0: none. Without `password` every user of this
+    machine may then do everything with it."""
+    password: str = ""
+    """Password of our own server, also over its unix socket; a secret: set it as `FLEET_REDIS__PASSWORD`."""
+    maxmemory_mb: Annotated[int, Meta(ge=0)] = 0
+    """Memory limit of our own server (0: none). Nothing is ever evicted: beyond it, writes are refused."""
+
+
+class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One market of one exchange. The section's name is the key prefix, except for the first section."""
+
+    exchange: Literal["binance"] = "binance"
+    market: Literal["spot", "usdm", "coinm"]
+    symbols: list[str]
+    """The symbols to follow, in capitals or not: names, patterns (`*USDT`), `"all"`, and exclusions (`!*DOWNUSDT`) from
+    what the patterns choose. Required."""
+    max_symbols: Annotated[int, Meta(ge=0)] = 1_000
+    """Symbols followed at most: names count, and patterns fill the rest with the most traded. 0: no bound."""
+    depth_speed: Literal["", "100ms", "250ms", "500ms", "0ms"] = "100ms"
+    """Speed suffix of the depth stream; `""` is the venue's default speed."""
+    trades: Literal["aggTrade", "trade", "none"] = "aggTrade"
+    """Which stream feeds the trades fold."""
+    book_ticker: bool = False
+    """Follow `bookTicker` too: a second source that the best level of every book is checked against."""
+    snapshot_depth: Count = 1000
+    """Levels asked for in a REST snapshot."""
+    websocket_url: str = ""
+    """Base of every socket, such as `wss://fstream.binance.com`; empty: the production host."""
+    public_path: str | None = None
+    """Path root of depth sockets, such as `/public`; unset: the market's own."""
+    market_path: str | None = None
+    """Path root of aggTrade sockets, such as `/market`; unset: the market's own."""
+    rest_url: str = ""
+    """Base of every REST request; empty: the production host."""
+    proxy: str = ""
+    """By which sockets and REST reach the venue: `http://host:3128`, `http://user:password@host:3128`, or
+    `socks5://host:1080` (needs the extra `socks`); `direct`: none; empty: that of the environment (`HTTPS_PROXY`,
+    `NO_PROXY`), if there is one."""
+    streams_per_socket: Annotated[int, Meta(ge=1, le=1024)] = 200
+    streams_per_request: Annotated[int, Meta(ge=1, le=200)] = 100
+    request_spacing_ms: Milliseconds = 400
+    """Pause between two control frames on one socket, PONGs included; the exchange closes sockets that send more than 5
+    within any second, as it sees them arrive."""
+    weight_per_minute: Annotated[int, Meta(ge=0)] = 0
+    """REST weight we may use a minute; 0: learn it from exchangeInfo and use `weight_share` of it."""
+    weight_share: Annotated[float, Meta(gt=0, le=1)] = 0.8
+
+
+class IngestSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Sockets in, stream entries out."""
+
+    flush_ms: Milliseconds = 4
+    flush_entries: Count = 400
+    buffer_entries: Count = 100_000
+    """Entries held while Redis is slow or away; beyond it the oldest are dropped and recorded as gaps."""
+    hold_ms: Milliseconds = 40
+    """How long a line that saw a break waits for the other line to supply what is missing."""
+    trade_hold_ms: Milliseconds = 500
+    """The same for trades, which some exchanges send late on all lines: what follows waits, so that they stay in
+    order. Never shorter than `hold_ms`."""
+    first_message_s: Seconds = 60
+    """A stream that sent nothing this long after its ACK is subscribed again."""
+    silence_s: Seconds = 60
+    """A socket on which nothing at all arrived for this long is replaced."""
+    stream_silence_s: Seconds = 10
+    """A stream silent this long, and four times longer than its longest recent pause, is subscribed anew while its
+    socket lives; line b waits half as long again."""
+    refused_retry_s: Seconds = 10
+    """Pause before a stream the exchange refused is asked for again, by itself; doubles up to 64 times as long."""
+    open_timeout_s: Seconds = 10
+    rotate_s: Seconds = 82_800
+    """Age at which a socket is replaced, with overlap (the exchange closes at 24 h)."""
+    rotate_stagger_s: Seconds = 3_600
+    """Line b rotates this much earlier than line a."""
+    backoff_first_s: Seconds = 0.5
+    backoff_max_s: Seconds = 30
+    max_frame_bytes: Count = 8_388_608
+    """A frame larger than this closes the socket (code 1009) and is counted."""
+    max_clock_skew_ms: Count = 86_400_000
+    """An event older than this by our clock is malformed."""
+    max_clock_ahead_ms: Count = 600_000
+    """So is one this far in the future. One that is nearer is filed by the time of its arrival."""
+    id_reset_ms: Count = 10_000
+    """An update id that went back although its time went on this far is the exchange's restart, not a repeat."""
+
+
+class StreamSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """How long the streams keep their entries."""
+
+    depth_ms: Count = 600_000
+    trades_ms: Count = 1_800_000
+    ticker_ms: Count = 60_000
+    top_entries: Count = 600
+    """Published top-10 payloads kept in `book:{S}:top`."""
+    snapshots: Count = 4
+    gaps: Count = 10_000
+    retired_ms: Count = 86_400_000
+    """How long the keys of a symbol that was delisted, or is no more chosen, are kept."""
+
+
+class BookSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Folding depth into books and publishing them."""
+
+    publish_ms: Count = 100
+    levels: Count = 5_000
+    """Levels kept per side."""
+    read_count: Count = 200
+    poll_ms: Milliseconds = 3
+    commit_ms: Count = 2_000
+    commit_entries: Count = 2_000
+    snapshot_delay_ms: Milliseconds = 800
+    """Pause between the first event of a symbol and the first request for its snapshot, which REST serves late."""
+    snapshot_timeout_s: Seconds = 10
+    two_snapshots: bool = True
+    """Show a book that came into sync only once a second, small snapshot agrees with it; off: by the first alone."""
+    compared_levels: Count = 50
+    """Levels per side of that second snapshot: more cost more request weight."""
+    compare_after_ms: Milliseconds = 500
+    """Pause before it, so that REST does not answer with the same copy."""
+    snapshot_retry_s: Seconds = 1
+    """Least pause between two snapshot requests of one symbol; doubles up to `snapshot_retry_max_s`."""
+    snapshot_retry_max_s: Seconds = 30
+    refresh_below: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """A new snapshot moves the known range when less than this share of the way to its edge is left; 0: never."""
+    crossed_ms: Milliseconds = 1_500
+    behind_ms: Count = 2_000
+    """A book that lacks what its stream brought longer ago than this is withheld as `behind`."""
+    stale_ms: Count = 30_000
+    """A book whose stream brought nothing for this long is withheld, unless a line's sockets are known to be alive."""
+
+
+class HistorySettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The book of every second (docs/keys.md, `history:{S}`)."""
+
+    enabled: bool = True
+    hours: Annotated[float, Meta(gt=0)] = 24
+    levels: Annotated[int, Meta(ge=1, le=5_000)] = 1_000
+    """Levels per side at the start of a block; beyond the last of them the history says "unknown"."""
+    write_ms: Annotated[int, Meta(ge=100, le=60_000)] = 5_000
+    """Least pause between two writes of the block under way; newer seconds are folded from the raw stream."""
+    block_s: Annotated[int, Meta(ge=5, le=60)] = 60
+    """Seconds of a block."""
+
+
+class TradeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Folding trades into windows."""
+
+    retention_ms: Count = 86_400_000
+    """How long a trade stays in `trades:{S}:latest`."""
+    latest_max: Annotated[int, Meta(ge=0)] = 0
+    """Trades that each `trades:{S}:latest` may hold, whatever their age; 0: any number."""
+    member: Literal["json", "packed"] = "json"
+    """How trades stand in `trades:{S}:latest`: JSON, or packed in less than half the memory (docs/keys.md)."""
+    read_count: Count = 500
+    poll_ms: Milliseconds = 3
+    close_by_clock: bool = True
+    """Close quiet windows by the clock; off while replaying, where the clock is another day's."""
+    close_grace_ms: Milliseconds = 1_000
+    repair_timeout_s: Seconds = 10
+    repair_attempts: Count = 40
+    repair_for_s: Seconds = 600
+    """How long missing trades are asked for at least while REST refuses, fails or has nothing from there on, whatever
+    `repair_attempts` says; but no longer than half of `streams.trades_ms`, which holds what follows."""
+    bars_kept: dict[str, int] = field(
+        default_factory=lambda: {
+            "100ms": 36_000,
+            "1m": 10_080,
+            "5m": 8_640,
+            "15m": 8_640,
+            "1h": 8_760,
+            "4h": 4_380,
+            "1d": 3_650,
+        }
+    )
+    """Closed windows kept per interval."""
+
+
+class KeeperSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Symbol information, trimming and health."""
+
+    info_s: Seconds = 300
+    audit_s: Seconds = 60
+    """Least pause between two audits of one symbol (a REST snapshot compared with the book); 0: no audits."""
+    audit_weight_share: Annotated[float, Meta(gt=0, le=0.5)] = 0.1
+    """Part of the exchange's weight limit a minute that audits may use."""
+    audit_wait_s: Seconds = 10
+    """How long an audit waits for the stream and the checkpoint to reach its snapshot."""
+    audit_confirm_s: Seconds = 5
+    """Pause after a first difference until a second snapshot shall confirm it."""
+    disk_low_mb: Annotated[int, Meta(ge=0)] = 1024
+    """Free space below which the log, the metrics and `fleet status` say that the disk of the run directory is filling;
+    0: never."""
+    trades_silence_s: Seconds = 10
+    """A trade stream silent this long, and four times longer than its longest recent pause, is compared with the trades
+    the exchange has; one request a venue every 10 s at most. 0: never."""
+    audits_kept: Count = 1_000
+    """Entries kept in each `audit:{S}`."""
+
+
+class ArchiveSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Cold storage in Parquet files (docs/how-to/archive.md); needs the extra `archive`."""
+
+    enabled: bool = False
+    url: str = "archive"
+    """A folder, relative to the run directory, or any URL that fsspec knows (`s3://bucket/archive`)."""
+    kinds: list[Literal["trades", "bars", "depth"]] = field(
+        default_factory=lambda: ["trades", "bars", "depth"]
+    )
+    intervals: list[Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]] = field(
+        default_factory=lambda: ["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]
+    )
+    """Which bars."""
+    rotate_rows: Count = 100_000
+    """Rows after which a file ends."""
+    rotate_mb: Count = 64
+    """Megabytes of memory the rows of one file may take."""
+    rotate_s: Annotated[float, Meta(gt=0)] = 300
+    """Age at which a file of trades, depth or 100 ms bars ends; never more than half of what the stream keeps."""
+    rotate_bars_s: Annotated[float, Meta(gt=0)] = 3_600
+    """Age at which a file of longer bars ends."""
+    buffer_mb: Count = 256
+    """Megabytes that all rows in memory may take; beyond it files end early, then reading waits."""
+    read_count: Count = 500
+    poll_ms: Milliseconds = 200
+    hole_wait_s: Seconds = 120
+    """How long trades after a hole wait for its repair."""
+    compression_level: Annotated[int, Meta(ge=1, le=22)] = 3
+    """Of zstd."""
+
+
+class ApiSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The HTTP side."""
+
+    host: str = "127.0.0.1"
+    """Address the API listens on. Beyond loopback it needs `token_sha256` or `open`."""
+    token_sha256: list[Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")]] = field(default_factory=list)
+    """SHA-256 in hexadecimal of each token that may ask; empty: no token is needed."""
+    open: bool = False
+    """Answer anybody who reaches `host`, without a token."""
+    hosts: list[str] = field(default_factory=list)
+    """Names and addresses, besides loopback and the bound address, by which the server may be asked."""
+    port: Port = 8080
+    default_symbol: str = ""
+    """The symbol of a request that names none; empty: the first symbol of the venue."""
+    cors_origins: list[str] = field(default_factory=list)
+    """Origins whose pages may read the API from a browser, such as `https://example.org`; `*`: all."""
+    timeout_s: Annotated[float, Meta(gt=0)] = 10
+    """Time an answer may take; then 503."""
+    body_bytes: Count = 65_536
+    """Largest body of a request."""
+    gzip_bytes: Count = 4_096
+    """Answers of this size or more are compressed for those who accept gzip."""
+    most_rows: Count = 5_000
+    """Most trades, bars, gaps or audits in one answer."""
+    most_seconds: Count = 3_600
+    """Most seconds in one answer of `/history/quantity`."""
+    read_ms: Count = 10
+    """Pause between two rounds of reading the streams that clients or replicas follow."""
+    status_ms: Count = 100
+    """How often the owners' statements about followed books are read; a withdrawn book is withheld as soon."""
+    idle_s: Count = 60
+    """A symbol nobody asked for this long is no longer followed."""
+    publish_ms: Count = 100
+    """Least pause between two messages of one book to a client."""
+    most_clients: Count = 1_000
+    """WebSocket and SSE connections at the same time; more are refused."""
+    most_subscriptions: Count = 200
+    """Subscriptions of one connection."""
+    client_queue: Count = 1_000
+    """Trade and bar messages held for a client that reads too slowly; beyond it they are dropped and counted."""
+    heartbeat_s: Annotated[float, Meta(gt=0)] = 20
+    """Pause between two pings; a client that does not answer within half of it is disconnected."""
+    most_connections: Count = 2_000
+    """Connections at the same time, as far as the system's limit of open files allows; whoever has been idle longest
+    makes room for more."""
+    most_connections_of_address: Count = 200
+    """The same for each address but this machine's own; a proxy on another machine has one for all its clients."""
+    request_s: Annotated[float, Meta(gt=0)] = 10
+    """Time a new connection may take to send its first request's head."""
+    keepalive_s: Annotated[float, Meta(gt=0)] = 75
+    """Time a connection may be idle between two requests."""
+    unread_s: Annotated[float, Meta(gt=0)] = 20
+    """Time a client may read nothing of what waits for it."""
+    unsent_bytes: Count = 67_108_864
+    """Bytes that may wait for all clients together; beyond it those for whom most waits are disconnected."""
+
+
+class MetricsSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Where each worker serves `/metrics`."""
+
+    host: str = "127.0.0.1"
+    base_port: Port = 0
+    """First port; each worker takes a fixed one above it (docs/metrics.md). 0: any free port, told in its heartbeat."""
+
+
+class ExchangeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The simulated exchange, run only where `enabled`."""
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: Port = 7400
+    seed: int = 20_261_120
+    rate_scale: Annotated[float, Meta(gt=0)] = 1.0
+    spot_symbols: list[str] = field(default_factory=list)
+    usdm_symbols: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    """What goes wrong from the start: texts such as `lose stream=*@depth* share=0.01` (`fleet fault --kinds`)."""
+
+
+class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set."""
+
+    fleet: FleetSettings = field(default_factory=FleetSettings)
+    redis: RedisSettings = field(default_factory=RedisSettings)
+    venues: dict[str, VenueSettings]
+    ingest: IngestSettings = field(default_factory=IngestSettings)
+    streams: StreamSettings = field(default_factory=StreamSettings)
+    books: BookSettings = field(default_factory=BookSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
+    trades: TradeSettings = field(default_factory=TradeSettings)
+    keeper: KeeperSettings = field(default_factory=KeeperSettings)
+    archive: ArchiveSettings = field(default_factory=ArchiveSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    exchange: ExchangeSettings = field(default_factory=ExchangeSettings)

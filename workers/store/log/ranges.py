@@ -1,0 +1,78 @@
+"""Stretches of what Redis holds of a symbol, page by page, for exports and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from workers.model.events import Trade
+from workers.model.trades.latest import decode_member, trade_of
+from workers.store.keys import Keys
+
+PAGE: Final = 2_000
+Entry = tuple[bytes, Mapping[bytes, bytes]]
+
+
+class Ranges:
+    """Reads of one venue's keys."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._client: Any = client
+        self._keys = keys
+
+    async def trades(self, symbol: str, from_ms: int, to_ms: int) -> AsyncIterator[list[Trade]]:
+        """The latest set by trade time, from one time (ms) up to before another; trades of one ms in any order.
+
+        Trimming meanwhile loses nothing but what it trims.
+        """
+        key, size = self._keys.trades_latest(symbol), PAGE
+        while True:
+            found = await self._client.zrange(
+                key, from_ms, f"({to_ms}", byscore=True, offset=0, num=size, withscores=True
+            )
+            more = len(found) == size
+            last = int(found[-1][1]) if found else 0
+            if more and int(found[0][1]) == last:
+                size *= 2
+                continue
+            # The last ms may go on in the next page.
+            page = [
+                trade_of(decode_member(member, symbol, int(score)))
+                for member, score in found
+                if not more or score < last
+            ]
+            if page:
+                yield page
+            if not more:
+                return
+            from_ms, size = last, PAGE
+
+    async def newest_trades(self, symbol: str, to_ms: int, count: int) -> list[Trade]:
+        """At most `count` of the newest trades before a time (ms), oldest first. Cost: one round trip."""
+        key = self._keys.trades_latest(symbol)
+        found = await self._client.zrange(
+            key, f"({to_ms}", "-inf", byscore=True, desc=True, offset=0, num=count, withscores=True
+        )
+        return [trade_of(decode_member(member, symbol, int(score))) for member, score in reversed(found)]
+
+    async def trade_ids(self, symbol: str) -> tuple[int, int] | None:
+        """The ids of the first and the last trade of the latest set; None when it is empty."""
+        key = self._keys.trades_latest(symbol)
+        ends = [await self._client.zrange(key, at, at, withscores=True) for at in (0, -1)]
+        if not ends[0] or not ends[1]:
+            return None
+        first, last = (
+            decode_member(member, symbol, int(score)).agg_trade_id
+            for found in ends
+            for member, score in found
+        )
+        return first, last
+
+    async def entries(self, key: str, from_ms: int) -> AsyncIterator[list[Entry]]:
+        """The entries of a stream from a time on."""
+        after = str(max(from_ms, 0))
+        while page := await self._client.xrange(key, min=after, max="+", count=PAGE):
+            yield page
+            after = f"({page[-1][0].decode()}"

@@ -1,0 +1,122 @@
+"""Rows as CSV or Parquet, into a file that appears whole or not at all, or to standard output."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+from workers.archive.files.layout import Source
+from workers.archive.files.parquet import ExportWriter
+from workers.archive.files.rows import COLUMNS, Values
+from workers.errors import CommandError
+
+STDOUT = "-"
+
+
+class RowWriter(Protocol):
+    """Takes rows of one stream."""
+
+    def rows(self, rows: Sequence[Values]) -> None:
+        """Write rows."""
+
+    def close(self) -> None:
+        """Write the end."""
+
+
+class CsvWriter:
+    """Comma-separated UTF-8 with a header; times in ms (`received` in µs), nothing for null, `true` and `false`."""
+
+    def __init__(self, file: BinaryIO, source: Source) -> None:
+        self._text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+        self._writer = csv.writer(self._text, lineterminator="\n")
+        self._named = [source.symbol, *([source.interval] if source.interval else [])]
+        columns = COLUMNS[source.kind]
+        self._special = [place for place, column in enumerate(columns) if column.type in ("flag", "bytes")]
+        names = ["symbol", *(["interval"] if source.interval else [])]
+        self._writer.writerow([*names, *(column.name for column in columns)])
+
+    def rows(self, rows: Sequence[Values]) -> None:
+        """See `RowWriter`."""
+        self._writer.writerows(self._line(row) for row in rows)
+
+    def _line(self, row: Values) -> list[Any]:
+        line = list(row)
+        for place in self._special:
+            value = line[place]
+            if isinstance(value, bytes):
+                line[place] = value.decode(errors="backslashreplace")
+            elif value is not None:
+                line[place] = "true" if value else "false"
+        return self._named + line
+
+    def close(self) -> None:
+        """See `RowWriter`."""
+        self._text.flush()
+        self._text.detach()
+
+
+@contextmanager
+def row_writer(output: str, form: str, source: Source) -> Iterator[RowWriter]:
+    """A writer of a format (`csv`, `parquet`) into a file or to standard output (`-`).
+
+    Raises:
+        CommandError: the file cannot be written.
+        ExtraMissing: Parquet is wanted and pyarrow is not installed.
+    """
+    try:
+        if output == STDOUT:
+            with _standard_output(form) as file:
+                yield from _writing(file, form, source)
+            return
+        path = Path(output)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
+            try:
+                yield from _writing(cast(BinaryIO, part), form, source)
+                part.flush()
+                os.fchmod(part.fileno(), 0o666 & ~_umask())
+                os.replace(part.name, path)
+            except BaseException:
+                os.unlink(part.name)
+                raise
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandError(f"{output} cannot be written: {error}.") from error
+
+
+def _writing(file: BinaryIO, form: str, source: Source) -> Iterator[RowWriter]:
+    writer: RowWriter = CsvWriter(file, source) if form == "csv" else ExportWriter(file, source)
+    try:
+        yield writer
+    finally:
+        writer.close()  # also after an error: what is left open would close standard output
+
+
+@contextmanager
+def _standard_output(form: str) -> Iterator[BinaryIO]:
+    if form == "csv":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    if sys.stdout.isatty():
+        raise CommandError("Parquet is not for a terminal: name a file with -o.")
+    # A Parquet writer wants to know where it stands, which a pipe does not tell.
+    with tempfile.TemporaryFile() as part:
+        yield cast(BinaryIO, part)
+        part.seek(0)
+        while chunk := part.read(1 << 20):
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,393 @@
+"""Binance spot, USD-M and COIN-M futures.
+
+Sources of the rules: Binance's "How to manage a local order book correctly" (spot and futures pages), the
+change notice of 2026-03-06 that split USD-M sockets into `/public` (depth) and `/market` (aggTrade), and wire
+captures where the documents and the wire differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec import UNSET
+
+from workers.errors import MalformedFrame
+from workers.model.books.sequence import SequenceRule
+from workers.model.events import BookTicker, DepthEvent, Level, Snapshot, Trade
+from workers.model.trades.absurd import marked
+from workers.settings.schema import VenueSettings
+from workers.venues.binance import wire
+from workers.venues.binance.symbols import FAMILIES, exchange_info, tickers
+from workers.venues.interface import (
+    Acknowledged,
+    Announcements,
+    ContractNotice,
+    Endpoint,
+    ExchangeInfo,
+    Frame,
+    Ignored,
+    Message,
+    Refused,
+    RestRequest,
+    ShutdownNotice,
+    Subscription,
+    Tickers,
+)
+
+MICROSECONDS_FROM: Final = 10**14
+"""Times this large are microseconds (spot sockets opened with `timeUnit`); as ms they would be the year 5138."""
+
+
+class _Market(NamedTuple):
+    websocket_url: str
+    depth_path: str
+    trades_path: str
+    rest_url: str
+    api: str
+    rule: SequenceRule
+    pool: str
+    weight_limit: int
+    depth_limits: tuple[int, ...]
+    depth_weights: tuple[tuple[int, int], ...]
+    trades_weight: int
+    trades_horizon_ms: int
+    raw_trades: str
+    raw_trades_weight: int
+    info_weight: int
+    tickers_weight: int
+
+
+_MOST_PAGE_BYTES: Final = 8 * 2**20
+"""A page of 5,000 levels a side, or of 1,000 trades, has less than half a megabyte."""
+_MOST_BYTES: Final = {"time": 65_536, "exchangeInfo": 64 * 2**20, "ticker/24hr": 32 * 2**20}
+"""All of spot's symbols make some 15 MB."""
+_BANNED_UNTIL: Final = re.compile(r"banned until ([0-9]{13})(?![0-9])")
+"""ms since 1970."""
+
+_SPOT = _Market(
+    "wss://stream.binance.com:9443",
+    "",
+    "",
+    "https://api.binance.com",
+    "/api/v3",
+    SequenceRule.SPOT,
+    "spot",
+    6000,
+    (),
+    ((100, 5), (500, 25), (1000, 50), (5000, 250)),
+    4,
+    0,
+    "historicalTrades",
+    25,
+    20,
+    80,
+)
+_USDM = _Market(
+    "wss://fstream.binance.com",
+    "/public",
+    "/market",
+    "https://fapi.binance.com",
+    "/fapi/v1",
+    SequenceRule.FUTURES,
+    "um+cm",
+    2400,
+    (5, 10, 20, 50, 100, 500, 1000),
+    ((50, 2), (100, 5), (500, 10), (1000, 20)),
+    20,
+    48 * 3_600_000,
+    "trades",
+    5,
+    1,
+    40,
+)
+_COINM = _USDM._replace(
+    websocket_url="wss://dstream.binance.com",
+    depth_path="",
+    trades_path="",
+    rest_url="https://dapi.binance.com",
+    api="/dapi/v1",
+)
+_depth_reply = msgspec.json.Decoder(wire.DepthReply[wire.Pair])
+_long_depth_reply = msgspec.json.Decoder(wire.DepthReply[wire.LongPair])
+_MARKETS: Final = {"spot": _SPOT, "usdm": _USDM, "coinm": _COINM}
+
+Decoded = TypeVar("Decoded")
+
+
+def _milliseconds(time: int) -> int:
+    return time // 1000 if time >= MICROSECONDS_FROM else time
+
+
+def _depth_event(
+    event: wire.DepthUpdate[wire.Pair] | wire.DepthUpdate[wire.LongPair], bids: list[Level], asks: list[Level]
+) -> DepthEvent:
+    sent, matched = _milliseconds(event.E), _milliseconds(event.T)
+    return DepthEvent(event.s, event.U, event.u, event.pu, sent, matched, bids, asks)
+
+
+def stream_symbol(symbol: str) -> str:
+    """A symbol as stream names spell it: only ASCII letters have a lower case (`币安人生USDT` → `币安人生usdt`)."""
+    return symbol.encode().lower().decode()
+
+
+class Binance:
+    """One Binance market as a `Venue`.
+
+    Args:
+        name: the settings section, used in errors, logs and metrics.
+        settings: hosts, speeds and limits of the section.
+    """
+
+    used_weight_header = "X-MBX-USED-WEIGHT-1M"
+    trades_span = 1000
+
+    def __init__(self, name: str, settings: VenueSettings) -> None:
+        self.name = name
+        self._market = market = _MARKETS[settings.market]
+        self.rule = market.rule
+        self.pool = market.pool
+        self.assumed_weight_limit = market.weight_limit
+        self.trades_horizon_ms = market.trades_horizon_ms
+        self._settings = settings
+        self._rest = (settings.rest_url or market.rest_url).rstrip("/") + market.api
+        self._base = (settings.websocket_url or market.websocket_url).rstrip("/")
+        self._trades_path = market.trades_path if settings.market_path is None else settings.market_path
+        self._raw_trades = settings.trades == "trade"
+        self._envelope = msgspec.json.Decoder(wire.Envelope)
+        self._depth_head = msgspec.json.Decoder(wire.DepthHead)
+        self._trade_head = msgspec.json.Decoder(wire.TradeHead)
+        self._raw_trade_head = msgspec.json.Decoder(wire.RawTradeHead)
+        self._depth = msgspec.json.Decoder(wire.DepthUpdate[wire.Pair])
+        self._long_depth = msgspec.json.Decoder(wire.DepthUpdate[wire.LongPair])
+        self._trade = msgspec.json.Decoder(wire.AggregateTrade)
+        self._raw_trade = msgspec.json.Decoder(wire.RawTrade)
+        self._ticker_head = msgspec.json.Decoder(wire.TickerHead)
+        self._best_levels = msgspec.json.Decoder(wire.BestLevels)
+
+    def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
+        """Two sockets where the path roots of depth and trades differ (USD-M), else one."""
+        settings, base = self._settings, self._base
+        depth_path = self._market.depth_path if settings.public_path is None else settings.public_path
+        trades_path = self._trades_path
+        if self._raw_trades:
+            trades_path = depth_path  # `@trade` is a public-class stream
+        speed = f"@{settings.depth_speed}" if settings.depth_speed else ""
+        by_path: dict[str, list[Subscription]] = {}
+        for symbol in symbols:
+            name = stream_symbol(symbol)
+            by_path.setdefault(depth_path, []).append(Subscription(f"{name}@depth{speed}", "depth", symbol))
+            if settings.book_ticker:
+                by_path[depth_path].append(Subscription(f"{name}@bookTicker", "bookTicker", symbol))
+            if settings.trades != "none":
+                stream = f"{name}@{settings.trades}"
+                by_path.setdefault(trades_path, []).append(Subscription(stream, "aggTrade", symbol))
+        return [Endpoint(f"{base}{path}/stream", streams) for path, streams in by_path.items()]
+
+    def subscribe(self, streams: Sequence[str], request_id: int) -> str:
+        """`{"method":"SUBSCRIBE","params":["btcusdt@depth@100ms"],"id":1}`; the id is a positive integer."""
+        return self._control("SUBSCRIBE", streams, request_id)
+
+    def unsubscribe(self, streams: Sequence[str], request_id: int) -> str:
+        """The same with `UNSUBSCRIBE`; streams that are not subscribed are ignored."""
+        return self._control("UNSUBSCRIBE", streams, request_id)
+
+    @staticmethod
+    def _control(method: str, streams: Sequence[str], request_id: int) -> str:
+        request = {"method": method, "params": list(streams), "id": request_id}
+        return msgspec.json.encode(request).decode()
+
+    def split(self, frame: bytes | str) -> Frame:
+        """File one frame, combined (`{"stream":…,"data":{…}}`) or bare; `data` keeps the exchange's bytes."""
+        envelope = self._decoded(self._envelope, frame, "frame")
+        if envelope.data is not UNSET and envelope.stream is not UNSET:
+            kind = envelope.stream.partition("@")[2] or envelope.stream
+            return self._event(kind, bytes(envelope.data))
+        if envelope.e is not UNSET:
+            return self._event(envelope.e, frame if isinstance(frame, bytes) else frame.encode())
+        request_id = envelope.id if isinstance(envelope.id, int) else None
+        if envelope.error is not UNSET:
+            return Refused(request_id, envelope.error.code, envelope.error.msg)
+        if envelope.code is not UNSET:
+            return Refused(request_id, envelope.code, envelope.msg)
+        if envelope.result is not UNSET and request_id is not None:
+            return Acknowledged(request_id)
+        excerpt = frame if isinstance(frame, bytes) else frame.encode()
+        raise MalformedFrame(self.name, "frame", "neither data, nor a reply, nor an error", excerpt)
+
+    def _event(self, kind: str, data: bytes) -> Frame:
+        if kind in ("depth", "depthUpdate") or kind.startswith("depth@"):
+            depth = self._decoded(self._depth_head, data, "depth event")
+            if not 0 <= depth.U <= depth.u:
+                raise MalformedFrame(self.name, "depth event", f"U {depth.U} is not in 0..u {depth.u}", data)
+            return Message("depth", depth.s, data, _milliseconds(depth.E), depth.U, depth.u, depth.pu)
+        if kind == "aggTrade":
+            head = self._decoded(self._trade_head, data, "aggTrade event")
+            return self._traded(head.s, data, head.T, head.a)
+        if kind == "trade" and self._raw_trades:
+            raw = self._decoded(self._raw_trade_head, data, "trade event")
+            return self._traded(raw.s, data, raw.T, raw.t)
+        if kind == "bookTicker" and self._settings.book_ticker:
+            best = self._decoded(self._ticker_head, data, "bookTicker event")
+            if best.u < 0:
+                raise MalformedFrame(self.name, "bookTicker event", f"its id is {best.u}", data)
+            time = -1 if best.E is UNSET else _milliseconds(best.E)
+            return Message("bookTicker", best.s, data, time, best.u, best.u, 0)
+        if kind in ("serverShutdown", "!serverShutdown"):
+            return ShutdownNotice()
+        if kind in ("contractInfo", "!contractInfo"):
+            contract = self._decoded(msgspec.json.Decoder(wire.ContractInfo), data, "contractInfo event")
+            if contract.st in (0, FAMILIES.get(self._settings.market)):
+                return ContractNotice(contract.s, contract.cs, _milliseconds(contract.E))
+        return Ignored(kind)
+
+    def _traded(self, symbol: str, data: bytes, time: int, trade_id: int) -> Message:
+        if trade_id < 0:
+            raise MalformedFrame(self.name, "trade event", f"its id is {trade_id}", data)
+        return Message("aggTrade", symbol, data, _milliseconds(time), trade_id, trade_id, -1)
+
+    def depth(self, data: bytes) -> DepthEvent:
+        """Decode a `depthUpdate`."""
+        try:
+            event = self._depth.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            longer = self._decoded(self._long_depth, data, "depth event")
+            return _depth_event(longer, wire.pairs(longer.b), wire.pairs(longer.a))
+        return _depth_event(event, event.b, event.a)
+
+    def trade(self, data: bytes) -> Trade:
+        """Decode an `aggTrade`, or a `trade` where the settings ask for those."""
+        if self._raw_trades:
+            raw = self._decoded(self._raw_trade, data, "trade event")
+            time, sent = _milliseconds(raw.T), _milliseconds(raw.E)
+            market = raw.X == "MARKET"
+            return marked(Trade(raw.s, raw.t, raw.p, raw.q, raw.t, raw.t, time, sent, raw.m, market))
+        event = self._decoded(self._trade, data, "aggTrade event")
+        return self._aggregate(event.s, event)
+
+    def _aggregate(self, symbol: str, row: wire.AggregateTrade) -> Trade:
+        time = _milliseconds(row.T)
+        sent = _milliseconds(row.E) or time
+        return marked(Trade(symbol, row.a, row.p, row.q, row.f, row.l, time, sent, row.m))
+
+    def ticker(self, data: bytes) -> BookTicker:
+        """Decode a `bookTicker`."""
+        best = self._decoded(self._best_levels, data, "bookTicker event")
+        return BookTicker(best.s, best.u, (best.b, best.B), (best.a, best.A))
+
+    def _request(self, path: str, weight: int, **query: str | int) -> RestRequest:
+        asked = f"?{urlencode(query, quote_via=quote)}" if query else ""
+        most = _MOST_BYTES.get(path, _MOST_PAGE_BYTES)
+        return RestRequest(f"{self._rest}/{path}{asked}", weight, self.pool, most)
+
+    @property
+    def snapshot_limit(self) -> int:
+        """Levels per side a snapshot request really asks for (futures take only certain numbers)."""
+        return self._limit(self._settings.snapshot_depth)
+
+    def _limit(self, levels: int) -> int:
+        allowed = self._market.depth_limits
+        if not allowed:
+            return min(levels, 5000)
+        return next((limit for limit in allowed if limit >= levels), allowed[-1])
+
+    def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest:
+        """`GET depth`; its weight grows with the limit, so `levels` per side may be fewer than a book begins with."""
+        limit = self.snapshot_limit if levels is None else self._limit(levels)
+        weight = next(cost for up_to, cost in self._market.depth_weights if limit <= up_to)
+        return self._request("depth", weight, symbol=symbol, limit=limit)
+
+    def snapshot(self, symbol: str, body: bytes, levels: int | None = None) -> Snapshot:
+        """Decode `{"lastUpdateId":…,"bids":[[price,qty]],"asks":[…]}`; an id of -1 is a symbol without trades."""
+        limit = self.snapshot_limit if levels is None else self._limit(levels)
+        partial = levels is not None
+        try:
+            reply = _depth_reply.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            longer = self._decoded(_long_depth_reply, body, "depth snapshot")
+            bids, asks = wire.pairs(longer.bids), wire.pairs(longer.asks)
+            return Snapshot(symbol, longer.lastUpdateId, bids, asks, _milliseconds(longer.E), limit, partial)
+        sent_ms = _milliseconds(reply.E)
+        return Snapshot(symbol, reply.lastUpdateId, reply.bids, reply.asks, sent_ms, limit, partial)
+
+    def trades_request(self, symbol: str, from_id: int | None) -> RestRequest:
+        """`GET aggTrades?fromId=`; for raw trades spot's `historicalTrades`, on futures only the recent ones."""
+        market = self._market
+        query: dict[str, str | int] = {"symbol": symbol}
+        if from_id is not None and (not self._raw_trades or market.raw_trades == "historicalTrades"):
+            query["fromId"] = from_id
+        query["limit"] = self.trades_span
+        if not self._raw_trades:
+            return self._request("aggTrades", market.trades_weight, **query)
+        return self._request(market.raw_trades, market.raw_trades_weight, **query)
+
+    def trades(self, symbol: str, body: bytes) -> list[Trade]:
+        """Decode a page of trades; they come out in id order, each once."""
+        if self._raw_trades:
+            rows = self._decoded(msgspec.json.Decoder(list[wire.RawTradeRow]), body, "trades page")
+            found = [self._raw_row(symbol, row) for row in rows]
+        else:
+            page = self._decoded(msgspec.json.Decoder(list[wire.AggregateTrade]), body, "aggTrades page")
+            found = [self._aggregate(symbol, row) for row in page]
+        by_id = {trade.trade_id: trade for trade in found}
+        return [by_id[trade_id] for trade_id in sorted(by_id)]
+
+    def _raw_row(self, symbol: str, row: wire.RawTradeRow) -> Trade:
+        time = _milliseconds(row.time)
+        return marked(Trade(symbol, row.id, row.price, row.qty, row.id, row.id, time, time, row.isBuyerMaker))
+
+    def time_request(self) -> RestRequest:
+        """`GET time`."""
+        return self._request("time", 1)
+
+    def time_ms(self, body: bytes) -> int:
+        """Decode `{"serverTime":1499827319559}`."""
+        reply = self._decoded(msgspec.json.Decoder(wire.TimeReply), body, "time")
+        return int(reply.serverTime)
+
+    def info_request(self) -> RestRequest:
+        """`GET exchangeInfo`."""
+        return self._request("exchangeInfo", self._market.info_weight)
+
+    def info(self, body: bytes) -> ExchangeInfo:
+        """Decode exchangeInfo: every symbol, and the request-weight limit of a minute."""
+        return exchange_info(
+            self._decoded(msgspec.json.Decoder(wire.ExchangeInfoReply), body, "exchangeInfo")
+        )
+
+    def tickers_request(self) -> RestRequest:
+        """`GET ticker/24hr` of all symbols."""
+        return self._request("ticker/24hr", self._market.tickers_weight)
+
+    def tickers(self, body: bytes) -> Tickers:
+        """Decode the tickers of all symbols."""
+        return tickers(self._decoded(msgspec.json.Decoder(list[msgspec.Raw]), body, "tickers"))
+
+    def announcements(self) -> Announcements | None:
+        """`!contractInfo`, a market-class stream of the futures; spot has none."""
+        if self._settings.market == "spot":
+            return None
+        return Announcements(f"{self._base}{self._trades_path}/stream", "!contractInfo")
+
+    def error_of(self, body: bytes) -> tuple[int, str]:
+        """`{"code":-1121,"msg":"Invalid symbol."}`; a firewall's HTML page gives (0, "")."""
+        try:
+            error = msgspec.json.decode(body, type=wire.ErrorBody)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return 0, ""
+        return error.code, error.msg
+
+    def banned_until_ms(self, message: str) -> int:
+        """`Way too much request weight used; IP banned until 1659146400000. …`"""
+        found = _BANNED_UNTIL.search(message)
+        return int(found[1]) if found else 0
+
+    def _decoded(self, decoder: Any, frame: bytes | str, place: str) -> Any:
+        try:
+            return decoder.decode(frame)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            excerpt = frame if isinstance(frame, bytes) else frame[:200].encode(errors="replace")
+            raise MalformedFrame(self.name, place, str(error), excerpt) from None

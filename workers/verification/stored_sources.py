@@ -1,0 +1,80 @@
+"""Which symbol, which stretch of time and which of the two stores a command about held rows means."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+from redis.exceptions import RedisError
+
+from workers.archive.files import parquet
+from workers.archive.files.kept import HeldRows
+from workers.archive.files.reading import ArchiveReader
+from workers.archive.files.storage import storage_of
+from workers.errors import CommandError, WrongArgument
+from workers.masking import mask
+from workers.runtime.context import VenueContext, venue_contexts
+from workers.settings.loading import Effective, redis_url
+from workers.store.connection import connect
+from workers.store.log.ranges import Ranges
+
+SourceName = Literal["auto", "redis", "archive"]
+
+
+def venue_named(effective: Effective, name: str) -> VenueContext:
+    """A venue of the settings by its name.
+
+    Raises:
+        WrongArgument: there is none of that name.
+    """
+    contexts = venue_contexts(effective.settings)
+    for context in contexts:
+        if context.name == name:
+            return context
+    raise WrongArgument(f"The settings have no venue {name!r}", [context.name for context in contexts])
+
+
+@asynccontextmanager
+async def held_rows(
+    effective: Effective, context: VenueContext, source: SourceName
+) -> AsyncIterator[HeldRows]:
+    """What is held of a venue, open for reading.
+
+    Raises:
+        ExtraMissing: there are archive files to read, and pyarrow is not installed.
+        CommandError: Redis does not answer.
+    """
+    settings = effective.settings
+    archive: ArchiveReader | None = None
+    if source != "redis":
+        if source == "archive":
+            parquet.require()
+        archive = ArchiveReader(storage_of(settings.archive.url, Path(settings.fleet.home)))
+        if context.name in archive.venues():
+            parquet.require()
+        elif source == "auto":
+            archive = None
+    if source == "archive":
+        yield HeldRows(context, None, archive)
+        return
+    client = connect(redis_url(settings))
+    try:
+        await client.ping()
+        yield HeldRows(context, Ranges(client, context.keys), archive)
+    except (RedisError, ConnectionError, FileNotFoundError) as error:
+        url = mask(redis_url(settings))
+        raise CommandError(
+            f"Redis at {url} says: {str(error).rstrip('.')}. To read only the archive: --source archive."
+        ) from error
+    finally:
+        await client.aclose()
+
+
+def first_venue_with(effective: Effective, symbol: str) -> VenueContext:
+    """The first venue that follows a symbol, else the first venue: the archive may hold what nobody follows now."""
+    contexts = venue_contexts(effective.settings)
+    return next(
+        (one for one in contexts if symbol in one.symbols or one.symbols.rule.wants(symbol)), contexts[0]
+    )
