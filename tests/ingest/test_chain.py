@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.ingest.chain import MOST_HELD, StreamChain
-from workers.venues.interface import Message
+from workers.venues.messages import Message
 
 RESET_MS = 10_000
 

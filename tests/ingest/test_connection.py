@@ -24,7 +24,7 @@ from workers.settings.schema import IngestSettings, VenueSettings
 from workers.store.keys import Keys
 from workers.store.log.streams import RawEntry
 from workers.venues.binance.venue import Binance
-from workers.venues.interface import Message, Subscription
+from workers.venues.messages import Message, Subscription
 
 VENUE = VenueSettings(market="spot", symbols=["BNBBTC"], request_spacing_ms=10, streams_per_request=2)
 NAMES = ["BNBBTC", "ETHBTC", "币安人生USDT"]

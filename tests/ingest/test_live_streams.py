@@ -13,7 +13,7 @@ from workers.ingest.feeds import VenueFeeds
 from workers.runtime.tasks import end
 from workers.settings.schema import IngestSettings, VenueSettings
 from workers.venues.binance.venue import Binance
-from workers.venues.interface import Subscription
+from workers.venues.messages import Subscription
 
 
 class Socket:

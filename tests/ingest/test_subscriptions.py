@@ -7,7 +7,7 @@ import random
 import pytest
 
 from workers.ingest.subscriptions import Refusals, Subscriptions
-from workers.venues.interface import Subscription
+from workers.venues.messages import Subscription
 
 WANTED = [Subscription(f"s{number}@depth", "depth", f"S{number}") for number in range(200)]
 

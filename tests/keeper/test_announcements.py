@@ -16,7 +16,7 @@ from workers.keeper.announcements import AnnouncementReader
 from workers.runtime.tasks import end
 from workers.settings.schema import VenueSettings
 from workers.venues.binance.venue import Binance
-from workers.venues.interface import ContractNotice
+from workers.venues.messages import ContractNotice
 
 Handler = Callable[[web.WebSocketResponse], Awaitable[None]]
 NEW = "1000新币USDT"

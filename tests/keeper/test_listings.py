@@ -19,7 +19,8 @@ from workers.settings.schema import Settings, VenueSettings
 from workers.store.fleet.followed import Publication, published
 from workers.store.fleet.symbols import SymbolStore
 from workers.store.keys import Keys
-from workers.venues.interface import ContractNotice, RestRequest
+from workers.venues.interface import RestRequest
+from workers.venues.messages import ContractNotice
 
 KEYS = Keys()
 NEW = "1000新币USDT"

@@ -14,13 +14,14 @@ from workers.model.events import Trade
 from workers.model.symbols.volumes import Ticker
 from workers.settings.schema import VenueSettings
 from workers.venues.binance.venue import Binance, stream_symbol
-from workers.venues.interface import (
+from workers.venues.messages import (
     Acknowledged,
     ContractNotice,
     Ignored,
     Message,
     Refused,
     ShutdownNotice,
+    Subscription,
 )
 
 
@@ -292,7 +293,9 @@ def test_only_ascii_letters_change_case() -> None:
 
 
 def test_subscribe_is_json_with_an_integer_id() -> None:
-    assert json.loads(venue().subscribe(["a@depth", "币@depth"], 7)) == {
+    streams = [Subscription(name, "depth", "") for name in ("a@depth", "币@depth")]
+    [frame] = venue().session("").subscribe(streams, 7)
+    assert json.loads(frame) == {
         "method": "SUBSCRIBE",
         "params": ["a@depth", "币@depth"],
         "id": 7,

@@ -9,7 +9,7 @@ import pytest
 from workers.settings.schema import VenueSettings
 from workers.store.trades.batch import cut
 from workers.venues.binance.venue import Binance
-from workers.venues.interface import Message
+from workers.venues.messages import Message
 
 ABSURD = ["0", "0.00000000", "-1", "NaN", "Infinity", "1e5", "", "9" * 60, "0.0000000001"]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from workers.errors import MalformedFrame
 from workers.settings.schema import VenueSettings
 from workers.venues.binance.venue import Binance
-from workers.venues.interface import Message
+from workers.venues.messages import Message
 
 DEPTH = {"e": "depthUpdate", "E": 1790373637622, "T": 1790373637613, "s": "BTCUSDT", "U": 11, "u": 12, "pu": 10,
          "b": [["84551.10", "3"]], "a": [["84551.20", "0"]]}  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Final
 
 from workers.model.trades.numbering import CONFIRMING, is_far
 from workers.store.keys import TRADES
-from workers.venues.interface import Message
+from workers.venues.messages import Message
 
 FAR_HOLD_MS: Final = 10_000
 """How long an id far beyond the last waits to be confirmed; then it passes, and the fold has to judge it."""

@@ -12,18 +12,12 @@ import aiohttp
 import structlog
 from prometheus_client import Counter, Gauge
 
-from workers.ingest.subscriptions import Method, Refusals, Subscriptions, named
+from workers.ingest.subscriptions import Method, Refusal, Refusals, Subscriptions, named
 from workers.runtime.tasks import end
 from workers.settings.schema import IngestSettings, VenueSettings
-from workers.venues.interface import (
-    Acknowledged,
-    Frame,
-    Message,
-    Refused,
-    ShutdownNotice,
-    Subscription,
-    Venue,
-)
+from workers.venues.interface import Venue
+from workers.venues.messages import Acknowledged, Message, Refused, ShutdownNotice, Subscription
+from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send, Session, Stale
 
 log = structlog.get_logger()
 
@@ -47,6 +41,16 @@ REVIVED = Counter(
     "Streams subscribed anew because somebody found them dead",
     ["venue", "line"],
 )
+BROKEN = Counter(
+    "fleet_connections_broken_total",
+    "Sockets replaced because something was missing on them",
+    ["venue", "line"],
+)
+ANEW = Counter(
+    "fleet_streams_anew_total",
+    "Streams subscribed anew because something was missing in them",
+    ["venue", "line"],
+)
 UNANSWERED = Counter(
     "fleet_requests_unanswered_total", "Control requests the exchange never answered", ["venue", "line"]
 )
@@ -63,14 +67,14 @@ MOST_NAMED: Final = 20
 PATIENCE: Final = {"a": 1.0, "b": 1.5}
 """Line b waits longer for a silent stream, so that the lines do not leave it for a moment at the same time."""
 
-FrameHandler = Callable[[bytes | str, int], Frame | None]
+FrameHandler = Callable[[bytes | str, int, Session], Sequence[Event] | None]
 
 
 class Connection:
     """One socket and the streams subscribed on it, which may change while it is open; used once.
 
     Args:
-        on_frame: takes each text frame and the µs it arrived at (`Line.frame`).
+        on_frame: takes each text frame, the µs it arrived at and the socket's session; what it meant (`Line.frame`).
         refusals: what the exchange refuses to the line; shared by its sockets.
 
     `settled` is set once every request was answered and every stream that speaks has had the time to do so: a quiet
@@ -91,7 +95,7 @@ class Connection:
         refusals: Refusals | None = None,
     ) -> None:
         self._session = session
-        self._venue = venue
+        self._venue_session = venue.session(url)
         self.url = url
         self._settings = settings
         self._venue_settings = venue_settings
@@ -188,24 +192,29 @@ class Connection:
 
     async def _send_requests(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         """Send control frames in the order they were asked for, with the pause the exchange wants between them."""
-        number = 0
-        frames: dict[Method, Callable[[Sequence[str], int], str]] = {
-            "subscribe": self._venue.subscribe,
-            "unsubscribe": self._venue.unsubscribe,
+        session, number = self._venue_session, 0
+        await self._send(socket, session.opened(time.time_ns() // 1_000_000))
+        frames: dict[Method, Callable[[Sequence[Subscription], int], list[str]]] = {
+            "subscribe": session.subscribe,
+            "unsubscribe": session.unsubscribe,
         }
         while True:
             await self._asking.wait()
             self._asking.clear()
             while (request := self.streams.next()) is not None:
-                names = [one.stream for one in request.streams]
                 for method in request.methods:
                     number += 1
                     self.streams.sent(number, method, request.streams, time.monotonic())
-                    with suppress(ConnectionError):  # the receive loop tells how the socket ended
-                        await socket.send_str(frames[method](names, number))
-                self._spend(len(request.methods))
+                    await self._send(socket, frames[method](request.streams, number))
                 while (wait_s := self._free_at - time.monotonic()) > 0:  # noqa: ASYNC110 -- a PONG may move it
                     await asyncio.sleep(wait_s)
+
+    async def _send(self, socket: aiohttp.ClientWebSocketResponse[bool], frames: Sequence[str]) -> None:
+        """Send frames without a pause between them, and count them."""
+        self._spend(len(frames))
+        for frame in frames:
+            with suppress(ConnectionError):  # the receive loop tells how the socket ended
+                await socket.send_str(frame)
 
     def _spend(self, frames: int) -> None:
         """Frames were sent; the exchange counts PONGs like requests, and closes sockets that send too many."""
@@ -224,15 +233,14 @@ class Connection:
                 )  # while frames are queued `receive` never yields, and nothing else would run
             kind = message.type
             if kind is aiohttp.WSMsgType.TEXT:
-                self._take(message.data)
+                await self._take(socket, message.data)
             elif kind is aiohttp.WSMsgType.PING:
                 with suppress(ConnectionError):
                     await socket.pong(message.data)
                 self._spend(1)
             elif kind is aiohttp.WSMsgType.BINARY:
-                self._on_frame(
-                    b"", time.time_ns() // 1000
-                )  # no binary frame is expected: counted as malformed
+                # no binary frame is expected: counted as malformed
+                self._on_frame(b"", time.time_ns() // 1000, self._venue_session)
             elif kind is aiohttp.WSMsgType.ERROR:
                 if socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
                     OVERSIZED.labels(*self._labels).inc()
@@ -245,27 +253,49 @@ class Connection:
                 self.reason = self.reason or f"closed with {socket.close_code} {message.extra or ''}".rstrip()
                 return self.reason
 
-    def _take(self, data: bytes) -> None:
-        frame = self._on_frame(data, time.time_ns() // 1000)
-        if isinstance(frame, Message):
-            self.last_data = self._last_frame
-            self.streams.heard(frame.channel, frame.symbol, self._last_frame)
-            if not self.settled.is_set():
-                self._settle(self._last_frame)
-        elif isinstance(frame, Acknowledged):
-            for stream in self.streams.acknowledged(frame.request_id):
-                self._log.info("subscription_accepted", stream=stream)
-            REFUSED.labels(*self._labels).set(len(self._refusals.names()))
-            self._settle(self._last_frame)
-        elif isinstance(frame, Refused):
-            self._refused(frame)
-        elif isinstance(frame, ShutdownNotice):
+    async def _take(self, socket: aiohttp.ClientWebSocketResponse[bool], data: bytes) -> None:
+        for event in self._on_frame(data, time.time_ns() // 1000, self._venue_session) or ():
+            if isinstance(event, Message):
+                self.last_data = self._last_frame
+                self.streams.heard(event.channel, event.symbol, self._last_frame)
+                if not self.settled.is_set():
+                    self._settle(self._last_frame)
+            else:
+                await self._act(socket, event)
+
+    async def _act(self, socket: aiohttp.ClientWebSocketResponse[bool], event: Event) -> None:
+        """Do what an event asks for that is no message."""
+        if isinstance(event, Acknowledged):
+            self._accepted(self.streams.acknowledged(event.request_id))
+        elif isinstance(event, Accepted):
+            self._accepted(self.streams.accept(event.streams))
+        elif isinstance(event, Refused):
+            self._refused(self.streams.refused(event.request_id, event.code, event.message, self._last_frame))
+        elif isinstance(event, RefusedStreams):
+            self._refused(self.streams.refuse(event.streams, event.code, event.message, self._last_frame))
+        elif isinstance(event, Send):
+            await self._send(socket, [event.text])
+        elif isinstance(event, Broken):
+            BROKEN.labels(*self._labels).inc()
+            self._log.warning("connection_broken", why=event.reason, expected=event.expected, got=event.got)
+            await self._close(socket, f"{event.reason} broken")
+        elif isinstance(event, Stale):
+            ANEW.labels(*self._labels).inc(len(event.streams))
+            self._log.warning("streams_anew", why=event.reason, streams=event.streams[:MOST_NAMED])
+            self.streams.anew(event.streams)
+            self._asking.set()
+        elif isinstance(event, ShutdownNotice):
             self._log.info("shutdown_notice")
             self.replace.set()
 
-    def _refused(self, frame: Refused) -> None:
+    def _accepted(self, no_more_refused: Sequence[str]) -> None:
+        for stream in no_more_refused:
+            self._log.info("subscription_accepted", stream=stream)
+        REFUSED.labels(*self._labels).set(len(self._refusals.names()))
+        self._settle(self._last_frame)
+
+    def _refused(self, news: Sequence[Refusal]) -> None:
         """A refusal concerns the streams of its request; the others go on as if nothing had been."""
-        news = self.streams.refused(frame.request_id, frame.code, frame.message, self._last_frame)
         for refusal in news:
             self._log.error("subscription_refused", stream=refusal.stream.stream, code=refusal.code,
                             message=refusal.message, retry_in_s=refusal.pause_s)  # fmt: skip
@@ -291,6 +321,8 @@ class Connection:
         while True:
             await asyncio.sleep(min(1.0, max(0.05, self._settings.silence_s / 4)))
             now = time.monotonic()
+            for event in self._venue_session.tick(time.time_ns() // 1_000_000):
+                await self._act(socket, event)
             if now - self._last_frame > self._settings.silence_s:
                 SILENT_SOCKETS.labels(*self._labels).inc()
                 self._log.warning("socket_silent", seconds=round(now - self._last_frame, 1))

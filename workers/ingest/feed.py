@@ -14,7 +14,7 @@ from prometheus_client import Counter
 from workers.ingest.connection import Connection
 from workers.runtime.tasks import end
 from workers.settings.schema import IngestSettings
-from workers.venues.interface import Subscription
+from workers.venues.messages import Subscription
 
 log = structlog.get_logger()
 

@@ -11,7 +11,8 @@ import structlog
 from workers.ingest.connection import Connection
 from workers.ingest.feed import Feed
 from workers.runtime.tasks import end
-from workers.venues.interface import Subscription, Venue
+from workers.venues.interface import Venue
+from workers.venues.messages import Subscription
 
 log = structlog.get_logger()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import structlog
@@ -18,17 +18,13 @@ from workers.model.trades.exchange_clock import ClockCeiling
 from workers.settings.schema import IngestSettings
 from workers.store.keys import DEPTH, TICKER, TRADES, Keys
 from workers.store.log.streams import RawEntry
-from workers.venues.interface import (
-    Acknowledged,
+from workers.venues.interface import Venue
+from workers.venues.messages import (
     Channel,
-    ContractNotice,
-    Frame,
-    Ignored,
     Message,
     Refused,
-    ShutdownNotice,
-    Venue,
 )
+from workers.venues.session import Event, RefusedStreams, Session
 
 log = structlog.get_logger()
 
@@ -103,6 +99,7 @@ class Line:
         self._recorded = recorded
         self._joining = joining
         self.venue = venue
+        self._session = venue.session("")
         self.line = line
         self._keys = keys
         self._settings = settings
@@ -139,22 +136,24 @@ class Line:
                 self._pass(stream.key, message)
         self._given_up.add(symbol)
 
-    def frame(self, frame: bytes | str, received_us: int) -> Frame | None:
-        """Take in one frame; what it was, or None for one that could not be used (logged and counted).
+    def frame(
+        self, frame: bytes | str, received_us: int, session: Session | None = None
+    ) -> Sequence[Event] | None:
+        """Take in one frame; what it meant, or None for one that could not be used (logged and counted).
 
         Args:
             received_us: when it arrived, µs since 1970.
+            session: of the socket it came over; None: all frames come over one.
         """
         if self._clock is not None:
             received_us = self._clock.now_us()
         try:
-            found = self.venue.split(frame)
-            if isinstance(found, Message):
-                self._message(found, received_us)
-            elif isinstance(found, Refused):
-                REFUSALS.labels(*self._labels).inc()
-            elif not isinstance(found, Acknowledged | Ignored | ShutdownNotice | ContractNotice):
-                raise MalformedFrame(self.venue.name, "frame", "of no known kind")
+            events = (session or self._session).received(frame, received_us // 1000)
+            for event in events:
+                if isinstance(event, Message):
+                    self._message(event, received_us)
+                elif isinstance(event, Refused | RefusedStreams):
+                    REFUSALS.labels(*self._labels).inc()
         except MalformedFrame as error:
             MALFORMED.labels(*self._labels).inc()
             if self._telling("malformed"):
@@ -168,7 +167,7 @@ class Line:
                     "frame_failed", venue=self.venue.name, line=self.line, excerpt=repr(frame[:120])
                 )
             return None
-        return found
+        return events
 
     def _telling(self, kind: str) -> bool:
         """Count an anomaly; whether it is to be logged: not a log line a message."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from workers.model.plain_text import plain
-from workers.venues.interface import Subscription
+from workers.venues.messages import Subscription
 
 Method = Literal["subscribe", "unsubscribe"]
 
@@ -175,6 +175,35 @@ class Subscriptions:
             return []
         return [one.stream for one in asked.streams if self._refusals.end(one.stream)]
 
+    def accept(self, names: Sequence[str]) -> list[str]:
+        """Streams were acknowledged by name; those that were refused before and are not any more."""
+        self._answered(names)
+        return [name for name in names if self._refusals.end(name)]
+
+    def refuse(self, names: Sequence[str], code: int, message: str, now: float) -> list[Refusal]:
+        """Streams were refused by name; the refusals that are news. Several at once are asked for apart."""
+        self._answered(names)
+        streams = [self._wanted[name] for name in names if name in self._wanted]
+        if len(streams) > 1:
+            self._queue.extend(Request(("subscribe",), [stream]) for stream in streams)
+            return []
+        return self._refuse(streams, code, message, now)
+
+    def _answered(self, names: Sequence[str]) -> None:
+        """Take streams out of the requests that wait for an answer."""
+        named_now = set(names)
+        for number, asked in list(self._open.items()):
+            left = [stream for stream in asked.streams if stream.stream not in named_now]
+            if left:
+                self._open[number] = asked._replace(streams=left)
+            else:
+                del self._open[number]
+
+    def _refuse(self, streams: Sequence[Subscription], code: int, message: str, now: float) -> list[Refusal]:
+        self._apart |= {stream.stream: stream for stream in streams}
+        told = [self._refusals.note(stream, code, message, now) for stream in streams]
+        return [refusal for refusal in told if refusal is not None]
+
     def refused(self, number: int | None, code: int, message: str, now: float) -> list[Refusal]:
         """A frame was refused; the refusals that are news.
 
@@ -191,9 +220,7 @@ class Subscriptions:
                 Request(("subscribe",), part) for part in (streams[middle:], streams[:middle])
             )
             return []
-        self._apart |= {one.stream: one for one in streams}
-        told = [self._refusals.note(one, code, message, now) for one in streams]
-        return [refusal for refusal in told if refusal is not None]
+        return self._refuse(streams, code, message, now)
 
     def heard(self, channel: str, symbol: str, now: float) -> None:
         """A message of a stream arrived. Cost: O(1)."""
@@ -244,6 +271,10 @@ class Subscriptions:
         started together and so do this together.
         """
         self._push(("unsubscribe", "subscribe"), streams)
+
+    def anew(self, names: Sequence[str]) -> None:
+        """Subscribe anew to streams, by their wire names, that are wanted and not refused."""
+        self.again([self._wanted[name] for name in names if name in self._wanted and name not in self._apart])
 
     def retry(self, now: float) -> None:
         """Ask for refused streams whose pause is over, each by itself."""

@@ -29,7 +29,7 @@ from workers.settings.schema import Settings
 from workers.store.fleet.followed import Changed
 from workers.store.fleet.resubscriptions import ResubscriptionReader
 from workers.store.keys import DEPTH, TICKER, TRADES
-from workers.venues.interface import Subscription
+from workers.venues.messages import Subscription
 
 log = structlog.get_logger()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -12,7 +13,9 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from workers.errors import MalformedFrame
-from workers.venues.interface import Announcements, ContractNotice, Refused, ShutdownNotice, Venue
+from workers.venues.interface import Announcements, Venue
+from workers.venues.messages import ContractNotice, Refused, ShutdownNotice, Subscription
+from workers.venues.session import Session
 
 log = structlog.get_logger()
 
@@ -81,21 +84,24 @@ class AnnouncementReader:
     async def _serve(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         OPEN.labels(self._venue.name).set(1)
         try:
-            await socket.send_str(self._venue.subscribe([self._where.stream], 1))
+            session = self._venue.session(self._where.url)
+            stream = Subscription(self._where.stream, "announcements", "")
+            for frame in session.subscribe([stream], 1):
+                await socket.send_str(frame)
             log.info("announcements_connected", venue=self._venue.name, url=self._where.url)
             self._opened()
             async for message in socket:
-                if message.type is aiohttp.WSMsgType.TEXT and not self._note(message.data):
+                if message.type is aiohttp.WSMsgType.TEXT and not self._note(session, message.data):
                     return
         finally:
             OPEN.labels(self._venue.name).set(0)
             with suppress(Exception):  # of no use any more, whatever becomes of it
                 await asyncio.wait_for(socket.close(), CLOSE_TIMEOUT_S)
 
-    def _note(self, text: str) -> bool:
+    def _note(self, session: Session, text: str) -> bool:
         """Take in a frame; False when the exchange is about to close the socket."""
         try:
-            frame = self._venue.split(text)
+            events = session.received(text, time.time_ns() // 1_000_000)
         except MalformedFrame as error:
             log.warning("malformed_frame", venue=self._venue.name, error=str(error))
             return True
@@ -103,10 +109,13 @@ class AnnouncementReader:
             FAILED.labels(self._venue.name).inc()
             log.exception("announcement_failed", venue=self._venue.name, excerpt=text[:120])
             return True
-        if isinstance(frame, ContractNotice):
-            NOTICES.labels(self._venue.name).inc()
-            log.info("announcement", venue=self._venue.name, symbol=frame.symbol, status=frame.status)
-            self._take(frame)
-        elif isinstance(frame, Refused):
-            log.error("subscription_refused", venue=self._venue.name, code=frame.code, message=frame.message)
-        return not isinstance(frame, ShutdownNotice)
+        for event in events:
+            if isinstance(event, ContractNotice):
+                NOTICES.labels(self._venue.name).inc()
+                log.info("announcement", venue=self._venue.name, symbol=event.symbol, status=event.status)
+                self._take(event)
+            elif isinstance(event, Refused):
+                log.error(
+                    "subscription_refused", venue=self._venue.name, code=event.code, message=event.message
+                )
+        return not any(isinstance(event, ShutdownNotice) for event in events)

@@ -26,7 +26,8 @@ from workers.store.fleet.followed import Listed, Publication, publish, published
 from workers.store.fleet.symbols import UNLISTED as UNLISTED_STATUS
 from workers.store.fleet.symbols import UNREADABLE as UNREADABLE_STATUS
 from workers.store.fleet.symbols import SymbolStore
-from workers.venues.interface import BadListing, ContractNotice
+from workers.venues.interface import BadListing
+from workers.venues.messages import ContractNotice
 
 log = structlog.get_logger()
 

@@ -25,7 +25,7 @@ from workers.runtime.proxies import Sessions
 from workers.runtime.rest import RestClient
 from workers.runtime.tasks import end
 from workers.store.server import memory_of
-from workers.venues.interface import ContractNotice
+from workers.venues.messages import ContractNotice
 
 log = structlog.get_logger()
 

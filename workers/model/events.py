@@ -27,6 +27,8 @@ class DepthEvent(msgspec.Struct, gc=False):
     """`T`, ms: when the matching engine made it; 0 where the venue sends none."""
     bids: list[Level]
     asks: list[Level]
+    checksum: int | None = None
+    """What the venue says of the book after this event, where it does."""
 
 
 class Snapshot(msgspec.Struct, gc=False):
@@ -72,3 +74,5 @@ class Trade(msgspec.Struct, gc=False):
     """False for insurance-fund, ADL and other off-book fills, and absurd ones: its id counts, its volume does not."""
     is_absurd: bool = False
     """Its price or quantity is none a market makes (see `absurd`)."""
+    name: str = ""
+    """The venue's own name of it, where its ids are not consecutive numbers."""

@@ -1,12 +1,12 @@
 """What a venue is: everything the fleet knows of one exchange's market, without a socket or a clock.
 
-A new exchange is one new file that implements `Venue` and one line in `workers/venues/registry.py`.
+A new exchange is one new folder with an implementation of `Venue` and one line in `workers/venues/registry.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -14,17 +14,9 @@ from workers.model.books.sequence import SequenceRule
 from workers.model.events import BookTicker, DepthEvent, Snapshot, Trade
 from workers.model.symbols.info import SymbolInfo
 from workers.model.symbols.volumes import Ticker
-
-Channel = Literal["depth", "aggTrade", "bookTicker"]
-"""What a stream feeds, in the fleet's words; raw trades feed `aggTrade` too."""
-
-
-class Subscription(NamedTuple):
-    """One stream of the venue: its wire name, and what it is to us."""
-
-    stream: str
-    channel: Channel
-    symbol: str
+from workers.venues.facts import Facts
+from workers.venues.messages import Subscription
+from workers.venues.session import Session
 
 
 class Endpoint(NamedTuple):
@@ -42,59 +34,6 @@ class RestRequest(NamedTuple):
     pool: str
     most_bytes: int
     """Of the body, unpacked: far beyond what the exchange sends, and what memory bears."""
-
-
-class Message(msgspec.Struct, gc=False):
-    """A data frame: the exchange's own object, byte for byte, and the few fields that file it."""
-
-    channel: Channel
-    symbol: str
-    data: bytes
-    event_ms: int
-    """The time the stream id carries: `E` of a depth event, `T` of a trade; -1 where the exchange sends none: the
-    line takes that of the arrival."""
-    first_id: int
-    update_id: int
-    """`u` of a depth event or bookTicker, the trade id of a trade."""
-    previous_id: int
-    """`pu`; -1 where continuity is `first_id == previous update_id + 1`; 0 where nothing tells what is missing."""
-    received_us: int = 0
-    """When it arrived, µs since 1970; set by the line."""
-
-
-class Acknowledged(msgspec.Struct, gc=False):
-    """The reply to a control request; says nothing about whether data will come."""
-
-    request_id: int
-
-
-class Refused(msgspec.Struct, gc=False):
-    """An error frame; `request_id` is None where the exchange names none."""
-
-    request_id: int | None
-    code: int
-    message: str
-
-
-class ShutdownNotice(msgspec.Struct, gc=False):
-    """The exchange will close this socket soon: replace it now."""
-
-
-class ContractNotice(msgspec.Struct, gc=False):
-    """A symbol was listed, delisted, or changed its status or its terms: exchangeInfo will say the rest."""
-
-    symbol: str
-    status: str
-    event_ms: int
-
-
-class Ignored(msgspec.Struct, gc=False):
-    """A well-formed frame that feeds nothing (a stream we did not ask for)."""
-
-    kind: str
-
-
-Frame = Message | Acknowledged | Refused | ShutdownNotice | ContractNotice | Ignored
 
 
 class Announcements(NamedTuple):
@@ -132,6 +71,7 @@ class Venue(Protocol):
     """One market of one exchange."""
 
     name: str
+    facts: Facts
     rule: SequenceRule
     pool: str
     """REST requests that share a limit share a pool."""
@@ -146,14 +86,8 @@ class Venue(Protocol):
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
         """The sockets needed for what the settings follow of these symbols."""
 
-    def subscribe(self, streams: Sequence[str], request_id: int) -> str:
-        """The text frame that subscribes to streams."""
-
-    def unsubscribe(self, streams: Sequence[str], request_id: int) -> str:
-        """The text frame that takes subscriptions back."""
-
-    def split(self, frame: bytes | str) -> Frame:
-        """File one frame without re-encoding its data. Raises: MalformedFrame."""
+    def session(self, url: str) -> Session:
+        """What a socket of this endpoint is told, and answers."""
 
     def depth(self, data: bytes) -> DepthEvent:
         """Decode what `split` filed under `depth`. Raises: MalformedFrame."""

@@ -21,22 +21,20 @@ from workers.model.events import BookTicker, DepthEvent, Level, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.settings.schema import VenueSettings
 from workers.venues.binance import wire
+from workers.venues.binance.session import BinanceSession
 from workers.venues.binance.symbols import FAMILIES, exchange_info, tickers
-from workers.venues.interface import (
+from workers.venues.facts import Continuity, Facts, Limit
+from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.messages import (
     Acknowledged,
-    Announcements,
     ContractNotice,
-    Endpoint,
-    ExchangeInfo,
-    Frame,
     Ignored,
     Message,
     Refused,
-    RestRequest,
     ShutdownNotice,
     Subscription,
-    Tickers,
 )
+from workers.venues.session import Event, Session
 
 MICROSECONDS_FROM: Final = 10**14
 """Times this large are microseconds (spot sockets opened with `timeUnit`); as ms they would be the year 5138."""
@@ -149,6 +147,12 @@ class Binance:
         self.name = name
         self._market = market = _MARKETS[settings.market]
         self.rule = market.rule
+        self.facts = Facts(
+            Continuity.FIRST if market.rule is SequenceRule.SPOT else Continuity.PREVIOUS,
+            "rest",
+            limits=(Limit(market.weight_limit, 60.0),),
+            subscriptions=settings.streams_per_socket,
+        )
         self.pool = market.pool
         self.assumed_weight_limit = market.weight_limit
         self.trades_horizon_ms = market.trades_horizon_ms
@@ -187,20 +191,11 @@ class Binance:
                 by_path.setdefault(trades_path, []).append(Subscription(stream, "aggTrade", symbol))
         return [Endpoint(f"{base}{path}/stream", streams) for path, streams in by_path.items()]
 
-    def subscribe(self, streams: Sequence[str], request_id: int) -> str:
-        """`{"method":"SUBSCRIBE","params":["btcusdt@depth@100ms"],"id":1}`; the id is a positive integer."""
-        return self._control("SUBSCRIBE", streams, request_id)
+    def session(self, url: str) -> Session:
+        """A socket's session; the same for all endpoints."""
+        return BinanceSession(self.split)
 
-    def unsubscribe(self, streams: Sequence[str], request_id: int) -> str:
-        """The same with `UNSUBSCRIBE`; streams that are not subscribed are ignored."""
-        return self._control("UNSUBSCRIBE", streams, request_id)
-
-    @staticmethod
-    def _control(method: str, streams: Sequence[str], request_id: int) -> str:
-        request = {"method": method, "params": list(streams), "id": request_id}
-        return msgspec.json.encode(request).decode()
-
-    def split(self, frame: bytes | str) -> Frame:
+    def split(self, frame: bytes | str) -> Event:
         """File one frame, combined (`{"stream":…,"data":{…}}`) or bare; `data` keeps the exchange's bytes."""
         envelope = self._decoded(self._envelope, frame, "frame")
         if envelope.data is not UNSET and envelope.stream is not UNSET:
@@ -218,7 +213,7 @@ class Binance:
         excerpt = frame if isinstance(frame, bytes) else frame.encode()
         raise MalformedFrame(self.name, "frame", "neither data, nor a reply, nor an error", excerpt)
 
-    def _event(self, kind: str, data: bytes) -> Frame:
+    def _event(self, kind: str, data: bytes) -> Event:
         if kind in ("depth", "depthUpdate") or kind.startswith("depth@"):
             depth = self._decoded(self._depth_head, data, "depth event")
             if not 0 <= depth.U <= depth.u:

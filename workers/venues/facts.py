@@ -1,0 +1,90 @@
+"""What is true of a venue's streams and REST: read by ingest, books and trades instead of the venue's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Literal, NamedTuple
+
+from workers.model.events import Level
+
+Checksum = Callable[[Sequence[Level], Sequence[Level]], int]
+"""The venue's checksum of a book: best bids first and best asks first, as (price, quantity) texts as they were sent;
+as many levels a side as `ChecksumRule.levels`, or all there are."""
+
+
+class Continuity(Enum):
+    """By what a reader of a book sees that a message is missing."""
+
+    FIRST = "first"
+    """`first_id` is the previous `last_id` plus one (Binance spot)."""
+    PREVIOUS = "previous"
+    """The message names its predecessor's id (Binance futures, OKX); a snapshot has an id of the same count."""
+    PLUS_ONE = "plus one"
+    """The id of each message is its predecessor's plus one, the snapshot's included (Bybit)."""
+    CONNECTION = "connection"
+    """Every frame of a socket is numbered: what is missing concerns all its symbols (Coinbase Advanced, Bitfinex)."""
+    CHECKSUM = "checksum"
+    """No numbers: the book after a message is compared (Kraken)."""
+    NONE = "none"
+    """Nothing tells (Bitstamp, Coinbase Exchange)."""
+
+    @property
+    def by_id(self) -> bool:
+        """Whether the venue numbers the messages of a symbol, so that two lines can be merged by id and the log goes
+        by the venue's ids; else the log numbers what one line wrote."""
+        return self in (Continuity.FIRST, Continuity.PREVIOUS, Continuity.PLUS_ONE)
+
+
+class ChecksumRule(NamedTuple):
+    """How books of a venue are compared with the checksums it sends.
+
+    levels: levels a side that take part.
+    of: the checksum of those.
+    every_message: each depth message carries one, of the book after it (Kraken, OKX until 2026); else they come apart
+        (Bitfinex), and are of the book as it stands then.
+    """
+
+    levels: int
+    of: Checksum
+    every_message: bool = True
+
+
+TradeIds = Literal["consecutive", "rising", "neither"]
+"""`consecutive`: a hole in them is a missing trade; `rising`: they order trades; `neither`: they only name them."""
+
+
+class Limit(NamedTuple):
+    """At most `weight` of REST requests within `seconds`, of a pool."""
+
+    weight: int
+    seconds: float
+
+
+class Facts(NamedTuple):
+    """One market of one exchange.
+
+    continuity: see there.
+    snapshots: `rest`: a book begins with a reply; `in band`: with a message of its stream, after each subscription.
+    levels: levels a side that the stream keeps, 0: all. What else a book holds of a side is unknown, not empty.
+    cut: the reader cuts its book to `levels` after each message, as no deletion comes for what falls out (Kraken).
+    checksum: None where the venue has none.
+    trade_ids: see there.
+    merged_trades: the trades of two lines can be merged by id.
+    second_source: by what a book is audited: `rest` compares at an id, `in band` subscribes anew, `checksum`, `none`.
+    limits: of REST, all of them hold.
+    requests: control frames a socket may send: at most `weight` in `seconds`.
+    subscriptions: streams that one socket may carry.
+    """
+
+    continuity: Continuity
+    snapshots: Literal["rest", "in band"]
+    levels: int = 0
+    cut: bool = False
+    checksum: ChecksumRule | None = None
+    trade_ids: TradeIds = "consecutive"
+    merged_trades: bool = True
+    second_source: Literal["rest", "in band", "checksum", "none"] = "rest"
+    limits: tuple[Limit, ...] = ()
+    requests: Limit = Limit(5, 1.0)
+    subscriptions: int = 200

@@ -1,0 +1,76 @@
+"""What a socket of a venue brings, once it is filed: messages for the log, answers to requests, notices."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+Channel = Literal["depth", "aggTrade", "bookTicker", "announcements"]
+"""What a stream feeds, in the fleet's words; raw trades feed `aggTrade` too."""
+
+Kind = Literal["update", "snapshot", "restart", "break", "checksum"]
+"""What a message is to its stream: a change; a whole book; a whole book whose ids begin anew; the word that something
+is missing here, so that a book ends until its next snapshot; or a checksum of the book as it stands."""
+
+
+class Subscription(NamedTuple):
+    """One stream of the venue: its wire name, and what it is to us."""
+
+    stream: str
+    channel: Channel
+    symbol: str
+
+
+class Message(msgspec.Struct, gc=False):
+    """A data frame: the exchange's own object, byte for byte, and the few fields that file it."""
+
+    channel: Channel
+    symbol: str
+    data: bytes
+    event_ms: int
+    """The time the stream id carries: `E` of a depth event, `T` of a trade; -1 where the exchange sends none: the
+    line takes that of the arrival."""
+    first_id: int
+    update_id: int
+    """`u` of a depth event or bookTicker, the trade id of a trade."""
+    previous_id: int
+    """`pu`; -1 where continuity is `first_id == previous update_id + 1`; 0 where nothing tells what is missing."""
+    received_us: int = 0
+    """When it arrived, µs since 1970; set by the line."""
+    kind: Kind = "update"
+    name: str = ""
+    """The venue's own name of a trade whose ids are not consecutive; the log numbers it, and this is how it is known
+    again."""
+
+
+class Acknowledged(msgspec.Struct, gc=False):
+    """The reply to a control request; says nothing about whether data will come."""
+
+    request_id: int
+
+
+class Refused(msgspec.Struct, gc=False):
+    """An error frame; `request_id` is None where the exchange names none."""
+
+    request_id: int | None
+    code: int
+    message: str
+
+
+class ShutdownNotice(msgspec.Struct, gc=False):
+    """The exchange will close this socket soon: replace it now."""
+
+
+class ContractNotice(msgspec.Struct, gc=False):
+    """A symbol was listed, delisted, or changed its status or its terms: exchangeInfo will say the rest."""
+
+    symbol: str
+    status: str
+    event_ms: int
+
+
+class Ignored(msgspec.Struct, gc=False):
+    """A well-formed frame that feeds nothing (a stream we did not ask for)."""
+
+    kind: str
