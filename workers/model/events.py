@@ -5,10 +5,17 @@ Prices and quantities stay the exchange's own text everywhere; times are exchang
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 Level = tuple[str, str]
 """A price level as sent: (price text, quantity text). A quantity of zero, in any spelling, deletes it."""
+
+
+Kind = Literal["update", "snapshot", "restart", "break", "checksum"]
+"""What an entry is to its stream: a change; a whole book; a whole book whose ids begin anew; the word that something is
+missing here, so that a book ends until its next snapshot; or a checksum of the book as it stands."""
 
 
 class DepthEvent(msgspec.Struct, gc=False):
@@ -27,6 +34,7 @@ class DepthEvent(msgspec.Struct, gc=False):
     """`T`, ms: when the matching engine made it; 0 where the venue sends none."""
     bids: list[Level]
     asks: list[Level]
+    kind: Kind = "update"
     checksum: int | None = None
     """What the venue says of the book after this event, where it does."""
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Literal, NamedTuple
 
-from workers.model.events import Level
-
-Checksum = Callable[[Sequence[Level], Sequence[Level]], int]
-"""The venue's checksum of a book: best bids first and best asks first, as (price, quantity) texts as they were sent;
-as many levels a side as `ChecksumRule.levels`, or all there are."""
+from workers.model.books.checksum import ChecksumRule
+from workers.model.books.in_band import StreamRule
 
 
 class Continuity(Enum):
@@ -34,20 +30,6 @@ class Continuity(Enum):
         """Whether the venue numbers the messages of a symbol, so that two lines can be merged by id and the log goes
         by the venue's ids; else the log numbers what one line wrote."""
         return self in (Continuity.FIRST, Continuity.PREVIOUS, Continuity.PLUS_ONE)
-
-
-class ChecksumRule(NamedTuple):
-    """How books of a venue are compared with the checksums it sends.
-
-    levels: levels a side that take part.
-    of: the checksum of those.
-    every_message: each depth message carries one, of the book after it (Kraken, OKX until 2026); else they come apart
-        (Bitfinex), and are of the book as it stands then.
-    """
-
-    levels: int
-    of: Checksum
-    every_message: bool = True
 
 
 TradeIds = Literal["consecutive", "rising", "neither"]
@@ -88,3 +70,10 @@ class Facts(NamedTuple):
     limits: tuple[Limit, ...] = ()
     requests: Limit = Limit(5, 1.0)
     subscriptions: int = 200
+
+    @property
+    def stream_rule(self) -> StreamRule | None:
+        """What a book makes of a stream with snapshots of its own; None where they come over REST."""
+        if self.snapshots == "rest":
+            return None
+        return StreamRule(self.continuity.by_id, self.levels, self.cut, self.checksum)

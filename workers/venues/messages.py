@@ -6,12 +6,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from workers.model.events import Kind
+
 Channel = Literal["depth", "aggTrade", "bookTicker", "announcements"]
 """What a stream feeds, in the fleet's words; raw trades feed `aggTrade` too."""
-
-Kind = Literal["update", "snapshot", "restart", "break", "checksum"]
-"""What a message is to its stream: a change; a whole book; a whole book whose ids begin anew; the word that something
-is missing here, so that a book ends until its next snapshot; or a checksum of the book as it stands."""
 
 
 class Subscription(NamedTuple):

@@ -122,6 +122,20 @@ class _BookSide:
             if farthest_edge >= self.edge:
                 self.edge, self.edge_text = self.keys[0], self.levels[self.keys[0]][0]
 
+    def keep_window(self, levels: int, *, cut: bool) -> None:
+        """See `OrderBook.keep_window`."""
+        if not levels or levels > self.max_levels:
+            return  # what was dropped beyond `max_levels` is unknown, however many levels are left
+        excess = len(self.keys) - levels
+        if cut and excess > 0:
+            for key in self.keys[:excess]:
+                del self.levels[key]
+            del self.keys[:excess]
+        if excess < 0:
+            self.prove(-math.inf, "")
+        else:
+            self.prove(self.keys[0], self.levels[self.keys[0]][0])
+
     def extend(self, older: _BookSide) -> None:
         """Replace what is held beyond the edge by what `older` knows there, at the same update id. O(n).
 
@@ -214,6 +228,21 @@ class OrderBook:
         keys, quantities = parse_changes(bids, asks)
         self._bids.apply(bids, keys, quantities)
         self._asks.apply(asks, keys[n:], quantities[n:])
+
+    def prove_whole(self) -> None:
+        """What is held is all there is of each side that has not reached `max_levels`. O(1)."""
+        for side in (self._bids, self._asks):
+            if len(side.keys) < side.max_levels:
+                side.prove(-math.inf, "")
+
+    def keep_window(self, levels: int, *, cut: bool) -> None:
+        """Of a stream that keeps up so many best levels a side, 0: all. What is known ends with the last of them. O(1).
+
+        Args:
+            cut: drop what is held beyond them, O(n) for n such levels; else the stream deletes it itself.
+        """
+        self._bids.keep_window(levels, cut=cut)
+        self._asks.keep_window(levels, cut=cut)
 
     def top(self, n: int = 10) -> tuple[list[Level], list[Level]]:
         """The best `n` bids and asks, best first."""

@@ -1,0 +1,151 @@
+"""Keeping a book in step with a stream that brings its snapshots itself, and perhaps checksums.
+
+The log has, besides changes, whole books, the word that something is missing, and checksums (`DepthEvent.kind`):
+
+    any state ──snapshot──────────────────────────────────► SYNCED   (of the venue's ids: unless the book is further)
+    SYNCED    ──gap, break, checksum mismatch, bad number──► BROKEN   until the next snapshot
+
+Where the venue numbers the messages of a symbol (`by_id`), two lines are merged in the log and a snapshot may come
+between events that are older or newer than it: it takes its place by its id. Elsewhere one line writes, the log itself
+numbers what it wrote, and a snapshot replaces whatever was before.
+
+Source of the rules: the venues' documents, as collected in docs/venues.md.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from workers.model.books.checksum import ChecksumRule
+from workers.model.books.order_book import DEFAULT_MAX_LEVELS
+from workers.model.books.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
+from workers.model.events import DepthEvent, Snapshot
+
+
+class StreamRule(NamedTuple):
+    """What a stream with snapshots of its own brings.
+
+    by_id: the venue numbers the messages of a symbol.
+    levels: levels a side that it keeps up, 0: all there are. Beyond the last of them nothing is known.
+    cut: no deletion comes for what leaves those levels: the reader drops it.
+    checksum: how the book is compared with what the venue says of it.
+    """
+
+    by_id: bool
+    levels: int = 0
+    cut: bool = False
+    checksum: ChecksumRule | None = None
+
+
+class InBandSync(BookSync):
+    """A `BookSync` of such a stream; its snapshots are events. An event costs O(levels) more where it is checked.
+
+    Args:
+        sequence: how events chain; `SequenceRule.SPOT` also for numbers of the log.
+        rule: what the stream brings.
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        sequence: SequenceRule,
+        rule: StreamRule,
+        *,
+        max_levels: int = DEFAULT_MAX_LEVELS,
+        crossed_limit_ms: int = 1_500,
+    ) -> None:
+        super().__init__(symbol, sequence, max_levels=max_levels, crossed_limit_ms=crossed_limit_ms)
+        self.stream_rule = rule
+        self.checksums_ok = 0
+        """Checksums that the book bore out."""
+        self.checksums_of = 0
+        """Checksums it was compared with."""
+        self._upcoming: Snapshot | None = None
+        """A whole book ahead of ours: should the events before it not come, it takes over."""
+
+    def on_event(self, event: DepthEvent, now_ms: int) -> Outcome:
+        """Take the next entry of the stream."""
+        if event.kind == "update":
+            outcome = super().on_event(event, now_ms)
+            if outcome is Outcome.GAP and self._upcoming is not None:
+                self._begin_by_id(self._upcoming, now_ms)
+            return outcome
+        self._heard_ms, self._heard = now_ms, True
+        if event.kind == "break":
+            return self._end("connection", now_ms)
+        if event.kind == "checksum":
+            agreed = self.state is not SyncState.SYNCED or self._agrees(event)
+            return Outcome.STALE if agreed else self._end("checksum", now_ms)
+        whole = Snapshot(
+            event.symbol,
+            event.last_id,
+            event.bids,
+            event.asks,
+            event.event_time,
+            limit=self.stream_rule.levels,
+        )
+        if self.stream_rule.by_id and event.kind == "snapshot":
+            began = self._begin_by_id(whole, now_ms)
+        else:
+            began = self._replace(whole, now_ms)
+        if began is Outcome.SYNCED and not self._agrees(event):
+            return self._end("checksum", now_ms)
+        return began
+
+    def _begin_by_id(self, whole: Snapshot, now_ms: int) -> Outcome:
+        """A whole book of some id: it begins ours, or waits in case that the events before it do not come."""
+        self._upcoming = None
+        if self.state is SyncState.SYNCED:
+            if whole.last_update_id <= self.last_update_id:
+                return Outcome.STALE
+            self._upcoming = whole
+            return Outcome.STALE
+        start = self._run.start
+        if start is not None and whole.last_update_id < start:
+            return Outcome.STALE  # events that it would need are gone
+        return self._begin(whole, now_ms)
+
+    def _replace(self, whole: Snapshot, now_ms: int) -> Outcome:
+        """A whole book that is the next entry of the log, or begins the ids anew."""
+        if self.state is SyncState.SYNCED and whole.last_update_id == self.last_update_id:
+            return Outcome.STALE  # the same entry once more
+        self.lose(self.reason, now_ms)
+        self.last_event_time = 0
+        self._run.start = self._run.end = None
+        return self._begin(whole, now_ms)
+
+    def _begin(self, whole: Snapshot, now_ms: int) -> Outcome:
+        return Outcome.SYNCED if self._enter(whole, now_ms) is SnapshotOutcome.ACCEPTED else Outcome.LOST
+
+    def _enter(self, snapshot: Snapshot, now_ms: int) -> SnapshotOutcome:
+        self._upcoming = None
+        outcome = super()._enter(snapshot, now_ms)
+        if outcome is SnapshotOutcome.ACCEPTED:
+            if not self.stream_rule.levels:
+                self.book.prove_whole()
+            self.book.keep_window(self.stream_rule.levels, cut=self.stream_rule.cut)
+        return outcome
+
+    def _apply(self, event: DepthEvent, now_ms: int) -> bool:
+        if not super()._apply(event, now_ms):
+            return False
+        self.book.keep_window(self.stream_rule.levels, cut=self.stream_rule.cut)
+        return self._agrees(event) or self._spoiled("checksum", event, now_ms)
+
+    def _agrees(self, event: DepthEvent) -> bool:
+        """Whether the book is what the event says of it, if it says something."""
+        rule = self.stream_rule.checksum
+        if rule is None or event.checksum is None:
+            return True
+        holds = rule.holds(self.book, event.checksum)
+        self.checksums_of += 1
+        self.checksums_ok += holds
+        return holds
+
+    def _end(self, reason: str, now_ms: int) -> Outcome:
+        """Nothing that came before counts any more."""
+        self._upcoming = None
+        was_synced = self.state is SyncState.SYNCED
+        self.lose(reason, now_ms)
+        self._run.start = self._run.end = None
+        return Outcome.LOST if was_synced else Outcome.STALE
