@@ -32,6 +32,7 @@ from redis.asyncio import Redis
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from workers.model.books.in_band import BookRule
 from workers.model.books.order_book import OrderBook
 from workers.model.books.sync import BookSync, SequenceRule
 from workers.model.events import DepthEvent, Snapshot
@@ -193,9 +194,11 @@ async def _questions(client: Redis, blocks: list[HistoryBlock], count: int) -> d
     held = int((await client.info("memory"))["used_memory"]) - before
     draw = random.Random(1)
 
+    decoder = msgspec.json.Decoder(DepthEvent)
+
     def reader() -> HistoryReader:
         return HistoryReader(
-            client, Keys(), rule=SequenceRule.FUTURES, decode=msgspec.json.Decoder(DepthEvent).decode
+            client, Keys(), rule=BookRule(SequenceRule.FUTURES), decode=lambda _, entry: decoder.decode(entry.data)
         )
 
     cold, warm = reader(), reader()

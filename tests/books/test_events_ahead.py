@@ -8,7 +8,6 @@ import pytest
 
 from workers.books.book import OwnedBook
 from workers.ingest.line import Line
-from workers.model.books.sync import BookSync
 from workers.model.events import Snapshot
 from workers.model.history.block import HistoryBlock, Unknown
 from workers.model.history.builder import BlockBuilder
@@ -41,7 +40,7 @@ def recorded(ahead_ms: int) -> tuple[HistoryBlock, list[RawEntry], OwnedBook]:
         dated = sent_ms + (ahead_ms if number % 50 == 25 else 0)
         line.frame(frame(number + 1, dated, draw), (sent_ms + 20) * 1000)
     [context] = venue_contexts(Settings(venues={"spot": SETTINGS}))
-    book = OwnedBook(Claim(context, S), 1, BookSync(S, venue.rule), BookSettings())
+    book = OwnedBook(Claim(context, S), 1, venue.book_rule.sync(S), BookSettings())
     builder = BlockBuilder(S, levels=50, length=60)
     book.recorder = HistoryRecorder(book.sync, builder)
     filed_ms = 0

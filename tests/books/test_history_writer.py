@@ -10,7 +10,6 @@ from redis.asyncio import Redis
 
 from workers.books.book import OwnedBook
 from workers.books.history import HistoryWriter
-from workers.model.books.sync import BookSync
 from workers.model.events import Snapshot
 from workers.model.history.block import BookAt, HistoryBlock, Unknown
 from workers.model.history.builder import BlockBuilder
@@ -47,7 +46,7 @@ def entry(number: int) -> Delivered:
 
 def owned(one: VenueContext, token: int, taken: int) -> OwnedBook:
     """A book that has taken in so many entries and been in sync since the first one."""
-    book = OwnedBook(Claim(one, S), token, BookSync(S, one.venue.rule), Settings(venues={}).books)
+    book = OwnedBook(Claim(one, S), token, one.venue.book_rule.sync(S), Settings(venues={}).books)
     book.take(entry(0), 0)
     book.sync.on_snapshot(Snapshot(S, 100, [("50.0", "1.0")], [("150.0", "1.0")], limit=100), 0)
     for number in range(1, taken):

@@ -12,7 +12,7 @@ import pytest
 from workers.books.book import OwnedBook
 from workers.books.tickers import TickerWatch
 from workers.ingest.line import Line
-from workers.model.books.sync import BookSync, SyncState
+from workers.model.books.sync import SyncState
 from workers.recordings.recording import Recording, merged
 from workers.recordings.records import Received, RecordedSnapshot
 from workers.runtime.context import VenueContext
@@ -41,7 +41,7 @@ class Played:
         self.watch = TickerWatch(self.client, [context], books, 100)
         self.books = {
             symbol: OwnedBook(
-                Claim(context, symbol), 1, BookSync(symbol, self.venue.rule, max_levels=50_000), books
+                Claim(context, symbol), 1, self.venue.book_rule.sync(symbol, max_levels=50_000), books
             )
             for symbol in symbols
         }

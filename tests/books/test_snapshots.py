@@ -12,7 +12,7 @@ import pytest
 from workers.books.book import OwnedBook
 from workers.books.snapshots import SnapshotFetcher
 from workers.errors import RestUnavailable
-from workers.model.books.sync import BookSync, SyncState
+from workers.model.books.sync import SyncState
 from workers.model.events import Snapshot
 from workers.runtime.context import venue_contexts
 from workers.runtime.ownership import Claim
@@ -74,7 +74,7 @@ class World:
             lambda book, error: self.failed.append(error),
         )
         self.books = {
-            name: OwnedBook(Claim(context, name), 1, BookSync(name, context.venue.rule), settings.books)
+            name: OwnedBook(Claim(context, name), 1, context.venue.book_rule.sync(name), settings.books)
             for name in NAMES
         }
         self._u = 0

@@ -7,7 +7,7 @@ import pytest
 
 from workers.books.book import OwnedBook
 from workers.books.tickers import AGAIN_S, POLL_S, TickerWatch
-from workers.model.books.sync import BookSync, SyncState
+from workers.model.books.sync import SyncState
 from workers.model.events import Snapshot
 from workers.runtime.context import VenueContext
 from workers.runtime.ownership import Claim
@@ -30,7 +30,7 @@ class World:
         books = BookSettings(snapshot_retry_s=1, snapshot_retry_max_s=4, snapshot_delay_ms=0)
         self.client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
         self.watch = TickerWatch(self.client, [context], books, 100)
-        self.book = OwnedBook(Claim(context, S), 1, BookSync(S, context.venue.rule), books)
+        self.book = OwnedBook(Claim(context, S), 1, context.venue.book_rule.sync(S), books)
         self.now = 1e9  # later than the clock that `OwnedBook` looks at
         self.u = 100
         self.sync()

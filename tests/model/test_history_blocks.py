@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.errors import StateUnreadable
+from workers.model.books.in_band import BookRule
 from workers.model.books.order_book import OrderBook
 from workers.model.books.sync import BookSync, Outcome, SequenceRule
 from workers.model.events import DepthEvent, Level, Snapshot
@@ -228,7 +229,7 @@ def test_a_block_carried_on_by_anybody_says_what_its_owner_says(seed: int, rule:
     assert partial is not None
     taken = len(world.entries)
     world.run(60)
-    fold = HistoryFold(HistoryBlock.decode(partial.encode()), rule)
+    fold = HistoryFold(HistoryBlock.decode(partial.encode()), BookRule(rule))
     for ms, event in world.entries:
         if ms > partial.last * 1000:
             fold.take(event, ms)

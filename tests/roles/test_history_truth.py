@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_right
+from functools import partial
 
 import aiohttp
 from in_process import KEYS, Fleet, fleet_of, settle
@@ -12,6 +13,7 @@ from workers.model.history.block import OUTSIDE, BookAt, QuantityAt, Unknown
 from workers.model.history.segment import bound
 from workers.runtime.context import venue_contexts
 from workers.store.history.reading import HistoryReader
+from workers.venues.entries import depth_of
 
 SYMBOLS = ["BTCUSDT", "SOLUSDT"]
 BROKEN = "BTCUSDT"
@@ -108,7 +110,7 @@ async def test_200_questions_are_answered_with_the_truth_or_with_unknown(real_se
         fleet.settings.history.write_ms = 1500  # a killed owner leaves seconds that are not written
         killed, lost, found = await a_life(fleet)
         venue = venue_contexts(fleet.settings)[0].venue
-        reader = HistoryReader(fleet.client, KEYS, rule=venue.rule, decode=venue.depth)
+        reader = HistoryReader(fleet.client, KEYS, rule=venue.book_rule, decode=partial(depth_of, venue))
         truths = {symbol: Truth(fleet, symbol) for symbol in SYMBOLS}
         for truth in truths.values():
             await truth.read()

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from workers.errors import LeaseLost, MalformedFrame
+from workers.model.books.in_band import BookRule
 from workers.model.books.sync import BookSync, SequenceRule, SyncState
 from workers.model.events import DepthEvent, Snapshot
 from workers.model.history.block import (
@@ -26,7 +27,7 @@ from workers.store.fleet.leases import Leases
 from workers.store.history.reading import UNREADABLE, HistoryReader
 from workers.store.history.writing import HistoryStore
 from workers.store.keys import Keys
-from workers.store.log.streams import RawEntry, RawStreams
+from workers.store.log.streams import Delivered, RawEntry, RawStreams
 
 KEYS = Keys()
 S = "BTCUSDT"
@@ -35,11 +36,11 @@ START = 600
 LENGTH = 10
 
 
-def decode(data: bytes) -> DepthEvent:
+def decode(symbol: str, entry: Delivered) -> DepthEvent:
     try:
-        return msgspec.json.decode(data, type=DepthEvent)
+        return msgspec.json.decode(entry.data, type=DepthEvent)
     except msgspec.DecodeError as error:
-        raise MalformedFrame("test", "depth event", str(error), data) from error
+        raise MalformedFrame("test", "depth event", str(error), entry.data) from error
 
 
 class Owner:
@@ -93,7 +94,7 @@ class Owner:
         await self.store.write(S, self.leases.held[S], blocks)
 
     def reader(self) -> HistoryReader:
-        return HistoryReader(self.client, KEYS, rule=self.rule, decode=decode)
+        return HistoryReader(self.client, KEYS, rule=BookRule(self.rule), decode=decode)
 
     def check(self, second: int, found: BookAt | Unknown) -> None:
         assert isinstance(found, BookAt), found
@@ -126,7 +127,7 @@ async def test_a_second_that_is_not_over_by_the_readers_clock_is_unknown_whateve
     await owner.write()
     await owner.feed(START + 33)
     now = START + 20.5
-    reader = HistoryReader(owner.client, KEYS, rule=owner.rule, decode=decode, clock=lambda: now)
+    reader = HistoryReader(owner.client, KEYS, rule=BookRule(owner.rule), decode=decode, clock=lambda: now)
     owner.check(START + 20, await reader.book_at(S, START + 20))
     for second in (START + 21, START + 24, START + 30):
         assert await reader.book_at(S, second) == Unknown(second, NOT_REACHED)

@@ -10,11 +10,12 @@ from redis.asyncio import Redis
 
 from workers.errors import MalformedFrame, StateUnreadable
 from workers.model.books.checkpoint import encode_checkpoint
+from workers.model.books.in_band import BookRule
 from workers.model.books.sync import BookSync, SequenceRule, SyncState
 from workers.model.events import DepthEvent, Snapshot
 from workers.store.books.rebuilding import Rebuilt, rebuild
 from workers.store.keys import Keys
-from workers.store.log.streams import RawEntry, RawStreams
+from workers.store.log.streams import Delivered, RawEntry, RawStreams
 
 KEYS = Keys()
 S = "BTCUSDT"
@@ -22,11 +23,11 @@ RAW = KEYS.raw(S, "depth")
 EVENTS = 1200
 
 
-def decode(data: bytes) -> DepthEvent:
+def decode(symbol: str, entry: Delivered) -> DepthEvent:
     try:
-        return msgspec.json.decode(data, type=DepthEvent)
+        return msgspec.json.decode(entry.data, type=DepthEvent)
     except msgspec.DecodeError as error:
-        raise MalformedFrame("test", "depth event", str(error), data) from error
+        raise MalformedFrame("test", "depth event", str(error), entry.data) from error
 
 
 class Log:
@@ -57,7 +58,7 @@ class Log:
         await RawStreams(client, 10_000).append(self.entries, {RAW: 10**9})
 
     async def rebuilt(self, client: Redis, at: int | None = None) -> Rebuilt:
-        return await rebuild(client, KEYS, S, rule=self.rule, decode=decode, now_ms=0, at=at)
+        return await rebuild(client, KEYS, S, rule=BookRule(self.rule), decode=decode, now_ms=0, at=at)
 
 
 @pytest.fixture(params=list(SequenceRule))

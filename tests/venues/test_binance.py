@@ -479,8 +479,8 @@ def test_error_bodies() -> None:
 
 
 def test_rules() -> None:
-    assert venue("spot").rule is SequenceRule.SPOT
-    assert venue("coinm").rule is SequenceRule.FUTURES
+    assert venue("spot").book_rule.sequence is SequenceRule.SPOT
+    assert venue("coinm").book_rule.sequence is SequenceRule.FUTURES
 
 
 def test_the_exchanges_clock() -> None:

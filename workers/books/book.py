@@ -20,6 +20,7 @@ from workers.model.history.recorder import HistoryRecorder
 from workers.runtime.ownership import Claim
 from workers.settings.schema import BookSettings
 from workers.store.log.streams import Delivered
+from workers.venues.entries import depth_of
 
 log = structlog.get_logger()
 
@@ -116,7 +117,7 @@ class OwnedBook:
         if not entry.data:
             return None  # trimmed before it was read
         try:
-            event = self.claim.context.venue.depth(entry.data)
+            event = depth_of(self.claim.context.venue, self.claim.symbol, entry)
             filed_ms = int(entry.stream_id.partition(b"-")[0])
             # a time ahead of every clock would pass for fresh, and for the exchange's ids going on
             event.event_time = min(event.event_time, max(filed_ms, entry.received_us // 1000))

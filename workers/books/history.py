@@ -28,6 +28,7 @@ from workers.store.history.writing import HistoryStore
 from workers.store.log.follower import LAST_OF_MS, entry_id
 from workers.store.log.streams import GroupReader
 from workers.store.refusals import refusal_of
+from workers.venues.entries import depth_of
 
 log = structlog.get_logger()
 
@@ -208,7 +209,9 @@ class HistoryWriter:
 
     async def _carry_on(self, book: OwnedBook, block: HistoryBlock) -> None:
         settings = self._settings
-        fold = HistoryFold(block, book.sync.rule, levels=settings.levels, length=settings.block_s)
+        fold = HistoryFold(
+            block, book.claim.context.venue.book_rule, levels=settings.levels, length=settings.block_s
+        )
         place = f"{block.last * 1000}-{LAST_OF_MS}"
         before = (-1, -1)
         while True:
@@ -221,7 +224,7 @@ class HistoryWriter:
                     break
                 place = entry.stream_id.decode()
                 with contextlib.suppress(WireError):  # if it mattered, the next event does not follow
-                    fold.take(book.claim.context.venue.depth(entry.data), at[0])
+                    fold.take(depth_of(book.claim.context.venue, book.claim.symbol, entry), at[0])
             if entry_id(place) >= reached:
                 break
             if before == reached and place == started:

@@ -21,6 +21,7 @@ from workers.runtime.tasks import end, seen
 from workers.settings.schema import Settings
 from workers.store.books.publishing import BookStore
 from workers.store.fleet.budget import Urgency
+from workers.venues.entries import depth_of
 
 log = structlog.get_logger()
 
@@ -174,7 +175,7 @@ class SnapshotFetcher:
         async for page in self._store.log_from(symbol, snapshot.last_update_id):
             for entry in page:
                 try:
-                    problem = reference.advance(venue.depth(entry.data))
+                    problem = reference.advance(depth_of(venue, symbol, entry))
                 except MalformedFrame:
                     continue  # if it mattered, the next one does not follow
                 usable = sync.oldest_usable_id

@@ -19,7 +19,7 @@ from workers.books.snapshots import SnapshotFetcher
 from workers.books.stream_watch import StreamWatch
 from workers.books.tickers import TickerWatch
 from workers.errors import LeaseLost, StateUnreadable
-from workers.model.books.sync import BookSync, Outcome, SyncState
+from workers.model.books.sync import Outcome, SyncState
 from workers.runtime.backoff import MOST_PAUSE_S, Backoff
 from workers.runtime.context import venue_contexts
 from workers.runtime.ownership import Claim, Ownership
@@ -123,9 +123,8 @@ class BookWorker:
     async def recover(self, claim: Claim, token: int) -> None:
         """Take up a book: checkpoint, entries pending after it, then the new ones; REST is not asked."""
         settings = self._settings.books
-        sync = BookSync(
+        sync = claim.context.venue.book_rule.sync(
             claim.symbol,
-            claim.context.venue.rule,
             max_levels=settings.levels,
             crossed_limit_ms=settings.crossed_ms,
             two_snapshots=settings.two_snapshots,

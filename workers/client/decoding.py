@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
 
 import msgspec
 
 from workers.client.numbers import Number
 from workers.client.records import Bar, BookTop, PriceLevel, Trade
 from workers.errors import MalformedFrame
-from workers.model.events import Level
+from workers.model.books.in_band import StreamRule
+from workers.model.events import DepthEvent, Level
 from workers.model.events import Trade as WireTrade
 from workers.settings.schema import VenueSettings
+from workers.store.log.streams import Delivered
+from workers.venues.entries import depth_of
 from workers.venues.interface import Venue
 from workers.venues.registry import venue_of
 
@@ -116,17 +118,25 @@ class WireDecoder:
             venue_of(exchange, msgspec.convert({**common, "trades": kind}, VenueSettings))
             for kind in ("aggTrade", "trade")
         ]
-        self.depth: Final = self._kinds[0].depth
-        self._trade: Callable[[bytes], WireTrade] = self._kinds[0].trade
+        self._trade: Callable[[bytes, str], WireTrade] = self._kinds[0].trade
 
-    def trade(self, data: bytes) -> WireTrade:
+    @property
+    def stream(self) -> StreamRule | None:
+        """What the snapshots of the exchange's depth streams are."""
+        return self._kinds[0].book_rule.stream
+
+    def depth(self, symbol: str, entry: Delivered) -> DepthEvent:
+        """The event of an entry of a depth stream. Raises: MalformedFrame."""
+        return depth_of(self._kinds[0], symbol, entry)
+
+    def trade(self, data: bytes, symbol: str) -> WireTrade:
         """An `aggTrade` or `trade` message. Raises: MalformedFrame."""
         try:
-            return self._trade(data)
+            return self._trade(data, symbol)
         except MalformedFrame:
             for venue in self._kinds:
                 if venue.trade != self._trade:
-                    found = venue.trade(data)
+                    found = venue.trade(data, symbol)
                     self._trade = venue.trade
                     return found
             raise

@@ -20,6 +20,7 @@ from workers.client.records import Bar, Book, BookTop, Trade
 from workers.client.trades import TradeFeed
 from workers.errors import BookWithheld, SecondUnknown
 from workers.model.books.checkpoint import decode_checkpoint
+from workers.model.books.in_band import BookRule
 from workers.model.books.sync import SequenceRule, SyncState
 from workers.model.history.block import Unknown
 from workers.store.books.rebuilding import rebuild
@@ -184,7 +185,7 @@ class FleetClient:
             self._client,
             keys,
             name,
-            rule=SequenceRule(decode_checkpoint(stored, key).rule),
+            rule=BookRule(SequenceRule(decode_checkpoint(stored, key).rule), self._decoder.stream),
             decode=self._decoder.depth,
             now_ms=int(time.time() * 1000),
         )
@@ -249,7 +250,9 @@ class FleetClient:
         key = keys.book_checkpoint(name)
         stored = await self._client.get(key)
         rule = SequenceRule(decode_checkpoint(stored, key).rule) if stored else SequenceRule.FUTURES
-        reader = HistoryReader(self._client, keys, rule=rule, decode=self._decoder.depth)
+        reader = HistoryReader(
+            self._client, keys, rule=BookRule(rule, self._decoder.stream), decode=self._decoder.depth
+        )
         if stored is not None:
             self._readers[symbol] = reader
         return reader, name

@@ -135,7 +135,7 @@ class TradeFeed(Feed[Trade]):
         for stream_id, fields in entries:
             position, row = stream_id.decode(), None
             with suppress(MalformedFrame):
-                row = self._decoder.trade(fields.get(b"data", b""))
+                row = self._decoder.trade(fields.get(b"data", b""), name)
             if state.hole:
                 state.waiting.append((position, row))
             else:

@@ -226,7 +226,8 @@ class Line:
 
     def _compare(self, key: str, message: Message, passed: bytes) -> None:
         """A trade came again in other bytes: the first is in the log, another is told of."""
-        first, other = self.venue.trade(passed), self.venue.trade(message.data)
+        symbol = message.symbol
+        first, other = self.venue.trade(passed, symbol), self.venue.trade(message.data, symbol)
         if replace(first, event_time=0) == replace(other, event_time=0):
             return
         CONTRADICTIONS.labels(*self._labels).inc()

@@ -35,6 +35,7 @@ from workers.store.fleet.budget import Urgency
 from workers.store.keys import DEPTH
 from workers.store.log.streams import Delivered
 from workers.store.refusals import refusal_of
+from workers.venues.entries import depth_of
 
 log = structlog.get_logger()
 
@@ -343,7 +344,7 @@ class Auditor:
         events = []
         for entry in entries:
             try:
-                events.append(book.context.venue.depth(entry.data))
+                events.append(depth_of(book.context.venue, book.symbol, entry))
             except MalformedFrame:
                 continue  # its owner said so; if it matters, the next event does not follow
         return events

@@ -137,7 +137,7 @@ class OwnedTape:
                 self.useless.append(entry.stream_id)
                 continue
             try:
-                trade = context.venue.trade(entry.data)
+                trade = context.venue.trade(entry.data, self.claim.symbol)
             except MalformedFrame as error:
                 self._discard(entry.stream_id, str(error))
                 continue

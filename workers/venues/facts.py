@@ -6,7 +6,8 @@ from enum import Enum
 from typing import Literal, NamedTuple
 
 from workers.model.books.checksum import ChecksumRule
-from workers.model.books.in_band import StreamRule
+from workers.model.books.in_band import BookRule, StreamRule
+from workers.model.books.sequence import SequenceRule
 
 
 class Continuity(Enum):
@@ -72,8 +73,10 @@ class Facts(NamedTuple):
     subscriptions: int = 200
 
     @property
-    def stream_rule(self) -> StreamRule | None:
-        """What a book makes of a stream with snapshots of its own; None where they come over REST."""
+    def book_rule(self) -> BookRule:
+        """How the entries of a depth stream make a book."""
+        previous = self.continuity is Continuity.PREVIOUS
+        sequence = SequenceRule.FUTURES if previous else SequenceRule.SPOT
         if self.snapshots == "rest":
-            return None
-        return StreamRule(self.continuity.by_id, self.levels, self.cut, self.checksum)
+            return BookRule(sequence)
+        return BookRule(sequence, StreamRule(self.continuity.by_id, self.levels, self.cut, self.checksum))

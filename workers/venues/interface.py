@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from workers.model.books.sequence import SequenceRule
-from workers.model.events import BookTicker, DepthEvent, Snapshot, Trade
+from workers.model.books.in_band import BookRule
+from workers.model.events import BookTicker, DepthEvent, Kind, Snapshot, Trade
 from workers.model.symbols.info import SymbolInfo
 from workers.model.symbols.volumes import Ticker
 from workers.venues.facts import Facts
@@ -72,7 +72,8 @@ class Venue(Protocol):
 
     name: str
     facts: Facts
-    rule: SequenceRule
+    book_rule: BookRule
+    """`facts.book_rule`."""
     pool: str
     """REST requests that share a limit share a pool."""
     assumed_weight_limit: int
@@ -89,14 +90,14 @@ class Venue(Protocol):
     def session(self, url: str) -> Session:
         """What a socket of this endpoint is told, and answers."""
 
-    def depth(self, data: bytes) -> DepthEvent:
-        """Decode what `split` filed under `depth`. Raises: MalformedFrame."""
+    def depth(self, data: bytes, symbol: str, kind: Kind) -> DepthEvent:
+        """Decode what a session filed under `depth` (see `entries.depth_of`). Raises: MalformedFrame."""
 
-    def trade(self, data: bytes) -> Trade:
-        """Decode what `split` filed under `aggTrade`. Raises: MalformedFrame."""
+    def trade(self, data: bytes, symbol: str) -> Trade:
+        """Decode what a session filed under `aggTrade`. Raises: MalformedFrame."""
 
     def ticker(self, data: bytes) -> BookTicker:
-        """Decode what `split` filed under `bookTicker`. Raises: MalformedFrame."""
+        """Decode what a session filed under `bookTicker`. Raises: MalformedFrame."""
 
     def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest:
         """The request for a full book."""

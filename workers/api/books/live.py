@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from functools import partial
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -18,6 +19,7 @@ from workers.model.books.sync import SyncState
 from workers.runtime.tasks import end, seen
 from workers.settings.schema import Settings
 from workers.store.books.rebuilding import rebuild
+from workers.venues.entries import depth_of
 
 log = structlog.get_logger()
 
@@ -121,8 +123,8 @@ class LiveBooks:
                     self._client,  # type: ignore[arg-type]  # a Redis client, which only store/ may name
                     context.keys,
                     symbol,
-                    rule=context.venue.rule,
-                    decode=context.venue.depth,
+                    rule=context.venue.book_rule,
+                    decode=partial(depth_of, context.venue),
                     now_ms=int(time.time() * 1000),
                     max_levels=self._levels,
                 )

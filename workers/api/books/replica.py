@@ -25,6 +25,8 @@ from workers.model.books.sync import BookSync, Outcome, SyncState
 from workers.model.events import Level
 from workers.store.books.shown import standing
 from workers.store.books.watch import Entry, OwnerStatement
+from workers.store.log.streams import delivered
+from workers.venues.entries import depth_of
 
 log = structlog.get_logger()
 
@@ -122,11 +124,11 @@ class Replica:
             return
         self._heard_at, self._age_before_s = time.monotonic(), 0.0
         now_ms = int(time.time() * 1000)
-        decode = self.market.context.venue.depth
-        for _, fields in entries:
+        venue, symbol = self.market.context.venue, self.market.symbol
+        for entry in delivered(entries):
             try:
-                outcome = sync.on_event(decode(fields[b"data"]), now_ms)
-            except (WireError, KeyError):
+                outcome = sync.on_event(depth_of(venue, symbol, entry), now_ms)
+            except WireError:
                 continue  # if it mattered, the next event does not follow
             if outcome in (Outcome.GAP, Outcome.LOST):
                 self._changed(self)

@@ -225,7 +225,7 @@ class TradesTopic(Topic):
         decode, trades = self.market.context.venue.trade, []
         for _, fields in entries:
             try:
-                trade = decode(fields[b"data"])
+                trade = decode(fields[b"data"], self.market.symbol)
             except (WireError, KeyError):
                 continue  # the trades fold counts and logs it; if it was a trade, its id is a hole now
             if 0 <= self.last_id < trade.trade_id - 1:

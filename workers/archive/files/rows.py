@@ -13,6 +13,8 @@ from workers.archive.files.layout import Kind, Source, StreamId, day_of
 from workers.errors import MalformedFrame
 from workers.model.events import Trade
 from workers.model.trades.windows import LATEST_MS
+from workers.store.log.streams import Delivered, delivered
+from workers.venues.entries import depth_of
 from workers.venues.interface import Venue
 
 ColumnType = Literal["text", "number", "integer", "ms", "us", "flag", "bytes"]
@@ -124,9 +126,10 @@ def row_of(source: Source, venue: Venue, stream_id: StreamId, fields: Mapping[by
     received = _whole(fields.get(b"received"))
     line = fields.get(b"line", b"").decode(errors="replace")
     if source.kind == "depth":
-        return _depth(venue, stream_id, data, received, line)
+        [entry] = delivered([(str(stream_id).encode(), fields)])
+        return _depth(venue, source.symbol, stream_id, entry, received, line)
     try:
-        trade = venue.trade(data)
+        trade = venue.trade(data, source.symbol)
     except MalformedFrame:
         nothing = (None,) * 9
         values: Values = (str(stream_id), *nothing, received, line, data)
@@ -175,10 +178,13 @@ def _day(event_ms: int | None, stream_id: StreamId) -> int:
     return day_of(event_ms if usable and event_ms is not None else min(stream_id.ms, LATEST_MS))
 
 
-def _depth(venue: Venue, stream_id: StreamId, data: bytes, received: int | None, line: str) -> Row:
+def _depth(
+    venue: Venue, symbol: str, stream_id: StreamId, entry: Delivered, received: int | None, line: str
+) -> Row:
+    data = entry.data
     size = _ROW_BYTES + len(data)
     try:
-        event = venue.depth(data)
+        event = depth_of(venue, symbol, entry)
     except MalformedFrame:
         values: Values = (str(stream_id), None, None, None, None, None, received, line, data)
         return Row(stream_id, values, _day(None, stream_id), size, -1, stream_id.sequence, decoded=False)

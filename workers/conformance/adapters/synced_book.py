@@ -29,7 +29,7 @@ class SyncedBook:
         self._symbol = symbol
         self._venue = Binance(market, settings)
         self._now_ms = BEGIN_MS
-        self.sync = BookSync(symbol, self._venue.rule)
+        self.sync = BookSync(symbol, self._venue.book_rule.sequence)
         self._log: deque[DepthEvent] = deque(maxlen=LOGGED)
 
     def on_event(self, wire_json: bytes) -> None:

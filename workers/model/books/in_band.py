@@ -37,6 +37,38 @@ class StreamRule(NamedTuple):
     checksum: ChecksumRule | None = None
 
 
+class BookRule(NamedTuple):
+    """How a venue's depth entries make a book.
+
+    sequence: how they chain; `SPOT` also where the log numbers them.
+    stream: what its snapshots are; None: they come over REST.
+    """
+
+    sequence: SequenceRule
+    stream: StreamRule | None = None
+
+    def sync(
+        self,
+        symbol: str,
+        *,
+        max_levels: int = DEFAULT_MAX_LEVELS,
+        crossed_limit_ms: int = 1_500,
+        two_snapshots: bool = False,
+    ) -> BookSync:
+        """A fresh book. `two_snapshots`: see `BookSync`; what comes in band is borne out by what follows it."""
+        if self.stream is None:
+            return BookSync(
+                symbol,
+                self.sequence,
+                max_levels=max_levels,
+                crossed_limit_ms=crossed_limit_ms,
+                two_snapshots=two_snapshots,
+            )
+        return InBandSync(
+            symbol, self.sequence, self.stream, max_levels=max_levels, crossed_limit_ms=crossed_limit_ms
+        )
+
+
 class InBandSync(BookSync):
     """A `BookSync` of such a stream; its snapshots are events. An event costs O(levels) more where it is checked.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workers.model.books.checkpoint import Checkpoint
+from workers.model.books.in_band import BookRule
 from workers.model.books.order_book import price_key
 from workers.model.books.sync import BookSync, Outcome, SequenceRule, SyncState
 from workers.model.events import DepthEvent
@@ -114,7 +115,7 @@ class HistoryFold:
     def __init__(
         self,
         block: HistoryBlock,
-        rule: SequenceRule,
+        rule: BookRule,
         *,
         levels: int = DEFAULT_LEVELS,
         length: int | None = None,
@@ -122,8 +123,8 @@ class HistoryFold:
         """`length`: seconds of the blocks to come; None: as many as the block has."""
         self.builder = BlockBuilder(block.symbol, levels=levels, length=length or block.length)
         self.builder.resume(block)
-        self._sync = BookSync(block.symbol, rule, max_levels=max(levels, 1) * 5)
-        self._sync.restore(_checkpoint(block, rule))
+        self._sync = rule.sync(block.symbol, max_levels=max(levels, 1) * 5)
+        self._sync.restore(_checkpoint(block, rule.sequence))
         self.recorder = HistoryRecorder(self._sync, self.builder)
 
     @property

@@ -16,7 +16,7 @@ from workers.model.events import Level
 from workers.store.books.rebuilding import stored_checkpoint
 from workers.store.books.shown import whole
 from workers.store.keys import DEPTH, Keys
-from workers.store.log.streams import Delivered, received_of
+from workers.store.log.streams import Delivered, delivered
 from workers.store.records import append_once
 from workers.store.replies import unusable
 
@@ -152,10 +152,7 @@ class AuditStore:
         while len(found) < MOST_ENTRIES:
             page = await self._client.xrevrange(key, max=end, count=PAGE)
             later = [entry for entry in page if _update_id(entry[0]) >= update_id]
-            found += [
-                Delivered(stream_id, fields.get(b"data", b""), received_of(fields.get(b"received", b"")))
-                for stream_id, fields in later
-            ]
+            found += delivered(later)
             if len(later) < PAGE:
                 break
             end = f"({page[-1][0].decode()}"

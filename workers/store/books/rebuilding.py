@@ -9,12 +9,13 @@ from redis.asyncio import Redis
 
 from workers.errors import StateUnreadable, WireError
 from workers.model.books.checkpoint import Checkpoint, decode_checkpoint
+from workers.model.books.in_band import BookRule
 from workers.model.books.order_book import DEFAULT_MAX_LEVELS, OrderBook
-from workers.model.books.sync import BookSync, SequenceRule, SyncState
+from workers.model.books.sync import BookSync, SyncState
 from workers.model.events import DepthEvent
 from workers.store.books.publishing import GROUP
 from workers.store.keys import DEPTH, Keys
-from workers.store.log.streams import GroupReader
+from workers.store.log.streams import Delivered, GroupReader
 from workers.store.replies import unusable
 
 PAGE = 500
@@ -69,8 +70,8 @@ async def rebuild(
     keys: Keys,
     symbol: str,
     *,
-    rule: SequenceRule,
-    decode: Callable[[bytes], DepthEvent],
+    rule: BookRule,
+    decode: Callable[[str, Delivered], DepthEvent],
     now_ms: int,
     at: int | None = None,
     max_levels: int = DEFAULT_MAX_LEVELS,
@@ -80,7 +81,7 @@ async def rebuild(
     Without a checkpoint, or when the stream no longer reaches back to it, the result is not in sync.
 
     Args:
-        decode: the venue's decoder of depth events; raises WireError for what it cannot use.
+        decode: makes the event of a symbol's entry; raises WireError for what it cannot use.
         now_ms: the time of the caller's clock, as for `BookSync`.
         at: the last update id wanted: the book then stands at it, or at the end of the last event before it.
 
@@ -89,7 +90,7 @@ async def rebuild(
 
     Cost: one GET and one XRANGE per 500 entries; an event costs as in `BookSync`.
     """
-    sync = BookSync(symbol, rule, max_levels=max_levels)
+    sync = rule.sync(symbol, max_levels=max_levels)
     stream_id, unusable = await begin(client, keys, sync), 0
     if at is not None and sync.last_update_id > at:
         problem = f"it stands at update id {sync.last_update_id}, beyond the wanted {at}"
@@ -98,7 +99,7 @@ async def rebuild(
     while entries := await reader.range(keys.raw(symbol, DEPTH), stream_id, PAGE):
         for entry in entries:
             try:
-                event = decode(entry.data)
+                event = decode(symbol, entry)
                 if at is not None and event.last_id > at:
                     return Rebuilt(sync, stream_id, unusable)
                 sync.on_event(event, now_ms)

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 
 from workers.errors import StateUnreadable, WireError
+from workers.model.books.in_band import BookRule
 from workers.model.books.order_book import price_key
-from workers.model.books.sequence import SequenceRule
 from workers.model.events import DepthEvent
 from workers.model.history.block import (
     NOT_REACHED,
@@ -28,7 +28,7 @@ from workers.model.history.segment import MOST_SECONDS
 from workers.store.books.publishing import GROUP
 from workers.store.history.writing import HistoryStatistics, Summary, decode_summary, statistics_of
 from workers.store.keys import DEPTH, Keys
-from workers.store.log.streams import GroupReader
+from workers.store.log.streams import Delivered, GroupReader
 
 CACHED_BLOCKS = 64
 """Decoded blocks kept; the busiest take half a megabyte each."""
@@ -49,7 +49,7 @@ class HistoryReader:
 
     Args:
         rule: how the venue's depth events chain.
-        decode: the venue's decoder of depth events; raises WireError for what it cannot use.
+        decode: makes the event of a symbol's entry; raises WireError for what it cannot use.
         clock: seconds since 1970; of seconds that are not over by it nothing is known, whatever the log says.
     """
 
@@ -58,8 +58,8 @@ class HistoryReader:
         client: Redis,
         keys: Keys,
         *,
-        rule: SequenceRule,
-        decode: Callable[[bytes], DepthEvent],
+        rule: BookRule,
+        decode: Callable[[str, Delivered], DepthEvent],
         cached_blocks: int = CACHED_BLOCKS,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -192,7 +192,7 @@ class HistoryReader:
         found: list[tuple[bytes, DepthEvent | None]] = []
         for entry in await reader.range(self._keys.raw(symbol, DEPTH), stream_id, PAGE):
             try:
-                found.append((entry.stream_id, self._decode(entry.data)))
+                found.append((entry.stream_id, self._decode(symbol, entry)))
             except WireError:
                 found.append((entry.stream_id, None))
         return found

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from workers.model.events import Kind
 from workers.store.records import append_once
 from workers.store.refusals import refusal_of
 from workers.store.scripts import Argument, Scripts
@@ -38,6 +39,7 @@ class RawEntry(NamedTuple):
     data: bytes
     received_us: int
     line: str
+    kind: Kind = "update"
 
 
 class Appended(NamedTuple):
@@ -65,6 +67,8 @@ class Delivered(NamedTuple):
     stream_id: bytes
     data: bytes
     received_us: int
+    kind: str = "update"
+    """What the entry says it is: of depth streams, a `Kind`."""
 
 
 class RawStreams:
@@ -95,7 +99,10 @@ class RawStreams:
             position = index.get(entry.key)
             if position is None:
                 position = index[entry.key] = len(index) + 1
-            flat.append(f"{position} {entry.event_ms} {entry.update_id} {entry.received_us} {entry.line}")
+            kind = "" if entry.kind == "update" else f" {entry.kind}"
+            flat.append(
+                f"{position} {entry.event_ms} {entry.update_id} {entry.received_us} {entry.line}{kind}"
+            )
             flat.append(entry.data)
         arguments: list[Argument] = [len(entries), *(retention_ms[key] for key in index), self._id_reset_ms]
         reply = await self._scripts.run("log/append", list(index), arguments + flat)
@@ -128,7 +135,10 @@ def delivered(entries: Iterable[tuple[bytes, Mapping[bytes, bytes] | None]]) -> 
     found = []
     for stream_id, fields in entries:
         if fields and b"data" in fields:
-            found.append(Delivered(stream_id, fields[b"data"], received_of(fields.get(b"received", b""))))
+            kind = fields.get(b"kind", b"update").decode(errors="replace")
+            found.append(
+                Delivered(stream_id, fields[b"data"], received_of(fields.get(b"received", b"")), kind)
+            )
         else:
             found.append(Delivered(stream_id, b"", 0))
     return found
@@ -138,7 +148,7 @@ def _unparsed(entries: Iterable[tuple[bytes, Sequence[bytes] | None]]) -> list[D
     """The same of entries as the server gave them: id, and names and values in turn."""
     found = []
     for stream_id, fields in entries:
-        if fields and len(fields) > 3 and fields[0] == b"data" and fields[2] == b"received":
+        if fields and len(fields) == 6 and fields[0] == b"data" and fields[2] == b"received":
             found.append(Delivered(stream_id, fields[1], received_of(fields[3])))
         elif fields:
             found += delivered([(stream_id, dict(zip(fields[::2], fields[1::2], strict=True)))])

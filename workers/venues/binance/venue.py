@@ -17,7 +17,7 @@ from msgspec import UNSET
 
 from workers.errors import MalformedFrame
 from workers.model.books.sequence import SequenceRule
-from workers.model.events import BookTicker, DepthEvent, Level, Snapshot, Trade
+from workers.model.events import BookTicker, DepthEvent, Kind, Level, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.settings.schema import VenueSettings
 from workers.venues.binance import wire
@@ -146,13 +146,13 @@ class Binance:
     def __init__(self, name: str, settings: VenueSettings) -> None:
         self.name = name
         self._market = market = _MARKETS[settings.market]
-        self.rule = market.rule
         self.facts = Facts(
             Continuity.FIRST if market.rule is SequenceRule.SPOT else Continuity.PREVIOUS,
             "rest",
             limits=(Limit(market.weight_limit, 60.0),),
             subscriptions=settings.streams_per_socket,
         )
+        self.book_rule = self.facts.book_rule
         self.pool = market.pool
         self.assumed_weight_limit = market.weight_limit
         self.trades_horizon_ms = market.trades_horizon_ms
@@ -244,8 +244,8 @@ class Binance:
             raise MalformedFrame(self.name, "trade event", f"its id is {trade_id}", data)
         return Message("aggTrade", symbol, data, _milliseconds(time), trade_id, trade_id, -1)
 
-    def depth(self, data: bytes) -> DepthEvent:
-        """Decode a `depthUpdate`."""
+    def depth(self, data: bytes, symbol: str = "", kind: Kind = "update") -> DepthEvent:
+        """Decode a `depthUpdate`, which names its symbol; snapshots come over REST."""
         try:
             event = self._depth.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -253,7 +253,7 @@ class Binance:
             return _depth_event(longer, wire.pairs(longer.b), wire.pairs(longer.a))
         return _depth_event(event, event.b, event.a)
 
-    def trade(self, data: bytes) -> Trade:
+    def trade(self, data: bytes, symbol: str = "") -> Trade:
         """Decode an `aggTrade`, or a `trade` where the settings ask for those."""
         if self._raw_trades:
             raw = self._decoded(self._raw_trade, data, "trade event")

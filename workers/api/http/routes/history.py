@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from msgspec import UnsetType
 from redis.asyncio import Redis
@@ -22,6 +23,7 @@ from workers.api.http.types import HistoryAnswer, HistoryBookAnswer, HistoryGapR
 from workers.errors import BadInput, NotKnown
 from workers.model.history.block import Unknown
 from workers.store.history.reading import HistoryReader
+from workers.venues.entries import depth_of
 
 MOST_BEHIND_S = 3 * 86_400
 """By how much our clock may be wrong for a question about the present to be answered still."""
@@ -32,7 +34,9 @@ class Histories:
 
     def __init__(self, markets: Markets, client: Redis) -> None:
         self._readers = {
-            name: HistoryReader(client, one.keys, rule=one.venue.rule, decode=one.venue.depth)
+            name: HistoryReader(
+                client, one.keys, rule=one.venue.book_rule, decode=partial(depth_of, one.venue)
+            )
             for name, one in markets.contexts.items()
         }
 
