@@ -57,7 +57,8 @@ class OkxSession:
         self._settings = settings
         self._open: dict[str, list[str]] = {}
         """By the id of a request: its streams without an answer, in the order of the requests."""
-        self._heard_ms = self._asked_ms = 0
+        self._quiet_since_ms = 0
+        """When a frame came last, or a ping was asked for."""
         self._last: dict[str, int] = {}
         """By symbol: the `seqId` its stream stands at."""
         self._stale: set[str] = set()
@@ -65,7 +66,7 @@ class OkxSession:
 
     def opened(self, now_ms: int) -> list[str]:
         """Nothing is to be said."""
-        self._heard_ms = self._asked_ms = now_ms
+        self._quiet_since_ms = now_ms
         return []
 
     def subscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
@@ -90,7 +91,7 @@ class OkxSession:
 
     def received(self, frame: bytes | str, now_ms: int) -> list[Event]:
         """What a frame means; see `workers.venues.okx.wire`."""
-        self._heard_ms = self._asked_ms = now_ms
+        self._quiet_since_ms = now_ms
         if frame in (b"pong", "pong"):
             return []
         found = decode(self._name, wire.frame_decoder, frame, "frame")
@@ -112,9 +113,9 @@ class OkxSession:
 
     def tick(self, now_ms: int) -> list[Event]:
         """A ping where nothing came for long, and again as long after it."""
-        if now_ms - max(self._heard_ms, self._asked_ms) < QUIET_MS:
+        if now_ms - self._quiet_since_ms < QUIET_MS:
             return []
-        self._asked_ms = now_ms
+        self._quiet_since_ms = now_ms
         return [Send("ping")]
 
     def _books(self, symbol: str, action: str, data: list[Raw], whole: bytes | None) -> list[Event]:
