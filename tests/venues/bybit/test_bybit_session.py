@@ -220,6 +220,16 @@ def test_each_trade_is_its_own_slice_and_has_its_own_name():
     )
 
 
+@given(st.lists(st.uuids(), max_size=8), st.sampled_from([None, 1, (",", ":")]))
+def test_a_frame_is_split_into_its_trades_byte_for_byte(identities: list[Any], spacing: Any):
+    style = {"separators": spacing} if isinstance(spacing, tuple) else {"indent": spacing}
+    rows = [json.dumps({**TRADE, "i": str(identity)}, **style) for identity in identities]
+    frame = f'{{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[{" , ".join(rows)}]}}'
+    events = session_of().received(frame, 1)
+    assert [event.data.decode() for event in events if isinstance(event, Message)] == rows
+    assert [event.name for event in events if isinstance(event, Message)] == list(map(str, identities))
+
+
 def test_topics_that_were_not_asked_for_are_ignored():
     frame = json.dumps(FRAMES[0])
     assert session_of(depth=50).received(frame, 1) == [Ignored("orderbook.200.BTCUSDT")]

@@ -190,6 +190,28 @@ def test_each_trade_of_a_frame_is_its_own_slice():
     assert (first.channel, first.update_id, first.event_ms) == ("aggTrade", 130639474, 1630048897897)
 
 
+@given(st.lists(st.integers(0, 2**63 - 1), max_size=8), st.sampled_from([None, 1, (",", ":")]))
+def test_a_frame_is_split_into_its_trades_byte_for_byte(identities: list[int], spacing: Any):
+    style = {"separators": spacing} if isinstance(spacing, tuple) else {"indent": spacing}
+    rows = [json.dumps({**TRADE, "tradeId": str(identity)}, **style) for identity in identities]
+    frame = f'{{"arg":{{"channel":"trades-all","instId":"BTC-USDT"}},"data":[{" , ".join(rows)}]}}'
+    events = session_of().received(frame, 1)
+    assert [event.data.decode() for event in events if isinstance(event, Message)] == rows
+    assert [event.update_id for event in events if isinstance(event, Message)] == identities
+
+
+def test_a_frame_of_two_books_is_split_and_each_is_decoded():
+    books = [{**BOOK, "seqId": 12, "prevSeqId": 11}, {**BOOK, "seqId": 15, "prevSeqId": 12}]
+    frame = json.dumps({"arg": {"channel": "books", "instId": "BTC-USDT"}, "action": "update", "data": books})
+    events = [event for event in session_of().received(frame, 1) if isinstance(event, Message)]
+    assert [event.data for event in events] == [json.dumps(book).encode() for book in books]
+    venue = Okx("okx", OkxSettings())
+    found = [venue.depth(event.data, event.symbol, event.kind) for event in events]
+    assert [(depth.previous_id, depth.last_id) for depth in found] == [(11, 12), (12, 15)]
+    with pytest.raises(MalformedFrame, match="2 books"):
+        venue.depth(frame.encode(), "BTC-USDT", "update")
+
+
 def test_a_book_without_ids_is_refused_where_it_is_not_expected():
     frame = '{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"update","data":[{"asks":[],"bids":[],"ts":"1"}]}'
     with pytest.raises(MalformedFrame, match="seqId"):

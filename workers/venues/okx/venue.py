@@ -122,19 +122,27 @@ class Okx:
 
     def depth(self, data: bytes, symbol: str, kind: Kind) -> DepthEvent:
         """Decode a book message, a whole frame or one element of its data. Raises: MalformedFrame."""
-        try:
-            book = wire.book_decoder.decode(data)
-        except UNUSABLE:
-            books = decode(self.name, wire.books_decoder, data, "book").data
-            if len(books) != 1:
-                raise malformed(self.name, "book", f"it holds {len(books)} books", data) from None
-            book = books[0]
+        book = self._book(data)
         number, previous = (0, 0) if self._settings.legacy else (book.seqId, book.prevSeqId)
         if kind != "update" and not self._settings.legacy:
             previous = -1
         bids, asks = wire.levels(book.bids), wire.levels(book.asks)
         # 0 stands for none since mid-2026
         return DepthEvent(symbol, number, number, previous, book.ts, 0, bids, asks, book.checksum or None)
+
+    def _book(self, data: bytes) -> wire.Book:
+        try:
+            books = wire.books_decoder.decode(data).data
+        except UNUSABLE as error:
+            problem = str(error)
+        else:
+            if len(books) == 1:
+                return books[0]
+            problem = f"it holds {len(books)} books"
+        try:
+            return wire.book_decoder.decode(data)
+        except UNUSABLE:
+            raise malformed(self.name, "book", problem, data) from None
 
     def trade(self, data: bytes, symbol: str) -> Trade:
         """Decode one trade of `trades` or `trades-all`. Raises: MalformedFrame.
