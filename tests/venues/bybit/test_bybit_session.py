@@ -144,6 +144,29 @@ def test_a_refusal_that_names_nothing_is_of_its_request():
     assert session.received(answer("2", longer), 1) == [RefusedStreams(names("CUSDT"), 0, longer)]
 
 
+def test_a_refusal_is_of_the_topic_named_and_of_none_that_begins_like_it():
+    session = session_of()
+    session.subscribe(streams("CUSDT", "CUSDT-26DEC25"), 1)
+    problem = "Invalid topic: orderbook.200.CUSDT-26DEC25"
+    refusal, _ = session.received(answer("1", problem), 1)
+    assert refusal == RefusedStreams(names("CUSDT-26DEC25"), 0, problem)
+
+
+def test_an_answer_to_a_name_that_was_not_given_answers_nothing():
+    session = session_of()
+    session.subscribe(streams("AUSDT"), 1)
+    assert session.received(answer("99"), 1) == [Ignored("subscribe")]
+    assert session.received(answer("1"), 1) == [Accepted(names("AUSDT"))]
+
+
+def test_a_stream_may_be_taken_back_and_asked_for_under_one_number():
+    session = session_of()
+    (back,) = session.unsubscribe(streams("AUSDT"), 1)
+    session.subscribe(streams("AUSDT"), 1)
+    assert session.received(answer("1"), 1) == [Accepted(names("AUSDT"))]
+    assert session.received(answer(json.loads(back)["req_id"], operation="unsubscribe"), 1) == []
+
+
 def test_a_snapshot_may_come_before_its_answer():
     session = session_of()
     session.subscribe(streams("BTCUSDT"), 1)
