@@ -71,19 +71,19 @@ class BitstampSession:
 
     def received(self, frame: bytes | str, now_ms: int) -> list[Event]:
         """What a frame means; see `workers.venues.bitstamp.wire`."""
-        found = decode(self._name, wire.frame_decoder, frame, "frame")
-        event, channel = found.event, found.channel
+        envelope = decode(self._name, wire.frame_decoder, frame, "frame")
+        event, channel = envelope.event, envelope.channel
         if event == "data" and channel.startswith(self._book_prefix):
             symbol = self._symbol(channel, self._book_prefix, frame)
-            return self._book(symbol, self._data(found, frame), as_bytes(frame))
+            return self._book(symbol, self._data(envelope, frame), as_bytes(frame))
         if event == "trade" and channel.startswith(self._trade_prefix):
             symbol = self._symbol(channel, self._trade_prefix, frame)
-            return self._trade(symbol, self._data(found, frame), as_bytes(frame))
+            return self._trade(symbol, self._data(envelope, frame), as_bytes(frame))
         if event == "bts:subscription_succeeded":
             self._open.pop(channel, None)
             return [Accepted([channel]), *self._blamed()]
         if event == "bts:error":
-            return self._refusal(channel, self._data(found, frame), now_ms)
+            return self._refusal(channel, self._data(envelope, frame), now_ms)
         if event == "bts:request_reconnect":
             return [ShutdownNotice()]
         return [] if event in _PROVES_LIFE else [Ignored(plain(f"{event} {channel}", 60))]
@@ -104,10 +104,10 @@ class BitstampSession:
         except ValueError as error:
             raise malformed(self._name, "frame", f"channel: {error}", frame) from None
 
-    def _data(self, found: wire.Frame, frame: bytes | str) -> Raw:
-        if found.data is UNSET:
+    def _data(self, envelope: wire.Frame, frame: bytes | str) -> Raw:
+        if envelope.data is UNSET:
             raise malformed(self._name, "frame", "it has no data", frame)
-        return found.data
+        return envelope.data
 
     def _book(self, symbol: str, data: Raw, frame: bytes) -> list[Event]:
         time = decode(self._name, wire.book_head_decoder, data, "book").microtimestamp

@@ -112,8 +112,8 @@ class Bitstamp:
         return marked(trade)
 
     def _request(self, path: str, most_bytes: int, **query: str | int) -> RestRequest:
-        asked = f"?{urlencode(query)}" if query else ""
-        return RestRequest(f"{self._rest}/{path}/{asked}", 1, "bitstamp", most_bytes)
+        query_text = f"?{urlencode(query)}" if query else ""
+        return RestRequest(f"{self._rest}/{path}/{query_text}", 1, "bitstamp", most_bytes)
 
     def snapshot_request(self, symbol: str, levels: int | None = None, now_ms: int = 0) -> RestRequest | None:
         """`GET order_book`; it has a number nobody asked with lately, as an edge keeps replies for about a second.

@@ -75,11 +75,11 @@ class BybitSession:
 
     def received(self, frame: bytes | str, now_ms: int) -> list[Event]:
         """What a frame means; see `workers.venues.bybit.wire`."""
-        found = decode(self._name, wire.frame_decoder, frame, "frame")
-        topic = found.topic
+        envelope = decode(self._name, wire.frame_decoder, frame, "frame")
+        topic = envelope.topic
         if topic is UNSET:
-            return self._answer(found, frame)
-        if found.data is UNSET:
+            return self._answer(envelope, frame)
+        if envelope.data is UNSET:
             raise malformed(self._name, "frame", "it has a topic, but no data", frame)
         for prefix in (self._book_prefix, self._trade_prefix):
             if topic.startswith(prefix):
@@ -90,8 +90,8 @@ class BybitSession:
         if problem := symbol_problem(symbol):
             raise malformed(self._name, "frame", f"topic: {problem}", frame)
         if prefix == self._trade_prefix:
-            return self._trades(symbol, found.data)
-        return self._book(symbol, found, found.data, as_bytes(frame))
+            return self._trades(symbol, envelope.data)
+        return self._book(symbol, envelope, envelope.data, as_bytes(frame))
 
     def tick(self, now_ms: int) -> list[Event]:
         """A ping each 20 s, whatever else comes."""
@@ -103,19 +103,19 @@ class BybitSession:
     def _requests(self, operation: str, topics: Sequence[str], name: str) -> list[str]:
         frames = []
         for number, start in enumerate(range(0, len(topics), MOST_TOPICS)):
-            asked = list(topics[start : start + MOST_TOPICS])
-            one = f"{name}-{number}" if number else name
-            self._open[one] = _Request(operation, asked)
-            request = {"req_id": one, "op": operation, "args": asked}
+            part = list(topics[start : start + MOST_TOPICS])
+            request_name = f"{name}-{number}" if number else name
+            self._open[request_name] = _Request(operation, part)
+            request = {"req_id": request_name, "op": operation, "args": part}
             frames.append(msgspec.json.encode(request).decode())
         return frames
 
-    def _book(self, symbol: str, found: wire.Frame, data: Raw, frame: bytes) -> list[Event]:
-        if found.type not in ("snapshot", "delta"):
-            raise malformed(self._name, "book", f"its type is {found.type[:40]!r}", frame)
+    def _book(self, symbol: str, envelope: wire.Frame, data: Raw, frame: bytes) -> list[Event]:
+        if envelope.type not in ("snapshot", "delta"):
+            raise malformed(self._name, "book", f"its type is {envelope.type[:40]!r}", frame)
         head = decode(self._name, wire.book_head_decoder, data, "book")
         standing = self._standing.get(symbol)
-        kind: Kind = "snapshot" if found.type == "snapshot" else "update"
+        kind: Kind = "snapshot" if envelope.type == "snapshot" else "update"
         if head.u == 1 or (kind == "snapshot" and standing and head.u < standing.update_id):
             kind = "restart"
         if kind != "update":
@@ -129,7 +129,7 @@ class BybitSession:
             return [Stale([self._book_prefix + symbol], "reset")]
         self._standing[symbol] = _Standing(head.u, head.seq)
         number, previous = (head.u, -1) if self._numbered else (0, 0)
-        return [Message("depth", symbol, frame, found.ts, number, number, previous, kind=kind)]
+        return [Message("depth", symbol, frame, envelope.ts, number, number, previous, kind=kind)]
 
     def _trades(self, symbol: str, data: Raw) -> list[Event]:
         """Several trades may share all but their id, which is none that could be counted."""
@@ -139,27 +139,29 @@ class BybitSession:
             events.append(Message("aggTrade", symbol, bytes(element), head.T, 0, 0, -1, name=head.i))
         return events
 
-    def _answer(self, found: wire.Frame, frame: bytes | str) -> list[Event]:
-        if found.op == "pong" or found.ret_msg == "pong":
+    def _answer(self, envelope: wire.Frame, frame: bytes | str) -> list[Event]:
+        if envelope.op == "pong" or envelope.ret_msg == "pong":
             return []
-        if found.success is UNSET:
+        if envelope.success is UNSET:
             raise malformed(self._name, "frame", "neither data of a topic, nor an answer", frame)
-        request, name = self._answered(found)
-        message = plain(found.ret_msg)
+        request, name = self._answered(envelope)
+        message = plain(envelope.ret_msg)
         if request is None:
-            return [Ignored(plain(found.op, 40))] if found.success else [Refused(None, 0, message)]
+            return [Ignored(plain(envelope.op, 40))] if envelope.success else [Refused(None, 0, message)]
         if request.operation == "unsubscribe":
-            return [] if found.success else [Ignored("refused unsubscribe")]
-        if found.success:
+            return [] if envelope.success else [Ignored("refused unsubscribe")]
+        if envelope.success:
             return [Accepted(request.topics)]
-        return self._refusal(request.topics, found.ret_msg, f"{name}r")
+        return self._refusal(request.topics, envelope.ret_msg, f"{name}r")
 
-    def _answered(self, found: wire.Frame) -> tuple[_Request | None, str]:
+    def _answered(self, envelope: wire.Frame) -> tuple[_Request | None, str]:
         """The request of an answer: by its id, else the oldest of its operation (a socket answers in order)."""
-        name = found.req_id
+        name = envelope.req_id
         if name not in self._open:
             alike = (
-                key for key, request in self._open.items() if found.op in ("", request.operation) and not name
+                key
+                for key, request in self._open.items()
+                if envelope.op in ("", request.operation) and not name
             )
             name = next(alike, "")
         return self._open.pop(name, None), name

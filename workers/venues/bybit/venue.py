@@ -82,11 +82,11 @@ class Bybit:
 
     def depth(self, data: bytes, symbol: str, kind: Kind) -> DepthEvent:
         """Decode a book message. Raises: MalformedFrame."""
-        found = decode(self.name, wire.book_frame_decoder, data, "book")
-        book = found.data
+        frame = decode(self.name, wire.book_frame_decoder, data, "book")
+        book = frame.data
         number, previous = (book.u, -1) if self.facts.continuity.by_id else (0, 0)
         bids, asks = wire.levels(book.b), wire.levels(book.a)
-        return DepthEvent(symbol, number, number, previous, found.ts, found.cts, bids, asks)
+        return DepthEvent(symbol, number, number, previous, frame.ts, frame.cts, bids, asks)
 
     def trade(self, data: bytes, symbol: str) -> Trade:
         """Decode one trade of `publicTrade`. Raises: MalformedFrame.
@@ -107,8 +107,8 @@ class Bybit:
         )
 
     def _request(self, path: str, most_bytes: int, **query: str | int) -> RestRequest:
-        asked = f"?{urlencode(query)}" if query else ""
-        return RestRequest(f"{self._rest}/{path}{asked}", 1, "bybit", most_bytes)
+        query_text = f"?{urlencode(query)}" if query else ""
+        return RestRequest(f"{self._rest}/{path}{query_text}", 1, "bybit", most_bytes)
 
     def _result(self, body: bytes, place: str) -> Raw:
         reply = decode(self.name, wire.reply_decoder, body, place)

@@ -73,10 +73,10 @@ class OkxSession:
         """`{"id":"7","op":"subscribe","args":[{"channel":"books","instId":"BTC-USDT"}]}`"""
         frames = []
         for number, start in enumerate(range(0, len(streams), MOST_ARGUMENTS)):
-            asked = [each.stream for each in streams[start : start + MOST_ARGUMENTS]]
-            name = f"{request_id}p{number}" if number else str(request_id)
-            self._open[name] = asked
-            frames.append(_control("subscribe", asked, name))
+            names = [each.stream for each in streams[start : start + MOST_ARGUMENTS]]
+            request = f"{request_id}p{number}" if number else str(request_id)
+            self._open[request] = names
+            frames.append(_control("subscribe", names, request))
         return frames
 
     def unsubscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
@@ -94,22 +94,22 @@ class OkxSession:
         self._quiet_since_ms = now_ms
         if frame in (b"pong", "pong"):
             return []
-        found = decode(self._name, wire.frame_decoder, frame, "frame")
-        if found.event:
-            return self._control_event(found, frame)
-        if found.arg is UNSET or found.data is UNSET:
+        envelope = decode(self._name, wire.frame_decoder, frame, "frame")
+        if envelope.event:
+            return self._control_event(envelope, frame)
+        if envelope.arg is UNSET or envelope.data is UNSET:
             raise malformed(self._name, "frame", "neither data, nor an answer, nor an error", frame)
-        channel, symbol = found.arg.channel, found.arg.instId
+        channel, symbol = envelope.arg.channel, envelope.arg.instId
         if channel == _INSTRUMENTS:
-            return self._listed(found.data)
+            return self._listed(envelope.data)
         if channel not in (self._settings.depth, self._settings.trades):
             return [Ignored(plain(channel, 40))]
         if problem := symbol_problem(symbol):
             raise malformed(self._name, "frame", f"instId: {problem}", frame)
         if channel == self._settings.depth:
-            whole = as_bytes(frame) if len(found.data) == 1 else None
-            return self._books(symbol, found.action, found.data, whole)
-        return self._trades(symbol, found.data)
+            whole = as_bytes(frame) if len(envelope.data) == 1 else None
+            return self._books(symbol, envelope.action, envelope.data, whole)
+        return self._trades(symbol, envelope.data)
 
     def tick(self, now_ms: int) -> list[Event]:
         """A ping where nothing came for long, and again as long after it."""
@@ -175,29 +175,31 @@ class OkxSession:
                 notices.append(ContractNotice(listed.instId, plain(listed.state), -1))
         return notices
 
-    def _control_event(self, found: wire.Frame, frame: bytes | str) -> list[Event]:
-        code = wire.code_number(found.code)
-        if found.event == "notice":
+    def _control_event(self, envelope: wire.Frame, frame: bytes | str) -> list[Event]:
+        code = wire.code_number(envelope.code)
+        if envelope.event == "notice":
             return [ShutdownNotice()] if code == UPGRADE else [Ignored(f"notice {code}")]
-        if found.event == "error":
-            return [self._refusal(found, code)]
-        if found.event == "subscribe":
-            if found.arg is UNSET:
+        if envelope.event == "error":
+            return [self._refusal(envelope, code)]
+        if envelope.event == "subscribe":
+            if envelope.arg is UNSET:
                 raise malformed(self._name, "answer", "it names no channel", frame)
-            stream = f"{found.arg.channel}:{found.arg.instId or found.arg.instType}"
+            stream = f"{envelope.arg.channel}:{envelope.arg.instId or envelope.arg.instType}"
             self._answered(stream)
             return [Accepted([stream])]
-        return [] if found.event == "unsubscribe" else [Ignored(plain(found.event, 40))]
+        return [] if envelope.event == "unsubscribe" else [Ignored(plain(envelope.event, 40))]
 
-    def _refusal(self, found: wire.Frame, code: int) -> RefusedStreams | Refused:
+    def _refusal(self, envelope: wire.Frame, code: int) -> RefusedStreams | Refused:
         """Which streams an error is of: those its text names; else all of its request, or of the oldest one."""
-        request = found.id if found.id in self._open else ""
+        request = envelope.id if envelope.id in self._open else ""
         waiting = (
-            self._open[request] if request else [each for asked in self._open.values() for each in asked]
+            self._open[request]
+            if request
+            else [stream for streams in self._open.values() for stream in streams]
         )
-        message = plain(found.msg)
-        named = [stream for stream in waiting if _names(found.msg, stream)]
-        if not named and waiting and "instId:" not in found.msg:
+        message = plain(envelope.msg)
+        named = [stream for stream in waiting if _names(envelope.msg, stream)]
+        if not named and waiting and "instId:" not in envelope.msg:
             named = list(self._open[request] if request else next(iter(self._open.values())))
         if not named:
             return Refused(None, code, message)
@@ -206,11 +208,11 @@ class OkxSession:
         return RefusedStreams(named, code, message)
 
     def _answered(self, stream: str) -> None:
-        for name, asked in list(self._open.items()):
-            if stream in asked:
-                asked.remove(stream)
-                if not asked:
-                    del self._open[name]
+        for request, waiting in list(self._open.items()):
+            if stream in waiting:
+                waiting.remove(stream)
+                if not waiting:
+                    del self._open[request]
                 return
 
 

@@ -159,8 +159,10 @@ class Okx:
 
     def _request(self, path: str, most_bytes: int, **query: str | int) -> RestRequest:
         # Each path has a limit of its own.
-        asked = f"?{urlencode(query)}" if query else ""
-        return RestRequest(f"{self._rest}/{path}{asked}", 1, f"okx-{path.rpartition('/')[2]}", most_bytes)
+        query_text = f"?{urlencode(query)}" if query else ""
+        return RestRequest(
+            f"{self._rest}/{path}{query_text}", 1, f"okx-{path.rpartition('/')[2]}", most_bytes
+        )
 
     def _rows(self, body: bytes, place: str) -> list[Raw]:
         reply = decode(self.name, wire.reply_decoder, body, place)
@@ -189,8 +191,8 @@ class Okx:
     def trades(self, symbol: str, body: bytes) -> list[Trade]:
         """Decode a page; it comes out in id order, each trade once."""
         rows = self._rows(body, "trades page")
-        found = [decode(self.name, wire.trade_decoder, row, "trades page") for row in rows]
-        by_id = {row.tradeId: row for row in found}
+        trades = [decode(self.name, wire.trade_decoder, row, "trades page") for row in rows]
+        by_id = {row.tradeId: row for row in trades}
         return [self._traded(by_id[identity], symbol) for identity in sorted(by_id)]
 
     def time_request(self) -> RestRequest:
