@@ -198,7 +198,10 @@ async def _questions(client: Redis, blocks: list[HistoryBlock], count: int) -> d
 
     def reader() -> HistoryReader:
         return HistoryReader(
-            client, Keys(), rule=BookRule(SequenceRule.FUTURES), decode=lambda _, entry: decoder.decode(entry.data)
+            client,
+            Keys(),
+            rule=BookRule(SequenceRule.FUTURES),
+            decode=lambda _, entry: decoder.decode(entry.data),
         )
 
     cold, warm = reader(), reader()

@@ -11,7 +11,7 @@ from workers.model.books.order_book import OrderBook
 from workers.model.events import DepthEvent, Snapshot, Trade
 from workers.venues.bitstamp.settings import BitstampSettings
 from workers.venues.bitstamp.venue import Bitstamp
-from workers.venues.interface import Message
+from workers.venues.messages import Message
 from workers.venues.session import Accepted
 
 pytestmark = pytest.mark.recorded

@@ -15,7 +15,7 @@ from workers.errors import MalformedFrame
 from workers.venues.bitstamp.session import BitstampSession
 from workers.venues.bitstamp.settings import BitstampSettings
 from workers.venues.bitstamp.venue import Bitstamp
-from workers.venues.interface import Ignored, Message, Refused, ShutdownNotice, Subscription
+from workers.venues.messages import Ignored, Message, Refused, ShutdownNotice, Subscription
 from workers.venues.session import Accepted, RefusedStreams, Send
 
 BOOK = {"timestamp": "1787612486", "microtimestamp": "1787612486338338", "bids": [["78703.58", "0.00000000"]],

@@ -11,7 +11,7 @@ from workers.model.books.order_book import OrderBook
 from workers.model.events import Snapshot
 from workers.venues.bybit.settings import BybitSettings
 from workers.venues.bybit.venue import Bybit
-from workers.venues.interface import Message
+from workers.venues.messages import Message
 from workers.venues.session import Accepted
 
 pytestmark = pytest.mark.recorded

@@ -15,7 +15,7 @@ from workers.errors import MalformedFrame
 from workers.venues.bybit.session import BybitSession
 from workers.venues.bybit.settings import BybitSettings
 from workers.venues.bybit.venue import Bybit
-from workers.venues.interface import Ignored, Message, Refused, Subscription
+from workers.venues.messages import Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Event, RefusedStreams, Send, Stale
 
 TRADE = {"T": 1786310819680, "s": "BTCUSDT", "S": "Sell", "v": "0.004", "p": "65114.20", "L": "MinusTick",

@@ -11,7 +11,7 @@ from venue_recordings import PlainBook, bare_frames, cryptofeed_lines
 from workers.model.books.order_book import OrderBook
 from workers.model.events import Snapshot
 from workers.venues.facts import Continuity
-from workers.venues.interface import Message, Subscription
+from workers.venues.messages import Message, Subscription
 from workers.venues.okx.settings import OkxSettings
 from workers.venues.okx.venue import Okx, checksum
 from workers.venues.session import Accepted

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spoiled_json import cut_up, spoiled
 
 from workers.errors import MalformedFrame
-from workers.venues.interface import ContractNotice, Ignored, Message, Refused, ShutdownNotice, Subscription
+from workers.venues.messages import ContractNotice, Ignored, Message, Refused, ShutdownNotice, Subscription
 from workers.venues.okx.session import OkxSession
 from workers.venues.okx.settings import OkxSettings
 from workers.venues.okx.venue import Okx

@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import UNSET, Raw
 
+from workers.model.events import Kind
 from workers.model.plain_text import plain
 from workers.venues.bitstamp import wire
 from workers.venues.bitstamp.settings import BitstampSettings
 from workers.venues.bitstamp.symbols import symbol_of
-from workers.venues.interface import Ignored, Kind, Message, Refused, ShutdownNotice, Subscription
+from workers.venues.messages import Ignored, Message, Refused, ShutdownNotice, Subscription
 from workers.venues.session import Accepted, Event, RefusedStreams, Send
 from workers.venues.tolerant_json import as_bytes, decode, malformed
 

@@ -14,14 +14,15 @@ from urllib.parse import quote, urlencode
 
 from msgspec import UNSET
 
-from workers.model.events import DepthEvent, Snapshot, Trade
+from workers.model.events import DepthEvent, Kind, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.bitstamp import wire
 from workers.venues.bitstamp.session import BitstampSession
 from workers.venues.bitstamp.settings import BitstampSettings
 from workers.venues.bitstamp.symbols import markets, symbol_of, tickers, wire_symbol
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Endpoint, ExchangeInfo, Kind, RestRequest, Subscription, Tickers
+from workers.venues.interface import Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.messages import Subscription
 from workers.venues.tolerant_json import UNUSABLE, decode
 
 WHOLE_LEVELS: Final = 100
@@ -64,6 +65,7 @@ class Bitstamp:
     def __init__(self, name: str, settings: BitstampSettings) -> None:
         self.name = name
         self.facts = facts_of(settings)
+        self.book_rule = self.facts.book_rule
         self._settings = settings
         self._rest = settings.rest_url.rstrip("/") + "/api/v2"
         self._nonces = count(1)

@@ -14,11 +14,12 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import UNSET, Raw
 
+from workers.model.events import Kind
 from workers.model.plain_text import plain
 from workers.model.symbols.names import symbol_problem
 from workers.venues.bybit import wire
 from workers.venues.bybit.settings import BybitSettings
-from workers.venues.interface import Ignored, Kind, Message, Refused, Subscription
+from workers.venues.messages import Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Event, RefusedStreams, Send, Stale
 from workers.venues.tolerant_json import as_bytes, decode, malformed
 

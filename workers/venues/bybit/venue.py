@@ -12,14 +12,15 @@ from urllib.parse import quote, urlencode
 
 from msgspec import UNSET, Raw
 
-from workers.model.events import DepthEvent, Snapshot, Trade
+from workers.model.events import DepthEvent, Kind, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.bybit import wire
 from workers.venues.bybit.session import BybitSession
 from workers.venues.bybit.settings import BybitSettings
 from workers.venues.bybit.symbols import instruments, tickers
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Endpoint, ExchangeInfo, Kind, RestRequest, Subscription, Tickers
+from workers.venues.interface import Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.messages import Subscription
 from workers.venues.tolerant_json import UNUSABLE, decode, malformed
 
 REST_LEVELS: Final = 1000
@@ -55,6 +56,7 @@ class Bybit:
     def __init__(self, name: str, settings: BybitSettings) -> None:
         self.name = name
         self.facts = facts_of(settings)
+        self.book_rule = self.facts.book_rule
         self.trades_span = 60 if settings.market == "spot" else _PAGE
         self._settings = settings
         self._socket = settings.websocket_url.rstrip("/") + f"/v5/public/{settings.market}"

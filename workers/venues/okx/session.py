@@ -14,17 +14,10 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw
 
+from workers.model.events import Kind
 from workers.model.plain_text import plain
 from workers.model.symbols.names import symbol_problem
-from workers.venues.interface import (
-    ContractNotice,
-    Ignored,
-    Kind,
-    Message,
-    Refused,
-    ShutdownNotice,
-    Subscription,
-)
+from workers.venues.messages import ContractNotice, Ignored, Message, Refused, ShutdownNotice, Subscription
 from workers.venues.okx import wire
 from workers.venues.okx.settings import OkxSettings
 from workers.venues.session import Accepted, Event, RefusedStreams, Send, Stale

@@ -14,18 +14,12 @@ from urllib.parse import urlencode
 
 from msgspec import UNSET, Raw
 
-from workers.model.events import DepthEvent, Level, Snapshot, Trade
+from workers.model.books.checksum import ChecksumRule
+from workers.model.events import DepthEvent, Kind, Level, Snapshot, Trade
 from workers.model.trades.absurd import marked
-from workers.venues.facts import ChecksumRule, Continuity, Facts, Limit, TradeIds
-from workers.venues.interface import (
-    Announcements,
-    Endpoint,
-    ExchangeInfo,
-    Kind,
-    RestRequest,
-    Subscription,
-    Tickers,
-)
+from workers.venues.facts import Continuity, Facts, Limit, TradeIds
+from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.messages import Subscription
 from workers.venues.okx import wire
 from workers.venues.okx.session import OkxSession
 from workers.venues.okx.settings import OkxSettings
@@ -92,6 +86,7 @@ class Okx:
     def __init__(self, name: str, settings: OkxSettings) -> None:
         self.name = name
         self.facts = facts_of(settings)
+        self.book_rule = self.facts.book_rule
         self._settings = settings
         self._type = _TYPES[settings.market]
         self._socket = settings.websocket_url.rstrip("/")
@@ -128,7 +123,9 @@ class Okx:
             previous = -1
         bids, asks = wire.levels(book.bids), wire.levels(book.asks)
         # 0 stands for none since mid-2026
-        return DepthEvent(symbol, number, number, previous, book.ts, 0, bids, asks, book.checksum or None)
+        return DepthEvent(
+            symbol, number, number, previous, book.ts, 0, bids, asks, kind, book.checksum or None
+        )
 
     def _book(self, data: bytes) -> wire.Book:
         try:
