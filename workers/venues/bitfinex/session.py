@@ -1,0 +1,232 @@
+"""A socket of Bitfinex: channels have numbers, and every array frame of all of them has one of the socket's count.
+
+Flags that are asked for before anything else: TIMESTAMP 2^15, SEQ_ALL 2^16, OB_CHECKSUM 2^17. BULK_UPDATES 2^29 is
+not asked for; with it, several changes come in a list as a snapshot does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from workers.errors import MalformedFrame
+from workers.venues.bitfinex import wire
+from workers.venues.bitfinex.settings import BitfinexSettings
+from workers.venues.bitfinex.symbols import symbol_of, wire_symbol
+from workers.venues.decoding import UNUSABLE, decoded, wire_bytes
+from workers.venues.interface import Channel, Ignored, Kind, Message, Refused, Subscription
+from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send, Stale
+
+FLAGS: Final = 2**15 + 2**16 + 2**17
+BULK_UPDATES: Final = 2**29
+SUBSCRIBED_ALREADY: Final = 10301
+OF_SUBSCRIPTIONS: Final = frozenset({10300, 10302, 10305})
+"""Failed, unknown channel, limit of channels."""
+_BROKEN: Final = {20051: "restart", 20060: "maintenance", 20061: "maintenance"}
+_CHANNELS: Final[dict[Channel, str]] = {"depth": "book", "aggTrade": "trades"}
+
+_event = msgspec.json.Decoder(wire.Event)
+_trade_head = msgspec.json.Decoder(wire.TradeHead)
+
+
+class _Subscribed(msgspec.Struct):
+    """A channel of the socket."""
+
+    name: str
+    symbol: str
+    stream: str
+    with_snapshot: bool = False
+    stale: bool = False
+
+
+class BitfinexSession:
+    """One socket; see `workers.venues.session.Session`."""
+
+    def __init__(self, name: str, settings: BitfinexSettings) -> None:
+        self._name = name
+        self._settings = settings
+        self._pending: dict[str, Subscription] = {}
+        self._unwanted: set[str] = set()
+        self._channels: dict[int, _Subscribed] = {}
+        self._unfiled: set[int] = set()
+        self._sequence = 0
+        self._flags = 0
+        self._broken = False
+
+    def opened(self, now_ms: int) -> list[str]:
+        """`{"event":"conf","flags":229376}`"""
+        return [_text_frame({"event": "conf", "flags": FLAGS})]
+
+    def subscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
+        """A frame each; none for what was asked for and not answered."""
+        frames = []
+        for stream in streams:
+            self._unwanted.discard(stream.stream)
+            if stream.stream in self._pending or stream.channel not in _CHANNELS:
+                continue
+            self._pending[stream.stream] = stream
+            request = {
+                "event": "subscribe",
+                "channel": _CHANNELS[stream.channel],
+                "symbol": wire_symbol(stream.symbol),
+            }
+            if stream.channel == "depth":
+                settings = self._settings
+                request |= {
+                    "prec": settings.precision,
+                    "freq": settings.frequency,
+                    "len": str(settings.depth),
+                }
+            frames.append(_text_frame(request))
+        return frames
+
+    def unsubscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
+        """A frame each; what has no number yet is taken back as soon as it has one."""
+        wanted = {stream.stream for stream in streams}
+        self._unwanted |= wanted & self._pending.keys()
+        return [
+            _text_frame({"event": "unsubscribe", "chanId": number})
+            for number, channel in self._channels.items()
+            if channel.stream in wanted
+        ]
+
+    def received(self, frame: bytes | str, now_ms: int) -> list[Event]:
+        """File one frame. Raises: MalformedFrame."""
+        data = wire_bytes(frame)
+        if data.lstrip()[:1] == b"[":
+            return self._data(data)
+        event = decoded(self._name, _event, data, "frame")
+        match event.event:
+            case "info":
+                return self._info(event)
+            case "conf":
+                self._flags = event.flags
+                return [] if event.status == "OK" else [Refused(None, event.code, f"conf: {event.status}")]
+            case "subscribed":
+                return self._subscribed(event, data)
+            case "unsubscribed":
+                self._channels.pop(event.chanId, None)
+                return [Ignored("unsubscribed")]
+            case "error":
+                return self._refused(event)
+            case "pong":
+                return []
+        return [Ignored(event.event)]
+
+    def tick(self, now_ms: int) -> list[Event]:
+        """Nothing: each channel has heartbeats of the server."""
+        return []
+
+    def _info(self, event: wire.Event) -> list[Event]:
+        if (reason := _BROKEN.get(event.code)) and not self._broken:
+            self._broken = True
+            return [Broken("restart" if reason == "restart" else "maintenance")]
+        if event.platform and not event.platform.status:
+            return [Ignored("platform in maintenance")]
+        return [Ignored(f"info {event.code}" if event.code else "info")]
+
+    def _subscribed(self, event: wire.Event, data: bytes) -> list[Event]:
+        stream = f"{event.channel}:{event.symbol}"
+        try:
+            symbol = symbol_of(event.symbol) if event.channel in _CHANNELS.values() else ""
+        except ValueError as error:
+            raise MalformedFrame(self._name, "frame", str(error), data) from None
+        self._pending.pop(stream, None)
+        channel = self._channels[event.chanId] = _Subscribed(event.channel, symbol, stream)
+        events: list[Event] = [Accepted([stream])]
+        if stream in self._unwanted:
+            self._unwanted.discard(stream)
+            events.append(Send(_text_frame({"event": "unsubscribe", "chanId": event.chanId})))
+        elif event.chanId in self._unfiled and symbol:
+            # its snapshot came before its name and is lost: the next payload would pass for it
+            channel.stale = True
+            events.append(Stale([stream], "reset"))
+        self._unfiled.discard(event.chanId)
+        return events
+
+    def _refused(self, event: wire.Event) -> list[Event]:
+        if event.code == SUBSCRIBED_ALREADY:
+            return [Ignored("subscribed already")]
+        stream = f"{event.channel}:{event.symbol}"
+        if stream in self._pending or (event.channel and event.symbol):
+            streams = [stream]
+        elif event.symbol:
+            streams = [stream for stream in self._pending if stream.endswith(f":{event.symbol}")]
+        elif event.code in OF_SUBSCRIPTIONS or event.channel:
+            streams = [stream for stream in self._pending if stream.startswith(event.channel)]
+        else:
+            streams = []
+        if not streams:
+            return [Refused(None, event.code, event.msg)]
+        for stream in streams:
+            self._pending.pop(stream, None)
+            self._unwanted.discard(stream)
+        return [RefusedStreams(streams, event.code, event.msg)]
+
+    def _data(self, data: bytes) -> list[Event]:
+        try:
+            frame = wire.data_frame(data)
+            if not frame.sequence and self._sequence:
+                raise ValueError("it has no number, the frames before it had")
+            # what cannot be filed must not be counted: the frame after it then shows that something is missing
+            events = [] if self._broken else self._filed(frame, data)
+        except (*UNUSABLE, ValueError) as error:
+            raise MalformedFrame(self._name, "data frame", str(error), data) from None
+        if self._broken:
+            return []
+        expected = self._sequence + 1
+        if frame.sequence and frame.sequence != expected:
+            self._broken = True
+            return [Broken("sequence", expected, frame.sequence)]
+        self._sequence = frame.sequence
+        return events
+
+    def _filed(self, frame: wire.DataFrame, data: bytes) -> list[Event]:
+        if frame.payload is None:
+            return []
+        channel = self._channels.get(frame.channel)
+        if channel is None:
+            self._unfiled.add(frame.channel)
+            return [Ignored("a channel without a name")]
+        if channel.stale:
+            return [Ignored("what came before a snapshot")]
+        if channel.name == "book":
+            return self._book(channel, frame, frame.payload, data)
+        if channel.name == "trades":
+            return self._trades(channel, frame, frame.payload)
+        return [Ignored(channel.name)]
+
+    def _book(
+        self, channel: _Subscribed, frame: wire.DataFrame, payload: msgspec.Raw, data: bytes
+    ) -> list[Event]:
+        kind: Kind = "checksum"
+        if frame.tag not in ("", "cs"):
+            return [Ignored(frame.tag)]
+        if not frame.tag:
+            rows, in_a_list = wire.rows(payload)
+            bulk = bool(self._flags & BULK_UPDATES)
+            whole = not channel.with_snapshot or (in_a_list and bool(rows) and not bulk)
+            kind = "snapshot" if whole else "update"
+            channel.with_snapshot = True
+        elif not channel.with_snapshot:
+            return [Ignored("a checksum before its snapshot")]
+        return [Message("depth", channel.symbol, data, frame.time_ms, 0, 0, 0, kind=kind)]
+
+    def _trades(self, channel: _Subscribed, frame: wire.DataFrame, payload: msgspec.Raw) -> list[Event]:
+        """One message each, the oldest first; `tu` says again what `te` said."""
+        if frame.tag not in ("", "te"):
+            return [Ignored(frame.tag)]
+        messages = []
+        for row in wire.rows(payload)[0]:
+            head = _trade_head.decode(row)
+            messages.append(
+                Message("aggTrade", channel.symbol, bytes(row), head.time_ms, head.trade_id, head.trade_id, 0)
+            )
+        messages.sort(key=lambda message: message.update_id)
+        return list(messages)
+
+
+def _text_frame(request: dict[str, Any]) -> str:
+    return msgspec.json.encode(request).decode()

@@ -1,0 +1,86 @@
+"""Bitfinex's pairs. `tBTCUSD` and `tDOGE:USD` on the wire are `BTCUSD` and `DOGE_USD` here.
+
+Lists say `BTCUSD` and `DOGE:USD`. There is no tick size: prices have five significant digits, amounts eight decimals.
+A pair that is delisted goes from the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite
+from typing import Final
+
+import msgspec
+
+from workers.model.plain_text import plain
+from workers.model.symbols.info import SymbolInfo
+from workers.model.symbols.names import symbol_problem
+from workers.model.symbols.volumes import Ticker
+from workers.venues.decoding import UNUSABLE
+from workers.venues.interface import BadListing, ExchangeInfo, Tickers
+
+STEP: Final = "0.00000001"
+_SHORT_PAIR: Final = 6
+"""Letters of a pair without a colon: two codes of three."""
+
+_text = msgspec.json.Decoder(str)
+_row = msgspec.json.Decoder(tuple[str, float, float, float, float, float, float, float, float, float, float])
+
+
+def symbol_of(wire_name: str) -> str:
+    """`tDOGE:USD` → `DOGE_USD`.
+
+    Raises:
+        ValueError: no pair is spelled like that.
+    """
+    symbol = wire_name[1:].replace(":", "_")
+    if wire_name[:1] != "t" or "_" in wire_name or symbol_problem(symbol):
+        raise ValueError(f"{plain(wire_name, 40)} is no pair")
+    return symbol
+
+
+def wire_symbol(symbol: str) -> str:
+    """`DOGE_USD` → `tDOGE:USD`."""
+    return "t" + symbol.replace("_", ":")
+
+
+def exchange_info(pairs: Iterable[msgspec.Raw]) -> ExchangeInfo:
+    """The whole list; an element that cannot be used is told apart and costs no other. O(elements)."""
+    found = ExchangeInfo({}, 0, [])
+    for element in pairs:
+        try:
+            name = _text.decode(element)
+            symbol = symbol_of(f"t{name}")
+            base, quote = _assets(name)
+        except (*UNUSABLE, ValueError) as error:
+            found.bad.append(BadListing("", str(error)))
+            continue
+        found.symbols[symbol] = SymbolInfo(symbol, "listed", base, quote, "", STEP)
+    return found
+
+
+def _assets(pair: str) -> tuple[str, str]:
+    base, colon, quote = pair.partition(":")
+    if colon:
+        return base, quote
+    if len(pair) != _SHORT_PAIR:
+        raise ValueError(f"{plain(pair, 40)} is no pair of two codes")
+    return pair[:3], pair[3:]
+
+
+def tickers(rows: Iterable[msgspec.Raw]) -> Tickers:
+    """The rows of `tickers` that are of pairs, not of funding: `["tBTCUSD",…,last price,volume,high,low]`."""
+    found = Tickers([], [])
+    for element in rows:
+        if bytes(element)[:2] == b'["' and bytes(element)[2:3] != b"t":
+            continue
+        try:
+            row = _row.decode(element)
+            symbol, value = symbol_of(row[0]), row[7] * row[8]
+            if not (isfinite(value) and isfinite(row[7])):
+                raise ValueError(f"{symbol} has a number that is not finite")
+        except (*UNUSABLE, ValueError) as error:
+            found.bad.append(BadListing("", str(error)))
+            continue
+        found.rows.append(Ticker(symbol, value, row[7]))
+    return found
