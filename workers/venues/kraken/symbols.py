@@ -10,6 +10,7 @@ work_in_progress.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from math import isfinite
 from typing import Final
 
@@ -31,6 +32,7 @@ _pair = msgspec.json.Decoder(wire.Pair)
 _pair_ticker = msgspec.json.Decoder(wire.PairTicker)
 
 
+@lru_cache(4096)
 def symbol_of(wire_name: str) -> str:
     """`BTC/USD`, or `XBT/USD` of v1 and REST → `BTC-USD`.
 

@@ -35,9 +35,7 @@ from workers.venues.kraken.symbols import listing, old_wire_symbol, symbol_of, t
 _MOST_BYTES: Final = {"Time": 65_536, "AssetPairs": 32 * 2**20, "Ticker": 16 * 2**20, "Trades": 2**20}
 """`AssetPairs` has some 1,500 pairs, about a kilobyte each."""
 
-_book = msgspec.json.Decoder(wire.Book)
 _book_frame = msgspec.json.Decoder(wire.BookFrame)
-_has_data = msgspec.json.Decoder(wire.Envelope)
 _trade_row = msgspec.json.Decoder(wire.TradeRow)
 _reply = msgspec.json.Decoder(wire.Reply)
 _trades_rows = msgspec.json.Decoder(list[wire.TradesRow])
@@ -108,10 +106,8 @@ class Kraken:
             if isinstance(change, str):
                 raise MalformedFrame(self.name, "book frame", "it is of another channel", data)
             return change.event
-        is_frame = decoded(self.name, _has_data, data, "book").data is not msgspec.UNSET
-        book = decoded(self.name, _book_frame, data, "book").data[0] if is_frame else None
-        if book is None:
-            book = decoded(self.name, _book, data, "book")
+        frame: wire.BookFrame = decoded(self.name, _book_frame, data, "book")
+        book = frame.data[0] if frame.data else frame
         try:
             bids, asks = _levels(book.bids), _levels(book.asks)
         except ValueError as error:

@@ -90,10 +90,10 @@ class Book(Struct, gc=False):
     timestamp: Moment | None = None
 
 
-class BookFrame(Struct, gc=False):
-    """A frame with the book of one symbol."""
+class BookFrame(Book, gc=False):
+    """A frame with the book of one symbol, or one book of several, as it was cut out."""
 
-    data: tuple[Book]
+    data: tuple[Book] | UnsetType = UNSET
 
 
 class TradeHead(Struct, gc=False):
