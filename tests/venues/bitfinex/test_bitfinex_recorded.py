@@ -18,7 +18,7 @@ from workers.venues.bitfinex.checksum import as_sent, book_checksum
 from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.venue import Bitfinex
 from workers.venues.decoding import number_text
-from workers.venues.interface import Message
+from workers.venues.messages import Message
 from workers.venues.session import Accepted, Broken
 
 pytestmark = pytest.mark.recorded

@@ -16,7 +16,7 @@ from workers.venues.bitfinex.checksum import as_sent, book_checksum
 from workers.venues.bitfinex.session import BitfinexSession
 from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.venue import Bitfinex
-from workers.venues.interface import Ignored, Message, Refused
+from workers.venues.messages import Ignored, Message, Refused
 from workers.venues.session import Accepted, Broken, RefusedStreams, Send, Stale
 
 VENUE = Bitfinex("bitfinex", BitfinexSettings())

@@ -12,7 +12,7 @@ from workers.model.books.order_book import OrderBook
 from workers.model.events import Snapshot
 from workers.venues.coinbase.settings import CoinbaseSettings
 from workers.venues.coinbase.venue import Coinbase
-from workers.venues.interface import Message
+from workers.venues.messages import Message
 from workers.venues.session import Accepted, Broken
 
 pytestmark = pytest.mark.recorded

@@ -14,7 +14,7 @@ from workers.errors import MalformedFrame
 from workers.venues.coinbase.settings import CoinbaseSettings
 from workers.venues.coinbase.venue import Coinbase
 from workers.venues.facts import Continuity
-from workers.venues.interface import Ignored, Message, Refused
+from workers.venues.messages import Ignored, Message, Refused
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send
 
 ADVANCED = Coinbase("coinbase", CoinbaseSettings())

@@ -12,9 +12,9 @@ from captures import NaiveBook, received_frames
 
 from workers.model.books.order_book import OrderBook
 from workers.model.events import Snapshot
-from workers.venues.interface import Message
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.venue import Kraken
+from workers.venues.messages import Message
 from workers.venues.session import Accepted
 
 pytestmark = pytest.mark.recorded

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from mutations import mutated
 
 from workers.errors import MalformedFrame
-from workers.venues.interface import Ignored, Message, Refused, Subscription
 from workers.venues.kraken.checksum import book_checksum
 from workers.venues.kraken.session import KrakenSession
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.venue import Kraken
+from workers.venues.messages import Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send
 
 VENUE = Kraken("kraken", KrakenSettings())

@@ -73,7 +73,7 @@ def test_a_level_has_more_than_price_and_quantity():
         b'"prevSeqId":9,"seqId":12,"more":{}}'
     )
     expected = DepthEvent(
-        "S", 12, 12, 9, 1597026383085, 0, [("8476.97", "0")], [("8476.98", "415")], -855196043
+        "S", 12, 12, 9, 1597026383085, 0, [("8476.97", "0")], [("8476.98", "415")], "update", -855196043
     )
     assert venue().depth(data, "S", "update") == expected
     whole = b'{"arg":{"channel":"books","instId":"S"},"action":"update","data":[%s]}' % data

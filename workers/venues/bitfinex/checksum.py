@@ -12,8 +12,8 @@ from itertools import zip_longest
 from typing import Final
 from zlib import crc32
 
+from workers.model.books.checksum import ChecksumRule
 from workers.model.events import Level
-from workers.venues.facts import ChecksumRule
 
 LEVELS: Final = 25
 
@@ -45,4 +45,4 @@ def as_sent(number: str) -> str:
     return f"{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}e-{exponent}"
 
 
-RULE: Final = ChecksumRule(LEVELS, book_checksum, every_message=False)
+RULE: Final = ChecksumRule(LEVELS, book_checksum)

@@ -12,11 +12,12 @@ from typing import Any, Final
 import msgspec
 
 from workers.errors import MalformedFrame
+from workers.model.events import Kind
 from workers.venues.bitfinex import wire
 from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.symbols import symbol_of, wire_symbol
 from workers.venues.decoding import UNUSABLE, decoded, wire_bytes
-from workers.venues.interface import Channel, Ignored, Kind, Message, Refused, Subscription
+from workers.venues.messages import Channel, Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send, Stale
 
 FLAGS: Final = 2**15 + 2**16 + 2**17

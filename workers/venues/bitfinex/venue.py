@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from workers.errors import MalformedFrame
-from workers.model.events import DepthEvent, Level, Snapshot, Trade
+from workers.model.events import DepthEvent, Kind, Level, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.bitfinex import wire
 from workers.venues.bitfinex.checksum import LEVELS, RULE
@@ -22,15 +22,8 @@ from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.symbols import exchange_info, symbol_of, tickers, wire_symbol
 from workers.venues.decoding import UNUSABLE, decoded, number_text
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import (
-    Announcements,
-    Endpoint,
-    ExchangeInfo,
-    Kind,
-    RestRequest,
-    Subscription,
-    Tickers,
-)
+from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.messages import Subscription
 
 _MOST_BYTES: Final = 8 * 2**20
 """A page of 10,000 trades has less than a megabyte, all pairs and tickers less than half of one."""
@@ -72,6 +65,7 @@ class Bitfinex:
             limits=(Limit(15, 60.0),),
             subscriptions=settings.channels_per_socket,
         )
+        self.book_rule = self.facts.book_rule
         self._settings = settings
         self._rest = f"{settings.rest_url.rstrip('/')}/v2"
         self._numbers = count(1)

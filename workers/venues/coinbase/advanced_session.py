@@ -12,11 +12,12 @@ import msgspec
 from msgspec import UNSET
 
 from workers.errors import MalformedFrame
+from workers.model.events import Kind
 from workers.venues.coinbase import wire
 from workers.venues.coinbase.open_requests import OpenRequests
 from workers.venues.coinbase.symbols import symbol_of
 from workers.venues.decoding import UNUSABLE, decoded, milliseconds, wire_bytes
-from workers.venues.interface import Channel, Ignored, Kind, Message, Refused, Subscription
+from workers.venues.messages import Channel, Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send
 
 CHANNELS: Final[dict[Channel, str]] = {"depth": "level2", "aggTrade": "market_trades"}

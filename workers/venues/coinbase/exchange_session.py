@@ -11,12 +11,13 @@ from typing import Any, Final
 import msgspec
 
 from workers.errors import MalformedFrame
+from workers.model.events import Kind
 from workers.venues.coinbase import wire
 from workers.venues.coinbase.open_requests import OpenRequests
 from workers.venues.coinbase.settings import CoinbaseSettings
 from workers.venues.coinbase.symbols import symbol_of
 from workers.venues.decoding import UNUSABLE, decoded, milliseconds, wire_bytes
-from workers.venues.interface import Ignored, Kind, Message, Refused, Subscription
+from workers.venues.messages import Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Event, RefusedStreams, Send
 
 BOOK_CHANNELS: Final = frozenset({"level2", "level2_50", "level2_batch"})

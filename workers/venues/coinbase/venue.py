@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from workers.errors import MalformedFrame
-from workers.model.events import DepthEvent, Level, Snapshot, Trade
+from workers.model.events import DepthEvent, Kind, Level, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.coinbase import symbols as listings
 from workers.venues.coinbase import wire
@@ -22,15 +22,8 @@ from workers.venues.coinbase.exchange_session import ExchangeSession
 from workers.venues.coinbase.settings import CoinbaseSettings
 from workers.venues.decoding import UNUSABLE, decoded, milliseconds
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import (
-    Announcements,
-    Endpoint,
-    ExchangeInfo,
-    Kind,
-    RestRequest,
-    Subscription,
-    Tickers,
-)
+from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.messages import Subscription
 
 _MOST_BYTES: Final = 16 * 2**20
 """The 920 products of Advanced have some 2 MB."""
@@ -92,6 +85,7 @@ class Coinbase:
             requests=Limit(8, 1.0),
             subscriptions=settings.streams_per_socket or market.streams_per_socket,
         )
+        self.book_rule = self.facts.book_rule
         self._settings = settings
         self._advanced = settings.market == "advanced"
         self._url = settings.websocket_url or market.websocket_url

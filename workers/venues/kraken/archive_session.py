@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import msgspec
 
 from workers.errors import MalformedFrame
-from workers.model.events import DepthEvent, Level
+from workers.model.events import DepthEvent, Kind, Level
 from workers.venues.decoding import UNUSABLE, decoded, seconds_text_ms, wire_bytes
-from workers.venues.interface import Ignored, Kind, Message, Refused, Subscription
 from workers.venues.kraken import wire
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.symbols import old_wire_symbol, symbol_of, wire_symbol
+from workers.venues.messages import Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send
 
 _event = msgspec.json.Decoder(wire.Event)
@@ -60,7 +60,7 @@ def _joined(symbol: str, sides: list[wire.Sides]) -> DepthEvent:
     time_ms = max((seconds_text_ms(level.time) for level in (*bids, *asks)), default=-1)
     sums = [int(side.c) for side in sides if side.c is not None]
     checksum = sums[-1] if sums else None
-    return DepthEvent(symbol, 0, 0, -1, time_ms, 0, _levels(bids), _levels(asks), checksum)
+    return DepthEvent(symbol, 0, 0, -1, time_ms, 0, _levels(bids), _levels(asks), "update", checksum)
 
 
 def _levels(sent: list[wire.TimedLevel]) -> list[Level]:

@@ -7,8 +7,8 @@ from itertools import chain
 from typing import Final
 from zlib import crc32
 
+from workers.model.books.checksum import ChecksumRule
 from workers.model.events import Level
-from workers.venues.facts import ChecksumRule
 
 LEVELS: Final = 10
 

@@ -14,11 +14,12 @@ import msgspec
 from msgspec import UNSET
 
 from workers.errors import MalformedFrame
+from workers.model.events import Kind
 from workers.venues.decoding import decoded, milliseconds, wire_bytes
-from workers.venues.interface import Ignored, Kind, Message, Refused, Subscription
 from workers.venues.kraken import wire
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.symbols import symbol_of, wire_symbol
+from workers.venues.messages import Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send
 
 _envelope = msgspec.json.Decoder(wire.Envelope)

@@ -12,25 +12,18 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from workers.errors import MalformedFrame
-from workers.model.events import DepthEvent, Level, Snapshot, Trade
+from workers.model.events import DepthEvent, Kind, Level, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.decoding import UNUSABLE, decoded, milliseconds, number_text, seconds_text_ms
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import (
-    Announcements,
-    Endpoint,
-    ExchangeInfo,
-    Kind,
-    RestRequest,
-    Subscription,
-    Tickers,
-)
+from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
 from workers.venues.kraken import wire
 from workers.venues.kraken.archive_session import KrakenArchiveSession, book_change
 from workers.venues.kraken.checksum import RULE
 from workers.venues.kraken.session import KrakenSession
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.symbols import listing, old_wire_symbol, symbol_of, tickers, wire_symbol
+from workers.venues.messages import Subscription
 
 _MOST_BYTES: Final = {"Time": 65_536, "AssetPairs": 32 * 2**20, "Ticker": 16 * 2**20, "Trades": 2**20}
 """`AssetPairs` has some 1,500 pairs, about a kilobyte each."""
@@ -70,6 +63,7 @@ class Kraken:
             second_source="checksum",
             limits=(Limit(1, 1.0),),
         )
+        self.book_rule = self.facts.book_rule
         self._settings = settings
         self._rest = f"{settings.rest_url.rstrip('/')}/0/public"
         self._by_key: dict[str, str] = {}
@@ -113,7 +107,7 @@ class Kraken:
         except ValueError as error:
             raise MalformedFrame(self.name, "book", str(error), data) from None
         time_ms = -1 if book.timestamp is None else milliseconds(book.timestamp)
-        return DepthEvent(symbol, 0, 0, -1, time_ms, max(time_ms, 0), bids, asks, book.checksum)
+        return DepthEvent(symbol, 0, 0, -1, time_ms, max(time_ms, 0), bids, asks, kind, book.checksum)
 
     def trade(self, data: bytes, symbol: str) -> Trade:
         """Decode a trade; `side` is the taker's. Raises: MalformedFrame."""
