@@ -22,8 +22,9 @@ from workers.archive.files.storage import storage_of
 from workers.archive.worker import ArchiveWorker
 from workers.cli.application import main
 from workers.runtime.process import Process
-from workers.settings.schema import ArchiveSettings, FleetSettings, Settings, VenueSettings
+from workers.settings.schema import ArchiveSettings, FleetSettings, Settings
 from workers.store.server import find_server
+from workers.venues.binance.settings import BinanceSettings
 
 SYMBOL = "BTCUSDT"
 START = 1_790_035_200_000
@@ -46,7 +47,7 @@ async def feed(client: Any, from_id: int, count: int) -> None:
 async def archive(url: str, home: Path) -> None:
     settings = Settings(
         fleet=FleetSettings(home=str(home), lease_ms=600_000),
-        venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL])},
+        venues={"usdm": BinanceSettings(market="usdm", symbols=[SYMBOL])},
         archive=ArchiveSettings(kinds=["trades"]),
     )
     client: Any = Redis.from_url(url, protocol=2)

@@ -27,8 +27,9 @@ from aiohttp import web
 from workers.ingest.worker import IngestWorker
 from workers.runtime.logs import configure_logging
 from workers.runtime.process import Process
-from workers.settings.schema import IngestSettings, Settings, StreamSettings, VenueSettings
+from workers.settings.schema import IngestSettings, Settings, StreamSettings
 from workers.store.server import find_server
+from workers.venues.binance.settings import BinanceSettings
 
 FIRST_ID = 10**12 + 7 * 10**11
 """Ids of one width, so that every frame of a symbol has the same length."""
@@ -93,7 +94,7 @@ async def measure(url: str, server_pid: int, port: int, symbols: list[str], seco
     """Run one line for a while and print what it did."""
     settings = Settings(
         venues={
-            "spot": VenueSettings(
+            "spot": BinanceSettings(
                 market="spot", symbols=symbols, trades="none", websocket_url=f"ws://127.0.0.1:{port}"
             )
         },

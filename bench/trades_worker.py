@@ -34,10 +34,11 @@ from apply_trades import empty_call_us, server_cpu_s
 from workers.runtime.logs import configure_logging
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
-from workers.settings.schema import FleetSettings, Settings, TradeSettings, VenueSettings
+from workers.settings.schema import FleetSettings, Settings, TradeSettings
 from workers.store.keys import TRADES, Keys
 from workers.store.server import find_server
 from workers.trades.worker import TradeWorker
+from workers.venues.binance.settings import BinanceSettings
 
 KEYS = Keys()
 SLICE_MS = 10
@@ -133,7 +134,7 @@ async def measure(
 ) -> None:
     settings = Settings(
         fleet=FleetSettings(log_level="error"),
-        venues={"usdm": VenueSettings(market="usdm", symbols=symbols)},
+        venues={"usdm": BinanceSettings(market="usdm", symbols=symbols)},
         trades=TradeSettings(member=arguments.member),
     )
     process = Process("trades", settings, 0, url)

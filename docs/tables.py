@@ -24,6 +24,7 @@ sys.path.insert(0, str(DOCS.parent))
 
 from workers.conformance.catalogue.all import SCENARIOS  # noqa: E402 -- as above
 from workers.settings import schema as declared  # noqa: E402 -- from this checkout, wherever it is run
+from workers.settings.exchanges import exchanges, settings_of  # noqa: E402 -- as above
 from workers.sim import faults  # noqa: E402 -- as above
 
 MEANING: Final = {
@@ -34,6 +35,9 @@ MEANING: Final = {
     "venues.*.market": "Which market of the exchange. Required.",
     "venues.*.streams_per_socket": "Streams on one socket; more symbols open more sockets.",
     "venues.*.streams_per_request": "Streams named in one SUBSCRIBE frame.",
+    "venues.*.websocket_url": "Base of every socket.",
+    "venues.*.rest_url": "Base of every REST request.",
+    "venues.*.trades": "Whether trades are followed.",
     "venues.*.weight_share": "Part of the learned weight limit the fleet may use.",
     "ingest.flush_ms": "How long entries are collected before they are appended.",
     "ingest.flush_entries": "Entries that are appended at once, before `flush_ms` is over.",
@@ -239,7 +243,7 @@ def _section(name: str, struct: type[msgspec.Struct], node: ast.ClassDef) -> Ite
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             text = " ".join(str(after.value.value).split())
         key = f"{name}.{item.target.id}"
-        meaning = text or MEANING.get(key, "")
+        meaning = text or MEANING.get(key, "") or MEANING.get(f"venues.*.{item.target.id}", "")
         if not meaning:
             raise SystemExit(f"{key} has no meaning: write it under the setting, or into docs/tables.py")
         default: Any = msgspec.NODEFAULT
@@ -259,7 +263,21 @@ def settings() -> Iterator[Setting]:
         name, struct = field.name, field.type
         if typing.get_origin(struct) is dict:
             name, struct = f"{name}.*", typing.get_args(struct)[1]
+            for exchange in exchanges():
+                yield from _venue(exchange)
         yield from _section(name, struct, nodes[struct.__name__])
+
+
+def _venue(exchange: str) -> Iterator[Setting]:
+    """What an exchange has besides what every venue has."""
+    source = PACKAGE / "venues" / exchange / "settings.py"
+    struct = settings_of(exchange)
+    [node] = [
+        node
+        for node in ast.parse(source.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and node.name == struct.__name__
+    ]
+    yield from _section(f"venues.*.{exchange}", struct, node)
 
 
 def _metric(call: ast.Call, constants: dict[str, ast.expr], where: str) -> Metric | None:

@@ -9,6 +9,7 @@ FleetError
 ├── RestError              a REST request did not give a usable answer
 │   ├── RateLimited        429 or 418: nobody may ask before `retry_after_s`
 │   ├── RequestRefused     another 4xx: asking again would not help
+│   ├── NotServed          the venue's REST has no such request
 │   └── RestUnavailable    5xx, timeout, connection refused, truncated reply: ask again later
 ├── StoreError             Redis could not do what was asked
 │   ├── AddressUnusable    a URL that names no Redis server
@@ -123,6 +124,14 @@ class RateLimited(RestError):
 
 class RequestRefused(RestError):
     """A 4xx other than 429 and 418: the same request would be refused again."""
+
+
+class NotServed(RestError):
+    """The venue's REST has no such request: only its streams can tell."""
+
+    def __init__(self, venue: str, what: str) -> None:
+        self.venue = venue
+        super().__init__(venue, 0, f"its REST does not serve {what}")
 
 
 class RestUnavailable(RestError):

@@ -15,10 +15,11 @@ from workers.api.server import Api, main
 from workers.model.books.audit import AuditOutcome
 from workers.model.symbols.selection import SymbolRule
 from workers.runtime.process import Process
-from workers.settings.schema import ApiSettings, Settings, VenueSettings
+from workers.settings.schema import ApiSettings, Settings
 from workers.store.books.audits import Audit, AuditStore
 from workers.store.fleet.followed import publish
 from workers.store.keys import Keys
+from workers.venues.binance.settings import BinanceSettings
 
 KEYS = Keys()
 PATHS = [
@@ -36,8 +37,8 @@ PATHS = [
 
 def settings(**api: object) -> Settings:
     venues = {
-        "usdm": VenueSettings(market="usdm", symbols=["BTCUSDT", "币安人生USDT"]),
-        "spot": VenueSettings(market="spot", symbols=["BNBBTC"]),
+        "usdm": BinanceSettings(market="usdm", symbols=["BTCUSDT", "币安人生USDT"]),
+        "spot": BinanceSettings(market="spot", symbols=["BNBBTC"]),
     }
     return Settings(venues=venues, api=ApiSettings(**api))  # type: ignore[arg-type]
 

@@ -14,10 +14,11 @@ from workers.api.books.replica import Withheld
 from workers.api.http.markets import Markets
 from workers.api.live.outlet import Outlet
 from workers.api.live.topics import BookTopic, TradesTopic, WindowTopic
-from workers.settings.schema import Settings, VenueSettings
+from workers.settings.schema import Settings
+from workers.venues.binance.settings import BinanceSettings
 
 DEPTH = 3
-MARKET = Markets(Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["S"])})).named("S")
+MARKET = Markets(Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=["S"])})).named("S")
 SIDE = st.dictionaries(st.integers(1, 9).map(str), st.integers(1, 4).map(str), max_size=6)
 STEPS = st.lists(
     st.one_of(

@@ -25,10 +25,11 @@ from workers.api.live.trade_holes import TradeHoles, filling
 from workers.errors import TryLater
 from workers.model.events import Trade
 from workers.model.trades.latest import json_member
-from workers.settings.schema import Settings, VenueSettings
+from workers.settings.schema import Settings
 from workers.store.books.watch import Watch
+from workers.venues.binance.settings import BinanceSettings
 
-SETTINGS = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["S", "Q"])})
+SETTINGS = Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=["S", "Q"])})
 MARKETS = Markets(SETTINGS)
 MARKET = MARKETS.named("S")
 KEYS = MARKET.context.keys
@@ -140,7 +141,7 @@ async def test_a_hole_right_after_the_subscription_is_one(client: Redis, topic: 
 
 
 async def test_trades_that_are_none_of_the_market_are_no_holes() -> None:
-    raw = VenueSettings(market="usdm", symbols=["S"], trades="trade")
+    raw = BinanceSettings(market="usdm", symbols=["S"], trades="trade")
     topic, outlet = TradesTopic(Markets(Settings(venues={"usdm": raw})).named("S"), b"1-4"), Outlet(10)
     topic.join(outlet)
     for number, kind in ((5, "MARKET"), (6, "INSURANCE_FUND"), (7, "MARKET")):

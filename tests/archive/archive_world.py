@@ -20,12 +20,13 @@ from workers.archive.holes import fill
 from workers.archive.stream import OwnedStream, Parts
 from workers.errors import LeaseLost, OffsetMoved
 from workers.runtime.context import venue_contexts
-from workers.settings.schema import Settings, VenueSettings
+from workers.settings.schema import Settings
 from workers.store.archive import offsets as archive_offsets
 from workers.store.archive.offsets import ArchiveStore
+from workers.venues.binance.settings import BinanceSettings
 
 SYMBOL = "币安人生USDT"
-CONTEXT = venue_contexts(Settings(venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL])}))[0]
+CONTEXT = venue_contexts(Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=[SYMBOL])}))[0]
 KEYS = CONTEXT.keys
 MIDNIGHT = 1_790_035_200_000
 assert MIDNIGHT % 86_400_000 == 0

@@ -38,7 +38,8 @@ from workers.archive.worker import ArchiveWorker
 from workers.errors import ArchiveUnreadable, ExtraMissing
 from workers.model.trades.windows import Window
 from workers.runtime.process import Process
-from workers.settings.schema import ArchiveSettings, FleetSettings, Settings, VenueSettings
+from workers.settings.schema import ArchiveSettings, FleetSettings, Settings
+from workers.venues.binance.settings import BinanceSettings
 
 
 @given(st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable()))
@@ -240,7 +241,7 @@ async def test_memory_is_bounded_while_nothing_can_be_written(
     await client.flushall()
     settings = Settings(
         fleet=FleetSettings(home=str(archive_folder)),
-        venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL])},
+        venues={"usdm": BinanceSettings(market="usdm", symbols=[SYMBOL])},
         archive=ArchiveSettings(
             kinds=["trades", "depth"], read_count=50, rotate_rows=10**6, rotate_mb=1000, buffer_mb=150
         ),

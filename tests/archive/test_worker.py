@@ -27,10 +27,11 @@ from workers.model.trades.windows import INTERVALS_MS
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
 from workers.runtime.tasks import end
-from workers.settings.schema import ArchiveSettings, FleetSettings, Settings, VenueSettings
+from workers.settings.schema import ArchiveSettings, FleetSettings, Settings
 from workers.sim import SimSettings, SimulatedExchange
 from workers.store.keys import Keys
 from workers.trades.worker import TradeWorker
+from workers.venues.binance.settings import BinanceSettings
 
 SYMBOLS = ["BTCUSDT", "币安人生USDT", "BTCUSDT_261225"]
 KEYS = Keys()
@@ -43,7 +44,7 @@ class Fleet:
         self.settings = Settings(
             fleet=FleetSettings(lease_ms=3000, heartbeat_ms=200),
             venues={
-                "usdm": VenueSettings(
+                "usdm": BinanceSettings(
                     market="usdm",
                     symbols=SYMBOLS,
                     websocket_url=f"{exchange.websocket_url}/usdm",

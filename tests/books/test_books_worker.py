@@ -20,8 +20,9 @@ from workers.model.events import Snapshot
 from workers.runtime.ownership import Claim
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
-from workers.settings.schema import BookSettings, Settings, VenueSettings
+from workers.settings.schema import BookSettings, Settings
 from workers.store.keys import Keys
+from workers.venues.binance.settings import BinanceSettings
 
 S = "BNBBTC"
 KEYS = Keys()
@@ -31,7 +32,7 @@ class World:
     """One worker with one spot book, whose rounds the test runs; nothing is fetched."""
 
     def __init__(self, url: str, session: Sessions) -> None:
-        venue = VenueSettings(market="spot", symbols=[S], snapshot_depth=2)
+        venue = BinanceSettings(market="spot", symbols=[S], snapshot_depth=2)
         books = BookSettings(publish_ms=0, commit_ms=0, two_snapshots=False)
         settings = Settings(venues={"spot": venue}, books=books)
         self.process = Process("books", settings, 0, url)

@@ -14,14 +14,15 @@ from workers.model.history.builder import BlockBuilder
 from workers.model.history.recorder import HistoryRecorder
 from workers.runtime.context import venue_contexts
 from workers.runtime.ownership import Claim
-from workers.settings.schema import BookSettings, IngestSettings, Settings, VenueSettings
+from workers.settings.schema import BookSettings, IngestSettings, Settings
 from workers.store.keys import Keys
 from workers.store.log.streams import Delivered, RawEntry
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 
 S = "BNBBTC"
 START_MS = 1_672_515_780_000
-SETTINGS = VenueSettings(market="spot", symbols=[S])
+SETTINGS = BinanceSettings(market="spot", symbols=[S])
 
 
 def frame(u: int, ms: int, draw: random.Random) -> bytes:

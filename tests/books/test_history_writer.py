@@ -17,11 +17,12 @@ from workers.model.history.recorder import HistoryRecorder
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.runtime.ownership import Claim
 from workers.runtime.quarantine import Quarantine
-from workers.settings.schema import HistorySettings, Settings, VenueSettings
+from workers.settings.schema import HistorySettings, Settings
 from workers.store.fleet.leases import Leases
 from workers.store.history.writing import HistoryStore
 from workers.store.keys import Keys
 from workers.store.log.streams import Delivered, GroupReader, RawEntry, RawStreams
+from workers.venues.binance.settings import BinanceSettings
 
 KEYS = Keys()
 S = "BTCUSDT"
@@ -31,7 +32,7 @@ ENTRIES = 80
 
 
 def context() -> VenueContext:
-    return venue_contexts(Settings(venues={"usdm": VenueSettings(market="usdm", symbols=[S])}))[0]
+    return venue_contexts(Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=[S])}))[0]
 
 
 def entry(number: int) -> Delivered:

@@ -17,9 +17,10 @@ from workers.recordings.recording import Recording, merged
 from workers.recordings.records import Received, RecordedSnapshot
 from workers.runtime.context import VenueContext
 from workers.runtime.ownership import Claim
-from workers.settings.schema import BookSettings, IngestSettings, VenueSettings
+from workers.settings.schema import BookSettings, IngestSettings
 from workers.store.keys import DEPTH, TICKER, Keys
 from workers.store.log.streams import Delivered, RawEntry
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 
 KEYS = Keys()
@@ -33,7 +34,7 @@ class Played:
         self._recordings = [Recording(file) for file in files]
         market = self._recordings[0].market
         symbols = list(dict.fromkeys(name for recording in self._recordings for name in recording.symbols))
-        settings = VenueSettings(market=market, symbols=symbols, book_ticker=True, snapshot_depth=1000)
+        settings = BinanceSettings(market=market, symbols=symbols, book_ticker=True, snapshot_depth=1000)
         self.venue = Binance(market, settings)
         context = VenueContext(market, self.venue, settings, KEYS, symbols)
         self.client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())

@@ -16,10 +16,11 @@ from workers.model.books.sync import SyncState
 from workers.model.events import Snapshot
 from workers.runtime.context import venue_contexts
 from workers.runtime.ownership import Claim
-from workers.settings.schema import BookSettings, Settings, VenueSettings
+from workers.settings.schema import BookSettings, Settings
 from workers.store.books.publishing import BookStore
 from workers.store.fleet.budget import Urgency
 from workers.store.log.streams import Delivered
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.interface import RestRequest
 
 NAMES = ["A", "B", "C", "D"]
@@ -59,7 +60,7 @@ class World:
     """Four spot books of one fetcher."""
 
     def __init__(self) -> None:
-        venue = VenueSettings(market="spot", symbols=NAMES)
+        venue = BinanceSettings(market="spot", symbols=NAMES)
         settings = Settings(venues={"spot": venue}, books=BookSettings(snapshot_delay_ms=0))
         self.rest = Rest()
         client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())

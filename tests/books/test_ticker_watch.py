@@ -11,9 +11,10 @@ from workers.model.books.sync import SyncState
 from workers.model.events import Snapshot
 from workers.runtime.context import VenueContext
 from workers.runtime.ownership import Claim
-from workers.settings.schema import BookSettings, VenueSettings
+from workers.settings.schema import BookSettings
 from workers.store.keys import DEPTH, TICKER, Keys
 from workers.store.log.streams import Delivered
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 
 KEYS = Keys("spot:")
@@ -25,7 +26,7 @@ class World:
     """One spot book, its ticker watch and a server; every call of `look` is `POLL_S` later."""
 
     def __init__(self, *, followed: bool = True) -> None:
-        settings = VenueSettings(market="spot", symbols=[S], book_ticker=followed)
+        settings = BinanceSettings(market="spot", symbols=[S], book_ticker=followed)
         context = VenueContext("spot", Binance("spot", settings), settings, KEYS, [S])
         books = BookSettings(snapshot_retry_s=1, snapshot_retry_max_s=4, snapshot_delay_ms=0)
         self.client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())

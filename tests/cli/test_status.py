@@ -12,11 +12,12 @@ from rich.console import Console
 
 from workers.cli.status import refused_by, symbols_table, symbols_told
 from workers.ingest.subscriptions import Refusals
-from workers.settings.schema import Settings, VenueSettings
+from workers.settings.schema import Settings
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.interface import Subscription
 from workers.verification.stored import Held
 
-SETTINGS = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["BTCUSDT", "ETHUSDT"])})
+SETTINGS = Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=["BTCUSDT", "ETHUSDT"])})
 
 
 @pytest.fixture

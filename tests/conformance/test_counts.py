@@ -15,7 +15,8 @@ from workers.conformance.fleet.observer import Observer
 from workers.conformance.fleet.run import WITHHELD_S, FleetRun
 from workers.conformance.scenario import Scenario
 from workers.runtime.context import venue_contexts
-from workers.settings.schema import Settings, VenueSettings
+from workers.settings.schema import Settings
+from workers.venues.binance.settings import BinanceSettings
 from workers.verification.stored import Book
 
 SAME = {"event": "snapshot", "venue": "usdm", "symbol": "AUSDT", "outcome": "SAME"}
@@ -29,7 +30,7 @@ class Bench:
     """A run with one book, on a world of which only the counts are there."""
 
     def __init__(self, home: Path) -> None:
-        settings = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["AUSDT"])})
+        settings = Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=["AUSDT"])})
         self.book = Book(venue_contexts(settings)[0], "AUSDT")
         self.observer = Observer(Redis(), [self.book], lambda _: None)  # type: ignore[arg-type,return-value]
         self.log = home / "log" / "books-0.log"

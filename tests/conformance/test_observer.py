@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 from workers.conformance.fleet.observer import Observer
 from workers.errors import CommandError
 from workers.runtime.context import venue_contexts
-from workers.settings.schema import Settings, VenueSettings
+from workers.settings.schema import Settings
+from workers.venues.binance.settings import BinanceSettings
 from workers.verification.stored import Book
 from workers.verification.truth_source import TruthBook
 
@@ -30,7 +31,7 @@ class Told:
 
 @pytest.fixture
 def book() -> Book:
-    settings = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["AUSDT"])})
+    settings = Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=["AUSDT"])})
     return Book(venue_contexts(settings)[0], "AUSDT")
 
 

@@ -18,7 +18,8 @@ from playwright.async_api import Page, expect
 
 from workers.api.server import Api
 from workers.runtime.process import Process
-from workers.settings.schema import ApiSettings, Settings, VenueSettings
+from workers.settings.schema import ApiSettings, Settings
+from workers.venues.binance.settings import BinanceSettings
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 
@@ -98,7 +99,7 @@ async def test_redis_freezes_and_comes_back(fleet: Fleet, url: str, page: Page, 
 async def test_an_api_that_is_locked_is_opened_by_its_token(spare_server: str, page: Page, watch: Watch):
     watch.expected += ["status of 401", "status of 503", "WebSocket connection"]
     settings = Settings(
-        venues={"usdm": VenueSettings(market="usdm", symbols=["BTCUSDT"])},
+        venues={"usdm": BinanceSettings(market="usdm", symbols=["BTCUSDT"])},
         api=ApiSettings(token_sha256=[sha256(TOKEN.encode()).hexdigest()]),
     )
     async with serving(Process("api", settings, 0, spare_server)) as address:

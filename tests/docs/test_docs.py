@@ -28,10 +28,11 @@ from workers.model.trades.latest import LatestTrade
 from workers.model.trades.windows import INTERVALS_MS, Window
 from workers.operations.role import PROGRAMS, WORKERS
 from workers.runtime.process import PORT_OFFSETS, Process
-from workers.settings.schema import Settings, VenueSettings
+from workers.settings.schema import Settings
 from workers.store import keys
 from workers.store.books.audits import Audit
 from workers.store.log.streams import GapRecord
+from workers.venues.binance.settings import BinanceSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -318,7 +319,7 @@ def test_paths_of_the_api_are_documented():
     api = Api(
         Process(
             "api",
-            Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["S"])}),
+            Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=["S"])}),
             0,
             "redis://127.0.0.1",
         )

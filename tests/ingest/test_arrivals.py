@@ -7,9 +7,10 @@ import pytest
 
 from workers.ingest.arrivals import CONFIRMED, ArrivalClock
 from workers.ingest.line import Line
-from workers.settings.schema import IngestSettings, VenueSettings
+from workers.settings.schema import IngestSettings
 from workers.store.keys import Keys
 from workers.store.log.streams import RawEntry
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 
 STEPS_S = [5, -5, 300, -300, 3_600, -3_600, 86_400, -86_400]
@@ -72,7 +73,7 @@ def test_drift_is_followed() -> None:
 def test_a_line_files_every_message_by_the_exchanges_time(step_s: int) -> None:
     machine, entries = Machine(), list[RawEntry]()
     clock = ArrivalClock("a", machine.day_us, machine.steady_us)
-    venue = Binance("usdm", VenueSettings(market="usdm", symbols=["A"]))
+    venue = Binance("usdm", BinanceSettings(market="usdm", symbols=["A"]))
     line = Line(venue, Keys(), "a", IngestSettings(), ["A"], entries.append, clock=clock)
     times = []
     for number in range(100):

@@ -20,13 +20,14 @@ from workers.ingest.chain import StreamChain
 from workers.ingest.connection import Connection
 from workers.ingest.feed import Backoff, Feed
 from workers.ingest.line import Line
-from workers.settings.schema import IngestSettings, VenueSettings
+from workers.settings.schema import IngestSettings
 from workers.store.keys import Keys
 from workers.store.log.streams import RawEntry
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 from workers.venues.messages import Message, Subscription
 
-VENUE = VenueSettings(market="spot", symbols=["BNBBTC"], request_spacing_ms=10, streams_per_request=2)
+VENUE = BinanceSettings(market="spot", symbols=["BNBBTC"], request_spacing_ms=10, streams_per_request=2)
 NAMES = ["BNBBTC", "ETHBTC", "币安人生USDT"]
 WANTED = [Subscription(f"{name.lower()}@depth", "depth", name) for name in NAMES]
 Handler = Callable[[web.WebSocketResponse], Awaitable[None]]

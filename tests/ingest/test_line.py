@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.ingest.line import Line
-from workers.settings.schema import IngestSettings, VenueSettings
+from workers.settings.schema import IngestSettings
 from workers.store.keys import Keys
 from workers.store.log.streams import RawEntry
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 from workers.venues.messages import Acknowledged, Message
 
@@ -30,7 +31,7 @@ def appended() -> list[RawEntry]:
 
 @pytest.fixture
 def line(appended: list[RawEntry]) -> Line:
-    venue = Binance("spot", VenueSettings(market="spot", symbols=["BNBBTC"]))
+    venue = Binance("spot", BinanceSettings(market="spot", symbols=["BNBBTC"]))
     return Line(venue, Keys("spot:"), "a", IngestSettings(), ["BNBBTC"], appended.append)
 
 
@@ -71,7 +72,7 @@ def test_an_absurd_time_is_refused_before_it_spoils_the_stream_ids(
 
 
 def test_a_ticker_without_a_time_takes_that_of_its_arrival(appended: list[RawEntry]) -> None:
-    venue = Binance("spot", VenueSettings(market="spot", symbols=["BNBBTC"], book_ticker=True))
+    venue = Binance("spot", BinanceSettings(market="spot", symbols=["BNBBTC"], book_ticker=True))
     line = Line(venue, Keys("spot:"), "a", IngestSettings(), ["BNBBTC"], appended.append)
     for u in (7, 30, 30):
         line.frame(
@@ -142,7 +143,7 @@ def test_trades_that_are_late_on_both_lines_are_appended_in_order(
         if not log or entry.update_id > log[-1]:
             log.append(entry.update_id)
 
-    venue = Binance("spot", VenueSettings(market="spot", symbols=["BNBBTC"]))
+    venue = Binance("spot", BinanceSettings(market="spot", symbols=["BNBBTC"]))
     lines = [Line(venue, Keys("spot:"), name, IngestSettings(), ["BNBBTC"], append) for name in "ab"]
     arrivals = sorted(
         (10 * number + late.get(number, 0) + lag, number, line)
@@ -161,7 +162,7 @@ def test_trades_that_are_late_on_both_lines_are_appended_in_order(
 def test_depth_and_the_first_trade_of_a_line_that_joins_wait_the_usual_grace_only(
     appended: list[RawEntry],
 ) -> None:
-    venue = Binance("spot", VenueSettings(market="spot", symbols=["BNBBTC"]))
+    venue = Binance("spot", BinanceSettings(market="spot", symbols=["BNBBTC"]))
     line = Line(venue, Keys("spot:"), "a", IngestSettings(), ["BNBBTC"], appended.append, joining=True)
     line.frame(trade(1), NOW_US)
     line.frame(depth(1, 5), NOW_US)
@@ -190,7 +191,7 @@ def test_two_trades_of_one_id_are_kept_apart_and_the_second_is_told(appended: li
     def tell(entry: RawEntry, reason: str) -> None:
         remarks.append((entry, reason))
 
-    venue = Binance("spot", VenueSettings(market="spot", symbols=["BNBBTC"]))
+    venue = Binance("spot", BinanceSettings(market="spot", symbols=["BNBBTC"]))
     line = Line(venue, Keys("spot:"), "a", IngestSettings(), ["BNBBTC"], appended.append, tell=tell)
     for frame in (agg_trade(7), agg_trade(7), agg_trade(7, sent_ms=5 + NOW_US // 1000), agg_trade(7, "11.5")):
         line.frame(frame, NOW_US)
@@ -207,7 +208,7 @@ def test_two_trades_of_one_id_are_kept_apart_and_the_second_is_told(appended: li
 @pytest.mark.parametrize("ahead", [2, 5_000_000], ids=["held for a hole", "far ahead"])
 def test_another_trade_of_an_id_that_is_still_held_is_told(appended: list[RawEntry], ahead: int) -> None:
     remarks: list[int] = []
-    venue = Binance("spot", VenueSettings(market="spot", symbols=["BNBBTC"]))
+    venue = Binance("spot", BinanceSettings(market="spot", symbols=["BNBBTC"]))
     line = Line(
         venue, Keys("spot:"), "a", IngestSettings(), ["BNBBTC"], appended.append,
         tell=lambda entry, reason: remarks.append(entry.update_id),

@@ -11,7 +11,8 @@ from workers.ingest.connection import Connection
 from workers.ingest.feed import Feed
 from workers.ingest.feeds import VenueFeeds
 from workers.runtime.tasks import end
-from workers.settings.schema import IngestSettings, VenueSettings
+from workers.settings.schema import IngestSettings
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 from workers.venues.messages import Subscription
 
@@ -61,7 +62,7 @@ class World:
 
     def __init__(self, size: int, **venue: Any) -> None:
         self.sockets: list[Socket] = []
-        settings = VenueSettings(symbols=[], **venue)
+        settings = BinanceSettings(symbols=[], **venue)
 
         def opened(url: str, streams: Sequence[Subscription]) -> Connection:
             self.sockets.append(Socket(url, streams))

@@ -14,7 +14,7 @@ from aiohttp import web
 from workers.keeper import announcements
 from workers.keeper.announcements import AnnouncementReader
 from workers.runtime.tasks import end
-from workers.settings.schema import VenueSettings
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 from workers.venues.messages import ContractNotice
 
@@ -53,7 +53,7 @@ class World:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"ws://127.0.0.1:{runner.addresses[0][1]}"
-        venue = Binance("usdm", VenueSettings(market="usdm", symbols=["A"], websocket_url=url))
+        venue = Binance("usdm", BinanceSettings(market="usdm", symbols=["A"], websocket_url=url))
         where = venue.announcements()
         assert where is not None
         async with aiohttp.ClientSession() as session:

@@ -31,11 +31,12 @@ from workers.model.events import DepthEvent, Snapshot
 from workers.runtime.context import venue_contexts
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
-from workers.settings.schema import BookSettings, KeeperSettings, Settings, VenueSettings
+from workers.settings.schema import BookSettings, KeeperSettings, Settings
 from workers.sim import SimSettings, SimulatedExchange
 from workers.sim.faults import ActiveFault, Fault
 from workers.store.fleet.budget import Urgency
 from workers.store.keys import Keys, resubscriptions
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.interface import RestRequest
 
 S = "BTCUSDT"
@@ -90,7 +91,7 @@ def depth(first: int, last: int, previous: int, bids: list[tuple[str, str]]) -> 
 
 def bench(client: Redis, rest: Rest, symbols: tuple[str, ...] = (S,), **keeper: float) -> Auditor:
     settings = Settings(
-        venues={"usdm": VenueSettings(market="usdm", symbols=list(symbols))},
+        venues={"usdm": BinanceSettings(market="usdm", symbols=list(symbols))},
         keeper=KeeperSettings(**{"audit_wait_s": 0.0, **keeper}),  # type: ignore[arg-type] -- floats and counts
     )
     process = Process("keeper", settings, 0, "unix:///nowhere")
@@ -425,7 +426,7 @@ async def fleet(url: str) -> AsyncIterator[tuple[Fleet, SimulatedExchange]]:
     quiet = {"rate_scale": 0.2, "burst_every_s": 0.0}
     world = SimSettings(port=0, usdm_symbols=(S,), spot_symbols=(), levels_per_side=300, **quiet)
     async with SimulatedExchange(world) as exchange, Sessions() as session:
-        venue = VenueSettings(
+        venue = BinanceSettings(
             market="usdm",
             symbols=[S],
             snapshot_depth=50,  # weight 2

@@ -15,10 +15,11 @@ from workers.keeper.listings import LEAST_PAUSE_S, RETRY_S, Listings
 from workers.model.symbols.names import near_names
 from workers.runtime.context import venue_contexts
 from workers.runtime.process import Process
-from workers.settings.schema import Settings, VenueSettings
+from workers.settings.schema import Settings
 from workers.store.fleet.followed import Publication, published
 from workers.store.fleet.symbols import SymbolStore
 from workers.store.keys import Keys
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.interface import RestRequest
 from workers.venues.messages import ContractNotice
 
@@ -83,7 +84,9 @@ class World:
     """The listings of one keeper, with a clock of its own."""
 
     def __init__(self, client: Redis, exchange: Exchange, symbols: list[str], most: int = 0) -> None:
-        settings = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=symbols, max_symbols=most)})
+        settings = Settings(
+            venues={"usdm": BinanceSettings(market="usdm", symbols=symbols, max_symbols=most)}
+        )
         self.client = client
         self.exchange = exchange
         self.now = 1000.0
@@ -446,7 +449,7 @@ async def test_rubbish_in_a_symbols_hash_costs_itself_alone(client: Redis, rubbi
 
 async def test_a_list_beyond_the_bound_is_told_and_takes_nothing_from_who_is_served(client: Redis):
     exchange = Exchange(**dict.fromkeys(("BTCUSDT", "ETHUSDT"), "TRADING"))
-    world = World(client, exchange, ["all"], most=VenueSettings(market="usdm", symbols=["all"]).max_symbols)
+    world = World(client, exchange, ["all"], most=BinanceSettings(market="usdm", symbols=["all"]).max_symbols)
     await world.step()
     with capture_logs() as logs:
         for number in range(50_000):

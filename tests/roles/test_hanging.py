@@ -20,7 +20,8 @@ from workers.runtime.ownership import RECOVER, Claim, Ownership
 from workers.runtime.progress import Progress
 from workers.runtime.pulse import Pulse
 from workers.runtime.tasks import end
-from workers.settings.schema import FleetSettings, Settings, VenueSettings
+from workers.settings.schema import FleetSettings, Settings
+from workers.venues.binance.settings import BinanceSettings
 
 
 def hung(role: str, work: str) -> float:
@@ -108,7 +109,7 @@ def ownership_of(client: Redis, role: Role, symbols: list[str]) -> Ownership:
 
     settings = Settings(
         fleet=FleetSettings(lease_ms=600, heartbeat_ms=100),
-        venues={"usdm": VenueSettings(market="usdm", symbols=symbols)},
+        venues={"usdm": BinanceSettings(market="usdm", symbols=symbols)},
     )
     process: Any = SimpleNamespace(
         client=client, name="one", settings=settings, registry=SimpleNamespace(live=live), pulse=Pulse()

@@ -17,9 +17,9 @@ from workers.errors import RateLimited, RestError, RestUnavailable
 from workers.runtime.context import VenueContext
 from workers.runtime.rest import RestClient
 from workers.runtime.rest_reply import UNKNOWN_WAIT_S
-from workers.settings.schema import VenueSettings
 from workers.store.fleet.budget import MOST_BLOCK_S, Urgency
 from workers.store.keys import Keys, budget
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 
 Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -57,7 +57,7 @@ async def attacker() -> AsyncIterator[Attacker]:
 
 @pytest.fixture
 async def rest(attacker: Attacker, client: Redis) -> AsyncIterator[RestClient]:
-    settings = VenueSettings(market="spot", symbols=["A"], rest_url=attacker.url, weight_per_minute=6000)
+    settings = BinanceSettings(market="spot", symbols=["A"], rest_url=attacker.url, weight_per_minute=6000)
     context = VenueContext("spot", Binance("spot", settings), settings, Keys(), ["A"])
     async with aiohttp.ClientSession() as session:
         yield RestClient(session, client, context)

@@ -12,11 +12,12 @@ from redis.asyncio import Redis
 from workers.runtime.ownership import Claim
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
-from workers.settings.schema import Settings, VenueSettings
+from workers.settings.schema import Settings
 from workers.store.keys import TRADES, Keys
 from workers.store.log.streams import Delivered
 from workers.trades.tape import OddTrades, OwnedTape
 from workers.trades.worker import TradeWorker
+from workers.venues.binance.settings import BinanceSettings
 
 KEYS = Keys()
 SYMBOL = "BTCUSDT"
@@ -61,7 +62,7 @@ class Owner:
 @pytest.fixture
 async def owners(client: Redis, real_server: str) -> AsyncIterator[list[Owner]]:
     """Two workers, of which the second can take over from the first."""
-    settings = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL])})
+    settings = Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=[SYMBOL])})
     processes = [Process("trades", settings, 0, real_server) for _ in range(2)]
     async with Sessions() as session:
         made = [Owner(TradeWorker(process, session)) for process in processes]

@@ -20,7 +20,7 @@ from workers.operations.doctor.exchange import exchange_findings
 from workers.runtime.context import venue_contexts
 from workers.runtime.proxies import Sessions, open_session, proxy_for
 from workers.settings.loading import Effective, parse
-from workers.settings.schema import VenueSettings
+from workers.venues.binance.settings import BinanceSettings
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 BINANCE = "wss://fstream.binance.com/market/stream"
@@ -171,7 +171,7 @@ async def test_venues_have_each_their_own_way(environment: pytest.MonkeyPatch) -
     environment.setenv("HTTPS_PROXY", "http://everybody:1")
     texts = {"usdm": "http://mine:1", "coinm": "direct", "spot": ""}
     venues = {
-        name: VenueSettings(market=name, symbols=["A"], proxy=given)  # type: ignore[arg-type] -- market names
+        name: BinanceSettings(market=name, symbols=["A"], proxy=given)  # type: ignore[arg-type] -- market names
         for name, given in texts.items()
     }
     settings = parse('[venues.usdm]\nmarket = "usdm"\nsymbols = ["A"]\n', "t", {}).settings

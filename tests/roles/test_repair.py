@@ -21,12 +21,13 @@ from workers.model.trades.windows import INTERVALS_MS
 from workers.runtime.context import venue_contexts
 from workers.runtime.ownership import Claim
 from workers.runtime.tasks import end
-from workers.settings.schema import Settings, TradeSettings, VenueSettings
+from workers.settings.schema import Settings, TradeSettings
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
 from workers.store.trades.fold import TradeStore
 from workers.trades.repair import Repair
 from workers.trades.tape import OwnedTape, monotonic_ms
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.interface import RestRequest
 
 SYMBOL = "BTCUSDT"
@@ -36,7 +37,7 @@ FIRST = 3_466_782_974
 AGE_MS = 48 * 3_600_000
 Row = dict[str, Any]
 SETTINGS = Settings(
-    venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL])},
+    venues={"usdm": BinanceSettings(market="usdm", symbols=[SYMBOL])},
     trades=TradeSettings(repair_attempts=2, repair_for_s=0),
 )
 

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from workers.errors import RateLimited, RequestRefused, RestUnavailable
 from workers.runtime.context import VenueContext
 from workers.runtime.rest import RestClient
-from workers.settings.schema import VenueSettings
 from workers.store.fleet.budget import Urgency
 from workers.store.keys import Keys, budget
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,7 +49,7 @@ async def exchange() -> AsyncIterator[Exchange]:
 
 @pytest.fixture
 async def rest(exchange: Exchange, client: Redis) -> AsyncIterator[RestClient]:
-    settings = VenueSettings(market="spot", symbols=["A"], rest_url=exchange.url, weight_per_minute=6000)
+    settings = BinanceSettings(market="spot", symbols=["A"], rest_url=exchange.url, weight_per_minute=6000)
     context = VenueContext("spot", Binance("spot", settings), settings, Keys(), ["A"])
     async with aiohttp.ClientSession() as session:
         yield RestClient(session, client, context)

@@ -14,9 +14,10 @@ from prometheus_client import REGISTRY
 import workers
 from workers.runtime.process import Process
 from workers.runtime.tasks import end, seen
-from workers.settings.schema import Settings, VenueSettings
+from workers.settings.schema import Settings
+from workers.venues.binance.settings import BinanceSettings
 
-SETTINGS = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["BTCUSDT"])})
+SETTINGS = Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=["BTCUSDT"])})
 
 
 async def test_a_task_that_swallows_its_first_cancellation_ends_all_the_same() -> None:

@@ -14,14 +14,15 @@ from workers.runtime.context import venue_contexts
 from workers.runtime.ownership import Claim
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
-from workers.settings.schema import Settings, VenueSettings
+from workers.settings.schema import Settings
 from workers.store.scripts import Scripts
 from workers.store.trades.fold import TradeStore
 from workers.trades.worker import TradeWorker
+from workers.venues.binance.settings import BinanceSettings
 
 SYMBOL = "BTCUSDT"
 T0 = 1_790_000_000_000
-SETTINGS = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL])})
+SETTINGS = Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=[SYMBOL])})
 CLAIM = Claim(venue_contexts(SETTINGS)[0], SYMBOL)
 
 

@@ -12,11 +12,12 @@ from redis.asyncio import Redis
 from workers.runtime.ownership import Claim
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
-from workers.settings.schema import Settings, VenueSettings
+from workers.settings.schema import Settings
 from workers.store.keys import INTERVALS_MS, TRADES, Keys
 from workers.trades.repair import Repair
 from workers.trades.tape import monotonic_ms
 from workers.trades.worker import APPLIED_AT_ONCE, TradeWorker
+from workers.venues.binance.settings import BinanceSettings
 
 KEYS = Keys()
 SYMBOL, QUIET = "BTCUSDT", "SOLUSDT"
@@ -31,7 +32,7 @@ def own_all(worker: TradeWorker) -> None:
 
 @pytest.fixture
 async def worker(real_server: str) -> AsyncIterator[TradeWorker]:
-    settings = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL, QUIET])})
+    settings = Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=[SYMBOL, QUIET])})
     process = Process("trades", settings, 0, real_server)
     await process.client.flushall()  # the server is this test process's own
     async with Sessions() as session:

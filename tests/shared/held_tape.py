@@ -15,10 +15,11 @@ from workers.archive.files.storage import storage_of
 from workers.archive.worker import ArchiveWorker
 from workers.model.events import Trade
 from workers.runtime.process import Process
-from workers.settings.schema import ArchiveSettings, FleetSettings, Settings, VenueSettings
+from workers.settings.schema import ArchiveSettings, FleetSettings, Settings
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
 from workers.store.trades.fold import TradeStore
+from workers.venues.binance.settings import BinanceSettings
 
 SYMBOL = "币安人生USDT"
 MIDNIGHT = 1_790_035_200_000
@@ -76,7 +77,7 @@ async def lay(url: str, home: Path) -> None:
     store = TradeStore(client, KEYS, Scripts(client), retention_ms=0, bar_retention={})
     settings = Settings(
         fleet=FleetSettings(home=str(home), lease_ms=600_000),
-        venues={"usdm": VenueSettings(market="usdm", symbols=[SYMBOL])},
+        venues={"usdm": BinanceSettings(market="usdm", symbols=[SYMBOL])},
         archive=ArchiveSettings(rotate_rows=70, rotate_s=1e-6, rotate_bars_s=1e-6, hole_wait_s=0),
     )
     process = Process("archive", settings, 0, url)

@@ -18,11 +18,12 @@ from workers.model.trades.latest import decode_member
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
 from workers.runtime.tasks import end
-from workers.settings.schema import BookSettings, FleetSettings, Settings, TradeSettings, VenueSettings
+from workers.settings.schema import BookSettings, FleetSettings, Settings, TradeSettings
 from workers.sim import SimSettings, SimulatedExchange
 from workers.store.keys import Keys
 from workers.store.log.streams import GroupReader
 from workers.trades.worker import TradeWorker
+from workers.venues.binance.settings import BinanceSettings
 
 SYMBOLS = ["BTCUSDT", "SOLUSDT", "币安人生USDT"]
 KEYS = Keys()
@@ -44,7 +45,7 @@ class Fleet:
         self.settings = Settings(
             fleet=FleetSettings(lease_ms=2500, heartbeat_ms=500),  # a busy machine must not cost a lease
             venues={
-                "usdm": VenueSettings(
+                "usdm": BinanceSettings(
                     market="usdm",
                     symbols=self.symbols,
                     websocket_url=f"{exchange.websocket_url}/usdm",

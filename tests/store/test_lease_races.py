@@ -16,14 +16,15 @@ from workers.runtime.ownership import TAKEN_AT_ONCE, Claim, Ownership
 from workers.runtime.process import Process
 from workers.runtime.pulse import Pulse
 from workers.runtime.tasks import end
-from workers.settings.schema import FleetSettings, Settings, VenueSettings
+from workers.settings.schema import FleetSettings, Settings
 from workers.store.fleet.followed import publish
 from workers.store.fleet.leases import Leases
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
+from workers.venues.binance.settings import BinanceSettings
 
 SYMBOLS = ["AUSDT", "BUSDT"]
-SETTINGS = Settings(fleet=FleetSettings(), venues={"usdm": VenueSettings(market="usdm", symbols=SYMBOLS)})
+SETTINGS = Settings(fleet=FleetSettings(), venues={"usdm": BinanceSettings(market="usdm", symbols=SYMBOLS)})
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def ownership_of(client: Redis, taker: Taker, settings: Settings = SETTINGS, nam
 async def test_renewal_waits_for_no_recovery_and_all_of_two_venues_come_to_be_owned(client: Redis) -> None:
     """200 symbols on two venues, of which none is recovered for longer than a lease."""
     names = [f"S{number:03d}USDT" for number in range(100)]
-    venues = {market: VenueSettings(market=market, symbols=names) for market in ("usdm", "spot")}
+    venues = {market: BinanceSettings(market=market, symbols=names) for market in ("usdm", "spot")}
     settings = Settings(fleet=FleetSettings(lease_ms=400, heartbeat_ms=100), venues=venues)
     taker = Slow()
     ownership = ownership_of(client, taker, settings)

@@ -14,15 +14,16 @@ from workers.api.http.markets import Markets
 from workers.api.http.routes.fleet import symbol_state
 from workers.cli.status import symbols_table, symbols_told
 from workers.errors import StateUnreadable
-from workers.settings.schema import Settings, VenueSettings
+from workers.settings.schema import Settings
 from workers.store.books.shown import read_infos, read_newest, read_symbols, shown_books
 from workers.store.books.watch import Watch
 from workers.store.keys import Keys
 from workers.store.trades.bars import BarReader
+from workers.venues.binance.settings import BinanceSettings
 from workers.verification.stored import Held
 
 KEYS = Keys()
-SETTINGS = Settings(venues={"usdm": VenueSettings(market="usdm", symbols=["BADUSDT", "GOODUSDT"])})
+SETTINGS = Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=["BADUSDT", "GOODUSDT"])})
 Spoil = Callable[[Any, str], Awaitable[object]]
 SPOILS: dict[str, Spoil] = {
     "string": lambda client, key: client.set(key, b"\xff\xfe"),

@@ -12,7 +12,7 @@ from workers.errors import MalformedFrame
 from workers.model.books.sync import SequenceRule
 from workers.model.events import Trade
 from workers.model.symbols.volumes import Ticker
-from workers.settings.schema import VenueSettings
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance, stream_symbol
 from workers.venues.messages import (
     Acknowledged,
@@ -26,7 +26,7 @@ from workers.venues.messages import (
 
 
 def venue(market: str = "usdm", **changes: object) -> Binance:
-    return Binance(market, VenueSettings(**{"market": market, "symbols": ["BTCUSDT"], **changes}))  # type: ignore[arg-type]
+    return Binance(market, BinanceSettings(**{"market": market, "symbols": ["BTCUSDT"], **changes}))  # type: ignore[arg-type]
 
 
 FUTURES_DEPTH = (
@@ -344,7 +344,7 @@ def test_trades_requests() -> None:
         "https://fapi.binance.com/fapi/v1/aggTrades?symbol=BTCUSDT&fromId=5&limit=1000", 20, "um+cm",
     )  # fmt: skip
     assert (
-        "historicalTrades?symbol=A&limit=1000&fromId=5"
+        "historicalTrades?symbol=A&fromId=5&limit=1000"
         in venue("spot", trades="trade").trades_request("A", 5).url
     )
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from workers.settings.schema import VenueSettings
 from workers.store.trades.batch import cut
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 from workers.venues.messages import Message
 
@@ -15,7 +15,7 @@ ABSURD = ["0", "0.00000000", "-1", "NaN", "Infinity", "1e5", "", "9" * 60, "0.00
 
 
 def venue(trades: str = "aggTrade") -> Binance:
-    return Binance("spot", VenueSettings(market="spot", trades=trades, symbols=["BTCUSDT"]))  # type: ignore[arg-type] # a literal
+    return Binance("spot", BinanceSettings(market="spot", trades=trades, symbols=["BTCUSDT"]))  # type: ignore[arg-type] # a literal
 
 
 def event(**changed: object) -> bytes:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.errors import MalformedFrame
-from workers.settings.schema import VenueSettings
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 from workers.venues.messages import Message
 
@@ -101,7 +101,7 @@ def spoiled(draw: st.DrawFn, value: Any) -> bytes:
 
 def venues() -> list[Binance]:
     return [
-        Binance("usdm", VenueSettings(market=market, symbols=["BTCUSDT"], trades=trades, book_ticker=True))  # type: ignore[arg-type] -- literals
+        Binance("usdm", BinanceSettings(market=market, symbols=["BTCUSDT"], trades=trades, book_ticker=True))  # type: ignore[arg-type] -- literals
         for market, trades in (("usdm", "aggTrade"), ("spot", "trade"))
     ]
 

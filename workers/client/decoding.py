@@ -12,8 +12,8 @@ from workers.errors import MalformedFrame
 from workers.model.books.in_band import StreamRule
 from workers.model.events import DepthEvent, Level
 from workers.model.events import Trade as WireTrade
-from workers.settings.schema import VenueSettings
 from workers.store.log.streams import Delivered
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.entries import depth_of
 from workers.venues.interface import Venue
 from workers.venues.registry import venue_of
@@ -115,7 +115,7 @@ class WireDecoder:
     def __init__(self, exchange: str = "binance") -> None:
         common = {"exchange": exchange, "market": "usdm", "symbols": []}
         self._kinds: list[Venue] = [
-            venue_of(exchange, msgspec.convert({**common, "trades": kind}, VenueSettings))
+            venue_of(exchange, msgspec.convert({**common, "trades": kind}, BinanceSettings))
             for kind in ("aggTrade", "trade")
         ]
         self._trade: Callable[[bytes, str], WireTrade] = self._kinds[0].trade

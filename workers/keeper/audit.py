@@ -107,7 +107,7 @@ class Auditor:
             one.name: one.settings.weight_per_minute or one.venue.assumed_weight_limit for one in contexts
         }
         self._paces = {one.venue.pool: AuditPace() for one in contexts}
-        self._contexts = contexts
+        self._contexts = [context for context in contexts if context.venue.facts.second_source == "rest"]
         now = time.monotonic()
         self._audited = [_Audited(one, symbol, now) for one in contexts for symbol in one.symbols]
         """Those followed, as of the last round."""
@@ -197,8 +197,10 @@ class Auditor:
 
     def _weight(self, book: _Audited) -> tuple[int, float]:
         """What an audit costs, and the weight all audits of its pool may use in a minute."""
-        weight = book.context.venue.snapshot_request(book.symbol).weight
-        return weight, self._keeper.audit_weight_share * self._limits[book.context.name]
+        request = book.context.venue.snapshot_request(book.symbol)
+        return request.weight if request else 0, self._keeper.audit_weight_share * self._limits[
+            book.context.name
+        ]
 
     def _agenda(self, now: float) -> list[_Queue]:
         """What is due, venue by venue, each as a heap of which the next one is the first. O(symbols), once a round."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from workers.errors import RecordingError
 
-Market = Literal["spot", "usdm", "coinm"]
+Market = str
+"""`spot`, `usdm` or `coinm`."""
 
 
 class Received(NamedTuple):

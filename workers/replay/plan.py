@@ -17,8 +17,8 @@ from workers.settings.schema import (
     RedisSettings,
     Settings,
     TradeSettings,
-    VenueSettings,
 )
+from workers.venues.binance.settings import BinanceSettings
 
 PARTIAL: Final = (
     "a stream of partial books (depth5, depth10, depth20) shows the best levels anew each time, and cannot be "
@@ -149,8 +149,8 @@ class ReplayPlan:
             fleet=FleetSettings(home=home, lease_ms=30_000),
             redis=RedisSettings(url=redis_url),
             venues={
-                market: VenueSettings(
-                    market=market,
+                market: BinanceSettings(
+                    market=market,  # type: ignore[arg-type]  # recordings are of Binance's markets
                     symbols=self.symbols(market),
                     trades=self.trades(market),
                     snapshot_depth=self._snapshot_depth(market),

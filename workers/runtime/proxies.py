@@ -118,7 +118,7 @@ class Sessions:
 
     def rest(self, context: VenueContext) -> aiohttp.ClientSession:
         """The session for a venue's REST requests. Raises: ExtraMissing."""
-        return self._of(context, context.venue.time_request().url)
+        return self._of(context, context.venue.info_request().url)
 
     def sockets(self, context: VenueContext) -> aiohttp.ClientSession:
         """The session for a venue's sockets. Raises: ExtraMissing."""

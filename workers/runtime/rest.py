@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
 
-from workers.errors import RateLimited, RequestRefused, RestError, RestUnavailable
+from workers.errors import NotServed, RateLimited, RequestRefused, RestError, RestUnavailable
 from workers.runtime.context import VenueContext
 from workers.runtime.rest_reply import Reply, fetch, printable
 from workers.store.fleet.budget import Budget, Urgency
@@ -51,7 +51,7 @@ class RestClient:
 
     async def get(
         self,
-        request: RestRequest,
+        request: RestRequest | None,
         urgency: Urgency,
         timeout_s: float,
         granted: Callable[[], None] | None = None,
@@ -59,12 +59,15 @@ class RestClient:
         """The body of a 200 reply; waits for the budget first, however long that takes.
 
         Args:
+            request: None: the venue has none for what is wanted.
             timeout_s: for the request itself, once it is sent.
             granted: called when the budget has been given.
 
         Raises:
-            RateLimited, RequestRefused, RestUnavailable: see `workers.errors`.
+            NotServed, RateLimited, RequestRefused, RestUnavailable: see `workers.errors`.
         """
+        if request is None:
+            raise NotServed(self._name, "it")
         started = time.monotonic()
         while wait_ms := await self.budget.ask(request.weight, urgency):  # noqa: ASYNC110 -- other processes spend it
             await asyncio.sleep(min(wait_ms / 1000, 5.0))

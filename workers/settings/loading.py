@@ -27,6 +27,7 @@ from workers.errors import AddressUnusable, SettingsError
 from workers.masking import MASK, mask
 from workers.model.host_names import host_of, is_loopback_host
 from workers.settings.addresses import address_of
+from workers.settings.exchanges import DEFAULT, exchanges, settings_of
 from workers.settings.paths import absolute_home, data_folder, socket_path
 from workers.settings.proxies import check_proxy
 from workers.settings.schema import ApiSettings, Settings, VenueSettings
@@ -41,6 +42,8 @@ NOT_SETTINGS: Final = frozenset({"FLEET_CONFIG", "FLEET_PYTHON"})
 """Variables of ours that are no settings: the file to read, and the interpreter `./fleet` takes."""
 
 Key = tuple[str, ...]
+VenueTypes = Mapping[str, type[VenueSettings]]
+"""By the name of a venue section, what can be set in it."""
 
 
 @dataclass
@@ -144,14 +147,20 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> Effective:
         return f"{name}, line {line}" if line else name
 
     given = [_Given(key, raw, place(".".join(key))) for key, raw in _leaves(table)]
-    given += _from_environment(environ)
+    venues = _venue_types(given, environ)
+    given += _from_environment(environ, venues)
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for item in given:
-        _assign(values, item)
+        _assign(values, item, venues)
         origin[".".join(item.key)] = item.place
-    _check_venues(values, name, place, origin)
-    settings = msgspec.convert(values, Settings)
+    _check_venues(values, name, place, origin, venues)
+    sections = {
+        venue: msgspec.convert(keys, venues.get(venue, settings_of(DEFAULT)))
+        for venue, keys in values.pop("venues").items()
+    }
+    settings = msgspec.convert({**values, "venues": {}}, Settings)
+    settings.venues = sections
     typed = origin.get("fleet.home", "").startswith("environment")
     settings.fleet.home = str(absolute_home(settings.fleet.home, typed=typed))
     effective = Effective(settings, origin)
@@ -197,7 +206,26 @@ def _leaves(table: Mapping[str, Any], prefix: Key = ()) -> Iterator[tuple[Key, A
             yield key, value
 
 
-def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
+def _venue_types(given: Iterable[_Given], environ: Mapping[str, str]) -> VenueTypes:
+    """The settings of each venue section, by the exchange it names; a section that names none is of the default."""
+    named = [
+        (item.key[1], item) for item in given if item.key[:1] == ("venues",) and item.key[2:] == ("exchange",)
+    ]
+    for variable in sorted(environ):
+        key = tuple(variable.removeprefix("FLEET_").lower().split("__"))
+        if variable.startswith("FLEET_") and len(key) == 3 and key[::2] == ("venues", "exchange"):
+            named.append((key[1], _Given(key, environ[variable], f"environment {variable}")))
+    types = {}
+    for venue, item in named:
+        if item.raw not in exchanges():
+            near = get_close_matches(str(item.raw), exchanges(), 1)
+            problem = f"{item.shown} cannot be used: it is one of {', '.join(map(repr, exchanges()))}"
+            raise item.refused(problem, near[0] if near else "")
+        types[venue] = settings_of(item.raw)
+    return types
+
+
+def _from_environment(environ: Mapping[str, str], venues: VenueTypes) -> Iterator[_Given]:
     for variable in sorted(environ):
         place = f"environment {variable}"
         if variable in SHORT_NAMES:
@@ -209,7 +237,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
                 near = get_close_matches(variable, _variables(), 1, 0.5)
                 raise SettingsError(place, "there is no such setting", near[0] if near else "")
             given = _Given(key, environ[variable], place, strict=False)
-            raw = _environment_value(environ[variable], _resolve(given))
+            raw = _environment_value(environ[variable], _resolve(given, venues))
             if isinstance(raw, dict):
                 yield from (_Given(inner, value, place) for inner, value in _leaves(raw, key))
             else:
@@ -248,7 +276,7 @@ def _node(key: Key, item: FieldInfo) -> object:
     return item.type
 
 
-def _resolve(given: _Given) -> object:
+def _resolve(given: _Given, venues: VenueTypes) -> object:
     """What the schema expects at a key: a type, a table, or a section.
 
     Raises:
@@ -260,7 +288,7 @@ def _resolve(given: _Given) -> object:
         if node is _VENUES:
             if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
                 raise given.refused(f"{name!r} cannot name a venue: use a-z, 0-9, - and _, a letter first")
-            node = VenueSettings
+            node = venues.get(name, settings_of(DEFAULT))
             continue
         if _is_struct(node):
             known: dict[str, object] = {
@@ -280,9 +308,9 @@ def _resolve(given: _Given) -> object:
     return node
 
 
-def _assign(values: dict[str, Any], given: _Given) -> None:
+def _assign(values: dict[str, Any], given: _Given, venues: VenueTypes) -> None:
     """Check one value against the schema and put it in its place."""
-    wanted = _resolve(given)
+    wanted = _resolve(given, venues)
     section = wanted is _VENUES or _is_struct(wanted) or isinstance(wanted, _FixedTable)
     if section and given.raw != {}:
         raise given.refused(f"{given.shown} cannot be used: this is a section, it takes keys")
@@ -298,7 +326,7 @@ def _assign(values: dict[str, Any], given: _Given) -> None:
             raise given.refused(f"{given.shown} cannot be used: {problem}") from error
     target = values
     for depth, name in enumerate(given.key[: None if section else -1]):
-        fixed = _resolve(_Given(given.key[: depth + 1], None, given.place))
+        fixed = _resolve(_Given(given.key[: depth + 1], None, given.place), venues)
         target = target.setdefault(
             name, _defaults(given.key[: depth + 1]) if isinstance(fixed, _FixedTable) else {}
         )
@@ -314,13 +342,17 @@ def _defaults(key: Key) -> dict[str, Any]:
 
 
 def _check_venues(
-    values: Mapping[str, Any], name: str, place: typing.Callable[[str], str], origin: Mapping[str, str]
+    values: Mapping[str, Any],
+    name: str,
+    place: typing.Callable[[str], str],
+    origin: Mapping[str, str],
+    types: VenueTypes,
 ) -> None:
     venues = values.get("venues") or {}
     if not venues:
         raise SettingsError(name, "there is no venue: write a section [venues.NAME] with market and symbols")
     for venue, keys in venues.items():
-        for item in fields(VenueSettings):
+        for item in fields(types.get(venue, settings_of(DEFAULT))):
             if item.required and item.name not in keys:
                 given = next((origin[key] for key in origin if key.startswith(f"venues.{venue}.")), "")
                 where = given if given.startswith("environment") else place(f"venues.{venue}")

@@ -47,29 +47,27 @@ class RedisSettings(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
-    """One market of one exchange. The section's name is the key prefix, except for the first section."""
+    """One market of one exchange. The section's name is the key prefix, except for the first section.
 
-    exchange: Literal["binance"] = "binance"
-    market: Literal["spot", "usdm", "coinm"]
+    What is here holds for every exchange; each has more of its own, in `workers/venues/<exchange>/settings.py`.
+    """
+
+    exchange: str
+    """The exchange: a folder of `workers/venues/`."""
+    market: str
+    """Which of its markets."""
     symbols: list[str]
     """The symbols to follow, in capitals or not: names, patterns (`*USDT`), `"all"`, and exclusions (`!*DOWNUSDT`) from
     what the patterns choose. Required."""
     max_symbols: Annotated[int, Meta(ge=0)] = 1_000
     """Symbols followed at most: names count, and patterns fill the rest with the most traded. 0: no bound."""
-    depth_speed: Literal["", "100ms", "250ms", "500ms", "0ms"] = "100ms"
-    """Speed suffix of the depth stream; `""` is the venue's default speed."""
-    trades: Literal["aggTrade", "trade", "none"] = "aggTrade"
-    """Which stream feeds the trades fold."""
+    trades: str = ""
+    """Which stream feeds the trades fold; `"none"`: none does."""
     book_ticker: bool = False
-    """Follow `bookTicker` too: a second source that the best level of every book is checked against."""
-    snapshot_depth: Count = 1000
-    """Levels asked for in a REST snapshot."""
+    """Follow the best levels too, where they have a stream of their own: a second source that every book is checked
+    against."""
     websocket_url: str = ""
     """Base of every socket, such as `wss://fstream.binance.com`; empty: the production host."""
-    public_path: str | None = None
-    """Path root of depth sockets, such as `/public`; unset: the market's own."""
-    market_path: str | None = None
-    """Path root of aggTrade sockets, such as `/market`; unset: the market's own."""
     rest_url: str = ""
     """Base of every REST request; empty: the production host."""
     proxy: str = ""
@@ -79,10 +77,10 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     streams_per_socket: Annotated[int, Meta(ge=1, le=1024)] = 200
     streams_per_request: Annotated[int, Meta(ge=1, le=200)] = 100
     request_spacing_ms: Milliseconds = 400
-    """Pause between two control frames on one socket, PONGs included; the exchange closes sockets that send more than 5
-    within any second, as it sees them arrive."""
+    """Pause between two control frames on one socket, PONGs included; exchanges close sockets that send more than a few
+    a second, as they see them arrive."""
     weight_per_minute: Annotated[int, Meta(ge=0)] = 0
-    """REST weight we may use a minute; 0: learn it from exchangeInfo and use `weight_share` of it."""
+    """REST weight we may use a minute; 0: learn it from the exchange and use `weight_share` of it."""
     weight_share: Annotated[float, Meta(gt=0, le=1)] = 0.8
 
 

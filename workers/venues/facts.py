@@ -58,6 +58,7 @@ class Facts(NamedTuple):
     limits: of REST, all of them hold.
     requests: control frames a socket may send: at most `weight` in `seconds`.
     subscriptions: streams that one socket may carry.
+    depth_stream: what the stream of a book is called behind its symbol, for those who compare with the source.
     """
 
     continuity: Continuity
@@ -70,6 +71,7 @@ class Facts(NamedTuple):
     second_source: Literal["rest", "in band", "checksum", "none"] = "rest"
     limits: tuple[Limit, ...] = ()
     requests: Limit = Limit(5, 1.0)
+    depth_stream: str = "depth"
     subscriptions: int = 200
 
     @property

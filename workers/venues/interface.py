@@ -90,6 +90,12 @@ class Venue(Protocol):
     def session(self, url: str) -> Session:
         """What a socket of this endpoint is told, and answers."""
 
+    def wire_symbol(self, symbol: str) -> str:
+        """A symbol of ours as the exchange spells it."""
+
+    def symbol_of(self, wire_symbol: str) -> str:
+        """The reverse. Raises: ValueError, where it is none."""
+
     def depth(self, data: bytes, symbol: str, kind: Kind) -> DepthEvent:
         """Decode what a session filed under `depth` (see `entries.depth_of`). Raises: MalformedFrame."""
 
@@ -99,20 +105,21 @@ class Venue(Protocol):
     def ticker(self, data: bytes) -> BookTicker:
         """Decode what a session filed under `bookTicker`. Raises: MalformedFrame."""
 
-    def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest:
-        """The request for a full book."""
+    def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest | None:
+        """The request for a full book; None where REST has none that a stream could go on from."""
 
     def snapshot(self, symbol: str, body: bytes, levels: int | None = None) -> Snapshot:
         """Decode its reply. Raises: MalformedFrame."""
 
-    def trades_request(self, symbol: str, from_id: int | None) -> RestRequest:
-        """The request for trades from an id on; None: for the newest."""
+    def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest | None:
+        """The request for trades from an id on, or from a time on where REST goes by time; `from_id` None: for the
+        newest. None: REST has no trades."""
 
     def trades(self, symbol: str, body: bytes) -> list[Trade]:
         """Decode its reply, in id order. Raises: MalformedFrame."""
 
-    def time_request(self) -> RestRequest:
-        """The request for the exchange's clock."""
+    def time_request(self) -> RestRequest | None:
+        """The request for the exchange's clock; None where it shows none."""
 
     def time_ms(self, body: bytes) -> int:
         """Decode its reply, ms. Raises: MalformedFrame."""

@@ -297,8 +297,7 @@ def _rounded(value: float | None) -> float | None:
 
 def _last_update_id(book: Book, truth: dict[str, Any]) -> int:
     """The last id the book's depth stream has sent."""
-    speed = book.context.settings.depth_speed
-    chain = truth["depth"].get(f"depth@{speed}" if speed else "depth") or truth["depth"]["depth"]
+    chain = truth["depth"].get(book.context.venue.facts.depth_stream) or truth["depth"]["depth"]
     return int(chain["last_u"] or truth["update_id"]["last"])
 
 

@@ -14,7 +14,7 @@ from workers.model.symbols.volumes import Ticker
 from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.venue import Bitfinex
 
-VENUE = Bitfinex("bitfinex", BitfinexSettings())
+VENUE = Bitfinex("bitfinex", BitfinexSettings(symbols=["S"]))
 PAIRS = b'[["BTCUSD","DOGE:USD","TESTBTC:TESTUSD","ABCDE",7]]'
 TICKERS = (b'[["tBTCUSD",1,2,3,4,5,6,90000,20,8,9],["fUSD",1,2,3],["tDOGE:USD",1,2,3,4,5,6,null,20,8,9],'
            b'["tETHUSD",1,2,3,4,5,6,1e308,20,8,9]]')  # fmt: skip
@@ -74,13 +74,13 @@ def test_errors_have_two_forms():
 
 
 def test_markets_have_lists_of_their_own():
-    futures = Bitfinex("bitfinex", BitfinexSettings(market="futures"))
+    futures = Bitfinex("bitfinex", BitfinexSettings(symbols=["S"], market="futures"))
     assert VENUE.info_request().url.endswith("/v2/conf/pub:list:pair:exchange")
     assert futures.info_request().url.endswith("/v2/conf/pub:list:pair:futures")
 
 
 def test_a_book_of_one_level_has_no_checksum():
-    facts = Bitfinex("bitfinex", BitfinexSettings(depth=1)).facts
+    facts = Bitfinex("bitfinex", BitfinexSettings(symbols=["S"], depth=1)).facts
     assert (facts.checksum, facts.second_source, facts.levels) == (None, "in band", 1)
     assert VENUE.facts.checksum is not None
 

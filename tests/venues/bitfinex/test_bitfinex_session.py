@@ -19,7 +19,7 @@ from workers.venues.bitfinex.venue import Bitfinex
 from workers.venues.messages import Ignored, Message, Refused
 from workers.venues.session import Accepted, Broken, RefusedStreams, Send, Stale
 
-VENUE = Bitfinex("bitfinex", BitfinexSettings())
+VENUE = Bitfinex("bitfinex", BitfinexSettings(symbols=["S"]))
 TIME = 1790134414850
 FRAMES = [
     frame.encode()

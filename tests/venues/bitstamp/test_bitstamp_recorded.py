@@ -20,7 +20,7 @@ pytestmark = pytest.mark.recorded
 def test_ten_pairs_are_begun_over_rest_and_never_cross(recorded_folder: Path):
     path = recorded_folder / "venues" / "cryptofeed" / "cryptofeed_bitstamp_diff_20210405.zst"
     lines = list(cryptofeed_lines(path))
-    venue = Bitstamp("bitstamp", BitstampSettings())
+    venue = Bitstamp("bitstamp", BitstampSettings(symbols=["S"]))
     symbols = [venue.symbol_of(url.rpartition("/")[2]) for _, url, _ in lines if url]
     assert len(symbols) == 10
     (endpoint,) = venue.endpoints(symbols)
@@ -80,7 +80,7 @@ def test_ten_pairs_are_begun_over_rest_and_never_cross(recorded_folder: Path):
 
 def test_a_rest_book_of_2026_is_continued_by_the_messages_after_it(recorded_folder: Path):
     folder = recorded_folder / "venues" / "tickvault"
-    venue = Bitstamp("bitstamp", BitstampSettings())
+    venue = Bitstamp("bitstamp", BitstampSettings(symbols=["S"]))
     session = venue.session("")
     snapshot = venue.snapshot("BTCUSD", (folder / "bitstamp_snapshot.json").read_bytes())
     assert (len(snapshot.bids), len(snapshot.asks)) == (2996, 2977)

@@ -39,7 +39,7 @@ TICKER = {"pair": "BTC/USD", "last": "50000", "volume": "2", "vwap": "40000"}
 
 
 def venue(**changes: Any) -> Bitstamp:
-    return Bitstamp("bitstamp", BitstampSettings(**changes))
+    return Bitstamp("bitstamp", BitstampSettings(symbols=["S"], **changes))
 
 
 @given(st.from_regex(r"[a-z0-9]{2,20}(-perp)?", fullmatch=True))

@@ -42,7 +42,7 @@ def streams(*symbols: str) -> list[Subscription]:
 
 
 def session_of(**changes: Any) -> BitstampSession:
-    return BitstampSession("bitstamp", BitstampSettings(**changes))
+    return BitstampSession("bitstamp", BitstampSettings(symbols=["S"], **changes))
 
 
 def accepted(channel: str) -> str:
@@ -164,7 +164,7 @@ def test_a_channel_of_no_symbol_is_malformed(channel: str):
 
 def feed(data: bytes | str, **changes: Any) -> None:
     """Through a session and the decoders: a MalformedFrame or nothing."""
-    venue = Bitstamp("bitstamp", BitstampSettings(**changes))
+    venue = Bitstamp("bitstamp", BitstampSettings(symbols=["S"], **changes))
     session = venue.session("")
     session.subscribe(streams("AUSD"), 1)
     try:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.recorded
 
 
 def test_a_recorded_book_chains_by_one(recorded_folder: Path):
-    venue = Bybit("bybit", BybitSettings(depth=50, trades="none"))
+    venue = Bybit("bybit", BybitSettings(symbols=["S"], depth=50, trades="none"))
     (endpoint,) = venue.endpoints(["BTCUSDT"])
     session = venue.session(endpoint.url)
     session.opened(0)

@@ -31,7 +31,7 @@ TICKER = {"symbol": "BTCUSD", "lastPrice": "50000", "volume24h": "300000", "turn
 
 
 def venue(**changes: Any) -> Bybit:
-    return Bybit("bybit", BybitSettings(**changes))
+    return Bybit("bybit", BybitSettings(symbols=["S"], **changes))
 
 
 def reply(result: Any) -> bytes:

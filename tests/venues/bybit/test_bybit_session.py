@@ -67,7 +67,7 @@ def answer(name: str | None = None, problem: str = "", operation: str = "subscri
 
 
 def session_of(**changes: Any) -> BybitSession:
-    return BybitSession("bybit", BybitSettings(**changes))
+    return BybitSession("bybit", BybitSettings(symbols=["S"], **changes))
 
 
 def only(events: list[Event]) -> Message:
@@ -261,7 +261,7 @@ def test_topics_that_were_not_asked_for_are_ignored():
 
 def feed(data: bytes | str, **changes: Any) -> None:
     """Through a session and the decoders: a MalformedFrame or nothing."""
-    venue = Bybit("bybit", BybitSettings(**changes))
+    venue = Bybit("bybit", BybitSettings(symbols=["S"], **changes))
     session = venue.session("")
     session.subscribe(streams("BTCUSDT", "XUSDT"), 1)
     try:

@@ -32,7 +32,7 @@ TEN = {
 
 def test_exchange_ten_products_and_97_trades_without_a_hole(recorded_folder: Path):
     path = recorded_folder / "venues" / "cryptofeed" / "cryptofeed_coinbase_exchange_level2_2021.ws.zst"
-    venue = Coinbase("coinbase", CoinbaseSettings(market="exchange"))
+    venue = Coinbase("coinbase", CoinbaseSettings(symbols=["S"], market="exchange"))
     session = venue.session("wss://ws-feed.pro.coinbase.com")
     counts: Counter[str] = Counter()
     accepted: list[str] = []
@@ -87,7 +87,7 @@ def test_exchange_ten_products_and_97_trades_without_a_hole(recorded_folder: Pat
 
 def test_advanced_counts_every_frame_from_0_to_11(recorded_folder: Path):
     path = recorded_folder / "venues" / "tickvault" / "coinbase_l2.jsonl"
-    venue = Coinbase("coinbase", CoinbaseSettings())
+    venue = Coinbase("coinbase", CoinbaseSettings(symbols=["S"]))
     session = venue.session("wss://advanced-trade-ws.coinbase.com")
     book, kinds, accepted = NaiveBook(), [], []
     for frame in received_frames(path):
@@ -111,7 +111,7 @@ def test_advanced_counts_every_frame_from_0_to_11(recorded_folder: Path):
 def test_advanced_sees_a_lost_frame_at_the_next_one(recorded_folder: Path):
     frames = list(received_frames(recorded_folder / "venues" / "tickvault" / "coinbase_l2.jsonl"))
     for lost in range(1, 11):
-        session = Coinbase("coinbase", CoinbaseSettings()).session("")
+        session = Coinbase("coinbase", CoinbaseSettings(symbols=["S"])).session("")
         events = [
             event for frame in frames[:lost] + frames[lost + 1 :] for event in session.received(frame, 0)
         ]

@@ -15,8 +15,8 @@ from workers.model.symbols.volumes import Ticker
 from workers.venues.coinbase.settings import CoinbaseSettings
 from workers.venues.coinbase.venue import Coinbase
 
-ADVANCED = Coinbase("coinbase", CoinbaseSettings())
-EXCHANGE = Coinbase("coinbase", CoinbaseSettings(market="exchange"))
+ADVANCED = Coinbase("coinbase", CoinbaseSettings(symbols=["S"]))
+EXCHANGE = Coinbase("coinbase", CoinbaseSettings(symbols=["S"], market="exchange"))
 BTC = {"product_id": "BTC-USD", "price": "60000.5", "price_increment": "0.01", "base_increment": "0.00000001",
        "status": "online", "is_disabled": False, "trading_disabled": False, "product_type": "SPOT", "alias": "",
        "base_currency_id": "BTC", "quote_currency_id": "USD", "volume_24h": "2",
@@ -79,7 +79,7 @@ def test_exchange_pages_hold_the_ids_from_one_on():
 
 @pytest.mark.parametrize(("seconds", "end"), [(0, ""), (60, "&end=1786309608")])
 def test_advanced_pages_are_asked_for_by_time(seconds: int, end: str):
-    venue = Coinbase("coinbase", CoinbaseSettings(backfill_seconds=seconds))
+    venue = Coinbase("coinbase", CoinbaseSettings(symbols=["S"], backfill_seconds=seconds))
     request = venue.trades_request("BTC-USD", 500, 1786309548167)
     assert request is not None
     assert request.url == (

@@ -17,8 +17,8 @@ from workers.venues.facts import Continuity
 from workers.venues.messages import Ignored, Message, Refused
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send
 
-ADVANCED = Coinbase("coinbase", CoinbaseSettings())
-EXCHANGE = Coinbase("coinbase", CoinbaseSettings(market="exchange"))
+ADVANCED = Coinbase("coinbase", CoinbaseSettings(symbols=["S"]))
+EXCHANGE = Coinbase("coinbase", CoinbaseSettings(symbols=["S"], market="exchange"))
 VENUES = {"advanced": ADVANCED, "exchange": EXCHANGE}
 TIME = "2026-08-24T22:34:13.813365299Z"
 

@@ -56,7 +56,7 @@ def checksums_of(venue: Kraken, url: str, path: Path, book_type: str) -> dict[st
 
 @pytest.mark.parametrize("book_type", ["naive", "fleet"])
 def test_v1_every_checksum_of_ten_pairs_is_reproduced(recorded_folder: Path, book_type: str):
-    venue = Kraken("kraken", KrakenSettings(depth=1000))
+    venue = Kraken("kraken", KrakenSettings(symbols=["S"], depth=1000))
     path = recorded_folder / "cryptofeed_kraken_v1_book1000_20210405.zst"
     counts = checksums_of(venue, "wss://ws.kraken.com", path, book_type)
     total = sum(counts.values(), Counter())
@@ -68,14 +68,14 @@ def test_v1_every_checksum_of_ten_pairs_is_reproduced(recorded_folder: Path, boo
 
 @pytest.mark.parametrize("book_type", ["naive", "fleet"])
 def test_v2_every_checksum_is_reproduced(recorded_folder: Path, book_type: str):
-    venue = Kraken("kraken", KrakenSettings())
+    venue = Kraken("kraken", KrakenSettings(symbols=["S"]))
     path = recorded_folder / "venues" / "tickvault" / "kraken_book.jsonl"
     counts = checksums_of(venue, "wss://ws.kraken.com/v2", path, book_type)
     assert counts == {"BTC-USD": Counter(of=4, ok=4, snapshots=1, crossed=0, orphans=0)}
 
 
 def test_v1_names_its_acknowledged_streams(recorded_folder: Path):
-    venue = Kraken("kraken", KrakenSettings(depth=1000))
+    venue = Kraken("kraken", KrakenSettings(symbols=["S"], depth=1000))
     session = venue.session("wss://ws.kraken.com")
     accepted = []
     for frame in received_frames(recorded_folder / "cryptofeed_kraken_v1_book1000_20210405.zst"):
@@ -91,7 +91,7 @@ def test_v1_names_its_acknowledged_streams(recorded_folder: Path):
 def test_a_page_of_rest_trades_is_consecutive(recorded_folder: Path):
     path = recorded_folder / "venues" / "nautilus" / "kraken_rest_trades_XBTUSDT_20251110.json.zst"
     body = zstandard.ZstdDecompressor().stream_reader(path.open("rb")).read()
-    trades = Kraken("kraken", KrakenSettings()).trades("BTC-USDT", body)
+    trades = Kraken("kraken", KrakenSettings(symbols=["S"])).trades("BTC-USDT", body)
     rows = json.loads(body)["result"]["XBTUSDT"]
     assert [trade.trade_id for trade in trades] == list(range(10218208, 10219208))
     assert (trades[0].price, trades[0].quantity, trades[0].trade_time) == (

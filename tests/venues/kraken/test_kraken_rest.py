@@ -46,7 +46,7 @@ def body(result: object) -> bytes:
 
 
 def test_pairs_have_one_canonical_spelling():
-    venue = Kraken("kraken", KrakenSettings())
+    venue = Kraken("kraken", KrakenSettings(symbols=["S"]))
     info = venue.info(body(PAIRS))
     assert info.symbols == {
         "BTC-USD": SymbolInfo("BTC-USD", "online", "BTC", "USD", "0.1", "0.00000001", "trading"),
@@ -63,11 +63,11 @@ def test_pairs_have_one_canonical_spelling():
 )
 def test_what_is_no_pair_is_none(name: str):
     with pytest.raises(ValueError, match="is no"):
-        Kraken("kraken", KrakenSettings()).symbol_of(name)
+        Kraken("kraken", KrakenSettings(symbols=["S"])).symbol_of(name)
 
 
 def test_tickers_are_of_the_pairs_that_are_listed():
-    venue = Kraken("kraken", KrakenSettings())
+    venue = Kraken("kraken", KrakenSettings(symbols=["S"]))
     venue.info(body(PAIRS))
     found = venue.tickers(body(TICKERS))
     assert found.rows == [Ticker("BTC-USD", 20.0 * 90000.0, 90000.1)]
@@ -76,7 +76,7 @@ def test_tickers_are_of_the_pairs_that_are_listed():
 
 
 def test_trades_are_asked_for_by_time_and_come_in_id_order():
-    venue = Kraken("kraken", KrakenSettings())
+    venue = Kraken("kraken", KrakenSettings(symbols=["S"]))
     request = venue.trades_request("BTC-USD", 8, 1762795433971)
     assert request is not None
     assert request.url == (
@@ -88,7 +88,7 @@ def test_trades_are_asked_for_by_time_and_come_in_id_order():
 
 
 def test_the_older_names_can_be_chosen():
-    venue = Kraken("kraken", KrakenSettings(rest_names="altname"))
+    venue = Kraken("kraken", KrakenSettings(symbols=["S"], rest_names="altname"))
     for _ in range(2):
         request = venue.trades_request("BTC-USD", 8, 0)
         assert request is not None
@@ -97,7 +97,7 @@ def test_the_older_names_can_be_chosen():
 
 
 def test_an_error_comes_with_status_200_and_is_no_page():
-    venue = Kraken("kraken", KrakenSettings())
+    venue = Kraken("kraken", KrakenSettings(symbols=["S"]))
     error = b'{"error":["EGeneral:Too many requests"]}'
     assert venue.error_of(error) == (0, "EGeneral:Too many requests")
     assert venue.error_of(b"<html>") == (0, "")
@@ -106,7 +106,7 @@ def test_an_error_comes_with_status_200_and_is_no_page():
 
 
 def test_the_clock_counts_seconds():
-    venue = Kraken("kraken", KrakenSettings())
+    venue = Kraken("kraken", KrakenSettings(symbols=["S"]))
     assert venue.time_ms(body({"unixtime": 1616336594, "rfc1123": "x"})) == 1616336594000
     with pytest.raises(MalformedFrame):
         venue.time_ms(body({}))
@@ -114,7 +114,7 @@ def test_the_clock_counts_seconds():
 
 @given(mutated([body(PAIRS), body(TICKERS), body(TRADES), body({"unixtime": 1})]))
 def test_mutated_replies_raise_nothing_but_malformed_frame(reply: bytes):
-    venue = Kraken("kraken", KrakenSettings())
+    venue = Kraken("kraken", KrakenSettings(symbols=["S"]))
     venue.error_of(reply)
     for decode in (venue.info, venue.tickers, venue.time_ms, lambda page: venue.trades("A-B", page)):
         try:
@@ -125,7 +125,7 @@ def test_mutated_replies_raise_nothing_but_malformed_frame(reply: bytes):
 
 @given(st.from_regex(r"[A-Z0-9.]{1,10}/[A-Z0-9.]{1,10}", fullmatch=True))
 def test_spellings_are_reversible_but_for_the_old_names(name: str):
-    venue = Kraken("kraken", KrakenSettings())
+    venue = Kraken("kraken", KrakenSettings(symbols=["S"]))
     assets = name.split("/")
     if "XBT" not in assets and "XDG" not in assets:
         try:

@@ -18,7 +18,7 @@ from workers.venues.kraken.venue import Kraken
 from workers.venues.messages import Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send
 
-VENUE = Kraken("kraken", KrakenSettings())
+VENUE = Kraken("kraken", KrakenSettings(symbols=["S"]))
 URLS = ["wss://ws.kraken.com/v2", "wss://ws.kraken.com"]
 BOOK = {"symbol": "BTC/USD", "bids": [{"price": 1.5, "qty": 2.0}], "asks": [], "checksum": 7,
         "timestamp": "2026-08-24T22:21:58.343688Z"}  # fmt: skip

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.recorded
 
 
 def test_every_checksum_of_a_recording_without_ids_is_reproduced(recorded_folder: Path):
-    venue = Okx("okx", OkxSettings(depth="books-l2-tbt", trades="trades", legacy=True))
+    venue = Okx("okx", OkxSettings(symbols=["S"], depth="books-l2-tbt", trades="trades", legacy=True))
     rule = venue.facts.checksum
     assert rule is not None
     assert venue.facts.continuity is Continuity.CHECKSUM
@@ -67,7 +67,7 @@ def test_every_checksum_of_a_recording_without_ids_is_reproduced(recorded_folder
 
 
 def test_a_recording_with_ids_chains_from_its_snapshot_on(recorded_folder: Path):
-    venue = Okx("okx", OkxSettings())
+    venue = Okx("okx", OkxSettings(symbols=["S"]))
     session = venue.session(venue.endpoints(["BTC-USDT"])[0].url)
     session.opened(0)
     session.subscribe([Subscription("books:BTC-USDT", "depth", "BTC-USDT")], 1)

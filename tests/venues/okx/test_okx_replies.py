@@ -30,7 +30,7 @@ TICKER = {"instId": "BTC-USDT", "last": "50000", "vol24h": "2", "volCcy24h": "10
 
 
 def venue(**changes: Any) -> Okx:
-    return Okx("okx", OkxSettings(**changes))
+    return Okx("okx", OkxSettings(symbols=["S"], **changes))
 
 
 def reply(*rows: Any) -> bytes:

@@ -44,7 +44,7 @@ FRAMES: list[Any] = [
 
 
 def session_of(**changes: Any) -> OkxSession:
-    return OkxSession("okx", OkxSettings(**changes))
+    return OkxSession("okx", OkxSettings(symbols=["S"], **changes))
 
 
 def depth_stream(symbol: str) -> Subscription:
@@ -205,7 +205,7 @@ def test_a_frame_of_two_books_is_split_and_each_is_decoded():
     frame = json.dumps({"arg": {"channel": "books", "instId": "BTC-USDT"}, "action": "update", "data": books})
     events = [event for event in session_of().received(frame, 1) if isinstance(event, Message)]
     assert [event.data for event in events] == [json.dumps(book).encode() for book in books]
-    venue = Okx("okx", OkxSettings())
+    venue = Okx("okx", OkxSettings(symbols=["S"]))
     found = [venue.depth(event.data, event.symbol, event.kind) for event in events]
     assert [(depth.previous_id, depth.last_id) for depth in found] == [(11, 12), (12, 15)]
     with pytest.raises(MalformedFrame, match="2 books"):
@@ -220,7 +220,7 @@ def test_a_book_without_ids_is_refused_where_it_is_not_expected():
 
 def feed(data: bytes | str, **changes: Any) -> None:
     """Through a session and the decoders: a MalformedFrame or nothing."""
-    venue = Okx("okx", OkxSettings(**changes))
+    venue = Okx("okx", OkxSettings(symbols=["S"], **changes))
     session = venue.session("")
     session.subscribe([depth_stream("BTC-USDT")], 1)
     try:

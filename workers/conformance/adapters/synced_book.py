@@ -11,7 +11,7 @@ from workers.errors import BadNumber, MalformedFrame
 from workers.model.books.reference import Reference
 from workers.model.books.sync import BookSync, SnapshotOutcome, SyncState
 from workers.model.events import DepthEvent, Snapshot
-from workers.settings.schema import VenueSettings
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 
 REFRESH_BELOW: Final = 0.5
@@ -25,7 +25,7 @@ class SyncedBook:
 
     def __init__(self, symbol: str, rule: str, limit: int) -> None:
         market: Literal["spot", "usdm"] = "spot" if rule == "spot" else "usdm"
-        settings = VenueSettings(market=market, symbols=[symbol], snapshot_depth=limit)
+        settings = BinanceSettings(market=market, symbols=[symbol], snapshot_depth=limit)
         self._symbol = symbol
         self._venue = Binance(market, settings)
         self._now_ms = BEGIN_MS

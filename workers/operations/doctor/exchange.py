@@ -63,7 +63,7 @@ async def exchange_findings(effective: Effective) -> list[Finding]:
 
 
 async def _venue(sessions: Sessions, settings: Settings, context: VenueContext) -> list[Finding]:
-    request = context.venue.time_request()
+    request = context.venue.time_request() or context.venue.info_request()
     url = request.url
     symbols = list(context.symbols)[:1] or ["BTCUSDT"]
     sockets = [endpoint.url for endpoint in context.venue.endpoints(symbols)]
@@ -96,6 +96,8 @@ async def _time(session: aiohttp.ClientSession, context: VenueContext, request: 
                 said = f", it sends on to {printable(place)}"
             return _Asked(status, None, 0.0, f"status {status}{said}")
         took = (time.monotonic() - started) * 1000
+        if context.venue.time_request() is None:
+            return _Asked(status, None, took, "")  # it shows no clock
         try:
             theirs = context.venue.time_ms(body)
         except MalformedFrame as error:

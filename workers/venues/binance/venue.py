@@ -19,9 +19,9 @@ from workers.errors import MalformedFrame
 from workers.model.books.sequence import SequenceRule
 from workers.model.events import BookTicker, DepthEvent, Kind, Level, Snapshot, Trade
 from workers.model.trades.absurd import marked
-from workers.settings.schema import VenueSettings
 from workers.venues.binance import wire
 from workers.venues.binance.session import BinanceSession
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.symbols import FAMILIES, exchange_info, tickers
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
@@ -143,7 +143,7 @@ class Binance:
     used_weight_header = "X-MBX-USED-WEIGHT-1M"
     trades_span = 1000
 
-    def __init__(self, name: str, settings: VenueSettings) -> None:
+    def __init__(self, name: str, settings: BinanceSettings) -> None:
         self.name = name
         self._market = market = _MARKETS[settings.market]
         self.facts = Facts(
@@ -151,6 +151,7 @@ class Binance:
             "rest",
             limits=(Limit(market.weight_limit, 60.0),),
             subscriptions=settings.streams_per_socket,
+            depth_stream=f"depth@{settings.depth_speed}" if settings.depth_speed else "depth",
         )
         self.book_rule = self.facts.book_rule
         self.pool = market.pool
@@ -190,6 +191,14 @@ class Binance:
                 stream = f"{name}@{settings.trades}"
                 by_path.setdefault(trades_path, []).append(Subscription(stream, "aggTrade", symbol))
         return [Endpoint(f"{base}{path}/stream", streams) for path, streams in by_path.items()]
+
+    def wire_symbol(self, symbol: str) -> str:
+        """The same."""
+        return symbol
+
+    def symbol_of(self, wire_symbol: str) -> str:
+        """The same."""
+        return wire_symbol
 
     def session(self, url: str) -> Session:
         """A socket's session; the same for all endpoints."""
@@ -308,7 +317,7 @@ class Binance:
         sent_ms = _milliseconds(reply.E)
         return Snapshot(symbol, reply.lastUpdateId, reply.bids, reply.asks, sent_ms, limit, partial)
 
-    def trades_request(self, symbol: str, from_id: int | None) -> RestRequest:
+    def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest:
         """`GET aggTrades?fromId=`; for raw trades spot's `historicalTrades`, on futures only the recent ones."""
         market = self._market
         query: dict[str, str | int] = {"symbol": symbol}

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from workers.errors import MalformedFrame
-from workers.model.events import DepthEvent, Kind, Level, Snapshot, Trade
+from workers.model.events import BookTicker, DepthEvent, Kind, Level, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.bitfinex import wire
 from workers.venues.bitfinex.checksum import LEVELS, RULE
@@ -63,7 +63,7 @@ class Bitfinex:
             trade_ids="rising",
             second_source="checksum" if settings.depth >= LEVELS else "in band",
             limits=(Limit(15, 60.0),),
-            subscriptions=settings.channels_per_socket,
+            subscriptions=settings.streams_per_socket,
         )
         self.book_rule = self.facts.book_rule
         self._settings = settings
@@ -76,7 +76,7 @@ class Bitfinex:
         for symbol in symbols:
             pair = wire_symbol(symbol)
             streams.append(Subscription(f"book:{pair}", "depth", symbol))
-            if self._settings.trades:
+            if self._settings.trades != "none":
                 streams.append(Subscription(f"trades:{pair}", "aggTrade", symbol))
         return [Endpoint(self._settings.websocket_url, streams)]
 
@@ -88,9 +88,9 @@ class Bitfinex:
         """`DOGE_USD` → `tDOGE:USD`."""
         return wire_symbol(symbol)
 
-    def symbol_of(self, wire_name: str) -> str:
+    def symbol_of(self, wire_symbol: str) -> str:
         """`tDOGE:USD` → `DOGE_USD`. Raises: ValueError."""
-        return symbol_of(wire_name)
+        return symbol_of(wire_symbol)
 
     def depth(self, data: bytes, symbol: str, kind: Kind) -> DepthEvent:
         """Decode a frame of a book, or its checksum. Raises: MalformedFrame.
@@ -121,6 +121,10 @@ class Bitfinex:
         except ValueError as error:
             raise MalformedFrame(self.name, "trade", str(error), data) from None
 
+    def ticker(self, data: bytes) -> BookTicker:
+        """None is subscribed to. Raises: MalformedFrame."""
+        raise MalformedFrame(self.name, "best levels", "there is no stream of them", data)
+
     def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest | None:
         """None: books of REST have no number; the stream brings its own."""
         return None
@@ -129,7 +133,7 @@ class Bitfinex:
         """Never asked for. Raises: MalformedFrame."""
         raise MalformedFrame(self.name, "depth snapshot", "books begin in band", body)
 
-    def trades_request(self, symbol: str, from_id: int, from_ms: int) -> RestRequest | None:
+    def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest | None:
         """`GET trades/tBTCUSD/hist?start=`, the oldest first, by time and not by id.
 
         Args:

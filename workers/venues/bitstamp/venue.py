@@ -14,7 +14,8 @@ from urllib.parse import quote, urlencode
 
 from msgspec import UNSET
 
-from workers.model.events import DepthEvent, Kind, Snapshot, Trade
+from workers.errors import MalformedFrame
+from workers.model.events import BookTicker, DepthEvent, Kind, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.bitstamp import wire
 from workers.venues.bitstamp.session import BitstampSession
@@ -58,6 +59,10 @@ class Bitstamp:
         name: the settings section, used in errors, logs and metrics.
     """
 
+    pool = "bitstamp"
+    assumed_weight_limit = 1000
+    """10,000 requests in 10 min."""
+    used_weight_header = ""
     trades_span = 1000
     """Of no consequence: a page is of a time, however many trades it has."""
     trades_horizon_ms = _DAY_MS
@@ -117,6 +122,10 @@ class Bitstamp:
         query_text = f"?{urlencode(query)}" if query else ""
         return RestRequest(f"{self._rest}/{path}/{query_text}", 1, "bitstamp", most_bytes)
 
+    def ticker(self, data: bytes) -> BookTicker:
+        """None is subscribed to. Raises: MalformedFrame."""
+        raise MalformedFrame(self.name, "best levels", "there is no stream of them", data)
+
     def snapshot_request(self, symbol: str, levels: int | None = None, now_ms: int = 0) -> RestRequest | None:
         """`GET order_book`; it has a number nobody asked with lately, as an edge keeps replies for about a second.
 
@@ -135,7 +144,9 @@ class Bitstamp:
         bids, asks = wire.levels(book.bids), wire.levels(book.asks)
         return Snapshot(symbol, time, bids, asks, time // 1000, partial=levels is not None)
 
-    def trades_request(self, symbol: str, from_id: int, from_ms: int = 0, now_ms: int = 0) -> RestRequest:
+    def trades_request(
+        self, symbol: str, from_id: int | None, from_ms: int = 0, now_ms: int = 0
+    ) -> RestRequest:
         """`GET transactions` of the last minute, hour or day, whichever has `from_ms`; an hour where none is known."""
         age = now_ms - from_ms if now_ms and from_ms else _PAGES[1][0] - 1
         span = next((name for most, name in _PAGES if age < most), _PAGES[-1][1])

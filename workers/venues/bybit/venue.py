@@ -12,7 +12,8 @@ from urllib.parse import quote, urlencode
 
 from msgspec import UNSET, Raw
 
-from workers.model.events import DepthEvent, Kind, Snapshot, Trade
+from workers.errors import MalformedFrame
+from workers.model.events import BookTicker, DepthEvent, Kind, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.bybit import wire
 from workers.venues.bybit.session import BybitSession
@@ -51,6 +52,10 @@ class Bybit:
         name: the settings section, used in errors, logs and metrics.
     """
 
+    pool = "bybit"
+    assumed_weight_limit = 7200
+    """600 requests in 5 s."""
+    used_weight_header = ""
     trades_horizon_ms = 0
 
     def __init__(self, name: str, settings: BybitSettings) -> None:
@@ -121,6 +126,10 @@ class Bybit:
     def _listing(self, body: bytes, place: str) -> wire.Listing:
         return decode(self.name, wire.listing_decoder, self._result(body, place), place)
 
+    def ticker(self, data: bytes) -> BookTicker:
+        """None is subscribed to. Raises: MalformedFrame."""
+        raise MalformedFrame(self.name, "best levels", "there is no stream of them", data)
+
     def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest | None:
         """`GET orderbook`; None where its ids are not those of the stream."""
         if self._settings.depth != REST_LEVELS:
@@ -136,7 +145,7 @@ class Bybit:
         bids, asks = wire.levels(book.b), wire.levels(book.a)
         return Snapshot(symbol, book.u, bids, asks, book.ts, limit, levels is not None)
 
-    def trades_request(self, symbol: str, from_id: int, from_ms: int = 0) -> RestRequest:
+    def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest:
         """`GET recent-trade`: the newest there are; no page can be asked for by id or time."""
         query: dict[str, str | int] = {"category": self._settings.market, "symbol": symbol}
         return self._request("recent-trade", _MOST_PAGE_BYTES, **query, limit=self.trades_span)

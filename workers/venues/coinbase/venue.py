@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from workers.errors import MalformedFrame
-from workers.model.events import DepthEvent, Kind, Level, Snapshot, Trade
+from workers.model.events import BookTicker, DepthEvent, Kind, Level, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.coinbase import symbols as listings
 from workers.venues.coinbase import wire
@@ -99,7 +99,7 @@ class Coinbase:
         streams = []
         for symbol in symbols:
             streams.append(Subscription(f"{book}:{symbol}", "depth", symbol))
-            if self._settings.trades:
+            if self._settings.trades != "none":
                 streams.append(Subscription(f"{trades}:{symbol}", "aggTrade", symbol))
         return [Endpoint(self._url, streams)]
 
@@ -111,9 +111,9 @@ class Coinbase:
         """The same."""
         return symbol
 
-    def symbol_of(self, wire_name: str) -> str:
+    def symbol_of(self, wire_symbol: str) -> str:
         """The same. Raises: ValueError."""
-        return listings.symbol_of(wire_name)
+        return listings.symbol_of(wire_symbol)
 
     def depth(self, data: bytes, symbol: str, kind: Kind) -> DepthEvent:
         """Decode a frame of a book, or one event of an `l2_data` frame of several. Raises: MalformedFrame."""
@@ -126,6 +126,10 @@ class Coinbase:
         """Decode a trade of `market_trades`, a `match` or a `last_match`. Raises: MalformedFrame."""
         return self._trade(symbol, decoded(self.name, _trade_row, data, "trade"), data)
 
+    def ticker(self, data: bytes) -> BookTicker:
+        """None is subscribed to. Raises: MalformedFrame."""
+        raise MalformedFrame(self.name, "best levels", "there is no stream of them", data)
+
     def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest | None:
         """None: books of REST have no number that the sockets know; the stream brings its own."""
         return None
@@ -134,7 +138,7 @@ class Coinbase:
         """Never asked for. Raises: MalformedFrame."""
         raise MalformedFrame(self.name, "depth snapshot", "books begin in band", body)
 
-    def trades_request(self, symbol: str, from_id: int, from_ms: int) -> RestRequest | None:
+    def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest | None:
         """Exchange: the page of ids from one on. Advanced: trades since a time, of which the newest come.
 
         Args:
@@ -143,7 +147,9 @@ class Coinbase:
         """
         if not self._advanced:
             # `after` gives the ids below it, the newest first
-            query = {"limit": self.trades_span, "after": from_id + self.trades_span}
+            query = {"limit": self.trades_span}
+            if from_id is not None:
+                query["after"] = from_id + self.trades_span
             return self._request(f"products/{symbol}/trades", query)
         query = {"limit": self.trades_span, "start": from_ms // 1000}
         if self._settings.backfill_seconds:

@@ -1,27 +1,25 @@
-"""What may be chosen of Kraken."""
+"""What can be set of Kraken."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
+from workers.settings.schema import VenueSettings
 
 
-class KrakenSettings(msgspec.Struct, frozen=True):
-    """Kraken spot.
+class KrakenSettings(VenueSettings, forbid_unknown_fields=True, kw_only=True):
+    """Kraken spot."""
 
-    depth: levels a side. The checksum covers ten: only depth 10 is verified whole.
-    trades: whether to follow them.
-    old_trades: each subscription to trades begins with the last 50, which heals short gaps.
-    ping_seconds: between pings of ours, 0: none. Kraken sends heartbeats once anything is subscribed.
-    rest_names: how REST is asked for a pair. `wsname` (`XBT/USD`) is unambiguous, `altname` (`XBTUSD`) the older way.
-    """
-
+    exchange: Literal["kraken"] = "kraken"
     market: Literal["spot"] = "spot"
     websocket_url: str = "wss://ws.kraken.com/v2"
     rest_url: str = "https://api.kraken.com"
     depth: Literal[10, 25, 100, 500, 1000] = 10
-    trades: bool = True
+    """Levels a side. The checksum covers ten: only depth 10 is verified whole."""
+    trades: Literal["trade", "none"] = "trade"
     old_trades: bool = True
+    """Each subscription to trades begins with the last 50, which heals short gaps."""
     ping_seconds: int = 30
+    """Between pings of ours, 0: none. Kraken sends heartbeats once anything is subscribed."""
     rest_names: Literal["wsname", "altname"] = "wsname"
+    """How REST is asked for a pair. `wsname` (`XBT/USD`) is unambiguous, `altname` (`XBTUSD`) the older way."""

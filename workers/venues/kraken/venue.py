@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from workers.errors import MalformedFrame
-from workers.model.events import DepthEvent, Kind, Level, Snapshot, Trade
+from workers.model.events import BookTicker, DepthEvent, Kind, Level, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.decoding import UNUSABLE, decoded, milliseconds, number_text, seconds_text_ms
 from workers.venues.facts import Continuity, Facts, Limit
@@ -75,7 +75,7 @@ class Kraken:
         for symbol in symbols:
             pair = wire_symbol(symbol)
             streams.append(Subscription(f"book-{self._settings.depth}:{pair}", "depth", symbol))
-            if self._settings.trades:
+            if self._settings.trades != "none":
                 streams.append(Subscription(f"trade:{pair}", "aggTrade", symbol))
         return [Endpoint(self._settings.websocket_url, streams)]
 
@@ -89,9 +89,9 @@ class Kraken:
         """`BTC-USD` → `BTC/USD`."""
         return wire_symbol(symbol)
 
-    def symbol_of(self, wire_name: str) -> str:
+    def symbol_of(self, wire_symbol: str) -> str:
         """`BTC/USD` → `BTC-USD`. Raises: ValueError."""
-        return symbol_of(wire_name)
+        return symbol_of(wire_symbol)
 
     def depth(self, data: bytes, symbol: str, kind: Kind) -> DepthEvent:
         """Decode a book: a frame of v2 or v1, or an element of a v2 frame of several. Raises: MalformedFrame."""
@@ -119,6 +119,10 @@ class Kraken:
             raise MalformedFrame(self.name, "trade", str(error), data) from None
         return _trade(symbol, row.trade_id, price, quantity, milliseconds(row.timestamp), sells)
 
+    def ticker(self, data: bytes) -> BookTicker:
+        """None is subscribed to. Raises: MalformedFrame."""
+        raise MalformedFrame(self.name, "best levels", "there is no stream of them", data)
+
     def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest | None:
         """None: books of REST have neither id nor checksum; the stream brings its own."""
         return None
@@ -127,7 +131,7 @@ class Kraken:
         """Never asked for. Raises: MalformedFrame."""
         raise MalformedFrame(self.name, "depth snapshot", "books begin in band", body)
 
-    def trades_request(self, symbol: str, from_id: int, from_ms: int) -> RestRequest | None:
+    def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest | None:
         """`GET Trades?since=`, from one ns before a time: the page begins after it, by time and not by id.
 
         Args:

@@ -14,8 +14,9 @@ from urllib.parse import urlencode
 
 from msgspec import UNSET, Raw
 
+from workers.errors import MalformedFrame
 from workers.model.books.checksum import ChecksumRule
-from workers.model.events import DepthEvent, Kind, Level, Snapshot, Trade
+from workers.model.events import BookTicker, DepthEvent, Kind, Level, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.facts import Continuity, Facts, Limit, TradeIds
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
@@ -79,6 +80,10 @@ class Okx:
         name: the settings section, used in errors, logs and metrics.
     """
 
+    pool = "okx"
+    assumed_weight_limit = 600
+    """20 requests in 2 s."""
+    used_weight_header = ""
     trades_span = 100
     trades_horizon_ms = 89 * 86_400_000
     """history-trades goes back three months, and these are the shortest."""
@@ -169,6 +174,10 @@ class Okx:
             )
         return reply.data
 
+    def ticker(self, data: bytes) -> BookTicker:
+        """None is subscribed to. Raises: MalformedFrame."""
+        raise MalformedFrame(self.name, "best levels", "there is no stream of them", data)
+
     def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest | None:
         """None: books begin in band, and those of REST have no id."""
         return None
@@ -177,9 +186,9 @@ class Okx:
         """Never asked for."""
         raise malformed(self.name, "depth snapshot", f"no book of {symbol} was asked for", body)
 
-    def trades_request(self, symbol: str, from_id: int, from_ms: int = 0) -> RestRequest:
-        """`GET market/history-trades` for a page from an id on; for an id of 0 the newest of `market/trades`."""
-        if from_id <= 0:
+    def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest:
+        """`GET market/history-trades` for a page from an id on; for none the newest of `market/trades`."""
+        if from_id is None or from_id <= 0:
             return self._request("market/trades", _MOST_PAGE_BYTES, instId=symbol, limit=_NEWEST_SPAN)
         after = from_id + self.trades_span if self._settings.history == "older" else from_id - 1
         query: dict[str, str | int] = {"instId": symbol, "type": 1, "after": after, "limit": self.trades_span}
