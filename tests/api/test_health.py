@@ -13,8 +13,10 @@ from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 from test_server import serving, settings
 
-from workers.api.http.health import AWAY_S, SILENT_MS, judge
+from workers.api.http.health import AWAY_S, SILENT_MS, Health, judge
+from workers.api.http.markets import Markets
 from workers.api.http.types import VenueHealth
+from workers.settings.schema import FleetSettings
 from workers.store.books.watch import Sight, Watch
 from workers.store.keys import Keys
 
@@ -47,6 +49,16 @@ def test_what_is_seen_means(venues: list[VenueHealth], unanswered_s: float, stat
     found = judge(venues, unanswered_s)
     assert (found.state, found.ok) == (state, state == "ok")
     assert found.reasons == ([reason] if reason else [])
+
+
+def test_what_this_process_is_late_by_is_not_the_silence_of_redis() -> None:
+    health = Health("redis://127.0.0.1:1", FleetSettings(), Markets(settings()))
+    assert health.away_s == AWAY_S
+    health.pulse.observe(1.0)
+    assert judge([WELL], AWAY_S + 2.9, health.away_s).state == "ok"
+    assert judge([WELL], AWAY_S + 3.1, health.away_s).state == "down"
+    health.pulse.observe(3600.0)
+    assert health.away_s == 5 * AWAY_S  # but no longer than that
 
 
 async def test_a_book_counts_as_shown_while_somebody_owns_it(client: Redis) -> None:

@@ -36,7 +36,10 @@ async def read(url: str, batches: int) -> dict[str, list[int]]:
     ids: dict[str, list[int]] = {symbol: [] for symbol in SYMBOLS}
     token = None
     async with FleetClient(url) as fleet, asyncio.timeout(200):
-        for _ in range(batches):
+        while batches > 0 or not all(
+            ids.values()
+        ):  # a starved market may trade in one symbol only for a while
+            batches -= 1
             async with fleet.trades(SYMBOLS, resume=token, from_ms=0) as feed:
                 for _ in range(40):
                     record = await anext(feed)

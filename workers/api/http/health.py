@@ -18,6 +18,8 @@ from redis.exceptions import RedisError
 from workers.api.http.markets import Markets
 from workers.api.http.types import HealthState, Healthy, VenueHealth
 from workers.errors import TryLater, Unhealthy
+from workers.runtime.pulse import Pulse
+from workers.runtime.tasks import end
 from workers.settings.schema import FleetSettings
 from workers.store.books.watch import Watch
 from workers.store.connection import connect_reader
@@ -53,13 +55,27 @@ class Health:
         self._markets = markets
         self._venues: list[VenueHealth] = []
         self._answered_at: float | None = None
+        self.pulse = Pulse()
+        """Of this process: what it is late by is not Redis's silence."""
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
+        beating = asyncio.create_task(self.pulse.run(), name="api: pulse of the health")
+        try:
+            await self._look_on()
+        finally:
+            await end([beating])
+
+    @property
+    def away_s(self) -> float:
+        """After this long without an answer Redis counts as away: longer while this process is starved itself."""
+        return AWAY_S + self.pulse.extra_ms(int(AWAY_S * 1000)) / 1000
+
+    async def _look_on(self) -> None:
         while True:
             began = time.monotonic()
             try:
-                async with asyncio.timeout(ANSWER_S):
+                async with asyncio.timeout(ANSWER_S + self.away_s - AWAY_S):
                     self._venues = await self._look()
                 self._answered_at = time.monotonic()
             except (RedisError, OSError, ValueError):  # TimeoutError is an OSError
@@ -88,7 +104,7 @@ class Health:
         """What is known now. O(venues), never waits."""
         if self._answered_at is None:
             return Healthy(False, "down", ["Redis has not answered yet"], None, [])
-        return judge(self._venues, time.monotonic() - self._answered_at)
+        return judge(self._venues, time.monotonic() - self._answered_at, self.away_s)
 
     def demand(self) -> Healthy:
         """The same. Raises: Unhealthy, where it is `down`."""
@@ -108,7 +124,7 @@ class Health:
             while not task.done():
                 await asyncio.wait([task], timeout=AWAY_S / 4)
                 away_s = time.monotonic() - (self._answered_at or 0.0)
-                if not task.done() and self._answered_at is not None and away_s > AWAY_S:
+                if not task.done() and self._answered_at is not None and away_s > self.away_s:
                     raise TryLater(
                         "Redis does not answer",
                         f"it has not answered for {away_s:.1f} s; /healthz tells when it does",
@@ -128,14 +144,14 @@ def connected_by(line: Mapping[str, str]) -> set[str]:
     return set(line.get("alive", "").split(",")) & set(line.get("open", "").split(",")) - {""}
 
 
-def judge(venues: Sequence[VenueHealth], unanswered_s: float) -> Healthy:
-    """What these sights mean, the last of them so long ago.
+def judge(venues: Sequence[VenueHealth], unanswered_s: float, away_s: float = AWAY_S) -> Healthy:
+    """What these sights mean, the last of them so long ago; `away_s`: from which on Redis is away.
 
     `down`: nothing that is live can be served, since Redis is away, no venue's sockets deliver, or every book is
     withheld. `degraded`: some of it cannot.
     """
     reasons = []
-    is_away = unanswered_s > AWAY_S
+    is_away = unanswered_s > away_s
     if is_away:
         reasons.append(f"Redis has not answered for {unanswered_s:.1f} s")
     for one in venues:

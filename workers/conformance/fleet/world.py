@@ -35,7 +35,7 @@ ROLES: Final = (("keeper", 0), ("books", 0), ("books", 1), ("trades", 0), ("trad
 LINES: Final = ("ingest-a", "ingest-b")
 WORKERS: Final = ("keeper", "books", "trades", "api", "ingest", "archive")
 """How the names of the workers' programs begin."""
-START_S: Final = 120.0
+START_S: Final = 400.0
 RECONNECT_S: Final = 90.0
 
 
