@@ -1,11 +1,15 @@
 -- Sums of any size from numbers that are doubles: the digits of an integer, added to as limbs of 15 decimal digits, which a
 -- double holds exactly. A limb may be added to one other without care, so every sum carries at once.
 --
+-- Volumes have 8 decimals and quote volumes 16, until `refine` says 18 and 36.
+--
 -- Needs: `format`, `sub`, `match`, `tonumber` as locals.
--- Gives: two_limbs, three_limbs, add_two, add_three, plain, plain_volume, unplain.
+-- Gives: two_limbs, three_limbs, add_two, add_three, add_any, is_coarse, refine, widen_volume, widen_quote, plain_volume,
+--   plain_quote, unplain_volume, unplain_quote.
 
 local LIMB = 1000000000000000
-local ZEROS = '0000000000000000'
+local ZEROS = string.rep('0', 36)
+local volume_places, quote_places = 8, 16
 
 local function two_limbs(digits)
   if #digits <= 15 then return 0, tonumber(digits) end
@@ -36,6 +40,33 @@ local function add_three(digits, high, middle, low)
   return format('%d', sum)
 end
 
+-- Digits plus digits, of any length.
+local function add_any(one, other)
+  if #one < #other then one, other = other, one end
+  local sum, carry, from = '', 0, #one
+  while from > 0 do
+    local behind = #one - from
+    local limb = tonumber(sub(one, math.max(from - 14, 1), from)) + carry
+    if behind < #other then
+      limb = limb + tonumber(sub(other, math.max(#other - behind - 14, 1), #other - behind))
+    end
+    carry, from = 0, from - 15
+    if limb >= LIMB then carry, limb = 1, limb - LIMB end
+    sum = format(from > 0 and '%015d' or '%d', limb) .. sum
+  end
+  if carry == 0 then return sum end
+  return '1' .. sub(ZEROS, 1, #one - #sum) .. sum
+end
+
+local function is_coarse() return volume_places == 8 end
+
+local function refine() volume_places, quote_places = 18, 36 end
+
+-- Digits of the coarse scale as those of the fine one.
+local function widen_volume(digits) return digits == '0' and digits or digits .. sub(ZEROS, 1, 10) end
+
+local function widen_quote(digits) return digits == '0' and digits or digits .. sub(ZEROS, 1, 20) end
+
 -- Digits of an integer number of 10^-places as a plain decimal, and back.
 local function plain(digits, places)
   if #digits <= places then digits = sub(ZEROS, 1, places + 1 - #digits) .. digits end
@@ -44,15 +75,20 @@ local function plain(digits, places)
   return sub(digits, 1, -places - 1)
 end
 
--- The same for 8 places. A decimal of up to 15 digits survives being a double; `%.15g` writes it without exponent from
--- 0.0001 on.
-local function plain_volume(digits)
-  local length = #digits
-  if length > 4 and length <= 15 then return format('%.15g', tonumber(digits) / 100000000) end
-  return plain(digits, 8)
-end
-
 local function unplain(text, places)
   local whole, fraction = match(text, '^(%d+)%.?(%d*)$')
   return match(whole .. fraction .. sub(ZEROS, 1, places - #fraction), '^0*(.+)$')
 end
+
+-- Of 8 places, a decimal of up to 15 digits survives being a double; `%.15g` writes it without exponent from 0.0001 on.
+local function plain_volume(digits)
+  local length = #digits
+  if length > 4 and length <= 15 and volume_places == 8 then return format('%.15g', tonumber(digits) / 100000000) end
+  return plain(digits, volume_places)
+end
+
+local function plain_quote(digits) return plain(digits, quote_places) end
+
+local function unplain_volume(text) return unplain(text, volume_places) end
+
+local function unplain_quote(text) return unplain(text, quote_places) end

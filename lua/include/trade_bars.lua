@@ -40,7 +40,7 @@ end
 
 local function append_window(i, id, w)
   return append(i, id, format('%d', w.start), format('%d', w.revision), w.grade, w.time, w.open, w.high, w.low, w.close,
-    plain_volume(w.volume), plain(w.quote, 16), plain_volume(w.buy), format('%d', w.count), w.skipped, w.maker,
+    plain_volume(w.volume), plain_quote(w.quote), plain_volume(w.buy), format('%d', w.count), w.skipped, w.maker,
     w.first, w.last, w.first_agg, w.last_agg)
 end
 
@@ -234,7 +234,7 @@ local function fold_runs(at, runs, mark)
     local start_text, count = match(text, '^(%d+) %d+ %d+ (%d+)')
     local start, w = tonumber(start_text), windows[1]
     if held and (count == '0' or start <= held_start) then
-      fold(1, held_start, from_block(held, true), held_mark)
+      fold(1, held_start, from_block(held), held_mark)
       held = nil
       w = windows[1]
     end
@@ -248,7 +248,7 @@ local function fold_runs(at, runs, mark)
         local id = next_bar_id(w, held_start)
         if not append(1, id, format('%d', held_start), '0', held_mark, time, open, high, low, close, volume, quote,
             buy, trades, skipped, maker, first, last, first_agg, last_agg) then
-          append_after(1, w, id, begin(from_block(held, true), held_start, held_mark), {})
+          append_after(1, w, id, begin(from_block(held), held_start, held_mark), {})
         end
         held, held_start, held_mark = text, start, mark
       elseif w and start > w.start then
@@ -260,12 +260,12 @@ local function fold_runs(at, runs, mark)
           prove(1, w)
         end
         held, held_start, held_mark = text, start, mark
-      elseif fold(1, start, from_block(text, true), mark) then
+      elseif fold(1, start, from_block(text), mark) then
         late = late + tonumber(count)
       end
       mark = PROVEN
     end
   end
-  if held then fold(1, held_start, from_block(held, true), held_mark) end
+  if held then fold(1, held_start, from_block(held), held_mark) end
   return late
 end

@@ -3,7 +3,7 @@
 -- Prices stay text and are compared as doubles, which order decimals of up to 15 significant digits exactly.
 --
 -- Needs: what exact_sums.lua needs and gives.
--- Gives: BLOCK, the grades, COMPLETE, REASON, from_state, unfold, from_block, begin, from_bar, add_count, merge.
+-- Gives: BLOCK, the grades, COMPLETE, REASON, from_state, unfold, widen, from_block, begin, from_bar, add_count, merge.
 
 -- What is known of a window's trades, as a digit of the state; 0 and 1 are those that older states hold.
 local MISSING, PROVEN, UNPROVEN, BEGAN, LATE = 0, 1, 2, 3, 4
@@ -12,6 +12,8 @@ local REASON = {[0] = 'missing', '', 'unproven', 'began', 'late'}
 local GRADE = {unproven = UNPROVEN, began = BEGAN, late = LATE}
 
 local BLOCK = '^([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
+-- Digits of a sum in three limbs, with room for the next.
+local LONGEST = 44
 local FIXED = '^[^ ]+ [^ ]+ ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
 local WINDOW = '^((%d+) (%d) [^|]+)|([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
 
@@ -39,24 +41,34 @@ local function unfold(w)
   return w
 end
 
--- A block: what is to be added to windows, as limbs and numbers beside the texts.
-local function from_block(text, decimals)
+-- Volumes of the coarse scale as those of the fine one.
+local function widen(w)
+  w.volume, w.quote, w.buy = widen_volume(w.volume), widen_quote(w.quote), widen_volume(w.buy)
+end
+
+-- A block: what is to be added to windows, beside the texts as numbers and, of the coarse scale, limbs. `digits` are
+-- the decimals of its volumes, which are integers; nil: they are plain decimals.
+local function from_block(text, digits)
   local start, first_agg, last_agg, count, skipped, time, open, high, low, close, volume, quote, buy, maker,
     first, last = match(text, BLOCK)
-  if decimals then volume, quote, buy = unplain(volume, 8), unplain(quote, 16), unplain(buy, 8) end
-  local volume_high, volume_low = two_limbs(volume)
-  local quote_high, quote_middle, quote_low = three_limbs(quote)
-  local buy_high, buy_low = 0, 0
-  if buy ~= '0' then buy_high, buy_low = two_limbs(buy) end
-  return {
+  local d = {
     start = tonumber(start), time = time, moment = tonumber(time), open = open, close = close,
     high = high, low = low, highest = tonumber(high), lowest = tonumber(low),
-    volume = volume, volume_high = volume_high, volume_low = volume_low,
-    quote = quote, quote_high = quote_high, quote_middle = quote_middle, quote_low = quote_low,
-    buy = buy, buy_high = buy_high, buy_low = buy_low,
+    volume = volume, quote = quote, buy = buy,
     count = tonumber(count), skipped = skipped, maker = maker,
     first = first, last = last, first_agg = first_agg, last_agg = last_agg,
   }
+  if not digits then
+    d.volume, d.quote, d.buy = unplain_volume(volume), unplain_quote(quote), unplain_volume(buy)
+  elseif digits == '8' and not is_coarse() then
+    widen(d)
+  end
+  if is_coarse() and #d.quote <= LONGEST then
+    d.volume_high, d.volume_low = two_limbs(d.volume)
+    d.quote_high, d.quote_middle, d.quote_low = three_limbs(d.quote)
+    if d.buy ~= '0' then d.buy_high, d.buy_low = two_limbs(d.buy) end
+  end
+  return d
 end
 
 -- A window that begins with a block.
@@ -79,7 +91,7 @@ local function from_bar(list)
     grade = bar.complete == '1' and PROVEN or GRADE[bar.reason] or MISSING,
     time = bar.last_update_time,
     open = bar.open_price, high = bar.high_price, low = bar.low_price, close = bar.close_price,
-    volume = unplain(bar.volume, 8), quote = unplain(bar.quote_volume, 16), buy = unplain(bar.buy_volume, 8),
+    volume = unplain_volume(bar.volume), quote = unplain_quote(bar.quote_volume), buy = unplain_volume(bar.buy_volume),
     count = tonumber(bar.trades_count), skipped = bar.skipped_count, maker = bar.is_buyer_maker_count,
     first = bar.first_trade_id, last = bar.last_trade_id,
     first_agg = bar.first_agg_trade_id, last_agg = bar.last_agg_trade_id,
@@ -98,6 +110,10 @@ local function merge(w, d)
   if d.moment > tonumber(w.time) then w.time = d.time end
   w.close, w.last, w.last_agg = d.close, d.last, d.last_agg
   w.count, w.skipped, w.maker = w.count + d.count, add_count(w.skipped, d.skipped), add_count(w.maker, d.maker)
+  if not d.volume_high or #w.quote > LONGEST then
+    w.volume, w.quote, w.buy = add_any(w.volume, d.volume), add_any(w.quote, d.quote), add_any(w.buy, d.buy)
+    return
+  end
   w.volume = add_two(w.volume, d.volume_high, d.volume_low)
   w.quote = add_three(w.quote, d.quote_high, d.quote_middle, d.quote_low)
   if d.buy ~= '0' then w.buy = add_two(w.buy, d.buy_high, d.buy_low) end

@@ -17,11 +17,12 @@
 --          19 `ids_since` with which the batch was cut: entries before that ms are of older ids, and repeated
 --          20.. the groups, then score and member of each market trade, then the stream ids.
 --   A group is a row of trades with consecutive ids within one minute: number of
---   runs (0: the group is its own run), members, stream ids, repeated trades after it, the block of the whole group,
---   a block for each run. A run is the part of a group within one 100 ms window. A block is one text, separated by
+--   runs (0: the group is its own run), members, stream ids, repeated trades after it, decimals of its volumes (8 or
+--   18), the block of the whole group, a block for each run. A run is the part of a group within one 100 ms window. A block is one text, separated by
 --   blanks: start of its (first) 100 ms window, first id, last id, market trades, other trades, newest trade time,
 --   open, high, low, close, volume, quote volume, buy volume, buyer-is-maker trades, `f` of the first and `l` of the
---   last trade. In a group's block the volumes are integers (units of 1e-8, quote 1e-16), in a run's plain decimals.
+--   last trade. In a group's block the volumes are integers of so many decimals
+--   (quote: twice as many), in a run's plain decimals.
 --   Other trades come before the first market trade of a group only in a group without market trades.
 -- Returns
 --   {'FENCED'}            the fencing number is not the lease's; nothing was done
@@ -66,7 +67,7 @@ local windows, opened, touched, revised, bars_added, revisions_added, bars_befor
 
 local state = call('HMGET', KEYS[3], 'last_id', 'last_trade_time', 'applied_count', 'repeated_count',
   'not_market_count', 'missing_count', 'late_count', 'hole_next_id', 'incomplete_next', 'bars_before',
-  'capped_count', 'revisions', 'ids_since', 'restarts_count', unpack(NAMES))
+  'capped_count', 'revisions', 'ids_since', 'restarts_count', 'digits', unpack(NAMES))
 local COUNTED = {'last_id', 'last_trade_time', 'applied_count', 'repeated_count', 'not_market_count', 'missing_count',
   'late_count', 'hole_next_id', 'incomplete_next', nil, 'capped_count', nil, 'ids_since', 'restarts_count'}
 for i = 1, 14 do
@@ -96,13 +97,13 @@ local function show(i)
   if opened[i] then
     call('HSET', KEYS[4 + i], 'start', format('%d', w.start), 'closed', w.closed, 'revision', format('%d', w.revision),
       'complete', COMPLETE[w.grade], 'reason', REASON[w.grade], 'last_update_time', w.time, 'open_price', w.open, 'high_price', w.high,
-      'low_price', w.low, 'close_price', w.close, 'volume', plain_volume(volume), 'quote_volume', plain(quote, 16),
+      'low_price', w.low, 'close_price', w.close, 'volume', plain_volume(volume), 'quote_volume', plain_quote(quote),
       'buy_volume', plain_volume(buy), 'trades_count', count, 'skipped_count', skipped, 'is_buyer_maker_count', maker,
       'first_trade_id', w.first, 'last_trade_id', w.last, 'first_agg_trade_id', w.first_agg,
       'last_agg_trade_id', w.last_agg)
   elseif touched[i] then
     call('HSET', KEYS[4 + i], 'last_update_time', w.time, 'close_price', w.close, 'volume', plain_volume(volume),
-      'quote_volume', plain(quote, 16), 'buy_volume', plain_volume(buy), 'trades_count', count,
+      'quote_volume', plain_quote(quote), 'buy_volume', plain_volume(buy), 'trades_count', count,
       'is_buyer_maker_count', maker, 'last_trade_id', w.last, 'last_agg_trade_id', w.last_agg)
     if w.range_changed then call('HSET', KEYS[4 + i], 'high_price', w.high, 'low_price', w.low) end
     if skipped ~= '0' then call('HSET', KEYS[4 + i], 'skipped_count', skipped) end
@@ -192,7 +193,7 @@ local function survey()
   local plan = {first = nil, until_group = 0, repeated = tonumber(ARGV[15]), entry_end = entry - 1, next_id = 0}
   local known = started
   for group = 1, tonumber(ARGV[14]) do
-    local first, last_of, count, skipped = match(ARGV[at + 4], '^%d+ (%d+) (%d+) (%d+) (%d+)')
+    local first, last_of, count, skipped = match(ARGV[at + 5], '^%d+ (%d+) (%d+) (%d+) (%d+)')
     first, last_of, count, skipped = tonumber(first), tonumber(last_of), tonumber(count), tonumber(skipped)
     if known and first > last + 1 then
       plan.next_id = first
@@ -205,6 +206,7 @@ local function survey()
       if known and first <= last then return nil end
       if not plan.first then plan.first, plan.at, plan.member = group, at, member end
       plan.until_group = group
+      if ARGV[at + 4] ~= '8' then plan.fine = true end
       member = member + 2 * tonumber(ARGV[at + 1])
       plan.member_end = member - 1
       known, last = true, last_of
@@ -212,7 +214,7 @@ local function survey()
     plan.repeated = plan.repeated + tonumber(ARGV[at + 3])
     entry = entry + tonumber(ARGV[at + 2])
     plan.entry_end = entry - 1
-    at = at + 5 + tonumber(ARGV[at])
+    at = at + 6 + tonumber(ARGV[at])
   end
   return plan
 end
@@ -226,10 +228,19 @@ local function apply()
       bars_before = last_bars()
       call('HSET', KEYS[3], 'bars_before', bars_before)
     end
+    if plan.fine and is_coarse() then
+      refine()
+      for i = 1, 7 do
+        if windows[i] then
+          widen(windows[i])
+          touched[i] = true
+        end
+      end
+    end
     in_chunks('ZADD', KEYS[4], nil, plan.member, plan.member_end)
     local at = plan.at
     for _ = plan.first, plan.until_group do
-      local runs, d = tonumber(ARGV[at]), from_block(ARGV[at + 4])
+      local runs, d = tonumber(ARGV[at]), from_block(ARGV[at + 5], ARGV[at + 4])
       local time, late_count = d.moment, 0
       if d.count == 0 then
         for i = 1, 7 do fold_not_market(i, time, d.skipped, d.last_agg) end
@@ -237,7 +248,7 @@ local function apply()
         local mark = MARK[incomplete_next] or MISSING
         incomplete_next = 0
         if runs > 0 then
-          late_count = fold_runs(at + 5, runs, mark)
+          late_count = fold_runs(at + 6, runs, mark)
         elseif fold(1, d.start, d, mark) then
           late_count = d.count
         end
@@ -249,7 +260,7 @@ local function apply()
       end
       applied, not_market = applied + d.count, not_market + tonumber(d.skipped)
       last_id = tonumber(d.last_agg)
-      at = at + 5 + runs
+      at = at + 6 + runs
     end
   end
   local fields = {}
@@ -262,6 +273,7 @@ local function apply()
     set('last_trade_time', newest_time)
     set('applied_count', tonumber(state[3] or 0) + applied)
     set('incomplete_next', incomplete_next)
+    if not (state[15] or is_coarse()) then set('digits', 18) end
   end
   if plan.repeated > 0 then set('repeated_count', tonumber(state[4] or 0) + plan.repeated) end
   if not_market > 0 then set('not_market_count', tonumber(state[5] or 0) + not_market) end
@@ -357,8 +369,10 @@ local function close()
 end
 
 if ARGV[2] ~= '' and call('HGET', KEYS[1], 'token') ~= ARGV[2] then return {'FENCED'} end
+if state[15] and state[15] ~= '18' then return redis.error_reply('UNREADABLE digits are not 18') end
+if state[15] then refine() end
 for i = 1, 7 do
-  local text = state[14 + i]
+  local text = state[15 + i]
   if text then
     windows[i] = from_state(text)
     if not windows[i].start or not windows[i].count then

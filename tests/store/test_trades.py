@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from test_trades_properties import KEYS, SYMBOL, contents, expected, newest_versions
 
-from workers.errors import BadNumber, LeaseLost, StoreError
+from workers.errors import BadNumber, LeaseLost, StateUnreadable, StoreError
 from workers.model.events import Trade
 from workers.model.trades.fold import TRIMMED_AT_MOST, Closed, Hole, Skipped, TradesFold
 from workers.model.trades.latest import Member, decode_member, trade_of
@@ -328,6 +329,34 @@ async def test_a_state_of_an_older_version_goes_on(client: Redis) -> None:
     await store.apply(SYMBOL, unacknowledged([trade(3, T0 + 61_000), trade(4, T0 + 120_000)]))
     _, fields = (await client.xrange(KEYS.bars(SYMBOL, "1m")))[-1]
     assert (fields[b"start"], fields[b"complete"]) == (str(T0 + 60_000).encode(), b"1")
+
+
+@pytest.mark.parametrize("price", ["0.00000074408", "0.000000000000000001"])
+async def test_a_symbol_goes_on_exactly_when_its_numbers_become_finer(client: Redis, price: str) -> None:
+    store, twin = trade_store(client), TradesFold()
+    coarse = [trade(n, T0 + 40_000 * n, "0.00000001", "1.00000001") for n in range(5)]
+    fine = [trade(n, T0 + 40_000 * n, price, "0.000000000000000001") for n in range(5, 9)]
+    again = [trade(9, T0 + 300_000), trade(10, T0 + 400_000)]  # one of them late
+    for batch in (coarse, fine, again):
+        assert await store.apply(SYMBOL, unacknowledged(batch)) == twin.apply(batch)
+        await matches(client, twin)
+        state = await client.hgetall(KEYS.trades_state(SYMBOL))
+        assert state.get(b"digits") == (None if batch is coarse else b"18")
+    stats = await client.hgetall(KEYS.stats(SYMBOL, "1d"))
+    assert stats[b"volume"] == b"8.000000050000000004"
+    assert Fraction(stats[b"quote_volume"].decode()) == sum(
+        Fraction(one.price) * Fraction(one.quantity) for one in coarse + fine + again
+    )
+    assert stats[b"low_price"] == min([b"0.00000001", price.encode()], key=float)
+
+
+async def test_a_state_of_decimals_that_nobody_wrote_is_refused(client: Redis) -> None:
+    store = trade_store(client)
+    await store.apply(SYMBOL, unacknowledged(tape(2)))
+    await client.hset(KEYS.trades_state(SYMBOL), "digits", "27")
+    with pytest.raises(StateUnreadable, match="digits are not 18"):
+        await store.apply(SYMBOL, unacknowledged(tape(3)))
+    assert (await store.state(SYMBOL)).last_id == 1
 
 
 async def test_a_close_that_was_cut_short_leaves_no_bar_without_the_trades_that_come_then(

@@ -25,6 +25,8 @@ SYMBOL = "BTCUSDT"
 BASE_MS = 1_723_161_540_000  # one minute before an hour, so that most windows end within a tape
 PRICES = ["61800.30", "61800.3", "0.00000001", "61799.99", "9999999.99999999", "1", "007.50"]
 QUANTITIES = ["0.006", "92233720368.54775807", "0", "0.00000000", "1.5", "123456.00000001"]
+FINE_PRICES = ["0.00000074408", "0.000000000000000001", "0.0000000000001"]
+FINE_QUANTITIES = ["0.000000001", "999999999999.999999999999999999", "0.000000000000000001", "3.0000000010"]
 
 
 @st.composite
@@ -32,6 +34,10 @@ def tapes(draw: st.DrawFn) -> list[Trade]:
     """Trades with consecutive ids whose times mostly rise, by steps from nothing to more than an hour."""
     count = draw(st.integers(1, 25))
     first = draw(st.integers(0, 10**10))
+    fine = draw(st.sampled_from([False, False, True]))
+    prices, quantities = (
+        (PRICES + FINE_PRICES, QUANTITIES + FINE_QUANTITIES) if fine else (PRICES, QUANTITIES)
+    )
     time, trades, raw = BASE_MS, [], draw(st.integers(1, 10**9))
     for index in range(count):
         step = st.sampled_from(
@@ -43,8 +49,8 @@ def tapes(draw: st.DrawFn) -> list[Trade]:
             Trade(
                 symbol=SYMBOL,
                 trade_id=first + index,
-                price=draw(st.sampled_from(PRICES)),
-                quantity=draw(st.sampled_from(QUANTITIES)),
+                price=draw(st.sampled_from(prices)),
+                quantity=draw(st.sampled_from(quantities)),
                 first_trade_id=raw,
                 last_trade_id=raw + wide - 1,
                 trade_time=time,

@@ -11,7 +11,7 @@ from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 from workers.venues.messages import Message
 
-ABSURD = ["0", "0.00000000", "-1", "NaN", "Infinity", "1e5", "", "9" * 60, "0.0000000001"]
+ABSURD = ["0", "0.00000000", "-1", "NaN", "Infinity", "1e5", "", "9" * 60, "0.0000000000000000001"]
 
 
 def venue(trades: str = "aggTrade") -> Binance:

@@ -194,7 +194,7 @@ class BookAnswer(Struct, kw_only=True):
 class QuantityRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     """What is wanted: the quantity at a price now, or at a second of the last 24 h."""
 
-    price: PriceText | Annotated[float, Meta(ge=1e-8, lt=1e15)]
+    price: PriceText | Annotated[float, Meta(ge=1e-18, lt=1e15)]
     """A JSON number is taken to 15 significant digits."""
     symbol: Annotated[str, Meta(min_length=1, max_length=40)] | UnsetType = UNSET
     venue: Annotated[str, Meta(min_length=1, max_length=40)] | UnsetType = UNSET

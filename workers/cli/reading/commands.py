@@ -62,10 +62,10 @@ def _seconds(text: str) -> float | None:
 
 
 def _refuse_no_price(text: str) -> None:
-    from workers.model.trades.decimals import price_units  # noqa: PLC0415 -- as above
+    from workers.model.trades.decimals import FINE  # noqa: PLC0415 -- as above
 
     try:
-        price_units(text or "0")
+        FINE.price_units(text or "0")
     except BadNumber as error:
         raise typer.BadParameter(str(error), param_hint="--price") from error
 

@@ -22,8 +22,9 @@ from typing import Final
 import msgspec
 
 from workers.model.events import Trade
+from workers.model.trades.decimals import COARSE, FINE
 from workers.model.trades.latest import MEMBERS, EventType, Member
-from workers.model.trades.windows import INTERVALS_MS, Reason, Window, check
+from workers.model.trades.windows import INTERVALS_MS, Reason, Window, check, needs_fine
 
 TRIMMED_AT_MOST: Final = 500
 """Members of the latest set removed by one call at most: less than a millisecond of server time."""
@@ -179,10 +180,10 @@ class _Interval:
         elif newest and not newest.closed and newest.complete:
             newest.reason = "missing"
 
-    def state(self) -> str:
-        """The newest window as the state hash holds it."""
+    def state(self, digits: int) -> str:
+        """The newest window as the state hash holds it, with so many decimals."""
         assert self.newest is not None
-        return self.newest.state(self.bar_ms, self.bar_sequence)
+        return self.newest.state(self.bar_ms, self.bar_sequence, digits)
 
 
 class TradesFold:
@@ -215,6 +216,7 @@ class TradesFold:
         self._hole_next_id = 0
         self._ids_since = self._ids_after = self._restarts = 0
         self._lack: Reason = "began"
+        self._digits = COARSE.digits
 
     def apply(self, trades: Sequence[Trade], entries_ms: Sequence[int] = ()) -> Applied:
         """Take a batch, up to the first hole.
@@ -266,6 +268,8 @@ class TradesFold:
                 interval.fold_not_market(trade)
             return
         self._counts["applied"] += 1
+        if needs_fine(trade):
+            self._digits = FINE.digits
         late = [interval.fold(trade, self._lack) for interval in self._intervals.values()]
         self._counts["late"] += any(late)
         self._lack = ""
@@ -364,9 +368,11 @@ class TradesFold:
         if self._ids_since:
             fields["ids_since"], fields["ids_after"] = str(self._ids_since), str(self._ids_after)
             fields["restarts_count"] = str(self._restarts)
+        if self._digits != COARSE.digits:
+            fields["digits"] = str(self._digits)
         if any(interval.revisions for interval in self._intervals.values()):
             fields["revisions"] = " ".join(str(one.revisions) for one in self._intervals.values())
         for name, interval in self._intervals.items():
             if interval.newest:
-                fields[name] = interval.state()
+                fields[name] = interval.state(self._digits)
         return fields

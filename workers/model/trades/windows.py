@@ -8,7 +8,7 @@ import msgspec
 
 from workers.errors import BadNumber
 from workers.model.events import Trade
-from workers.model.trades.decimals import plain_product, plain_quantity, price_units, quantity_units
+from workers.model.trades.decimals import FINE, is_fine
 
 INTERVALS_MS: Final[dict[str, int]] = {
     "100ms": 100,
@@ -33,13 +33,18 @@ def check(trade: Trade) -> None:
         BadNumber: price, quantity or trade time is out of range or no plain decimal.
     """
     try:
-        price_units(trade.price)
-        quantity_units(trade.quantity)
+        FINE.price_units(trade.price)
+        FINE.quantity_units(trade.quantity)
     except BadNumber as bad:
         raise BadNumber(bad.text, f"{bad.place} of trade {trade.trade_id} of {trade.symbol}") from None
     if not EARLIEST_MS <= trade.trade_time < LATEST_MS:
         place = f"time of trade {trade.trade_id} of {trade.symbol}"
         raise BadNumber(str(trade.trade_time), place)
+
+
+def needs_fine(trade: Trade) -> bool:
+    """Whether a trade has more decimals than the coarse scale."""
+    return is_fine(trade.price) or is_fine(trade.quantity)
 
 
 Reason = Literal["", "unproven", "missing", "began", "late"]
@@ -50,7 +55,7 @@ GRADES: Final[dict[Reason, int]] = {"missing": 0, "": 1, "unproven": 2, "began":
 
 
 class Window(msgspec.Struct):
-    """One window of one interval; sums are integers in units of 1e-8 (volumes) and 1e-16 (quote volume)."""
+    """One window of one interval; sums are integers in units of 1e-18 (volumes) and 1e-36 (quote volume)."""
 
     start: int
     last_update_time: int
@@ -75,7 +80,7 @@ class Window(msgspec.Struct):
     @classmethod
     def of(cls, trade: Trade, start: int) -> Window:
         """The window that begins at `start` ms and holds this one trade."""
-        price, quantity = price_units(trade.price), quantity_units(trade.quantity)
+        price, quantity = FINE.price_units(trade.price), FINE.quantity_units(trade.quantity)
         return cls(
             start=start,
             last_update_time=trade.trade_time,
@@ -96,10 +101,10 @@ class Window(msgspec.Struct):
 
     def add(self, trade: Trade) -> None:
         """Take one more trade, with a higher id than all the window holds."""
-        price, quantity = price_units(trade.price), quantity_units(trade.quantity)
-        if price > price_units(self.high_price):
+        price, quantity = FINE.price_units(trade.price), FINE.quantity_units(trade.quantity)
+        if price > FINE.price_units(self.high_price):
             self.high_price = trade.price
-        if price < price_units(self.low_price):
+        if price < FINE.price_units(self.low_price):
             self.low_price = trade.price
         self.close_price = trade.price
         self.last_update_time = max(self.last_update_time, trade.trade_time)
@@ -133,9 +138,9 @@ class Window(msgspec.Struct):
             "high_price": self.high_price,
             "low_price": self.low_price,
             "close_price": self.close_price,
-            "volume": plain_quantity(self.volume),
-            "quote_volume": plain_product(self.quote_volume),
-            "buy_volume": plain_quantity(self.buy_volume),
+            "volume": FINE.plain_quantity(self.volume),
+            "quote_volume": FINE.plain_product(self.quote_volume),
+            "buy_volume": FINE.plain_quantity(self.buy_volume),
             "trades_count": str(self.trades_count),
             "skipped_count": str(self.skipped_count),
             "is_buyer_maker_count": str(self.is_buyer_maker_count),
@@ -145,8 +150,14 @@ class Window(msgspec.Struct):
             "last_agg_trade_id": str(self.last_agg_trade_id),
         }
 
-    def state(self, bar_ms: int, bar_sequence: int) -> str:
-        """The window as the state hash holds it, with the id of its interval's last bar (`0-0`: none)."""
+    def state(self, bar_ms: int, bar_sequence: int, digits: int) -> str:
+        """The window as the state hash holds it.
+
+        Args:
+            bar_ms, bar_sequence: the id of its interval's last bar; 0, 0: there is none.
+            digits: decimals of the volumes there; the quote volume has twice as many.
+        """
+        unit = 10 ** (FINE.digits - digits)
         fixed = (
             self.start,
             int(self.closed),
@@ -163,9 +174,9 @@ class Window(msgspec.Struct):
             self.high_price,
             self.low_price,
             self.close_price,
-            self.volume,
-            self.quote_volume,
-            self.buy_volume,
+            self.volume // unit,
+            self.quote_volume // unit**2,
+            self.buy_volume // unit,
             self.trades_count,
             self.skipped_count,
             self.is_buyer_maker_count,

@@ -12,7 +12,7 @@ from typing import Final
 
 from workers.errors import BadNumber
 from workers.model.events import Trade
-from workers.model.trades.decimals import plain_product, plain_quantity, price_units, quantity_units
+from workers.model.trades.decimals import COARSE, FINE, Scale
 from workers.model.trades.latest import MEMBERS, EventType, Member
 from workers.model.trades.windows import EARLIEST_MS, LATEST_MS, check
 from workers.store.scripts import Argument
@@ -39,13 +39,14 @@ class _Tally:
 
 
 class _Run(_Tally):
-    """The sums of some trades with consecutive ids, in units of 1e-8 (1e-16 for the quote volume)."""
+    """The sums of some trades with consecutive ids, in units of a scale."""
 
     __slots__ = (
         "bucket",
         "buy",
         "close",
         "count",
+        "fine",
         "first_agg",
         "first_trade",
         "high",
@@ -65,6 +66,7 @@ class _Run(_Tally):
     def __init__(self, bucket: int, trade: Trade, units: int) -> None:
         self.entries = self.repeated = 0
         self.bucket = bucket
+        self.fine = False
         self.count = self.skipped = self.maker = 0
         self.volume = self.quote = self.buy = 0
         self.time = trade.trade_time
@@ -73,17 +75,25 @@ class _Run(_Tally):
         self.open = self.high = self.low = self.close = trade.price
         self.high_units = self.low_units = units
 
-    def block(self, decimals: bool) -> str:
-        """The text of one block (see the script's header): of a run with `decimals`, of a group without."""
-        volume: int | str = self.volume
-        quote: int | str = self.quote
-        buy: int | str = self.buy
-        if decimals:
-            volume, quote, buy = (
-                plain_quantity(self.volume),
-                plain_product(self.quote),
-                plain_quantity(self.buy),
-            )
+    def run_block(self, scale: Scale) -> str:
+        """The text of a run (see the script's header), its sums as plain decimals."""
+        return self._block(
+            scale.plain_quantity(self.volume), scale.plain_product(self.quote), scale.plain_quantity(self.buy)
+        )
+
+    def group_block(self, scale: Scale) -> str:
+        """The text of a group, its sums as integers of as many decimals as `digits` says."""
+        unit = 10 ** (scale.digits - self.digits)
+        if unit == 1:
+            return self._block(self.volume, self.quote, self.buy)
+        return self._block(self.volume // unit, self.quote // unit**2, self.buy // unit)
+
+    @property
+    def digits(self) -> int:
+        """Decimals that the volumes need."""
+        return FINE.digits if self.fine else COARSE.digits
+
+    def _block(self, volume: int | str, quote: int | str, buy: int | str) -> str:
         return (
             f"{self.bucket * 100} {self.first_agg} {self.last_agg} {self.count} {self.skipped} {self.time} {self.open}"
             f" {self.high} {self.low} {self.close} {volume} {quote} {buy} {self.maker} {self.first_trade}"
@@ -99,6 +109,7 @@ class _Run(_Tally):
         if not run.count:
             return
         self.count += run.count
+        self.fine = self.fine or run.fine
         self.maker += run.maker
         self.volume += run.volume
         self.quote += run.quote
@@ -114,7 +125,10 @@ class _Run(_Tally):
 class _Cut:
     """A batch while it is being cut."""
 
-    def __init__(self, event_type: EventType, member: Member, after: int, ids_since: int) -> None:
+    def __init__(
+        self, scale: Scale, event_type: EventType, member: Member, after: int, ids_since: int
+    ) -> None:
+        self.scale = scale
         self.event_type = event_type
         self.member = MEMBERS[member]
         self.after = after
@@ -128,6 +142,8 @@ class _Cut:
         """Cut into runs; one pass, one trade at a time."""
         event_type, member_of, ids_since = self.event_type, self.member, self.ids_since
         members, stream_ids, runs = self.members, self.stream_ids, self.runs
+        price_units, quantity_units = self.scale.price_units, self.scale.quantity_units
+        fine_unit = 10 ** (self.scale.digits - COARSE.digits)
         tally: _Tally = self.lead
         run: _Run | None = None
         current = self.after
@@ -162,6 +178,8 @@ class _Cut:
                 run.skipped += 1
                 continue
             run.count += 1
+            if fine_unit > 1 and (units % fine_unit or quantity % fine_unit):
+                run.fine = True
             run.volume += quantity
             run.quote += units * quantity
             if trade.is_buyer_maker:
@@ -197,7 +215,7 @@ class _Cut:
 
     def arguments(self) -> list[Argument]:
         """From the number of groups to the last stream id (see the script's header)."""
-        groups = self.groups()
+        groups, scale = self.groups(), self.scale
         blocks: list[Argument] = []
         for group in groups:
             total = group[0]
@@ -210,11 +228,19 @@ class _Cut:
                     total.count,
                     total.entries,
                     total.repeated,
-                    total.block(decimals=False),
+                    total.digits,
+                    total.group_block(scale),
                 )
-                blocks += [run.block(decimals=True) for run in group]
+                blocks += [run.run_block(scale) for run in group]
             else:
-                blocks += (0, total.count, total.entries, total.repeated, total.block(decimals=False))
+                blocks += (
+                    0,
+                    total.count,
+                    total.entries,
+                    total.repeated,
+                    total.digits,
+                    total.group_block(scale),
+                )
         member_at = 20 + len(blocks)
         return [
             len(groups),
@@ -248,6 +274,12 @@ def cut(
     Raises:
         BadNumber: a price, quantity or time that the fold cannot take; the place names the trade.
     """
-    cutting = _Cut(event_type, member, after, ids_since)
+    try:
+        return _cut(_Cut(COARSE, event_type, member, after, ids_since), batch)
+    except BadNumber:
+        return _cut(_Cut(FINE, event_type, member, after, ids_since), batch)
+
+
+def _cut(cutting: _Cut, batch: Batch) -> list[Argument]:
     cutting.read(batch)
     return cutting.arguments()
