@@ -190,7 +190,7 @@ def measure_checkpoint(levels: int) -> tuple[float, float, int]:
     data = b""
     for _ in range(9):
         start = time.perf_counter_ns()
-        data = encode_checkpoint(sync, "1-1")
+        data = encode_checkpoint(sync.checkpoint("1-1"))
         middle = time.perf_counter_ns()
         decode_checkpoint(data)
         times.append((middle - start, time.perf_counter_ns() - middle))

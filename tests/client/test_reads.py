@@ -29,7 +29,7 @@ async def lay_book(world: World) -> None:
     sync = BookSync(S, SequenceRule.FUTURES)
     sync.on_event(DepthEvent(S, 10, 10, 9, T0, T0, [], []), 0)
     sync.on_snapshot(Snapshot(S, 10, [("100.0", "1"), ("99.0", "2")], [("101.0", "3")], limit=2), 0)
-    await world.redis.set(KEYS.book_checkpoint(S), encode_checkpoint(sync, f"{T0}-10"))
+    await world.redis.set(KEYS.book_checkpoint(S), encode_checkpoint(sync.checkpoint(f"{T0}-10")))
     for u, bids in ((11, [["100.5", "4"]]), (12, [["100.0", "0"]])):
         row = {
             "e": "depthUpdate",
@@ -87,7 +87,7 @@ async def lay_history(world: World) -> dict[int, list[tuple[str, str]]]:
     await world.own()
     store = HistoryStore(world.redis, KEYS, 1.0)
     await store.write(S, 1, [*builder.blocks, *([block] if (block := builder.block()) else [])])
-    await world.redis.set(KEYS.book_checkpoint(S), encode_checkpoint(sync, f"{T0 + 12500}-112"))
+    await world.redis.set(KEYS.book_checkpoint(S), encode_checkpoint(sync.checkpoint(f"{T0 + 12500}-112")))
     return truth
 
 

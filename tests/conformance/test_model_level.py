@@ -97,7 +97,7 @@ def crossed_is_fine(patch: pytest.MonkeyPatch) -> None:
 
 
 def passed_is_taken_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Crossing, "taken_back", lambda self, event: True)
+    patch.setattr(Crossing, "_taken_back", lambda self, event: True)
 
 
 def range_unbounded(patch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def synced(update_id: int, bids: list[tuple[str, str]] | None = None) -> bytes:
     sync = BookSync(S, SequenceRule.FUTURES)
     sync.on_event(DepthEvent(S, update_id, update_id, update_id - 1, 5, 0, [], []), 5)
     sync.on_snapshot(Snapshot(S, update_id, bids or BIDS, ASKS), 5)
-    return encode_checkpoint(sync, f"{update_id}-{update_id}")
+    return encode_checkpoint(sync.checkpoint(f"{update_id}-{update_id}"))
 
 
 async def held(client: Redis, *update_ids: int, bids: list[tuple[str, str]] | None = None) -> None:
@@ -230,7 +230,7 @@ class TestOneBook:
         for stored, reason in (
             (synced(99), "checkpoint behind"),
             (b"damaged", "checkpoint unreadable"),
-            (encode_checkpoint(BookSync(S, SequenceRule.FUTURES), "1-1"), "book not in sync"),
+            (encode_checkpoint(BookSync(S, SequenceRule.FUTURES).checkpoint("1-1")), "book not in sync"),
             (None, "no checkpoint"),
         ):
             if stored is None:

@@ -104,7 +104,7 @@ class Case:
                 assert self.sync.on_snapshot(taken, 5) is SnapshotOutcome.ACCEPTED
             if self.sync.state is SyncState.SYNCED:
                 self.tops.append(Shown(event.last_id, *self.sync.book.top(10)))
-        self.checkpoint = decode_checkpoint(encode_checkpoint(self.sync, "1-1"))
+        self.checkpoint = decode_checkpoint(encode_checkpoint(self.sync.checkpoint("1-1")))
         taken_at = draw.randint(market.events[0].last_id, self.checkpoint.last_update_id)
         self.snapshot = market.snapshot(taken_at, draw.choice((5, 10, 50, 1000)))
         self.events = [event for event in market.events if event.last_id >= taken_at]
@@ -452,7 +452,7 @@ class Recorded:
             sync.on_event(event, now_ms)
             if symbol == FAULTY and len(self.checkpoints) < 120:
                 self.events.append(event)
-                self.checkpoints[event.last_id] = decode_checkpoint(encode_checkpoint(sync, "1-1"))
+                self.checkpoints[event.last_id] = decode_checkpoint(encode_checkpoint(sync.checkpoint("1-1")))
         if sync.state is SyncState.SYNCED and kind != "bookTicker":
             check.observe_book(sync.last_update_id, sync.book.best_bid, sync.book.best_ask)
         if reason := check.verdict(now_ms):

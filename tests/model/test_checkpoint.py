@@ -34,7 +34,7 @@ def restored(
 
 
 def test_goes_on_where_it_was():
-    data = encode_checkpoint(synced(), "1700000000000-9")
+    data = encode_checkpoint(synced().checkpoint("1700000000000-9"))
     assert decode_checkpoint(data).stream_id == "1700000000000-9"
     sync = restored(data)
     assert (sync.state, sync.last_update_id, sync.synced_at, sync.sync_count) == (SyncState.SYNCED, 9, 77, 1)
@@ -56,7 +56,7 @@ def test_goes_on_where_it_was():
 def test_of_a_book_out_of_sync_wants_a_snapshot():
     sync = synced()
     sync.lose("audit mismatch", 88)
-    sync = restored(encode_checkpoint(sync, "5-1"))
+    sync = restored(encode_checkpoint(sync.checkpoint("5-1")))
     assert (sync.state, sync.reason, sync.lost_at, sync.wants_snapshot) == (
         SyncState.BROKEN,
         "audit mismatch",
@@ -64,7 +64,7 @@ def test_of_a_book_out_of_sync_wants_a_snapshot():
         True,
     )
     assert (sync.book.known_low, sync.book.known_high) == ("inf", "0")
-    fresh = restored(encode_checkpoint(BookSync("X", SPOT), ""), "X", SPOT)
+    fresh = restored(encode_checkpoint(BookSync("X", SPOT).checkpoint("")), "X", SPOT)
     assert fresh.state is SyncState.WAITING
     assert fresh.on_snapshot(Snapshot("X", -1, [], []), 0) is SnapshotOutcome.HELD
 
@@ -74,13 +74,13 @@ def test_keeps_what_is_unfinished():
     sync.on_event(DepthEvent("X", 5, 9, 3, 9, 0, [], []), 0)
     sync.on_snapshot(Snapshot("X", 15, [("10", "1")], [("9", "1")]), 0)
     assert sync.tick(10_000) is Outcome.SYNCED
-    copy = restored(encode_checkpoint(sync, "9-9"), "X")
+    copy = restored(encode_checkpoint(sync.checkpoint("9-9")), "X")
     assert (copy.unconfirmed, copy.crossed_since_ms, copy.publishable) == (True, 10_000, False)
     assert copy.on_event(DepthEvent("X", 20, 25, 9, 25, 0, [], []), 10_001) is Outcome.APPLIED
 
 
 def test_fewer_levels_than_were_stored():
-    sync = restored(encode_checkpoint(synced(), "1-1"), max_levels=1)
+    sync = restored(encode_checkpoint(synced().checkpoint("1-1")), max_levels=1)
     assert sync.book.counts == (1, 1)
     assert sync.book.known_low == "10.0"
 
@@ -88,7 +88,7 @@ def test_fewer_levels_than_were_stored():
 @pytest.mark.parametrize(("symbol", "rule"), [("X", FUTURES), ("币安人生USDT", SPOT)])
 def test_of_another_book_is_refused(symbol, rule):
     with pytest.raises(StateUnreadable):
-        restored(encode_checkpoint(synced(), "1-1"), symbol, rule)
+        restored(encode_checkpoint(synced().checkpoint("1-1")), symbol, rule)
 
 
 PRICES = st.integers(1, 10**9).map(lambda n: f"{n // 10**4}.{n % 10**4:04d}")
@@ -104,10 +104,10 @@ def test_round_trip_is_exact(first, more, max_levels, last_id, symbol):
     sync.on_event(DepthEvent(symbol, last_id + 1, last_id + 2, -1, 2**41, 0, *more), 1)
     sync.on_snapshot(Snapshot(symbol, last_id, *first, limit=10), 2)
     assert sync.state is SyncState.SYNCED
-    data = encode_checkpoint(sync, "7-7")
+    data = encode_checkpoint(sync.checkpoint("7-7"))
     copy = restored(data, symbol, SPOT, max_levels)
     copy.book.check()
-    assert encode_checkpoint(copy, "7-7") == data
+    assert encode_checkpoint(copy.checkpoint("7-7")) == data
     for side in ("bid", "ask"):
         assert list(copy.book.levels(side)) == list(sync.book.levels(side))
         assert list(copy.book.known_levels(side)) == list(sync.book.known_levels(side))
@@ -115,7 +115,7 @@ def test_round_trip_is_exact(first, more, max_levels, last_id, symbol):
 
 
 class TestDamage:
-    DATA = encode_checkpoint(synced(), "1700000000000-9")
+    DATA = encode_checkpoint(synced().checkpoint("1700000000000-9"))
 
     def test_every_truncation(self):
         for size in range(len(self.DATA)):
@@ -178,6 +178,6 @@ def test_is_small():
     sync = BookSync("X", SPOT)
     sync.on_event(DepthEvent("X", 1, 2, -1, 1, 0, [], []), 0)
     sync.on_snapshot(Snapshot("X", 2, levels, levels, limit=5000), 0)
-    data = encode_checkpoint(sync, "1-1")
+    data = encode_checkpoint(sync.checkpoint("1-1"))
     assert len(data) < 100_000
     assert isinstance(decode_checkpoint(data), Checkpoint)

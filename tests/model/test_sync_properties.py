@@ -221,7 +221,7 @@ class Line:
 
     def restart(self) -> None:
         """Another worker goes on from the checkpoint; it sees the last entries again."""
-        data = encode_checkpoint(self.sync, "1-1")
+        data = encode_checkpoint(self.sync.checkpoint("1-1"))
         self.sync = self.fresh()
         self.sync.restore(decode_checkpoint(data))
         self.double()

@@ -343,9 +343,9 @@ class OwnedBook:
         Out of sync the loss alone is stored; entries stay pending for the next owner, up to a bound.
         """
         if self.sync.state is SyncState.SYNCED:
-            return encode_checkpoint(self.sync, self.last_stream_id.decode()), self.pending[:]
+            return encode_checkpoint(self.sync.checkpoint(self.last_stream_id.decode())), self.pending[:]
         excess = len(self.pending) - self._settings.commit_entries
-        state = encode_checkpoint(self.sync, self.last_stream_id.decode()) if self.lost else None
+        state = encode_checkpoint(self.sync.checkpoint(self.last_stream_id.decode())) if self.lost else None
         return state, self.pending[: max(0, excess)]
 
     def committed(self, ids: list[bytes], now: float, *, told_loss: bool, told_snapshot: bool) -> None:

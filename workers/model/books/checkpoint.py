@@ -17,7 +17,7 @@ import msgspec
 
 from workers.errors import BadNumber, StateUnreadable
 from workers.model.books.order_book import parse_changes, price_key
-from workers.model.books.sync import BookSync, SequenceRule, SyncState
+from workers.model.books.sequence import SequenceRule
 from workers.model.events import Level
 
 FORMAT_VERSION = 1
@@ -29,7 +29,10 @@ _HEADER = len(_MAGIC) + 1 + 4
 
 
 class Checkpoint(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What `BookSync.restore` needs. Of a book that was not synced only the counters and the reason."""
+    """What `BookSync.checkpoint` gives and `restore` needs.
+
+    Of a book that was not synced only the counters and the reason.
+    """
 
     symbol: str
     rule: str
@@ -61,29 +64,8 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Checkpoint)
 
 
-def encode_checkpoint(sync: BookSync, stream_id: str) -> bytes:
-    """The state of `sync`, which has consumed its stream up to the entry `stream_id`. O(n)."""
-    book = sync.book
-    state = Checkpoint(
-        symbol=sync.symbol,
-        rule=sync.rule.value,
-        stream_id=stream_id,
-        synced=sync.state is SyncState.SYNCED,
-        unconfirmed=sync.unconfirmed,
-        last_update_id=sync.last_update_id,
-        last_event_time=sync.last_event_time,
-        synced_at=sync.synced_at,
-        lost_at=sync.lost_at,
-        crossed_since_ms=sync.crossed_since_ms,
-        sync_count=sync.sync_count,
-        gap_count=sync.gap_count,
-        reason=sync.reason,
-        known=(book.known_low, book.known_high),
-        proven_best=book.proven_best,
-        bids=list(book.levels("bid")),
-        asks=list(book.levels("ask")),
-        single_source=sync.single_source,
-    )
+def encode_checkpoint(state: Checkpoint) -> bytes:
+    """The bytes of a state that `BookSync.checkpoint` gave. O(n)."""
     payload = zlib.compress(_encoder.encode(state), 1)
     return _MAGIC + bytes([FORMAT_VERSION]) + zlib.crc32(payload).to_bytes(4, "big") + payload
 

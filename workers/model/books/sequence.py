@@ -6,6 +6,7 @@ Source of the rules: Binance docs, 'How to manage a local order book correctly',
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -36,6 +37,10 @@ class SequenceRule(Enum):
         """Whether a snapshot makes `event` superfluous: spot drops `u <= L`, futures only `u < L`."""
         return event.last_id <= (snapshot_id if self is SequenceRule.SPOT else snapshot_id - 1)
 
+    def not_contained(self, events: Iterable[DepthEvent], snapshot_id: int) -> list[DepthEvent]:
+        """Those of chained events that a snapshot needs to go on."""
+        return [event for event in events if not self.contained(event, snapshot_id)]
+
 
 class Gap(NamedTuple):
     """A hole in the chain: the stream stood at id `expected`, the next event goes on from id `got`."""
@@ -55,6 +60,13 @@ class Run:
         self.limit = limit
         self.start = self.end = at
         self.events: deque[DepthEvent] = deque()
+
+    @classmethod
+    def of(cls, event: DepthEvent, start: int, limit: int) -> Run:
+        """A run that begins with an event."""
+        run = cls(limit)
+        run.append(event, start)
+        return run
 
     def append(self, event: DepthEvent, start: int) -> bool:
         """Add the next event, O(1); True if the oldest had to go and the run starts after it."""

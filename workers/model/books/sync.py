@@ -1,14 +1,7 @@
 """Keeping one symbol's book in step with its depth stream: a state machine without clock or socket.
 
-    WAITING ──snapshot inside the buffered events───────────────────────► SYNCED
-    BROKEN  ──snapshot ahead of them──► CONFIRMING ──an event reaches it──► SYNCED   (or silence: `tick`)
-                                        CONFIRMING ──events jump over it──► WAITING or BROKEN
-    SYNCED  ──gap, bad number, crossed, snapshot mismatch, `lose`──► BROKEN
-
-WAITING (never synced yet) and BROKEN (was synced) want a snapshot and buffer events meanwhile; a break in the
-buffered events starts the buffer again at the breaking event. Only in SYNCED does the book hold anything.
-The buffer holds the newest events; a snapshot that is older than those comes as a `Reference`, brought forward over
-the log (`on_reference`).
+Its states and their changes are drawn in `sync_states`. The buffer holds the newest events; a snapshot that is older
+than those comes as a `Reference`, brought forward over the log (`on_reference`).
 
 With `two_snapshots` a book that came into sync has a `single_source` until a second snapshot, compared at the same
 update id, agrees with it: ids prove that no event is missing, not that the snapshot was true.
@@ -17,18 +10,14 @@ The rules by which events chain are in `sequence`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from workers.errors import BadNumber, StateUnreadable
+from workers.model.books.checkpoint import Checkpoint
 from workers.model.books.crossing import Crossing
 from workers.model.books.order_book import DEFAULT_MAX_LEVELS, Difference, OrderBook
+from workers.model.books.reference import Reference
 from workers.model.books.sequence import Gap, Run, SequenceRule
 from workers.model.books.sync_states import Outcome, SnapshotOutcome, SyncState
 from workers.model.events import DepthEvent, Snapshot
-
-if TYPE_CHECKING:
-    from workers.model.books.checkpoint import Checkpoint
-    from workers.model.books.reference import Reference
 
 __all__ = ["REWIND_MS", "BookSync", "Gap", "Outcome", "SequenceRule", "SnapshotOutcome", "SyncState"]
 
@@ -73,8 +62,7 @@ class BookSync:
         self.last_event_time = 0
         """Event time of the last event applied or buffered, exchange ms."""
         self.synced_at = self.lost_at = 0
-        self.crossed_since_ms: int | None = None
-        self._crossing = Crossing.by_any()
+        self._crossing = Crossing()
         self.unconfirmed = False
         """Synced by silence: the next event is still the first one after the snapshot."""
         self.single_source = False
@@ -95,6 +83,10 @@ class BookSync:
     @property
     def publishable(self) -> bool:
         return self.state is SyncState.SYNCED and self.crossed_since_ms is None
+
+    @property
+    def crossed_since_ms(self) -> int | None:
+        return self._crossing.since_ms
 
     @property
     def wants_comparison(self) -> bool:
@@ -187,13 +179,37 @@ class BookSync:
         self.lost_at = now_ms
         self._run, self._refresh = Run(self.buffer_limit, at), None
         self._heard = self._from_first_event = self.unconfirmed = self.single_source = False
-        self.crossed_since_ms = None
+        self._crossing = Crossing()
         self._give_up(reason)
 
     def begin_refresh(self) -> None:
         """Keep events from here on, so that a snapshot asked for now can move a synced book's known range."""
         if self.state is SyncState.SYNCED:
             self._refresh, self._held = Run(self.buffer_limit, self.last_update_id), None
+
+    def checkpoint(self, stream_id: str) -> Checkpoint:
+        """What `restore` goes on from; `stream_id` names the last entry of the stream that was fed. O(n)."""
+        book = self.book
+        return Checkpoint(
+            symbol=self.symbol,
+            rule=self.rule.value,
+            stream_id=stream_id,
+            synced=self.state is SyncState.SYNCED,
+            unconfirmed=self.unconfirmed,
+            last_update_id=self.last_update_id,
+            last_event_time=self.last_event_time,
+            synced_at=self.synced_at,
+            lost_at=self.lost_at,
+            crossed_since_ms=self.crossed_since_ms,
+            sync_count=self.sync_count,
+            gap_count=self.gap_count,
+            reason=self.reason,
+            known=(book.known_low, book.known_high),
+            proven_best=book.proven_best,
+            bids=list(book.levels("bid")),
+            asks=list(book.levels("ask")),
+            single_source=self.single_source,
+        )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on where a checkpoint was made; StateUnreadable if it is another book's."""
@@ -208,7 +224,7 @@ class BookSync:
         self._give_up(self.reason)
         if checkpoint.synced:
             self.book.restore(checkpoint.bids, checkpoint.asks, checkpoint.known, checkpoint.proven_best)
-            self.crossed_since_ms, self._crossing = checkpoint.crossed_since_ms, Crossing.by_any()
+            self._crossing = Crossing(checkpoint.crossed_since_ms)
             self.unconfirmed = checkpoint.unconfirmed
             self.state = SyncState.SYNCED
             self._await_second(-1, 0, wanted=checkpoint.single_source)
@@ -240,8 +256,7 @@ class BookSync:
         """CONFIRMING: wait for the event that takes the held snapshot further."""
         start, last_id, before = self.rule.start_of(event), held.last_update_id, self._run.end
         if last_id == -1 or start <= last_id <= event.last_id:
-            self._run = Run(self.buffer_limit)
-            self._run.append(event, start)
+            self._run = Run.of(event, start, self.buffer_limit)
             return Outcome.SYNCED if self._enter(held, now_ms) is SnapshotOutcome.ACCEPTED else Outcome.LOST
         if event.last_id < last_id:
             self._run = Run(self.buffer_limit, event.last_id)
@@ -277,15 +292,12 @@ class BookSync:
             return SnapshotOutcome.UNUSABLE
         self.last_update_id = snapshot.last_update_id
         self.last_event_time = max(self.last_event_time, snapshot.event_time)
-        later = [
-            event for event in self._run.events if not self.rule.contained(event, snapshot.last_update_id)
-        ]
+        later = self.rule.not_contained(self._run.events, snapshot.last_update_id)
         return self._catch_up(snapshot.last_update_id, later, now_ms)
 
     def _catch_up(self, snapshot_id: int, later: list[DepthEvent], now_ms: int) -> SnapshotOutcome:
         """Apply the buffered events after what the book holds, be synced."""
-        self.crossed_since_ms = now_ms if self.book.crossed else None
-        self._crossing = Crossing.by_any()
+        self._crossing = Crossing.of(self.book, now_ms)
         for place, event in enumerate(later, 1):
             if not self._apply(event, now_ms):
                 for after in later[place:]:
@@ -322,7 +334,7 @@ class BookSync:
         """SYNCED: compare the book with snapshot plus events at the same id, then take over its range."""
         self._held = None
         newer = OrderBook(self.book.max_levels)
-        later = [event for event in run.events if not self.rule.contained(event, snapshot.last_update_id)]
+        later = self.rule.not_contained(run.events, snapshot.last_update_id)
         try:
             newer.load(snapshot)
         except BadNumber as error:
@@ -344,8 +356,8 @@ class BookSync:
         self.single_source = False
         if partial:
             return SnapshotOutcome.AGREED
-        if self.book.crossed and self.crossed_since_ms is None:  # by a level it did not know before
-            self.crossed_since_ms, self._crossing = now_ms, Crossing.by_any()
+        if self.crossed_since_ms is None:  # it may be, by a level it did not know before
+            self._crossing = Crossing.of(self.book, now_ms)
         return SnapshotOutcome.REFRESHED
 
     def _apply(self, event: DepthEvent, now_ms: int) -> bool:
@@ -355,18 +367,9 @@ class BookSync:
         except BadNumber as error:
             self.bad_number = error
             return self._spoiled("bad number", event, now_ms)
-        self.last_update_id = event.last_id
-        self.last_event_time = event.event_time
+        self.last_update_id, self.last_event_time = event.last_id, event.event_time
         self.unconfirmed = False
-        if self.book.crossed:
-            if self.crossed_since_ms is None:
-                self.crossed_since_ms, self._crossing = now_ms, Crossing.by_events()
-            self._crossing.note(self.book, event)
-        elif self.crossed_since_ms is not None:
-            taken_back, self.crossed_since_ms = self._crossing.taken_back(event), None
-            if not taken_back:
-                return self._spoiled("crossed", event, now_ms)
-        return True
+        return self._crossing.after(self.book, event, now_ms) or self._spoiled("crossed", event, now_ms)
 
     def _spoiled(self, reason: str, event: DepthEvent, now_ms: int) -> bool:
         self.lose(reason, now_ms)
@@ -388,8 +391,7 @@ class BookSync:
         return Outcome.GAP
 
     def _restart(self, event: DepthEvent) -> None:
-        self._run = Run(self.buffer_limit)
-        self._run.append(event, self.rule.start_of(event))
+        self._run = Run.of(event, self.rule.start_of(event), self.buffer_limit)
         self._heard, self._from_first_event, self.last_event_time = True, False, event.event_time
 
     def _give_up(self, reason: str) -> None:

@@ -1,4 +1,13 @@
-"""What a book's sync can be in, and what can become of the messages it is given."""
+"""What a book's sync can be in, and what can become of the messages it is given.
+
+    WAITING ──snapshot inside the buffered events───────────────────────► SYNCED
+    BROKEN  ──snapshot ahead of them──► CONFIRMING ──an event reaches it──► SYNCED   (or silence: `tick`)
+                                        CONFIRMING ──events jump over it──► WAITING or BROKEN
+    SYNCED  ──gap, bad number, crossed, snapshot mismatch, `lose`──► BROKEN
+
+WAITING (never synced yet) and BROKEN (was synced) want a snapshot and buffer events meanwhile; a break in the
+buffered events starts the buffer again at the breaking event. Only in SYNCED does the book hold anything.
+"""
 
 from __future__ import annotations
 
