@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ IMPURE = {"asyncio", "socket", "time", "redis", "aiohttp", "websockets", "thread
 
 
 def imports_of(source: str, package: str = "") -> Iterator[str]:
-    """Every absolute module name a source imports; relative ones are resolved against `package`."""
+    """Every absolute module name a source imports, for types too; relative ones are resolved against `package`."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -55,6 +56,28 @@ def imports_of(source: str, package: str = "") -> Iterator[str]:
             yield stem
             if stem == "workers":
                 yield from (f"workers.{name.name}" for name in node.names if name.name[0] != "_")
+
+
+def neighbours_of(source: str, package: str, known: set[str]) -> set[str]:
+    """Those of the known modules that a source imports, as a whole or a name of them."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{package} imports by a relative name"
+            parts = {f"{node.module}.{name.name}" for name in node.names}
+            found |= parts & known or {str(node.module)}
+    return found & known
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Modules each of which imports the next, the last one the first; empty when there are none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(reversed(error.args[1]))
+    return []
 
 
 def layer_of(module: str) -> str:
@@ -87,6 +110,27 @@ def modules() -> Iterator[tuple[str, Path]]:
 @pytest.mark.parametrize(("module", "path"), [pytest.param(*pair, id=pair[0]) for pair in modules()])
 def test_a_module_imports_only_what_its_layer_may(module: str, path: Path):
     assert violations(module, path.read_text(encoding="utf-8")) == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    known = dict(modules())
+    graph = {
+        module: neighbours_of(path.read_text(encoding="utf-8"), module, set(known))
+        for module, path in known.items()
+        if layer_of(module) != "sim"  # whose faults still know the exchange they are part of
+    }
+    assert circle(graph) == []
+
+
+def test_a_circle_is_caught():
+    sources = {
+        "workers.model.a": "from workers.model import b",
+        "workers.model.b": "if TYPE_CHECKING:\n    from workers.model.c import C",
+        "workers.model.c": "def f():\n    import workers.model.a",
+    }
+    graph = {name: neighbours_of(source, name, set(sources)) for name, source in sources.items()}
+    assert sorted(circle(graph)[1:]) == sorted(sources)
+    assert circle(graph | {"workers.model.c": set()}) == []
 
 
 def test_nothing_outside_the_package_is_hidden_in_it():

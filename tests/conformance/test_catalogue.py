@@ -29,7 +29,7 @@ from workers.conformance.fleet.settings import (
     symbols_of,
 )
 from workers.conformance.report import report_object, result_line, result_table
-from workers.conformance.scenario import LEVELS, Result
+from workers.conformance.result import LEVELS, Result
 from workers.errors import WrongArgument
 from workers.settings.loading import parse
 from workers.sim.faults import KINDS

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from workers.conformance.fleet.asked_again import asked_again
 from workers.conformance.fleet.observer import Observer
 from workers.conformance.fleet.run import WITHHELD_S, FleetRun
-from workers.conformance.scenario import Scenario
+from workers.conformance.result import Result
 from workers.runtime.context import venue_contexts
 from workers.settings.schema import Settings
 from workers.venues.binance.settings import BinanceSettings
@@ -37,7 +37,7 @@ class Bench:
         self.log.parent.mkdir()
         self.asked = 7
         world: Any = SimpleNamespace(home=home, observer=self.observer, requests=self.requests)
-        self.run = FleetRun(world, Scenario("lost", "It happens.", "It is seen."), [self.book])
+        self.run = FleetRun(world, Result("lost", "fleet", "It is seen."), [self.book])
 
     async def requests(self, _: Book) -> int:
         return self.asked
@@ -76,7 +76,7 @@ async def test_a_book_must_have_been_seen_withheld_where_somebody_looked(
 ):
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    run = FleetRun(bench.run.world, bench.run.scenario, [bench.book])
+    run = FleetRun(bench.run.world, bench.run.result, [bench.book])
     await run.begin()
 
     async def look_until(end: float, pause: float) -> None:

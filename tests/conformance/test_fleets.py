@@ -9,7 +9,7 @@ import pytest
 
 from workers.conformance.catalogue.all import CALM, SCENARIOS
 from workers.conformance.fleet.runner import MANY_BOOKS, _side_by_side, fleets
-from workers.conformance.scenario import Result
+from workers.conformance.result import Result
 from workers.errors import CommandError
 
 

@@ -14,7 +14,7 @@ from workers.conformance.adapters.plain_book import PlainBook
 from workers.conformance.adapters.synced_book import SyncedBook
 from workers.conformance.catalogue.all import SCENARIOS
 from workers.conformance.model.runner import run_model
-from workers.conformance.scenario import Result
+from workers.conformance.result import Result
 from workers.model.books.crossing import Crossing
 from workers.model.books.order_book import OrderBook
 from workers.model.books.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState

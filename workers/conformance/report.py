@@ -8,7 +8,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from workers.conformance.scenario import Result, Scenario
+from workers.conformance.result import Result
+from workers.conformance.scenario import Scenario
 
 MOST_SENTENCES = 3
 

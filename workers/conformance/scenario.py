@@ -1,23 +1,17 @@
-"""What a scenario is, and what came of one."""
+"""What a scenario is."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, Literal
 
-if TYPE_CHECKING:
-    from workers.conformance.fleet.run import FleetRun
-    from workers.conformance.model.world import ModelWorld
+from workers.conformance.fleet.run import FleetRun
+from workers.conformance.model.world import ModelWorld
+from workers.conformance.result import LEVELS, Level
 
-Level = Literal["model", "fleet"]
-LEVELS: Final[tuple[Level, ...]] = ("model", "fleet")
-Rule = Literal["spot", "futures"]
-RULES: Final[tuple[Rule, ...]] = ("spot", "futures")
-
-ModelScript = Callable[["ModelWorld"], None]
-FleetScript = Callable[["FleetRun"], Awaitable[None]]
+ModelScript = Callable[[ModelWorld], None]
+FleetScript = Callable[[FleetRun], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -92,32 +86,3 @@ class Scenario:
     def levels(self) -> list[Level]:
         """Where it runs."""
         return [level for level in LEVELS if getattr(self, level) is not None]
-
-
-@dataclass
-class Result:
-    """What came of one scenario on one level."""
-
-    name: str
-    level: Level
-    expected: str
-    seconds: float = 0.0
-    problems: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing differed."""
-        return not self.problems
-
-    def as_object(self) -> dict[str, Any]:
-        """The result as the JSON report has it."""
-        return {
-            "name": self.name,
-            "level": self.level,
-            "passed": self.passed,
-            "seconds": round(self.seconds, 3),
-            "expected": self.expected,
-            "problems": self.problems,
-            "facts": self.facts,
-        }

@@ -19,7 +19,8 @@ from workers.conformance.fleet.quota import Quota
 from workers.conformance.fleet.runner import run_fleet
 from workers.conformance.model.runner import run_model
 from workers.conformance.report import list_table, report_object, result_line, result_table
-from workers.conformance.scenario import LEVELS, Result, Scenario
+from workers.conformance.result import LEVELS, Result
+from workers.conformance.scenario import Scenario
 from workers.errors import CommandError
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
 from workers.terminal.output import err, out

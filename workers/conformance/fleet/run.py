@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from workers.conformance.fleet.asked_again import asked_again
 from workers.conformance.fleet.world import FleetWorld
-from workers.conformance.scenario import Result, Scenario
+from workers.conformance.result import Result
 from workers.verification.fleet import Verification
 from workers.verification.stored import Book, Held
 
@@ -36,15 +36,18 @@ class FleetRun:
     """A scenario under way.
 
     Args:
+        result: where to note what differs.
         books: those it happens to.
+        calm: they must stay in sync and ask for no snapshot throughout.
     """
 
-    def __init__(self, world: FleetWorld, scenario: Scenario, books: Sequence[Book]) -> None:
+    def __init__(
+        self, world: FleetWorld, result: Result, books: Sequence[Book], *, calm: bool = False
+    ) -> None:
         self.world = world
-        self.scenario = scenario
         self.books = list(books)
-        self.result = Result(scenario.name, "fleet", scenario.reader)
-        self.facts = self.result.facts
+        self.result, self.facts = result, result.facts
+        self._calm = calm
         self._faults: list[int] = []
         self._base: dict[Book, Counts] = {}
         self._began = time.monotonic()
@@ -253,6 +256,6 @@ class FleetRun:
         self.facts["publications"] = sum(
             observer.compared[book] - self._base[book].compared for book in self.books
         )
-        if self.scenario.fleet is not None and self.scenario.fleet.undisturbed:
+        if self._calm:
             await self.undisturbed()
         self.result.seconds = time.monotonic() - self._began

@@ -16,7 +16,8 @@ from redis.exceptions import RedisError
 
 from workers.conformance.fleet.run import FleetRun
 from workers.conformance.fleet.world import FleetWorld
-from workers.conformance.scenario import Result, Scenario
+from workers.conformance.result import Result
+from workers.conformance.scenario import FleetScript, Scenario
 from workers.errors import FleetError
 from workers.runtime.tasks import end
 from workers.verification.stored import Book
@@ -111,24 +112,27 @@ async def _run_fleet(
 
 
 async def _run_group(world: FleetWorld, group: Sequence[Scenario], calm: Sequence[Book]) -> list[Result]:
-    runs = []
+    runs: list[FleetRun] = []
+    scripts: list[FleetScript] = []
     for scenario in group:
         assert scenario.fleet is not None
-        books = [world.book(name) for name in scenario.fleet.books]
-        runs.append(FleetRun(world, scenario, books or calm))
+        result = Result(scenario.name, "fleet", scenario.reader)
+        books = [world.book(name) for name in scenario.fleet.books] or calm
+        runs.append(FleetRun(world, result, books, calm=scenario.fleet.undisturbed))
+        scripts.append(scenario.fleet.script)
     for run in runs:
         await run.begin()
-    await asyncio.gather(*(_play(run, STAGGER_S * place) for place, run in enumerate(runs)))
+    after_s = [STAGGER_S * place for place in range(len(runs))]
+    await asyncio.gather(*map(_play, runs, scripts, after_s))
     await _settle(world, runs)
     return [run.result for run in runs]
 
 
-async def _play(run: FleetRun, after_s: float) -> None:
-    assert run.scenario.fleet is not None
+async def _play(run: FleetRun, script: FleetScript, after_s: float) -> None:
     await asyncio.sleep(after_s)
     try:
         async with asyncio.timeout(SCRIPT_S):
-            await run.scenario.fleet.script(run)
+            await script(run)
     except TimeoutError:
         run.problem(f"The scenario was not over after {SCRIPT_S:g} s.")
     except (FleetError, RedisError, OSError) as error:

@@ -10,9 +10,11 @@ import random
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from workers.conformance.scenario import Rule
+Rule = Literal["spot", "futures"]
+RULES: Final[tuple[Rule, ...]] = ("spot", "futures")
+"""How events chain: contiguous ids, or ids with holes and `pu`."""
 
 Ticks = dict[int, int]
 Changes = list[list[str]]
@@ -44,7 +46,7 @@ class ModelMarket:
     """The book of one symbol as the exchange has it.
 
     Args:
-        rule: how its events chain: contiguous ids, or ids with holes and `pu`.
+        rule: how its events chain.
         reach: how far from the middle levels lie, in ticks.
         begins_empty: a symbol that never traded, instead of a full book.
     """

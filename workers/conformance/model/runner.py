@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterable, Iterator
 
 from workers.conformance.adapters.adapter import AdapterClass
+from workers.conformance.model.market import RULES, ModelMarket, Rule
 from workers.conformance.model.world import ModelWorld
-from workers.conformance.scenario import RULES, Result, Scenario
+from workers.conformance.result import Result
+from workers.conformance.scenario import OnModel, Scenario
 
 
 def run_model(scenarios: Iterable[Scenario], adapter: AdapterClass) -> Iterator[Result]:
@@ -19,7 +21,8 @@ def run_model(scenarios: Iterable[Scenario], adapter: AdapterClass) -> Iterator[
         result = Result(scenario.name, "model", scenario.reader)
         began = time.perf_counter()
         for rule in RULES:
-            world = ModelWorld(adapter, rule, chosen, scenario.name)
+            book = adapter(chosen.symbol, rule, chosen.limit)
+            world = ModelWorld(book, _market(scenario.name, chosen, rule), chosen.limit)
             try:
                 chosen.script(world)
                 world.finish()
@@ -34,3 +37,15 @@ def run_model(scenarios: Iterable[Scenario], adapter: AdapterClass) -> Iterator[
             }
         result.seconds = time.perf_counter() - began
         yield result
+
+
+def _market(name: str, chosen: OnModel, rule: Rule) -> ModelMarket:
+    """The market in which a scenario happens, the same every time."""
+    return ModelMarket(
+        chosen.symbol,
+        rule,
+        f"{name}/{rule}",
+        middle=chosen.middle,
+        reach=chosen.reach,
+        begins_empty=chosen.begins_empty,
+    )

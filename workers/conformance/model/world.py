@@ -8,9 +8,8 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Final
 
-from workers.conformance.adapters.adapter import AdapterClass, Levels
+from workers.conformance.adapters.adapter import BookAdapter, Levels
 from workers.conformance.model.market import ModelMarket, WireEvent
-from workers.conformance.scenario import OnModel, Rule
 
 TOP: Final = 10
 MOST_PROBLEMS: Final = 5
@@ -27,20 +26,14 @@ class ModelWorld:
     """Feeds one book, and after every message compares all it shows with the truth at the same update id.
 
     `answers` are what the next requests for a snapshot get instead of a good one.
+
+    Args:
+        limit: levels a side of the snapshots the book asks for.
     """
 
-    def __init__(self, adapter: AdapterClass, rule: Rule, chosen: OnModel, name: str) -> None:
-        self.rule = rule
-        self.limit = chosen.limit
-        self.market = ModelMarket(
-            chosen.symbol,
-            rule,
-            f"{name}/{rule}",
-            middle=chosen.middle,
-            reach=chosen.reach,
-            begins_empty=chosen.begins_empty,
-        )
-        self.book = adapter(chosen.symbol, rule, chosen.limit)
+    def __init__(self, book: BookAdapter, market: ModelMarket, limit: int) -> None:
+        self.book, self.market, self.limit = book, market, limit
+        self.rule = market.rule
         self.problems: list[str] = []
         self.answers: list[Answer] = []
         self.asked = 0

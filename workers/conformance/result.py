@@ -1,0 +1,38 @@
+"""What came of a scenario on one of the levels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+Level = Literal["model", "fleet"]
+LEVELS: Final[tuple[Level, ...]] = ("model", "fleet")
+
+
+@dataclass
+class Result:
+    """What came of one scenario on one level."""
+
+    name: str
+    level: Level
+    expected: str
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing differed."""
+        return not self.problems
+
+    def as_object(self) -> dict[str, Any]:
+        """The result as the JSON report has it."""
+        return {
+            "name": self.name,
+            "level": self.level,
+            "passed": self.passed,
+            "seconds": round(self.seconds, 3),
+            "expected": self.expected,
+            "problems": self.problems,
+            "facts": self.facts,
+        }
