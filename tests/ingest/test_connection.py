@@ -67,9 +67,7 @@ class Bench:
         venue = Binance("spot", VENUE)
         self.appended: list[RawEntry] = []
         self.line = Line(venue, Keys(), "a", self.settings, NAMES, self.appended.append)
-        self._make = lambda: Connection(
-            session, venue, url, WANTED, "a", self.settings, VENUE, self.line.frame
-        )
+        self._make = lambda: Connection(session, venue, url, WANTED, "a", self.settings, VENUE, self.line)
 
     def connection(self) -> Connection:
         return self._make()

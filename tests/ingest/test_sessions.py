@@ -67,7 +67,7 @@ class TalkingBench(Bench):
         self.line = Line(venue, Keys(), "a", self.settings, NAMES, self.appended.append)
         self.refusals = Refusals(30)
         self._make = lambda: Connection(
-            session, venue, url, WANTED, "a", self.settings, VENUE, self.line.frame, self.refusals
+            session, venue, url, WANTED, "a", self.settings, VENUE, self.line, self.refusals
         )
 
 

@@ -178,6 +178,19 @@ def test_a_hole_is_bridged_by_the_snapshot_that_came_before_it() -> None:
     assert sync.book.best_bid == ("100", "6")
 
 
+def test_a_whole_book_of_the_same_id_is_an_audit() -> None:
+    market = Market()
+    sync = synced(StreamRule(True, LEVELS))
+    sync.on_event(market.snapshot(), 0)
+    assert sync.on_event(market.snapshot(), 1) is Outcome.STALE
+    assert sync.sync_count == 1
+    market.bids["100"] = "77"  # and the exchange never said so
+    assert sync.on_event(market.snapshot(), 2) is Outcome.SYNCED
+    assert [(one.side, one.price) for one in sync.differences] == [("bid", "100")]
+    assert sync.book.best_bid == ("100", "77")
+    assert (sync.sync_count, sync.reason) == (2, "snapshot mismatch")
+
+
 @pytest.mark.parametrize("by_id", [True, False])
 def test_a_break_ends_the_book_until_the_next_snapshot(by_id: bool) -> None:
     market = Market()

@@ -20,10 +20,17 @@ async def test_both_lines_read_each_request_and_nothing_from_before_them(client:
     await ask_anew(client, "spot", "币安人生USDT", "aggTrade", "a test")
     for line in lines:
         assert await line.new() == {
-            "usdm": [("depth", "BTCUSDT")],
-            "spot": [("aggTrade", "币安人生USDT")],
+            "usdm": [("depth", "BTCUSDT", "")],
+            "spot": [("aggTrade", "币安人生USDT", "")],
         }
         assert await line.new() == {}
+
+
+async def test_a_whole_book_is_asked_of_one_line(client: Redis) -> None:
+    reader = ResubscriptionReader(client, ["okx"])
+    await reader.new()
+    assert await ask_anew(client, "okx", "BTC-USDT", "depth", "a book wants its snapshot", line="b")
+    assert await reader.new() == {"okx": [("depth", "BTC-USDT", "b")]}
 
 
 async def test_many_askers_are_one(client: Redis) -> None:
@@ -40,7 +47,7 @@ async def test_rubbish_in_the_stream_asks_for_nothing_there_is(client: Redis) ->
     await client.xadd(resubscriptions("usdm"), {"x": "y"})
     await client.xadd(resubscriptions("usdm"), {"symbol": b"\xff", "channel": "depth"})
     found = await reader.new()
-    assert found == {"usdm": [("", ""), ("depth", "\ufffd")]}
+    assert found == {"usdm": [("", "", ""), ("depth", "\ufffd", "")]}
 
 
 async def test_what_went_on_beside_a_silent_stream(client: Redis) -> None:

@@ -13,6 +13,7 @@ from workers.errors import BadNumber, MalformedFrame
 from workers.model.books.audit import BestLevelCheck
 from workers.model.books.checkpoint import encode_checkpoint
 from workers.model.books.freshness import Freshness
+from workers.model.books.in_band import InBandSync
 from workers.model.books.sync import BookSync, Outcome, SyncState
 from workers.model.books.top_of_book import TOP_LEVELS, Pace, TopOfBook, encode_top
 from workers.model.events import Level
@@ -114,7 +115,7 @@ class OwnedBook:
         self.before_last, self.last_stream_id = self.last_stream_id, entry.stream_id
         self.heard = True
         self.heard_at = time.monotonic()
-        if not entry.data:
+        if not entry.data and entry.kind != "break":
             return None  # trimmed before it was read
         try:
             event = depth_of(self.claim.context.venue, self.claim.symbol, entry)
@@ -134,6 +135,9 @@ class OwnedBook:
         if self.recorder is not None:
             self.recorder.after(event, outcome)
         EVENTS.labels(self.claim.context.name, outcome.value).inc()
+        agrees = event.kind == "checksum" or event.last_id == self.sync.last_update_id
+        if event.kind != "update" and agrees and self.sync.state is SyncState.SYNCED:
+            self.borne_out()  # by a whole book, or a checksum, that agrees
         if outcome in (Outcome.APPLIED, Outcome.SYNCED):
             self.freshness.event(entry.received_us // 1000)
             self.overtaking.moved(self.sync.last_update_id, self.sync.last_event_time)
@@ -308,9 +312,17 @@ class OwnedBook:
             "event_time": self.sync.last_event_time,
             "synced_at": self.sync.synced_at,
             "updated": int(time.time() * 1000),
+            "second_source": self.claim.context.venue.facts.second_source,
+            **self._checksums(),
             "owner": owner,
             "fence": self.token,
         }
+
+    def _checksums(self) -> dict[str, int]:
+        """How many of the venue's checksums the book bore out, and of how many, since this worker owns it."""
+        if not isinstance(self.sync, InBandSync) or self.sync.stream_rule.checksum is None:
+            return {}
+        return {"checksums_ok": self.sync.checksums_ok, "checksums_of": self.sync.checksums_of}
 
     def _told_state(self) -> str:
         if self.unreadable:

@@ -18,6 +18,7 @@ from workers.books.reading import BookReading
 from workers.books.snapshots import SnapshotFetcher
 from workers.books.stream_watch import StreamWatch
 from workers.books.tickers import TickerWatch
+from workers.books.whole_books import WholeBooks
 from workers.errors import LeaseLost, StateUnreadable
 from workers.model.books.sync import Outcome, SyncState
 from workers.runtime.backoff import MOST_PAUSE_S, Backoff
@@ -74,7 +75,7 @@ class BookWorker:
         self._stores = {
             context.name: BookStore(process.client, context.keys, kept) for context in self._contexts
         }
-        self._fetchers = {
+        self._fetchers: dict[str, SnapshotFetcher | WholeBooks] = {
             context.name: SnapshotFetcher(
                 RestClient(sessions.rest(context), process.client, context),
                 self._stores[context.name],
@@ -82,6 +83,8 @@ class BookWorker:
                 lambda book: self.books.get(book.key) is book,
                 self._stumbled,
             )
+            if context.venue.facts.snapshots == "rest"
+            else WholeBooks(process.client, process.settings.books)
             for context in self._contexts
         }
         self._tickers = TickerWatch(

@@ -104,6 +104,19 @@ class StreamChain:
         self._held[message.update_id] = now_ms, message
         return self.release() if len(self._held) > MOST_HELD else []
 
+    def go_on_from(self, message: Message, *, anew: bool) -> list[Message]:
+        """A whole book came: what is held and it, in order; what follows it is no break.
+
+        Args:
+            anew: the ids begin anew with it.
+        """
+        passed = self.release()
+        self._drop_far()
+        if anew or message.update_id > self.last_id:
+            self.last_id = message.update_id
+            self.last_event_ms = max(message.event_ms, 0)
+        return [*passed, message]
+
     def other_than(self, message: Message) -> bytes | None:
         """The trade of the same id that came before, if it came as other bytes; None if not, or if it is forgotten."""
         if message.channel != TRADES:

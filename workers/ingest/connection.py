@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
 import structlog
@@ -67,14 +67,27 @@ MOST_NAMED: Final = 20
 PATIENCE: Final = {"a": 1.0, "b": 1.5}
 """Line b waits longer for a silent stream, so that the lines do not leave it for a moment at the same time."""
 
-FrameHandler = Callable[[bytes | str, int, Session], Sequence[Event] | None]
+
+class Sink(Protocol):
+    """What takes the frames of a socket: a `Line`. Times are µs since 1970."""
+
+    def frame(
+        self, frame: bytes | str, received_us: int, session: Session | None = None
+    ) -> Sequence[Event] | None:
+        """Take in a frame; what it meant, None if it could not be used."""
+
+    def torn(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
+        """Something is missing in streams (channel, symbol) of a socket."""
+
+    def ended(self, session: Session, now_us: int) -> None:
+        """The socket has ended."""
 
 
 class Connection:
     """One socket and the streams subscribed on it, which may change while it is open; used once.
 
     Args:
-        on_frame: takes each text frame, the µs it arrived at and the socket's session; what it meant (`Line.frame`).
+        sink: takes what comes.
         refusals: what the exchange refuses to the line; shared by its sockets.
 
     `settled` is set once every request was answered and every stream that speaks has had the time to do so: a quiet
@@ -91,7 +104,7 @@ class Connection:
         line: str,
         settings: IngestSettings,
         venue_settings: VenueSettings,
-        on_frame: FrameHandler,
+        sink: Sink,
         refusals: Refusals | None = None,
     ) -> None:
         self._session = session
@@ -99,7 +112,7 @@ class Connection:
         self.url = url
         self._settings = settings
         self._venue_settings = venue_settings
-        self._on_frame = on_frame
+        self._sink = sink
         self._labels = (venue.name, line)
         self._patience = PATIENCE.get(line, 1.0)
         self._log = log.bind(venue=venue.name, line=line, url=url, streams=len(subscriptions))
@@ -139,6 +152,11 @@ class Connection:
             self._log.warning("stream_revived", revived=named(revived)[:MOST_NAMED], count=len(revived))
             self._asking.set()
 
+    def renew(self, names: Collection[tuple[str, str]]) -> None:
+        """Subscribe anew to streams (channel, symbol), so that their whole books come again."""
+        if self.streams.renew(names):
+            self._asking.set()
+
     async def run(self) -> str:
         """Serve until the socket ends; the reason it ended, in a few stable words."""
         try:
@@ -171,6 +189,7 @@ class Connection:
             return await receiving
         finally:
             self.is_open = False
+            self._sink.ended(self._venue_session, time.time_ns() // 1000)
             CONNECTED.labels(*self._labels).dec()
             await end([receiving, *tasks])
             with suppress(Exception):
@@ -240,7 +259,7 @@ class Connection:
                 self._spend(1)
             elif kind is aiohttp.WSMsgType.BINARY:
                 # no binary frame is expected: counted as malformed
-                self._on_frame(b"", time.time_ns() // 1000, self._venue_session)
+                self._sink.frame(b"", time.time_ns() // 1000, self._venue_session)
             elif kind is aiohttp.WSMsgType.ERROR:
                 if socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
                     OVERSIZED.labels(*self._labels).inc()
@@ -254,7 +273,7 @@ class Connection:
                 return self.reason
 
     async def _take(self, socket: aiohttp.ClientWebSocketResponse[bool], data: bytes) -> None:
-        for event in self._on_frame(data, time.time_ns() // 1000, self._venue_session) or ():
+        for event in self._sink.frame(data, time.time_ns() // 1000, self._venue_session) or ():
             if isinstance(event, Message):
                 self.last_data = self._last_frame
                 self.streams.heard(event.channel, event.symbol, self._last_frame)
@@ -282,6 +301,7 @@ class Connection:
         elif isinstance(event, Stale):
             ANEW.labels(*self._labels).inc(len(event.streams))
             self._log.warning("streams_anew", why=event.reason, streams=event.streams[:MOST_NAMED])
+            self._sink.torn(self._venue_session, self.streams.names_of(event.streams), time.time_ns() // 1000)
             self.streams.anew(event.streams)
             self._asking.set()
         elif isinstance(event, ShutdownNotice):

@@ -124,6 +124,11 @@ class Feed:
         for connection in self._tasks.values():
             connection.revive(names)
 
+    def renew(self, names: Collection[tuple[str, str]]) -> None:
+        """Subscribe anew to those of some streams (channel, symbol) that are on the newest socket, for whole books."""
+        if self._tasks:
+            list(self._tasks.values())[-1].renew(names)
+
     @property
     def alive(self) -> bool:
         """Whether one of its sockets delivered something just now: while one succeeds another there are two."""

@@ -59,6 +59,11 @@ class VenueFeeds:
         self._leaving: list[_Shard] = []
         self._changed = asyncio.Event()
 
+    def renew(self, names: Collection[tuple[str, str]]) -> None:
+        """Subscribe anew to those of some streams (channel, symbol) that are here, so that whole books come."""
+        for shard in self._shards:
+            shard.feed.renew(names)
+
     @property
     def alive(self) -> bool:
         """Whether every socket delivered something just now.

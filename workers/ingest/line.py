@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from secrets import token_hex
 from typing import Final, NamedTuple
 
 import structlog
@@ -69,6 +70,13 @@ class Stream(NamedTuple):
     chain: StreamChain
 
 
+class Turns(NamedTuple):
+    """What one socket writes of books that the log numbers."""
+
+    name: str
+    symbols: set[str]
+
+
 class Line:
     """Files frames, checks their sequence and hands on what the streams shall hold.
 
@@ -100,6 +108,10 @@ class Line:
         self._joining = joining
         self.venue = venue
         self._session = venue.session("")
+        self._facts = venue.facts
+        self._turns: dict[Session, Turns] = {}
+        """Of sockets whose books the log numbers."""
+        self._nonce, self._opened, self._numbers = token_hex(4), 0, 0
         self.line = line
         self._keys = keys
         self._settings = settings
@@ -148,10 +160,11 @@ class Line:
         if self._clock is not None:
             received_us = self._clock.now_us()
         try:
-            events = (session or self._session).received(frame, received_us // 1000)
+            session = session or self._session
+            events = session.received(frame, received_us // 1000)
             for event in events:
                 if isinstance(event, Message):
-                    self._message(event, received_us)
+                    self._message(event, received_us, session)
                 elif isinstance(event, Refused | RefusedStreams):
                     REFUSALS.labels(*self._labels).inc()
         except MalformedFrame as error:
@@ -174,7 +187,34 @@ class Line:
         self.counts[kind] += 1
         return self.counts[kind] <= MOST_TOLD or self.counts[kind] % 1000 == 0
 
-    def _message(self, message: Message, received_us: int) -> None:
+    def ended(self, session: Session, now_us: int) -> None:
+        """A socket has ended: nobody will say what its books, which only it could go on with, missed meanwhile."""
+        turns = self._turns.pop(session, None)
+        if turns is not None:
+            self.torn(session, [(DEPTH, symbol) for symbol in turns.symbols], now_us, turns.name)
+
+    def torn(self, session: Session, names: Iterable[tuple[str, str]], now_us: int, turn: str = "") -> None:
+        """Something is missing in streams (channel, symbol) of a socket: their books end here."""
+        for channel, symbol in names:
+            stream = self._streams.get((channel, symbol))
+            if stream is None or channel != DEPTH:
+                continue
+            entry = RawEntry(stream.key, now_us // 1000, 0, b"", now_us, self.line, "break")
+            if not self._facts.continuity.by_id:
+                self._numbers += 1
+                entry = entry._replace(turn=turn or self._turn(session, symbol), number=self._numbers)
+            self._append(entry)
+
+    def _turn(self, session: Session, symbol: str) -> str:
+        """The name of the turn of a socket, which writes a symbol's book now."""
+        turns = self._turns.get(session)
+        if turns is None:
+            self._opened += 1
+            turns = self._turns[session] = Turns(f"{self.line}-{self._nonce}-{self._opened}", set())
+        turns.symbols.add(symbol)
+        return turns.name
+
+    def _message(self, message: Message, received_us: int, session: Session) -> None:
         name = (message.channel, message.symbol)
         stream = self._streams.get(name)
         if stream is None:
@@ -202,6 +242,22 @@ class Line:
             message.event_ms = self._believed(message, now_ms)
         self.counts[message.channel] += 1
         message.received_us = received_us
+        if message.channel == DEPTH and not self._facts.continuity.by_id:
+            self._numbers += 1
+            entry = self._entry(stream.key, message)
+            self._append(
+                entry._replace(update_id=0, turn=self._turn(session, message.symbol), number=self._numbers)
+            )
+            return
+        if message.channel == TRADES and self._facts.trade_ids != "consecutive":
+            self._append(
+                self._entry(stream.key, message)._replace(name=message.name or str(message.update_id))
+            )
+            return
+        if message.kind != "update":
+            for passed in stream.chain.go_on_from(message, anew=message.kind == "restart"):
+                self._pass(stream.key, passed)
+            return
         self._chain(stream, message, now_ms)
         if stream.chain.holding:
             self._holding.add(name)
@@ -257,7 +313,13 @@ class Line:
 
     def _entry(self, key: str, message: Message) -> RawEntry:
         return RawEntry(
-            key, message.event_ms, message.update_id, message.data, message.received_us, self.line
+            key,
+            message.event_ms,
+            message.update_id,
+            message.data,
+            message.received_us,
+            self.line,
+            message.kind,
         )
 
     def tick(self, now_us: int, *, all_held: bool = False) -> None:

@@ -272,6 +272,18 @@ class Subscriptions:
         """
         self._push(("unsubscribe", "subscribe"), streams)
 
+    def names_of(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """The channel and symbol of streams that are wanted, by their wire names."""
+        wanted = (self._wanted[name] for name in names if name in self._wanted)
+        return [(stream.channel, stream.symbol) for stream in wanted]
+
+    def renew(self, names: Iterable[tuple[str, str]]) -> int:
+        """Subscribe anew to those of some streams (channel, symbol) that are on this socket; how many."""
+        pulses = (self._pulses[name] for name in names if name in self._pulses)
+        streams = [pulse.stream for pulse in pulses if pulse.stream.stream not in self._apart]
+        self.again(streams)
+        return len(streams)
+
     def anew(self, names: Sequence[str]) -> None:
         """Subscribe anew to streams, by their wire names, that are wanted and not refused."""
         self.again([self._wanted[name] for name in names if name in self._wanted and name not in self._apart])

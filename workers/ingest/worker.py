@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import structlog
+from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 from workers.ingest.appender import Appender
@@ -32,6 +33,12 @@ from workers.store.keys import DEPTH, TICKER, TRADES
 from workers.venues.messages import Subscription
 
 log = structlog.get_logger()
+
+RENEWED = Counter(
+    "fleet_books_renewed_total",
+    "Streams subscribed anew because a book wanted to begin anew",
+    ["venue", "line"],
+)
 
 DRAIN_S = 5.0
 REVIVE_POLL_S = 0.5
@@ -113,7 +120,7 @@ class IngestWorker:
                 self._line,
                 ingest,
                 context.settings,
-                line.frame,
+                line,
                 refusals,
             )
 
@@ -167,9 +174,24 @@ class IngestWorker:
             except (RedisError, OSError) as error:
                 await asyncio.sleep(waits.refused(error))
                 continue
-            if asked and self._line != "a":
+            for venue, requests in asked.items():
+                names = [(one.channel, one.symbol) for one in requests if one.line == self._line]
+                if names:
+                    RENEWED.labels(venue, self._line).inc(len(names))
+                    log.info(
+                        "books_renewed",
+                        venue=venue,
+                        line=self._line,
+                        symbols=[name[1] for name in names[:20]],
+                    )
+                    self._feeds_of[venue].renew(names)
+            dead = {
+                venue: [(one.channel, one.symbol) for one in requests if not one.line]
+                for venue, requests in asked.items()
+            }
+            if any(dead.values()) and self._line != "a":
                 await asyncio.sleep(SECOND_LINE_S)
-            for venue, names in asked.items():
+            for venue, names in dead.items():
                 self._feeds_of[venue].revive(names)
             await asyncio.sleep(REVIVE_POLL_S)
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from workers.errors import BadNumber
 from workers.model.books.checksum import ChecksumRule
-from workers.model.books.order_book import DEFAULT_MAX_LEVELS
+from workers.model.books.order_book import DEFAULT_MAX_LEVELS, OrderBook
 from workers.model.books.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
 from workers.model.events import DepthEvent, Snapshot
 
@@ -128,14 +129,28 @@ class InBandSync(BookSync):
         """A whole book of some id: it begins ours, or waits in case that the events before it do not come."""
         self._upcoming = None
         if self.state is SyncState.SYNCED:
-            if whole.last_update_id <= self.last_update_id:
-                return Outcome.STALE
-            self._upcoming = whole
+            if whole.last_update_id == self.last_update_id and not self._says_the_same(whole):
+                self.lose("snapshot mismatch", now_ms)
+                self._run.start = self._run.end = None
+                return self._begin(whole, now_ms)
+            if whole.last_update_id > self.last_update_id:
+                self._upcoming = whole
             return Outcome.STALE
         start = self._run.start
         if start is not None and whole.last_update_id < start:
             return Outcome.STALE  # events that it would need are gone
         return self._begin(whole, now_ms)
+
+    def _says_the_same(self, whole: Snapshot) -> bool:
+        """Compare ours with a whole book of the same id; `differences` says where they contradict each other. O(n)."""
+        other = OrderBook(self.book.max_levels)
+        try:
+            other.load(whole)
+        except BadNumber:
+            return True  # nothing can be told by it
+        other.keep_window(self.stream_rule.levels, cut=self.stream_rule.cut)
+        self.differences = self.book.differences(other)
+        return not self.differences
 
     def _replace(self, whole: Snapshot, now_ms: int) -> Outcome:
         """A whole book that is the next entry of the log, or begins the ids anew."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -21,11 +21,23 @@ RECHECK_S: Final = 5.0
 """How often a reader makes sure that its place is not beyond the end: the stream may have been made anew."""
 
 
-async def ask_anew(client: Redis, venue: str, symbol: str, channel: str, evidence: str) -> bool:
-    """Ask both lines to subscribe anew to one stream; False when somebody has just done so. One or two round trips.
+class Resubscription(NamedTuple):
+    """What somebody asks of the lines."""
+
+    channel: str
+    symbol: str
+    line: str = ""
+    """Whose stream may live, but is to bring its whole book again; empty: of both lines, where it is dead."""
+
+
+async def ask_anew(
+    client: Redis, venue: str, symbol: str, channel: str, evidence: str, *, line: str = ""
+) -> bool:
+    """Ask the lines to subscribe anew to one stream; False when somebody has just done so. One or two round trips.
 
     Args:
-        evidence: what showed that it is dead, for people.
+        evidence: what showed that it is dead, or why its whole book is wanted, for people.
+        line: see `Resubscription`.
     """
     asking: Any = client
     key, asked = resubscriptions(venue), resubscription_asked(venue, symbol, channel)
@@ -35,6 +47,8 @@ async def ask_anew(client: Redis, venue: str, symbol: str, channel: str, evidenc
             await asking.pexpire(asked, PACE_MS)
         return False
     fields = {"symbol": symbol, "channel": channel, "evidence": evidence}
+    if line:
+        fields["line"] = line
     try:
         await asking.xadd(key, fields, maxlen=KEPT, approximate=True)
     except ResponseError as error:
@@ -71,8 +85,8 @@ class ResubscriptionReader:
         self._places = places
         self._recheck_at = time.monotonic() + RECHECK_S
 
-    async def new(self) -> dict[str, list[tuple[str, str]]]:
-        """Streams (channel, symbol) by venue, asked for since the last call; none in the first, which finds its place.
+    async def new(self) -> dict[str, list[Resubscription]]:
+        """What was asked for since the last call, by venue; nothing in the first, which finds its place.
 
         Raises:
             RedisError: nothing is lost, the next call reads on.
@@ -82,7 +96,7 @@ class ResubscriptionReader:
             await self._find_places()
             if began:
                 return {}
-        found: dict[str, list[tuple[str, str]]] = {}
+        found: dict[str, list[Resubscription]] = {}
         try:
             replies = await self._client.xread(dict(self._places), count=READ_COUNT) or []
         except ResponseError:
@@ -92,7 +106,7 @@ class ResubscriptionReader:
             key = name.decode()
             self._places[key] = entries[-1][0]
             for _, fields in entries:
-                symbol, channel = fields.get(b"symbol", b""), fields.get(b"channel", b"")
-                asked = channel.decode("utf-8", "replace"), symbol.decode("utf-8", "replace")
-                found.setdefault(self._venues[key], []).append(asked)
+                texts = (fields.get(name, b"") for name in (b"channel", b"symbol", b"line"))
+                request = Resubscription(*(text.decode("utf-8", "replace") for text in texts))
+                found.setdefault(self._venues[key], []).append(request)
         return found

@@ -40,6 +40,17 @@ class RawEntry(NamedTuple):
     received_us: int
     line: str
     kind: Kind = "update"
+    turn: str = ""
+    """Of books that the exchange does not number: what a line writes over one socket; no blanks. Unique for ever."""
+    number: int = 0
+    """Its place in the turn: it rises."""
+    name: str = ""
+    """Of trades whose ids only name them: the exchange's name of it."""
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the log numbers it (`NumberedStreams`); else it goes by its `update_id`."""
+        return bool(self.turn or self.name)
 
 
 class Appended(NamedTuple):
