@@ -27,6 +27,7 @@ from workers.keeper.worker import Keeper
 from workers.model.books.audit import AuditOutcome
 from workers.model.books.checkpoint import encode_checkpoint
 from workers.model.books.sync import BookSync, SequenceRule
+from workers.model.books.top_of_book import TopOfBook, encode_top
 from workers.model.events import DepthEvent, Snapshot
 from workers.runtime.context import venue_contexts
 from workers.runtime.process import Process
@@ -184,8 +185,8 @@ class TestOneBook:
 
     async def test_published_levels_are_compared_too(self, client: Redis) -> None:
         await held(client, 99, 100, 101, 102)
-        payload = {"s": S, "b": [["9.9", "1"], ["9.8", "3"]], "a": ASKS, "u": 102}
-        await client.hset(KEYS.live_orderbook, S, msgspec.json.encode(payload))
+        top = TopOfBook(S, [("9.9", "1"), ("9.8", "3")], ASKS, 102, 5, 0, 5, 5, 5)
+        await client.hset(KEYS.live_orderbook, S, encode_top(top))
         [found] = await rounds(bench(client, Rest()), 1, client)
         assert (found["outcome"], found["differences"]) == ("unconfirmed", "bid 9.8 held 3 exchange 2")
 

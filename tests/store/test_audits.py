@@ -84,7 +84,8 @@ async def test_state_checkpoint_and_shown_payload_are_read(client: Redis) -> Non
     sync.on_snapshot(Snapshot(S, 7, [("9", "1")], [("11", "1")]), 0)
     await client.set(KEYS.book_checkpoint(S), encode_checkpoint(sync.checkpoint("5-7")))
     await client.hset(KEYS.book_status(S), "state", "confirming")
-    payload = b'{"s":"BTCUSDT","b":[["9","1"]],"a":[],"u":7,"E":1,"T":0,"more":[1]}'
+    times = b'"E":1,"T":0,"synced_at":1,"received":2,"published":3'
+    payload = b'{"s":"BTCUSDT","b":[["9","1"]],"a":[],"u":7,%b,"more":[1]}' % times
     await client.hset("spot:LIVE_ORDERBOOK", S, payload)
     assert await store.state(S) == "confirming"
     assert await store.shown(S) == Shown(7, [("9", "1")], [])

@@ -10,6 +10,7 @@ from workers.client.numbers import Number
 from workers.client.records import Bar, BookTop, PriceLevel, Trade
 from workers.errors import MalformedFrame
 from workers.model.books.in_band import StreamRule
+from workers.model.books.top_of_book import decode_top
 from workers.model.events import DepthEvent, Level
 from workers.model.events import Trade as WireTrade
 from workers.store.log.streams import Delivered
@@ -19,22 +20,6 @@ from workers.venues.interface import Venue
 from workers.venues.registry import venue_of
 
 
-class _Top(msgspec.Struct, gc=False):
-    """The payload of `LIVE_ORDERBOOK` and `book:{S}:top`."""
-
-    b: list[Level]
-    a: list[Level]
-    u: int
-    E: int
-    T: int = 0
-    synced_at: int = 0
-    received: int = 0
-    published: int = 0
-
-
-_decode_top = msgspec.json.Decoder(_Top).decode
-
-
 def levels(found: Iterable[Level]) -> list[PriceLevel]:
     """Levels as records."""
     return [PriceLevel(Number(price), Number(quantity)) for price, quantity in found]
@@ -42,7 +27,7 @@ def levels(found: Iterable[Level]) -> list[PriceLevel]:
 
 def book_top(symbol: str, position: str, payload: bytes) -> BookTop:
     """A published payload. Raises: msgspec.MsgspecError."""
-    top = _decode_top(payload)
+    top = decode_top(payload)
     return BookTop(
         symbol,
         position,

@@ -22,6 +22,7 @@ from workers.api.http.types import BookAnswer
 from workers.errors import BookNotServed, WireError
 from workers.model.books.order_book import OrderBook
 from workers.model.books.sync import BookSync, Outcome, SyncState
+from workers.model.books.top_of_book import TOP_LEVELS, TopOfBook, decode_top
 from workers.model.events import Level
 from workers.store.books.shown import standing
 from workers.store.books.watch import Entry, OwnerStatement
@@ -34,25 +35,11 @@ MISMATCHES = Counter(
     "fleet_api_replica_mismatch_total", "Replicas that differed from the owner's book", ["venue"]
 )
 
-COMPARED_LEVELS = 10
-"""As many as `LIVE_ORDERBOOK` shows."""
 SILENT_S = 1.5
 """A process that Redis does not answer this long cannot know what is true."""
 CACHED_ANSWERS = 64
 
 _encode = msgspec.json.Encoder().encode
-
-
-class _Shown(msgspec.Struct):
-    """What a replica needs of the payload of `LIVE_ORDERBOOK`."""
-
-    u: int
-    synced_at: int
-    b: list[Level]
-    a: list[Level]
-
-
-_decode_shown = msgspec.json.Decoder(_Shown).decode
 
 
 class Withheld(NamedTuple):
@@ -136,10 +123,10 @@ class Replica:
 
     def owner_shows(self, payload: bytes | None) -> bool:
         """Take what `LIVE_ORDERBOOK` shows now; True when that changed the sync it is of."""
-        shown: _Shown | None = None
+        shown: TopOfBook | None = None
         if payload is not None:
             try:
-                shown = _decode_shown(payload)
+                shown = decode_top(payload)
             except msgspec.MsgspecError:
                 shown = None  # not ours; the next publication replaces it
         since = shown.synced_at if shown else None
@@ -157,9 +144,9 @@ class Replica:
             self._changed(self)
         return changed
 
-    def _differs(self, shown: _Shown) -> bool:
+    def _differs(self, shown: TopOfBook) -> bool:
         for side, levels in (("bid", shown.b), ("ask", shown.a)):
-            mine = list(islice(self.book.known_levels("bid" if side == "bid" else "ask"), COMPARED_LEVELS))
+            mine = list(islice(self.book.known_levels("bid" if side == "bid" else "ask"), TOP_LEVELS))
             n = min(len(mine), len(levels))  # the known ranges may differ for a moment
             if mine[:n] != levels[:n] and _values(mine[:n]) != _values(levels[:n]):
                 return True

@@ -3,18 +3,14 @@ change never withheld."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from workers.model.events import Level
 
-_encoder = msgspec.json.Encoder()
-
 TOP_LEVELS = 10
 
 
-class TopOfBook(msgspec.Struct):
+class TopOfBook(msgspec.Struct, gc=False):
     """The payload of `LIVE_ORDERBOOK` and `book:{S}:top`; prices and quantities as the exchange sent them.
 
     Example:
@@ -40,6 +36,10 @@ class TopOfBook(msgspec.Struct):
     """µs: when this payload was written."""
 
 
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(TopOfBook)
+
+
 def encode_top(top: TopOfBook) -> bytes:
     """The payload as JSON, fields in the order of the class."""
     return _encoder.encode(top)
@@ -47,7 +47,7 @@ def encode_top(top: TopOfBook) -> bytes:
 
 def decode_top(payload: bytes | str) -> TopOfBook:
     """The payload back. Raises: msgspec.DecodeError."""
-    return msgspec.json.decode(payload, type=TopOfBook)
+    return _decoder.decode(payload)
 
 
 class Pace:
@@ -81,6 +81,3 @@ class Pace:
         """What there was has been written."""
         self._published_ms = int(now_ms)
         self._changed = False
-
-
-StatusFields = Mapping[str, str | int | float]

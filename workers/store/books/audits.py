@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from workers.model.books.audit import AuditOutcome, Shown, describe
 from workers.model.books.checkpoint import Checkpoint
 from workers.model.books.order_book import Difference
-from workers.model.events import Level
+from workers.model.books.top_of_book import decode_top
 from workers.store.books.rebuilding import stored_checkpoint
 from workers.store.books.shown import whole
 from workers.store.keys import DEPTH, Keys
@@ -78,12 +78,6 @@ class LastAudit(NamedTuple):
     outcome: str
 
 
-class _TopOfBook(msgspec.Struct):
-    u: int
-    b: list[Level]
-    a: list[Level]
-
-
 class AuditStore:
     """The audits of one venue's books.
 
@@ -138,7 +132,7 @@ class AuditStore:
         if payload is None:
             return None
         try:
-            top = msgspec.json.decode(payload, type=_TopOfBook)
+            top = decode_top(payload)
         except msgspec.MsgspecError:
             return None  # not ours; the next publication replaces it
         return Shown(top.u, top.b, top.a)
