@@ -224,7 +224,7 @@ def _kind(text: str) -> str:
     """A type as the page shows it: `Literal["a", "b"]` is `"a"` or `"b"`."""
     if text.startswith("Annotated["):
         text = text.removeprefix("Annotated[").split(",", 1)[0]
-    if text.startswith("list[Literal["):
+    if text.startswith("list[Literal[") or text == "list[Interval]":
         return "list"
     if text.startswith("Literal["):
         return " or ".join(f"`{word.strip()}`" for word in text[8:-1].replace("'", '"').split(","))

@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 
 from workers.api.server import Api
 from workers.keeper import listings
+from workers.model.trades.windows import INTERVALS_MS
 from workers.runtime.process import Process
 from workers.store.fleet.symbols import LEASED_IN
-from workers.store.keys import INTERVALS_MS
 from workers.verification.stored import Held
 
 NEW = "1000新币USDT"

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
+from workers.model.trades.windows import INTERVALS_MS
 from workers.runtime.ownership import Claim
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
 from workers.settings.schema import Settings
-from workers.store.keys import INTERVALS_MS, TRADES, Keys
+from workers.store.keys import TRADES, Keys
 from workers.trades.repair import Repair
 from workers.trades.tape import monotonic_ms
 from workers.trades.worker import APPLIED_AT_ONCE, TradeWorker

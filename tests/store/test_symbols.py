@@ -8,8 +8,9 @@ import itertools
 from redis.asyncio import Redis
 
 from workers.model.symbols.info import SymbolInfo
+from workers.model.trades.windows import INTERVALS_MS
 from workers.store.fleet.symbols import UNLISTED, InfoChange, SymbolStore
-from workers.store.keys import DEPTH, INTERVALS_MS, TICKER, TRADES, Keys
+from workers.store.keys import DEPTH, TICKER, TRADES, Keys
 from workers.store.log.streams import CONSUMER, GroupReader
 
 KEYS = Keys("spot:")

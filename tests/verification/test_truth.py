@@ -8,7 +8,7 @@ import pytest
 
 from workers.model.events import Trade
 from workers.model.trades.fold import TradesFold
-from workers.store.keys import INTERVALS_MS
+from workers.model.trades.windows import INTERVALS_MS
 from workers.verification.truth import (
     MOST_SENTENCES,
     Findings,

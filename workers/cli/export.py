@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from workers.cli.options import Config
+from workers.model.trades.windows import Interval
 from workers.terminal.times import LATEST_MS, time_ms
 
 EXAMPLE = "fleet export --kind bars --interval 1m --symbol BTCUSDT --from 2026-11-20 --format csv -o bars.csv"
@@ -28,7 +29,7 @@ def export(
     ] = "",
     end: Annotated[str, typer.Option("--to", metavar="TIME", help="The same, excluded. Else the end.")] = "",
     interval: Annotated[
-        Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"],
+        Interval,
         typer.Option("--interval", help="Of bars."),
     ] = "1m",
     form: Annotated[

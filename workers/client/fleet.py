@@ -23,12 +23,13 @@ from workers.model.books.checkpoint import decode_checkpoint
 from workers.model.books.in_band import BookRule
 from workers.model.books.sync import SequenceRule, SyncState
 from workers.model.history.block import Unknown
+from workers.model.trades.windows import INTERVALS_MS
 from workers.store.books.rebuilding import rebuild
 from workers.store.books.shown import shown_books
 from workers.store.connection import connect, connect_reader
 from workers.store.history.reading import HistoryReader
 from workers.store.history.writing import HistoryStatistics
-from workers.store.keys import INTERVALS_MS, Keys
+from workers.store.keys import Keys
 from workers.store.log.follower import Entry
 from workers.store.log.ranges import Ranges
 from workers.store.trades.latest import ids_after_of

@@ -20,11 +20,12 @@ from workers.ingest.appender import Appender
 from workers.model.books.checkpoint import Checkpoint
 from workers.model.books.sync import SyncState
 from workers.model.events import Level
+from workers.model.trades.windows import INTERVALS_MS
 from workers.replay.feed import Feeder
 from workers.replay.plan import ReplayPlan
 from workers.replay.quotes import QuoteCheck
 from workers.replay.tape import Tape, bars_of, tape_of
-from workers.store.keys import DEPTH, INTERVALS_MS, TRADES
+from workers.store.keys import DEPTH, TRADES
 from workers.trades.tape import OddTrades
 from workers.verification.stored import Book, Held
 

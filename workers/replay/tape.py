@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from workers.model.trades.latest import decode_member
-from workers.store.keys import INTERVALS_MS, TRADES
+from workers.model.trades.windows import INTERVALS_MS
+from workers.store.keys import TRADES
 from workers.verification.stored import Book
 
 PAGE: Final = 5_000

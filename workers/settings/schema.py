@@ -7,9 +7,11 @@ A value comes from, weakest first: the default written here, the TOML file, the 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct, field
+
+from workers.model.trades.windows import Interval
 
 Count = Annotated[int, Meta(ge=1)]
 Milliseconds = Annotated[int, Meta(ge=0)]
@@ -244,9 +246,7 @@ class ArchiveSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     kinds: list[Literal["trades", "bars", "depth"]] = field(
         default_factory=lambda: ["trades", "bars", "depth"]
     )
-    intervals: list[Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]] = field(
-        default_factory=lambda: ["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]
-    )
+    intervals: list[Interval] = field(default_factory=lambda: list(get_args(Interval)))
     """Which bars."""
     rotate_rows: Count = 100_000
     """Rows after which a file ends."""

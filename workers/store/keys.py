@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from workers.model.trades import windows
-
-INTERVALS_MS: Final = windows.INTERVALS_MS
-"""The trade windows by name, in ms, shortest first."""
+from workers.model.trades.windows import INTERVALS_MS
 
 DEPTH: Final = "depth"
 TRADES: Final = "aggTrade"

@@ -15,6 +15,7 @@ from workers.errors import BadNumber, FleetError, LeaseLost, StateUnreadable
 from workers.model.events import Trade
 from workers.model.trades.exchange_clock import ExchangeClock
 from workers.model.trades.fold import Applied, Hole
+from workers.model.trades.windows import INTERVALS_MS
 from workers.runtime.backoff import MOST_PAUSE_S, Backoff
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.runtime.ownership import Claim, Ownership
@@ -25,7 +26,7 @@ from workers.runtime.rest import RestClient
 from workers.runtime.stream_places import StreamPlaces
 from workers.runtime.tasks import end, seen
 from workers.store.connection import connect_reader
-from workers.store.keys import INTERVALS_MS, TRADES
+from workers.store.keys import TRADES
 from workers.store.log.streams import GroupReader
 from workers.store.refusals import refusal_of
 from workers.store.scripts import Scripts

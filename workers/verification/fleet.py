@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from workers.errors import CommandError, StateUnreadable
 from workers.model.books.checkpoint import Checkpoint
-from workers.store.keys import INTERVALS_MS
+from workers.model.trades.windows import INTERVALS_MS
 from workers.store.refusals import refusal_of
 from workers.terminal.output import Totals
 from workers.verification.stored import GROUPS, Book, Held

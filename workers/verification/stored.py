@@ -14,11 +14,12 @@ from redis.exceptions import ResponseError
 from workers.errors import StateUnreadable
 from workers.model.books.checkpoint import Checkpoint
 from workers.model.trades.latest import decode_member
+from workers.model.trades.windows import INTERVALS_MS
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.settings.schema import Settings
 from workers.store.books.rebuilding import stored_checkpoint
 from workers.store.books.shown import SymbolReading, read_symbols, text_of, whole
-from workers.store.keys import DEPTH, INTERVALS_MS, TRADES
+from workers.store.keys import DEPTH, TRADES
 from workers.store.log.streams import undelivered
 from workers.store.replies import unusable
 from workers.store.trades.latest import ids_after_of

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from typing import Any, Final
 
-from workers.store.keys import INTERVALS_MS
+from workers.model.trades.windows import INTERVALS_MS
 
 Levels = Sequence[Sequence[str]]
 Bar = Mapping[str, str]

@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from workers.api.http.types import PriceText
 from workers.errors import BadInput, BadNumber
 from workers.model.books.order_book import price_key
+from workers.model.trades.windows import Interval
 
 MILLISECONDS_FROM = 1e11
 
@@ -24,7 +25,6 @@ DEFAULT_ROWS = 500
 Rows = Annotated[int, Meta(ge=1, le=5000, description="Default: 500; the most is `api.most_rows`.")]
 Depth = Annotated[int, Meta(ge=1, le=5000, description="Levels of each side; without it every known level.")]
 Price = PriceText
-Interval = Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]
 
 
 class Nothing(Struct, forbid_unknown_fields=True, kw_only=True):

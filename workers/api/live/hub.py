@@ -17,13 +17,13 @@ from redis.exceptions import RedisError
 from workers.api.books.live import LiveBooks
 from workers.api.books.reader import Reader
 from workers.api.http.markets import Market, Markets
-from workers.api.http.queries import Interval
 from workers.api.http.types import SymbolState
 from workers.api.live.messages import Channel, Mode
 from workers.api.live.outlet import Outlet
 from workers.api.live.topics import BookTopic, StatusTopic, Topic, TradesTopic, WindowTopic
 from workers.api.live.trade_holes import POLL_S, TradeHoles
 from workers.errors import BadInput, TryLater
+from workers.model.trades.windows import Interval
 from workers.runtime.tasks import end, seen
 from workers.settings.schema import ApiSettings
 from workers.store.keys import DEPTH, TRADES

@@ -10,13 +10,14 @@ from aiohttp import web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from msgspec import Meta
 
-from workers.api.http.queries import Interval, parse_query
+from workers.api.http.queries import parse_query
 from workers.api.live.hub import Hub, Wanted
 from workers.api.live.messages import Channel, Mode
 from workers.api.live.outlet import Outlet
 from workers.api.live.websocket import hold_little
 from workers.api.security.access import Access
 from workers.api.security.connections import Connections
+from workers.model.trades.windows import Interval
 from workers.settings.schema import ApiSettings
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from workers.cli.options import Config, Json
 from workers.errors import BadNumber, CommandError
+from workers.model.trades.windows import Interval
 from workers.terminal.times import time_ms
-
-Interval = Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]
 
 
 def _complete(incomplete: str) -> list[str]:

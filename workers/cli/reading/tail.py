@@ -16,8 +16,9 @@ from workers.cli.reading.opening import fleet_of, run_reading, say, say_json, sy
 from workers.client import Gap, Interrupted
 from workers.client.naming import keys_of
 from workers.errors import WrongArgument
+from workers.model.trades.windows import INTERVALS_MS
 from workers.store.connection import connect_reader, heeding_cancellation
-from workers.store.keys import DEPTH, INTERVALS_MS, TRADES, Keys
+from workers.store.keys import DEPTH, TRADES, Keys
 from workers.store.log.follower import START, StreamFollower, before, entry_id
 from workers.terminal.times import clock_text
 

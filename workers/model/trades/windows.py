@@ -10,6 +10,7 @@ from workers.errors import BadNumber
 from workers.model.events import Trade
 from workers.model.trades.decimals import FINE, is_fine
 
+Interval = Literal["100ms", "1m", "5m", "15m", "1h", "4h", "1d"]
 INTERVALS_MS: Final[dict[str, int]] = {
     "100ms": 100,
     "1m": 60_000,

@@ -10,10 +10,11 @@ from redis.exceptions import RedisError, ResponseError
 
 from workers.errors import StateUnreadable
 from workers.model.symbols.sizing import bytes_per_trade
+from workers.model.trades.windows import INTERVALS_MS
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.settings.schema import Settings
 from workers.store.history.writing import decode_summary, statistics_of
-from workers.store.keys import DEPTH, INTERVALS_MS, TRADES, Keys
+from workers.store.keys import DEPTH, TRADES, Keys
 
 SHORTEST_MS: Final = 60_000
 """A rate measured over less says nothing."""

@@ -11,8 +11,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from workers.model.trades.windows import INTERVALS_MS
 from workers.store.books.shown import text_of
-from workers.store.keys import INTERVALS_MS, Keys
+from workers.store.keys import Keys
 
 PAGE = 500
 """Entries read at once: about 2 ms of the server's time."""

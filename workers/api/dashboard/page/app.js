@@ -123,7 +123,7 @@ startShortcuts([
   { key: "/", does: "search a symbol", run: () => picker.focus() },
   { key: "[", does: "the symbol before", run: () => picker.step(-1) },
   { key: "]", does: "the symbol after", run: () => picker.step(1) },
-  { key: "1 – 7", does: "interval: 100ms 1m 5m 15m 1h 4h 1d", run: () => go({ interval: Object.keys(INTERVALS)[Number(pressedKey()) - 1] }) },
+  { key: "1 – 7", does: `interval: ${Object.keys(INTERVALS).join(" ")}`, run: () => go({ interval: Object.keys(INTERVALS)[Number(pressedKey()) - 1] }) },
   { key: ",", does: "one second back", run: () => market?.history.step(-1) },
   { key: ".", does: "one second on", run: () => market?.history.step(1) },
   { key: "l", does: "back to live", run: () => market?.history.leave() },

@@ -22,7 +22,7 @@ from workers.api.http.types import (
 )
 from workers.errors import BadInput
 from workers.model.trades.latest import LatestTrade
-from workers.store.keys import INTERVALS_MS
+from workers.model.trades.windows import INTERVALS_MS
 from workers.store.trades.bars import BarReader, interval_ms
 from workers.store.trades.latest import LatestTrades
 
