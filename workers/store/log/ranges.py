@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from workers.model.events import Trade
 from workers.model.trades.latest import decode_member, trade_of
 from workers.store.keys import Keys
+from workers.store.trades.latest import LatestTrades
 
 PAGE: Final = 2_000
 Entry = tuple[bytes, Mapping[bytes, bytes]]
@@ -23,31 +24,9 @@ class Ranges:
         self._keys = keys
 
     async def trades(self, symbol: str, from_ms: int, to_ms: int) -> AsyncIterator[list[Trade]]:
-        """The latest set by trade time, from one time (ms) up to before another; trades of one ms in any order.
-
-        Trimming meanwhile loses nothing but what it trims.
-        """
-        key, size = self._keys.trades_latest(symbol), PAGE
-        while True:
-            found = await self._client.zrange(
-                key, from_ms, f"({to_ms}", byscore=True, offset=0, num=size, withscores=True
-            )
-            more = len(found) == size
-            last = int(found[-1][1]) if found else 0
-            if more and int(found[0][1]) == last:
-                size *= 2
-                continue
-            # The last ms may go on in the next page.
-            page = [
-                trade_of(decode_member(member, symbol, int(score)))
-                for member, score in found
-                if not more or score < last
-            ]
-            if page:
-                yield page
-            if not more:
-                return
-            from_ms, size = last, PAGE
+        """The pages of `LatestTrades.pages` as trades."""
+        async for page in LatestTrades(self._client, self._keys).pages(symbol, from_ms, to_ms, PAGE):
+            yield [trade_of(row) for row in page]
 
     async def newest_trades(self, symbol: str, to_ms: int, count: int) -> list[Trade]:
         """At most `count` of the newest trades before a time (ms), oldest first. Cost: one round trip."""

@@ -5,6 +5,7 @@ Ids rise with time but where the exchange began them anew lower: a trade is look
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from redis.asyncio import Redis
@@ -48,21 +49,33 @@ class LatestTrades:
             after_id: go on after the trade of this id in the order of time and id; when it is no longer held, after
                 the last held trade with a smaller id.
         """
-        key = self._keys.trades_latest(symbol)
         after = (0, -1)
         if after_id is not None:
             after = await self._place(symbol, after_id)
             from_ms = max(from_ms, after[0])
         rows: list[LatestTrade] = []
-        offset_ms, size = from_ms, max(PAGE, limit)
-        while len(rows) < limit:
+        async for page in self.pages(symbol, from_ms, to_ms, max(PAGE, limit)):
+            rows += sorted((row for row in page if _order(row) > after), key=_order)
+            if len(rows) >= limit:
+                break
+        return rows[:limit]
+
+    async def pages(
+        self, symbol: str, from_ms: int, to_ms: int, size: int = PAGE
+    ) -> AsyncIterator[list[LatestTrade]]:
+        """The trades from one time (ms) up to before another, about `size` at a time; those of one ms in any order.
+
+        Trimming meanwhile loses nothing but what it trims.
+        """
+        key, rows_read = self._keys.trades_latest(symbol), size
+        while True:
             found = await self._client.zrange(
-                key, offset_ms, f"({to_ms}", byscore=True, offset=0, num=size, withscores=True
+                key, from_ms, f"({to_ms}", byscore=True, offset=0, num=rows_read, withscores=True
             )
-            more = len(found) == size
+            more = len(found) == rows_read
             last = int(found[-1][1]) if found else 0
             if more and int(found[0][1]) == last:
-                size *= 2  # one ms fills the page
+                rows_read *= 2  # one ms fills the page
                 continue
             # The last ms may go on in the next page.
             page = [
@@ -70,11 +83,11 @@ class LatestTrades:
                 for member, score in found
                 if not more or score < last
             ]
-            rows += sorted((row for row in page if _order(row) > after), key=_order)
+            if page:
+                yield page
             if not more:
-                break
-            offset_ms = last
-        return rows[:limit]
+                return
+            from_ms, rows_read = last, size
 
     async def _place(self, symbol: str, trade_id: int) -> tuple[int, int]:
         """Where a trade stands, or would stand by its id, by bisection over the ranks: 2 log n round trips."""
