@@ -21,8 +21,8 @@ from workers.archive.stream import OwnedStream, Parts
 from workers.errors import LeaseLost, OffsetMoved
 from workers.runtime.context import venue_contexts
 from workers.settings.schema import Settings
-from workers.store.archive import offsets as archive_offsets
 from workers.store.archive.offsets import ArchiveStore
+from workers.store.keys import ARCHIVE_GROUP
 from workers.venues.binance.settings import BinanceSettings
 
 SYMBOL = "币安人生USDT"
@@ -236,7 +236,7 @@ class World:
         """Everything appended is in the archive once, and nothing else is."""
         rows = self.rows()
         assert [row[0] for row in rows] == [str(stream_id) for stream_id in sorted(self.appended)]
-        pending = await self.client.xpending(self.key, archive_offsets.GROUP)
+        pending = await self.client.xpending(self.key, ARCHIVE_GROUP)
         assert pending["pending"] == 0
         stored = await self.client.hgetall(KEYS.archive(SYMBOL))
         if rows:

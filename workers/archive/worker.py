@@ -25,8 +25,9 @@ from workers.runtime.context import VenueContext, venue_contexts
 from workers.runtime.ownership import Claim, Ownership
 from workers.runtime.process import Process
 from workers.runtime.tasks import end
-from workers.store.archive.offsets import GROUP, ArchiveStore, Entry
+from workers.store.archive.offsets import ArchiveStore, Entry
 from workers.store.connection import connect_reader
+from workers.store.keys import ARCHIVE_GROUP
 from workers.store.refusals import refusal_of
 
 log = structlog.get_logger()
@@ -52,7 +53,7 @@ class ArchiveWorker:
         self._claims: dict[str, Claim] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._writing = asyncio.Semaphore(WRITTEN_AT_ONCE)
-        self.ownership = Ownership(process, GROUP, self._contexts, self)
+        self.ownership = Ownership(process, ARCHIVE_GROUP, self._contexts, self)
 
     def _parts_of(self, context: VenueContext, storage: Storage) -> Parts:
         kept = self._process.settings.streams.gaps

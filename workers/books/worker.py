@@ -32,10 +32,10 @@ from workers.runtime.rest import RestClient
 from workers.runtime.steady_clock import steady_ms
 from workers.runtime.stream_places import StreamPlaces
 from workers.runtime.tasks import seen
-from workers.store.books.publishing import GROUP, BookStore
+from workers.store.books.publishing import BookStore
 from workers.store.books.rebuilding import begin
 from workers.store.connection import connect_reader
-from workers.store.keys import DEPTH
+from workers.store.keys import BOOKS_GROUP, DEPTH
 from workers.store.log.streams import Delivered, GapRecord, GroupReader, record_gap
 
 log = structlog.get_logger()
@@ -70,7 +70,7 @@ class BookWorker:
         self._contexts = venue_contexts(process.settings)
         self.quarantine = Quarantine(process.client, "books")
         self._reader_client = connect_reader(process.url)
-        self._reader = GroupReader(self._reader_client, GROUP)
+        self._reader = GroupReader(self._reader_client, BOOKS_GROUP)
         kept = process.settings.streams.top_entries
         self._stores = {
             context.name: BookStore(process.client, context.keys, kept) for context in self._contexts
@@ -109,7 +109,7 @@ class BookWorker:
             process.settings.books,
             self._take,
             self._commit,
-            StreamPlaces(process.client, GROUP, self.quarantine),
+            StreamPlaces(process.client, BOOKS_GROUP, self.quarantine),
         )
         self._round_s = 0.0
         self._breath = Breath()

@@ -21,9 +21,10 @@ from workers.settings.loading import Effective, redis_url
 from workers.store.books.shown import UNREADABLE, SymbolReading, sentence_of, standing, whole
 from workers.store.connection import connect
 from workers.store.fleet.leases import Registry, milliseconds_of
+from workers.store.keys import FOLDS
 from workers.terminal.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
 from workers.terminal.output import err, json_line, out
-from workers.verification.stored import GROUPS, Book, Held
+from workers.verification.stored import Book, Held
 
 
 def run_stop(config: Path | None) -> int:
@@ -115,10 +116,10 @@ async def symbols_told(held: Held) -> list[dict[str, Any]]:
 
 async def _symbol(held: Held, book: Book, reading: SymbolReading) -> dict[str, Any]:
     status = reading.book
-    groups = {channel: await held.group(book, channel, group) for channel, group in GROUPS}
+    groups = {channel: await held.group(book, channel, group) for channel, group in FOLDS}
     event_time, audited_ms = whole(status.get("event_time", "")), whole(status.get("last_audit_ms", ""))
     now_ms = int(time.time() * 1000)
-    owners = {group: await held.owner(book, group) for _, group in GROUPS}
+    owners = {group: await held.owner(book, group) for _, group in FOLDS}
     state, reason = standing(
         status.get("state", ""),
         status.get("reason", ""),

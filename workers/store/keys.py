@@ -14,6 +14,13 @@ DEPTH: Final = "depth"
 TRADES: Final = "aggTrade"
 TICKER: Final = "bookTicker"
 
+BOOKS_GROUP: Final = "books"
+TRADES_GROUP: Final = "trades"
+ARCHIVE_GROUP: Final = "archive"
+"""Each role that owns symbols: the name of its consumer groups, of its leases, and of the role."""
+FOLDS: Final = ((DEPTH, BOOKS_GROUP), (TRADES, TRADES_GROUP))
+"""What each raw stream is folded by."""
+
 
 class Keys:
     """The keys of one venue.

@@ -12,9 +12,10 @@ from redis.exceptions import RedisError
 from workers.errors import CommandError, StateUnreadable
 from workers.model.books.checkpoint import Checkpoint
 from workers.model.trades.windows import INTERVALS_MS
+from workers.store.keys import FOLDS, TRADES, TRADES_GROUP
 from workers.store.refusals import refusal_of
 from workers.terminal.output import Totals
-from workers.verification.stored import GROUPS, Book, Held
+from workers.verification.stored import Book, Held
 from workers.verification.truth import Findings, check_bars, check_levels, check_trades, percentile, within
 from workers.verification.truth_source import TruthSource
 
@@ -85,7 +86,7 @@ class Verification:
                     continue
                 if book.symbol not in shown:
                     missing.append(f"The book of {book.name}")
-                elif not (await self._held.group(book, *GROUPS[1])).exists:
+                elif not (await self._held.group(book, TRADES, TRADES_GROUP)).exists:
                     missing.append(f"The trades fold of {book.name}")
         return missing
 
@@ -172,9 +173,9 @@ class Verification:
             self.findings.tell(f"{book.name} did not catch up within {CATCH_UP_S:g} s: {reason}.")
 
     async def _behind(self, book: Book, truth: dict[str, Any]) -> str:
-        for channel, group in GROUPS:
+        for channel, group in FOLDS:
             state = await self._held.group(book, channel, group)
-            if not state.exists and channel == GROUPS[1][0] and truth["agg_trade_id"]["count"] == 0:
+            if not state.exists and channel == TRADES and truth["agg_trade_id"]["count"] == 0:
                 continue
             if not state.caught_up:
                 return f"group {group} has {state.waiting} entries waiting and {state.pending} pending"

@@ -28,7 +28,6 @@ from workers.verification.truth import HeldBars
 
 PAGE: Final = 5_000
 Entry = tuple[bytes, dict[bytes, bytes]]
-GROUPS: Final = ((DEPTH, "books"), (TRADES, "trades"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,11 @@ from workers.errors import LeaseLost, OffsetMoved
 from workers.model.events import Trade
 from workers.model.trades.latest import decode_member, trade_of
 from workers.store.books.shown import whole
-from workers.store.keys import Keys
+from workers.store.keys import ARCHIVE_GROUP, Keys
 from workers.store.log.streams import CONSUMER, GapRecord, GroupReader, record_gap
 from workers.store.refusals import refusal_of
 from workers.store.scripts import Argument, Scripts
 
-GROUP: Final = "archive"
 _IDS_AT_ONCE: Final = 1_000
 _PAGE: Final = 1_000
 
@@ -50,7 +49,7 @@ class ArchiveStore:
     def __init__(self, client: Redis, reader: Redis, keys: Keys, gaps_kept: int) -> None:
         self._client: Any = client
         self._reader: Any = reader
-        self._groups = GroupReader(client, GROUP)
+        self._groups = GroupReader(client, ARCHIVE_GROUP)
         self.refused: dict[str, ResponseError] = {}
         """By key, why the last call of `new` could not read that stream: another type, or no such group."""
         self._scripts = Scripts(client)
@@ -68,7 +67,8 @@ class ArchiveStore:
             return {}
         try:
             found = (
-                await self._reader.xreadgroup(GROUP, CONSUMER, dict.fromkeys(keys, ">"), count=count) or []
+                await self._reader.xreadgroup(ARCHIVE_GROUP, CONSUMER, dict.fromkeys(keys, ">"), count=count)
+                or []
             )
         except ResponseError as error:
             if refusal_of(error).of_server:
@@ -79,7 +79,7 @@ class ArchiveStore:
     async def _each(self, keys: Sequence[str], count: int) -> list[Any]:
         pipe = self._reader.pipeline(transaction=False)
         for key in keys:
-            pipe.xreadgroup(GROUP, CONSUMER, {key: ">"}, count=count)
+            pipe.xreadgroup(ARCHIVE_GROUP, CONSUMER, {key: ">"}, count=count)
         found: list[Any] = []
         for key, reply in zip(keys, await pipe.execute(raise_on_error=False), strict=True):
             if isinstance(reply, ResponseError) and not refusal_of(reply).of_server:
@@ -92,7 +92,7 @@ class ArchiveStore:
 
     async def pending(self, key: str, after: str, count: int) -> list[Entry]:
         """Entries delivered but not acknowledged, in stream order, after an id."""
-        found = await self._reader.xreadgroup(GROUP, CONSUMER, {key: after}, count=count)
+        found = await self._reader.xreadgroup(ARCHIVE_GROUP, CONSUMER, {key: after}, count=count)
         return [(stream_id, fields or None) for stream_id, fields in found[0][1]] if found else []
 
     async def stored(self, symbol: str, name: str) -> Stored:
@@ -101,8 +101,8 @@ class ArchiveStore:
         return Stored((offset or b"").decode(errors="replace"), (file or b"").decode(errors="replace"))
 
     async def _run(self, symbol: str, key: str, token: int, arguments: Sequence[Argument]) -> int:
-        keys = [self._keys.lease(GROUP, symbol), key, self._keys.archive(symbol)]
-        reply = int(await self._scripts.run("log/archive_commit", keys, [token, GROUP, *arguments]))
+        keys = [self._keys.lease(ARCHIVE_GROUP, symbol), key, self._keys.archive(symbol)]
+        reply = int(await self._scripts.run("log/archive_commit", keys, [token, ARCHIVE_GROUP, *arguments]))
         if reply == -1:
             raise LeaseLost(symbol, token)
         if reply == -2:
@@ -144,7 +144,7 @@ class ArchiveStore:
 
     async def record_gap(self, symbol: str, first: int, last: int, reason: str) -> None:
         """Say in `gaps:{S}` that ids are not in the archive."""
-        gap = GapRecord(GROUP, first, last, reason, "no")
+        gap = GapRecord(ARCHIVE_GROUP, first, last, reason, "no")
         await record_gap(self._client, self._keys.gaps(symbol), gap, self._gaps_kept)
 
     async def folded_to(self, symbol: str) -> int:

@@ -11,12 +11,11 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from workers.errors import LeaseLost
-from workers.store.keys import DEPTH, Keys
+from workers.store.keys import BOOKS_GROUP, DEPTH, Keys
 from workers.store.log.streams import Delivered, GroupReader, update_id_of
 from workers.store.records import append_once
 from workers.store.scripts import Argument, Scripts
 
-GROUP = "books"
 PAGE: Final = 500
 
 
@@ -69,7 +68,7 @@ class BookStore:
         arguments: list[Argument] = [self._top_entries]
         for symbol, token, payload, withdraw, status in publications:
             keys += (
-                self._keys.lease(GROUP, symbol),
+                self._keys.lease(BOOKS_GROUP, symbol),
                 self._keys.book_top(symbol),
                 self._keys.book_status(symbol),
                 self._keys.book_distrust(symbol),
@@ -109,11 +108,13 @@ class BookStore:
             LeaseLost: another worker owns the symbol; nothing was written.
         """
         keys = [
-            self._keys.lease(GROUP, symbol),
+            self._keys.lease(BOOKS_GROUP, symbol),
             self._keys.raw(symbol, channel),
             self._keys.book_checkpoint(symbol),
         ]
-        done = int(await self._scripts.run("books/commit", keys, [token, GROUP, checkpoint or b"", *ids]))
+        done = int(
+            await self._scripts.run("books/commit", keys, [token, BOOKS_GROUP, checkpoint or b"", *ids])
+        )
         if done < 0:
             raise LeaseLost(symbol, token)
         return done
@@ -123,7 +124,7 @@ class BookStore:
 
         Cost: about 20 round trips to find the place, one per 500 entries.
         """
-        reader, key = GroupReader(self._client, GROUP), self._keys.raw(symbol, DEPTH)
+        reader, key = GroupReader(self._client, BOOKS_GROUP), self._keys.raw(symbol, DEPTH)
         place = await reader.place_before(key, update_id)
         before = True
         while page := await reader.range(key, place, PAGE):

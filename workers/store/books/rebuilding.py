@@ -13,8 +13,7 @@ from workers.model.books.in_band import BookRule
 from workers.model.books.order_book import DEFAULT_MAX_LEVELS, OrderBook
 from workers.model.books.sync import BookSync, SyncState
 from workers.model.events import DepthEvent
-from workers.store.books.publishing import GROUP
-from workers.store.keys import DEPTH, Keys
+from workers.store.keys import BOOKS_GROUP, DEPTH, Keys
 from workers.store.log.streams import Delivered, GroupReader
 from workers.store.replies import unusable
 
@@ -95,7 +94,7 @@ async def rebuild(
     if at is not None and sync.last_update_id > at:
         problem = f"it stands at update id {sync.last_update_id}, beyond the wanted {at}"
         raise StateUnreadable(keys.book_checkpoint(symbol), problem)
-    reader = GroupReader(client, GROUP)
+    reader = GroupReader(client, BOOKS_GROUP)
     while entries := await reader.range(keys.raw(symbol, DEPTH), stream_id, PAGE):
         for entry in entries:
             try:

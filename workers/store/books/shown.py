@@ -10,8 +10,7 @@ from typing import Any, Final, NamedTuple
 from redis.exceptions import ResponseError
 
 from workers.errors import StateUnreadable
-from workers.store.books.publishing import GROUP as BOOKS_GROUP
-from workers.store.keys import DEPTH, TRADES, Keys
+from workers.store.keys import BOOKS_GROUP, DEPTH, TRADES, TRADES_GROUP, Keys
 from workers.store.log.streams import parts, undelivered
 from workers.store.replies import unusable
 
@@ -19,7 +18,6 @@ _WHOLE = re.compile(r"-?[0-9]{1,17}", re.ASCII)
 PAGE = 100
 """Symbols asked for in one round trip."""
 
-TRADES_GROUP = "trades"
 TRADES_STATE = (
     "last_id",
     "last_trade_time",

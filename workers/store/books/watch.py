@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from workers.store.books.publishing import GROUP as BOOKS_GROUP
 from workers.store.books.shown import (
     UNHEARD_MS,
     UNREADABLE,
@@ -18,7 +17,7 @@ from workers.store.books.shown import (
     unheard_ms,
     whole,
 )
-from workers.store.keys import Keys
+from workers.store.keys import BOOKS_GROUP, Keys
 from workers.store.refusals import refusal_of
 from workers.store.replies import unusable
 

@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 from workers.errors import StateUnreadable
 from workers.model.symbols.info import SymbolInfo
 from workers.model.symbols.names import symbol_problem
-from workers.store.keys import Keys
+from workers.store.keys import ARCHIVE_GROUP, BOOKS_GROUP, TRADES_GROUP, Keys
 from workers.store.replies import unusable
 from workers.store.scripts import Scripts
 
-LEASED_IN: Final = ("books", "trades", "archive")
-FOLDING: Final = ("books", "trades")
+LEASED_IN: Final = (BOOKS_GROUP, TRADES_GROUP, ARCHIVE_GROUP)
+FOLDING: Final = (BOOKS_GROUP, TRADES_GROUP)
 """The groups whose folds begin anew when a symbol comes back; the archive goes on where its files end."""
 UNLISTED: Final = "UNLISTED"
 """Status, in our word, of a symbol the exchange has no more."""
@@ -165,6 +165,6 @@ class SymbolStore:
         if strange:  # not of any symbol, so nobody's
             await self._client.hdel(key, *strange)
         shown = [name for field, name in names.items() if field not in strange]
-        keys = [key, *(self._keys.lease("books", symbol) for symbol in shown)]
+        keys = [key, *(self._keys.lease(BOOKS_GROUP, symbol) for symbol in shown)]
         removed = await self._scripts.run("books/withdraw_orphans", keys, shown) if shown else []
         return [shown[position - 1] for position in removed] + [names[field] for field in strange]

@@ -25,9 +25,8 @@ from workers.model.history.block import (
 )
 from workers.model.history.recorder import HistoryFold
 from workers.model.history.segment import MOST_SECONDS
-from workers.store.books.publishing import GROUP
 from workers.store.history.writing import HistoryStatistics, Summary, decode_summary, statistics_of
-from workers.store.keys import DEPTH, Keys
+from workers.store.keys import BOOKS_GROUP, DEPTH, Keys
 from workers.store.log.streams import Delivered, GroupReader
 
 CACHED_BLOCKS = 64
@@ -188,7 +187,7 @@ class HistoryReader:
 
     async def entries_after(self, symbol: str, stream_id: str) -> list[tuple[bytes, DepthEvent | None]]:
         """A page of raw entries: id and event; None for one that cannot be used."""
-        reader = GroupReader(self._client, GROUP)
+        reader = GroupReader(self._client, BOOKS_GROUP)
         found: list[tuple[bytes, DepthEvent | None]] = []
         for entry in await reader.range(self._keys.raw(symbol, DEPTH), stream_id, PAGE):
             try:

@@ -10,8 +10,7 @@ from redis.asyncio import Redis
 
 from workers.errors import LeaseLost
 from workers.model.history.block import NOT_RECORDED, HistoryBlock
-from workers.store.books.publishing import GROUP
-from workers.store.keys import Keys
+from workers.store.keys import BOOKS_GROUP, Keys
 from workers.store.scripts import Argument, Scripts
 
 EXPIRE_AFTER_MS = 3_600_000
@@ -99,7 +98,7 @@ class HistoryStore:
             arguments += (block.start * 1000, data, _encode_summary(summary))
         newest = max(block.start for block in blocks) * 1000
         keys = [
-            self._keys.lease(GROUP, symbol),
+            self._keys.lease(BOOKS_GROUP, symbol),
             self._keys.history(symbol),
             self._keys.history_index(symbol),
         ]
