@@ -4,8 +4,7 @@ FleetError
 ├── SettingsError          a setting is unknown, of the wrong type or out of range
 ├── WireError              an exchange sent something that cannot be used
 │   ├── MalformedFrame     not JSON, not the expected object, or a field out of range
-│   ├── BadNumber          a price or quantity that is no usable decimal number
-│   └── SubscriptionRefused  the exchange answered a control request with an error
+│   └── BadNumber          a price or quantity that is no usable decimal number
 ├── RestError              a REST request did not give a usable answer
 │   ├── RateLimited        429 or 418: nobody may ask before `retry_after_s`
 │   ├── RequestRefused     another 4xx: asking again would not help
@@ -91,17 +90,6 @@ class BadNumber(WireError):
         self.text = text[:40]
         self.place = place
         super().__init__(f"{place} is {self.text!r}, which is no usable decimal number.")
-
-
-class SubscriptionRefused(WireError):
-    """The exchange answered a control request with an error frame."""
-
-    def __init__(self, venue: str, request_id: int | None, code: int, message: str) -> None:
-        self.venue = venue
-        self.request_id = request_id
-        self.code = code
-        self.message = message
-        super().__init__(f"{venue} refused request {request_id} with code {code}: {message}.")
 
 
 class RestError(FleetError):

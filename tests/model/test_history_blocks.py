@@ -374,9 +374,9 @@ def test_the_known_range_of_each_second_is_the_books() -> None:
     book.load(Snapshot(S, 1, *narrow, limit=2))
     builder = BlockBuilder(S, length=60)
     builder.known(60, book, 1)
-    assert (
-        book.refresh(Snapshot(S, 2, [*narrow[0], ("8", "3")], [*narrow[1], ("13", "3")], limit=3), []) == []
-    )
+    newer = OrderBook(max_levels=4)
+    newer.load(Snapshot(S, 2, [*narrow[0], ("8", "3")], [*narrow[1], ("13", "3")], limit=3))
+    assert book.succeed(newer) == []
     builder.known(61, book, 2)
     more = [("9.8", "1"), ("9.6", "1"), ("9.4", "1")]
     book.apply(more, [])

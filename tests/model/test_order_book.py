@@ -26,6 +26,17 @@ def loaded(limit: int = 3, max_levels: int = 5000) -> OrderBook:
     return book
 
 
+def refreshed(
+    book: OrderBook, newest: Snapshot, events: list[tuple[list[Level], list[Level]]]
+) -> list[Difference]:
+    """Have it succeeded by a snapshot and the changes after it, which it has applied already."""
+    newer = OrderBook(book.max_levels)
+    newer.load(newest)
+    for bids, asks in events:
+        newer.apply(bids, asks)
+    return book.succeed(newer)
+
+
 def contents(book: OrderBook) -> tuple[list[Level], list[Level], str, str]:
     return list(book.levels("bid")), list(book.levels("ask")), book.known_low, book.known_high
 
@@ -211,7 +222,7 @@ class TestLevels:
         with pytest.raises(BadNumber):
             book.load(snapshot(*changes, 10))
         with pytest.raises(BadNumber):
-            book.refresh(snapshot(*changes, 10), [])
+            refreshed(book, snapshot(*changes, 10), [])
         assert contents(book) == before
         book.check()
 
@@ -291,18 +302,18 @@ class TestKnownRange:
     def test_a_snapshot_that_reaches_as_far_and_proves_no_end_closes_an_open_one(self):
         book = loaded(limit=100)
         assert (book.known_low, book.known_high) == ("0", "inf")
-        assert book.refresh(snapshot(BIDS, ASKS, 4), []) == []
+        assert refreshed(book, snapshot(BIDS, ASKS, 4), []) == []
         assert contents(book) == (BIDS, ASKS, "9.7", "10.3")
         book = loaded(limit=100)
-        assert book.refresh(snapshot(BIDS[:2], ASKS, 2), []) == []  # it was cut before what the book has
+        assert refreshed(book, snapshot(BIDS[:2], ASKS, 2), []) == []  # it was cut before what the book has
         assert contents(book) == (BIDS, ASKS, "0", "10.3")
-        assert book.refresh(snapshot(BIDS, ASKS, 6), []) == []
+        assert refreshed(book, snapshot(BIDS, ASKS, 6), []) == []
         assert contents(book) == (BIDS, ASKS, "0", "inf")
 
     def test_what_lay_open_and_was_not_empty_is_a_difference(self):
         book = loaded(limit=100)
         longer = [*ASKS, *((f"{11 + n}", "1") for n in range(5))]
-        assert [found.price for found in book.refresh(snapshot(BIDS, longer, 8), [])] == [
+        assert [found.price for found in refreshed(book, snapshot(BIDS, longer, 8), [])] == [
             price for price, _ in longer[3:]
         ]
 
@@ -378,7 +389,7 @@ class TestRefresh:
         newer = snapshot(
             [("9.9", "1"), ("9.8", "2")], [("10.1", "4"), ("10.2", "5"), ("10.3", "6"), ("11", "2")]
         )
-        assert book.refresh(newer, [later]) == []
+        assert refreshed(book, newer, [later]) == []
         assert list(book.levels("bid")) == [("10.05", "9"), *BIDS], "9.7 is known from before"
         assert list(book.levels("ask")) == [*ASKS[1:], ("11", "1")], "20 is known to neither"
         assert (book.known_low, book.known_high) == ("9.7", "11")
@@ -390,7 +401,7 @@ class TestRefresh:
         newer = snapshot(
             [("9.9", "1.0"), ("9.8", "7")], [("10.1", "4"), ("10.15", "1"), ("10.3", "6"), ("11", "1")], 4
         )
-        assert book.refresh(newer, []) == [
+        assert refreshed(book, newer, []) == [
             Difference("bid", "9.8", "2", "7"),
             Difference("bid", "9.7", "3", "0"),
             Difference("ask", "10.15", "0", "1"),
@@ -401,12 +412,12 @@ class TestRefresh:
     def test_difference_outside_either_range_is_none(self):
         book = loaded(limit=3)
         book.apply([("9.0", "1")], [])
-        assert book.refresh(snapshot([*BIDS, ("9.0", "5")], ASKS, 4), []) == []
+        assert refreshed(book, snapshot([*BIDS, ("9.0", "5")], ASKS, 4), []) == []
         assert book.quantity_at("bid", "9.0") == "5"
 
     def test_of_a_complete_book_stays_complete(self):
         book = loaded(limit=10)
-        assert book.refresh(snapshot(BIDS[:1], ASKS[:1], 1), []) == []
+        assert refreshed(book, snapshot(BIDS[:1], ASKS[:1], 1), []) == []
         assert contents(book) == (BIDS, ASKS, "0", "inf")
 
 

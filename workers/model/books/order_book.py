@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
@@ -187,7 +187,7 @@ class _BookSide:
 class OrderBook:
     """The book of one symbol.
 
-    Fill: `load`, `apply`, `refresh`, `restore`, `clear`.
+    Fill: `load`, `apply`, `succeed`, `restore`, `clear`.
     What is held, best first: `top`, `best_bid`, `best_ask`, `mid`, `spread`, `levels`, `counts`, `crossed`.
     What is known: `known_levels`, `known_counts`, `quantity_at`, `nearest_level`, and of the range itself
     `known_low`, `known_high`, `covers`, `edge_distance`.
@@ -196,8 +196,8 @@ class OrderBook:
     Beyond `max_levels` on a side the farthest are dropped, and the known range shrinks to what is complete.
 
     Runtime, n levels a side: `apply` O(log n) a change, `top(k)` O(k), best, mid, spread, `crossed` and
-    `quantity_at` O(1), `nearest_level` O(log n), `load` and `refresh` O(n log n). BadNumber from `load`,
-    `apply` or `refresh` leaves the book as it was.
+    `quantity_at` O(1), `nearest_level` O(log n), `load` and `succeed` O(n log n). BadNumber from `load`
+    or `apply` leaves the book as it was.
     """
 
     __slots__ = ("_asks", "_bids", "max_levels")
@@ -344,19 +344,6 @@ class OrderBook:
         was proven. A side complete to its end has no edge; at 0.0 one has hardly a known level left.
         """
         return min(self._bids.room(), self._asks.room())
-
-    def refresh(
-        self, snapshot: Snapshot, events: Iterable[tuple[list[Level], list[Level]]]
-    ) -> list[Difference]:
-        """Take a newer snapshot's range without leaving sync; on differences (returned) nothing is changed.
-
-        `events` are the changes after the snapshot's id, which this book has applied already (see `succeed`).
-        """
-        newer = OrderBook(self.max_levels)
-        newer.load(snapshot)
-        for bids, asks in events:
-            newer.apply(bids, asks)
-        return self.succeed(newer)
 
     def succeed(self, newer: OrderBook) -> list[Difference]:
         """Become a book that was filled later and stands at the same id; on differences (returned) nothing is changed.
