@@ -1,71 +1,154 @@
--- Append many exchange messages to their streams, each at most once.
+-- Append many exchange messages to their streams, each at most once, by the exchange's own numbers.
 --
 -- KEYS     the streams (on a cluster: of one slot)
 -- ARGV[1]  number of entries n
 -- ARGV[2 .. 1+k]  retention in ms of KEYS[1 .. k] (entries older than this before the new one are trimmed)
 -- ARGV[2+k]  id_reset_ms: an id that went back while its time went on by at least this much starts anew
--- then n times 2:  "<key index from 1> <event ms> <update id> <received us> <line>", data
+-- then n times 2:  "<key index from 1> <event ms> <update id> <received us> <line>[ <kind>]", data
 --
--- An entry's id is <event ms>-<update id>, so the last id of a stream names the last update id it holds.
--- An entry whose update id is not greater than that is a repeat and is dropped, whatever its time: two lines
--- may stamp one event differently. An entry that is new but whose clock went back takes the stream's last ms.
+-- An update's id is <event ms>-<update id>, so the last id of a stream names the last update id it holds.
+-- One whose update id is not greater than that is a repeat and is dropped, whatever its time: two lines
+-- may stamp one event differently. One that is new but whose clock went back takes the stream's last ms.
+-- Ids are compared as text: they may be greater than what a double holds.
+--
+-- An entry of another kind has the fields `kind <kind>` behind `line`:
+--   snapshot, checksum, break   leave the last update id as it is: <ms>-<last update id>; <ms>-0 in an empty stream.
+--   restart    a whole book whose ids begin anew: <ms>-<its own update id>, from which ids count on.
+-- Their ms is the event's own, if that is later than the stream's last, else the last plus one. A repeat is one of the
+-- same kind, received time, line and data among the newest LOOKED_AT entries (a call tried again), and a restart that
+-- is no newer than another line's there. After a restart, what comes from before it is a repeat: of its own line by the
+-- time received (a call tried again), of another by the event's (that line is late).
 --
 -- A stream whose last id is more than a week ahead of an entry is refused with an error: all that follows would be filed
 -- under that one ms, and never be trimmed. What the call appended before stays, and is a repeat when it comes again.
 --
 -- Returns {appended, repeats, resets, then for each key: its repeats, then for the last repeat of each key whose
 -- first copy is still there: the line that was first and by how many us}.
--- Cost: one XINFO and one XTRIM per key, one XADD per new entry, one XRANGE per key with repeats.
-local FAR_MS = 604800000
+-- Cost: one XINFO and one XTRIM per key, one XADD per new entry, one XRANGE per key with repeats; per key with another
+-- kind or a clock that went back one XREVRANGE of up to LOOKED_AT entries.
+local FAR_MS, LOOKED_AT = 604800000, 500
 local call, format, match = redis.call, string.format, string.match
 local n = tonumber(ARGV[1])
 local k = #KEYS
 local reset_ms = tonumber(ARGV[2 + k])
 local last_ms, last_id, repeats_of, repeated = {}, {}, {}, {}
 for i = 1, k do
-    last_ms[i], last_id[i], repeats_of[i] = 0, -1, 0
+    last_ms[i], last_id[i], repeats_of[i] = 0, '', 0
     local info = redis.pcall('XINFO', 'STREAM', KEYS[i])
     if info.err == nil then
         for j = 1, #info, 2 do
             if info[j] == 'last-generated-id' then
                 local ms, id = match(info[j + 1], '^(%d+)-(%d+)$')
-                last_ms[i], last_id[i] = tonumber(ms), tonumber(id)
+                last_ms[i], last_id[i] = tonumber(ms), id
                 break
             end
         end
         if last_ms[i] == 0 then
-            last_id[i] = -1
+            last_id[i] = ''
         end
     elseif redis.call('EXISTS', KEYS[i]) == 1 then
         return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is no stream')
     end
 end
+
+local function is_later(id, than)
+    return #id > #than or (#id == #than and id > than)
+end
+
+local looked_from, entries_of, restarts = {}, {}, {}
+
+local function identity(kind, received, line, data)
+    return kind .. ' ' .. received .. ' ' .. line .. ' ' .. data
+end
+
+-- Read the newest entries of a key once, back to a time.
+local function look_back(i, ms)
+    if looked_from[i] and looked_from[i] <= ms then
+        return
+    end
+    looked_from[i], entries_of[i], restarts[i] = ms, {}, nil
+    local newest = call('XREVRANGE', KEYS[i], '+', format('%.0f', ms), 'COUNT', LOOKED_AT)
+    for _, entry in ipairs(newest) do
+        local fields = entry[2]
+        if fields[7] == 'kind' then
+            entries_of[i][identity(fields[8], fields[4], fields[6], fields[2])] = true
+            if fields[8] == 'restart' and not restarts[i] then
+                local ms_of_restart = tonumber(match(entry[1], '^%d+'))
+                restarts[i] = { ms = ms_of_restart, line = fields[6], received = tonumber(fields[4]) }
+            end
+        end
+    end
+end
+
+local function is_from_before_a_restart(i, ms, line, received)
+    look_back(i, ms)
+    local restart = restarts[i]
+    if restart == nil then
+        return false
+    elseif line == restart.line then
+        return tonumber(received) < restart.received
+    end
+    return ms < restart.ms
+end
+
+local function is_known_restart(i, ms, line)
+    look_back(i, ms)
+    local restart = restarts[i]
+    return restart ~= nil and line ~= restart.line and ms <= restart.ms
+end
+
 local appended, repeats, resets = 0, 0, 0
 local at = 3 + k
 for _ = 1, n do
-    local index, event_ms, update_id, received, line = match(ARGV[at], '^(%d+) (%d+) (%d+) (%d+) (%S+)$')
-    local i, ms, id = tonumber(index), tonumber(event_ms), tonumber(update_id)
+    local index, event_ms, id, received, line, kind =
+        match(ARGV[at], '^(%d+) (%d+) (%d+) (%d+) (%S+) ?(%S*)$')
+    local data = ARGV[at + 1]
+    local i, ms = tonumber(index), tonumber(event_ms)
     local wanted = true
     if last_ms[i] - ms > FAR_MS then
         return redis.error_reply('FAR an id of ' .. KEYS[i] .. ' is of a far future')
     end
-    if id <= last_id[i] then
-        if ms >= last_ms[i] + reset_ms then
-            resets = resets + 1
-        else
-            wanted = false
+    if kind == '' then
+        if not is_later(id, last_id[i]) then
+            if ms >= last_ms[i] + reset_ms then
+                resets = resets + 1
+            else
+                wanted = false
+            end
+        elseif ms < last_ms[i] then
+            wanted = not is_from_before_a_restart(i, ms, line, received)
+            ms = last_ms[i]
         end
-    elseif ms < last_ms[i] then
-        ms = last_ms[i]
+    else
+        local itself = identity(kind, received, line, data)
+        look_back(i, ms)
+        if entries_of[i][itself] or kind == 'restart' and is_known_restart(i, ms, line) then
+            wanted = false
+        else
+            ms = math.max(ms, last_ms[i] + 1)
+            entries_of[i][itself] = true
+            if kind == 'restart' then
+                restarts[i] = { ms = ms, line = line, received = tonumber(received) }
+            else
+                id = last_id[i] == '' and '0' or last_id[i]
+            end
+        end
     end
     if wanted then
-        call('XADD', KEYS[i], format('%.0f-%.0f', ms, id), 'data', ARGV[at + 1], 'received', received, 'line', line)
+        local entry_id = format('%.0f-', ms) .. id
+        if kind == '' then
+            call('XADD', KEYS[i], entry_id, 'data', data, 'received', received, 'line', line)
+        else
+            call('XADD', KEYS[i], entry_id, 'data', data, 'received', received, 'line', line, 'kind', kind)
+        end
         last_ms[i], last_id[i] = ms, id
         appended = appended + 1
     else
         repeats = repeats + 1
         repeats_of[i] = repeats_of[i] + 1
-        repeated[i] = { event_ms .. '-' .. update_id, received }
+        if kind == '' then
+            repeated[i] = { event_ms .. '-' .. id, received }
+        end
     end
     at = at + 2
 end
@@ -82,7 +165,7 @@ end
 for i = 1, k do
     if repeated[i] then
         local first = call('XRANGE', KEYS[i], repeated[i][1], repeated[i][1])[1]
-        if first and first[2][3] == 'received' then
+        if first and first[2][3] == 'received' and first[2][7] == nil then
             reply[#reply + 1] = first[2][6]
             reply[#reply + 1] = tonumber(repeated[i][2]) - tonumber(first[2][4])
         end

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from workers.ingest import appender as module
+from workers.ingest import losses
 from workers.ingest.appender import Appender
 from workers.settings.schema import IngestSettings
 from workers.store.log.streams import RawEntry
@@ -192,7 +192,7 @@ async def test_the_other_line_has_a_moment_for_what_is_newer_than_the_log(
     for entry in entries(KEY, 1, 3):
         other.add(entry)
     await other.flush()
-    monkeypatch.setattr(module, "OTHER_LINE_S", 0.0)
+    monkeypatch.setattr(losses, "OTHER_LINE_S", 0.0)
     await one.flush()
     assert await told(client) == [(4, 5)]
 

@@ -7,15 +7,18 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from workers.ingest.losses import Lost, break_for, breaks_book, is_content, place_of, still_missing
 from workers.runtime.backoff import MOST_S, Backoff
 from workers.settings.schema import IngestSettings
 from workers.store.keys import TICKER
+from workers.store.log.numbered import NumberedStreams
 from workers.store.log.streams import GapRecord, RawEntry, RawStreams, record_gap
 from workers.store.refusals import refusal_of
 
@@ -28,10 +31,6 @@ MOST_REMARKS = 1_000
 TOLD_EVERY_S = 30.0
 """Pause between two records of what one key that refuses everything has lost."""
 OVERFLOW = "redis away, buffer full"
-MOST_IDS = 10_000
-"""Ids of one stream remembered one by one, to be looked for in the log."""
-OTHER_LINE_S = 2.0
-"""How long the other line may take to bring what this one dropped, where nothing newer is in the log yet."""
 TICKER_SHARE = 4
 """Tickers are buffered while less than one part in so many of the buffer is used."""
 
@@ -49,6 +48,11 @@ SPARED = Counter(
 SKIPPED = Counter(
     "fleet_tickers_skipped_total",
     "Tickers not buffered while Redis was slow, so that the rest fits",
+    ["line"],
+)
+STOOD_BY = Counter(
+    "fleet_append_stood_by_total",
+    "Entries not appended because another line, or a later socket of this one, writes the stream",
     ["line"],
 )
 REFUSED = Counter(
@@ -70,37 +74,13 @@ DELAY = Histogram(
 )
 
 
-class _Lost:
-    """Ids of one stream that were dropped and must be told in `gaps:{S}`, unless the log has them all the same."""
+class Standby(NamedTuple):
+    """Another line, or another turn of this one, writes a stream."""
 
-    __slots__ = ("count", "first_ms", "ids", "last", "last_ms", "reason", "since")
-
-    def __init__(self, entry: RawEntry, reason: str) -> None:
-        self.ids: list[int] = []
-        """The first of them, at most `MOST_IDS`; of the others the last is known, and their number."""
-        self.last = entry.update_id
-        self.first_ms = self.last_ms = entry.event_ms
-        self.reason = reason
-        self.since = time.monotonic()
-        self.count = 0
-
-    def add(self, entry: RawEntry) -> None:
-        """One more."""
-        if self.count < MOST_IDS:
-            self.ids.append(entry.update_id)
-        self.last = entry.update_id
-        self.first_ms, self.last_ms = min(self.first_ms, entry.event_ms), max(self.last_ms, entry.event_ms)
-        self.count += 1
-
-    def and_then(self, later: _Lost | None) -> _Lost:
-        """Both as one, where more was lost meanwhile."""
-        if later is not None:
-            self.ids += later.ids[: MOST_IDS - len(self.ids)]
-            self.last = later.last
-            self.first_ms = min(self.first_ms, later.first_ms)
-            self.last_ms = max(self.last_ms, later.last_ms)
-            self.count += later.count
-        return self
+    silent_ms: int
+    """For how long it had appended nothing, by the server's clock; since 1970 where nobody writes."""
+    at: float
+    """When Redis said so, s of `time.monotonic`."""
 
 
 class Appender:
@@ -126,6 +106,7 @@ class Appender:
     ) -> None:
         self._client = client
         self._streams = RawStreams(client, settings.id_reset_ms)
+        self._numbered = NumberedStreams(client, settings.writer_silent_ms, settings.names_ms)
         self._settings = settings
         self._retention_ms = retention_ms
         self._gap_keys = gap_keys
@@ -134,7 +115,9 @@ class Appender:
         self._buffer: deque[RawEntry] = deque()
         self._sending: list[RawEntry] = []
         """Sent and not known to have arrived. Never dropped: it may be in the log, or may not."""
-        self._lost: dict[str, _Lost] = {}
+        self._lost: dict[str, Lost] = {}
+        self._breaks: dict[str, RawEntry] = {}
+        """What the log is to say first of a stream of which entries were dropped, and no number shows it."""
         self._appending, self._telling = Backoff("append"), Backoff("gaps")
         self._of_keys = Backoff("append", most_of_key_s=MOST_S)
         """What is sent meanwhile is lost, so a repaired key is to be noticed soon."""
@@ -144,9 +127,12 @@ class Appender:
         self._remarks: deque[tuple[str, GapRecord]] = deque(maxlen=MOST_REMARKS)
         """What is to be recorded of entries that are not appended, by gaps stream."""
         self._full = asyncio.Event()
+        self.standby: dict[str, Standby] = {}
+        """The streams whose last entries were not appended because this line, or its turn, is not the writer."""
         self.appended = 0
         self.repeats = 0
         self.dropped = 0
+        self.stood_by = 0
 
     def add(self, entry: RawEntry) -> None:
         """Take an entry in; drops the oldest one when the buffer is full."""
@@ -167,7 +153,8 @@ class Appender:
     def tell(self, entry: RawEntry, reason: str) -> None:
         """Record in the gaps stream that an entry is not appended, and why."""
         gap_key, channel = self._gap_keys[entry.key]
-        self._remarks.append((gap_key, GapRecord(channel, entry.update_id, entry.update_id, reason, "no")))
+        place = place_of(entry)
+        self._remarks.append((gap_key, GapRecord(channel, place, place, reason, "no")))
 
     @property
     def waiting(self) -> int:
@@ -175,7 +162,10 @@ class Appender:
         return len(self._buffer) + len(self._sending)
 
     def _lose(self, entry: RawEntry, reason: str) -> None:
-        self._lost.setdefault(entry.key, _Lost(entry, reason)).add(entry)
+        if breaks_book(entry):
+            self._breaks.setdefault(entry.key, break_for(entry))
+        if is_content(entry):
+            self._lost.setdefault(entry.key, Lost(entry, reason)).add(entry)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Flush until `stop` is set and the buffer is empty (or Redis stays away for another second)."""
@@ -222,16 +212,12 @@ class Appender:
         """
         while self.waiting:
             if not self._sending:
-                size = min(len(self._buffer), MOST_PER_CALL)
-                self._sending = [self._buffer.popleft() for _ in range(size)]
-            if ready := self._ready(self._sending):
-                try:
-                    await self._append(ready)
-                except ResponseError as error:
-                    if refusal_of(error).of_server:
-                        raise
-                    await self._append_one_by_one(ready)
-            self._sending = []
+                self._sending = self._next_batch()
+            await self._send()
+        if self._breaks:
+            self._sending = list(self._breaks.values())
+            self._breaks.clear()
+            await self._send()
         if self._lost:
             await self._tell_lost()
         while self._remarks:
@@ -243,6 +229,26 @@ class Appender:
                     raise
                 self._telling.refused(error, symbol=gap_key)
             self._remarks.popleft()
+
+    def _next_batch(self) -> list[RawEntry]:
+        """The oldest entries of the buffer; what was dropped of a book is told where it is missing."""
+        batch = []
+        for _ in range(min(len(self._buffer), MOST_PER_CALL)):
+            entry = self._buffer.popleft()
+            if self._breaks and (missing := self._breaks.pop(entry.key, None)):
+                batch.append(missing)
+            batch.append(entry)
+        return batch
+
+    async def _send(self) -> None:
+        if ready := self._ready(self._sending):
+            try:
+                await self._append(ready)
+            except ResponseError as error:
+                if refusal_of(error).of_server:
+                    raise
+                await self._append_one_by_one(ready)
+        self._sending = []
 
     def _ready(self, batch: list[RawEntry]) -> list[RawEntry]:
         """What may be sent now: entries of a key that Redis has just refused are lost, and not tried each time."""
@@ -259,18 +265,40 @@ class Appender:
         REFUSED.labels(self._line).inc()
 
     async def _append(self, batch: list[RawEntry]) -> None:
+        by_id = [entry for entry in batch if not entry.numbered]
+        if by_id:
+            await self._append_by_id(by_id)
+        if len(by_id) < len(batch):
+            await self._append_numbered([entry for entry in batch if entry.numbered])
+        DELAY.labels(self._line).observe(max(0.0, time.time() - batch[-1].received_us / 1e6))
+
+    async def _append_numbered(self, batch: list[RawEntry]) -> None:
+        done = await self._numbered.append(batch, self._retention_ms)
+        self._count(done.appended, done.repeats)
+        self.stood_by += done.refused
+        STOOD_BY.labels(self._line).inc(done.refused)
+        now = time.monotonic()
+        for key in done.refused_by_key:
+            if key in done.silent_ms:
+                self.standby[key] = Standby(done.silent_ms[key], now)
+            else:
+                self.standby.pop(key, None)
+
+    def _count(self, appended: int, repeats: int) -> None:
+        self.appended += appended
+        self.repeats += repeats
+        APPENDED.labels(self._line).inc(appended)
+        REPEATS.labels(self._line).inc(repeats)
+
+    async def _append_by_id(self, batch: list[RawEntry]) -> None:
         done = await self._streams.append(batch, self._retention_ms)
-        self.appended += done.appended
-        self.repeats += done.repeats
-        APPENDED.labels(self._line).inc(done.appended)
-        REPEATS.labels(self._line).inc(done.repeats)
+        self._count(done.appended, done.repeats)
         if done.resets:
             RESETS.labels(self._line).inc(done.resets)
             log.warning("id_reset", line=self._line, resets=done.resets, streams=list(done.repeats_by_key))
         for first, lead_us in done.leads:
             if first != self._line:
                 LEAD.labels(first, self._line).observe(max(0.0, lead_us / 1e6))
-        DELAY.labels(self._line).observe(max(0.0, time.time() - batch[-1].received_us / 1e6))
 
     async def _append_one_by_one(self, batch: list[RawEntry]) -> None:
         """One stream's key cannot be appended to: the other streams shall not suffer from it."""
@@ -291,24 +319,17 @@ class Appender:
                 self._of_keys.accepted(symbol=key)
                 self._refused_keys.discard(key)
 
-    async def _missing(self, key: str, lost: _Lost) -> bool:
-        """Look which of the dropped entries the log lacks, and reduce them to those; False: nothing to tell (yet).
-
-        The other line may have brought them, and may still do so while the log has nothing newer.
-        """
-        if lost.count > len(lost.ids):
-            return True  # more than anybody has counted one by one
-        there = await self._streams.held(key, lost.first_ms, lost.last_ms)
-        missing = [update_id for update_id in lost.ids if update_id not in there.ids]
-        if not missing:
-            SPARED.labels(self._line).inc(lost.count)
-            lost.count = 0
+    async def _missing(self, key: str, lost: Lost) -> bool:
+        """Whether the log lacks something of what was dropped, which is then all that is left in `lost`."""
+        before = lost.count
+        if lost.turn and key in self.standby:
+            lost.count = 0  # another line writes there
+        elif lost.reason != OVERFLOW:
+            return True
+        elif not await still_missing(self._streams, self._numbered, key, lost) and lost.count:
             return False
-        if there.newest < missing[-1] and time.monotonic() - lost.since < OTHER_LINE_S:
-            return False
-        SPARED.labels(self._line).inc(lost.count - len(missing))
-        lost.ids, lost.last, lost.count = missing, missing[-1], len(missing)
-        return True
+        SPARED.labels(self._line).inc(before - lost.count)
+        return lost.count > 0
 
     async def _tell_lost(self) -> None:
         now = time.monotonic()
@@ -320,11 +341,11 @@ class Appender:
                 continue
             del self._lost[key]
             try:
-                if lost.reason == OVERFLOW and not await self._missing(key, lost):
+                if not await self._missing(key, lost):
                     if lost.count:
                         self._lost[key] = lost.and_then(self._lost.get(key))
                     continue
-                record = GapRecord(channel, lost.ids[0], lost.last, lost.reason, "no")
+                record = GapRecord(channel, lost.places[0], lost.last, lost.reason, "no")
                 await record_gap(self._client, gap_key, record, self._gaps_kept)
             except (RedisError, OSError) as error:
                 self._lost[key] = lost.and_then(self._lost.get(key))
@@ -334,5 +355,5 @@ class Appender:
                 continue
             self._telling.accepted(symbol=gap_key)
             self._told_at[key] = now
-            log.error("entries_lost", line=self._line, stream=key, first=lost.ids[0], last=lost.last,
+            log.error("entries_lost", line=self._line, stream=key, first=lost.places[0], last=lost.last,
                       entries=lost.count, reason=lost.reason)  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -20,6 +21,7 @@ from workers.ingest.feed import Feed
 from workers.ingest.feeds import VenueFeeds
 from workers.ingest.line import Line
 from workers.ingest.subscriptions import Refusals
+from workers.ingest.turns import Turns
 from workers.runtime.backoff import Backoff
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.runtime.follow_symbols import follow
@@ -34,6 +36,11 @@ from workers.venues.messages import Subscription
 
 log = structlog.get_logger()
 
+TAKEN_OVER = Counter(
+    "fleet_books_taken_over_total",
+    "Streams subscribed anew because the line that writes their books fell silent",
+    ["venue", "line"],
+)
 RENEWED = Counter(
     "fleet_books_renewed_total",
     "Streams subscribed anew because a book wanted to begin anew",
@@ -85,6 +92,7 @@ class IngestWorker:
             self._gap_keys,
             process.settings.streams.gaps,
         )
+        self._turns = Turns(self._appender.standby, self._contexts, process.settings.ingest.writer_silent_ms)
         self._feeds_of: dict[str, VenueFeeds] = {}
         self._clock = ArrivalClock(line)
         self._refusals = {
@@ -174,17 +182,10 @@ class IngestWorker:
             except (RedisError, OSError) as error:
                 await asyncio.sleep(waits.refused(error))
                 continue
+            self._renew(self._turns.due(time.monotonic()), TAKEN_OVER)
             for venue, requests in asked.items():
                 names = [(one.channel, one.symbol) for one in requests if one.line == self._line]
-                if names:
-                    RENEWED.labels(venue, self._line).inc(len(names))
-                    log.info(
-                        "books_renewed",
-                        venue=venue,
-                        line=self._line,
-                        symbols=[name[1] for name in names[:20]],
-                    )
-                    self._feeds_of[venue].renew(names)
+                self._renew({venue: names}, RENEWED)
             dead = {
                 venue: [(one.channel, one.symbol) for one in requests if not one.line]
                 for venue, requests in asked.items()
@@ -194,6 +195,15 @@ class IngestWorker:
             for venue, names in dead.items():
                 self._feeds_of[venue].revive(names)
             await asyncio.sleep(REVIVE_POLL_S)
+
+    def _renew(self, streams: Mapping[str, Sequence[tuple[str, str]]], metric: Counter) -> None:
+        """Subscribe anew to streams (channel, symbol) by venue, so that their whole books come."""
+        for venue, names in streams.items():
+            if names:
+                metric.labels(venue, self._line).inc(len(names))
+                log.info("books_renewed", venue=venue, line=self._line, taken_over=metric is TAKEN_OVER,
+                         symbols=[symbol for _, symbol in names[:20]])  # fmt: skip
+                self._feeds_of[venue].renew(names)
 
     def _told_refused(self) -> str:
         """The streams the exchange refuses, some of them by name."""

@@ -122,6 +122,11 @@ class IngestSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """So is one this far in the future. One that is nearer is filed by the time of its arrival."""
     id_reset_ms: Count = 10_000
     """An update id that went back although its time went on this far is the exchange's restart, not a repeat."""
+    writer_silent_ms: Count = 5_000
+    """Where the exchange numbers nothing, one line writes a book; another one may go on, from a snapshot, once it has
+    appended nothing for this long."""
+    names_ms: Count = 3_600_000
+    """How much older than the newest one trades are known again by name, where their ids are no rising numbers."""
 
 
 class StreamSettings(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -39,6 +39,14 @@ class Keys:
         """Stream: the exchange's messages of one channel (`depth`, `aggTrade`, `bookTicker`), byte for byte."""
         return self._key("raw", symbol, channel)
 
+    def raw_writer(self, symbol: str) -> str:
+        """Hash: whose turn it is to write a depth stream that the exchange does not number, and how far it came."""
+        return writer_of(self.raw(symbol, DEPTH))
+
+    def raw_names(self, symbol: str) -> str:
+        """Sorted set: the newest trades of the raw stream by the exchange's names, where ids only name them."""
+        return names_of(self.raw(symbol, TRADES))
+
     def raw_snapshot(self, symbol: str) -> str:
         """Stream: REST depth snapshots as received."""
         return self._key("raw", symbol, "snapshot")
@@ -125,6 +133,8 @@ class Keys:
     def kept(self, symbol: str) -> list[str]:
         """All other keys of the symbol but its status, leases and fences."""
         return [
+            self.raw_writer(symbol),
+            self.raw_names(symbol),
             self.raw_snapshot(symbol),
             self.book_top(symbol),
             self.history(symbol),
@@ -144,9 +154,10 @@ class Keys:
         streams += [self.gaps(symbol), self.audit(symbol)]
         streams += [self.bars(symbol, interval) for interval in INTERVALS_MS]
         hashes = [self.book_status(symbol), self.trades_state(symbol), self.trades_status(symbol)]
-        hashes += [self.symbol_info(symbol), self.archive(symbol)]
+        hashes += [self.symbol_info(symbol), self.archive(symbol), self.raw_writer(symbol)]
         hashes += [self.stats(symbol, interval) for interval in INTERVALS_MS]
         sorted_sets = [self.history(symbol), self.history_index(symbol), self.trades_latest(symbol)]
+        sorted_sets.append(self.raw_names(symbol))
         strings = [self.book_checkpoint(symbol), self.book_distrust(symbol)]
         of_type = {"stream": streams, "hash": hashes, "zset": sorted_sets, "string": strings}
         return {key: kind for kind, keys in of_type.items() for key in keys}
@@ -158,6 +169,16 @@ class Keys:
     def fence(self, role: str, symbol: str) -> str:
         """Integer: the last fencing number given out; it only grows."""
         return f"{self.prefix}fleet:fence:{role}:{{{symbol}}}"
+
+
+def writer_of(raw: str) -> str:
+    """The key of the writer of a raw stream."""
+    return f"{raw}:writer"
+
+
+def names_of(raw: str) -> str:
+    """The key of the names that a raw stream has."""
+    return f"{raw}:names"
 
 
 def workers(role: str) -> str:

@@ -1,0 +1,330 @@
+"""A log of what the exchange does not number: one writer's book at a time, and each trade once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from workers.model.books.in_band import InBandSync, StreamRule
+from workers.model.books.sequence import SequenceRule
+from workers.model.books.sync import SyncState
+from workers.model.events import DepthEvent, Kind, Level
+from workers.store.keys import names_of, writer_of
+from workers.store.log.numbered import NumberedStreams
+from workers.store.log.streams import RawEntry
+
+BOOK = "raw:{BTC-USD}:depth"
+TRADES = "raw:{BTC-USD}:aggTrade"
+KEPT = {BOOK: 10**12, TRADES: 10**12}
+NEVER, AT_ONCE = 10**9, -1
+"""How long a writer must have been silent: it has not been, or has."""
+SLOW = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def change(
+    number: int,
+    kind: Kind = "update",
+    turn: str = "t1",
+    line: str = "a",
+    received: int = 0,
+    data: bytes = b"{}",
+) -> RawEntry:
+    ms = 1_000 + number
+    return RawEntry(BOOK, ms, 0, data, received or 1_000 * ms, line, kind, turn, number)
+
+
+def trade(name: str, ms: int, line: str = "a") -> RawEntry:
+    return RawEntry(TRADES, ms, 0, name.encode(), 1_000 * ms, line, name=name)
+
+
+async def kinds(client: Redis) -> list[tuple[str, str]]:
+    found = await client.xrange(BOOK)
+    return [(i.decode(), fields.get(b"kind", b"update").decode()) for i, fields in found]
+
+
+async def names(client: Redis) -> list[str]:
+    return [fields[b"data"].decode() for _, fields in await client.xrange(TRADES)]
+
+
+async def test_the_log_numbers_what_it_takes_and_its_ms_never_go_back(client: Redis) -> None:
+    batch = [change(1, "snapshot"), change(5), change(3)._replace(number=7), change(9, "break")]
+    done = await NumberedStreams(client, NEVER).append(batch, KEPT)
+    assert (done.appended, done.repeats, done.refused) == (4, 0, 0)
+    expected = [("1001-1", "snapshot"), ("1005-2", "update"), ("1005-3", "update"), ("1009-4", "break")]
+    assert await kinds(client) == expected
+
+
+async def test_a_turn_begins_with_a_snapshot(client: Redis) -> None:
+    done = await NumberedStreams(client, NEVER).append(
+        [change(1), change(2, "checksum"), change(3, "break"), change(4, "snapshot"), change(5)], KEPT
+    )
+    assert (done.appended, done.refused, done.silent_ms) == (2, 3, {})
+    assert [kind for _, kind in await kinds(client)] == ["snapshot", "update"]
+
+
+async def test_another_line_stands_by_while_the_writer_writes(client: Redis) -> None:
+    streams = NumberedStreams(client, 60_000)
+    alone = await streams.append([change(1, turn="x", line="b")], KEPT)
+    assert alone.silent_ms[BOOK] > 10**12  # nobody has ever written
+    await streams.append([change(1, "snapshot")], KEPT)
+    done = await streams.append([change(1, "snapshot", "x", "b"), change(2, turn="x", line="b")], KEPT)
+    assert (done.appended, done.refused, done.refused_by_key) == (0, 2, {BOOK: 2})
+    assert 0 <= done.silent_ms[BOOK] < 60_000
+    assert await kinds(client) == [("1001-1", "snapshot")]
+
+
+async def test_a_silent_writer_is_followed_and_what_it_brings_later_is_refused(client: Redis) -> None:
+    await NumberedStreams(client, NEVER).append([change(1, "snapshot"), change(2)], KEPT)
+    done = await NumberedStreams(client, AT_ONCE).append([change(9, "snapshot", "x", "b")], KEPT)
+    assert done.appended == 1
+    late = [change(1, "snapshot"), change(2), change(3), change(4, "snapshot"), change(5, "break")]
+    for silent_ms in (NEVER, AT_ONCE):
+        done = await NumberedStreams(client, silent_ms).append(late, KEPT)
+        assert (done.appended, done.refused) == (0, 5)
+    assert (await NumberedStreams(client, NEVER).append([change(10, turn="x", line="b")], KEPT)).appended == 1
+
+
+async def test_the_writers_own_line_goes_on_over_another_socket_at_once(client: Redis) -> None:
+    streams = NumberedStreams(client, NEVER)
+    first = [change(1, "snapshot"), change(2)]
+    second = [change(1, "snapshot", "t2", received=10**9), change(2, turn="t2")]
+    await streams.append(first, KEPT)
+    await streams.append(second, KEPT)
+    again = await streams.append([*first, change(3), *second], KEPT)  # tried again, and the old socket's last
+    assert (again.appended, again.repeats, again.refused) == (0, 2, 3)
+    assert again.silent_ms == {}  # the last entry of the call is the writer's
+    assert [kind for _, kind in await kinds(client)] == ["snapshot", "update"] * 2
+
+
+async def test_an_older_snapshot_of_the_writers_own_line_does_not_take_its_turn(client: Redis) -> None:
+    """As when a call of a process that is gone comes after the first of its successor."""
+    streams = NumberedStreams(client, NEVER)
+    await streams.append([change(1, "snapshot", "t2", received=2_000)], KEPT)
+    assert (await streams.append([change(1, "snapshot", "t1", received=1_000)], KEPT)).refused == 1
+    assert (await streams.append([change(1, "snapshot", "t3", received=3_000)], KEPT)).appended == 1
+
+
+async def test_a_stream_that_is_gone_begins_with_a_snapshot(client: Redis) -> None:
+    streams = NumberedStreams(client, NEVER)
+    await streams.append([change(1, "snapshot")], KEPT)
+    await client.delete(BOOK)
+    assert (await streams.append([change(2)], KEPT)).refused == 1
+    assert (await streams.append([change(1, "snapshot", "x", "b")], KEPT)).appended == 1
+
+
+async def test_keys_of_another_type_are_refused_before_anything_is_written(client: Redis) -> None:
+    streams = NumberedStreams(client, NEVER)
+    for key in (BOOK, writer_of(BOOK)):
+        await client.set(key, "x")
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            await streams.append([trade("n", 1), change(1, "snapshot")], KEPT)
+        assert await client.exists(TRADES, names_of(TRADES)) == 0
+        await client.delete(key)
+    await client.hset(names_of(TRADES), "x", "y")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await streams.append([change(1, "snapshot"), trade("n", 1)], KEPT)
+    assert await client.exists(BOOK) == 0
+
+
+async def test_names_are_text_whatever_they_look_like(client: Redis) -> None:
+    streams = NumberedStreams(client, NEVER)
+    given = [str(2**63 - 1), str(2**63 - 2), "01", "1", "1.0", "0b3c-9 a", "1"]
+    done = await streams.append([trade(name, 1_000 + n) for n, name in enumerate(given)], KEPT)
+    assert (done.appended, done.repeats) == (6, 1)
+    assert await names(client) == given[:-1]
+    assert await streams.known_names(TRADES, [*given, "2"]) == set(given)
+
+
+@pytest.mark.parametrize("limits", [(50, 10**6), (10**9, 50)])
+async def test_what_is_older_than_any_name_remembered_is_no_new_trade(
+    client: Redis, limits: tuple[int, int]
+) -> None:
+    """As when an exchange begins each subscription with its last trades, hours old for a symbol that rests."""
+    streams = NumberedStreams(client, NEVER, *limits)
+    tape = [trade(f"n{n}", 1_000 + n) for n in range(200)]
+    for first in range(0, 200, 10):
+        await streams.append(tape[first : first + 10], KEPT)
+    assert await client.zcard(names_of(TRADES)) <= 53
+    again = await streams.append([t._replace(line="b") for t in tape], KEPT)
+    assert (again.appended, again.repeats) == (0, 200)
+    await streams.append([trade("later", 100_000)], KEPT)
+    between = await streams.append([trade("between", 1_200), tape[199]], KEPT)
+    assert (between.appended, between.repeats) == (
+        1,
+        1,
+    )  # it was missed by all, and nothing as new is forgotten
+
+
+class Filed(NamedTuple):
+    """An entry of the log."""
+
+    ms: int
+    number: int
+    kind: str
+    line: str
+    data: bytes
+
+
+class Twin:
+    """`lua/log/append_numbered.lua` for one book, in plain Python."""
+
+    def __init__(self) -> None:
+        self.log: list[Filed] = []
+        self.writer = ("", "")
+        self.number = self.began = 0
+        self.past: list[tuple[str, str]] = []
+
+    def append(self, batch: list[RawEntry], *, silent: bool) -> tuple[int, int, int]:
+        outcomes = [self._append(new, silent=silent) for new in batch]
+        return outcomes.count("append"), outcomes.count("repeat"), outcomes.count("refuse")
+
+    def _append(self, new: RawEntry, *, silent: bool) -> str:
+        turn = (new.line, new.turn)
+        if turn == self.writer:
+            if new.number <= self.number:
+                return "repeat"
+        elif new.kind not in ("snapshot", "restart") or turn in self.past:
+            return "refuse"
+        elif self.log:
+            goes_on = new.line == self.writer[0] and new.received_us > self.began
+            if not goes_on and not silent:
+                return "refuse"
+            self.past.append(self.writer)
+        if turn != self.writer:
+            self.writer, self.began = turn, new.received_us
+        self.number = new.number
+        last_ms = self.log[-1].ms if self.log else 0
+        self.log.append(Filed(max(last_ms, new.event_ms), len(self.log) + 1, new.kind, new.line, new.data))
+        return "append"
+
+
+@dataclass
+class Socket:
+    """A line: its market as it sees it, and what it has not sent yet. Two lines see it quite differently here."""
+
+    line: str
+    turns: int = 0
+    number: int = 0
+    bids: dict[str, str] = field(default_factory=dict)
+    outbox: list[RawEntry] = field(default_factory=list)
+    calls: list[list[RawEntry]] = field(default_factory=list)
+
+    def say(self, clock: int, kind: Kind, levels: dict[str, str]) -> None:
+        self.number += 1
+        data = {"b": list(levels.items()), "whole": self.bids, "turn": f"{self.line}{self.turns}", "n": clock}
+        one = change(self.number, kind, f"t{self.turns}", self.line, clock, json.dumps(data).encode())
+        self.outbox.append(one._replace(event_ms=clock))
+
+    def connect(self, clock: int) -> None:
+        self.turns, self.number = self.turns + 1, 0
+        self.say(clock, "snapshot", self.bids)
+
+    def trade_on(self, clock: int, price: int, quantity: int) -> None:
+        level = {str(price): f"{quantity}.{self.line == 'a':d}"}
+        self.bids = {**self.bids, **level}
+        self.say(clock, "update", level)
+
+
+async def read(client: Redis) -> list[Filed]:
+    found = []
+    for stream_id, fields in await client.xrange(BOOK):
+        ms, _, number = stream_id.decode().partition("-")
+        kind = fields.get(b"kind", b"update").decode()
+        found.append(Filed(int(ms), int(number), kind, fields[b"line"].decode(), fields[b"data"]))
+    return found
+
+
+def fold(log: list[Filed]) -> None:
+    """After each entry the book is that of the line which wrote it, or there is none."""
+    sync, turn = InBandSync("S", SequenceRule.SPOT, StreamRule(by_id=False)), ""
+    for filed in log:
+        sent = json.loads(filed.data)
+        if sent["turn"] != turn:
+            assert filed.kind == "snapshot"
+            turn = sent["turn"]
+        bids: list[Level] = [(price, quantity) for price, quantity in sent["b"]]
+        kind: Kind = filed.kind  # type: ignore[assignment]  # as it was written
+        sync.on_event(DepthEvent("S", filed.number, filed.number, -1, filed.ms, 0, bids, [], kind), filed.ms)
+        if kind == "snapshot":
+            assert sync.state is SyncState.SYNCED
+        elif kind == "break":
+            assert sync.state is SyncState.BROKEN
+        if sync.state is SyncState.SYNCED:
+            assert dict(sync.book.top(99)[0]) == sent["whole"]
+
+
+@SLOW
+@given(st.data())
+async def test_two_lines_reconnections_takeovers_and_late_calls_make_one_writers_book(
+    client: Redis, data: st.DataObject
+) -> None:
+    await client.flushdb()
+    twin, lines = Twin(), [Socket("a"), Socket("b")]
+    for line in lines:
+        line.bids = {"1": "1.5" if line.line == "a" else "1.7"}
+        line.connect(1_000)
+    for clock in range(1_001, 1_001 + data.draw(st.integers(1, 30))):
+        line = data.draw(st.sampled_from(lines))
+        step = data.draw(
+            st.sampled_from(["change", "change", "send", "send", "again", "connect", "whole", "break"])
+        )
+        call: list[RawEntry] = []
+        if step == "change":
+            line.trade_on(clock, data.draw(st.integers(1, 4)), data.draw(st.integers(1, 9)))
+        elif step == "connect":
+            line.connect(clock)
+        elif step in ("whole", "break"):
+            line.say(clock, "snapshot" if step == "whole" else "break", line.bids if step == "whole" else {})
+        elif step == "again" and line.calls:
+            call = data.draw(st.sampled_from(line.calls))
+        elif line.outbox:
+            size = data.draw(st.integers(1, len(line.outbox)))
+            call, line.outbox = line.outbox[:size], line.outbox[size:]
+            if data.draw(st.integers(0, 5)):
+                line.calls.append(call)
+            else:  # it never arrived: what was sent is missing, and the line says so
+                line.outbox.insert(0, call[0]._replace(kind="break", data=_emptied(call[0].data)))
+                call = []
+        if call:
+            silent = data.draw(st.sampled_from([False, False, True]))
+            streams = NumberedStreams(client, AT_ONCE if silent else NEVER)
+            done = await streams.append(call, KEPT)
+            assert (done.appended, done.repeats, done.refused) == twin.append(call, silent=silent)
+            assert await read(client) == twin.log
+    fold(twin.log)
+
+
+def _emptied(data: bytes) -> bytes:
+    return json.dumps({**json.loads(data), "b": []}).encode()
+
+
+@SLOW
+@given(st.data())
+async def test_each_trade_comes_once_whatever_is_delivered_again(client: Redis, data: st.DataObject) -> None:
+    await client.flushdb()
+    unit = data.draw(st.sampled_from([1, 400]))
+    tape = [(f"{2**63 - 1 - n}", 1_000 + unit * n) for n in range(data.draw(st.integers(1, 60)))]
+    streams = NumberedStreams(
+        client, NEVER, names_ms=2_000, names_most=data.draw(st.sampled_from([10, 1000]))
+    )
+    there = 0
+    cursors = {"a": 0, "b": 0}
+    while there < len(tape):
+        line = data.draw(st.sampled_from("ab"))
+        again = data.draw(st.integers(0, cursors[line]))  # each subscription brings older ones again
+        end = min(len(tape), cursors[line] + data.draw(st.integers(1, 9)))
+        done = await streams.append([trade(name, ms, line) for name, ms in tape[again:end]], KEPT)
+        assert done.appended == max(0, end - there)
+        cursors[line], there = end, max(there, end)
+    assert await names(client) == [name for name, _ in tape]
