@@ -184,7 +184,7 @@ class IngestWorker:
                 continue
             self._renew(self._turns.due(time.monotonic()), TAKEN_OVER)
             for venue, requests in asked.items():
-                names = [(one.channel, one.symbol) for one in requests if one.line == self._line]
+                names = [(one.channel, one.symbol) for one in requests if self._line in one.line]
                 self._renew({venue: names}, RENEWED)
             dead = {
                 venue: [(one.channel, one.symbol) for one in requests if not one.line]

@@ -109,7 +109,7 @@ class Auditor:
         self._paces = {one.venue.pool: AuditPace() for one in contexts}
         self._contexts = [context for context in contexts if context.venue.facts.second_source == "rest"]
         now = time.monotonic()
-        self._audited = [_Audited(one, symbol, now) for one in contexts for symbol in one.symbols]
+        self._audited = [_Audited(one, symbol, now) for one in self._contexts for symbol in one.symbols]
         """Those followed, as of the last round."""
         self._quarantine = Quarantine(process.client, "keeper")
         self._tasks: set[asyncio.Task[None]] = set()

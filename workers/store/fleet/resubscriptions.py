@@ -27,21 +27,30 @@ class Resubscription(NamedTuple):
     channel: str
     symbol: str
     line: str = ""
-    """Whose stream may live, but is to bring its whole book again; empty: of both lines, where it is dead."""
+    """The lines (`a`, `b`, `ab`) whose stream may live, but is to bring its whole book again; empty: of both, where it
+    is dead."""
 
 
 async def ask_anew(
-    client: Redis, venue: str, symbol: str, channel: str, evidence: str, *, line: str = ""
+    client: Redis,
+    venue: str,
+    symbol: str,
+    channel: str,
+    evidence: str,
+    *,
+    line: str = "",
+    pace_ms: int = PACE_MS,
 ) -> bool:
     """Ask the lines to subscribe anew to one stream; False when somebody has just done so. One or two round trips.
 
     Args:
         evidence: what showed that it is dead, or why its whole book is wanted, for people.
         line: see `Resubscription`.
+        pace_ms: who asks for the stream again within this time is not heard.
     """
     asking: Any = client
     key, asked = resubscriptions(venue), resubscription_asked(venue, symbol, channel)
-    if not await asking.set(asked, evidence, nx=True, px=PACE_MS):
+    if not await asking.set(asked, evidence, nx=True, px=pace_ms):
         left = await asking.pttl(asked)
         if left == -1 or left > PACE_MS:  # somebody else's: it would never run out
             await asking.pexpire(asked, PACE_MS)
