@@ -25,7 +25,7 @@ sys.path.insert(0, str(DOCS.parent))
 from workers.conformance.catalogue.all import SCENARIOS  # noqa: E402 -- as above
 from workers.settings import schema as declared  # noqa: E402 -- from this checkout, wherever it is run
 from workers.settings.exchanges import exchanges, settings_of  # noqa: E402 -- as above
-from workers.sim import faults  # noqa: E402 -- as above
+from workers.sim.engine import faults  # noqa: E402 -- as above
 
 MEANING: Final = {
     "fleet.log_level": "Least level that is logged.",

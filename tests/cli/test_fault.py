@@ -15,7 +15,7 @@ from workers.cli.fault_command import _alter, fault_text, faults_table, run_faul
 from workers.errors import CommandError, SettingsError
 from workers.operations.exchange_program import simulator_settings
 from workers.settings.loading import parse
-from workers.sim.faults import KINDS, Fault
+from workers.sim.engine.faults import KINDS, Fault
 from workers.sim.server import SimulatedExchange
 from workers.sim.settings import SimSettings
 

@@ -32,7 +32,7 @@ from workers.conformance.report import report_object, result_line, result_table
 from workers.conformance.result import LEVELS, Result
 from workers.errors import WrongArgument
 from workers.settings.loading import parse
-from workers.sim.faults import KINDS
+from workers.sim.engine.faults import KINDS
 from workers.sim.settings import SimSettings
 
 ON_FLEET = [scenario for scenario in SCENARIOS if scenario.fleet is not None]

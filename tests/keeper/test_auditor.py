@@ -34,7 +34,7 @@ from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
 from workers.settings.schema import BookSettings, KeeperSettings, Settings
 from workers.sim import SimSettings, SimulatedExchange
-from workers.sim.faults import ActiveFault, Fault
+from workers.sim.engine.faults import ActiveFault, Fault
 from workers.store.fleet.budget import Urgency
 from workers.store.keys import Keys, resubscriptions
 from workers.venues.binance.settings import BinanceSettings

@@ -277,7 +277,7 @@ async def exchange() -> AsyncIterator[tuple[SimulatedExchange, Examined]]:
 
 
 def set_fault(running: SimulatedExchange, text: str) -> None:
-    from workers.sim.faults import Fault
+    from workers.sim.engine.faults import Fault
 
     running.exchange.faults.add(Fault.parse(text), running.exchange.now_ms)
     running.exchange.advance(running.exchange.now_ms + 1)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from in_process import KEYS, Fleet, fleet_of
 
-from workers.sim.faults import Fault
+from workers.sim.engine.faults import Fault
 from workers.store.keys import resubscriptions
 
 DEAD = "SOLUSDT"

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import websockets
 
-from workers.sim.exchange import Exchange
-from workers.sim.topics import Event
+from workers.sim.engine.exchange import Exchange
+from workers.sim.engine.topics import Event
 
 
 class Recorder:

@@ -11,8 +11,8 @@ import websockets
 from sim_readers import NaiveBook, Recorder, truth_book
 from small_exchange import SMALL, START_MS
 
-from workers.sim.exchange import Exchange
-from workers.sim.faults import EVENT_KINDS, KINDS, MARKET_KINDS, Fault, FaultBoard
+from workers.sim.engine.exchange import Exchange
+from workers.sim.engine.faults import EVENT_KINDS, KINDS, MARKET_KINDS, Fault, FaultBoard
 from workers.sim.settings import SimSettings
 
 DEPTH = "btcusdt@depth@100ms"

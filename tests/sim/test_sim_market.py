@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from sim_readers import NaiveBook, Recorder, truth_book
 from small_exchange import SMALL, START_MS
 
-from workers.sim.exchange import Exchange
-from workers.sim.history import ChangeLog, TruthNotReachedError, TruthTooOldError
+from workers.sim.engine.exchange import Exchange
+from workers.sim.engine.history import ChangeLog, TruthNotReachedError, TruthTooOldError
+from workers.sim.engine.symbols import specification
 from workers.sim.settings import SimSettings
-from workers.sim.symbols import specification
 
 SPEEDS = {"spot": ("", "@100ms"), "usdm": ("", "@500ms", "@100ms", "@0ms")}
 CASES = [("spot", "BTCUSDT"), ("spot", "PEPEUSDT"), ("usdm", "BTCUSDT"), ("usdm", "币安人生USDT")]

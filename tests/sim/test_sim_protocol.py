@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.sim.limits import AttemptLimiter, WeightPool
-from workers.sim.protocol import METHODS, ControlSession, FrameLimiter, Heartbeat
+from workers.sim.binance.protocol import METHODS, ControlSession, FrameLimiter, Heartbeat
+from workers.sim.engine.limits import AttemptLimiter, WeightPool
 
 
 def session(market: str = "usdm", combined: bool = False, max_streams: int = 1024) -> ControlSession:

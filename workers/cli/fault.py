@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _complete_kind(incomplete: str) -> list[str]:
-    from workers.sim.faults import KINDS  # noqa: PLC0415 -- keeps `fleet --help` quick
+    from workers.sim.engine.faults import KINDS  # noqa: PLC0415 -- keeps `fleet --help` quick
 
     return [kind for kind in KINDS if kind.startswith(incomplete)]
 

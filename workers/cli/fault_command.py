@@ -14,7 +14,7 @@ from rich.table import Table
 from workers.conformance.fleet.control import ExchangeControl
 from workers.errors import CommandError
 from workers.operations.running import running_fleet
-from workers.sim.faults import KINDS, Fault
+from workers.sim.engine.faults import KINDS, Fault
 from workers.terminal.exit_codes import EXIT_FINE
 from workers.terminal.output import json_line, out
 

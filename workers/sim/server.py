@@ -16,14 +16,14 @@ from typing import Final, Self
 import structlog
 from aiohttp import web
 
-from workers.sim.connection import Connection, Root
-from workers.sim.control import ControlApi
-from workers.sim.exchange import Exchange
-from workers.sim.limits import AttemptLimiter
-from workers.sim.rest import RestApi
+from workers.sim.binance.rest import RestApi
+from workers.sim.engine.connection import Connection, Root
+from workers.sim.engine.control import ControlApi
+from workers.sim.engine.exchange import Exchange
+from workers.sim.engine.limits import AttemptLimiter
+from workers.sim.engine.symbols import MARKETS, Market
+from workers.sim.engine.topics import StreamClass
 from workers.sim.settings import SimSettings
-from workers.sim.symbols import MARKETS, Market
-from workers.sim.topics import StreamClass
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from workers.sim.faults import Fault
+from workers.sim.engine.faults import Fault
 
 DEFAULT_USDM_SYMBOLS = (
     "BTCUSDT",
@@ -59,7 +59,7 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         truth_changes: book changes remembered per symbol (16 bytes each), 100,000 at least.
     Faults
         faults: what goes wrong from the start, as texts such as `lose stream=*@depth* share=0.01`; the
-            kinds are in `workers.sim.faults`.
+            kinds are in `workers.sim.engine.faults`.
     """
 
     seed: int = 1

@@ -12,7 +12,7 @@ from typing import Final, cast
 from workers.conformance.fleet.run import POLL_S, FleetRun
 from workers.conformance.fleet.settings import auditing
 from workers.conformance.fleet.streams import DEPTH
-from workers.sim.rest_faults import RETRY_AFTER_S
+from workers.sim.engine.rest_faults import RETRY_AFTER_S
 from workers.verification.stored import Book
 
 DEPTH_PATH: Final = "path=*/depth"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from workers.sim.faults import Fault
+from workers.sim.engine.faults import Fault
 
 LEVELS: Final = 200
 LEVELS_KEPT: Final = 600

@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from workers.sim.faults import ActiveFault, FaultBoard
-from workers.sim.topics import Event
+from workers.sim.engine.faults import ActiveFault, FaultBoard
+from workers.sim.engine.topics import Event
 
 Send = Callable[[Event], None]
 ZERO_SPELLINGS: Final = ("0", "0.0", "0.000", "0.00000000")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from workers.sim.book import Book, Side
-from workers.sim.history import ChangeLog, Trade, TradeTape
+from workers.sim.engine.book import Book, Side
+from workers.sim.engine.history import ChangeLog, Trade, TradeTape
+from workers.sim.engine.symbols import SPOT_DECIMALS, SymbolSpec
 from workers.sim.settings import SimSettings
-from workers.sim.symbols import SPOT_DECIMALS, SymbolSpec
 
 # Ids start from the time of the start, so that an exchange that is restarted does not issue ids again;
 # the multipliers (ids per ms) are above the fastest symbol and give magnitudes like the captured ones.

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
-from workers.sim.frames import deflated_text_frame, text_frame
-from workers.sim.symbols import Market
+from workers.sim.engine.frames import deflated_text_frame, text_frame
+from workers.sim.engine.symbols import Market
 
 StreamClass = Literal["public", "market"]
 # Spot has one root; its streams are all filed under the public class.

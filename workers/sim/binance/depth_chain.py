@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from workers.sim.topics import Topic
-from workers.sim.wire import DepthIds
+from workers.sim.binance.wire import DepthIds
+from workers.sim.engine.topics import Topic
 
 # `@depth@0ms` is not one event per change: captures show gaps of about 26 ms and more between events.
 SHORTEST_GAP_MS = 26

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from workers.sim.depth_chain import DepthChain
-from workers.sim.history import AggregateTrade, Trade
-from workers.sim.market import SymbolMarket
+from workers.sim.binance.depth_chain import DepthChain
+from workers.sim.binance.wire import DepthIds, Wire
+from workers.sim.engine.history import AggregateTrade, Trade
+from workers.sim.engine.market import SymbolMarket
+from workers.sim.engine.symbols import SymbolSpec
+from workers.sim.engine.topics import StreamClass, Topic, TopicRegistry
 from workers.sim.settings import SimSettings
-from workers.sim.symbols import SymbolSpec
-from workers.sim.topics import StreamClass, Topic, TopicRegistry
-from workers.sim.wire import DepthIds, Wire
 
 # Suffix and interval of every depth speed. `@depth@0ms` is undocumented and works on USD-M only.
 SPEEDS: Final = {

@@ -8,12 +8,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from workers.sim.faults import MARKET_KINDS, ActiveFault
-from workers.sim.feed import SymbolFeed
-from workers.sim.symbols import Market
+from workers.sim.engine.faults import MARKET_KINDS, ActiveFault
+from workers.sim.engine.feed import SymbolFeed
+from workers.sim.engine.symbols import Market
 
 if TYPE_CHECKING:
-    from workers.sim.exchange import Exchange
+    from workers.sim.engine.exchange import Exchange
 
 PENDING: Final[dict[Market, str]] = {"spot": "BREAK", "usdm": "PENDING_TRADING"}
 HALTED: Final[dict[Market, str]] = {"spot": "HALT", "usdm": "TRADING_HALT"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from workers.sim.feed import SymbolFeed
-from workers.sim.limits import WeightPool
-from workers.sim.symbols import Market
-from workers.sim.wire import ONBOARD_MS, contract
+from workers.sim.binance.wire import ONBOARD_MS, contract
+from workers.sim.engine.feed import SymbolFeed
+from workers.sim.engine.limits import WeightPool
+from workers.sim.engine.symbols import Market
 
 SPOT_RAW_REQUESTS: Final = 300_000
 ORDER_TYPES: Final = ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"]

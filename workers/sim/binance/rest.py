@@ -14,15 +14,15 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from workers.sim.exchange import Exchange
-from workers.sim.exchange_info import exchange_info
-from workers.sim.feed import SymbolFeed
-from workers.sim.history import AggregateTrade
-from workers.sim.limits import Verdict, WeightPool
-from workers.sim.rest_faults import RestFaults
+from workers.sim.binance.exchange_info import exchange_info
+from workers.sim.binance.tickers import ticker
+from workers.sim.engine.exchange import Exchange
+from workers.sim.engine.feed import SymbolFeed
+from workers.sim.engine.history import AggregateTrade
+from workers.sim.engine.limits import Verdict, WeightPool
+from workers.sim.engine.rest_faults import RestFaults
+from workers.sim.engine.symbols import Market
 from workers.sim.settings import SimSettings
-from workers.sim.symbols import Market
-from workers.sim.tickers import ticker
 
 Query = Mapping[str, str]
 Answer = Callable[[Market, Query, RestFaults], str | bytes]

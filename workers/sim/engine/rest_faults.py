@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from workers.sim.faults import Fault, FaultBoard
-from workers.sim.symbols import Market
+from workers.sim.engine.faults import Fault, FaultBoard
+from workers.sim.engine.symbols import Market
 
 FORBIDDEN_PAGE: Final = (
     "<html>\r\n<head><title>{status} {reason}</title></head>\r\n"

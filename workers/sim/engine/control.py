@@ -11,12 +11,12 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from workers.sim.connection import Connection
-from workers.sim.exchange import Exchange
-from workers.sim.faults import KINDS, ActiveFault, Fault
-from workers.sim.feed import SymbolFeed
-from workers.sim.history import Trade, TruthNotReachedError, TruthTooOldError
-from workers.sim.symbols import MARKETS
+from workers.sim.engine.connection import Connection
+from workers.sim.engine.exchange import Exchange
+from workers.sim.engine.faults import KINDS, ActiveFault, Fault
+from workers.sim.engine.feed import SymbolFeed
+from workers.sim.engine.history import Trade, TruthNotReachedError, TruthTooOldError
+from workers.sim.engine.symbols import MARKETS
 
 MOST_TRADES: Final = 100_000
 

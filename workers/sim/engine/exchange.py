@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from workers.sim import market_faults
-from workers.sim.event_faults import EventFaults
-from workers.sim.faults import ActiveFault, Fault, FaultBoard
-from workers.sim.feed import SymbolFeed
+from workers.sim.engine import market_faults
+from workers.sim.engine.event_faults import EventFaults
+from workers.sim.engine.faults import ActiveFault, Fault, FaultBoard
+from workers.sim.engine.feed import SymbolFeed
+from workers.sim.engine.symbols import MARKETS, Market, specification
+from workers.sim.engine.topics import TopicRegistry
 from workers.sim.settings import SimSettings
-from workers.sim.symbols import MARKETS, Market, specification
-from workers.sim.topics import TopicRegistry
 
 # A process that stood still for longer than this goes on from now instead of catching up.
 LONGEST_CATCH_UP_MS = 5_000.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from workers.sim.feed import SymbolFeed
+from workers.sim.engine.feed import SymbolFeed
 
 DAY_MS: Final = 86_400_000
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from workers.sim.history import AggregateTrade, Trade
-from workers.sim.symbols import PriceText, QuantityText, SymbolSpec
+from workers.sim.engine.history import AggregateTrade, Trade
+from workers.sim.engine.symbols import PriceText, QuantityText, SymbolSpec
 
 Levels = Iterable[tuple[int, int]]
 

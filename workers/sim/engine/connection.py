@@ -18,13 +18,13 @@ from typing import Any, Final
 import structlog
 from aiohttp import WSMsgType, web
 
-from workers.sim.exchange import Exchange
-from workers.sim.faults import Fault
-from workers.sim.frames import deflated_text_frame, text_frame
-from workers.sim.protocol import ControlSession, FrameLimiter, Heartbeat, RequestError
+from workers.sim.binance.protocol import ControlSession, FrameLimiter, Heartbeat, RequestError
+from workers.sim.engine.exchange import Exchange
+from workers.sim.engine.faults import Fault
+from workers.sim.engine.frames import deflated_text_frame, text_frame
+from workers.sim.engine.symbols import Market
+from workers.sim.engine.topics import Event, StreamClass, Topic
 from workers.sim.settings import SimSettings
-from workers.sim.symbols import Market
-from workers.sim.topics import Event, StreamClass, Topic
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,1 @@
+"""Binance spot and USD-M: streams, REST and control protocol (Binance docs, wire captures of 2026)."""
