@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from workers.sim.engine.history import AggregateTrade, Trade
+from workers.sim.engine.history import AggregateTrade, Fill
 from workers.sim.engine.symbols import PriceText, QuantityText, SymbolSpec
 
 Levels = Iterable[tuple[int, int]]
@@ -93,7 +93,7 @@ class Wire:
             f'{prices},"T":{time},"E":{time},"st":1}}'
         )
 
-    def trade(self, trade: Trade, event_time: int) -> str:
+    def trade(self, trade: Fill, event_time: int) -> str:
         """A single fill; USD-M says with `X` whether it was a market trade."""
         maker = "true" if trade.buyer_is_maker else "false"
         price, quantity = self.price(trade.price), self.quantity(trade.quantity)
@@ -144,7 +144,7 @@ class Wire:
             row["M"] = True
         return row
 
-    def rest_trade(self, trade: Trade) -> dict[str, object]:
+    def rest_trade(self, trade: Fill) -> dict[str, object]:
         """A single fill as REST `trades` gives it."""
         notional = trade.price * self.spec.tick_units * trade.quantity
         decimals = self.spec.price_decimals + self.spec.quantity_decimals

@@ -10,7 +10,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 
 
-class Side:
+class Ladder:
     """Levels of one side by key, with the keys in ascending order."""
 
     __slots__ = ("keys", "levels")
@@ -39,16 +39,16 @@ class Side:
         return True
 
 
-class Book:
+class MatchingBook:
     """Bids and asks of one symbol."""
 
     __slots__ = ("asks", "bids")
 
-    def __init__(self, bids: Side, asks: Side) -> None:
+    def __init__(self, bids: Ladder, asks: Ladder) -> None:
         self.bids = bids
         self.asks = asks
 
-    def opposite(self, side: Side) -> Side:
+    def opposite(self, side: Ladder) -> Ladder:
         """The other side."""
         return self.asks if side is self.bids else self.bids
 

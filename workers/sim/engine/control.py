@@ -15,7 +15,7 @@ from workers.sim.engine.connection import Connection
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.faults import KINDS, ActiveFault, Fault
 from workers.sim.engine.feed import SymbolFeed
-from workers.sim.engine.history import Trade, TruthNotReachedError, TruthTooOldError
+from workers.sim.engine.history import Fill, TruthNotReachedError, TruthTooOldError
 from workers.sim.engine.symbols import MARKETS
 
 MOST_TRADES: Final = 100_000
@@ -192,7 +192,7 @@ def _fault_row(active: ActiveFault) -> dict[str, Any]:
     }
 
 
-def _raw_trade(feed: SymbolFeed, trade: Trade) -> dict[str, object]:
+def _raw_trade(feed: SymbolFeed, trade: Fill) -> dict[str, object]:
     return {
         "t": trade.trade_id,
         "p": feed.wire.price(trade.price),

@@ -9,7 +9,7 @@ from typing import Final
 
 from workers.sim.binance.depth_chain import DepthChain
 from workers.sim.binance.wire import DepthIds, Wire
-from workers.sim.engine.history import AggregateTrade, Trade
+from workers.sim.engine.history import AggregateTrade, Fill
 from workers.sim.engine.market import SymbolMarket
 from workers.sim.engine.symbols import SymbolSpec
 from workers.sim.engine.topics import StreamClass, Topic, TopicRegistry
@@ -57,7 +57,7 @@ class SymbolFeed:
             DepthChain(suffix, interval, self._phase_ms, self.first_id)
             for suffix, interval in SPEEDS[spec.market]
         ]
-        self._pending_fills: list[Trade] = []
+        self._pending_fills: list[Fill] = []
         self._best = self.market.book.best()
         self._engine_time = start_ms
         self._snapshot_times: deque[tuple[float, int]] = deque([(0.0, self.first_id)])
@@ -180,9 +180,9 @@ class SymbolFeed:
         fills, self._pending_fills = self._pending_fills, []
         self._aggregate(fills, int(due_ms))
 
-    def _aggregate(self, fills: list[Trade], event_time: int) -> None:
+    def _aggregate(self, fills: list[Fill], event_time: int) -> None:
         """Merge neighbouring fills of the same price and taker side into aggregate trades."""
-        run: list[Trade] = []
+        run: list[Fill] = []
         for trade in fills:
             if trade.category != "MARKET":
                 continue
@@ -197,7 +197,7 @@ class SymbolFeed:
         if run:
             self._send_aggregate(run, event_time)
 
-    def _send_aggregate(self, run: list[Trade], event_time: int) -> None:
+    def _send_aggregate(self, run: list[Fill], event_time: int) -> None:
         tape = self.market.tape
         trade = AggregateTrade(
             tape.next_aggregate_id,

@@ -129,7 +129,7 @@ class ChangeLog:
         return change_id, {key: quantity for key, quantity in levels.items() if quantity}
 
 
-class Trade(NamedTuple):
+class Fill(NamedTuple):
     """One fill. Price in ticks, quantity in steps, time in ms; `category` is the wire's `X`."""
 
     trade_id: int
@@ -201,7 +201,7 @@ class TradeTape:
         """The id the next aggregate trade will get."""
         return self.first_aggregate_id + len(self._aggregate_prices)
 
-    def add_trade(self, trade: Trade) -> None:
+    def add_trade(self, trade: Fill) -> None:
         """Remember a fill; its id must be `next_trade_id`."""
         self._prices.append(trade.price)
         self._quantities.append(trade.quantity)
@@ -219,12 +219,12 @@ class TradeTape:
         self._aggregate_times.append(trade.time)
         self._makers.append(trade.buyer_is_maker)
 
-    def trades(self, from_id: int, limit: int) -> list[Trade]:
+    def trades(self, from_id: int, limit: int) -> list[Fill]:
         """Up to `limit` fills with ids from `from_id` on."""
         start = max(0, from_id - self.first_trade_id)
         stop = min(len(self._prices), start + limit)
         return [
-            Trade(
+            Fill(
                 self.first_trade_id + index,
                 self._prices[index],
                 self._quantities[index],

@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from workers.sim.engine.book import Book, Side
-from workers.sim.engine.history import ChangeLog, Trade, TradeTape
+from workers.sim.engine.book import Ladder, MatchingBook
+from workers.sim.engine.history import ChangeLog, Fill, TradeTape
 from workers.sim.engine.symbols import SPOT_DECIMALS, SymbolSpec
 from workers.sim.settings import SimSettings
 
@@ -59,14 +59,14 @@ class SymbolMarket:
         self._fair = float(spec.start_price_ticks)
         self._centre = self._fair
         self._acted_ms = float(start_ms)
-        self._emptied: Side | None = None
-        self._deep: dict[Side, int] = {}  # levels at the far end of a side that nobody touches
+        self._emptied: Ladder | None = None
+        self._deep: dict[Ladder, int] = {}  # levels at the far end of a side that nobody touches
         self._levels = max(20, min(settings.levels_per_side, int(spec.start_price_ticks * 0.6)))
         self._rate_per_ms = spec.instants_per_s * settings.rate_scale / 1000
         self._order_share = spec.orders_per_s / spec.instants_per_s
         self._move = spec.volatility / (MOVE_SHARE * spec.instants_per_s) ** 0.5
         self._burst_until = 0.0
-        self.book = Book(self._initial_side(1), self._initial_side(-1))
+        self.book = MatchingBook(self._initial_side(1), self._initial_side(-1))
 
         elapsed = max(1, start_ms - ID_EPOCH_MS) * max(1.0, settings.rate_scale)
         offset = self._random.randrange(1_000_000)
@@ -75,10 +75,10 @@ class SymbolMarket:
         self.tape = TradeTape(
             int(elapsed * TRADE_IDS_PER_MS) + offset, int(elapsed * AGGREGATE_IDS_PER_MS) + offset
         )
-        self.fills: list[list[Trade]] = []
+        self.fills: list[list[Fill]] = []
         self._contiguous = spec.market == "spot"
 
-    def _initial_side(self, sign: int) -> Side:
+    def _initial_side(self, sign: int) -> Ladder:
         # The gap between levels grows with depth, so that 1,000 levels reach a few percent from the mid.
         price = self.spec.start_price_ticks
         widest = min(0.05 * price, 60.0 * self._levels)
@@ -91,7 +91,7 @@ class SymbolMarket:
                 break
             levels[key] = self._quantity(1 + depth / 200)
             ticks -= sign * (1 + int(self._random.expovariate(1) * depth * growth))
-        return Side(levels)
+        return Ladder(levels)
 
     def _quantity(self, scale: float = 1.0) -> int:
         draw = _QUANTITIES[int(self._draw() * QUANTITY_DRAWS)]
@@ -161,7 +161,7 @@ class SymbolMarket:
         best = int(self._fair) - self.spec.spread_ticks if side is self.book.bids else -int(self._fair)
         self._ladder(side, min(best, -self.book.opposite(side).keys[-1] - 1))
 
-    def _ladder(self, side: Side, best: int) -> None:
+    def _ladder(self, side: Ladder, best: int) -> None:
         """Levels from `best` on into the depth, where there are none."""
         key = best
         for depth in range(200):
@@ -196,13 +196,13 @@ class SymbolMarket:
         self._improve(self.book.bids, bid)
         self._improve(self.book.asks, -ask)
 
-    def _clear(self, side: Side, key: int, at_ms: float) -> None:
+    def _clear(self, side: Ladder, key: int, at_ms: float) -> None:
         """Trade or cancel away the levels at `key` and better, leaving a thin side its last levels."""
         if side.keys[-1] < key:
             return
         if side.keys[min(20, len(side.keys) - 1)] >= key:
             self._ladder(side, key - 1)
-        fills: list[Trade] = []
+        fills: list[Fill] = []
         traded = SWEEP_LEVELS if self._draw() < SWEEP_SHARE else 0
         taken = 0
         while side.keys[-1] >= key and len(side.keys) > 10:
@@ -215,7 +215,7 @@ class SymbolMarket:
         if fills:
             self.fills.append(fills)
 
-    def _improve(self, side: Side, key: int) -> None:
+    def _improve(self, side: Ladder, key: int) -> None:
         """Quote at `key` if that beats the best, with a few levels in the gap behind it."""
         best = side.keys[-1]
         key -= key % self.grid
@@ -227,7 +227,7 @@ class SymbolMarket:
             self._set(side, between - between % self.grid, self._quantity())
         self._set(side, key, self._quantity())
 
-    def _touch(self, side: Side, index: int) -> None:
+    def _touch(self, side: Ladder, index: int) -> None:
         """Change one level: its quantity, or its existence, or a new one in the gap behind it."""
         keys = side.keys
         key = keys[index]
@@ -251,7 +251,7 @@ class SymbolMarket:
         """One taker eats levels until its quantity is done."""
         side = self.book.bids if self._draw() < 0.5 else self.book.asks
         wanted = max(1, int(_QUANTITIES[int(self._draw() * QUANTITY_DRAWS)] * 2 * self.spec.order_steps))
-        fills: list[Trade] = []
+        fills: list[Fill] = []
         while wanted and len(side.keys) > 10:
             best = side.keys[-1]
             there = side.levels[best]
@@ -264,7 +264,7 @@ class SymbolMarket:
         if fills:
             self.fills.append(fills)
 
-    def _print_hidden(self, side: Side, at_ms: float, fills: list[Trade]) -> None:
+    def _print_hidden(self, side: Ladder, at_ms: float, fills: list[Fill]) -> None:
         """USD-M trades that leave the visible book alone: retail price improvement, and off-book ones."""
         maker = side is self.book.bids
         price = fills[-1].price
@@ -274,7 +274,7 @@ class SymbolMarket:
             category = "ADL" if self._draw() < 0.3 else "INSURANCE_FUND"
             self._record(price, max(1, int(self.spec.order_steps)), maker, at_ms, fills, category=category)
 
-    def _fill(self, key: int, quantity: int, maker: bool, at_ms: float, fills: list[Trade]) -> None:
+    def _fill(self, key: int, quantity: int, maker: bool, at_ms: float, fills: list[Fill]) -> None:
         """Split a quantity taken from one level over one to a few resting orders."""
         parts = min(quantity, 1 + int(self._random.expovariate(1.1)))
         for left in range(parts, 1, -1):
@@ -290,16 +290,16 @@ class SymbolMarket:
         quantity: int,
         maker: bool,
         at_ms: float,
-        fills: list[Trade],
+        fills: list[Fill],
         *,
         category: str = "MARKET",
         retail: bool = False,
     ) -> None:
-        trade = Trade(self.tape.next_trade_id, price, quantity, int(at_ms), maker, category, retail)
+        trade = Fill(self.tape.next_trade_id, price, quantity, int(at_ms), maker, category, retail)
         self.tape.add_trade(trade)
         fills.append(trade)
 
-    def _set(self, side: Side, key: int, quantity: int) -> None:
+    def _set(self, side: Ladder, key: int, quantity: int) -> None:
         if not side.set(key, quantity):
             return
         # A USD-M id sequence is shared with more than this book, so its ids have holes.
