@@ -11,6 +11,7 @@ import websockets
 from sim_readers import NaiveBook, Recorder, truth_book
 from small_exchange import SMALL, START_MS
 
+from workers.sim.binance.exchange import binance_exchange
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.faults import EVENT_KINDS, KINDS, MARKET_KINDS, Fault, FaultBoard
 from workers.sim.settings import SimSettings
@@ -20,7 +21,7 @@ DEPTH = "btcusdt@depth@100ms"
 
 def build(market: str = "usdm", **changed) -> Exchange:
     lists = {"spot_symbols": (), "usdm_symbols": (), f"{market}_symbols": ("BTCUSDT", "1000SHIBUSDT")}
-    return Exchange(SimSettings(**{**SMALL, "rate_scale": 1.0, **lists, **changed}), START_MS)
+    return binance_exchange(SimSettings(**{**SMALL, "rate_scale": 1.0, **lists, **changed}), START_MS)
 
 
 def run(exchange: Exchange, seconds: float, step_ms: float = 20) -> None:

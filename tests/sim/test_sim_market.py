@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from sim_readers import NaiveBook, Recorder, truth_book
 from small_exchange import SMALL, START_MS
 
+from workers.sim.binance.exchange import binance_exchange
+from workers.sim.binance.symbols import listed_symbol, stream_symbol
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.history import ChangeLog, TruthNotReachedError, TruthTooOldError
-from workers.sim.engine.symbols import specification
 from workers.sim.settings import SimSettings
 
 SPEEDS = {"spot": ("", "@100ms"), "usdm": ("", "@500ms", "@100ms", "@0ms")}
@@ -22,7 +23,7 @@ few = settings(max_examples=12, deadline=None, suppress_health_check=list(Health
 
 def build(market: str, symbol: str, **changed) -> Exchange:
     lists = {"spot_symbols": (), "usdm_symbols": (), f"{market}_symbols": (symbol,)}
-    return Exchange(SimSettings(**{**SMALL, "rate_scale": 1.0, **lists, **changed}), START_MS)
+    return binance_exchange(SimSettings(**{**SMALL, "rate_scale": 1.0, **lists, **changed}), START_MS)
 
 
 def run(exchange: Exchange, seconds: float, step_ms: float = 50) -> None:
@@ -54,7 +55,7 @@ def check_chain(events: list[dict], market: str) -> None:
 def test_every_speed_replays_to_the_truth_at_every_u(market, symbol, seed, first_s, step_ms):
     exchange = build(market, symbol, seed=seed, jump_every_s=5, burst_every_s=5, burst_length_s=0.5)
     run(exchange, first_s)
-    name = exchange.listed(market)[symbol].spec.stream_symbol
+    name = stream_symbol(exchange.listed(market)[symbol].spec)
     recorder = Recorder(exchange, market, *(f"{name}@depth{speed}" for speed in SPEEDS[market]))
     snapshot_id = exchange.listed(market)[symbol].market.last_id
     run(exchange, 2.5, step_ms)
@@ -76,7 +77,7 @@ def test_every_speed_replays_to_the_truth_at_every_u(market, symbol, seed, first
 def test_trade_ids_are_contiguous_and_sums_agree(market, symbol):
     exchange = build(market, symbol, rate_scale=5.0)
     feed = exchange.listed(market)[symbol]
-    name = feed.spec.stream_symbol
+    name = stream_symbol(feed.spec)
     recorder = Recorder(exchange, market, f"{name}@aggTrade", f"{name}@trade")
     run(exchange, 20)
     exchange.pause()
@@ -138,7 +139,7 @@ def test_the_tape_depends_on_seed_and_start_not_on_the_ticks():
 @pytest.mark.parametrize(("market", "symbol"), CASES)
 def test_book_ticker_and_partial_depth_agree_with_the_truth(market, symbol):
     exchange = build(market, symbol)
-    name = exchange.listed(market)[symbol].spec.stream_symbol
+    name = stream_symbol(exchange.listed(market)[symbol].spec)
     ticker, partial = f"{name}@bookTicker", f"{name}@depth5@100ms"
     recorder = Recorder(exchange, market, ticker, partial, f"{name}@depth@100ms")
     run(exchange, 10)
@@ -159,7 +160,7 @@ def test_book_ticker_and_partial_depth_agree_with_the_truth(market, symbol):
 
 
 def test_wire_shapes_follow_the_captures():
-    exchange = Exchange(SimSettings(**SMALL), START_MS)
+    exchange = binance_exchange(SimSettings(**SMALL), START_MS)
     names = ("btcusdt@depth@100ms", "btcusdt@aggTrade", "btcusdt@trade", "btcusdt@bookTicker")
     spot, usdm = Recorder(exchange, "spot", *names), Recorder(exchange, "usdm", *names)
     cjk = Recorder(exchange, "usdm", "币安人生usdt@depth@100ms")
@@ -243,12 +244,12 @@ def test_change_log_forgets_whole_blocks_and_says_so():
 
 def test_unknown_symbols_get_plausible_parameters_from_the_seed():
     for number in range(200):
-        spec = specification("usdm", f"SIM{number:03d}USDT", 3)
-        assert spec == specification("usdm", f"SIM{number:03d}USDT", 3)
+        spec = listed_symbol("usdm", f"SIM{number:03d}USDT", 3)
+        assert spec == listed_symbol("usdm", f"SIM{number:03d}USDT", 3)
         assert spec.quote_asset == "USDT"
         assert Decimal(spec.tick_size) > 0
         assert 0.5 < spec.instants_per_s < 5
-    assert specification("usdm", "SIM000USDT", 3) != specification("usdm", "SIM000USDT", 4)
+    assert listed_symbol("usdm", "SIM000USDT", 3) != listed_symbol("usdm", "SIM000USDT", 4)
 
 
 def test_settings_refuse_unknown_keys_and_impossible_values():

@@ -24,7 +24,7 @@ from workers.runtime.tasks import end
 from workers.settings.addresses import address_of
 from workers.settings.loading import load, redis_url
 from workers.settings.paths import socket_path
-from workers.sim.engine.symbols import MARKETS
+from workers.sim.binance.symbols import MARKETS
 from workers.store.connection import connect
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED
 from workers.terminal.output import LiveStatus, Progress, err, json_line, out, sentence

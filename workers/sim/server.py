@@ -1,8 +1,4 @@
-"""The simulated exchange as a server: one port, both markets by path prefix, and the control endpoints.
-
-Spot websockets are at `/spot/{ws,stream}`, USD-M ones at `/usdm/{public,market,private}/{ws,stream}` and,
-as on the real exchange, at the legacy roots `/usdm/{ws,stream}`, which deliver the public class only.
-"""
+"""The simulated exchange as a server: one port a flavour, its sockets and REST, and the control endpoints."""
 
 from __future__ import annotations
 
@@ -11,32 +7,21 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import structlog
 from aiohttp import web
 
-from workers.sim.binance.rest import RestApi
-from workers.sim.engine.connection import Connection, Root
+from workers.sim.engine.connection import Connection
 from workers.sim.engine.control import ControlApi
 from workers.sim.engine.exchange import Exchange
+from workers.sim.engine.flavour import Root, UpgradeRefusedError
 from workers.sim.engine.limits import AttemptLimiter
-from workers.sim.engine.symbols import MARKETS, Market
-from workers.sim.engine.topics import StreamClass
+from workers.sim.flavours import FLAVOURS
 from workers.sim.settings import SimSettings
 
 log = structlog.get_logger(__name__)
 
-_PUBLIC: Final[frozenset[StreamClass]] = frozenset({"public"})
-_MARKET: Final[frozenset[StreamClass]] = frozenset({"market"})
-_NONE: Final[frozenset[StreamClass]] = frozenset()
-_ROOTS: Final[tuple[tuple[str, Market, frozenset[StreamClass]], ...]] = (
-    ("/spot", "spot", _PUBLIC),
-    ("/usdm", "usdm", _PUBLIC),
-    ("/usdm/public", "usdm", _PUBLIC),
-    ("/usdm/market", "usdm", _MARKET),
-    ("/usdm/private", "usdm", _NONE),
-)
 SHUTDOWN_S: Final = 1.0
 ONCE: Final = ("reset", "shutdown", "lifetime", "mute")
 """Faults that concern the connections which are open when they come on; `lifetime` later ones too."""
@@ -60,15 +45,16 @@ class SimulatedExchange:
     def __init__(self, settings: SimSettings) -> None:
         self.settings = settings
         self.clock = ExchangeClock(settings.clock_offset_ms)
-        self.exchange = Exchange(settings, int(self.clock.now_ms()))
-        self.rest = RestApi(settings, self.exchange, self.clock.now_ms)
+        flavour = FLAVOURS[settings.flavour](settings)
+        self.exchange: Exchange[Any] = Exchange(flavour, settings, int(self.clock.now_ms()))
+        self.rest = flavour.rest(self.exchange, self.clock.now_ms)
         self.url = ""
         self._connections: dict[int, Connection] = {}
         self._unflushed: list[Connection] = []
         self._next_number = 1
         self._attempts = {
-            market: AttemptLimiter(settings.connection_attempts, settings.connection_window_s)
-            for market in MARKETS
+            root.market: AttemptLimiter(settings.connection_attempts, settings.connection_window_s)
+            for root in flavour.roots
         }
         self._runner: web.AppRunner | None = None
         self._driver: asyncio.Task[None] | None = None
@@ -103,8 +89,8 @@ class SimulatedExchange:
         log.info(
             "exchange_listening",
             url=self.url,
-            spot=len(self.exchange.listed("spot")),
-            usdm=len(self.exchange.listed("usdm")),
+            flavour=self.settings.flavour,
+            **{market: len(self.exchange.listed(market)) for market in self.exchange.flavour.markets},
             seed=self.settings.seed,
         )
 
@@ -155,12 +141,9 @@ class SimulatedExchange:
         application = web.Application()
         application.add_routes(self.rest.routes())
         application.add_routes(ControlApi(self.exchange, self.connections, self.step).routes())
-        for prefix, market, classes in _ROOTS:
-            raw = self._websocket(Root(f"{prefix}/ws", market, classes, combined=False))
-            combined = self._websocket(Root(f"{prefix}/stream", market, classes, combined=True))
-            application.router.add_get(f"{prefix}/ws", raw)
-            application.router.add_get(f"{prefix}/ws/{{streams:.*}}", raw)
-            application.router.add_get(f"{prefix}/stream", combined)
+        for root in self.exchange.flavour.roots:
+            for route in root.routes:
+                application.router.add_get(route, self._websocket(root))
         return application
 
     def _websocket(self, root: Root) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -173,27 +156,27 @@ class SimulatedExchange:
             if not self._attempts[root.market].admit(request.remote or "", now_s):
                 # What the real exchange answers is not documented; a refused upgrade is the plainest.
                 raise web.HTTPTooManyRequests(text="Too many connection attempts")
-            named = (
-                request.query.get("streams", "") if root.combined else request.match_info.get("streams", "")
-            )
-            connection = Connection(
-                number=self._next_number,
-                root=root,
-                request=request,
-                settings=self.settings,
-                exchange=self.exchange,
-                clock_ms=self.clock.now_ms,
-                ready=self._unflushed.append,
-            )
+            try:
+                connection = Connection(
+                    number=self._next_number,
+                    root=root,
+                    request=request,
+                    settings=self.settings,
+                    exchange=self.exchange,
+                    clock_ms=self.clock.now_ms,
+                    ready=self._unflushed.append,
+                )
+            except UpgradeRefusedError as error:
+                raise web.HTTPBadRequest(text=str(error)) from None
             self._next_number += 1
             self._connections[connection.number] = connection
             short = self.exchange.faults.strike("lifetime", root.market, "", root.path, agent)
             if short is not None:
                 connection.suffer(short)
             try:
-                return await connection.run([name for name in named.split("/") if name])
+                return await connection.run()
             finally:
-                connection.detach_all()
+                connection.subscriptions.detach_all()
                 del self._connections[connection.number]
 
         return handle

@@ -24,10 +24,13 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What the simulated exchange lists, how fast it trades and how strict it is.
 
     Identity
+        flavour: which exchange it plays (`workers.sim.flavours`).
         seed: of every random draw; the same seed and the same start time give the same tape.
         host, port: where to listen; port 0 takes any free port.
     Markets
-        spot_symbols, usdm_symbols: listed symbols, upper case; names not known get parameters derived
+        symbols: listed symbols by market, as the exchange spells them; those of a market that is not
+            named are the flavour's own. Of every flavour but Binance.
+        spot_symbols, usdm_symbols: Binance's listed symbols, upper case; names not known get parameters derived
             from a seeded hash of the name.
         extra_spot, extra_usdm: how many `SIM000USDT`, `SIM001USDT`, … to list besides.
         rate_scale: multiplies every rate of changes and trades; 1 is the captured production rate.
@@ -62,10 +65,12 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             kinds are in `workers.sim.engine.faults`.
     """
 
+    flavour: str = "binance"
     seed: int = 1
     host: str = "127.0.0.1"
     port: int = 8900
 
+    symbols: dict[str, tuple[str, ...]] = {}
     spot_symbols: tuple[str, ...] = DEFAULT_SPOT_SYMBOLS
     usdm_symbols: tuple[str, ...] = DEFAULT_USDM_SYMBOLS
     extra_spot: int = 0

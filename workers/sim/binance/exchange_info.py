@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from workers.sim.binance.feed import BinanceFeed
+from workers.sim.binance.symbols import Market
 from workers.sim.binance.wire import ONBOARD_MS, contract
-from workers.sim.engine.feed import SymbolFeed
 from workers.sim.engine.limits import WeightPool
-from workers.sim.engine.symbols import Market
 
 SPOT_RAW_REQUESTS: Final = 300_000
 ORDER_TYPES: Final = ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"]
 
 
 def exchange_info(
-    market: Market, feeds: Iterable[SymbolFeed], pool: WeightPool, server_time: int, query: Mapping[str, str]
+    market: Market, feeds: Iterable[BinanceFeed], pool: WeightPool, server_time: int, query: Mapping[str, str]
 ) -> dict[str, Any]:
     """The answer for the chosen symbols."""
     limits = [_limit("REQUEST_WEIGHT", pool.window_s, pool.limit)]
@@ -39,7 +39,7 @@ def _limit(kind: str, seconds: int, limit: int) -> dict[str, Any]:
     return {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": limit}
 
 
-def _filters(feed: SymbolFeed, notional: dict[str, Any]) -> list[dict[str, Any]]:
+def _filters(feed: BinanceFeed, notional: dict[str, Any]) -> list[dict[str, Any]]:
     wire, spec = feed.wire, feed.spec
     largest = wire.quantity(int(spec.quantity_steps) * 100_000)
     return [
@@ -60,7 +60,7 @@ def _filters(feed: SymbolFeed, notional: dict[str, Any]) -> list[dict[str, Any]]
     ]
 
 
-def _spot_symbol(feed: SymbolFeed, with_permissions: bool) -> dict[str, Any]:
+def _spot_symbol(feed: BinanceFeed, with_permissions: bool) -> dict[str, Any]:
     spec = feed.spec
     notional = {
         "filterType": "NOTIONAL",
@@ -90,7 +90,7 @@ def _spot_symbol(feed: SymbolFeed, with_permissions: bool) -> dict[str, Any]:
     return symbol
 
 
-def _usdm_symbol(feed: SymbolFeed) -> dict[str, Any]:
+def _usdm_symbol(feed: BinanceFeed) -> dict[str, Any]:
     spec = feed.spec
     kind, delivery_ms = contract(spec)
     return {

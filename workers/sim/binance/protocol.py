@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
-from workers.sim.engine.symbols import Market
+from workers.sim.binance.symbols import Market
 
 METHODS: Final = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _TEXT_ID: Final = re.compile(r"[0-9A-Za-z]{1,36}", re.ASCII)

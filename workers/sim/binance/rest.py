@@ -15,13 +15,13 @@ import msgspec
 from aiohttp import web
 
 from workers.sim.binance.exchange_info import exchange_info
+from workers.sim.binance.feed import BinanceFeed
+from workers.sim.binance.symbols import Market
 from workers.sim.binance.tickers import ticker
 from workers.sim.engine.exchange import Exchange
-from workers.sim.engine.feed import SymbolFeed
 from workers.sim.engine.history import AggregateTrade
 from workers.sim.engine.limits import Verdict, WeightPool
-from workers.sim.engine.rest_faults import RestFaults
-from workers.sim.engine.symbols import Market
+from workers.sim.engine.rest_faults import RestErrors, RestFaults
 from workers.sim.settings import SimSettings
 
 Query = Mapping[str, str]
@@ -42,6 +42,10 @@ SPOT_DEPTH_LIMIT: Final = 5000
 TRADES_LIMIT: Final = 1000
 HOUR_MS: Final = 3_600_000
 REMEMBERED_SNAPSHOTS: Final = 16
+ERRORS: Final = RestErrors(
+    busy={"code": -1003, "msg": "Too much request weight used."},
+    failed={"code": -1000, "msg": "An unknown error occurred while processing the request."},
+)
 _NUMBER: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 TOO_MUCH: Final = (
@@ -63,10 +67,12 @@ class RequestRefusedError(Exception):
         super().__init__(message)
 
 
-class RestApi:
+class BinanceRest:
     """The REST endpoints of both markets over one exchange."""
 
-    def __init__(self, settings: SimSettings, exchange: Exchange, clock_ms: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: SimSettings, exchange: Exchange[BinanceFeed], clock_ms: Callable[[], float]
+    ) -> None:
         self._settings = settings
         self._exchange = exchange
         self._clock_ms = clock_ms
@@ -75,7 +81,7 @@ class RestApi:
             market: WeightPool(limit, settings.weight_window_s, settings.ban_after_ignored, settings.ban_s)
             for market, limit in limits.items()
         }
-        self._snapshots: OrderedDict[SymbolFeed, tuple[int, list[tuple[int, int]]]] = OrderedDict()
+        self._snapshots: OrderedDict[BinanceFeed, tuple[int, list[tuple[int, int]]]] = OrderedDict()
 
     def routes(self) -> list[web.RouteDef]:
         """The routes of both markets."""
@@ -100,7 +106,7 @@ class RestApi:
         pool = self.pools[market]
 
         async def handle(request: web.Request) -> web.Response:
-            faults = RestFaults(self._exchange.faults, market, request)
+            faults = RestFaults(self._exchange.faults, market, request, ERRORS)
             await faults.before()
             weight = request_weight(market, name, request.query)
             verdict = pool.charge(request.remote or "", weight, self._clock_ms())
@@ -129,7 +135,7 @@ class RestApi:
         found = exchange_info(market, chosen, self.pools[market], int(self._clock_ms()), query)
         return msgspec.json.encode(found | {"symbols": faults.listing(found["symbols"], "filters")})
 
-    def _chosen(self, market: Market, query: Query) -> list[SymbolFeed]:
+    def _chosen(self, market: Market, query: Query) -> list[BinanceFeed]:
         """The feeds a request names by `symbol` or `symbols`, else all."""
         feeds = self._exchange.listed(market)
         wanted = _wanted(query)
@@ -168,7 +174,7 @@ class RestApi:
         )
 
     def _snapshot(
-        self, feed: SymbolFeed, now_ms: float, faults: RestFaults
+        self, feed: BinanceFeed, now_ms: float, faults: RestFaults
     ) -> tuple[int, list[tuple[int, int]]]:
         """The cached copy: its update id and signed levels, bids descending, then asks ascending."""
         if faults.strike("snapshot_empty") is not None:
@@ -193,7 +199,7 @@ class RestApi:
         rows = self._page(market, feed, query, limit)
         return msgspec.json.encode([feed.wire.rest_aggregate(trade) for trade in rows])
 
-    def _page(self, market: Market, feed: SymbolFeed, query: Query, limit: int) -> list[AggregateTrade]:
+    def _page(self, market: Market, feed: BinanceFeed, query: Query, limit: int) -> list[AggregateTrade]:
         tape = feed.market.tape
         oldest_id = tape.first_aggregate_id
         if market == "usdm":
@@ -228,7 +234,7 @@ class RestApi:
         rows = tape.trades(max(tape.first_trade_id, tape.next_trade_id - limit), limit)
         return msgspec.json.encode([feed.wire.rest_trade(trade) for trade in rows])
 
-    def _feed(self, market: Market, query: Query) -> SymbolFeed:
+    def _feed(self, market: Market, query: Query) -> BinanceFeed:
         symbol = query.get("symbol", "")
         if not symbol:
             raise RequestRefusedError(

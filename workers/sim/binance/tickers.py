@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from workers.sim.engine.feed import SymbolFeed
+from workers.sim.binance.feed import BinanceFeed
 
 DAY_MS: Final = 86_400_000
 
 
-def ticker(feed: SymbolFeed, now_ms: int) -> dict[str, Any]:
+def ticker(feed: BinanceFeed, now_ms: int) -> dict[str, Any]:
     """One symbol's row: spot has the best prices and the previous close besides. A symbol without trades has zeros."""
     wire, spec = feed.wire, feed.spec
     day = feed.market.tape.day(now_ms - DAY_MS)

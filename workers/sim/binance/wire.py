@@ -6,13 +6,11 @@ text is shared by all subscribers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
+from workers.sim.binance.symbols import dated
 from workers.sim.engine.history import AggregateTrade, Fill
-from workers.sim.engine.symbols import PriceText, QuantityText, SymbolSpec
-
-Levels = Iterable[tuple[int, int]]
+from workers.sim.engine.symbols import Spelling, SymbolSpec
 
 PERPETUAL_DELIVERY_MS: Final = 4_133_404_800_000
 DATED_DELIVERY_MS: Final = 1_798_185_600_000  # 2026-12-25 08:00 UTC
@@ -21,7 +19,7 @@ ONBOARD_MS: Final = 1_569_398_400_000
 
 def contract(spec: SymbolSpec) -> tuple[str, int]:
     """Contract type and delivery time in ms of a USD-M symbol."""
-    return ("CURRENT_QUARTER", DATED_DELIVERY_MS) if spec.dated else ("PERPETUAL", PERPETUAL_DELIVERY_MS)
+    return ("CURRENT_QUARTER", DATED_DELIVERY_MS) if dated(spec) else ("PERPETUAL", PERPETUAL_DELIVERY_MS)
 
 
 class DepthIds:
@@ -35,19 +33,12 @@ class DepthIds:
         self.previous = previous
 
 
-class Wire:
+class Wire(Spelling):
     """Spells the events of one symbol."""
 
     def __init__(self, spec: SymbolSpec) -> None:
-        self.spec = spec
-        self.price = PriceText(spec).of
-        self.quantity = QuantityText(spec).of
+        super().__init__(spec)
         self._spot = spec.market == "spot"
-
-    def levels(self, levels: Levels) -> str:
-        """`[["price","quantity"],…]` of (ticks, steps) pairs."""
-        price, quantity = self.price, self.quantity
-        return "[" + ",".join([f'["{price(p)}","{quantity(q)}"]' for p, q in levels]) + "]"
 
     def depth(self, ids: DepthIds, bids: str, asks: str, event_time: int, engine_time: int) -> str:
         """A diff, or a USD-M partial book, from level texts.

@@ -11,39 +11,27 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import structlog
 from aiohttp import WSMsgType, web
 
-from workers.sim.binance.protocol import ControlSession, FrameLimiter, Heartbeat, RequestError
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.faults import Fault
+from workers.sim.engine.flavour import Conversation, Output, Ping, Root
 from workers.sim.engine.frames import deflated_text_frame, text_frame
-from workers.sim.engine.symbols import Market
-from workers.sim.engine.topics import Event, StreamClass, Topic
+from workers.sim.engine.subscriptions import Subscriptions
+from workers.sim.engine.topics import Event
 from workers.sim.settings import SimSettings
 
 log = structlog.get_logger(__name__)
 
-POLICY_VIOLATION: Final = 1008
 GOING_AWAY: Final = 1001
 CLOSE_REPLY_S: Final = 2.0
 FULL_WINDOW_BITS: Final = 15
 STALL_CHECK_S: Final = 0.2
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """A websocket path: its market, the stream classes it delivers, and whether frames are combined."""
-
-    path: str
-    market: Market
-    classes: frozenset[StreamClass]
-    combined: bool
 
 
 class Connection:
@@ -56,7 +44,7 @@ class Connection:
         root: Root,
         request: web.Request,
         settings: SimSettings,
-        exchange: Exchange,
+        exchange: Exchange[Any],
         clock_ms: Callable[[], float],
         ready: Callable[[Connection], None],
     ) -> None:
@@ -67,11 +55,9 @@ class Connection:
         self.frames_in = self.frames_out = self.bytes_out = 0
         self._request = request
         self._settings = settings
-        self._topics = exchange.topics
         self._event_faults = exchange.event_faults
         self._faults = exchange.faults
         self.agent = request.headers.get("User-Agent", "")
-        self._attached: dict[str, Topic] = {}
         self._clock_ms = clock_ms
         self._ready = ready
         self._pending: list[bytes] = []
@@ -81,58 +67,31 @@ class Connection:
         self._socket = web.WebSocketResponse(
             autoping=False, timeout=CLOSE_REPLY_S, max_msg_size=settings.max_inbound_frame_bytes
         )
-        spot = root.market == "spot"
         now_s = asyncio.get_running_loop().time()
         self._opened_s = now_s
         self._ends_s = now_s + settings.lifetime_s
-        self._limiter = FrameLimiter(
-            settings.spot_frames_per_second if spot else settings.usdm_frames_per_second
+        self.subscriptions = Subscriptions(
+            self, exchange.topics, root.market, root.classes, exchange.faults, self.meant
         )
-        self._heartbeat = Heartbeat(
-            settings.spot_ping_s if spot else settings.usdm_ping_s,
-            settings.spot_pong_timeout_s if spot else settings.usdm_pong_timeout_s,
-            now_s,
-        )
-        self.session = ControlSession(
-            root.market, root.combined, settings.max_streams, self._attach, self._detach, self._check_streams
-        )
+        self.conversation: Conversation = exchange.flavour.converse(root, self.subscriptions, request, now_s)
 
-    async def run(self, streams: list[str]) -> web.WebSocketResponse:
-        """Accept the upgrade, subscribe to the streams of the URL and serve until the end."""
-        try:
-            self.session.subscribe(streams)
-        except RequestError as error:
-            raise web.HTTPBadRequest(text=error.message) from None
+    async def run(self) -> web.WebSocketResponse:
+        """Accept the upgrade and serve until the end."""
         await self._socket.prepare(self._request)
         self._deflated = self._socket.compress == FULL_WINDOW_BITS
         self._open = True
         self._pending.clear()
+        loop = asyncio.get_running_loop()
         timer = asyncio.create_task(self._keep_time())
         try:
-            await self._receive()
+            if await self._perform(self.conversation.opened(loop.time(), int(self._clock_ms()))):
+                await self._receive()
         finally:
             self._open = False
             timer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await timer
         return self._socket
-
-    def detach_all(self) -> None:
-        """Leave every topic."""
-        for topic in self._attached.values():
-            topic.subscribers.pop(self, None)
-        self._attached.clear()
-
-    def _attach(self, name: str) -> None:
-        topic = self._topics.find(self.root.market, self.root.classes, name)
-        if topic is not None:
-            topic.subscribers[self] = None
-            self._attached[name] = topic
-
-    def _detach(self, name: str) -> None:
-        topic = self._attached.pop(name, None)
-        if topic is not None:
-            topic.subscribers.pop(self, None)
 
     async def _receive(self) -> None:
         loop = asyncio.get_running_loop()
@@ -143,41 +102,53 @@ class Connection:
             self.frames_in += 1
             if self.stalled:
                 continue
-            if not self._limiter.admit(loop.time()):
-                await self.close(POLICY_VIOLATION, "Too many requests")
+            now_s = loop.time()
+            end = self.conversation.admit(now_s)
+            if end is not None:
+                await self.close(end.code, end.reason)
                 return
             if message.type is WSMsgType.PING:
                 await self._socket.pong(message.data)
             elif message.type is WSMsgType.PONG:
-                self._heartbeat.pong(bytes(message.data))
+                self.conversation.ponged(bytes(message.data))
             else:
-                self._answer(message.data)
+                data = message.data
+                text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+                outputs = self.conversation.received(text, now_s, int(self._clock_ms()))
+                if not await self._perform(outputs):
+                    return
 
-    def _answer(self, data: str | bytes) -> None:
-        text = data if isinstance(data, str) else data.decode("utf-8", "replace")
-        self.send_text(self.session.handle(text))
+    async def _perform(self, outputs: Iterable[Output]) -> bool:
+        """Send what the conversation gives; False when it ended."""
+        for output in outputs:
+            if isinstance(output, str):
+                self.send_text(output)
+            elif isinstance(output, Event):
+                self.deliver(output)
+            elif isinstance(output, Ping):
+                with contextlib.suppress(ConnectionError):
+                    await self._socket.ping(output.payload)
+            else:
+                await self.close(output.code, output.reason)
+                return False
         self.flush()
+        return True
 
     async def _keep_time(self) -> None:
-        """Ping, watch for missing pongs, and end the connection at the end of its life."""
+        """Let the conversation do what is due, and end the connection at the end of its life."""
         loop = asyncio.get_running_loop()
         while True:
             now_s = loop.time()
             if self.stalled:
                 await asyncio.sleep(STALL_CHECK_S)
                 continue
-            if self._heartbeat.expired(now_s):
-                await self.close(POLICY_VIOLATION, "Pong timeout")
+            if not await self._perform(self.conversation.tick(now_s, int(self._clock_ms()))):
                 return
             if now_s >= self._ends_s:
                 await self.close(GOING_AWAY, "")
                 return
-            payload = self._heartbeat.ping(now_s, int(self._clock_ms()))
-            if payload is not None:
-                with contextlib.suppress(ConnectionError):
-                    await self._socket.ping(payload)
             self._timing_changed.clear()
-            wait_s = min(self._heartbeat.next_event_s, self._ends_s) - loop.time()
+            wait_s = min(self.conversation.next_tick_s, self._ends_s) - loop.time()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._timing_changed.wait(), max(0.001, wait_s))
 
@@ -187,9 +158,7 @@ class Connection:
             faults = [
                 active
                 for active in self._faults.connection_faults
-                if self.meant(active.fault)
-                and active.fault.covers_stream(event.stream)
-                and self._symbol_meant(active.fault, event.stream)
+                if self.meant(active.fault) and self.subscriptions.covered(active.fault, event.stream)
             ]
             if faults:
                 self._event_faults.apply(faults, self.number, event, self._accept)
@@ -200,25 +169,6 @@ class Connection:
         """Whether a fault concerns this connection."""
         return fault.covers_connection(self.root.market, self.root.path, self.number, self.agent)
 
-    def _covered(self, fault: Fault, stream: str) -> bool:
-        return fault.covers_stream(stream) and self._symbol_meant(fault, stream)
-
-    def _check_streams(self, names: Sequence[str]) -> None:
-        """Refuse a request as a whole for one stream that a fault names."""
-        for active in self._faults.on("refuse_stream"):
-            fault = active.fault
-            for name in names if self.meant(fault) else ():
-                topic = self._topics.find(self.root.market, self.root.classes, name)
-                symbol = topic.symbol if topic is not None else ""
-                if fault.covers_stream(name) and fault.symbol in ("", symbol) and active.strikes():
-                    raise RequestError(
-                        int(fault.value) or 2, f"Invalid request: stream {name} is not available"
-                    )
-
-    def _symbol_meant(self, fault: Fault, stream: str) -> bool:
-        topic = self._attached.get(stream)
-        return not fault.symbol or (topic is not None and topic.symbol == fault.symbol)
-
     @property
     def stalled(self) -> bool:
         """Whether a fault keeps this connection from sending and from hearing anything."""
@@ -226,7 +176,7 @@ class Connection:
 
     def _accept(self, event: Event) -> None:
         if self._open:
-            self._queue(event.frame(self.session.combined, self._deflated))
+            self._queue(self.conversation.frame(event, self._deflated))
 
     def send_text(self, text: str) -> None:
         """Send a reply; replies are never wrapped, on either root."""
@@ -254,11 +204,15 @@ class Connection:
             self.reset()
             return
         transport.write(data)
+        self.conversation.wrote(asyncio.get_running_loop().time())
 
     def announce_shutdown(self) -> None:
-        """Send `serverShutdown` in the framing in use and close after the set delay (Binance docs)."""
-        payload = f'{{"e":"serverShutdown","E":{int(self._clock_ms())}}}'
-        self.deliver(Event("!serverShutdown", payload))
+        """Send what the exchange says before it closes a socket, and close after the set delay."""
+        notice = self.conversation.shutdown_notice(int(self._clock_ms()))
+        if isinstance(notice, str):
+            self.send_text(notice)
+        elif notice is not None:
+            self.deliver(notice)
         self.flush()
         now_s = asyncio.get_running_loop().time()
         self._ends_s = min(self._ends_s, now_s + self._settings.shutdown_delay_s)
@@ -271,8 +225,7 @@ class Connection:
         elif fault.kind == "shutdown":
             self.announce_shutdown()
         elif fault.kind == "mute":
-            for stream in [name for name in self._attached if self._covered(fault, name)]:
-                self._detach(stream)
+            self.subscriptions.mute(fault)
         else:
             self._ends_s = min(self._ends_s, self._opened_s + fault.value)
             self._timing_changed.set()
@@ -304,10 +257,10 @@ class Connection:
             "remote": self.remote,
             "agent": self.agent,
             "opened_ms": int(self.opened_ms),
-            "combined": self.session.combined,
+            **self.conversation.describe(),
             "deflated": self._deflated,
-            "streams": list(self.session.streams),
-            "delivering": len(self._attached),
+            "streams": list(self.conversation.streams),
+            "delivering": len(self.subscriptions),
             "frames_in": self.frames_in,
             "frames_out": self.frames_out,
             "bytes_out": self.bytes_out,

@@ -16,7 +16,6 @@ from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.faults import KINDS, ActiveFault, Fault
 from workers.sim.engine.feed import SymbolFeed
 from workers.sim.engine.history import Fill, TruthNotReachedError, TruthTooOldError
-from workers.sim.engine.symbols import MARKETS
 
 MOST_TRADES: Final = 100_000
 
@@ -28,7 +27,7 @@ class ControlApi:
     """
 
     def __init__(
-        self, exchange: Exchange, connections: Callable[[], list[Connection]], step: Callable[[], None]
+        self, exchange: Exchange[Any], connections: Callable[[], list[Connection]], step: Callable[[], None]
     ) -> None:
         self._exchange = exchange
         self._connections = connections
@@ -53,20 +52,25 @@ class ControlApi:
 
     def _feed(self, request: web.Request) -> SymbolFeed:
         market, symbol = request.query.get("market", ""), request.query.get("symbol", "")
-        if market not in MARKETS:
-            raise _problem(web.HTTPBadRequest, "market must be spot or usdm")
-        feed = self._exchange.listed(market).get(symbol)
+        markets = self._exchange.flavour.markets
+        if market not in markets:
+            raise _problem(web.HTTPBadRequest, f"market must be {' or '.join(markets)}")
+        feed: SymbolFeed | None = self._exchange.listed(market).get(symbol)
         if feed is None:
             raise _problem(web.HTTPNotFound, "symbol is not listed")
         return feed
 
     async def _truth_book(self, request: web.Request) -> web.Response:
-        """The book exactly as after update id `u` (the newest without `u`), all levels or `depth` of them."""
+        """The book exactly as after update id `u` (the newest without `u`), all levels or `depth` of them.
+
+        `stream`: the one whose id `u` is, where the exchange numbers each of its streams apart.
+        """
         feed = self._feed(request)
         asked = _whole(request, "u", feed.market.last_id)
         depth = _whole(request, "depth", 10**9)
         try:
-            update_id, levels = feed.market.changes.book_at(asked)
+            wanted = feed.truth_id(asked, request.query.get("stream", "")) if "u" in request.query else asked
+            update_id, levels = feed.market.changes.book_at(wanted)
         except TruthTooOldError as error:
             raise _problem(web.HTTPGone, str(error)) from None
         except TruthNotReachedError as error:
@@ -77,23 +81,14 @@ class ControlApi:
         head = msgspec.json.encode(
             {"market": feed.spec.market, "symbol": feed.spec.symbol, "u": asked, "lastUpdateId": update_id}
         ).decode()
-        text = f'{head[:-1]},"bids":{feed.wire.levels(bids)},"asks":{feed.wire.levels(asks)}}}'
+        text = f'{head[:-1]},"bids":{feed.spelling.levels(bids)},"asks":{feed.spelling.levels(asks)}}}'
         return web.Response(text=text, content_type="application/json")
 
     async def _truth_trades(self, request: web.Request) -> web.Response:
-        """Aggregate trades from the beginning, or from `from_id`, at most `limit`."""
+        """The trades the exchange sends (Binance: aggregate ones), all or from `from_id` on, at most `limit`."""
         feed = self._feed(request)
-        tape = feed.market.tape
-        rows = tape.aggregates_ever(_whole(request, "from_id", 0), _whole(request, "limit", MOST_TRADES))
-        return _json(
-            {
-                "market": feed.spec.market,
-                "symbol": feed.spec.symbol,
-                "first_id": tape.first_aggregate_id,
-                "next_id": tape.next_aggregate_id,
-                "trades": [feed.wire.rest_aggregate(trade) for trade in rows],
-            }
-        )
+        found = feed.truth_trades(_whole(request, "from_id", 0), _whole(request, "limit", MOST_TRADES))
+        return _json({"market": feed.spec.market, "symbol": feed.spec.symbol, **found})
 
     async def _truth_raw_trades(self, request: web.Request) -> web.Response:
         """Single fills from the beginning, or from `from_id`, at most `limit`."""
@@ -195,8 +190,8 @@ def _fault_row(active: ActiveFault) -> dict[str, Any]:
 def _raw_trade(feed: SymbolFeed, trade: Fill) -> dict[str, object]:
     return {
         "t": trade.trade_id,
-        "p": feed.wire.price(trade.price),
-        "q": feed.wire.quantity(trade.quantity),
+        "p": feed.spelling.price(trade.price),
+        "q": feed.spelling.quantity(trade.quantity),
         "T": trade.time,
         "m": trade.buyer_is_maker,
         "X": trade.category,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from workers.sim.engine.faults import ActiveFault, FaultBoard
+from workers.sim.engine.flavour import EventShape
 from workers.sim.engine.topics import Event
 
 Send = Callable[[Event], None]
@@ -27,8 +28,9 @@ EARLIER: Final = 5
 class EventFaults:
     """Loses, repeats, swaps, delays and rewrites events as the board says."""
 
-    def __init__(self, board: FaultBoard) -> None:
+    def __init__(self, board: FaultBoard, shape: EventShape) -> None:
         self._board = board
+        self._shape = shape
         self._now_ms = 0.0
         self._delayed: list[tuple[float, int, Send, Event]] = []
         self._sequence = 0
@@ -82,7 +84,7 @@ class EventFaults:
                 self._held[active.number, receiver, event.stream] = send, event
                 return
             else:
-                event = rewritten(event, active)
+                event = rewritten(event, active, self._shape)
         for one in (*(event for _ in range(copies)), *earlier_ones):
             if delay_ms:
                 self._sequence += 1
@@ -108,7 +110,7 @@ class EventFaults:
         return bool(self._board.stream_faults)
 
 
-def rewritten(event: Event, active: ActiveFault) -> Event:
+def rewritten(event: Event, active: ActiveFault, shape: EventShape) -> Event:
     """The event as a rewriting fault makes it; a fault that does not fit the event leaves it alone."""
     kind = active.fault.kind
     if kind == "truncate":
@@ -121,28 +123,27 @@ def rewritten(event: Event, active: ActiveFault) -> Event:
         active.random.shuffle(items)
         body = dict(items)
     elif kind == "absurd_id":
-        if body.get("e") == "aggTrade":
-            body["a"] = ABSURD_ID
-    elif body.get("e") == "depthUpdate":
-        _rewrite_levels(body, active)
+        shape.spoil_trade_id(body, ABSURD_ID)
+    elif (sides := shape.sides(body)) is not None:
+        _rewrite_levels(*sides, active)
     return Event(event.stream, json.dumps(body, ensure_ascii=False, separators=(",", ":")))
 
 
-def _rewrite_levels(body: dict[str, Any], active: ActiveFault) -> None:
+def _rewrite_levels(bids: list[list[str]], asks: list[list[str]], active: ActiveFault) -> None:
     kind = active.fault.kind
-    levels: list[list[str]] = [*body["b"], *body["a"]]
+    levels = [*bids, *asks]
     if kind == "zero_spelling":
         for level in levels:
             if not level[1].strip("0."):
                 level[1] = active.random.choice(ZERO_SPELLINGS)
     elif kind == "cross":
         # The deepest ask of the event is above the best one, and its price is on the grid.
-        asks = [level for level in body["a"] if level[1].strip("0.")]
-        if asks:
-            body["b"].insert(0, list(asks[-1]))
+        present = [level for level in asks if level[1].strip("0.")]
+        if present:
+            bids.insert(0, list(present[-1]))
     elif kind == "unknown_deletes":
-        for side in "ba":
-            body[side] += [[_price_of_none(level[0], side), "0"] for level in body[side][-1:]]
+        bids += [[_price_of_none(level[0], "b"), "0", *level[2:]] for level in bids[-1:]]
+        asks += [[_price_of_none(level[0], "a"), "0", *level[2:]] for level in asks[-1:]]
     elif kind == "absurd" and levels:
         active.random.choice(levels)[1] = active.random.choice(NO_NUMBERS)
     elif kind == "corrupt" and levels:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Generic
 
 from workers.sim.engine import market_faults
 from workers.sim.engine.event_faults import EventFaults
 from workers.sim.engine.faults import ActiveFault, Fault, FaultBoard
 from workers.sim.engine.feed import SymbolFeed
-from workers.sim.engine.symbols import MARKETS, Market, specification
+from workers.sim.engine.flavour import FeedOfFlavour, Flavour
 from workers.sim.engine.topics import TopicRegistry
 from workers.sim.settings import SimSettings
 
@@ -25,15 +25,16 @@ LONGEST_CATCH_UP_MS = 5_000.0
 Action = Callable[[float], None]
 
 
-class Exchange:
+class Exchange(Generic[FeedOfFlavour]):
     """All markets. `topics` is where subscribers attach; events reach them from inside `advance`."""
 
-    def __init__(self, settings: SimSettings, start_ms: int) -> None:
+    def __init__(self, flavour: Flavour[FeedOfFlavour], settings: SimSettings, start_ms: int) -> None:
+        self.flavour = flavour
         self.settings = settings
         self.faults = FaultBoard(settings.seed)
-        self.event_faults = EventFaults(self.faults)
+        self.event_faults = EventFaults(self.faults, flavour.shape)
         self.topics = TopicRegistry(self.event_faults)
-        self._contracts = self.topics.create("usdm", "market", "", "!contractInfo")
+        flavour.begin(self.topics)
         self.now_ms = float(start_ms)
         self.begun: list[ActiveFault] = []  # for whoever holds the connections, which takes them out
         self.paused = False
@@ -41,26 +42,24 @@ class Exchange:
         self._paused_at = 0.0
         self._schedule: list[tuple[float, int, Action]] = []
         self._sequence = 0
-        self._feeds: dict[Market, dict[str, SymbolFeed]] = {
+        self._feeds: dict[str, dict[str, FeedOfFlavour]] = {
             market: {
-                symbol: SymbolFeed(
-                    specification(market, symbol, settings.seed), settings, start_ms, self.topics, self._at
-                )
-                for symbol in settings.listed(market)
+                symbol: flavour.feed(market, symbol, start_ms, self.topics, self._at)
+                for symbol in flavour.listed(market)
             }
-            for market in MARKETS
+            for market in flavour.markets
         }
         for feed in self.feeds():
             feed.start(self.now_ms)
         for text in settings.faults:
             self.set_fault(Fault.parse(text))
 
-    def feeds(self) -> Iterator[SymbolFeed]:
-        """The feeds of all symbols of both markets."""
-        for market in MARKETS:
-            yield from self._feeds[market].values()
+    def feeds(self) -> Iterator[FeedOfFlavour]:
+        """The feeds of all symbols of all markets."""
+        for feeds in self._feeds.values():
+            yield from feeds.values()
 
-    def listed(self, market: Market) -> dict[str, SymbolFeed]:
+    def listed(self, market: str) -> dict[str, FeedOfFlavour]:
         """The feeds of one market by symbol."""
         return self._feeds[market]
 
@@ -105,31 +104,25 @@ class Exchange:
 
     def list_symbol(self, market: str, symbol: str, now_ms: float, pending_ms: float = 0) -> None:
         """List a symbol and let it trade, after some time if wanted; one that is listed already is left alone."""
-        if market not in MARKETS or symbol in self._feeds[market]:
+        if market not in self._feeds or symbol in self._feeds[market]:
             return
-        spec = specification(market, symbol, self.settings.seed)
-        feed = SymbolFeed(spec, self.settings, int(now_ms), self.topics, self._at)
+        feed = self.flavour.feed(market, symbol, int(now_ms), self.topics, self._at)
         self._feeds[market][symbol] = feed
         feed.start(now_ms)
         if pending_ms:
-            feed.halt(market_faults.PENDING[market])
+            feed.halt("pending")
             self._at(now_ms + pending_ms, partial(self._open, feed))
-        self.announce_contract(feed, now_ms)
+        feed.announce(now_ms)
 
-    def _open(self, feed: SymbolFeed, at_ms: float) -> None:
-        feed.reopen(market_faults.TRADING, at_ms)
-        self.announce_contract(feed, at_ms)
+    def _open(self, feed: FeedOfFlavour, at_ms: float) -> None:
+        feed.reopen(at_ms)
+        feed.announce(at_ms)
 
-    def unlist_symbol(self, feed: SymbolFeed, now_ms: float) -> None:
+    def unlist_symbol(self, feed: FeedOfFlavour, now_ms: float) -> None:
         """Take a symbol off the exchange: nothing knows it any more, what is pending is still sent."""
-        feed.halt(market_faults.CLOSED[feed.spec.market])
-        self.announce_contract(feed, now_ms)
+        feed.halt("closed")
+        feed.announce(now_ms)
         del self._feeds[feed.spec.market][feed.spec.symbol]
-
-    def announce_contract(self, feed: SymbolFeed, now_ms: float) -> None:
-        """Send `contractInfo` for a USD-M symbol; spot has no such stream."""
-        if feed.spec.market == "usdm":
-            self._contracts.publish(feed.wire.contract_info(feed.status, int(now_ms)))
 
     def _shift(self, by_ms: float) -> None:
         self._schedule = [(due_ms + by_ms, order, action) for due_ms, order, action in self._schedule]
@@ -186,14 +179,6 @@ def _feed_summary(feed: SymbolFeed) -> dict[str, Any]:
             "next": tape.next_trade_id,
             "count": tape.next_trade_id - tape.first_trade_id,
         },
-        "depth": {
-            f"depth{chain.suffix}": {
-                "events": chain.events,
-                "first_u": chain.first_event.last if chain.first_event else None,
-                "last_u": chain.previous_id if chain.events else None,
-            }
-            for chain in feed.chains
-        },
-        "events": dict(feed.counts),
+        **feed.summary(),
         "levels": [len(feed.market.book.bids.keys), len(feed.market.book.asks.keys)],
     }

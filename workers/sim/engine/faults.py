@@ -34,6 +34,8 @@ CONNECTION_KINDS: Final = {
     "stall": "the socket stays open and nothing comes: no events, no replies, no pings, no pongs",
     "mute": "the streams that are subscribed are dead: they bring nothing until they are subscribed anew",
     "refuse_stream": "a SUBSCRIBE that names the stream is refused as a whole, with the error code `value` (2 when 0)",
+    "silent_stream": "a subscription to the stream is acknowledged and brings nothing",
+    "snapshot_first": "a subscription that begins with a snapshot gets it before the acknowledgement",
     "refuse": "websocket upgrades are refused with HTTP status `value` (503 when 0)",
     "reset": "the TCP connections that are open are cut, without a close frame",
     "shutdown": "`serverShutdown` is sent on the open connections, which are closed a little later",
@@ -63,6 +65,7 @@ MARKET_KINDS: Final = {
     "tick_size": "new prices are multiples of `value` ticks and the tick size says so",
     "deep_levels": "`value` levels a side are added far from the market, and are never taken away",
     "trade_ids": "the ids of aggregate trades begin anew at `value` (1 when 0), and REST has the new ones alone",
+    "book_ids": "the ids of book messages begin anew: OKX goes on from a lower seqId, Bybit's u is 1 in a snapshot",
     "largest_quantity": "a level of each side gets the largest quantity that is ever shown",
 }
 KINDS: Final = EVENT_KINDS | CONNECTION_KINDS | REST_KINDS | MARKET_KINDS

@@ -1,224 +1,123 @@
-"""One symbol on the exchange: its market, its streams and what has been sent on them."""
+"""One symbol on the exchange: its market, running, and what a flavour sends of it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final, Literal
 
-from workers.sim.binance.depth_chain import DepthChain
-from workers.sim.binance.wire import DepthIds, Wire
-from workers.sim.engine.history import AggregateTrade, Fill
+from workers.sim.engine.history import Fill
 from workers.sim.engine.market import SymbolMarket
-from workers.sim.engine.symbols import SymbolSpec
-from workers.sim.engine.topics import StreamClass, Topic, TopicRegistry
+from workers.sim.engine.symbols import Spelling
 from workers.sim.settings import SimSettings
 
-# Suffix and interval of every depth speed. `@depth@0ms` is undocumented and works on USD-M only.
-SPEEDS: Final = {
-    "spot": (("", 1000), ("@100ms", 100)),
-    "usdm": (("", 250), ("@500ms", 500), ("@100ms", 100), ("@0ms", 0)),
-}
-PARTIAL_DEPTHS: Final = (5, 10, 20)
 STALEST_SNAPSHOT_MS: Final = 10_000  # how far back a snapshot made stale on purpose can be
-AGGREGATION_MS: Final = 100  # USD-M sends aggregate trades in batches of this length
 
 Schedule = Callable[[float, Callable[[float], None]], None]
+Phase = Literal["pending", "trading", "halted", "delisted", "closed"]
+"""What becomes of a symbol; each exchange has words of its own for it."""
 
 
-class SymbolFeed:
-    """Runs a symbol's market and turns what happens into events.
+class SymbolFeed(ABC):
+    """Runs a symbol's market; a flavour turns what happens into events.
 
     `schedule(due_ms, action)` is called for everything that must happen later; `action(due_ms)` is then
     due. Times are exchange time in ms.
     """
 
-    def __init__(
-        self,
-        spec: SymbolSpec,
-        settings: SimSettings,
-        start_ms: int,
-        topics: TopicRegistry,
-        schedule: Schedule,
-    ) -> None:
-        self.spec = spec
-        self.status = "TRADING"
-        self._halted = False
+    def __init__(self, spelling: Spelling, settings: SimSettings, start_ms: int, schedule: Schedule) -> None:
+        self.spelling = spelling
+        self.spec = spelling.spec
+        self.phase: Phase = "trading"
         self._idle = False
-        self.wire = Wire(spec)
-        self.market = SymbolMarket(spec, settings, start_ms)
+        self.market = SymbolMarket(self.spec, settings, start_ms)
         self.first_id = self.market.last_id
-        self._schedule = schedule
-        self._contiguous = spec.market == "spot"
-        # Spread over the interval, and the same in every run.
-        self._phase_ms = sum(spec.symbol.encode()) * 7 % 100
-        self.chains = [
-            DepthChain(suffix, interval, self._phase_ms, self.first_id)
-            for suffix, interval in SPEEDS[spec.market]
-        ]
-        self._pending_fills: list[Fill] = []
-        self._best = self.market.book.best()
-        self._engine_time = start_ms
+        self.schedule = schedule
+        self.engine_time = start_ms
+        """Time of the last change, ms."""
         self._snapshot_times: deque[tuple[float, int]] = deque([(0.0, self.first_id)])
         self._snapshot_window_ms = (
             settings.snapshot_lag_ms + settings.snapshot_refresh_ms + STALEST_SNAPSHOT_MS
         )
         self._snapshot_lag_ms = settings.snapshot_lag_ms
         self._snapshot_refresh_ms = settings.snapshot_refresh_ms
-        self.counts = {"bookTicker": 0, "trade": 0, "aggTrade": 0}
-        self._create_topics(topics)
 
-    def _create_topics(self, topics: TopicRegistry) -> None:
-        market, symbol = self.spec.market, self.spec.stream_symbol
-        market_class: StreamClass = "public" if market == "spot" else "market"
-        for chain in self.chains:
-            chain.diff = topics.create(market, "public", self.spec.symbol, f"{symbol}@depth{chain.suffix}")
-            if chain.interval_ms:
-                chain.partials = {
-                    count: topics.create(
-                        market, "public", self.spec.symbol, f"{symbol}@depth{count}{chain.suffix}"
-                    )
-                    for count in PARTIAL_DEPTHS
-                }
-        self._book_ticker: Topic = topics.create(market, "public", self.spec.symbol, f"{symbol}@bookTicker")
-        self._trades: Topic = topics.create(market, "public", self.spec.symbol, f"{symbol}@trade")
-        self._aggregates: Topic = topics.create(market, market_class, self.spec.symbol, f"{symbol}@aggTrade")
+    @property
+    @abstractmethod
+    def status(self) -> str:
+        """The phase in the exchange's words."""
+
+    @abstractmethod
+    def note_changes(self, position: int, at_ms: float) -> None:
+        """The book has changed; `position` is that of the first change in the log."""
+
+    @abstractmethod
+    def note_fills(self, orders: list[list[Fill]], at_ms: float) -> None:
+        """Orders have been filled."""
+
+    @abstractmethod
+    def flush(self, at_ms: float) -> None:
+        """Send everything pending now instead of when it is due."""
+
+    @abstractmethod
+    def summary(self) -> dict[str, Any]:
+        """How many events there have been, as the control endpoint shows it."""
+
+    @abstractmethod
+    def truth_trades(self, from_id: int, limit: int) -> dict[str, Any]:
+        """First and next id of the trades the exchange sends, and up to `limit` of them from an id on."""
+
+    def truth_id(self, update_id: int, stream: str) -> int:
+        """The market's update id at which a stream's book has an id of the exchange.
+
+        Raises TruthTooOldError where that is forgotten.
+        """
+        return update_id
+
+    def announce(self, now_ms: float) -> None:  # noqa: B027 -- most exchanges announce nothing
+        """Say on a stream that the symbol's phase is another one."""
+
+    def begin_trade_ids(self, first_id: int, at_ms: float) -> None:  # noqa: B027 -- only where trades are merged
+        """Let the ids of merged trades begin anew."""
+
+    def begin_book_ids(self, first_id: int, at_ms: float) -> None:  # noqa: B027 -- only where a protocol knows it
+        """Let the ids of book messages begin anew."""
 
     def start(self, at_ms: float) -> None:
         """Begin trading."""
-        self._schedule(self.market.next_moment(at_ms), self.act)
+        self.schedule(self.market.next_moment(at_ms), self.act)
 
     def act(self, at_ms: float) -> None:
         """Run one moment of the market and note what has to be sent when."""
-        if self._halted:
+        if self.phase != "trading":
             self._idle = True
             return
         self.change(at_ms, partial(self.market.act, at_ms))
         if self.market.fills:
-            self._note_fills(at_ms)
-        self._schedule(self.market.next_moment(at_ms), self.act)
+            self.note_fills(self.market.fills, at_ms)
+        self.schedule(self.market.next_moment(at_ms), self.act)
 
     def change(self, at_ms: float, alter: Callable[[], None]) -> None:
         """Let something alter the book and note what has to be sent when."""
         before, position = self.market.last_id, self.market.changes.position
         alter()
         if self.market.last_id != before:
-            self._engine_time = int(at_ms)
-            self._note_changes(position, at_ms)
+            self.engine_time = int(at_ms)
+            self.note_changes(position, at_ms)
+            self._remember_snapshot(at_ms)
 
-    def halt(self, status: str) -> None:
+    def halt(self, phase: Phase) -> None:
         """Stop trading; what is pending is still sent."""
-        self.status = status
-        self._halted = True
+        self.phase = phase
 
-    def reopen(self, status: str, at_ms: float) -> None:
+    def reopen(self, at_ms: float) -> None:
         """Trade again."""
-        self.status = status
-        self._halted = False
+        self.phase = "trading"
         if self._idle:
             self._idle = False
             self.start(at_ms)
-
-    def _note_changes(self, position: int, at_ms: float) -> None:
-        first_id: int | None = None
-        for chain in self.chains:
-            if chain.pending:
-                continue
-            if first_id is None:
-                first_id = self.market.changes.id_at(position)
-            due = chain.begin(first_id, position, at_ms)
-            self._schedule(due, partial(self.flush_depth, chain))
-        self._remember_snapshot(at_ms)
-        best = self.market.book.best()
-        if best != self._best:
-            self._best = best
-            self.counts["bookTicker"] += 1
-            if self._book_ticker.subscribers:
-                self._book_ticker.publish(self.wire.book_ticker(self.market.last_id, best, int(at_ms)))
-
-    def flush_depth(self, chain: DepthChain, due_ms: float) -> None:
-        """Send the pending event of one speed, if there is one."""
-        if not chain.pending:
-            return
-        position = chain.position
-        ids = chain.close(self.market.last_id, self._contiguous)
-        event_time = int(due_ms)
-        if chain.diff is not None and chain.diff.subscribers:
-            bids, asks = self.wire.changes(self.market.changes.since(position))
-            chain.diff.publish(self.wire.depth(ids, bids, asks, event_time, self._engine_time))
-        for count, topic in chain.partials.items():
-            if topic.subscribers:
-                self._send_partial(chain, count, topic, ids, event_time)
-
-    def _send_partial(
-        self, chain: DepthChain, count: int, topic: Topic, ids: DepthIds, event_time: int
-    ) -> None:
-        bids, asks = self.market.book.top(count)
-        texts = self.wire.levels(bids), self.wire.levels(asks)
-        if chain.last_partials.get(count) != texts:
-            chain.last_partials[count] = texts
-            topic.publish(self.wire.partial(ids, *texts, event_time, self._engine_time))
-
-    def _note_fills(self, at_ms: float) -> None:
-        event_time = int(at_ms)
-        for fills in self.market.fills:
-            self.counts["trade"] += len(fills)
-            if self._trades.subscribers:
-                for trade in fills:
-                    self._trades.publish(self.wire.trade(trade, event_time))
-            if self._contiguous:
-                self._aggregate(fills, event_time)
-                continue
-            if not self._pending_fills:
-                windows = (at_ms - self._phase_ms) // AGGREGATION_MS + 1
-                self._schedule(windows * AGGREGATION_MS + self._phase_ms, self.flush_trades)
-            self._pending_fills += fills
-
-    def flush_trades(self, due_ms: float) -> None:
-        """Send the aggregate trades of the pending USD-M batch, if there is one."""
-        fills, self._pending_fills = self._pending_fills, []
-        self._aggregate(fills, int(due_ms))
-
-    def _aggregate(self, fills: list[Fill], event_time: int) -> None:
-        """Merge neighbouring fills of the same price and taker side into aggregate trades."""
-        run: list[Fill] = []
-        for trade in fills:
-            if trade.category != "MARKET":
-                continue
-            last = run[-1] if run else trade
-            # A run ends where an off-book trade stood between, so that `f..l` names only its own fills.
-            if (trade.price, trade.buyer_is_maker) != (last.price, last.buyer_is_maker) or (
-                run and trade.trade_id != last.trade_id + 1
-            ):
-                self._send_aggregate(run, event_time)
-                run = []
-            run.append(trade)
-        if run:
-            self._send_aggregate(run, event_time)
-
-    def _send_aggregate(self, run: list[Fill], event_time: int) -> None:
-        tape = self.market.tape
-        trade = AggregateTrade(
-            tape.next_aggregate_id,
-            run[0].price,
-            sum(fill.quantity for fill in run),
-            sum(fill.quantity for fill in run if not fill.retail),
-            run[0].trade_id,
-            run[-1].trade_id,
-            run[-1].time,
-            run[0].buyer_is_maker,
-        )
-        tape.add_aggregate(trade)
-        self.counts["aggTrade"] += 1
-        if self._aggregates.subscribers:
-            self._aggregates.publish(self.wire.aggregate(trade, event_time))
-
-    def flush(self, at_ms: float) -> None:
-        """Send everything pending now instead of when it is due."""
-        for chain in self.chains:
-            self.flush_depth(chain, at_ms)
-        self.flush_trades(at_ms)
 
     def _remember_snapshot(self, at_ms: float) -> None:
         times = self._snapshot_times
@@ -236,8 +135,3 @@ class SymbolFeed:
                 break
             visible = update_id
         return visible
-
-    @property
-    def engine_time(self) -> int:
-        """Time of the last change, ms."""
-        return self._engine_time

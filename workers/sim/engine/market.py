@@ -12,13 +12,11 @@ from typing import Final
 
 from workers.sim.engine.book import Ladder, MatchingBook
 from workers.sim.engine.history import ChangeLog, Fill, TradeTape
-from workers.sim.engine.symbols import SPOT_DECIMALS, SymbolSpec
+from workers.sim.engine.symbols import EIGHT_DECIMALS, SymbolSpec
 from workers.sim.settings import SimSettings
 
-# Ids start from the time of the start, so that an exchange that is restarted does not issue ids again;
-# the multipliers (ids per ms) are above the fastest symbol and give magnitudes like the captured ones.
+# Ids start from the time of the start, so that an exchange that is restarted does not issue ids again.
 ID_EPOCH_MS: Final = 1_577_836_800_000
-UPDATE_IDS_PER_MS: Final = {"spot": 4, "usdm": 64}
 TRADE_IDS_PER_MS: Final = 0.5
 AGGREGATE_IDS_PER_MS: Final = 0.25
 
@@ -70,13 +68,13 @@ class SymbolMarket:
 
         elapsed = max(1, start_ms - ID_EPOCH_MS) * max(1.0, settings.rate_scale)
         offset = self._random.randrange(1_000_000)
-        self.last_id = int(elapsed * UPDATE_IDS_PER_MS[spec.market]) + offset
+        self.last_id = int(elapsed * spec.kind.ids_per_ms) + offset
         self.changes = ChangeLog(self.last_id, self.book.levels(), settings.truth_changes)
         self.tape = TradeTape(
             int(elapsed * TRADE_IDS_PER_MS) + offset, int(elapsed * AGGREGATE_IDS_PER_MS) + offset
         )
         self.fills: list[list[Fill]] = []
-        self._contiguous = spec.market == "spot"
+        self._contiguous = spec.kind.contiguous
 
     def _initial_side(self, sign: int) -> Ladder:
         # The gap between levels grows with depth, so that 1,000 levels reach a few percent from the mid.
@@ -181,7 +179,7 @@ class SymbolMarket:
 
     def enlarge(self) -> None:
         """Give a level of each side the largest quantity the exchange shows."""
-        steps = LARGEST_QUANTITY // 10 ** (SPOT_DECIMALS - self.spec.quantity_decimals)
+        steps = LARGEST_QUANTITY // 10 ** (EIGHT_DECIMALS - self.spec.quantity_decimals)
         for side in (self.book.bids, self.book.asks):
             if side.keys:
                 self._set(side, side.keys[max(0, len(side.keys) - ENLARGED_LEVEL)], steps)
@@ -259,13 +257,13 @@ class SymbolMarket:
             self._fill(best, taken, side is self.book.bids, at_ms, fills)
             self._set(side, best, there - taken)
             wanted -= taken
-        if fills and not self._contiguous:
+        if fills and self.spec.kind.hidden_trades:
             self._print_hidden(side, at_ms, fills)
         if fills:
             self.fills.append(fills)
 
     def _print_hidden(self, side: Ladder, at_ms: float, fills: list[Fill]) -> None:
-        """USD-M trades that leave the visible book alone: retail price improvement, and off-book ones."""
+        """Trades that leave the visible book alone: retail price improvement, and off-book ones."""
         maker = side is self.book.bids
         price = fills[-1].price
         if self._draw() < 0.06:
@@ -302,7 +300,7 @@ class SymbolMarket:
     def _set(self, side: Ladder, key: int, quantity: int) -> None:
         if not side.set(key, quantity):
             return
-        # A USD-M id sequence is shared with more than this book, so its ids have holes.
+        # Where the ids are shared with more than this book, they have holes.
         self.last_id += 1 if self._contiguous else 1 + int(self._draw() * 39)
         self.changes.append(self.last_id, key, quantity)
         if self.changes.full:

@@ -6,23 +6,16 @@ These change what is true; the ground truth follows them.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 from workers.sim.engine.faults import MARKET_KINDS, ActiveFault
 from workers.sim.engine.feed import SymbolFeed
-from workers.sim.engine.symbols import Market
 
 if TYPE_CHECKING:
     from workers.sim.engine.exchange import Exchange
 
-PENDING: Final[dict[Market, str]] = {"spot": "BREAK", "usdm": "PENDING_TRADING"}
-HALTED: Final[dict[Market, str]] = {"spot": "HALT", "usdm": "TRADING_HALT"}
-DELISTED: Final[dict[Market, str]] = {"spot": "BREAK", "usdm": "SETTLING"}
-CLOSED: Final[dict[Market, str]] = {"spot": "BREAK", "usdm": "CLOSE"}
-TRADING: Final = "TRADING"
 
-
-def begin(exchange: Exchange, active: ActiveFault, now_ms: float) -> None:
+def begin(exchange: Exchange[Any], active: ActiveFault, now_ms: float) -> None:
     """Apply a market fault that has just been switched on; other kinds are left alone."""
     fault = active.fault
     if fault.kind not in MARKET_KINDS:
@@ -49,17 +42,17 @@ def begin(exchange: Exchange, active: ActiveFault, now_ms: float) -> None:
         elif fault.kind == "largest_quantity":
             feed.change(now_ms, market.enlarge)
         elif fault.kind == "trade_ids":
-            feed.flush_trades(now_ms)
-            market.tape = market.tape.begun_anew(max(1, int(fault.value)))
+            feed.begin_trade_ids(max(1, int(fault.value)), now_ms)
+        elif fault.kind == "book_ids":
+            feed.begin_book_ids(max(1, int(fault.value)), now_ms)
         elif fault.kind == "unlist":
             exchange.unlist_symbol(feed, now_ms)
         else:
-            statuses = DELISTED if fault.kind == "delist" else HALTED
-            feed.halt(statuses[feed.spec.market])
-            exchange.announce_contract(feed, now_ms)
+            feed.halt("delisted" if fault.kind == "delist" else "halted")
+            feed.announce(now_ms)
 
 
-def end(exchange: Exchange, active: ActiveFault, now_ms: float) -> None:
+def end(exchange: Exchange[Any], active: ActiveFault, now_ms: float) -> None:
     """Take back a market fault that has just been switched off."""
     fault = active.fault
     if fault.kind not in MARKET_KINDS or fault.kind == "list":
@@ -75,9 +68,9 @@ def end(exchange: Exchange, active: ActiveFault, now_ms: float) -> None:
         elif fault.kind in ("empty_bids", "empty_asks"):
             feed.change(now_ms, market.refill)
         elif fault.kind in ("halt", "delist"):
-            feed.reopen(TRADING, now_ms)
-            exchange.announce_contract(feed, now_ms)
+            feed.reopen(now_ms)
+            feed.announce(now_ms)
 
 
-def _covered(exchange: Exchange, active: ActiveFault) -> list[SymbolFeed]:
+def _covered(exchange: Exchange[Any], active: ActiveFault) -> list[SymbolFeed]:
     return [feed for feed in exchange.feeds() if active.fault.covers(feed.spec.market, feed.spec.symbol)]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from aiohttp import web
 
 from workers.sim.engine.faults import Fault, FaultBoard
-from workers.sim.engine.symbols import Market
 
 FORBIDDEN_PAGE: Final = (
     "<html>\r\n<head><title>{status} {reason}</title></head>\r\n"
@@ -21,11 +20,28 @@ STRANGE_NAMES: Final = ("", "../../x", "<img src=x onerror=alert(1)>", "\x1b[31m
 RETRY_AFTER_S: Final = {429: 3, 418: 4}
 
 
+class RestErrors(NamedTuple):
+    """Bodies of an exchange's refusals: too many requests, and something it does not explain."""
+
+    busy: dict[str, Any]
+    failed: dict[str, Any]
+
+
 class RestFaults:
     """The faults that strike one request."""
 
-    def __init__(self, board: FaultBoard, market: Market, request: web.Request) -> None:
+    def __init__(
+        self,
+        board: FaultBoard,
+        market: str,
+        request: web.Request,
+        errors: RestErrors,
+        *,
+        symbol_key: str = "symbol",
+    ) -> None:
         self._board = board
+        self._errors = errors
+        self._symbol_key = symbol_key
         self._market = market
         self._request = request
 
@@ -34,7 +50,7 @@ class RestFaults:
         if not self._board.on(kind):
             return None
         agent = self._request.headers.get("User-Agent", "")
-        symbol = symbol or self._request.query.get("symbol", "")
+        symbol = symbol or self._request.query.get(self._symbol_key, "")
         return self._board.strike(kind, self._market, symbol, self._request.path, agent)
 
     def listing(self, entries: list[dict[str, Any]], field: str) -> list[Any]:
@@ -47,9 +63,9 @@ class RestFaults:
             return entries
         found: list[Any] = []
         for entry in entries:
-            if self.strike("bad_listing", entry["symbol"]) is not None:
+            if self.strike("bad_listing", entry[self._symbol_key]) is not None:
                 spoiled = [None] if isinstance(entry[field], list) else None
-                strange = [entry | {"symbol": name} for name in STRANGE_NAMES]
+                strange = [entry | {self._symbol_key: name} for name in STRANGE_NAMES]
                 found += [None, 7, {"status": "TRADING"}, *strange, entry | {field: spoiled}]
             else:
                 found.append(entry)
@@ -73,11 +89,10 @@ class RestFaults:
         if status in REASONS:
             page = FORBIDDEN_PAGE.format(status=status, reason=REASONS[status])
             return web.Response(status=status, text=page, content_type="text/html")
-        body = {"code": -1003, "msg": "Too much request weight used."}
+        body = self._errors.failed
         if status in RETRY_AFTER_S:
             headers = headers | {"Retry-After": str(RETRY_AFTER_S[status])}
-        else:
-            body = {"code": -1000, "msg": "An unknown error occurred while processing the request."}
+            body = self._errors.busy
         return web.Response(
             status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers
         )

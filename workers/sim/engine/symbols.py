@@ -1,21 +1,44 @@
 """What is listed: price and quantity grids, typical sizes and rates of every symbol.
 
-Well-known symbols have parameters like their captured originals; any other name gets plausible ones from
-a seeded hash of the name, so a list of 200 names is enough to have 200 markets.
+A flavour gives its well-known symbols parameters like their captured originals; any other name gets plausible
+ones from a seeded hash of the name, so a list of 200 names is enough to have 200 markets.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal, NamedTuple
 
-Market = Literal["spot", "usdm"]
-MARKETS: Final[tuple[Market, ...]] = ("spot", "usdm")
-
-QUOTE_ASSETS = ("USDT", "USDC", "FDUSD", "BTC", "ETH", "BNB", "EUR", "TRY")
-SPOT_DECIMALS = 8
+NumberStyle = Literal["eight", "fixed", "plain"]
+"""How an exchange spells decimals: padded to eight places, with the symbol's places, or without zeros at the end."""
+EIGHT_DECIMALS = 8
 PRICE_TEXT_CACHE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class MarketKind:
+    """What the engine must know of a market.
+
+    contiguous: every change of a level takes the next update id; else ids are shared with more than the book and
+    have holes. ids_per_ms: how fast update ids rise, above the fastest symbol. hidden_trades: some trades leave
+    the visible book alone.
+    """
+
+    name: str
+    contiguous: bool
+    ids_per_ms: int
+    numbers: NumberStyle
+    hidden_trades: bool = False
+
+
+class Assets(NamedTuple):
+    """Base and quote asset, and the pair that contracts of several dates share."""
+
+    base: str
+    quote: str
+    pair: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +53,7 @@ class SymbolSpec:
     quantity_steps, order_steps: typical level and market order, in steps.
     """
 
-    market: Market
+    kind: MarketKind
     symbol: str
     base_asset: str
     quote_asset: str
@@ -48,14 +71,9 @@ class SymbolSpec:
     order_steps: float
 
     @property
-    def stream_symbol(self) -> str:
-        """The symbol as stream names spell it: only ASCII letters change case."""
-        return "".join(letter.lower() if letter.isascii() else letter for letter in self.symbol)
-
-    @property
-    def dated(self) -> bool:
-        """A delivery contract such as `BTCUSDT_261225`, not a perpetual."""
-        return "_" in self.symbol
+    def market(self) -> str:
+        """The name of its market."""
+        return self.kind.name
 
     @property
     def tick_size(self) -> str:
@@ -68,22 +86,31 @@ class SymbolSpec:
         return QuantityText(self).of(1)
 
 
+def _decimal_text(units: int, decimals: int, style: NumberStyle) -> str:
+    """`units` of 10^-decimals as an exchange of that style spells it."""
+    if not decimals:
+        return f"{units}.{'0' * EIGHT_DECIMALS}" if style == "eight" else str(units)
+    whole, part = divmod(units, 10**decimals)
+    text = f"{whole}.{part:0{decimals}d}"
+    if style == "eight":
+        return text + "0" * (EIGHT_DECIMALS - decimals)
+    return text.rstrip("0").rstrip(".") if style == "plain" else text
+
+
 class PriceText:
-    """Ticks to price text; spot pads to eight decimals, USD-M has the symbol's price precision."""
+    """Ticks to price text in the style of the market."""
 
     def __init__(self, spec: SymbolSpec) -> None:
         self._units = spec.tick_units
         self._decimals = spec.price_decimals
-        self._divisor = 10**spec.price_decimals
-        self._padding = "0" * (SPOT_DECIMALS - spec.price_decimals) if spec.market == "spot" else ""
+        self._style = spec.kind.numbers
         self._cache: dict[int, str] = {}
 
     def of(self, ticks: int) -> str:
         """The text of a price; the few thousand prices in use are remembered."""
         text = self._cache.get(ticks)
         if text is None:
-            whole, part = divmod(ticks * self._units, self._divisor)
-            text = f"{whole}.{part:0{self._decimals}d}{self._padding}" if self._decimals else str(whole)
+            text = _decimal_text(ticks * self._units, self._decimals, self._style)
             if len(self._cache) >= PRICE_TEXT_CACHE:
                 self._cache.clear()
             self._cache[ticks] = text
@@ -91,29 +118,34 @@ class PriceText:
 
 
 class QuantityText:
-    """Steps to quantity text: spot has eight decimals, USD-M those of the step size (so `0.000` or `0`)."""
+    """Steps to quantity text in the style of the market: a zero may be `0`, `0.000` or `0.00000000`."""
 
     def __init__(self, spec: SymbolSpec) -> None:
         self._decimals = spec.quantity_decimals
-        self._divisor = 10**spec.quantity_decimals
-        self._padding = "0" * (SPOT_DECIMALS - spec.quantity_decimals) if spec.market == "spot" else ""
-        if self._padding and not self._decimals:
-            self._padding = "." + self._padding
-        self._zero = self._spell(0)
+        self._style = spec.kind.numbers
+        self._zero = _decimal_text(0, self._decimals, self._style)
 
     def of(self, steps: int) -> str:
         """The text of a quantity."""
-        return self._spell(steps) if steps else self._zero
+        return _decimal_text(steps, self._decimals, self._style) if steps else self._zero
 
-    def _spell(self, steps: int) -> str:
-        if not self._decimals:
-            return f"{steps}{self._padding}"
-        whole, part = divmod(steps, self._divisor)
-        return f"{whole}.{part:0{self._decimals}d}{self._padding}"
+
+class Spelling:
+    """Spells prices, quantities and levels of one symbol."""
+
+    def __init__(self, spec: SymbolSpec) -> None:
+        self.spec = spec
+        self.price = PriceText(spec).of
+        self.quantity = QuantityText(spec).of
+
+    def levels(self, levels: Iterable[tuple[int, int]]) -> str:
+        """`[["price","quantity"],…]` of (ticks, steps) pairs."""
+        price, quantity = self.price, self.quantity
+        return "[" + ",".join([f'["{price(p)}","{quantity(q)}"]' for p, q in levels]) + "]"
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Parameters:
     """Hand-set parameters of a well-known symbol: price in ticks, grid, rates, typical sizes in steps."""
 
     price_ticks: int
@@ -128,33 +160,14 @@ class _Known:
     order: float
 
 
-# Rates are fitted to captures: 9.8 depth messages a second at 100 ms need about 39 moments of change, and
-# 1.6 kB a message about 50 changed levels.
-_KNOWN: Final[dict[tuple[Market, str], _Known]] = {
-    ("usdm", "BTCUSDT"): _Known(845_511, 2, 10, 3, 39, 13, 10, 1, 900, 60),
-    ("usdm", "ETHUSDT"): _Known(280_114, 2, 1, 3, 39, 14, 12, 1, 9_000, 800),
-    ("usdm", "SOLUSDT"): _Known(13_522, 4, 100, 2, 25, 7, 5, 1, 12_000, 900),
-    ("usdm", "1000SHIBUSDT"): _Known(9_081, 6, 1, 0, 4, 5, 0.7, 1, 900_000, 90_000),
-    ("usdm", "币安人生USDT"): _Known(12_034, 5, 1, 0, 3, 4, 0.5, 2, 30_000, 2_500),
-    ("usdm", "BTCUSDT_261225"): _Known(851_203, 1, 1, 3, 2, 4, 0.1, 12, 400, 20),
-    ("spot", "BTCUSDT"): _Known(8_454_102, 2, 1, 5, 39, 13, 8, 1, 30_000, 2_500),
-    ("spot", "ETHUSDT"): _Known(280_031, 2, 1, 4, 30, 11, 6, 1, 60_000, 4_000),
-    ("spot", "BNBBTC"): _Known(10_512, 6, 1, 3, 3, 5, 0.5, 1, 8_000, 400),
-    ("spot", "PEPEUSDT"): _Known(1_234, 8, 1, 0, 5, 6, 1.0, 1, 2_000_000_000, 60_000_000),
-    ("spot", "币安人生USDT"): _Known(1_203, 4, 1, 0, 2.5, 4, 0.5, 1, 20_000, 1_500),
-}
-
-
-def specification(market: Market, symbol: str, seed: int) -> SymbolSpec:
-    """Parameters of a symbol: hand-set ones where known, else drawn from a hash of seed, market and name."""
-    known = _KNOWN.get((market, symbol)) or _drawn(market, symbol, seed)
-    base, quote, pair = _assets(symbol)
+def specification(kind: MarketKind, symbol: str, assets: Assets, known: Parameters) -> SymbolSpec:
+    """A listed symbol from its parameters."""
     return SymbolSpec(
-        market=market,
+        kind=kind,
         symbol=symbol,
-        base_asset=base,
-        quote_asset=quote,
-        pair=pair,
+        base_asset=assets.base,
+        quote_asset=assets.quote,
+        pair=assets.pair,
         start_price_ticks=known.price_ticks,
         price_decimals=known.price_decimals,
         tick_units=known.tick_units,
@@ -170,12 +183,13 @@ def specification(market: Market, symbol: str, seed: int) -> SymbolSpec:
     )
 
 
-def _drawn(market: Market, symbol: str, seed: int) -> _Known:
+def drawn_parameters(market: str, symbol: str, seed: int) -> Parameters:
+    """Plausible parameters of any name, from a hash of seed, market and name."""
     draw = random.Random(f"{seed}/{market}/{symbol}/specification")  # noqa: S311 - reproducible, not secret
     price_decimals = draw.randint(2, 5)
     quantity_decimals = draw.randint(0, 3)
     quantity = draw.uniform(2_000, 200_000)
-    return _Known(
+    return Parameters(
         price_ticks=draw.randint(4_000, 60_000),
         price_decimals=price_decimals,
         tick_units=1,
@@ -187,12 +201,3 @@ def _drawn(market: Market, symbol: str, seed: int) -> _Known:
         quantity=quantity,
         order=quantity / draw.uniform(8, 25),
     )
-
-
-def _assets(symbol: str) -> tuple[str, str, str]:
-    """Base asset, quote asset and pair; the pair of a dated contract is its part before `_`."""
-    pair = symbol.partition("_")[0]
-    for quote in QUOTE_ASSETS:
-        if pair.endswith(quote) and len(pair) > len(quote):
-            return pair[: -len(quote)], quote, pair
-    return pair, "USDT", pair

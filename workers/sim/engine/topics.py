@@ -1,20 +1,18 @@
 """Streams that can be subscribed to, and the frames an event on one of them becomes.
 
 A `Topic` is one stream of one market and class. An event is spelled once; its frame is built at most once
-for each of the four ways a connection may want it (raw or combined, plain or deflated).
+for each way a connection may want it (plain or deflated, and Binance's raw or combined form).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal, Protocol
+from typing import Protocol
 
 from workers.sim.engine.frames import deflated_text_frame, text_frame
-from workers.sim.engine.symbols import Market
 
-StreamClass = Literal["public", "market"]
-# Spot has one root; its streams are all filed under the public class.
-SPOT_CLASSES: Final[frozenset[StreamClass]] = frozenset({"public"})
+Spell = Callable[["Event"], str]
+"""How an event is written for a client; its frame is kept under it."""
 
 
 class Event:
@@ -25,15 +23,15 @@ class Event:
     def __init__(self, stream: str, payload: str) -> None:
         self.stream = stream
         self.payload = payload
-        self._frames: dict[tuple[bool, bool], bytes] = {}
+        self._frames: dict[tuple[Spell | None, bool], bytes] = {}
 
-    def frame(self, combined: bool, deflated: bool) -> bytes:
-        """The websocket frame of the raw or the combined form, compressed or not."""
-        frame = self._frames.get((combined, deflated))
+    def frame(self, spell: Spell | None, deflated: bool) -> bytes:
+        """The websocket frame of the payload, or of what `spell` makes of it, compressed or not."""
+        frame = self._frames.get((spell, deflated))
         if frame is None:
-            text = f'{{"stream":"{self.stream}","data":{self.payload}}}' if combined else self.payload
+            text = self.payload if spell is None else spell(self)
             frame = (deflated_text_frame if deflated else text_frame)(text.encode())
-            self._frames[combined, deflated] = frame
+            self._frames[spell, deflated] = frame
         return frame
 
 
@@ -58,13 +56,15 @@ class Interceptor(Protocol):
 class Topic:
     """One stream: whose it is and who is subscribed, in the order in which they came."""
 
-    __slots__ = ("_interceptor", "market", "name", "subscribers", "symbol")
+    __slots__ = ("_interceptor", "first", "market", "name", "subscribers", "symbol")
 
-    def __init__(self, market: Market, symbol: str, name: str, interceptor: Interceptor | None) -> None:
+    def __init__(self, market: str, symbol: str, name: str, interceptor: Interceptor | None) -> None:
         self.market = market
         self.symbol = symbol
         self.name = name
         self.subscribers: dict[Subscriber, None] = {}
+        self.first: Callable[[], str | None] | None = None
+        """What a new subscriber gets at once, such as a snapshot; asked for before it is attached."""
         self._interceptor = interceptor
 
     def publish(self, payload: str) -> None:
@@ -82,19 +82,19 @@ class Topic:
 
 
 class TopicRegistry:
-    """All topics of both markets. A stream name that is not here is acknowledged and silent."""
+    """All topics of all markets, by market, stream class and name."""
 
     def __init__(self, interceptor: Interceptor | None = None) -> None:
         self._interceptor = interceptor
-        self._topics: dict[tuple[Market, StreamClass, str], Topic] = {}
+        self._topics: dict[tuple[str, str, str], Topic] = {}
 
-    def create(self, market: Market, stream_class: StreamClass, symbol: str, name: str) -> Topic:
+    def create(self, market: str, stream_class: str, symbol: str, name: str) -> Topic:
         """Add a topic; `symbol` is empty for a stream of the whole market."""
         topic = Topic(market, symbol, name, self._interceptor)
         self._topics[market, stream_class, name] = topic
         return topic
 
-    def find(self, market: Market, classes: frozenset[StreamClass], name: str) -> Topic | None:
+    def find(self, market: str, classes: frozenset[str], name: str) -> Topic | None:
         """The topic of that name in one of the classes, if any."""
         for stream_class in classes:
             topic = self._topics.get((market, stream_class, name))

@@ -1,0 +1,144 @@
+"""What an exchange must say of itself to be simulated: markets, sockets, REST, words.
+
+A `Flavour` is one exchange's protocol over the engine's markets. Each socket has a `Conversation`, which holds
+what the exchange knows of that client and does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from aiohttp import web
+
+from workers.sim.engine.feed import Schedule, SymbolFeed
+from workers.sim.engine.topics import Event, TopicRegistry
+
+if TYPE_CHECKING:
+    from workers.sim.engine.exchange import Exchange
+    from workers.sim.engine.subscriptions import Subscriptions
+
+FeedOfFlavour = TypeVar("FeedOfFlavour", bound=SymbolFeed)
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A websocket path: its market (empty for all), the stream classes it delivers, and the routes it is reached by.
+
+    combined: Binance's frames that name their stream.
+    """
+
+    path: str
+    market: str
+    classes: frozenset[str]
+    routes: tuple[str, ...] = field(default=(), compare=False)
+    combined: bool = False
+
+
+class Ping(NamedTuple):
+    """A websocket ping to send."""
+
+    payload: bytes
+
+
+class Close(NamedTuple):
+    """The end of the connection, with a close code of RFC 6455 and a reason."""
+
+    code: int
+    reason: str
+
+
+Output = str | Event | Ping | Close
+"""What a conversation lets its socket send: a reply, an event (by way of the faults), a ping, the end."""
+
+
+class UpgradeRefusedError(Exception):
+    """The websocket upgrade is answered with status 400."""
+
+
+class Conversation(Protocol):
+    """The exchange's side of one socket. Times are seconds of a monotonic clock, `clock_ms` is exchange time."""
+
+    @property
+    def next_tick_s(self) -> float:
+        """When `tick` has something to do next."""
+
+    @property
+    def streams(self) -> Collection[str]:
+        """What is subscribed, in the exchange's spelling."""
+
+    def opened(self, now_s: float, clock_ms: int) -> Iterable[Output]:
+        """The socket is open."""
+
+    def admit(self, now_s: float) -> Close | None:
+        """Count a frame from the client, pings and pongs too; the end when it is one too many."""
+
+    def received(self, text: str, now_s: float, clock_ms: int) -> Iterable[Output]:
+        """A text frame came."""
+
+    def ponged(self, payload: bytes) -> None:
+        """A websocket pong came."""
+
+    def frame(self, event: Event, deflated: bool) -> bytes:
+        """The websocket frame of an event for this client."""
+
+    def wrote(self, now_s: float) -> None:
+        """Something has been written to the socket."""
+
+    def tick(self, now_s: float, clock_ms: int) -> Iterable[Output]:
+        """What is due: pings, heartbeats, the end for a client that is silent."""
+
+    def shutdown_notice(self, clock_ms: int) -> str | Event | None:
+        """What is said before the exchange closes its sockets, if anything."""
+
+    def describe(self) -> dict[str, Any]:
+        """What the control endpoint shows besides."""
+
+
+class EventShape(Protocol):
+    """Where the faults find what they rewrite in an event of the exchange."""
+
+    def sides(self, body: dict[str, Any]) -> tuple[list[list[str]], list[list[str]]] | None:
+        """The bids and asks of a book message, best first, each `[price, quantity, …]`; None for other events."""
+
+    def spoil_trade_id(self, body: dict[str, Any], trade_id: int) -> None:
+        """Give the trade of an event an id, where it is a trade."""
+
+
+class RestApi(Protocol):
+    """The REST side of an exchange."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """All its routes."""
+
+
+class Flavour(Protocol[FeedOfFlavour]):
+    """One exchange."""
+
+    name: str
+    markets: Sequence[str]
+    roots: Sequence[Root]
+
+    @property
+    def shape(self) -> EventShape:
+        """Where the faults find what they rewrite."""
+
+    def listed(self, market: str) -> Sequence[str]:
+        """The symbols a market starts with."""
+
+    def begin(self, topics: TopicRegistry) -> None:
+        """Create the topics that belong to no symbol."""
+
+    def feed(
+        self, market: str, symbol: str, start_ms: int, topics: TopicRegistry, schedule: Schedule
+    ) -> FeedOfFlavour:
+        """A symbol's feed, with its topics created."""
+
+    def converse(
+        self, root: Root, subscriptions: Subscriptions, request: web.Request, now_s: float
+    ) -> Conversation:
+        """The conversation of a new socket; UpgradeRefusedError when its URL asks for what cannot be."""
+
+    def rest(self, exchange: Exchange[FeedOfFlavour], clock_ms: Callable[[], float]) -> RestApi:
+        """The REST side over an exchange; `clock_ms()` is exchange time."""

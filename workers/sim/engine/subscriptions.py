@@ -1,0 +1,96 @@
+"""The topics one socket takes events from, and what faults do to its wish to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from workers.sim.engine.faults import Fault, FaultBoard
+from workers.sim.engine.topics import Event, Subscriber, Topic, TopicRegistry
+
+
+class Subscriptions:
+    """What one subscriber is attached to, by stream name.
+
+    Args:
+        classes: the stream classes its socket delivers.
+        meant: whether a fault concerns the socket.
+    """
+
+    def __init__(
+        self,
+        subscriber: Subscriber,
+        topics: TopicRegistry,
+        market: str,
+        classes: frozenset[str],
+        faults: FaultBoard,
+        meant: Callable[[Fault], bool],
+    ) -> None:
+        self._subscriber = subscriber
+        self._topics = topics
+        self._market = market
+        self._classes = classes
+        self._faults = faults
+        self._meant = meant
+        self._attached: dict[str, Topic] = {}
+
+    def __len__(self) -> int:
+        return len(self._attached)
+
+    def find(self, name: str, market: str = "") -> Topic | None:
+        """The topic of that name on this socket's market, or the named one where the socket serves several."""
+        return self._topics.find(market or self._market, self._classes, name)
+
+    def attach(self, name: str, topic: Topic) -> Event | None:
+        """Take events of a topic from now on; what it begins with, if it begins with anything."""
+        if self._silenced(topic):
+            return None
+        first = topic.first() if topic.first is not None else None
+        topic.subscribers[self._subscriber] = None
+        self._attached[name] = topic
+        return Event(topic.name, first) if first is not None else None
+
+    def detach(self, name: str) -> None:
+        """Take no more events of a topic."""
+        topic = self._attached.pop(name, None)
+        if topic is not None:
+            topic.subscribers.pop(self._subscriber, None)
+
+    def detach_all(self) -> None:
+        """Leave every topic."""
+        for name in list(self._attached):
+            self.detach(name)
+
+    def mute(self, fault: Fault) -> None:
+        """Leave the topics a fault covers, which stay subscribed by name."""
+        for name in [name for name in self._attached if self.covered(fault, name)]:
+            self.detach(name)
+
+    def covered(self, fault: Fault, stream: str) -> bool:
+        """Whether a fault concerns an attached stream."""
+        topic = self._attached.get(stream)
+        return fault.covers_stream(stream) and (
+            not fault.symbol or (topic is not None and topic.symbol == fault.symbol)
+        )
+
+    def refused(self, names: Sequence[str]) -> tuple[str, Fault] | None:
+        """The first of the streams that a fault refuses, and the fault."""
+        for active in self._faults.on("refuse_stream"):
+            fault = active.fault
+            for name in names if self._meant(fault) else ():
+                topic = self.find(name)
+                symbol = topic.symbol if topic is not None else ""
+                if fault.covers_stream(name) and fault.symbol in ("", symbol) and active.strikes():
+                    return name, fault
+        return None
+
+    def strikes(self, kind: str, stream: str, symbol: str) -> bool:
+        """Whether a fault of a kind strikes the wish for a stream."""
+        for active in self._faults.on(kind):
+            fault = active.fault
+            concerned = self._meant(fault) and fault.covers_stream(stream) and fault.symbol in ("", symbol)
+            if concerned and active.strikes():
+                return True
+        return False
+
+    def _silenced(self, topic: Topic) -> bool:
+        return self.strikes("silent_stream", topic.name, topic.symbol)

@@ -1,0 +1,14 @@
+"""The exchanges that can be simulated: one folder each, and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from workers.sim.binance.exchange import BinanceFlavour
+from workers.sim.engine.flavour import Flavour
+from workers.sim.settings import SimSettings
+
+FLAVOURS: Final[dict[str, Callable[[SimSettings], Flavour[Any]]]] = {
+    BinanceFlavour.name: BinanceFlavour,
+}
