@@ -6,9 +6,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from workers.sim.binance.exchange import BinanceFlavour
+from workers.sim.bybit.exchange import BybitFlavour
 from workers.sim.engine.flavour import Flavour
+from workers.sim.okx.exchange import OkxFlavour
 from workers.sim.settings import SimSettings
 
 FLAVOURS: Final[dict[str, Callable[[SimSettings], Flavour[Any]]]] = {
     BinanceFlavour.name: BinanceFlavour,
+    OkxFlavour.name: OkxFlavour,
+    BybitFlavour.name: BybitFlavour,
 }

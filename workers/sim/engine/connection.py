@@ -65,13 +65,20 @@ class Connection:
         self._deflated = False
         self._timing_changed = asyncio.Event()
         self._socket = web.WebSocketResponse(
-            autoping=False, timeout=CLOSE_REPLY_S, max_msg_size=settings.max_inbound_frame_bytes
+            autoping=False,
+            timeout=CLOSE_REPLY_S,
+            max_msg_size=root.largest_frame or settings.max_inbound_frame_bytes,
         )
         now_s = asyncio.get_running_loop().time()
         self._opened_s = now_s
         self._ends_s = now_s + settings.lifetime_s
         self.subscriptions = Subscriptions(
-            self, exchange.topics, root.market, root.classes, exchange.faults, self.meant
+            self,
+            exchange.topics,
+            (root.market,) if root.market else exchange.flavour.markets,
+            root.classes,
+            exchange.faults,
+            self.meant,
         )
         self.conversation: Conversation = exchange.flavour.converse(root, self.subscriptions, request, now_s)
 

@@ -142,9 +142,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return self.market in ("", market) and self.symbol in ("", symbol)
 
     def covers_connection(self, market: str, path: str, number: int, agent: str) -> bool:
-        """Whether the fault concerns a connection."""
+        """Whether the fault concerns a connection; one without a market serves all."""
         return (
-            self.market in ("", market)
+            (not market or self.market in ("", market))
             and self.connection in (0, number)
             and (self.path == "*" or fnmatchcase(path, self.path))
             and (self.agent == "*" or fnmatchcase(agent, self.agent))

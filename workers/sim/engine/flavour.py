@@ -26,7 +26,7 @@ FeedOfFlavour = TypeVar("FeedOfFlavour", bound=SymbolFeed)
 class Root:
     """A websocket path: its market (empty for all), the stream classes it delivers, and the routes it is reached by.
 
-    combined: Binance's frames that name their stream.
+    combined: Binance's frames that name their stream. largest_frame: bytes a client may send; 0: as the settings say.
     """
 
     path: str
@@ -34,6 +34,7 @@ class Root:
     classes: frozenset[str]
     routes: tuple[str, ...] = field(default=(), compare=False)
     combined: bool = False
+    largest_frame: int = 0
 
 
 class Ping(NamedTuple):

@@ -12,7 +12,7 @@ class Subscriptions:
     """What one subscriber is attached to, by stream name.
 
     Args:
-        classes: the stream classes its socket delivers.
+        markets, classes: those whose streams its socket delivers.
         meant: whether a fault concerns the socket.
     """
 
@@ -20,14 +20,14 @@ class Subscriptions:
         self,
         subscriber: Subscriber,
         topics: TopicRegistry,
-        market: str,
+        markets: Sequence[str],
         classes: frozenset[str],
         faults: FaultBoard,
         meant: Callable[[Fault], bool],
     ) -> None:
         self._subscriber = subscriber
         self._topics = topics
-        self._market = market
+        self._markets = markets
         self._classes = classes
         self._faults = faults
         self._meant = meant
@@ -36,13 +36,17 @@ class Subscriptions:
     def __len__(self) -> int:
         return len(self._attached)
 
-    def find(self, name: str, market: str = "") -> Topic | None:
-        """The topic of that name on this socket's market, or the named one where the socket serves several."""
-        return self._topics.find(market or self._market, self._classes, name)
+    def find(self, name: str) -> Topic | None:
+        """The topic of that name on one of the markets of this socket, if any."""
+        for market in self._markets:
+            topic = self._topics.find(market, self._classes, name)
+            if topic is not None:
+                return topic
+        return None
 
     def attach(self, name: str, topic: Topic) -> Event | None:
         """Take events of a topic from now on; what it begins with, if it begins with anything."""
-        if self._silenced(topic):
+        if self.strikes("silent_stream", topic):
             return None
         first = topic.first() if topic.first is not None else None
         topic.subscribers[self._subscriber] = None
@@ -83,14 +87,18 @@ class Subscriptions:
                     return name, fault
         return None
 
-    def strikes(self, kind: str, stream: str, symbol: str) -> bool:
-        """Whether a fault of a kind strikes the wish for a stream."""
+    def strikes(self, kind: str, topic: Topic) -> bool:
+        """Whether a fault of a kind strikes the wish for a topic."""
         for active in self._faults.on(kind):
             fault = active.fault
-            concerned = self._meant(fault) and fault.covers_stream(stream) and fault.symbol in ("", symbol)
-            if concerned and active.strikes():
+            covered = fault.covers_stream(topic.name) and fault.covers(topic.market, topic.symbol)
+            if covered and self._meant(fault) and active.strikes():
                 return True
         return False
 
-    def _silenced(self, topic: Topic) -> bool:
-        return self.strikes("silent_stream", topic.name, topic.symbol)
+    def begin(self, name: str, topic: Topic, reply: str) -> list[str | Event]:
+        """Attach, and what the client gets: the reply, and what the topic begins with, after or before it."""
+        first = self.attach(name, topic)
+        if first is None:
+            return [reply]
+        return [first, reply] if self.strikes("snapshot_first", topic) else [reply, first]

@@ -1,0 +1,85 @@
+"""REST routes of a flavour that answers plain requests: faults, limits, refusals and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from workers.sim.engine.faults import FaultBoard
+from workers.sim.engine.limits import Verdict, WeightPool
+from workers.sim.engine.rest_faults import RestErrors, RestFaults
+
+Query = Mapping[str, str]
+Answer = Callable[[Query, RestFaults], object]
+
+
+class RestRefusal(Exception):
+    """A request that is answered with an error body."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        self.status = status
+        self.body = body
+        super().__init__(body)
+
+
+class RestRoutes:
+    """Makes routes of answers, which are values to be sent as JSON.
+
+    Args:
+        refused: the status and body of a request over the limit.
+        market_of: the market a request concerns, empty where it names none.
+    """
+
+    def __init__(
+        self,
+        board: FaultBoard,
+        clock_ms: Callable[[], float],
+        errors: RestErrors,
+        refused: Callable[[Verdict], web.Response],
+        market_of: Callable[[Query], str],
+        symbol_key: str,
+    ) -> None:
+        self._board = board
+        self._clock_ms = clock_ms
+        self._errors = errors
+        self._refused = refused
+        self._market_of = market_of
+        self._symbol_key = symbol_key
+
+    def route(self, path: str, pool: WeightPool, answer: Answer) -> web.RouteDef:
+        """A route on which every request costs one of the pool."""
+        return web.get(path, self._handler(pool, answer))
+
+    def _handler(self, pool: WeightPool, answer: Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handle(request: web.Request) -> web.Response:
+            query = request.query
+            faults = RestFaults(
+                self._board, self._market_of(query), request, self._errors, symbol_key=self._symbol_key
+            )
+            await faults.before()
+            verdict = pool.charge(request.remote or "", 1, self._clock_ms())
+            instead = faults.instead({})
+            if instead is not None:
+                return instead
+            if verdict.status != 200:
+                return self._refused(verdict)
+            try:
+                body, status = faults.after(msgspec.json.encode(answer(query, faults))), 200
+            except RestRefusal as refusal:
+                body, status = msgspec.json.encode(refusal.body), refusal.status
+            return web.Response(status=status, body=body, content_type="application/json")
+
+        return handle
+
+
+def whole(query: Query, name: str, default: int, refusal: RestRefusal) -> int:
+    """A parameter that is a whole number; the refusal is raised when it is none."""
+    text = query.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise refusal
+    return int(text)
