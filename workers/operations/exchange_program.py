@@ -24,33 +24,60 @@ RETRY_S = 2.0
 
 
 def simulator_settings(settings: Settings) -> SimSettings:
-    """What the simulator needs to know; it lists the symbols the venues name where none are set for it.
+    """What the simulated Binance needs to know; it lists the symbols its venues name where none are set for it.
 
     Raises:
         SettingsError: a value the simulator cannot use.
     """
-
-    def of_market(market: str) -> tuple[str, ...]:
-        lists = [
-            SymbolRule.parse(venue.symbols).exact
-            for venue in settings.venues.values()
-            if venue.market == market
-        ]
-        return tuple(dict.fromkeys(symbol for symbols in lists for symbol in symbols))
-
     wanted = settings.exchange
+    named = _named_symbols(settings, "binance")
     try:
         return SimSettings(
             seed=wanted.seed,
             host=wanted.host,
             port=wanted.port,
             rate_scale=wanted.rate_scale,
-            spot_symbols=tuple(wanted.spot_symbols) or of_market("spot"),
-            usdm_symbols=tuple(wanted.usdm_symbols) or of_market("usdm"),
+            spot_symbols=tuple(wanted.spot_symbols) or named.get("spot", ()),
+            usdm_symbols=tuple(wanted.usdm_symbols) or named.get("usdm", ()),
             faults=tuple(wanted.faults),
         )
     except ValueError as error:
         raise SettingsError("exchange", str(error)) from error
+
+
+def flavour_settings(settings: Settings) -> list[SimSettings]:
+    """The same for each other exchange that has a port; it has symbols of its own in a market nobody names any of.
+
+    Raises:
+        SettingsError: a value the simulator cannot use.
+    """
+    wanted = settings.exchange
+    try:
+        return [
+            SimSettings(
+                flavour=name,
+                seed=wanted.seed,
+                host=wanted.host,
+                port=port,
+                rate_scale=wanted.rate_scale,
+                symbols=_named_symbols(settings, name),
+                faults=tuple(wanted.faults),
+            )
+            for name, port in wanted.flavours.items()
+            if port
+        ]
+    except ValueError as error:
+        raise SettingsError("exchange", str(error)) from error
+
+
+def _named_symbols(settings: Settings, exchange: str) -> dict[str, tuple[str, ...]]:
+    """What the venues of an exchange name one by one, by market."""
+    named: dict[str, dict[str, None]] = {}
+    for venue in settings.venues.values():
+        if str(venue.exchange) == exchange:
+            exact = SymbolRule.parse(venue.symbols).exact
+            named.setdefault(venue.market, {}).update(dict.fromkeys(exact))
+    return {market: tuple(symbols) for market, symbols in named.items() if symbols}
 
 
 def run_exchange(settings: Settings) -> int:
@@ -60,13 +87,15 @@ def run_exchange(settings: Settings) -> int:
         log.info("exchange_not_wanted", reason="exchange.enabled is false")
         return EXIT_FINE
 
+    def tell(url: str) -> None:
+        log.info("exchange_ready", url=url)
+
     async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await serve(
-            simulator_settings(settings), ready=lambda url: log.info("exchange_ready", url=url), stop=stop
-        )
+        exchanges = [simulator_settings(settings), *flavour_settings(settings)]
+        await asyncio.gather(*(serve(one, ready=tell, stop=stop) for one in exchanges))
 
     try:
         uvloop.run(main())

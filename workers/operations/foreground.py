@@ -135,12 +135,14 @@ class ForegroundFleet:
         wanted["api"] = (settings.api.host, settings.api.port)
         if settings.exchange.enabled:
             wanted["exchange"] = (settings.exchange.host, settings.exchange.port)
-        for section, (host, port) in wanted.items():
+        keys = {f"{section}.port": place for section, place in wanted.items()}
+        if settings.exchange.enabled:
+            for name, port in settings.exchange.flavours.items():
+                keys[f"exchange.flavours.{name}"] = (settings.exchange.host, port)
+        for key, (host, port) in keys.items():
             if port and not port_is_free(host, port):
-                raise CommandError(
-                    f"Port {port} of {host} ({section}.port) is taken; "
-                    f"set FLEET_{section.upper()}__PORT to another."
-                )
+                variable = f"FLEET_{key.replace('.', '__').upper()}"
+                raise CommandError(f"Port {port} of {host} ({key}) is taken; set {variable} to another.")
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -233,15 +235,21 @@ def with_free_ports(effective: Effective, environ: Mapping[str, str]) -> dict[st
     """
     environment = dict(environ)
     sections = [section for section in ("exchange", "api") if not given(environ, section)]
-    for section, port in zip(sections, free_ports(len(sections)), strict=True):
-        environment[f"FLEET_{section.upper()}__PORT"] = str(port)
     exchange = effective.settings.exchange
+    played = [name for name, port in exchange.flavours.items() if port]
+    free = free_ports(len(sections) + len(played))
+    for section, port in zip(sections, free, strict=False):
+        environment[f"FLEET_{section.upper()}__PORT"] = str(port)
     unchanged = {name: value for name, value in environ.items() if name != "FLEET_EXCHANGE__PORT"}
-    old = f"//{exchange.host}:{load(effective.file, unchanged).settings.exchange.port}"
-    new = f"//{exchange.host}:{environment['FLEET_EXCHANGE__PORT']}"
+    moved = {load(effective.file, unchanged).settings.exchange.port: environment["FLEET_EXCHANGE__PORT"]}
+    for name, port in zip(played, free[len(sections) :], strict=True):
+        variable = f"FLEET_EXCHANGE__FLAVOURS__{name.upper()}"
+        moved[exchange.flavours[name]] = environment.setdefault(variable, str(port))
     for name, venue in effective.settings.venues.items():
         for key in ("websocket_url", "rest_url"):
             url: str = getattr(venue, key)
-            if old in url:
-                environment[f"FLEET_VENUES__{name}__{key}".upper()] = url.replace(old, new)
+            for old, new in moved.items():
+                if f"//{exchange.host}:{old}/" in f"{url}/":
+                    variable = f"FLEET_VENUES__{name}__{key}".upper()
+                    environment[variable] = url.replace(f":{old}", f":{new}", 1)
     return environment
