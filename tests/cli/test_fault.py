@@ -13,7 +13,7 @@ import pytest
 from workers.cli.application import main
 from workers.cli.fault_command import _alter, fault_text, faults_table, run_fault
 from workers.errors import CommandError, SettingsError
-from workers.operations.exchange_program import simulator_settings
+from workers.operations.exchange_program import flavour_settings, simulator_settings
 from workers.settings.loading import parse
 from workers.sim.engine.faults import KINDS, Fault
 from workers.sim.server import SimulatedExchange
@@ -90,3 +90,23 @@ def test_the_simulator_lists_the_names_of_the_venues_where_it_has_no_list_of_its
     assert simulator_settings(parse(text, "here", {}).settings).usdm_symbols == ("BTCUSDT",)
     given = {"FLEET_EXCHANGE__USDM_SYMBOLS": "AUSDC,BUSDC"}
     assert simulator_settings(parse(text, "here", given).settings).usdm_symbols == ("AUSDC", "BUSDC")
+
+
+def test_each_exchange_has_the_symbols_of_its_own_venues():
+    text = """
+    [exchange]
+    enabled = true
+    flavours = {okx = 7401}
+    [venues.spot]
+    market = "spot"
+    symbols = ["BTCUSDT"]
+    [venues.okx]
+    exchange = "okx"
+    market = "spot"
+    symbols = ["BTC-USDT", "ETH-USDT"]
+    """
+    settings = parse(text, "here", {}).settings
+    assert simulator_settings(settings).spot_symbols == ("BTCUSDT",)
+    [okx] = flavour_settings(settings)
+    assert (okx.flavour, okx.port, okx.symbols) == ("okx", 7401, {"spot": ("BTC-USDT", "ETH-USDT")})
+    assert flavour_settings(parse(VENUE, "here", {}).settings) == []

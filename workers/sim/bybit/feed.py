@@ -17,7 +17,8 @@ from workers.sim.settings import SimSettings
 INTERVALS_MS: Final = {1: 10, 50: 20, 200: 100, 1000: 200}
 QUIET_MS: Final = 3_000
 """The topic of one level repeats itself after so long."""
-FIRST_U: Final = 200_000_000
+IDS_PER_U: Final = 640
+"""Update ids of the market for one `u` when it starts, so that one that starts later starts higher."""
 STATUSES: Final[dict[Phase, str]] = {
     "pending": "PreLaunch",
     "trading": "Trading",
@@ -33,7 +34,9 @@ class BybitBook(BookChannel):
     def __init__(self, feed: BybitFeed, topic: Topic, depth: int) -> None:
         super().__init__(feed, topic, depth, INTERVALS_MS[depth], QUIET_MS if depth == 1 else 0)
         self._wire = feed.wire
-        self._runs: list[tuple[int, array[int]]] = [(FIRST_U + depth, array("q", [feed.market.last_id]))]
+        self._runs: list[tuple[int, array[int]]] = [
+            (feed.market.last_id // IDS_PER_U + depth, array("q", [feed.market.last_id]))
+        ]
 
     @property
     def u(self) -> int:
