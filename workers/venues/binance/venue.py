@@ -41,6 +41,8 @@ MICROSECONDS_FROM: Final = 10**14
 
 
 class _Market(NamedTuple):
+    """What differs between the markets; weights are those of one request."""
+
     websocket_url: str
     depth_path: str
     trades_path: str
@@ -67,40 +69,40 @@ _BANNED_UNTIL: Final = re.compile(r"banned until ([0-9]{13})(?![0-9])")
 """ms since 1970."""
 
 _SPOT = _Market(
-    "wss://stream.binance.com:9443",
-    "",
-    "",
-    "https://api.binance.com",
-    "/api/v3",
-    SequenceRule.SPOT,
-    "spot",
-    6000,
-    (),
-    ((100, 5), (500, 25), (1000, 50), (5000, 250)),
-    4,
-    0,
-    "historicalTrades",
-    25,
-    20,
-    80,
+    websocket_url="wss://stream.binance.com:9443",
+    depth_path="",
+    trades_path="",
+    rest_url="https://api.binance.com",
+    api="/api/v3",
+    rule=SequenceRule.SPOT,
+    pool="spot",
+    weight_limit=6000,
+    depth_limits=(),
+    depth_weights=((100, 5), (500, 25), (1000, 50), (5000, 250)),
+    trades_weight=4,
+    trades_horizon_ms=0,
+    raw_trades="historicalTrades",
+    raw_trades_weight=25,
+    info_weight=20,
+    tickers_weight=80,
 )
 _USDM = _Market(
-    "wss://fstream.binance.com",
-    "/public",
-    "/market",
-    "https://fapi.binance.com",
-    "/fapi/v1",
-    SequenceRule.FUTURES,
-    "um+cm",
-    2400,
-    (5, 10, 20, 50, 100, 500, 1000),
-    ((50, 2), (100, 5), (500, 10), (1000, 20)),
-    20,
-    48 * 3_600_000,
-    "trades",
-    5,
-    1,
-    40,
+    websocket_url="wss://fstream.binance.com",
+    depth_path="/public",
+    trades_path="/market",
+    rest_url="https://fapi.binance.com",
+    api="/fapi/v1",
+    rule=SequenceRule.FUTURES,
+    pool="um+cm",
+    weight_limit=2400,
+    depth_limits=(5, 10, 20, 50, 100, 500, 1000),
+    depth_weights=((50, 2), (100, 5), (500, 10), (1000, 20)),
+    trades_weight=20,
+    trades_horizon_ms=48 * 3_600_000,
+    raw_trades="trades",
+    raw_trades_weight=5,
+    info_weight=1,
+    tickers_weight=40,
 )
 _COINM = _USDM._replace(
     websocket_url="wss://dstream.binance.com",

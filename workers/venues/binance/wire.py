@@ -1,33 +1,6 @@
 """Binance's wire objects, spot and futures, as they arrive.
 
 Unknown keys, any key order, and elements after the known ones of a level (`["1","2",[]]`) are tolerated.
-
-Depth, futures:
-
-    {"e":"depthUpdate","E":1790373637622,"T":1790373637613,"s":"BTCUSD_PERP","ps":"BTCUSD",
-     "U":11660059838224,"u":11660059844303,"pu":11660059836647,"b":[["9.1","2"]],"a":[["9.2","0"]],"st":2}
-
-Depth, spot (no `T`, no `pu`):
-
-    {"e":"depthUpdate","E":1672515782136,"s":"BNBBTC","U":157,"u":160,"b":[["0.0024","10"]],"a":[]}
-
-Aggregate trade, futures (`nq`: quantity without RPI fills) and spot (`M`: ignore):
-
-    {"e":"aggTrade","E":1790526539033,"a":3466782974,"s":"BTCUSDT","p":"84551.10","q":"0.030","nq":"0.030",
-     "f":8123344783,"l":8123344783,"T":1790526538883,"m":false,"st":1}
-    {"e":"aggTrade","E":1672515782136,"s":"BNBBTC","a":12345,"p":"0.001","q":"100","f":100,"l":105,
-     "T":1672515782136,"m":true,"M":true}
-
-Raw trade, futures (`X`: MARKET, INSURANCE_FUND, ADL or NA) and spot:
-
-    {"e":"trade","E":1723161256322,"T":1723161256322,"s":"BTCUSDT","t":5266583935,"p":"61800.30","q":"0.006",
-     "X":"MARKET","m":false}
-
-Best levels, spot (no `e`, no time) and futures:
-
-    {"u":50093239212,"s":"BTCUSDT","b":"61837.63000000","B":"3.78826000","a":"61837.64000000","A":"1.23400000"}
-    {"e":"bookTicker","u":5123107839020,"s":"BTCUSDT","ps":"BTCUSDT","b":"61800.20","B":"2.507","a":"61800.30",
-     "A":"2.510","T":1723161256322,"E":1723161256322,"st":1}
 """
 
 from __future__ import annotations
@@ -107,7 +80,12 @@ class RawTradeHead(Struct, gc=False):
 
 
 class DepthUpdate(Struct, Generic[AnyPair], gc=False):
-    """A whole `depthUpdate`."""
+    """A whole `depthUpdate`, of futures and of spot (no `T`, no `pu`).
+
+    {"e":"depthUpdate","E":1790373637622,"T":1790373637613,"s":"BTCUSD_PERP","ps":"BTCUSD",
+     "U":11660059838224,"u":11660059844303,"pu":11660059836647,"b":[["9.1","2"]],"a":[["9.2","0"]],"st":2}
+    {"e":"depthUpdate","E":1672515782136,"s":"BNBBTC","U":157,"u":160,"b":[["0.0024","10"]],"a":[]}
+    """
 
     s: str
     E: Time
@@ -120,7 +98,15 @@ class DepthUpdate(Struct, Generic[AnyPair], gc=False):
 
 
 class AggregateTrade(Struct, gc=False):
-    """A whole `aggTrade`; REST sends the same without `e`, `E` and `s`."""
+    """A whole `aggTrade`, of futures (`nq`: quantity without RPI fills) and of spot (`M`: ignore).
+
+    {"e":"aggTrade","E":1790526539033,"a":3466782974,"s":"BTCUSDT","p":"84551.10","q":"0.030","nq":"0.030",
+     "f":8123344783,"l":8123344783,"T":1790526538883,"m":false,"st":1}
+    {"e":"aggTrade","E":1672515782136,"s":"BNBBTC","a":12345,"p":"0.001","q":"100","f":100,"l":105,
+     "T":1672515782136,"m":true,"M":true}
+
+    REST sends the same without `e`, `E` and `s`.
+    """
 
     a: Id
     p: Figure
@@ -134,7 +120,11 @@ class AggregateTrade(Struct, gc=False):
 
 
 class RawTrade(Struct, gc=False):
-    """A whole `trade`."""
+    """A whole `trade`, of futures (`X`: MARKET, INSURANCE_FUND, ADL or NA); spot sends no `X`.
+
+    {"e":"trade","E":1723161256322,"T":1723161256322,"s":"BTCUSDT","t":5266583935,"p":"61800.30","q":"0.006",
+     "X":"MARKET","m":false}
+    """
 
     s: str
     t: Id
@@ -155,7 +145,12 @@ class TickerHead(Struct, gc=False):
 
 
 class BestLevels(Struct, gc=False):
-    """A whole `bookTicker`."""
+    """A whole `bookTicker`, of spot (no `e`, no time) and of futures.
+
+    {"u":50093239212,"s":"BTCUSDT","b":"61837.63000000","B":"3.78826000","a":"61837.64000000","A":"1.23400000"}
+    {"e":"bookTicker","u":5123107839020,"s":"BTCUSDT","ps":"BTCUSDT","b":"61800.20","B":"2.507","a":"61800.30",
+     "A":"2.510","T":1723161256322,"E":1723161256322,"st":1}
+    """
 
     s: str
     u: Id
