@@ -6,13 +6,14 @@ is 1973).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from workers.api.http.faults import fault_of
 from workers.api.http.types import PriceText
 from workers.errors import BadInput, BadNumber
 from workers.model.books.order_book import price_key
@@ -138,7 +139,8 @@ def parse_query(pairs: Iterable[tuple[str, str]], path: Mapping[str, str], kind:
     try:
         return msgspec.convert(found, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _bad(error, "query", kind, path) from None
+        fault = fault_of(found, kind, error, strict=False)
+        raise fault.refusal("path" if fault.name in path else "query") from None
 
 
 def parse_body(body: bytes, kind: type[Asked]) -> Asked:
@@ -146,55 +148,33 @@ def parse_body(body: bytes, kind: type[Asked]) -> Asked:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise _bad(error, "body", kind) from None
+        raise fault_of(msgspec.json.decode(body), kind, error, strict=True).refusal("body") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput("The body is no JSON", str(error), "body") from None
 
 
-def _bad(
-    error: msgspec.ValidationError, place: str, kind: type[Struct], path: Mapping[str, str] | None = None
-) -> BadInput:
-    problem, _, at = str(error).partition(" - at `$")
-    name = at.strip("`").lstrip(".")
-    if not name and " field `" in problem:  # unknown, or missing
-        name = problem.split("`")[-2]
-    where = f"{'path' if path and name in path else place}.{name}" if name else place
-    if " matching regex " in problem:  # prices alone have one
-        problem = "Expected a plain decimal above zero, of at most 15 significant digits"
-    elif problem.startswith("Invalid ") and (choices := choices_of(kind, name)):
-        problem = f"Expected one of {', '.join(choices)}"
-    return BadInput("A parameter cannot be used", f"{problem}; GET /docs says what it may be", where)
-
-
-def choices_of(kind: type[Struct], name: str) -> list[str]:
-    """The values a field may have, where it is one of a few; the empty one left out."""
-    return next(
-        (list(_choices(field.type)) for field in msgspec.structs.fields(kind) if field.encode_name == name),
-        [],
-    )
-
-
-def _choices(annotation: Any) -> Iterator[str]:
-    if get_origin(annotation) is Literal:
-        yield from filter(None, get_args(annotation))
-        return
-    for part in get_args(annotation):
-        yield from _choices(part)
-
-
-def bad_message(error: Exception, kind: type[Struct], tags: Sequence[str]) -> BadInput:
-    """What to tell of a frame that cannot be used.
+def parse_message(
+    data: str | bytes, kinds: Mapping[str, type[Struct]], decode: Callable[[Any], Asked]
+) -> Asked:
+    """A frame of a live client as a typed request.
 
     Args:
-        kind: the struct of which the fields are.
-        tags: what its field `op` may be.
+        kinds: the structs that `decode` knows, by their tag, the field `op`.
+
+    Raises:
+        BadInput: it is no JSON or no such request.
     """
-    if not isinstance(error, msgspec.ValidationError):
-        return BadInput("The message is no JSON", str(error), "message")
-    if str(error).endswith("`$.op`"):
-        problem = f"Expected one of {', '.join(tags)}; docs/api.md says what they do"
-        return BadInput("A parameter cannot be used", problem, "message.op")
-    return _bad(error, "message", kind)
+    try:
+        return decode(data)
+    except msgspec.ValidationError as error:
+        values = msgspec.json.decode(data)
+        if isinstance(values, dict) and not (isinstance(op := values.get("op"), str) and op in kinds):
+            problem = f"Expected one of {', '.join(kinds)}; docs/api.md says what they do"
+            raise BadInput("A parameter cannot be used", problem, "message.op") from None
+        kind = kinds[values["op"]] if isinstance(values, dict) else Nothing
+        raise fault_of(values, kind, error, strict=True).refusal("message") from None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise BadInput("The message is no JSON", str(error), "message") from None
 
 
 def to_ms(time: float) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from msgspec import Meta
 
-from workers.api.http.queries import bad_message
+from workers.api.http.queries import parse_message
 from workers.api.live.hub import Client, Hub, Wanted
 from workers.api.live.messages import encode
 from workers.api.live.outlet import Outlet
@@ -50,7 +50,11 @@ class Ping(msgspec.Struct, tag_field="op", tag="ping", forbid_unknown_fields=Tru
     id: RequestId = None
 
 
-OPS = ("subscribe", "unsubscribe", "ping")
+REQUESTS: Final[dict[str, type[msgspec.Struct]]] = {
+    "subscribe": Subscribe,
+    "unsubscribe": Unsubscribe,
+    "ping": Ping,
+}
 
 _decode = msgspec.json.Decoder(Subscribe | Unsubscribe | Ping).decode
 
@@ -112,9 +116,8 @@ class LiveSocket:
     async def _act(self, client: Client, data: str | bytes) -> None:
         """Do what a frame asks; whatever it holds, the connection goes on."""
         try:
-            asked = _decode(data)
-        except (msgspec.DecodeError, UnicodeError) as error:
-            problem = bad_message(error, Subscribe, OPS)
+            asked = parse_message(data, REQUESTS, _decode)
+        except BadInput as problem:
             self._reply(client, type="error", id=_id_of(data), title=problem.title, detail=problem.detail)
             return
         if isinstance(asked, Ping):
