@@ -133,6 +133,22 @@ def test_a_circle_is_caught():
     assert circle(graph | {"workers.model.c": set()}) == []
 
 
+@pytest.mark.parametrize(("module", "path"), [pytest.param(*pair, id=pair[0]) for pair in modules()])
+def test_every_task_has_a_name(module: str, path: Path):
+    """What hangs, or ends with an error, is told by its name."""
+    calls = [
+        node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
+    ]
+    unnamed = [
+        call.lineno
+        for call in calls
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr == "create_task"
+        and not any(keyword.arg == "name" for keyword in call.keywords)
+    ]
+    assert layer_of(module) == "sim" or unnamed == []
+
+
 def test_nothing_outside_the_package_is_hidden_in_it():
     found = {
         path.stem

@@ -198,8 +198,10 @@ async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any]
             verification = Verification(Held(client, settings), source)
             with display.running():
                 beside = [
-                    asyncio.create_task(_show(display, verification, fleet)),
-                    asyncio.create_task(_stop_with_fleet(fleet, verification, stop)),
+                    asyncio.create_task(_show(display, verification, fleet), name="demo: display"),
+                    asyncio.create_task(
+                        _stop_with_fleet(fleet, verification, stop), name="demo: end of the fleet"
+                    ),
                 ]
                 try:
                     result = await _verify(fleet, verification, seconds, stop)

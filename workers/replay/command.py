@@ -94,7 +94,9 @@ async def _replay(plan: ReplayPlan, options: Options) -> dict[str, Any]:
             plan,
             options,
             stop,
-            lambda feeder: showing.append(asyncio.create_task(_show(feeder, plan.messages))),
+            lambda feeder: showing.append(
+                asyncio.create_task(_show(feeder, plan.messages), name="replay: progress")
+            ),
         )
     finally:
         for task in showing:

@@ -224,8 +224,8 @@ async def _workers(
     books = BookWorker(processes[0], sessions, observer.applied)
     trades = TradeWorker(processes[1], sessions)
     tasks = [
-        asyncio.create_task(processes[0].serve(lambda _: books.run())),
-        asyncio.create_task(processes[1].serve(lambda _: trades.run())),
+        asyncio.create_task(processes[0].serve(lambda _: books.run()), name="replay: books"),
+        asyncio.create_task(processes[1].serve(lambda _: trades.run()), name="replay: trades"),
     ]
     try:
         yield books, trades, tasks

@@ -133,7 +133,10 @@ def run_reading(
 
 async def _until(reading: Coroutine[Any, Any, None], seconds: float | None) -> None:
     stop = stop_on_signals()
-    tasks = [asyncio.create_task(reading), asyncio.create_task(stop.wait())]
+    tasks = [
+        asyncio.create_task(reading, name="reading"),
+        asyncio.create_task(stop.wait(), name="reading: stop"),
+    ]
     done, waiting = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     await end(waiting)
     for task in done:

@@ -197,9 +197,11 @@ def run_watch(symbols: Sequence[str], depth: int, seconds: float | None, config:
             await fleet.get_symbols()  # a fleet that does not answer is told at once
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(screen.follow(fleet.books(names, latest_only=True)))
-                    tasks.create_task(screen.follow(fleet.trades(names)))
-                    tasks.create_task(screen.show())
+                    tasks.create_task(
+                        screen.follow(fleet.books(names, latest_only=True)), name="watch: books"
+                    )
+                    tasks.create_task(screen.follow(fleet.trades(names)), name="watch: trades")
+                    tasks.create_task(screen.show(), name="watch: screen")
             except* BrokenPipeError as group:
                 raise group.exceptions[0] from None
 

@@ -68,7 +68,7 @@ class Observer:
 
     async def run(self) -> None:
         """Look all the time, and compare what was found as fast as it can be; until cancelled."""
-        comparing = asyncio.create_task(self._compare_all())
+        comparing = asyncio.create_task(self._compare_all(), name="conformance: comparing")
         try:
             while True:
                 # A server that is away is looked for again.

@@ -151,7 +151,7 @@ class Processes:
     @contextlib.asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         """Keep what runs running; end everything on the way out."""
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = asyncio.create_task(self._watch(), name="conformance: processes")
         try:
             yield
         finally:

@@ -81,7 +81,7 @@ async def _side_by_side(sources: Sequence[AsyncIterator[Result]]) -> AsyncIterat
         finally:
             given.put_nowait(None)
 
-    tasks = [asyncio.create_task(pass_on(source)) for source in sources]
+    tasks = [asyncio.create_task(pass_on(source), name="conformance: fleet") for source in sources]
     try:
         for _ in tasks:
             while (result := await given.get()) is not None:

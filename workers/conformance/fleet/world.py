@@ -131,7 +131,7 @@ class FleetWorld:
             await stack.enter_async_context(self.brief)
             await stack.enter_async_context(self.processes.watched())
             await self._start()
-            watching = asyncio.create_task(self.observer.run())
+            watching = asyncio.create_task(self.observer.run(), name="conformance: observer")
             stack.callback(watching.cancel)
             await self._until_ready()
             stack.enter_context(self.quota)
