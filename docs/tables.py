@@ -132,6 +132,7 @@ EVENTS: Final = {
     "fleet_history_resumed_total": ["history_resumed"],
     "fleet_trades_repaired_total": ["trade_hole_closed"],
     "fleet_trades_missing_total": ["trades_missing"],
+    "fleet_trades_breaks_total": ["trades_break"],
     "fleet_trades_unusable_total": ["trade_unusable"],
     "fleet_trades_fills_repeated_total": ["trades_fills_repeated"],
     "fleet_trades_fills_impossible_total": ["trades_fills_impossible"],

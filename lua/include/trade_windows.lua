@@ -3,13 +3,14 @@
 -- Prices stay text and are compared as doubles, which order decimals of up to 15 significant digits exactly.
 --
 -- Needs: what exact_sums.lua needs and gives.
--- Gives: BLOCK, the grades, COMPLETE, REASON, from_state, unfold, widen, from_block, begin, from_bar, add_count, merge.
+-- Gives: BLOCK, the grades, COMPLETE, REASON, NOT_PROVABLE, from_state, unfold, widen, from_block, begin, from_bar, add_count, merge.
 
 -- What is known of a window's trades, as a digit of the state; 0 and 1 are those that older states hold.
 local MISSING, PROVEN, UNPROVEN, BEGAN, LATE = 0, 1, 2, 3, 4
 local COMPLETE = {[0] = '0', '1', '0', '0', '0'}
 local REASON = {[0] = 'missing', '', 'unproven', 'began', 'late'}
-local GRADE = {unproven = UNPROVEN, began = BEGAN, late = LATE}
+local NOT_PROVABLE = 'not provable'
+local GRADE = {[NOT_PROVABLE] = PROVEN, unproven = UNPROVEN, began = BEGAN, late = LATE}
 
 local BLOCK = '^([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
 -- Digits of a sum in three limbs, with room for the next.

@@ -3,19 +3,21 @@
 --
 -- KEYS (all with the same hash tag)
 --   1 lease hash, 2 raw trades stream, 3 state hash, 4 latest set,
---   5..11 stats hashes and 12..18 bar streams of 100ms 1m 5m 15m 1h 4h 1d; skip, restart: 19 gaps stream
+--   5..11 stats hashes and 12..18 bar streams of 100ms 1m 5m 15m 1h 4h 1d; skip, break, restart: 19 gaps stream
 -- ARGV
---   1 operation (apply, skip, restart, close)   2 fencing number, '' for none   3 consumer group
+--   1 operation (apply, skip, break, restart, close)   2 fencing number, '' for none   3 consumer group
 --   4 retention of the latest set, ms, 0 keeps all   5 its members at most, 0 for any number
 --   6 members trimmed by one call at most   7..13 bars kept, 0 keeps all
---   skip:  14 first id   15 last id of the hole that is accepted   16 why, for the gaps stream   17 gaps kept there
---   restart: 14 first of the new ids   15 last of the old ones, at which the fold stands   16 ms of the first entry with
---          new ids   17 gaps kept
---   close: 14 now, ms    15 grace, ms: windows that ended that long before now are closed
---   apply: 14 groups   15 trades already known to be repeated   16 their stream ids
---          17 index of the first member in ARGV   18 index of the first stream id in ARGV
---          19 `ids_since` with which the batch was cut: entries before that ms are of older ids, and repeated
---          20.. the groups, then score and member of each market trade, then the stream ids.
+--   14 1: ids are the venue's, and one that is missing is a missing trade; 0: they are numbers of the log
+--   skip:  15 first id   16 last id of the hole that is accepted   17 why, for the gaps stream   18 gaps kept there
+--   break: the same, of one number of the log, at which any number of trades may be missing
+--   restart: 15 first of the new ids   16 last of the old ones, at which the fold stands   17 ms of the first entry with
+--          new ids   18 gaps kept
+--   close: 15 now, ms    16 grace, ms: windows that ended that long before now are closed
+--   apply: 15 groups   16 trades already known to be repeated   17 their stream ids
+--          18 index of the first member in ARGV   19 index of the first stream id in ARGV
+--          20 `ids_since` with which the batch was cut: entries before that ms are of older ids, and repeated
+--          21.. the groups, then score and member of each market trade, then the stream ids.
 --   A group is a row of trades with consecutive ids within one minute: number of
 --   runs (0: the group is its own run), members, stream ids, repeated trades after it, decimals of its volumes (8 or
 --   18), the block of the whole group, a block for each run. A run is the part of a group within one 100 ms window. A block is one text, separated by
@@ -30,7 +32,7 @@
 --                         nothing was done: send the trades after it
 --   {'NOT_NEXT', last id} skip: the hole does not begin right after the last id; nothing was done
 --   apply {'OK', applied, not market, repeated, late, last id, id after the hole or 0, newest trade time, capped}
---   skip  {'OK', ids accepted as missing, last id}
+--   skip, break {'OK', ids accepted as missing, last id}
 --   restart {'OK', last id}, again if it was done before; {'NOT_THERE', last id} the fold does not stand at the last of
 --         the old ids, or the new ones are not lower; nothing was done
 --   close {'OK', bars appended, end of the next open window in ms or 0, capped}
@@ -65,12 +67,16 @@ local windows, opened, touched, revised, bars_added, revisions_added, bars_befor
 -- include: trade_windows
 -- include: trade_bars
 
+-- The log's numbers have no hole, whatever the venue did not send.
+if ARGV[14] == '0' then COMPLETE[PROVEN], REASON[PROVEN] = '0', NOT_PROVABLE end
+
 local state = call('HMGET', KEYS[3], 'last_id', 'last_trade_time', 'applied_count', 'repeated_count',
   'not_market_count', 'missing_count', 'late_count', 'hole_next_id', 'incomplete_next', 'bars_before',
-  'capped_count', 'revisions', 'ids_since', 'restarts_count', 'digits', unpack(NAMES))
+  'capped_count', 'revisions', 'ids_since', 'restarts_count', 'digits', 'breaks_count',
+  unpack(NAMES))
 local COUNTED = {'last_id', 'last_trade_time', 'applied_count', 'repeated_count', 'not_market_count', 'missing_count',
-  'late_count', 'hole_next_id', 'incomplete_next', nil, 'capped_count', nil, 'ids_since', 'restarts_count'}
-for i = 1, 14 do
+  'late_count', 'hole_next_id', 'incomplete_next', nil, 'capped_count', nil, 'ids_since', 'restarts_count', nil, 'breaks_count'}
+for i = 1, 16 do
   if state[i] and COUNTED[i] and (not match(state[i], '^%d+$') or #state[i] > 16) then
     return redis.error_reply('UNREADABLE ' .. COUNTED[i] .. ' is no number')
   end
@@ -189,10 +195,10 @@ end
 
 -- Walks over the groups without writing: which are to be applied? Nil if they cannot be applied as they are.
 local function survey()
-  local at, last, member, entry = 20, last_id, tonumber(ARGV[17]), tonumber(ARGV[18]) + tonumber(ARGV[16])
-  local plan = {first = nil, until_group = 0, repeated = tonumber(ARGV[15]), entry_end = entry - 1, next_id = 0}
+  local at, last, member, entry = 21, last_id, tonumber(ARGV[18]), tonumber(ARGV[19]) + tonumber(ARGV[17])
+  local plan = {first = nil, until_group = 0, repeated = tonumber(ARGV[16]), entry_end = entry - 1, next_id = 0}
   local known = started
-  for group = 1, tonumber(ARGV[14]) do
+  for group = 1, tonumber(ARGV[15]) do
     local first, last_of, count, skipped = match(ARGV[at + 5], '^%d+ (%d+) (%d+) (%d+) (%d+)')
     first, last_of, count, skipped = tonumber(first), tonumber(last_of), tonumber(count), tonumber(skipped)
     if known and first > last + 1 then
@@ -220,7 +226,7 @@ local function survey()
 end
 
 local function apply()
-  local plan = tonumber(ARGV[19]) == ids_since and survey()
+  local plan = tonumber(ARGV[20]) == ids_since and survey()
   if not plan then return {'AGAIN', last_id, ids_since} end
   local applied, not_market, late = 0, 0, 0
   if plan.first then
@@ -284,7 +290,7 @@ local function apply()
     set('hole_next_id', plan.next_id)
   end
   local capped = commit(fields, newest_time)
-  in_chunks('XACK', KEYS[2], ARGV[3], tonumber(ARGV[18]), plan.entry_end)
+  in_chunks('XACK', KEYS[2], ARGV[3], tonumber(ARGV[19]), plan.entry_end)
   return {'OK', applied, not_market, plan.repeated, late, last_id, plan.next_id, newest_time, capped}
 end
 
@@ -316,37 +322,39 @@ local function mark_missing()
 end
 
 local function skip()
-  local first, last = tonumber(ARGV[14]), tonumber(ARGV[15])
+  local first, last = tonumber(ARGV[15]), tonumber(ARGV[16])
   if not started or first > last_id + 1 then return {'NOT_NEXT', last_id} end
   local missing = last - last_id
   if missing <= 0 then return {'OK', 0, last_id} end
   local wrong = wrong_type()
   if wrong then return wrong end
   mark_missing()
-  call('XADD', KEYS[19], 'MAXLEN', '~', ARGV[17], '*', 'channel', 'aggTrade', 'from', format('%d', last_id + 1),
-    'to', format('%d', last), 'reason', ARGV[16], 'repaired', 'no')
-  commit({'last_id', format('%d', last), 'missing_count', format('%d', tonumber(state[6] or 0) + missing),
+  call('XADD', KEYS[19], 'MAXLEN', '~', ARGV[18], '*', 'channel', 'aggTrade', 'from', format('%d', last_id + 1),
+    'to', format('%d', last), 'reason', ARGV[17], 'repaired', 'no')
+  local counter, before = 'missing_count', state[6]
+  if ARGV[1] == 'break' then counter, before = 'breaks_count', state[16] end
+  commit({'last_id', format('%d', last), counter, format('%d', tonumber(before or 0) + missing),
     'hole_next_id', '0', 'incomplete_next', '1'}, 0)
   return {'OK', missing, last}
 end
 
 local function restart()
-  local first, old, since = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16])
+  local first, old, since = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
   if started and since == ids_since then return {'OK', last_id} end
   if not started or old ~= last_id or first > last_id then return {'NOT_THERE', last_id} end
   local wrong = wrong_type()
   if wrong then return wrong end
   mark_missing()
-  call('XADD', KEYS[19], 'MAXLEN', '~', ARGV[17], '*', 'channel', 'aggTrade', 'from', format('%d', last_id + 1),
+  call('XADD', KEYS[19], 'MAXLEN', '~', ARGV[18], '*', 'channel', 'aggTrade', 'from', format('%d', last_id + 1),
     'to', format('%d', first - 1), 'reason', 'ids restarted', 'repaired', 'no')
-  commit({'last_id', format('%d', first - 1), 'hole_next_id', '0', 'incomplete_next', '1', 'ids_since', ARGV[16],
+  commit({'last_id', format('%d', first - 1), 'hole_next_id', '0', 'incomplete_next', '1', 'ids_since', ARGV[17],
     'ids_after', format('%d', newest_time), 'restarts_count', format('%d', tonumber(state[14] or 0) + 1)}, 0)
   return {'OK', first - 1}
 end
 
 local function close()
-  local now = tonumber(ARGV[14])
-  local before, closed, next_end = now - tonumber(ARGV[15]), 0, 0
+  local now = tonumber(ARGV[15])
+  local before, closed, next_end = now - tonumber(ARGV[16]), 0, 0
   for i = 1, 7 do
     local w = windows[i]
     if w and w.closed == 0 then
@@ -372,7 +380,7 @@ if ARGV[2] ~= '' and call('HGET', KEYS[1], 'token') ~= ARGV[2] then return {'FEN
 if state[15] and state[15] ~= '18' then return redis.error_reply('UNREADABLE digits are not 18') end
 if state[15] then refine() end
 for i = 1, 7 do
-  local text = state[15 + i]
+  local text = state[16 + i]
   if text then
     windows[i] = from_state(text)
     if not windows[i].start or not windows[i].count then
@@ -381,6 +389,6 @@ for i = 1, 7 do
   end
 end
 if ARGV[1] == 'apply' then return apply() end
-if ARGV[1] == 'skip' then return skip() end
+if ARGV[1] == 'skip' or ARGV[1] == 'break' then return skip() end
 if ARGV[1] == 'restart' then return restart() end
 return close()

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from workers.archive.files.layout import Source, sources_of
 from workers.archive.files.reading import ArchiveReader
-from workers.archive.files.rows import COLUMNS, REPAIRED
+from workers.archive.files.rows import COLUMNS, POSITIONS, REPAIRED
 from workers.archive.files.storage import LocalStorage, storage_of
 from workers.archive.worker import ArchiveWorker
 from workers.cli.application import main
@@ -203,7 +203,7 @@ async def check_symbol(fleet: Fleet, symbol: str) -> int:
     ids = [row[1] for row in rows]
     traded = await fleet.client.xlen(KEYS.raw(symbol, "aggTrade")) > 0
     assert ids == (list(range(ids[0], max(truth) + 1)) if traded else []), symbol
-    for _, trade_id, price, quantity, first, last, time, _, maker, market, _, _, _ in rows:
+    for _, trade_id, price, quantity, first, last, time, _, maker, market, *_ in rows:
         row = truth[trade_id]
         assert (price, quantity, first, last, time, maker, market) == (
             row["p"], row["q"], row["f"], row["l"], row["T"], row["m"], True,
@@ -222,7 +222,7 @@ async def check_symbol(fleet: Fleet, symbol: str) -> int:
     assert await fleet.client.exists(KEYS.gaps(symbol)) in (0, 1)
     gaps = [fields for _, fields in await fleet.client.xrange(KEYS.gaps(symbol))]
     assert [gap for gap in gaps if gap[b"channel"] == b"archive"] == []
-    return sum(row[-2] == REPAIRED for row in rows)
+    return sum(row[POSITIONS["trades"]["line"]] == REPAIRED for row in rows)
 
 
 def _text(value: object) -> str:

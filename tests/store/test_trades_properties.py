@@ -64,12 +64,13 @@ def tapes(draw: st.DrawFn) -> list[Trade]:
 
 
 Step = tuple[str, Any]
-Latest = tuple[int, int, Member]
-"""Of the latest set: retention in ms, members at most, how trades stand in it."""
+Latest = tuple[int, int, Member, bool]
+"""Of the latest set: retention in ms, members at most, how trades stand in it; and whether the ids are the venue's."""
 LATEST = st.tuples(
     st.sampled_from([0, 86_400_000, 3_600_000, 1_000]),
     st.sampled_from([0, 0, 1, 7]),
     st.sampled_from(["json", "packed"]),
+    st.booleans(),
 )
 
 
@@ -187,8 +188,20 @@ def newest_versions(found: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def named(subject: Any) -> Any:
+    """The trades of a step as a venue has them that names each."""
+    if not isinstance(subject, list):
+        return subject
+    return [
+        (each[0], named([each[1]])[0])
+        if isinstance(each, tuple)
+        else msgspec.structs.replace(each, name=f"{each.trade_id:x}-中")
+        for each in subject
+    ]
+
+
 async def play(client: Redis, steps: list[Step], latest: Latest) -> None:
-    retention_ms, latest_max, member = latest
+    retention_ms, latest_max, member, provable = latest
     store = TradeStore(
         client,
         KEYS,
@@ -197,8 +210,11 @@ async def play(client: Redis, steps: list[Step], latest: Latest) -> None:
         latest_max=latest_max,
         bar_retention={},
         member=member,
+        provable=provable,
     )
-    twin = TradesFold(retention_ms=retention_ms, latest_max=latest_max, member=member)
+    twin = TradesFold(retention_ms=retention_ms, latest_max=latest_max, member=member, provable=provable)
+    if not provable:
+        steps = [(action, named(subject)) for action, subject in steps]
     for action, subject in steps:
         if action == "apply":
             got: Any = await store.apply(SYMBOL, [("", trade) for trade in subject])
@@ -214,8 +230,9 @@ async def play(client: Redis, steps: list[Step], latest: Latest) -> None:
             except StoreError:
                 got = False
         elif action == "skip":
-            want = twin.skip(*subject)
-            got = await store.skip(SYMBOL, *subject) if want else None
+            is_break = not provable and subject[0] == subject[1]
+            want = twin.skip(*subject, is_break=is_break)
+            got = await store.skip(SYMBOL, *subject, is_break=is_break) if want else None
         else:
             got = await store.close(SYMBOL, subject, 100)
             want = twin.close(subject, 100)

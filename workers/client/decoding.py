@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -15,7 +15,7 @@ from workers.model.events import DepthEvent, Level
 from workers.model.events import Trade as WireTrade
 from workers.store.log.streams import Delivered
 from workers.venues.binance.settings import BinanceSettings
-from workers.venues.entries import depth_of
+from workers.venues.entries import depth_of, trade_of
 from workers.venues.interface import Venue
 from workers.venues.registry import venue_of
 
@@ -88,6 +88,7 @@ def trade(symbol: str, position: str, row: WireTrade) -> Trade:
         row.is_buyer_maker,
         row.first_trade_id,
         row.last_trade_id,
+        row.name,
     )
 
 
@@ -95,15 +96,19 @@ class WireDecoder:
     """Decodes the exchange's own messages of the raw streams.
 
     The two kinds of trades are told apart by trying; a stream holds one kind.
+
+    Args:
+        exchange: its name, where no kinds are given.
+        kinds: the venues whose messages the streams may hold.
     """
 
-    def __init__(self, exchange: str = "binance") -> None:
+    def __init__(self, exchange: str = "binance", kinds: Sequence[Venue] = ()) -> None:
         common = {"exchange": exchange, "market": "usdm", "symbols": []}
-        self._kinds: list[Venue] = [
+        self._kinds = kinds or [
             venue_of(exchange, msgspec.convert({**common, "trades": kind}, BinanceSettings))
             for kind in ("aggTrade", "trade")
         ]
-        self._trade: Callable[[bytes, str], WireTrade] = self._kinds[0].trade
+        self._trades_of = self._kinds[0]
 
     @property
     def stream(self) -> StreamRule | None:
@@ -114,14 +119,14 @@ class WireDecoder:
         """The event of an entry of a depth stream. Raises: MalformedFrame."""
         return depth_of(self._kinds[0], symbol, entry)
 
-    def trade(self, data: bytes, symbol: str) -> WireTrade:
-        """An `aggTrade` or `trade` message. Raises: MalformedFrame."""
+    def trade(self, symbol: str, entry: Delivered) -> WireTrade:
+        """The trade of an entry that is no break. Raises: MalformedFrame."""
         try:
-            return self._trade(data, symbol)
+            return trade_of(self._trades_of, symbol, entry)
         except MalformedFrame:
             for venue in self._kinds:
-                if venue.trade != self._trade:
-                    found = venue.trade(data, symbol)
-                    self._trade = venue.trade
+                if venue is not self._trades_of:
+                    found = trade_of(venue, symbol, entry)
+                    self._trades_of = venue
                     return found
             raise

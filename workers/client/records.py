@@ -72,7 +72,7 @@ class Trade(NamedTuple):
     position: str
     """The id of its entry in `raw:{S}:aggTrade`; empty for one read from `trades:{S}:latest`."""
     trade_id: int
-    """The aggregate id: consecutive for each symbol."""
+    """Consecutive for each symbol: the aggregate id, or, with `venue_trade_id`, the number that the log gave it."""
     price: Number
     quantity: Number
     trade_time_ms: int
@@ -80,6 +80,8 @@ class Trade(NamedTuple):
     is_buyer_maker: bool
     first_trade_id: int
     last_trade_id: int
+    venue_trade_id: str = ""
+    """The venue's own id as text, where its ids are not consecutive; else empty."""
 
 
 class Bar(NamedTuple):
@@ -94,7 +96,7 @@ class Bar(NamedTuple):
     complete: bool
     """No trade of the window is missing: the ids prove it (of an open one: so far)."""
     reason: str
-    """Why it is not complete: `unproven`, `missing`, `began` or `late` (docs/keys.md); else empty."""
+    """Why it is not complete: `unproven`, `not provable`, `missing`, `began` or `late` (docs/keys.md); else empty."""
     closed: bool
     last_update_ms: int
     open: Number
@@ -127,7 +129,8 @@ class Gap(NamedTuple):
     """`books`, `trades` or `bars`."""
     reason: str
     """`trimmed`: the stream no longer reached back to the reader's place. `ids jump`: these trades were not to be had.
-    `restarted`: stream or ids began anew. `undecodable`: an entry that is none of ours."""
+    `restarted`: stream or ids began anew. `undecodable`: an entry that is none of ours. `connection`: trades were not
+    received, of a venue whose ids do not tell which."""
     first: str
     """Trades: the first id missing; else the entry up to which everything was read."""
     last: str

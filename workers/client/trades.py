@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -27,6 +27,8 @@ from workers.model.trades.reordering import Reordering
 from workers.store.keys import TRADES, Keys
 from workers.store.log.follower import START, Entry, Lost, entry_id
 from workers.store.log.ranges import Ranges
+from workers.store.log.streams import delivered
+from workers.venues.entries import is_break
 
 HOLE_BLOCK_MS: Final = 50
 """How long a read waits while a hole is open."""
@@ -36,6 +38,13 @@ OUT_OF_ORDER: Final = 2_000
 """Members of the latest set stand by time; ids are at most about this far from that order."""
 WAITING: Final = 20_000
 """Trades of a symbol held behind a hole; then its stream is not read until the hole is done."""
+
+
+class _Break(NamedTuple):
+    """The word that trades are missing at its place, nobody knows how many."""
+
+    number: int
+    time_ms: int
 
 
 def _in_order() -> Reordering[WireTrade]:
@@ -69,7 +78,7 @@ class _State:
     last_ms: int
     position: str
     hole: _Hole | None = None
-    waiting: deque[tuple[str, WireTrade | None]] = field(default_factory=deque)
+    waiting: deque[tuple[str, WireTrade | _Break | None]] = field(default_factory=deque)
 
 
 class TradeFeed(Feed[Trade]):
@@ -132,27 +141,38 @@ class TradeFeed(Feed[Trade]):
 
     def _take(self, name: str, entries: Sequence[Entry]) -> None:
         state = self._states[name]
-        for stream_id, fields in entries:
-            position, row = stream_id.decode(), None
-            with suppress(MalformedFrame):
-                row = self._decoder.trade(fields.get(b"data", b""), name)
+        for entry in delivered(entries):
+            position = entry.stream_id.decode()
+            row: WireTrade | _Break | None = None
+            if is_break(entry):
+                ms, number = entry_id(position)
+                row = _Break(number, ms)
+            else:
+                with suppress(MalformedFrame):
+                    row = self._decoder.trade(name, entry)
             if state.hole:
                 state.waiting.append((position, row))
             else:
                 self._arrived(name, state, position, row)
 
-    def _arrived(self, name: str, state: _State, position: str, row: WireTrade | None) -> None:
+    def _arrived(self, name: str, state: _State, position: str, row: WireTrade | _Break | None) -> None:
         if row is None:  # if it was a trade, its id is a hole now
             state.position = position
             place = Place(position, state.last_id, state.last_ms)
             self._put(name, place, Gap(name, self.channel, "undecodable", position, position, None))
             return
-        if state.last_id >= 0 and row.trade_id > state.last_id + 1:
-            from_ms, to_ms = sorted((state.last_ms, row.trade_time))
+        number, time_ms = row if isinstance(row, _Break) else (row.trade_id, row.trade_time)
+        if state.last_id >= 0 and number > state.last_id + 1:
+            from_ms, to_ms = sorted((state.last_ms, time_ms))
             state.hole = self._hole(
-                state.last_id + 1, row.trade_id - 1, max(0, from_ms - SLACK_MS), to_ms + SLACK_MS
+                state.last_id + 1, number - 1, max(0, from_ms - SLACK_MS), to_ms + SLACK_MS
             )
             state.waiting.appendleft((position, row))
+            return
+        if isinstance(row, _Break):
+            state.position, state.last_id = position, number
+            place = Place(position, number, state.last_ms)
+            self._put(name, place, Gap(name, self.channel, "connection", position, position, None))
             return
         if row.trade_id <= state.last_id:
             ids = (str(state.last_id), str(row.trade_id))

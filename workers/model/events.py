@@ -70,7 +70,8 @@ class Trade(msgspec.Struct, gc=False):
 
     symbol: str
     trade_id: int
-    """`a` of an aggregate trade, `t` of a raw one: consecutive per symbol."""
+    """`a` of an aggregate trade, `t` of a raw one: consecutive per symbol. Of a venue whose ids are not, what it says,
+    and in the fold the log's number, which is (see `entries.trade_of`)."""
     price: str
     quantity: str
     first_trade_id: int
@@ -83,4 +84,4 @@ class Trade(msgspec.Struct, gc=False):
     is_absurd: bool = False
     """Its price or quantity is none a market makes (see `absurd`)."""
     name: str = ""
-    """The venue's own name of it, where its ids are not consecutive numbers."""
+    """The venue's own id of it as text, where its ids are not consecutive."""

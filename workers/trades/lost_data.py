@@ -37,7 +37,7 @@ class LostData:
         """Redis lost the fold, which began anew: say which trades it lacks between the two."""
         log.error("trades_state_lost", venue=tape.claim.context.name, symbol=tape.claim.symbol, first=first,
                   last=last)  # fmt: skip
-        if last >= first:
+        if last >= first or tape.is_numbered:  # the log's numbers may have begun anew, and tell nothing then
             recording = self._record(tape, first, last)
             task = seen(asyncio.create_task(recording, name=f"trades: loss of {tape.claim.symbol}"))
             self._recording.add(task)

@@ -19,6 +19,7 @@ from workers.store.keys import TRADES
 from workers.store.log.streams import Delivered, GapRecord, parts
 from workers.store.trades.batch import cut, entry_ms
 from workers.trades.figures import SymbolFigures
+from workers.venues.entries import is_break, number_of, trade_of
 
 log = structlog.get_logger()
 
@@ -73,6 +74,10 @@ class OwnedTape:
         """Read and not applied, in the order read."""
         self.useless: list[bytes] = []
         """Entries to acknowledge because nothing can be made of them."""
+        self.is_numbered = claim.context.venue.facts.trade_ids != "consecutive"
+        """Whether the trades go by the log's numbers, and the venue's own ids only name them."""
+        self.breaks: dict[int, bytes] = {}
+        """Entries that say that something is missing at their place, by number, until the fold has passed them."""
         self.last_stream_id = b"0-0"
         self.repairing = False
         self.read_all = False
@@ -132,12 +137,15 @@ class OwnedTape:
         context, seen_ms = self.claim.context, monotonic_ms()
         for entry in entries:
             self.last_stream_id = entry.stream_id
+            if is_break(entry):
+                self._take_break(entry)
+                continue
             if not entry.data:
                 TRIMMED.labels(context.name).inc()
                 self.useless.append(entry.stream_id)
                 continue
             try:
-                trade = context.venue.trade(entry.data, self.claim.symbol)
+                trade = trade_of(context.venue, self.claim.symbol, entry)
             except MalformedFrame as error:
                 self._discard(entry.stream_id, str(error))
                 continue
@@ -146,6 +154,14 @@ class OwnedTape:
                 continue
             self._clock.observe(trade.event_time, seen_ms)
             self.waiting.append((entry.stream_id, trade))
+
+    def _take_break(self, entry: Delivered) -> None:
+        """Where ids are the venue's own they show what is missing; a number that was passed needs no more."""
+        number = number_of(entry)
+        if self.is_numbered and number > self.last_id:
+            self.breaks[number] = entry.stream_id
+        else:
+            self.useless.append(entry.stream_id)
 
     def put_back(self, entries: Sequence[Delivered]) -> int:
         """Take in entries that come before those waiting, unless they wait already; how many trades. O(n log n)."""
@@ -166,7 +182,7 @@ class OwnedTape:
         if self._judged_to is not None and trade.trade_id <= self._judged_to:
             return
         self._judged_to = trade.trade_id
-        odd = self._fills.follow(trade)
+        odd = None if self.is_numbered else self._fills.follow(trade)
         if trade.is_absurd:
             ABSURD.labels(self.claim.context.name).inc()
             self.odd = self.odd._replace(absurd=self.odd.absurd + 1)
@@ -227,6 +243,8 @@ class OwnedTape:
 
     def lower_run(self, went_on_ms: int, within: int) -> LowerRun | None:
         """Trades among the first `within` waiting with lower ids than the fold's though they are later (see there)."""
+        if self.is_numbered:
+            went_on_ms = 1  # the log orders them
         trades = [trade for _, trade in self.waiting]
         run = lower_run(trades, self.last_id, self.last_trade_time, went_on_ms, within)
         if run is None:
@@ -263,6 +281,8 @@ class OwnedTape:
                 self.judge(trade)
         self.waiting[:0] = kept
         self.last_id, self.last_trade_time = last_id, last_trade_time
+        for number in [number for number in self.breaks if number <= last_id]:
+            self.useless.append(self.breaks.pop(number))
         if last_trade_time:
             self.next_end_ms = last_trade_time - last_trade_time % 100 + 100
 

@@ -32,6 +32,7 @@ from workers.store.refusals import refusal_of
 from workers.store.scripts import Scripts
 from workers.store.trades.fold import TradeStore
 from workers.trades import figures
+from workers.trades.log_holes import LogHoles
 from workers.trades.lost_data import LostData
 from workers.trades.reading import TapeReading
 from workers.trades.repair import Repair
@@ -117,7 +118,7 @@ class TradeWorker:
         """By raw stream key, the last id this worker knows to be applied: it outlives what Redis may lose."""
 
     def _store(self, context: VenueContext) -> TradeStore:
-        trades = self._settings.trades
+        trades, provable = self._settings.trades, context.venue.facts.trade_ids == "consecutive"
         return TradeStore(
             self._process.client,
             context.keys,
@@ -128,7 +129,8 @@ class TradeWorker:
             bar_retention=trades.bars_kept,
             gaps_kept=self._settings.streams.gaps,
             group=GROUP,
-            event_type="trade" if context.settings.trades == "trade" else "aggTrade",
+            event_type="trade" if context.settings.trades == "trade" or not provable else "aggTrade",
+            provable=provable,
         )
 
     async def recover(self, claim: Claim, token: int) -> None:
@@ -287,7 +289,11 @@ class TradeWorker:
         )
 
     async def _repair(self, tape: OwnedTape, hole: Hole) -> None:
-        if not await self._reading.read_elsewhere(tape, hole):
+        if await self._reading.read_elsewhere(tape, hole):
+            return
+        if tape.is_numbered:
+            await LogHoles(self._stores[tape.claim.context.name]).pass_over(tape, hole.expected, hole.seen)
+        else:
             await self._repairs[tape.claim.context.name].fill(tape, hole.expected, hole.seen)
 
     async def _mend(self, tape: OwnedTape, mending: Callable[[], Awaitable[None]]) -> None:

@@ -136,10 +136,14 @@ async def _verify_trades(official: OfficialFile, context: VenueContext, held: He
     rows = TradeSorter()
     rows.put(official.trades())
     ours, said = TradeSorter(), time.monotonic()
-    undecoded = POSITIONS["trades"]["undecoded"]
+    undecoded, trade_id = POSITIONS["trades"]["undecoded"], POSITIONS["trades"]["agg_trade_id"]
     count = 0
     async for batch in held.rows(source, *stretch):
-        decoded = [trade_of(official.symbol, row) for row in batch if row[undecoded] is None]
+        decoded = [
+            trade_of(official.symbol, row)
+            for row in batch
+            if row[undecoded] is None and row[trade_id] is not None
+        ]
         ours.put(decoded)
         count += len(decoded)
         if time.monotonic() - said >= PLAIN_EVERY_S:

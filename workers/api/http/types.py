@@ -272,16 +272,19 @@ class HistoryQuantityAnswer(Struct, kw_only=True):
     seconds: list[tuple[int, Number | None]]
 
 
-class TradeRecord(Struct):
+class TradeRecord(Struct, omit_defaults=True):
     """One trade (an aggregate of fills, or a single one where the venue's settings say so)."""
 
     id: int
+    """The venue's, or, with `venue_trade_id`, the number that the fleet's log gave the trade."""
     price: Number
     quantity: Number
     time_ms: int
     is_buyer_maker: bool
     first_trade_id: int
     last_trade_id: int
+    venue_trade_id: str = ""
+    """The venue's own id as text, where its ids are not consecutive; left out where `id` is the venue's."""
 
 
 class TradesAnswer(Struct):
@@ -318,7 +321,8 @@ class BarRecord(Struct, kw_only=True):
     complete: bool
     """The ids prove that no trade is missing; of an open window: none so far."""
     reason: str
-    """Why it is not complete: `unproven`, `missing`, `began` or `late`; else empty."""
+    """Why it is not complete: `unproven`, `not provable` (no trade is known to be missing, but the venue's ids cannot
+    prove it), `missing`, `began` or `late`; else empty."""
     revision: int
     closed: bool
 

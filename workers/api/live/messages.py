@@ -64,13 +64,14 @@ class Trades(Struct, tag_field="channel", tag="trades", omit_defaults=True):
 
 
 class TradesMissing(Struct, tag_field="channel", tag="trades"):
-    """Ids that jumped, and will not be sent."""
+    """Ids that jumped, and will not be sent; or where trades are missing of a venue that does not tell which."""
 
     venue: str
     symbol: str
     first: int
     last: int
-    count: int
+    count: int | None
+    """null: it is not known how many."""
     reason: str
     type: Literal["missing"] = "missing"
 

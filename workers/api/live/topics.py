@@ -23,6 +23,8 @@ from workers.model.events import Level, Trade
 from workers.store.books.shown import text_of
 from workers.store.books.watch import Entry
 from workers.store.log.follower import entry_id
+from workers.store.log.streams import Delivered, delivered, parts
+from workers.venues.entries import is_break, number_of, trade_of
 
 log = structlog.get_logger()
 
@@ -36,6 +38,8 @@ MOST_HOLES: Final = 100
 MOST_IN_MESSAGE: Final = 500
 """Repaired trades in one message."""
 
+CONNECTION: Final = "connection"
+"""Why trades are missing of a venue whose ids do not tell which."""
 PATIENCE_S = 1.0
 """How long a new book topic waits for its book before it says that there is none."""
 _WARMING = ("unknown", "rebuilding")
@@ -222,21 +226,36 @@ class TradesTopic(Topic):
 
     def take(self, entries: Sequence[Entry]) -> None:
         """Send entries of the raw stream on; O(entries)."""
-        decode, trades = self.market.context.venue.trade, []
-        for _, fields in entries:
+        venue = self.market.context.venue
+        trades: list[Trade] = []
+        for entry in delivered(entries):
+            if is_break(entry):
+                self._send(trades)
+                trades = []
+                self._break(entry)
+                continue
             try:
-                trade = decode(fields[b"data"], self.market.symbol)
-            except (WireError, KeyError):
+                trade = trade_of(venue, self.market.symbol, entry)
+            except WireError:
                 continue  # the trades fold counts and logs it; if it was a trade, its id is a hole now
             if 0 <= self.last_id < trade.trade_id - 1:
-                self._open_hole(trade)
+                self._open_hole(trade.trade_id, trade.trade_time)
             elif trade.trade_id <= self.last_id:
                 self._begin_anew()
             self.last_id, self._last_ms = trade.trade_id, trade.trade_time
             if trade.is_market:
                 trades.append(trade)
-        if trades:
-            self._send(trades)
+        self._send(trades)
+
+    def _break(self, entry: Delivered) -> None:
+        """Something is missing at this place of the log, of a venue whose ids do not tell what."""
+        number = number_of(entry)
+        if self.market.context.venue.facts.trade_ids == "consecutive" or number <= self.last_id:
+            return
+        if 0 <= self.last_id < number - 1:
+            self._open_hole(number, parts(entry.stream_id)[0])
+        self.last_id = number
+        self.tell_missing(number, number, CONNECTION, is_counted=False)
 
     def _begin_anew(self) -> None:
         """The ids fall: what was still to be filled belongs to a life of the symbol that is over."""
@@ -247,13 +266,14 @@ class TradesTopic(Topic):
         lost = self.holes.popleft()
         self.tell_missing(lost.first, lost.last, reason)
 
-    def _open_hole(self, after: Trade) -> None:
+    def _open_hole(self, number: int, time_ms: int) -> None:
+        """Ids up to the one before a number did not come."""
         HOLES.labels(self.market.venue).inc()
         if len(self.holes) == MOST_HOLES:
             self._give_up(f"more than {MOST_HOLES} holes at once")
-        from_ms, to_ms = sorted((self._last_ms, after.trade_time))
+        from_ms, to_ms = sorted((self._last_ms, time_ms))
         deadline = time.monotonic() + HOLE_PATIENCE_S
-        self.holes.append(Hole(self.last_id + 1, after.trade_id - 1, from_ms, to_ms, deadline))
+        self.holes.append(Hole(self.last_id + 1, number - 1, from_ms, to_ms, deadline))
 
     def send_repaired(self, trades: Sequence[Trade]) -> None:
         """Send trades of a hole, in the order of their ids."""
@@ -261,6 +281,8 @@ class TradesTopic(Topic):
             self._send(trades[first : first + MOST_IN_MESSAGE], repaired=True)
 
     def _send(self, trades: Sequence[Trade], *, repaired: bool = False) -> None:
+        if not trades:
+            return
         records = [
             TradeRecord(
                 trade.trade_id,
@@ -270,6 +292,7 @@ class TradesTopic(Topic):
                 trade.is_buyer_maker,
                 trade.first_trade_id,
                 trade.last_trade_id,
+                trade.name,
             )
             for trade in trades
         ]
@@ -277,14 +300,14 @@ class TradesTopic(Topic):
         for outlet in self.subscribers:
             outlet.put(self.source, message, len(records))
 
-    def tell_missing(self, first: int, last: int, reason: str) -> None:
-        """Say that ids will not be sent."""
-        count = last - first + 1
+    def tell_missing(self, first: int, last: int, reason: str, *, is_counted: bool = True) -> None:
+        """Say that ids will not be sent; not counted: nobody knows how many trades that are."""
+        count = last - first + 1 if is_counted else None
         message = encode(
             messages.TradesMissing(self.market.venue, self.market.symbol, first, last, count, reason)
         )
         for outlet in self.subscribers:
-            outlet.put(self.source, message, count)
+            outlet.put(self.source, message, count or 1)
 
 
 class WindowTopic(Topic):

@@ -14,7 +14,8 @@ from workers.errors import MalformedFrame
 from workers.model.events import Trade
 from workers.model.trades.windows import LATEST_MS
 from workers.store.log.streams import Delivered, delivered
-from workers.venues.entries import depth_of
+from workers.venues.entries import depth_of, is_break
+from workers.venues.entries import trade_of as trade_of_entry
 from workers.venues.interface import Venue
 
 ColumnType = Literal["text", "number", "integer", "ms", "us", "flag", "bytes"]
@@ -49,6 +50,7 @@ COLUMNS: Final[Mapping[Kind, tuple[Column, ...]]] = {
         received="us",
         line="text",
         undecoded="bytes",
+        venue_trade_id="text",
     ),
     "bars": _columns(
         stream_id="text",
@@ -86,8 +88,10 @@ COLUMNS: Final[Mapping[Kind, tuple[Column, ...]]] = {
 }
 """The columns of each kind, in the order of a row's values. Every one may be null but `stream_id`.
 
-`undecoded` holds the bytes of a trade that could not be decoded; its other values are null. `reason` is null in bars of
-releases that knew none.
+`undecoded` holds the bytes of a trade that could not be decoded; its other values are null. `venue_trade_id` is the
+venue's own id where ids are not consecutive, and null elsewhere and in files of releases that knew none. A row of
+trades with neither id nor `undecoded` says that trades are missing at its place, and nobody knows how many. `reason` is
+null in bars of releases that knew none.
 """
 TIME_COLUMN: Final[Mapping[Kind, str]] = {"trades": "trade_time", "bars": "start", "depth": "event_time"}
 """The event time: it decides the date."""
@@ -125,15 +129,17 @@ def row_of(source: Source, venue: Venue, stream_id: StreamId, fields: Mapping[by
     data = fields.get(b"data", b"")
     received = _whole(fields.get(b"received"))
     line = fields.get(b"line", b"").decode(errors="replace")
+    [entry] = delivered([(str(stream_id).encode(), fields)])
     if source.kind == "depth":
-        [entry] = delivered([(str(stream_id).encode(), fields)])
         return _depth(venue, source.symbol, stream_id, entry, received, line)
+    nothing, size, sequence = (None,) * 9, _ROW_BYTES + len(data), stream_id.sequence
+    if is_break(entry):
+        values: Values = (str(stream_id), *nothing, received, line, None, None)
+        return Row(stream_id, values, _day(None, stream_id), size, sequence, sequence)
     try:
-        trade = venue.trade(data, source.symbol)
+        trade = trade_of_entry(venue, source.symbol, entry)
     except MalformedFrame:
-        nothing = (None,) * 9
-        values: Values = (str(stream_id), *nothing, received, line, data)
-        size, sequence = _ROW_BYTES + len(data), stream_id.sequence
+        values = (str(stream_id), *nothing, received, line, data, None)
         return Row(stream_id, values, _day(None, stream_id), size, sequence, sequence, decoded=False)
     return trade_row(stream_id, trade, received, line)
 
@@ -156,6 +162,7 @@ def trade_row(
         received,
         line,
         None,
+        trade.name or None,
     )
     trade_id = trade.trade_id
     day = _day(trade.trade_time, stream_id)
@@ -164,8 +171,10 @@ def trade_row(
 
 def trade_of(symbol: str, values: Values) -> Trade:
     """The trade of a row that could be decoded."""
-    _, trade_id, price, quantity, first, last, trade_time, event_time, maker, market, *_ = values
-    return Trade(symbol, trade_id, price, quantity, first, last, trade_time, event_time, maker, market)
+    _, trade_id, price, quantity, first, last, trade_time, event_time, maker, market, *_, name = values
+    return Trade(
+        symbol, trade_id, price, quantity, first, last, trade_time, event_time, maker, market, name=name or ""
+    )
 
 
 def _whole(text: bytes | None) -> int | None:

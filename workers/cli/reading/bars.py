@@ -73,9 +73,13 @@ async def _follow(fleet: FleetClient, name: str, asked: Asked, *, as_json: bool)
                     say("  ".join(_cells(record)))
 
 
+_NOTHING_KNOWN = ("unproven", "not provable")
+"""Reasons of bars of which no trade is known to be missing."""
+
+
 def _state(bar: Bar) -> str:
     words = [] if bar.closed else ["open"]
-    words += [] if bar.complete else ["unproven" if bar.reason == "unproven" else "incomplete"]
+    words += [] if bar.complete else [bar.reason if bar.reason in _NOTHING_KNOWN else "incomplete"]
     words += [f"revision {bar.revision}"] if bar.revision else []
     return ", ".join(words)
 

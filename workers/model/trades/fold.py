@@ -78,8 +78,9 @@ class Closed(msgspec.Struct, frozen=True):
 class _Interval:
     """One interval: its newest window and its bars."""
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, *, provable: bool) -> None:
         self.length = length
+        self._provable = provable
         self.newest: Window | None = None
         self.bars: list[tuple[str, dict[str, str]]] = []
         self.versions: dict[int, Window] = {}
@@ -94,8 +95,12 @@ class _Interval:
             self.bar_ms, self.bar_sequence = window.start, 0
         else:
             self.bar_sequence += 1
-        self.bars.append((f"{self.bar_ms}-{self.bar_sequence}", window.bar()))
+        self.bars.append((f"{self.bar_ms}-{self.bar_sequence}", self.fields(window)))
         self.versions[window.start] = window
+
+    def fields(self, window: Window) -> dict[str, str]:
+        """A window as its bar tells it."""
+        return window.bar(provable=self._provable)
 
     def append_revised(self) -> None:
         """One revision of each window that was changed, in the order of their time."""
@@ -194,6 +199,7 @@ class TradesFold:
         latest_max: trades the latest set may hold; 0: any number.
         event_type: what the trades are, as said in the latest set.
         member: how trades stand in the latest set.
+        provable: whether the ids are the venue's own; else they are numbers of the log, which prove nothing.
     """
 
     def __init__(
@@ -203,12 +209,15 @@ class TradesFold:
         latest_max: int = 0,
         event_type: EventType = "aggTrade",
         member: Member = "json",
+        provable: bool = True,
     ) -> None:
         self._retention_ms = retention_ms
         self._latest_max = latest_max
         self._event_type = event_type
         self._member = MEMBERS[member]
-        self._intervals = {name: _Interval(length) for name, length in INTERVALS_MS.items()}
+        self._intervals = {
+            name: _Interval(length, provable=provable) for name, length in INTERVALS_MS.items()
+        }
         self._latest: list[tuple[int, bytes]] = []
         self._counts = dict.fromkeys(("applied", "repeated", "not_market", "missing", "late", "capped"), 0)
         self._last_id = -1
@@ -217,6 +226,7 @@ class TradesFold:
         self._ids_since = self._ids_after = self._restarts = 0
         self._lack: Reason = "began"
         self._digits = COARSE.digits
+        self._breaks = 0
 
     def apply(self, trades: Sequence[Trade], entries_ms: Sequence[int] = ()) -> Applied:
         """Take a batch, up to the first hole.
@@ -286,11 +296,11 @@ class TradesFold:
         self._counts["capped"] += max(trimmed - old, 0)
         del self._latest[:trimmed]
 
-    def skip(self, first: int, last: int) -> Skipped | None:
+    def skip(self, first: int, last: int, *, is_break: bool = False) -> Skipped | None:
         """Accept that `first`..`last` will never come; None if the hole does not begin after the last id.
 
-        The newest window of every interval is incomplete from now on, and so are the windows that the first
-        trade after the hole falls into.
+        A break is one number of the log, at which any number of trades may be missing. The newest window of every
+        interval is incomplete from now on, and so are the windows that the first trade after the hole falls into.
         """
         if self._last_id < 0 or first > self._last_id + 1:
             return None
@@ -300,7 +310,10 @@ class TradesFold:
         for interval in self._intervals.values():
             interval.mark_missing()
             interval.append_revised()
-        self._counts["missing"] += missing
+        if is_break:
+            self._breaks += missing
+        else:
+            self._counts["missing"] += missing
         self._last_id, self._hole_next_id, self._lack = last, 0, "missing"
         return Skipped(missing, last)
 
@@ -343,7 +356,9 @@ class TradesFold:
     def stats(self, interval: str) -> dict[str, str]:
         """The stats hash of an interval: its newest window, open or closed; empty before the first trade."""
         window = self._intervals[interval].newest
-        return {**window.bar(), "closed": str(int(window.closed))} if window else {}
+        return (
+            {**self._intervals[interval].fields(window), "closed": str(int(window.closed))} if window else {}
+        )
 
     def bars(self, interval: str) -> list[tuple[str, dict[str, str]]]:
         """The bar stream of an interval: entry id and fields, oldest first."""
@@ -368,6 +383,8 @@ class TradesFold:
         if self._ids_since:
             fields["ids_since"], fields["ids_after"] = str(self._ids_since), str(self._ids_after)
             fields["restarts_count"] = str(self._restarts)
+        if self._breaks:
+            fields["breaks_count"] = str(self._breaks)
         if self._digits != COARSE.digits:
             fields["digits"] = str(self._digits)
         if any(interval.revisions for interval in self._intervals.values()):

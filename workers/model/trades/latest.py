@@ -4,13 +4,15 @@ A packed member is seven integers in decimal, with a blank between them:
 
     54346948439 845544 -54 108693021886 0 27 1130
 
-1. aggregate id (with `trades = "trade"`: raw id)
+1. aggregate id (with `trades = "trade"`: raw id; where the venue's ids are not consecutive: the log's number)
 2. price without its point
 3. quantity without its point; negative when the buyer was the maker
 4. first raw trade id; -1: a raw trade, whose id is the first field
 5. last raw trade id minus the first
 6. event time minus trade time, ms
 7. four digits: decimals of the price, zeros that the exchange wrote after them, the same two of the quantity
+
+and, where the venue's ids are not consecutive, an eighth: the venue's id as text.
 
 So `845544` with `11` is the text `84554.40`, and `54` with `30` is `0.054`: the exchange's own text comes back. A trade
 whose texts this cannot give back exactly (a leading zero, a quantity of zero, more than nine decimals) stands in the
@@ -37,8 +39,8 @@ _RAW: Final = "-1"
 _MOST_DECIMALS: Final = 9
 
 
-class LatestTrade(msgspec.Struct, gc=False):
-    """A trade of `trades:{S}:latest`; as JSON it has its keys in this order."""
+class LatestTrade(msgspec.Struct, gc=False, omit_defaults=True):
+    """A trade of `trades:{S}:latest`; as JSON it has its keys in this order, without the last where that is empty."""
 
     event_type: EventType
     event_time: int
@@ -50,6 +52,8 @@ class LatestTrade(msgspec.Struct, gc=False):
     last_trade_id: int
     trade_time: int
     is_buyer_maker: bool
+    venue_trade_id: str = ""
+    """The venue's own id where ids are not consecutive: `agg_trade_id` is then the log's number."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -70,6 +74,7 @@ def json_member(trade: Trade, event_type: EventType) -> bytes:
             trade.last_trade_id,
             trade.trade_time,
             trade.is_buyer_maker,
+            trade.name,
         )
     )
 
@@ -110,9 +115,10 @@ def packed_member(trade: Trade, event_type: EventType) -> bytes:
     else:
         ids = f"{first} {trade.last_trade_id - first}"
     sign = "-" if trade.is_buyer_maker else ""
+    name = f" {trade.name}" if trade.name else ""
     return (
         f"{trade.trade_id} {price[0]} {sign}{quantity[0]} {ids} {trade.event_time - trade.trade_time}"
-        f" {price[1]}{quantity[1]}"
+        f" {price[1]}{quantity[1]}{name}"
     ).encode()
 
 
@@ -137,7 +143,7 @@ def decode_member(member: bytes, symbol: str, trade_time: int) -> LatestTrade:
     try:
         if member.startswith(b"{"):
             return _decode(member)
-        trade_id, price, quantity, first, more, delay, form = member.decode("ascii").split(" ")
+        trade_id, price, quantity, first, more, delay, form, *name = member.decode().split(" ", 7)
         decimals, zeros, quantity_decimals, quantity_zeros = map(int, form)
         number = int(trade_id)
         first_id = number if first == _RAW else int(first)
@@ -152,6 +158,7 @@ def decode_member(member: bytes, symbol: str, trade_time: int) -> LatestTrade:
             first_id + int(more),
             trade_time,
             quantity.startswith("-"),
+            *name,
         )
     except (msgspec.MsgspecError, ValueError) as error:
         raise StateUnreadable(f"trades:{{{symbol}}}:latest", f"{member[:80]!r}: {error}") from error
@@ -169,4 +176,5 @@ def trade_of(row: LatestTrade) -> Trade:
         row.trade_time,
         row.event_time,
         row.is_buyer_maker,
+        name=row.venue_trade_id,
     )

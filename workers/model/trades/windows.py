@@ -51,6 +51,8 @@ def needs_fine(trade: Trade) -> bool:
 Reason = Literal["", "unproven", "missing", "began", "late"]
 """Why a window is not complete; empty: it is."""
 
+NOT_PROVABLE: Final = "not provable"
+"""What the reason says of a window that lacks nothing known, where the venue's ids cannot prove it."""
 GRADES: Final[dict[Reason, int]] = {"missing": 0, "": 1, "unproven": 2, "began": 3, "late": 4}
 """As the state hash holds it."""
 
@@ -127,13 +129,17 @@ class Window(msgspec.Struct):
         """Whether the ids prove that no trade is missing (of an open window: so far)."""
         return not self.reason
 
-    def bar(self) -> dict[str, str]:
-        """The fields of the window's bar, in the order they are written."""
+    def bar(self, *, provable: bool = True) -> dict[str, str]:
+        """The fields of the window's bar, in the order they are written.
+
+        Args:
+            provable: whether ids prove anything: whether they are the venue's own, and consecutive.
+        """
         return {
             "start": str(self.start),
             "revision": str(self.revision),
-            "complete": str(int(self.complete)),
-            "reason": self.reason,
+            "complete": str(int(self.complete and provable)),
+            "reason": self.reason if provable or self.reason else NOT_PROVABLE,
             "last_update_time": str(self.last_update_time),
             "open_price": self.open_price,
             "high_price": self.high_price,

@@ -241,7 +241,7 @@ class _Cut:
                     total.digits,
                     total.group_block(scale),
                 )
-        member_at = 20 + len(blocks)
+        member_at = 21 + len(blocks)
         return [
             len(groups),
             self.lead.repeated,
@@ -262,7 +262,7 @@ def cut(
     member: Member = "json",
     ids_since: int = 0,
 ) -> list[Argument]:
-    """The arguments of `apply_trades.lua` that describe a batch, from its 14th on.
+    """The arguments of `apply_trades.lua` that describe a batch, from its 15th on.
 
     Args:
         batch: the trades.

@@ -17,7 +17,7 @@ from workers.model.plain_text import plain
 from workers.model.trades.fills import Range
 from workers.model.trades.fold import TRIMMED_AT_MOST, Applied, Closed, Hole, Skipped
 from workers.model.trades.latest import EventType, Member
-from workers.model.trades.windows import INTERVALS_MS
+from workers.model.trades.windows import INTERVALS_MS, NOT_PROVABLE
 from workers.store.keys import TRADES, Keys
 from workers.store.replies import unusable
 from workers.store.scripts import Argument, Scripts
@@ -28,6 +28,8 @@ __all__ = ["Batch", "TradeStore", "TradesState"]
 
 _SCRIPT: Final = "trades/apply_trades"
 _ATTEMPTS: Final = 8
+_NOTHING_KNOWN: Final = (b"unproven", NOT_PROVABLE.encode())
+"""Reasons of windows of which no trade is known to be missing."""
 NOT_HAD: Final = "the exchange does not have them"
 """Why trades are missing."""
 
@@ -39,7 +41,7 @@ class WindowFigures(NamedTuple):
     """Its first ms."""
     closed: bool
     complete: bool
-    """Of a window that the clock closed, and that lacks the proof alone, too."""
+    """Of a window that lacks the proof alone, too."""
     trades: int
     missing: int
     """Ids between its first and its last that are not in it."""
@@ -69,6 +71,7 @@ class TradeStore:
         group: consumer group whose entries are acknowledged.
         event_type: what the trades are, as said in the latest set.
         member: how trades stand in the latest set.
+        provable: whether ids are the venue's, and consecutive; else they are numbers of the log (see `trade_of`).
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class TradeStore:
         group: str = "trades",
         event_type: EventType = "aggTrade",
         member: Member = "json",
+        provable: bool = True,
     ) -> None:
         self._client = client
         self._keys = keys
@@ -95,6 +99,7 @@ class TradeStore:
         self._group = group
         self._event_type = event_type
         self._member = member
+        self._provable = provable
         self._keys_of: dict[str, list[str]] = {}
         self._ids_since: dict[str, int] = {}
         """By symbol, as the script said last."""
@@ -155,12 +160,20 @@ class TradeStore:
         return results
 
     async def skip(
-        self, symbol: str, first: int, last: int, token: str = "", *, reason: str = NOT_HAD
+        self,
+        symbol: str,
+        first: int,
+        last: int,
+        token: str = "",
+        *,
+        reason: str = NOT_HAD,
+        is_break: bool = False,
     ) -> Skipped:
         """Accept that the ids `first`..`last` will never come: they are counted as missing, and recorded in the gaps.
 
-        The newest window of every interval and the windows that the first trade after the hole falls into are
-        incomplete; a newest window that the clock had closed is revised. Accepting again is harmless.
+        A break is one number of the log, at which any number of trades may be missing: it is counted as such. The
+        newest window of every interval and the windows that the first trade after the hole falls into are incomplete; a
+        newest window that the clock had closed is revised. Accepting again is harmless.
 
         Raises:
             LeaseLost: the lease is another's; nothing was done.
@@ -169,7 +182,7 @@ class TradeStore:
         reply = await self._scripts.run(
             _SCRIPT,
             [*self._script_keys(symbol), self._keys.gaps(symbol)],
-            [*self._head("skip", token), first, last, reason, self._gaps_kept],
+            [*self._head("break" if is_break else "skip", token), first, last, reason, self._gaps_kept],
         )
         self._refuse_fenced(symbol, token, reply)
         if reply[0] == b"NOT_NEXT":
@@ -312,7 +325,7 @@ class TradeStore:
                 start, closed, complete, trades, skipped, first, last = map(int, values)
                 missing = max(0, last - first + 1 - trades - skipped)
                 found[symbol][interval] = WindowFigures(
-                    start, bool(closed), bool(complete) or reason == b"unproven", trades, missing
+                    start, bool(closed), bool(complete) or reason in _NOTHING_KNOWN, trades, missing
                 )
         return found
 
@@ -339,6 +352,7 @@ class TradeStore:
             self._latest_max,
             TRIMMED_AT_MOST,
             *self._bar_retention,
+            int(self._provable),
         ]
 
     @staticmethod

@@ -25,6 +25,7 @@ _FIELDS: Final = (
     "capped_count",
     "ids_since",
     "ids_after",
+    "breaks_count",
 )
 
 
@@ -48,6 +49,8 @@ class TradesState(msgspec.Struct, frozen=True):
     """The ms of the first raw entry with ids that began anew lower; 0: they never did."""
     ids_after: int = 0
     """The newest trade time before that, ms."""
+    breaks: int = 0
+    """Numbers of the log that are no trades: any number may be missing there."""
 
     @property
     def began_id(self) -> int:
@@ -55,7 +58,7 @@ class TradesState(msgspec.Struct, frozen=True):
 
         Below any id where they began anew lower.
         """
-        return self.last_id + 1 - self.applied - self.not_market - self.missing
+        return self.last_id + 1 - self.applied - self.not_market - self.missing - self.breaks
 
 
 async def read_state(client: Redis, key: str) -> TradesState:

@@ -148,7 +148,7 @@ export class CandleControls {
         ...[["O", bar.open], ["H", bar.high], ["L", bar.low], ["C", bar.close], ["V", bar.volume]].map(
           ([name, value]) => make("span", { class: name === "V" ? "" : kind }, `${name} `, make("b", {}, value)),
         ),
-        ...(bar.complete ? [] : [make("span", {}, bar.reason === "unproven" ? "· unproven" : "· incomplete")]),
+        ...(bar.complete ? [] : [make("span", {}, `· ${["unproven", "not provable"].includes(bar.reason) ? bar.reason : "incomplete"}`)]),
       );
       chart.container.setAttribute("aria-label", `${label}, the last one closes at ${bar.close}`);
     }

@@ -224,7 +224,7 @@ function candle(context, bar, /** @type {number} */ x, /** @type {number} */ slo
   const volume = Math.max(1, (Number(bar.volume) / most) * (scale.base - scale.volumeTop));
   context.fillStyle = up ? colours["up-area"] : colours["down-area"];
   context.fillRect(left, scale.base - volume, wide, volume);
-  if (!bar.complete) {
+  if (!bar.complete && bar.reason !== "not provable") {
     context.fillStyle = context.strokeStyle = colours.muted;
     if (bar.reason === "unproven") context.strokeRect(middle - 1.5, scale.base - 4.5, 4, 4);
     else context.fillRect(middle - 1, scale.base - 3, 3, 3);

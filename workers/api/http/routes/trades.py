@@ -161,6 +161,7 @@ def trade_record(row: LatestTrade, numbers: bool) -> TradeRecord:
         is_buyer_maker=row.is_buyer_maker,
         first_trade_id=row.first_trade_id,
         last_trade_id=row.last_trade_id,
+        venue_trade_id=row.venue_trade_id,
     )
 
 
