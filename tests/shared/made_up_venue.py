@@ -15,6 +15,7 @@ from workers.model.events import DepthEvent, Kind, Trade
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 from workers.venues.facts import Continuity, Facts
+from workers.venues.interface import Endpoint
 from workers.venues.messages import Message, Subscription
 from workers.venues.session import Accepted, Broken, Event, Stale
 
@@ -55,10 +56,14 @@ class MadeUpSession:
 class MadeUp(Binance):
     """The exchange; what it has not of its own is Binance's and of no use."""
 
-    def __init__(self, facts: Facts = FACTS) -> None:
-        super().__init__("made-up", BinanceSettings(market="spot", symbols=["BTC", "ETH"]))
+    def __init__(self, facts: Facts = FACTS, name: str = "made-up", url: str = "") -> None:
+        super().__init__(name, BinanceSettings(market="spot", symbols=["BTC", "ETH"]))
+        self._url = url
         self.facts = facts
         self.book_rule = facts.book_rule
+
+    def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
+        return [Endpoint(self._url, [Subscription(f"book.{symbol}", "depth", symbol) for symbol in symbols])]
 
     def session(self, url: str) -> MadeUpSession:  # type: ignore[override]  # as a Session it is one
         return MadeUpSession()
