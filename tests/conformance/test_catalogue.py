@@ -37,7 +37,7 @@ from workers.sim.settings import SimSettings
 
 ON_FLEET = [scenario for scenario in SCENARIOS if scenario.fleet is not None]
 INCOMPARABLE = {"unlist"}
-IN_BAND = {"silent_stream", "snapshot_first", "book_ids"}
+IN_BAND = {"silent_stream", "snapshot_first", "book_ids", "checksum"}
 """Faults of exchanges whose books begin with a snapshot; the scenarios are of Binance, tests/sim has these."""
 """Faults after which nothing could be compared: the truth of a symbol goes with it when it is taken off."""
 ALL_BOOKS = [*CALM, *(name for scenario in ON_FLEET for name in scenario.fleet.books)]

@@ -8,6 +8,7 @@ from typing import Any, Final
 from workers.sim.binance.exchange import BinanceFlavour
 from workers.sim.bybit.exchange import BybitFlavour
 from workers.sim.engine.flavour import Flavour
+from workers.sim.kraken.exchange import KrakenFlavour
 from workers.sim.okx.exchange import OkxFlavour
 from workers.sim.settings import SimSettings
 
@@ -15,4 +16,5 @@ FLAVOURS: Final[dict[str, Callable[[SimSettings], Flavour[Any]]]] = {
     BinanceFlavour.name: BinanceFlavour,
     OkxFlavour.name: OkxFlavour,
     BybitFlavour.name: BybitFlavour,
+    KrakenFlavour.name: KrakenFlavour,
 }

@@ -17,7 +17,7 @@ from workers.sim.binance.rest import BinanceRest
 from workers.sim.binance.symbols import MARKETS, listed_symbol
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.feed import Schedule
-from workers.sim.engine.flavour import Root
+from workers.sim.engine.flavour import JsonShape, Root
 from workers.sim.engine.subscriptions import Subscriptions
 from workers.sim.engine.topics import TopicRegistry
 from workers.sim.settings import SimSettings
@@ -41,7 +41,7 @@ def _roots() -> list[Root]:
     return roots
 
 
-class BinanceShape:
+class BinanceShape(JsonShape):
     """`depthUpdate` has its sides in `b` and `a`; an aggregate trade has its id in `a`."""
 
     def sides(self, body: dict[str, Any]) -> tuple[list[list[str]], list[list[str]]] | None:

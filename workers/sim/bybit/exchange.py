@@ -14,13 +14,13 @@ from workers.sim.bybit.rest import BybitRest
 from workers.sim.bybit.symbols import DEFAULT_SYMBOLS, MARKETS, listed_symbol
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.feed import Schedule
-from workers.sim.engine.flavour import Root
+from workers.sim.engine.flavour import JsonShape, Root
 from workers.sim.engine.subscriptions import Subscriptions
 from workers.sim.engine.topics import TopicRegistry
 from workers.sim.settings import SimSettings
 
 
-class BybitShape:
+class BybitShape(JsonShape):
     """The sides of a book are `b` and `a` in `data`; trades have text ids."""
 
     def sides(self, body: dict[str, Any]) -> tuple[list[list[str]], list[list[str]]] | None:

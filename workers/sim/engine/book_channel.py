@@ -14,11 +14,16 @@ Levels = list[tuple[int, int]]
 
 
 class BookWindow:
-    """The best `depth` levels a side as they were last looked at. Keys are signed ticks as in the book."""
+    """The best `depth` levels a side as they were last looked at. Keys are signed ticks as in the book.
 
-    def __init__(self, book: MatchingBook, depth: int) -> None:
+    Args:
+        names_leavers: levels that only left the window count as gone too; else the client cuts them off itself.
+    """
+
+    def __init__(self, book: MatchingBook, depth: int, *, names_leavers: bool) -> None:
         self._book = book
         self._depth = depth
+        self._names_leavers = names_leavers
         self._levels = self._best()
 
     def _best(self) -> dict[int, int]:
@@ -28,11 +33,16 @@ class BookWindow:
         return levels
 
     def changes(self) -> tuple[Levels, Levels]:
-        """Bids and asks that differ since the last look, best first; a level that left the window has quantity 0."""
+        """Bids and asks that differ since the last look, best first; a level that is gone has quantity 0."""
         before, now = self._levels, self._best()
         self._levels = now
         changed = {key: quantity for key, quantity in now.items() if before.get(key) != quantity}
-        changed.update((key, 0) for key in before if key not in now)
+        gone = [key for key in before if key not in now]
+        if not self._names_leavers:
+            gone = [
+                key for key in gone if key not in (self._book.bids if key > 0 else self._book.asks).levels
+            ]
+        changed.update(dict.fromkeys(gone, 0))
         return _sides(changed.items())
 
     def levels(self) -> tuple[Levels, Levels]:
@@ -58,12 +68,19 @@ class BookChannel(ABC):
     """
 
     def __init__(
-        self, feed: SymbolFeed, topic: Topic, depth: int, interval_ms: int, quiet_ms: int = 0
+        self,
+        feed: SymbolFeed,
+        topic: Topic,
+        depth: int,
+        interval_ms: int,
+        quiet_ms: int = 0,
+        *,
+        names_leavers: bool = True,
     ) -> None:
         self.feed = feed
         self.topic = topic
         self.depth = depth
-        self.window = BookWindow(feed.market.book, depth)
+        self.window = BookWindow(feed.market.book, depth, names_leavers=names_leavers)
         self.events = 0
         self.sent_ms = 0.0
         self._interval_ms = interval_ms

@@ -8,10 +8,9 @@ not mean to change.
 from __future__ import annotations
 
 import heapq
-import json
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from workers.sim.engine.faults import ActiveFault, FaultBoard
 from workers.sim.engine.flavour import EventShape
@@ -115,7 +114,7 @@ def rewritten(event: Event, active: ActiveFault, shape: EventShape) -> Event:
     kind = active.fault.kind
     if kind == "truncate":
         return Event(event.stream, event.payload[: len(event.payload) // 2])
-    body: dict[str, Any] = json.loads(event.payload)
+    body = shape.decode(event.payload)
     if kind == "unknown_keys":
         body |= {"zz": None, "rpi": "0.000", "ext": {"v": [1, {"u": 1, "pu": 2}], "e": "depthUpdate"}}
     elif kind == "shuffle_keys":
@@ -124,9 +123,11 @@ def rewritten(event: Event, active: ActiveFault, shape: EventShape) -> Event:
         body = dict(items)
     elif kind == "absurd_id":
         shape.spoil_trade_id(body, ABSURD_ID)
+    elif kind == "checksum":
+        shape.spoil_checksum(body)
     elif (sides := shape.sides(body)) is not None:
         _rewrite_levels(*sides, active)
-    return Event(event.stream, json.dumps(body, ensure_ascii=False, separators=(",", ":")))
+    return Event(event.stream, shape.encode(body))
 
 
 def _rewrite_levels(bids: list[list[str]], asks: list[list[str]], active: ActiveFault) -> None:

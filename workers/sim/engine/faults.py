@@ -28,6 +28,7 @@ EVENT_KINDS: Final = {
     "unknown_deletes": "a depth event deletes a bid and an ask that never were",
     "absurd": "a depth event has a quantity that is no number",
     "absurd_id": "an aggregate trade has the id 9007199254740992 (2^53)",
+    "checksum": "the checksum of a book message is wrong, where the exchange sends one",
     "truncate": "the JSON text of the event ends in the middle",
 }
 CONNECTION_KINDS: Final = {

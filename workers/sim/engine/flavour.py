@@ -6,6 +6,7 @@ what the exchange knows of that client and does no I/O.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -100,11 +101,36 @@ class Conversation(Protocol):
 class EventShape(Protocol):
     """Where the faults find what they rewrite in an event of the exchange."""
 
+    def decode(self, payload: str) -> dict[str, Any]:
+        """The event to rewrite."""
+
+    def encode(self, body: dict[str, Any]) -> str:
+        """Its text again."""
+
+    def spoil_checksum(self, body: dict[str, Any]) -> None:
+        """Make the checksum of a book message wrong, where there is one."""
+
     def sides(self, body: dict[str, Any]) -> tuple[list[list[str]], list[list[str]]] | None:
         """The bids and asks of a book message, best first, each `[price, quantity, …]`; None for other events."""
 
     def spoil_trade_id(self, body: dict[str, Any], trade_id: int) -> None:
         """Give the trade of an event an id, where it is a trade."""
+
+
+class JsonShape:
+    """Of an exchange whose prices and quantities are texts, and which sends no checksums."""
+
+    def decode(self, payload: str) -> dict[str, Any]:
+        """The event to rewrite."""
+        body: dict[str, Any] = json.loads(payload)
+        return body
+
+    def encode(self, body: dict[str, Any]) -> str:
+        """Its text again."""
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+    def spoil_checksum(self, body: dict[str, Any]) -> None:
+        """There is none."""
 
 
 class RestApi(Protocol):

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.feed import Schedule
-from workers.sim.engine.flavour import Root
+from workers.sim.engine.flavour import JsonShape, Root
 from workers.sim.engine.subscriptions import Subscriptions
 from workers.sim.engine.topics import Topic, TopicRegistry
 from workers.sim.okx.conversation import OkxConversation
@@ -22,7 +22,7 @@ from workers.sim.settings import SimSettings
 LARGEST_REQUEST: Final = 64 * 1024
 
 
-class OkxShape:
+class OkxShape(JsonShape):
     """The sides of `books` are in `data[0]`; a trade has its id there as text."""
 
     def sides(self, body: dict[str, Any]) -> tuple[list[list[str]], list[list[str]]] | None:
