@@ -243,3 +243,14 @@ async def test_rest_has_three_spellings(world):
     assert Decimal(tickers["result"]["XXBTZUSD"]["v"][1]) > 0
     answers = [await here.get("/0/public/Time") for _ in range(25)]
     assert any(body["error"] == ["EGeneral:Too many requests"] for _, _, body in answers)
+
+
+def test_levels_that_fall_out_of_the_depth_are_not_told():
+    exchange = exchange_of("kraken", jump_every_s=1, **LISTS)
+    socket = ModelSocket(exchange, "/v2")
+    socket.send(subscribe("book", "BTC/USD", depth=10))
+    run(exchange, 5)
+    book = KrakenBook(10**6)  # one that does not cut
+    for text in books(socket):
+        book.take(text)
+    assert max(map(len, book.sides.values())) > 20
