@@ -22,6 +22,7 @@ class _Row(msgspec.Struct):
     sells: bool
 
 
+_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.json.Decoder(_Row).decode
 
 
@@ -35,6 +36,9 @@ class MadeUp(Binance):
             raise MalformedFrame(self.name, "trade", str(error), data) from None
         number, name = (row.i, "") if isinstance(row.i, int) else (0, row.i)
         return Trade(symbol, number, row.p, row.q, number, number, row.t, row.t, row.sells, name=name)
+
+    def trades(self, symbol: str, body: bytes) -> list[Trade]:
+        return [self.trade(bytes(row), symbol) for row in _rows(body)]
 
 
 def made_up(trade_ids: TradeIds) -> Callable[[str, Any], MadeUp]:

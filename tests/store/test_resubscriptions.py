@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 
 from workers.store.fleet.resubscriptions import PACE_MS, ResubscriptionReader, ask_anew
 from workers.store.keys import Keys, resubscription_asked, resubscriptions
-from workers.store.log.activity import newest_trade_ids, trades_after
+from workers.store.log.activity import newest_trades, trades_after
 
 KEYS = Keys()
 
@@ -61,5 +61,5 @@ async def test_what_went_on_beside_a_silent_stream(client: Redis) -> None:
         (b"0-0", []),
         (b"0-0", []),
     ]
-    assert await newest_trade_ids(client, [(KEYS, "A"), (KEYS, "B")]) == [5, -1]
+    assert await newest_trades(client, [(KEYS, "A"), (KEYS, "B")]) == [(9_000, 5), (0, -1)]
     assert await trades_after(client, [], 3) == []

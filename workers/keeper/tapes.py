@@ -12,6 +12,7 @@ from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 from workers.errors import FleetError, MalformedFrame, RestError
+from workers.model.events import Trade
 from workers.runtime.backoff import Backoff
 from workers.runtime.context import VenueContext
 from workers.runtime.dead_streams import revive
@@ -19,7 +20,7 @@ from workers.runtime.process import Process
 from workers.runtime.rest import RestClient
 from workers.store.fleet.budget import Urgency
 from workers.store.keys import TRADES
-from workers.store.log.activity import newest_trade_ids
+from workers.store.log.activity import NewestTrade, newest_trades
 
 log = structlog.get_logger()
 
@@ -47,7 +48,7 @@ MOST_PAUSE_S: Final = 600.0
 class _Tape:
     """The trade stream of one symbol; monotonic seconds."""
 
-    last_id: int
+    last: NewestTrade
     moved_at: float
     longest_s: float = 0.0
     due: float = 0.0
@@ -95,14 +96,14 @@ class TapeWatch:
         """One look at the trade streams of a venue (monotonic seconds), and at most one request."""
         symbols, tapes = list(context.symbols), self._tapes[context.name]
         asked = [(context.keys, symbol) for symbol in symbols]
-        newest = dict(zip(symbols, await newest_trade_ids(self._process.client, asked), strict=True))
+        newest = dict(zip(symbols, await newest_trades(self._process.client, asked), strict=True))
         for symbol in [symbol for symbol in tapes if symbol not in newest]:
             del tapes[symbol]
-        for symbol, last_id in newest.items():
-            tape = tapes.setdefault(symbol, _Tape(last_id, now))
-            if last_id != tape.last_id:
+        for symbol, last in newest.items():
+            tape = tapes.setdefault(symbol, _Tape(last, now))
+            if last != tape.last:
                 tape.longest_s = max(now - tape.moved_at, tape.longest_s * FORGETTING)
-                tape.last_id, tape.moved_at, tape.pause_s = last_id, now, 0.0
+                tape.last, tape.moved_at, tape.pause_s = last, now, 0.0
         silent = [symbol for symbol, tape in tapes.items() if self._suspicious(tape, now)]
         if silent and now >= self._next[context.name]:
             self._next[context.name] = now + BETWEEN_S
@@ -111,7 +112,9 @@ class TapeWatch:
     def _suspicious(self, tape: _Tape, now: float) -> bool:
         silent_s = now - tape.moved_at
         return (
-            tape.last_id >= 0 and silent_s > max(self._silence_s, tape.longest_s * PAUSES) and now >= tape.due
+            tape.last.number >= 0
+            and silent_s > max(self._silence_s, tape.longest_s * PAUSES)
+            and now >= tape.due
         )
 
     async def _check(self, context: VenueContext, symbol: str, now: float) -> None:
@@ -119,27 +122,36 @@ class TapeWatch:
         tape, venue = self._tapes[context.name][symbol], context.venue
         tape.pause_s = min(max(self._silence_s, tape.pause_s * 2), MOST_PAUSE_S)
         tape.due = now + tape.pause_s
-        request = venue.trades_request(symbol, tape.last_id + 1)
+        by_id, last = venue.facts.trade_ids == "consecutive", tape.last
+        request = venue.trades_request(symbol, last.number + 1 if by_id else None, last.ms)
         try:
             body = await self._rest[context.name].get(
                 request, Urgency.AUDIT, self._process.settings.trades.repair_timeout_s
             )
-            later = [trade.trade_id for trade in venue.trades(symbol, body) if trade.trade_id > tape.last_id]
+            later = _later(venue.trades(symbol, body), last, by_id=by_id)
         except (RestError, MalformedFrame) as error:
             self._failed(context, symbol, error)
             return
         outcome = "quiet"
         if later:
             await self._process.sleep(STANDING_S)
-            [standing] = await newest_trade_ids(self._process.client, [(context.keys, symbol)])
-            outcome = "late" if standing >= min(later) else "dead"
+            [standing] = await newest_trades(self._process.client, [(context.keys, symbol)])
+            outcome = "late" if (standing.number if by_id else standing.ms) >= min(later) else "dead"
         CHECKED.labels(context.name, outcome).inc()
         if outcome == "dead":
             tape.due = now + self._silence_s
-            evidence = f"the exchange has trade {max(later)}, the log none after {tape.last_id}"
+            what, until = ("trade", last.number) if by_id else ("a trade of", last.ms)
+            evidence = f"the exchange has {what} {max(later)}, the log none after {until}"
             await revive(self._process.client, context, symbol, TRADES, evidence)
 
     @staticmethod
     def _failed(context: VenueContext, symbol: str, error: FleetError) -> None:
         FAILED.labels(context.name).inc()
         log.warning("tape_check_failed", venue=context.name, symbol=symbol, error=str(error))
+
+
+def _later(trades: Sequence[Trade], last: NewestTrade, *, by_id: bool) -> list[int]:
+    """The ids of those after the last one; where ids do not tell, the times, ms."""
+    if by_id:
+        return [trade.trade_id for trade in trades if trade.trade_id > last.number]
+    return [trade.trade_time for trade in trades if trade.trade_time > last.ms]

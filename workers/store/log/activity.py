@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from workers.store.keys import DEPTH, TRADES, Keys
+from workers.store.log.streams import parts
 
 
 class Activity(NamedTuple):
@@ -38,10 +39,18 @@ async def trades_after(client: Redis, asked: Sequence[tuple[Keys, str, int]], co
     ]
 
 
-async def newest_trade_ids(client: Redis, asked: Sequence[tuple[Keys, str]]) -> list[int]:
-    """The id of each symbol's newest trade in the log, -1 where there is none. One round trip."""
+class NewestTrade(NamedTuple):
+    """What the id of a trade's entry says."""
+
+    ms: int = 0
+    number: int = -1
+    """The trade's id, or the log's number; -1: there is no trade."""
+
+
+async def newest_trades(client: Redis, asked: Sequence[tuple[Keys, str]]) -> list[NewestTrade]:
+    """Each symbol's newest trade in the log. One round trip."""
     pipe: Any = client.pipeline(transaction=False)
     for keys, symbol in asked:
         pipe.xrevrange(keys.raw(symbol, TRADES), count=1)
     replies = [[] if isinstance(one, RedisError) else one for one in await pipe.execute(raise_on_error=False)]
-    return [int(entries[0][0].partition(b"-")[2]) if entries else -1 for entries in replies]
+    return [NewestTrade(*parts(entries[0][0])) if entries else NewestTrade() for entries in replies]
