@@ -10,7 +10,6 @@ from collections import Counter
 import msgspec
 import pytest
 
-from workers.cli.self_test import STARVED
 from workers.conformance.adapters.adapter import load_adapter
 from workers.conformance.adapters.plain_book import PlainBook
 from workers.conformance.catalogue.all import CALM, SCENARIOS, chosen
@@ -31,6 +30,7 @@ from workers.conformance.fleet.settings import (
 from workers.conformance.report import report_object, result_line, result_table
 from workers.conformance.result import LEVELS, Result
 from workers.errors import WrongArgument
+from workers.operations.self_test import STARVED
 from workers.settings.loading import parse
 from workers.sim.engine.faults import KINDS
 from workers.sim.settings import SimSettings

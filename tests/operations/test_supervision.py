@@ -18,10 +18,10 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from workers.cli import self_test
 from workers.cli.application import main
 from workers.conformance.catalogue.all import SCENARIOS
 from workers.errors import CommandError, SettingsError
+from workers.operations import self_test
 from workers.operations.exchange_program import simulator_settings
 from workers.operations.foreground import ForegroundFleet, free_ports, with_free_ports
 from workers.operations.redis_program import port_is_free, server_command, write_password

@@ -12,9 +12,10 @@ import pytest
 from fleet_runs import plain_environment
 
 from workers.archive.files import parquet
-from workers.cli import application, demo, self_test
+from workers.cli import application, demo
 from workers.cli.reading.opening import say_nothing
 from workers.errors import ExtraMissing, SettingsError
+from workers.operations import self_test
 from workers.operations.foreground import ForegroundFleet
 from workers.settings.loading import load
 from workers.terminal.output import counted

@@ -139,7 +139,7 @@ def stop(config: Config = None) -> None:
 )
 def self_test(context: typer.Context) -> None:
     """Check a checkout: linters, types, every test. Options go to pytest; ends at the first failure."""
-    from workers.cli.self_test import run_tests  # noqa: PLC0415 -- as above
+    from workers.operations.self_test import run_tests  # noqa: PLC0415 -- as above
 
     raise typer.Exit(run_tests(context.args))
 
