@@ -90,12 +90,17 @@ def _started_by_hand(written: str, supervisor: Supervisor) -> bool:
 
 
 def _renew_if_changed(effective: Effective, supervisor: Supervisor) -> None:
-    wanted = inherited(os.environ) | {"FLEET_HOME": str(supervisor.home), "FLEET_CONFIG": str(effective.file)}
+    environment = inherited(os.environ) | {
+        "FLEET_HOME": str(supervisor.home),
+        "FLEET_CONFIG": str(effective.file),
+    }
     before = supervisor.environment()
-    if not before or before == wanted:
+    if not before or before == environment:
         return
     if any(process["statename"] in BUSY for process in supervisor.processes()):
-        changed = sorted(name for name in before.keys() | wanted if before.get(name) != wanted.get(name))
+        changed = sorted(
+            name for name in before.keys() | environment if before.get(name) != environment.get(name)
+        )
         _say(
             f"The fleet runs with the environment it was started with; {', '.join(changed)} differ now "
             "and take effect after: stop all, start all."

@@ -29,17 +29,17 @@ def simulator_settings(settings: Settings) -> SimSettings:
     Raises:
         SettingsError: a value the simulator cannot use.
     """
-    wanted = settings.exchange
+    exchange = settings.exchange
     named = _named_symbols(settings, "binance")
     try:
         return SimSettings(
-            seed=wanted.seed,
-            host=wanted.host,
-            port=wanted.port,
-            rate_scale=wanted.rate_scale,
-            spot_symbols=tuple(wanted.spot_symbols) or named.get("spot", ()),
-            usdm_symbols=tuple(wanted.usdm_symbols) or named.get("usdm", ()),
-            faults=tuple(wanted.faults),
+            seed=exchange.seed,
+            host=exchange.host,
+            port=exchange.port,
+            rate_scale=exchange.rate_scale,
+            spot_symbols=tuple(exchange.spot_symbols) or named.get("spot", ()),
+            usdm_symbols=tuple(exchange.usdm_symbols) or named.get("usdm", ()),
+            faults=tuple(exchange.faults),
         )
     except ValueError as error:
         raise SettingsError("exchange", str(error)) from error
@@ -51,19 +51,19 @@ def flavour_settings(settings: Settings) -> list[SimSettings]:
     Raises:
         SettingsError: a value the simulator cannot use.
     """
-    wanted = settings.exchange
+    exchange = settings.exchange
     try:
         return [
             SimSettings(
                 flavour=name,
-                seed=wanted.seed,
-                host=wanted.host,
+                seed=exchange.seed,
+                host=exchange.host,
                 port=port,
-                rate_scale=wanted.rate_scale,
+                rate_scale=exchange.rate_scale,
                 symbols=_named_symbols(settings, name),
-                faults=tuple(wanted.faults),
+                faults=tuple(exchange.faults),
             )
-            for name, port in wanted.flavours.items()
+            for name, port in exchange.flavours.items()
             if port
         ]
     except ValueError as error:
@@ -95,7 +95,7 @@ def run_exchange(settings: Settings) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         exchanges = [simulator_settings(settings), *flavour_settings(settings)]
-        await asyncio.gather(*(serve(one, ready=tell, stop=stop) for one in exchanges))
+        await asyncio.gather(*(serve(exchange, ready=tell, stop=stop) for exchange in exchanges))
 
     try:
         uvloop.run(main())

@@ -131,11 +131,11 @@ class ForegroundFleet:
             CommandError: it is.
         """
         settings = self.effective.settings
-        wanted = {"redis": ("127.0.0.1", 0 if settings.redis.url else settings.redis.port)}
-        wanted["api"] = (settings.api.host, settings.api.port)
+        ports = {"redis": ("127.0.0.1", 0 if settings.redis.url else settings.redis.port)}
+        ports["api"] = (settings.api.host, settings.api.port)
         if settings.exchange.enabled:
-            wanted["exchange"] = (settings.exchange.host, settings.exchange.port)
-        keys = {f"{section}.port": place for section, place in wanted.items()}
+            ports["exchange"] = (settings.exchange.host, settings.exchange.port)
+        keys = {f"{section}.port": place for section, place in ports.items()}
         if settings.exchange.enabled:
             for name, port in settings.exchange.flavours.items():
                 keys[f"exchange.flavours.{name}"] = (settings.exchange.host, port)

@@ -66,10 +66,10 @@ def _listed_by_ps() -> list[Running]:
 
 def supervisord_of(conf: Path) -> int | None:
     """The process id of the supervisord that runs a conf file, also when the file is gone."""
-    wanted = [SUPERVISORD, "-c", *str(conf).split()]
+    arguments = [SUPERVISORD, "-c", *str(conf).split()]
     for process in processes():
         words = [part for word in process.command for part in word.split()]
-        if any(words[place : place + len(wanted)] == wanted for place in range(len(words))):
+        if any(words[place : place + len(arguments)] == arguments for place in range(len(words))):
             return process.pid
     return None
 

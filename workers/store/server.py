@@ -60,12 +60,12 @@ async def _version_told(client: Any) -> str:
         if not may_not_ask(error):
             raise
     try:
-        told = await client.execute_command("HELLO")
+        hello = await client.execute_command("HELLO")
     except ResponseError as error:
         if not may_not_ask(error):
             raise
         return ""
-    pairs = told.items() if isinstance(told, dict) else zip(told[::2], told[1::2], strict=False)
+    pairs = hello.items() if isinstance(hello, dict) else zip(hello[::2], hello[1::2], strict=False)
     found = {key: value for key, value in pairs if key in (b"version", "version")}
     return next((value.decode() if isinstance(value, bytes) else str(value) for value in found.values()), "")
 

@@ -179,11 +179,11 @@ class Verification:
                 continue
             if not state.caught_up:
                 return f"group {group} has {state.waiting} entries waiting and {state.pending} pending"
-        wanted = _last_update_id(book, truth)
+        update_id = _last_update_id(book, truth)
         checkpoint = await self._checkpoint(book)
         reached = checkpoint.last_update_id if checkpoint else None
-        if reached != wanted:
-            return f"its checkpoint stands at update id {reached}, the stream at {wanted}"
+        if reached != update_id:
+            return f"its checkpoint stands at update id {reached}, the stream at {update_id}"
         last = await self._held.last_trade_id(book)
         if last is not None and last != truth["agg_trade_id"]["next"] - 1:
             return f"its trades stand at {last}, the stream at {truth['agg_trade_id']['next'] - 1}"
@@ -195,22 +195,22 @@ class Verification:
         except StateUnreadable:
             return None
 
-    async def _check_last_shown(self, book: Book, wanted: int) -> None:
+    async def _check_last_shown(self, book: Book, update_id: int) -> None:
         """The last change must have been published, though nothing came after it."""
         deadline = time.monotonic() + TRAILING_S
         while True:
             payload = (await self._held.shown(book.context)).get(book.symbol)
-            if (payload and payload["u"] == wanted) or time.monotonic() > deadline:
+            if (payload and payload["u"] == update_id) or time.monotonic() > deadline:
                 break
             await asyncio.sleep(0.05)
         if payload is None:
             self.findings.books_differ.add(book.name)
             self.findings.tell(f"{book.name} is not shown at the end: {await self._why(book)}.")
             return
-        if payload["u"] != wanted:
+        if payload["u"] != update_id:
             self.findings.books_differ.add(book.name)
             self.findings.tell(
-                f"{book.name} shows update id {payload['u']} at the end; the last one is {wanted}."
+                f"{book.name} shows update id {payload['u']} at the end; the last one is {update_id}."
             )
         await self._compare_top(book, payload)
 
@@ -230,7 +230,7 @@ class Verification:
                 return checkpoint
             await asyncio.sleep(0.1)
 
-    async def _check_full_book(self, book: Book, wanted: int) -> None:
+    async def _check_full_book(self, book: Book, update_id: int) -> None:
         checkpoint = await self._knowing_checkpoint(book)
         if checkpoint is None or not checkpoint.synced:
             self.findings.books_differ.add(book.name)
@@ -243,7 +243,7 @@ class Verification:
         if not held[0] or not held[1]:
             self.findings.books_differ.add(book.name)
             self.findings.tell(
-                f"{book.name} knows no {'asks' if held[0] else 'bids'} at update id {at} of {wanted}."
+                f"{book.name} knows no {'asks' if held[0] else 'bids'} at update id {at} of {update_id}."
             )
         real = within(truth.bids, low, "inf"), within(truth.asks, "0", high)
         check_levels(f"{book.name}", at, held, real, self.findings)

@@ -76,5 +76,6 @@ def first_venue_with(effective: Effective, symbol: str) -> VenueContext:
     """The first venue that follows a symbol, else the first venue: the archive may hold what nobody follows now."""
     contexts = venue_contexts(effective.settings)
     return next(
-        (one for one in contexts if symbol in one.symbols or one.symbols.rule.wants(symbol)), contexts[0]
+        (context for context in contexts if symbol in context.symbols or context.symbols.rule.wants(symbol)),
+        contexts[0],
     )

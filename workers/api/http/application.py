@@ -73,8 +73,8 @@ class Application:
     def build(self) -> web.Application:
         """The aiohttp application."""
         app = web.Application(middlewares=[self._guard], client_max_size=self._settings.body_bytes)
-        for one in self._operations:
-            app.router.add_route(one.method, one.path, self._serve(one))
+        for operation in self._operations:
+            app.router.add_route(operation.method, operation.path, self._serve(operation))
         app.router.add_get("/openapi.json", self._answer(self._described))
         app.router.add_get("/docs", self._answer(self._page))
         app.router.add_get("/metrics", self._metrics)
@@ -88,12 +88,12 @@ class Application:
 
         return handler
 
-    def _serve(self, one: Operation) -> Handler:
+    def _serve(self, operation: Operation) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
-            asked: list[Any] = [parse_query(request.query.items(), request.match_info, one.asked)]
-            if one.body is not None:
-                asked.append(parse_body(await request.read(), one.body))
-            return respond(request, render(await one.handler(*asked)), self._settings.gzip_bytes)
+            arguments: list[Any] = [parse_query(request.query.items(), request.match_info, operation.asked)]
+            if operation.body is not None:
+                arguments.append(parse_body(await request.read(), operation.body))
+            return respond(request, render(await operation.handler(*arguments)), self._settings.gzip_bytes)
 
         return handler
 

@@ -34,9 +34,9 @@ def page(document: Mapping[str, Any]) -> str:
     body += _contents(document)
     for tag in document["tags"]:
         body.append(f"<h2 id='{escape(tag['name'])}'>{escape(tag['description'])}</h2>")
-        for path, method, one in _operations(document):
-            if tag["name"] in one["tags"]:
-                body += _operation(path, method, one)
+        for path, method, operation in _operations(document):
+            if tag["name"] in operation["tags"]:
+                body += _operation(path, method, operation)
     body.append("<h2 id='types'>Types</h2>")
     for name, schema in sorted(document["components"]["schemas"].items()):
         body += _schema(name, schema)
@@ -51,38 +51,38 @@ def page(document: Mapping[str, Any]) -> str:
 
 def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for path, methods in document["paths"].items():
-        for method, one in methods.items():
-            yield path, method.upper(), one
+        for method, operation in methods.items():
+            yield path, method.upper(), operation
 
 
 def _contents(document: Mapping[str, Any]) -> list[str]:
     rows = [
-        f"<tr><td><a href='#{escape(one['operationId'])}'><code>{method} {escape(path)}</code></a></td>"
-        f"<td>{_text(one['summary'])}</td></tr>"
-        for path, method, one in _operations(document)
+        f"<tr><td><a href='#{escape(operation['operationId'])}'><code>{method} {escape(path)}</code></a></td>"
+        f"<td>{_text(operation['summary'])}</td></tr>"
+        for path, method, operation in _operations(document)
     ]
     return ["<nav aria-label='Operations'><table>", *rows, "</table></nav>"]
 
 
-def _operation(path: str, method: str, one: Mapping[str, Any]) -> list[str]:
+def _operation(path: str, method: str, operation: Mapping[str, Any]) -> list[str]:
     made = [
-        f"<h3 id='{escape(one['operationId'])}'><b>{method}</b> {escape(path)}</h3>",
-        f"<p>{_text(one['summary'])}. {_text(one.get('description', ''))}</p>",
+        f"<h3 id='{escape(operation['operationId'])}'><b>{method}</b> {escape(path)}</h3>",
+        f"<p>{_text(operation['summary'])}. {_text(operation.get('description', ''))}</p>",
     ]
-    if one["parameters"]:
+    if operation["parameters"]:
         made.append("<div class='scroll'><table><tr><th>parameter</th><th>in</th><th>type</th><th></th></tr>")
-        for parameter in one["parameters"]:
+        for parameter in operation["parameters"]:
             needed = "" if parameter["required"] else " <small>(optional)</small>"
             made.append(
                 f"<tr><td><code>{escape(parameter['name'])}</code>{needed}</td><td>{parameter['in']}</td>"
                 f"<td>{kind(parameter['schema'])}</td><td>{_text(parameter.get('description', ''))}</td></tr>"
             )
         made.append("</table></div>")
-    if "requestBody" in one:
-        (content,) = one["requestBody"]["content"].values()
+    if "requestBody" in operation:
+        (content,) = operation["requestBody"]["content"].values()
         made.append(f"<p>Body: {kind(content['schema'])}</p>")
     made.append("<div class='scroll'><table><tr><th>status</th><th>when</th><th>answer</th></tr>")
-    for status, response in one["responses"].items():
+    for status, response in operation["responses"].items():
         kinds = " ".join(kind(content["schema"]) for content in response.get("content", {}).values())
         made.append(f"<tr><td>{status}</td><td>{_text(response['description'])}</td><td>{kinds}</td></tr>")
     made.append("</table></div>")
@@ -112,7 +112,7 @@ def kind(schema: Mapping[str, Any]) -> str:
         name = schema["$ref"].rpartition("/")[2]
         return f"<a href='#type-{escape(name)}'>{escape(name)}</a>"
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(kind(one) for one in schema["anyOf"]))
+        return " or ".join(dict.fromkeys(kind(option) for option in schema["anyOf"]))
     if "enum" in schema:
         return " or ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"])
     if schema.get("type") == "array":

@@ -154,15 +154,15 @@ def judge(venues: Sequence[VenueHealth], unanswered_s: float, away_s: float = AW
     is_away = unanswered_s > away_s
     if is_away:
         reasons.append(f"Redis has not answered for {unanswered_s:.1f} s")
-    for one in venues:
-        if not one.books_followed:
-            reasons.append(f"{one.venue}: no symbol is followed yet")
-        if not one.is_connected:
-            reasons.append(f"{one.venue}: no line has living sockets to the exchange")
-        elif one.silent_ms is not None and one.silent_ms > SILENT_MS:
-            reasons.append(f"{one.venue}: nothing has come for {one.silent_ms / 1000:.0f} s")
-        if withheld := one.books_followed - one.books_shown:
-            reasons.append(f"{one.venue}: {withheld} of {one.books_followed} books are withheld")
-    is_served = any(one.is_connected for one in venues) and any(one.books_shown for one in venues)
+    for venue in venues:
+        if not venue.books_followed:
+            reasons.append(f"{venue.venue}: no symbol is followed yet")
+        if not venue.is_connected:
+            reasons.append(f"{venue.venue}: no line has living sockets to the exchange")
+        elif venue.silent_ms is not None and venue.silent_ms > SILENT_MS:
+            reasons.append(f"{venue.venue}: nothing has come for {venue.silent_ms / 1000:.0f} s")
+        if withheld := venue.books_followed - venue.books_shown:
+            reasons.append(f"{venue.venue}: {withheld} of {venue.books_followed} books are withheld")
+    is_served = any(venue.is_connected for venue in venues) and any(venue.books_shown for venue in venues)
     state: HealthState = "down" if is_away or not is_served else "degraded" if reasons else "ok"
     return Healthy(state == "ok", state, reasons, int(unanswered_s * 1000), list(venues))

@@ -36,16 +36,16 @@ TAGS: Final = {
 
 def document(operations: Sequence[Operation], *, is_locked: bool = False) -> dict[str, Any]:
     """The whole document; `is_locked`: a token is asked for."""
-    kinds: list[Any] = [Problem, *(one.answer for one in operations)]
-    kinds += [one.body for one in operations if one.body is not None]
+    kinds: list[Any] = [Problem, *(operation.answer for operation in operations)]
+    kinds += [operation.body for operation in operations if operation.body is not None]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
     _describe_fields(components)
     schemas, components = _plain_tuples(list(schemas)), _plain_tuples(components)
     schema_of = dict(zip(map(str, kinds), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
-    for one in operations:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(
-            one, schema_of, is_locked and one.path not in WITHOUT_TOKEN
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(
+            operation, schema_of, is_locked and operation.path not in WITHOUT_TOKEN
         )
     made: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -87,7 +87,7 @@ def _describe_fields(components: dict[str, Any]) -> None:
 def _plain_tuples(schema: Any) -> Any:
     """The schema with each tuple as an array of fixed length: few tools know `prefixItems`."""
     if isinstance(schema, list):
-        return [_plain_tuples(one) for one in schema]
+        return [_plain_tuples(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     plain = {key: _plain_tuples(value) for key, value in schema.items() if key != "prefixItems"}
@@ -101,32 +101,32 @@ def _plain_tuples(schema: Any) -> Any:
     return plain
 
 
-def _operation(one: Operation, schema_of: dict[str, Any], is_locked: bool) -> dict[str, Any]:
+def _operation(operation: Operation, schema_of: dict[str, Any], is_locked: bool) -> dict[str, Any]:
     made: dict[str, Any] = {
-        "operationId": one.name,
-        "summary": one.summary,
-        "tags": [one.tag],
-        "parameters": _parameters(one),
-        "responses": _responses(one, schema_of[str(one.answer)], schema_of[str(Problem)]),
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "parameters": _parameters(operation),
+        "responses": _responses(operation, schema_of[str(operation.answer)], schema_of[str(Problem)]),
     }
     if is_locked:
         made["security"] = [{"token": []}]
         made["responses"]["401"] = _problem(401, schema_of[str(Problem)])
-    if one.described:
-        made["description"] = one.described
-    if one.body is not None:
-        content = {"application/json": {"schema": schema_of[str(one.body)]}}
+    if operation.described:
+        made["description"] = operation.described
+    if operation.body is not None:
+        content = {"application/json": {"schema": schema_of[str(operation.body)]}}
         made["requestBody"] = {"required": True, "content": content}
     return made
 
 
-def _responses(one: Operation, answer: Any, problem: Any) -> dict[str, Any]:
+def _responses(operation: Operation, answer: Any, problem: Any) -> dict[str, Any]:
     responses: dict[str, Any] = {
-        "200": {"description": one.summary, "content": {one.content_type: {"schema": answer}}}
+        "200": {"description": operation.summary, "content": {operation.content_type: {"schema": answer}}}
     }
-    if one.method == "GET":
+    if operation.method == "GET":
         responses["304"] = {"description": "What `If-None-Match` names is still current"}
-    for status in sorted({*one.problems, 421}):
+    for status in sorted({*operation.problems, 421}):
         responses[str(status)] = _problem(status, problem)
     return responses
 
@@ -135,13 +135,13 @@ def _problem(status: int, schema: Any) -> dict[str, Any]:
     return {"description": PROBLEMS[status], "content": {"application/problem+json": {"schema": schema}}}
 
 
-def _parameters(one: Operation) -> list[dict[str, Any]]:
-    (_,), components = msgspec.json.schema_components([one.asked])
-    described = components[one.asked.__name__]
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    (_,), components = msgspec.json.schema_components([operation.asked])
+    described = components[operation.asked.__name__]
     required = described.get("required", [])
     made = []
     for name, schema in described["properties"].items():
-        in_path = f"{{{name}}}" in one.path
+        in_path = f"{{{name}}}" in operation.path
         text = schema.pop("description", "")
         parameter = {
             "name": name,

@@ -122,7 +122,7 @@ class Hub:
         for place in list(client.topics):
             self._drop(client, place)
 
-    async def subscribe(self, client: Client, wanted: Wanted) -> Subscribed:
+    async def subscribe(self, client: Client, request: Wanted) -> Subscribed:
         """Subscribe to all symbols named or to none.
 
         What is appended to the streams of trades and bars after this returns is sent. O(symbols), one round trip.
@@ -132,16 +132,16 @@ class Hub:
             BadInput: more subscriptions than a client may have.
             TryLater: Redis does not answer.
         """
-        markets = list(dict.fromkeys(map(self._markets.named, wanted.symbols)))
-        places = {self._place(wanted, market) for market in markets}
+        markets = list(dict.fromkeys(map(self._markets.named, request.symbols)))
+        places = {self._place(request, market) for market in markets}
         limit = self._settings.most_subscriptions
         if len(places | set(client.topics)) > limit:
             raise BadInput("Too many subscriptions", f"a client may have {limit}", "symbols")
         await self._refuse_unlisted(markets)
-        ends = await self._ends(wanted, markets)
+        ends = await self._ends(request, markets)
         after = {}
         for market in markets:
-            topic = self._add(client, wanted, market, ends)
+            topic = self._add(client, request, market, ends)
             if isinstance(topic, TradesTopic):
                 after[str(market)] = topic.last_id
         return Subscribed([str(market) for market in markets], after)
@@ -154,9 +154,9 @@ class Hub:
             if end_of_stream == b"0-0":
                 market.refuse_unlisted("symbols")
 
-    async def _ends(self, wanted: Wanted, markets: Sequence[Market]) -> dict[str, bytes]:
+    async def _ends(self, request: Wanted, markets: Sequence[Market]) -> dict[str, bytes]:
         """Where the streams to be followed end now. Raises: TryLater."""
-        keys = [key for market in markets if (key := _stream(wanted, market))]
+        keys = [key for market in markets if (key := _stream(request, market))]
         return dict(zip(keys, await self._ends_of(keys), strict=True))
 
     async def _ends_of(self, keys: Sequence[str]) -> list[bytes]:
@@ -168,31 +168,31 @@ class Hub:
         except (RedisError, OSError) as error:
             raise TryLater("Redis does not answer", "subscribe again in a moment") from error
 
-    def unsubscribe(self, client: Client, wanted: Wanted) -> list[str]:
+    def unsubscribe(self, client: Client, request: Wanted) -> list[str]:
         """End the subscriptions of a channel to symbols, whatever their variant. Raises: NotKnown."""
-        markets = list(dict.fromkeys(map(self._markets.named, wanted.symbols)))
+        markets = list(dict.fromkeys(map(self._markets.named, request.symbols)))
         for place in list(client.topics):
-            if place[0] == wanted.channel and place[1] in markets and wanted.interval in ("", place[2]):
+            if place[0] == request.channel and place[1] in markets and request.interval in ("", place[2]):
                 self._drop(client, place)
         return [str(market) for market in markets]
 
     @staticmethod
-    def _place(wanted: Wanted, market: Market) -> tuple[str, Market, str]:
-        return wanted.channel, market, _interval(wanted)
+    def _place(request: Wanted, market: Market) -> tuple[str, Market, str]:
+        return request.channel, market, _interval(request)
 
-    def _add(self, client: Client, wanted: Wanted, market: Market, ends: Mapping[str, bytes]) -> Topic:
-        place = self._place(wanted, market)
-        variant = f"{wanted.depth} {wanted.mode}" if wanted.channel == "book" else place[2]
-        name = (wanted.channel, market, variant)
+    def _add(self, client: Client, request: Wanted, market: Market, ends: Mapping[str, bytes]) -> Topic:
+        place = self._place(request, market)
+        variant = f"{request.depth} {request.mode}" if request.channel == "book" else place[2]
+        name = (request.channel, market, variant)
         if client.topics.get(place) == name:
             return self._topics[name]
         if place in client.topics:
             self._drop(client, place)
         topic = self._topics.get(name)
         if topic is None:
-            topic = self._topics[name] = self._open(wanted, market, ends)
+            topic = self._topics[name] = self._open(request, market, ends)
         client.topics[place] = name
-        SUBSCRIPTIONS.labels(wanted.channel).inc()
+        SUBSCRIPTIONS.labels(request.channel).inc()
         topic.join(client.outlet)
         return topic
 
@@ -205,23 +205,23 @@ class Hub:
             del self._topics[name]
             self._close(topic)
 
-    def _open(self, wanted: Wanted, market: Market, ends: Mapping[str, bytes]) -> Topic:
+    def _open(self, request: Wanted, market: Market, ends: Mapping[str, bytes]) -> Topic:
         """Begin to read what a topic needs, its stream from the end it had."""
-        settings, stream = self._settings, _stream(wanted, market)
-        if wanted.channel == "book":
+        settings, stream = self._settings, _stream(request, market)
+        if request.channel == "book":
             self._books.replica(market).watchers += 1
-            diffs = wanted.mode == "diffs"
-            return BookTopic(market, self._books, wanted.depth, diffs=diffs, publish_ms=settings.publish_ms)
-        if wanted.channel == "trades":
+            diffs = request.mode == "diffs"
+            return BookTopic(market, self._books, request.depth, diffs=diffs, publish_ms=settings.publish_ms)
+        if request.channel == "trades":
             trades = TradesTopic(market, ends[stream])
             self._reader.follow(stream, trades.take, ends[stream])
             return trades
-        if wanted.channel == "status":
+        if request.channel == "status":
             self._hurry_states()
             return StatusTopic(market)
-        window = WindowTopic(wanted.channel, market, _interval(wanted))
+        window = WindowTopic(request.channel, market, _interval(request))
         self._hurry_windows()
-        if wanted.channel == "bars":
+        if request.channel == "bars":
             self._reader.follow(stream, window.take, ends[stream])
         return window
 
@@ -279,15 +279,15 @@ class Hub:
             await end([self._reading_states])
 
 
-def _stream(wanted: Wanted, market: Market) -> str:
+def _stream(request: Wanted, market: Market) -> str:
     """The key of the stream a subscription follows by its end; empty where there is none."""
-    if wanted.channel == "trades":
+    if request.channel == "trades":
         return market.context.keys.raw(market.symbol, TRADES)
-    return market.context.keys.bars(market.symbol, _interval(wanted)) if wanted.channel == "bars" else ""
+    return market.context.keys.bars(market.symbol, _interval(request)) if request.channel == "bars" else ""
 
 
-def _interval(wanted: Wanted) -> str:
+def _interval(request: Wanted) -> str:
     """The interval of a window topic; empty for the other channels."""
-    if wanted.channel not in ("bars", "stats"):
+    if request.channel not in ("bars", "stats"):
         return ""
-    return wanted.interval or ("1m" if wanted.channel == "bars" else "100ms")
+    return request.interval or ("1m" if request.channel == "bars" else "100ms")

@@ -43,17 +43,17 @@ class LiveEvents:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Send events until the client goes away."""
         self._access.check_origin(request)
-        asked = parse_query(request.query.items(), {}, SseQuery)
-        wanted = Wanted(
-            channel=asked.channel,
-            symbols=asked.symbols.split(","),
-            depth=asked.depth,
-            mode=asked.mode,
-            interval=asked.interval,
+        query = parse_query(request.query.items(), {}, SseQuery)
+        subscription = Wanted(
+            channel=query.channel,
+            symbols=query.symbols.split(","),
+            depth=query.depth,
+            mode=query.mode,
+            interval=query.interval,
         )
         client = self._hub.enter("sse")
         try:
-            await self._hub.subscribe(client, wanted)
+            await self._hub.subscribe(client, subscription)
             response = web.StreamResponse(
                 headers={
                     "Content-Type": "text/event-stream",

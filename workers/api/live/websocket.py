@@ -116,26 +116,26 @@ class LiveSocket:
     async def _act(self, client: Client, data: str | bytes) -> None:
         """Do what a frame asks; whatever it holds, the connection goes on."""
         try:
-            asked = parse_message(data, REQUESTS, _decode)
+            request = parse_message(data, REQUESTS, _decode)
         except BadInput as problem:
             self._reply(client, type="error", id=_id_of(data), title=problem.title, detail=problem.detail)
             return
-        if isinstance(asked, Ping):
-            self._reply(client, type="pong", id=asked.id)
+        if isinstance(request, Ping):
+            self._reply(client, type="pong", id=request.id)
             return
-        begins = isinstance(asked, Subscribe)
+        begins = isinstance(request, Subscribe)
         after: dict[str, int] = {}
         try:
             if begins:
-                symbols, after = await self._hub.subscribe(client, asked)
+                symbols, after = await self._hub.subscribe(client, request)
             else:
-                symbols = self._hub.unsubscribe(client, asked)
+                symbols = self._hub.unsubscribe(client, request)
         except RequestProblem as problem:
-            self._reply(client, type="error", id=asked.id, title=problem.title, detail=problem.detail)
+            self._reply(client, type="error", id=request.id, title=problem.title, detail=problem.detail)
         else:
-            told: dict[str, Any] = {"type": "subscribed" if begins else "unsubscribed", "id": asked.id}
+            answer: dict[str, Any] = {"type": "subscribed" if begins else "unsubscribed", "id": request.id}
             more = {"after": after} if after else {}
-            self._reply(client, **told, channel=asked.channel, symbols=symbols, **more)
+            self._reply(client, **answer, channel=request.channel, symbols=symbols, **more)
 
     @staticmethod
     def _reply(client: Client, **fields: Any) -> None:

@@ -98,4 +98,6 @@ def _token(request: web.Request) -> str:
     if kind.lower() == "bearer":
         return token.strip()
     offered = map(str.strip, request.headers.get("Sec-WebSocket-Protocol", "").split(","))
-    return next((one.removeprefix("bearer.") for one in offered if one.startswith("bearer.")), "")
+    return next(
+        (protocol.removeprefix("bearer.") for protocol in offered if protocol.startswith("bearer.")), ""
+    )

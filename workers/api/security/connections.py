@@ -117,54 +117,54 @@ class Connections:
         """End whoever has been idle longest if need be; why there is no room all the same."""
         limit = self._settings.most_connections_of_address
         if self._by_address[address] >= limit and not is_loopback(address):
-            of_address = (one for one in self._idle if one.address == address)
+            of_address = (connection for connection in self._idle if connection.address == address)
             if not self._end_idle(of_address):
                 return "address"
         if len(self._all) < self._most:
             return ""
         (busiest, _), *_ = self._by_address.most_common(1)
-        of_busiest = (one for one in self._idle if one.address == busiest)
+        of_busiest = (connection for connection in self._idle if connection.address == busiest)
         return "" if self._end_idle(of_busiest) or self._end_idle(iter(self._idle)) else "all"
 
     def _end_idle(self, candidates: Iterable[Connection]) -> bool:
-        for one in candidates:
-            if not one.transport.get_write_buffer_size():
-                self._end(one, "room")
+        for connection in candidates:
+            if not connection.transport.get_write_buffer_size():
+                self._end(connection, "room")
                 return True
         return False
 
     def closed(self, transport: asyncio.BaseTransport | None) -> None:
         """A connection is over."""
-        one = self._all.pop(transport, None) if transport is not None else None
-        if one is None:
+        connection = self._all.pop(transport, None) if transport is not None else None
+        if connection is None:
             return
-        self._idle.pop(one, None)
-        self._by_address[one.address] -= 1
-        if not self._by_address[one.address]:
-            del self._by_address[one.address]
+        self._idle.pop(connection, None)
+        self._by_address[connection.address] -= 1
+        if not self._by_address[connection.address]:
+            del self._by_address[connection.address]
         OPEN.set(len(self._all))
 
     def begins(self, transport: asyncio.BaseTransport | None) -> None:
         """A request came whole and is answered now."""
-        if transport is not None and (one := self._all.get(transport)):
-            one.idle_since, one.is_served = None, True
-            self._idle.pop(one, None)
+        if transport is not None and (connection := self._all.get(transport)):
+            connection.idle_since, connection.is_served = None, True
+            self._idle.pop(connection, None)
 
     def ends(self, transport: asyncio.BaseTransport | None) -> None:
         """The answer is made; it may still have to be sent."""
-        if transport is not None and (one := self._all.get(transport)):
-            one.idle_since, one.outlet = time.monotonic(), None
-            self._idle[one] = None
+        if transport is not None and (connection := self._all.get(transport)):
+            connection.idle_since, connection.outlet = time.monotonic(), None
+            self._idle[connection] = None
 
     def lives(self, transport: asyncio.BaseTransport | None, outlet: Outlet) -> None:
         """The request is one for live data: what waits in its outlet counts too."""
-        if transport is not None and (one := self._all.get(transport)):
-            one.outlet = outlet
+        if transport is not None and (connection := self._all.get(transport)):
+            connection.outlet = outlet
 
     def paused(self, transport: asyncio.BaseTransport | None, now: float | None) -> None:
         """More waits for a client than should since `now`; None: no longer."""
-        if transport is not None and (one := self._all.get(transport)):
-            one.paused_since = now
+        if transport is not None and (connection := self._all.get(transport)):
+            connection.paused_since = now
 
     async def watch(self) -> None:
         """End what must be ended, until cancelled."""
@@ -174,43 +174,43 @@ class Connections:
 
     def look_over(self, now: float) -> None:
         """One round of `watch`. O(n log n) where too much waits, else O(n)."""
-        for one in list(self._all.values()):
-            if why := self._overdue(one, now):
-                self._end(one, why)
-        unsent = {one: waits for one in self._all.values() if (waits := one.unsent)}
+        for connection in list(self._all.values()):
+            if why := self._overdue(connection, now):
+                self._end(connection, why)
+        unsent = {connection: waits for connection in self._all.values() if (waits := connection.unsent)}
         left = sum(unsent.values())
         UNSENT.set(left)
         if left <= self._settings.unsent_bytes:
             return
-        for one in sorted(unsent, key=unsent.__getitem__, reverse=True):
-            self._end(one, "memory")
-            left -= unsent[one]
+        for connection in sorted(unsent, key=unsent.__getitem__, reverse=True):
+            self._end(connection, "memory")
+            left -= unsent[connection]
             if left <= self._settings.unsent_bytes:
                 return
 
-    def _overdue(self, one: Connection, now: float) -> str:
+    def _overdue(self, connection: Connection, now: float) -> str:
         """Why a connection has to be ended; empty where it need not."""
         settings = self._settings
-        if one.transport.is_closing():
-            if one.closing_since is None:
-                one.closing_since = now
-            return "unread" if now - one.closing_since >= settings.unread_s else ""
-        if one.paused_since is not None and now - one.paused_since >= settings.unread_s:
+        if connection.transport.is_closing():
+            if connection.closing_since is None:
+                connection.closing_since = now
+            return "unread" if now - connection.closing_since >= settings.unread_s else ""
+        if connection.paused_since is not None and now - connection.paused_since >= settings.unread_s:
             return "unread"
-        if one.idle_since is None:
+        if connection.idle_since is None:
             return ""
-        idle_s = now - one.idle_since
-        if not one.is_served:
+        idle_s = now - connection.idle_since
+        if not connection.is_served:
             return "no request" if idle_s >= settings.request_s else ""
         if idle_s < settings.keepalive_s:
             return ""
-        return "unread" if one.transport.get_write_buffer_size() else "idle"
+        return "unread" if connection.transport.get_write_buffer_size() else "idle"
 
-    def _end(self, one: Connection, why: str) -> None:
+    def _end(self, connection: Connection, why: str) -> None:
         ENDED.labels(why).inc()
-        log.debug("connection_ended", address=one.address, why=why, unsent=one.unsent)
-        self.closed(one.transport)
-        one.transport.abort()  # close() would wait until the other end has read
+        log.debug("connection_ended", address=connection.address, why=why, unsent=connection.unsent)
+        self.closed(connection.transport)
+        connection.transport.abort()  # close() would wait until the other end has read
 
 
 class _Guarded(asyncio.Protocol):

@@ -152,7 +152,7 @@ class Screen:
             now_s: any clock's seconds, which turn the pages.
         """
         depth, trades = fitting(self._depth, console.size.height - NOTE_LINES)
-        panels = [one.panel(depth, trades) for one in self._watched.values()]
+        panels = [market.panel(depth, trades) for market in self._watched.values()]
         widest = max(console.measure(panel).maximum for panel in panels)
         tallest = max(len(console.render_lines(panel, pad=False)) for panel in panels)
         a_row = max(1, (console.size.width + 1) // (widest + 1))
@@ -178,10 +178,10 @@ class Screen:
     async def _show_lines(self) -> None:
         while True:
             await asyncio.sleep(PLAIN_EVERY_S)
-            for one in self._watched.values():
-                if one.changed:
-                    one.changed = False
-                    say(one.line())
+            for market in self._watched.values():
+                if market.changed:
+                    market.changed = False
+                    say(market.line())
             if self._notice:
                 err.print(escape(self._notice), highlight=False, soft_wrap=True)
 

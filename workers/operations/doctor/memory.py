@@ -84,11 +84,11 @@ async def estimate(client: Any, settings: Settings) -> Estimate:
         with suppress(StateUnreadable):  # the keeper publishes again soon; until then what was known holds
             await context.symbols.refresh(client)
         chosen = _spread(list(context.symbols))
-        found = [one for name in chosen if (one := await _symbol(client, settings, context, name, server))]
+        found = [need for name in chosen if (need := await _symbol(client, settings, context, name, server))]
         symbols += len(context.symbols)
         measured += len(found)
         for name in sums:
-            mean = sum(getattr(one, name) for one in found) / len(found) if found else 0.0
+            mean = sum(getattr(need, name) for need in found) / len(found) if found else 0.0
             sums[name] += mean * len(context.symbols)
     other = max(0.0, int(info["used_memory"]) - sums.pop("held"))
     return Estimate(**sums, other=other, symbols=symbols, is_known=measured > 0)

@@ -73,8 +73,8 @@ class BookStore:
                 self._keys.book_status(symbol),
                 self._keys.book_distrust(symbol),
             )
-            told = "".join(f"{name}\n{value}\n" for name, value in status.items())
-            arguments += (symbol, token, b"-" if withdraw else payload or b"", told)
+            fields = "".join(f"{name}\n{value}\n" for name, value in status.items())
+            arguments += (symbol, token, b"-" if withdraw else payload or b"", fields)
         reply = await self._scripts.run("books/publish", keys, arguments)
         fenced, distrusted, gone, replaced = list[str](), dict[str, str](), list[str](), ""
         refused: dict[str, ResponseError] = {}

@@ -137,8 +137,8 @@ async def publish(
     if venues:
         pipe.set(venues_key(), msgspec.json.encode(list(venues)))
     await pipe.execute()
-    told = Publication(generation, rules, list(symbols), dict(retiring), dict(unlisted))
-    return Listed(told, fields, tuple(venues))
+    publication = Publication(generation, rules, list(symbols), dict(retiring), dict(unlisted))
+    return Listed(publication, fields, tuple(venues))
 
 
 async def still_published(client: Redis, venue: str, ours: Listed) -> bool:

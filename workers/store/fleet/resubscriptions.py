@@ -49,11 +49,11 @@ async def ask_anew(
         pace_ms: who asks for the stream again within this time is not heard.
     """
     asking: Any = client
-    key, asked = resubscriptions(venue), resubscription_asked(venue, symbol, channel)
-    if not await asking.set(asked, evidence, nx=True, px=pace_ms):
-        left = await asking.pttl(asked)
+    key, asked_key = resubscriptions(venue), resubscription_asked(venue, symbol, channel)
+    if not await asking.set(asked_key, evidence, nx=True, px=pace_ms):
+        left = await asking.pttl(asked_key)
         if left == -1 or left > PACE_MS:  # somebody else's: it would never run out
-            await asking.pexpire(asked, PACE_MS)
+            await asking.pexpire(asked_key, PACE_MS)
         return False
     fields = {"symbol": symbol, "channel": channel, "evidence": evidence}
     if line:

@@ -81,14 +81,14 @@ class SymbolStore:
 
     async def known(self, symbols: Iterable[str]) -> set[str]:
         """Those of which the exchange has said something at some time, as far as that is kept."""
-        asked = list(symbols)
+        names = list(symbols)
         reading = self._client.pipeline(transaction=False)
-        for symbol in asked:
+        for symbol in names:
             reading.hexists(self._keys.symbol_info(symbol), "status")
         found = await reading.execute(raise_on_error=False)
         return {
             symbol
-            for symbol, listed in zip(asked, found, strict=True)
+            for symbol, listed in zip(names, found, strict=True)
             if listed and unusable(self._keys.symbol_info(symbol), listed) is None
         }
 
@@ -132,13 +132,13 @@ class SymbolStore:
 
     async def keep_last_trade_times(self, symbols: Iterable[str]) -> list[StateUnreadable]:
         """Copy the time of each symbol's newest trade (ms) to its hash; the keys that cannot be used."""
-        wanted = list(symbols)
+        names = list(symbols)
         bad: list[StateUnreadable] = []
         reading = self._client.pipeline(transaction=False)
-        for symbol in wanted:
+        for symbol in names:
             reading.zrange(self._keys.trades_latest(symbol), -1, -1, withscores=True)
         writing, written = self._client.pipeline(transaction=False), []
-        for symbol, newest in zip(wanted, await reading.execute(raise_on_error=False), strict=True):
+        for symbol, newest in zip(names, await reading.execute(raise_on_error=False), strict=True):
             if (problem := unusable(self._keys.trades_latest(symbol), newest)) is not None:
                 bad.append(problem)
             elif newest and math.isfinite(newest[0][1]):

@@ -94,11 +94,11 @@ class BarReader:
     async def _revised(self, key: str, from_ms: int) -> Mapping[int, Fields]:
         """Every revision that stands after a time. Cost: what was not looked at before."""
         known = self._revisions.setdefault(key, _Revisions())
-        wanted = f"{from_ms}-0"
+        start = f"{from_ms}-0"
         if not known.seen_from or from_ms < int(known.seen_from.split("-")[0]):
             end = f"({known.seen_from}" if known.seen_from else "+"
-            known.seen_to = await self._look(key, known, wanted, end) or known.seen_to
-            known.seen_from = wanted
+            known.seen_to = await self._look(key, known, start, end) or known.seen_to
+            known.seen_from = start
         if known.seen_to:
             known.seen_to = await self._look(key, known, f"({known.seen_to}", "+") or known.seen_to
         return known.by_start

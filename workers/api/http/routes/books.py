@@ -74,28 +74,28 @@ class BookRoutes:
             ),
         ]
 
-    async def orderbook(self, asked: BookQuery) -> Rendered:
+    async def orderbook(self, query: BookQuery) -> Rendered:
         """`GET /orderbook`."""
-        market = self._markets.find(asked.symbol, asked.venue)
+        market = self._markets.find(query.symbol, query.venue)
         replica = self._books.ready(market) or await self._books.demand(market)
-        return replica.rendered(0 if isinstance(asked.depth, UnsetType) else asked.depth, asked.numbers)
+        return replica.rendered(0 if isinstance(query.depth, UnsetType) else query.depth, query.numbers)
 
-    async def quantity(self, asked: AsNumbers, body: QuantityRequest) -> QuantityAnswer:
+    async def quantity(self, query: AsNumbers, body: QuantityRequest) -> QuantityAnswer:
         """`POST /quantity`."""
         market = self._markets.find(body.symbol, body.venue, "body")
         price = price_text(body.price, "body.price")
         if body.timestamp is not None:
-            return await self._quantity_at(market, price, to_second(body.timestamp), asked.numbers)
+            return await self._quantity_at(market, price, to_second(body.timestamp), query.numbers)
         replica = self._books.ready(market) or await self._books.demand(market)
         actual, quantity = _nearest(replica, market, price, "body.price")
         second = replica.event_time // 1000 - 1
         before = await self._histories.quantity(market, actual, second)
         return QuantityAnswer(
-            target_price=number(price, asked.numbers),
-            actual_price=number(actual, asked.numbers),
+            target_price=number(price, query.numbers),
+            actual_price=number(actual, query.numbers),
             timestamp=round(time.time(), 3),
-            quantity=number(quantity, asked.numbers),
-            difference=_difference(quantity, before, asked.numbers),
+            quantity=number(quantity, query.numbers),
+            difference=_difference(quantity, before, query.numbers),
             is_nearest_level=Decimal(actual) != Decimal(price),
         )
 
@@ -112,26 +112,26 @@ class BookRoutes:
             is_nearest_level=False,
         )
 
-    async def nearest(self, asked: NearestQuery) -> NearestAnswer:
+    async def nearest(self, query: NearestQuery) -> NearestAnswer:
         """`GET /nearest-level/{price}`."""
-        market = self._markets.find(asked.symbol, asked.venue)
-        price = price_text(asked.price, "path.price")
+        market = self._markets.find(query.symbol, query.venue)
+        price = price_text(query.price, "path.price")
         replica = self._books.ready(market) or await self._books.demand(market)
         actual, quantity = _nearest(replica, market, price, "path.price")
         return NearestAnswer(
-            target_price=number(price, asked.numbers),
-            nearest_price=number(actual, asked.numbers),
-            quantity=number(quantity, asked.numbers),
+            target_price=number(price, query.numbers),
+            nearest_price=number(actual, query.numbers),
+            quantity=number(quantity, query.numbers),
             timestamp=round(time.time(), 3),
-            price_difference=number(format(Decimal(actual) - Decimal(price), "f"), asked.numbers),
+            price_difference=number(format(Decimal(actual) - Decimal(price), "f"), query.numbers),
         )
 
 
 def _difference(quantity: str, before: str | None, numbers: bool) -> str | float | None:
     if before is None:
         return None
-    wanted: str | float = number(format(Decimal(quantity) - Decimal(before), "f"), numbers)
-    return wanted
+    difference: str | float = number(format(Decimal(quantity) - Decimal(before), "f"), numbers)
+    return difference
 
 
 def _nearest(replica: Replica, market: Market, price: str, where: str) -> Level:

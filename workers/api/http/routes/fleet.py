@@ -224,14 +224,14 @@ class FleetRoutes:
                 )
         return SymbolsAnswer(venues, symbols)
 
-    def _rows(self, asked: NewestQuery) -> int:
-        return rows(asked.limit, self._process.settings.api.most_rows)
+    def _rows(self, query: NewestQuery) -> int:
+        return rows(query.limit, self._process.settings.api.most_rows)
 
-    async def gaps(self, asked: NewestQuery) -> GapsAnswer:
+    async def gaps(self, query: NewestQuery) -> GapsAnswer:
         """`GET /gaps`."""
-        market = self._markets.find(asked.symbol, asked.venue)
+        market = self._markets.find(query.symbol, query.venue)
         key = market.context.keys.gaps(market.symbol)
-        entries = await self._health.answered(read_newest(self._client, key, self._rows(asked)))
+        entries = await self._health.answered(read_newest(self._client, key, self._rows(query)))
         gaps = [
             GapEntry(
                 entry_id,
@@ -247,11 +247,11 @@ class FleetRoutes:
         ]
         return GapsAnswer(market.venue, market.symbol, gaps)
 
-    async def audits(self, asked: NewestQuery) -> AuditsAnswer:
+    async def audits(self, query: NewestQuery) -> AuditsAnswer:
         """`GET /audits`."""
-        market = self._markets.find(asked.symbol, asked.venue)
+        market = self._markets.find(query.symbol, query.venue)
         key = market.context.keys.audit(market.symbol)
-        entries = await self._health.answered(read_newest(self._client, key, self._rows(asked)))
+        entries = await self._health.answered(read_newest(self._client, key, self._rows(query)))
         audits = [
             AuditEntry(
                 id=entry_id,
@@ -352,12 +352,12 @@ def _number(fields: Mapping[str, str], name: str) -> int | None:
 
 
 def _last_audit(book: Mapping[str, str]) -> LastAudit | None:
-    told = book.get("last_audit", "")
-    if not told:
+    audit = book.get("last_audit", "")
+    if not audit:
         return None
-    update_id = whole(told.rpartition("u=")[2], -1)
+    update_id = whole(audit.rpartition("u=")[2], -1)
     return LastAudit(
-        whole(book.get("last_audit_ms", "")), told.partition(" ")[0], update_id if update_id >= 0 else None
+        whole(book.get("last_audit_ms", "")), audit.partition(" ")[0], update_id if update_id >= 0 else None
     )
 
 

@@ -35,9 +35,9 @@ class Histories:
     def __init__(self, markets: Markets, client: Redis) -> None:
         self._readers = {
             name: HistoryReader(
-                client, one.keys, rule=one.venue.book_rule, decode=partial(depth_of, one.venue)
+                client, context.keys, rule=context.venue.book_rule, decode=partial(depth_of, context.venue)
             )
-            for name, one in markets.contexts.items()
+            for name, context in markets.contexts.items()
         }
 
     def of(self, market: Market) -> HistoryReader:
@@ -115,28 +115,28 @@ class HistoryRoutes:
             ),
         ]
 
-    async def statistics(self, asked: OfSymbol) -> HistoryAnswer:
+    async def statistics(self, query: OfSymbol) -> HistoryAnswer:
         """`GET /history`."""
-        market = self._markets.find(asked.symbol, asked.venue)
-        held = await self._histories.of(market).statistics(market.symbol)
-        if not held.blocks:
+        market = self._markets.find(query.symbol, query.venue)
+        stored = await self._histories.of(market).statistics(market.symbol)
+        if not stored.blocks:
             market.refuse_unlisted("query.symbol")
         return HistoryAnswer(
             venue=market.venue,
             symbol=market.symbol,
-            from_=held.first,
-            to=held.last,
-            seconds_held=held.seconds_held,
-            blocks=held.blocks,
-            bytes=held.bytes,
-            gaps=[HistoryGapRecord(from_=gap.first, to=gap.last, reason=gap.reason) for gap in held.gaps],
+            from_=stored.first,
+            to=stored.last,
+            seconds_held=stored.seconds_held,
+            blocks=stored.blocks,
+            bytes=stored.bytes,
+            gaps=[HistoryGapRecord(from_=gap.first, to=gap.last, reason=gap.reason) for gap in stored.gaps],
         )
 
-    async def book(self, asked: HistoryBookQuery) -> HistoryBookAnswer:
+    async def book(self, query: HistoryBookQuery) -> HistoryBookAnswer:
         """`GET /history/book`."""
-        market = self._markets.find(asked.symbol, asked.venue)
-        depth = None if isinstance(asked.depth, UnsetType) else asked.depth
-        second = to_second(asked.at)
+        market = self._markets.find(query.symbol, query.venue)
+        depth = None if isinstance(query.depth, UnsetType) else query.depth
+        second = to_second(query.at)
         found = await self._histories.of(market).book_at(market.symbol, second, depth)
         if isinstance(found, Unknown):
             raise unknown(market, found, "query.at")
@@ -147,15 +147,15 @@ class HistoryRoutes:
             last_update_id=found.update_id,
             known_low=found.known_low,
             known_high=found.known_high,
-            bids=as_wanted(found.bids, asked.numbers),
-            asks=as_wanted(found.asks, asked.numbers),
+            bids=as_wanted(found.bids, query.numbers),
+            asks=as_wanted(found.asks, query.numbers),
         )
 
-    async def quantity(self, asked: HistoryQuantityQuery) -> HistoryQuantityAnswer:
+    async def quantity(self, query: HistoryQuantityQuery) -> HistoryQuantityAnswer:
         """`GET /history/quantity`."""
-        market = self._markets.find(asked.symbol, asked.venue)
-        price = price_text(asked.price, "query.price")
-        first, last = to_second(asked.from_), to_second(asked.to)
+        market = self._markets.find(query.symbol, query.venue)
+        price = price_text(query.price, "query.price")
+        first, last = to_second(query.from_), to_second(query.to)
         if last < first:
             raise BadInput("The range is empty", "`to` must not be before `from`", "query.to")
         if last - first >= self._most_seconds:
@@ -166,11 +166,11 @@ class HistoryRoutes:
         return HistoryQuantityAnswer(
             venue=market.venue,
             symbol=market.symbol,
-            price=number(price, asked.numbers),
+            price=number(price, query.numbers),
             from_=first,
             to=last,
             seconds=[
-                (second, None if quantity is None else number(quantity, asked.numbers))
+                (second, None if quantity is None else number(quantity, query.numbers))
                 for second, quantity in series
             ],
         )
