@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": CORE | {"runtime"},
     **{role: CORE | {"runtime", role} for role in sorted(ROLES)},
     "client": CORE | {"client"},
-    "recordings": {"errors", "model", "recordings"},
+    "recordings": GROUND | {"model", "venues", "recordings"},
     "sim": {"errors", "sim"},
     "terminal": {"errors", "model", "archive", "terminal"},
     "verification": CORE

@@ -123,7 +123,6 @@ class TestCryptofeed:
         "line",
         [
             b'configuration: {"l2_book":["BTC-USDT"]}',
-            b"wss://fstream.binance.com/stream?streams=batusdt@depth@100ms <-> 1617647797.65",
             b'wss://fstream.binance.com/stream <- 1617647797.7: {"method":"SUBSCRIBE","params":[],"id":1}',
             b"https://api.binance.com/api/v3/exchangeInfo -> 1617647797.7: {}",
         ],

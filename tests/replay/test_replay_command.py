@@ -96,7 +96,7 @@ def test_a_cut_file_ends_with_1_and_keeps_what_it_had(run: Run, capture: Capture
     [
         ("a.gz", b"hello", "no gzip data"),
         ("a.zst", b"hello", "no zstandard data"),
-        ("a", b"hello\n", "neither a capture of"),
+        ("a", b"hello\n", "bare frames"),
         ("a", b"wss://ws.kraken.com <-> 1617666422.653664\n", "ws.kraken.com"),
     ],
 )

@@ -18,13 +18,23 @@ def register(app: typer.Typer) -> None:
 def replay(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Captures of hftbacktest or cryptofeed: plain, .gz or .zst. Merged by time."),
+        typer.Argument(
+            help="Captures of hftbacktest or cryptofeed, or bare frames: plain, .gz, .zst. Merged by time."
+        ),
     ],
     json: Json = False,
     market: Annotated[
         Literal["spot", "usdm", "coinm"] | None,
-        typer.Option("--market", help="Instead of the market that the URLs or the messages of a file show."),
+        typer.Option(
+            "--market", help="Of Binance: instead of the market that URLs or messages of a file show."
+        ),
     ] = None,
+    venue: Annotated[
+        str,
+        typer.Option(
+            "--venue", metavar="EXCHANGE[:MARKET]", help="Instead of what the files show, such as okx:swap."
+        ),
+    ] = "",
     speed: Annotated[
         float | None,
         typer.Option(
@@ -49,5 +59,7 @@ def replay(
     from workers.replay.command import run_replay  # noqa: PLC0415 -- keeps `fleet --help` quick
 
     raise typer.Exit(
-        run_replay(files, as_json=json, market=market, speed=speed, redis=redis, add=add, keep=keep)
+        run_replay(
+            files, as_json=json, market=market, venue=venue, speed=speed, redis=redis, add=add, keep=keep
+        )
     )

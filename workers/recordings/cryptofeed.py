@@ -1,4 +1,4 @@
-"""Raw captures of cryptofeed: what its sockets and its REST requests received.
+"""Raw captures of cryptofeed until 2025: what its sockets and its REST requests received.
 
     configuration: {"l2_book":["BTC-USDT"],"trades":["BTC-USDT"]}
     wss://fstream.binance.com/stream?streams=batusdt@depth@100ms/batusdt@aggTrade <-> 1617647797.65
@@ -6,7 +6,8 @@
     https://fapi.binance.com/fapi/v1/depth?symbol=BATUSDT&limit=1000 -> 1617647797.9072561: {"lastUpdateId":…}
     1617647798.593655: {"stream":"ctkusdt@bookTicker","data":{"e":"bookTicker","u":303212651379,…}}
 
-Times are seconds since 1970. Lines of frames do not name their socket, so a file is of one market.
+Times are seconds since 1970. Lines of frames do not name their socket, so a file is of one market
+and of one socket at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from workers.errors import RecordingError
-from workers.recordings.records import Market, Note, Received, RecordedSnapshot
+from workers.recordings.exchanges import BINANCE, exchange_of_url, whole_book_of
+from workers.recordings.records import Market, Note, Opened, Parsed, Received, RecordedSnapshot
 from workers.recordings.snapshots import snapshot_head
 
 RECOGNISED: Final = re.compile(rb"configuration: |wss?://\S+ <|https?://\S+ ->|\d{9,11}(\.\d+)?: ")
@@ -43,7 +45,7 @@ def _microseconds(path: str, number: int, stamp: bytes) -> int:
     return int(found[1]) * 1_000_000 + int((found[2] or b"").ljust(6, b"0")[:6])
 
 
-def parse_line(path: str, number: int, line: bytes) -> Received | RecordedSnapshot | Note:
+def parse_line(path: str, number: int, line: bytes) -> Parsed:
     """What one line holds.
 
     Raises:
@@ -65,7 +67,7 @@ def parse_line(path: str, number: int, line: bytes) -> Received | RecordedSnapsh
     raise RecordingError(path, number, f"it begins with neither a time nor a URL, but with {line[:40]!r}")
 
 
-def _of_url(path: str, number: int, line: bytes) -> RecordedSnapshot | Note:
+def _of_url(path: str, number: int, line: bytes) -> Parsed:
     place, _, rest = line.partition(b" ")
     arrow, _, rest = rest.partition(b" ")
     if arrow not in (b"<->", b"<-", b"->"):
@@ -73,8 +75,21 @@ def _of_url(path: str, number: int, line: bytes) -> RecordedSnapshot | Note:
     stamp, _, body = rest.partition(b": ")
     time_us = _microseconds(path, number, stamp)
     url = place.decode(errors="replace")
+    if arrow == b"<->":
+        return Opened(time_us, number, url)
+    return reply_of(path, number, time_us, url, body) if arrow == b"->" else Note(time_us, number, url)
+
+
+def reply_of(path: str, number: int, time_us: int, url: str, body: bytes) -> RecordedSnapshot | Note:
+    """What a REST reply is: a book that a stream goes on from, or nothing that is of use.
+
+    Raises:
+        RecordingError: it should be a book, and is none.
+    """
     split = urlsplit(url)
-    if arrow != b"->" or not split.path.endswith("/depth"):
+    if (pair := whole_book_of(url)) is not None:
+        return RecordedSnapshot(time_us, number, pair, body, 0, url)
+    if exchange_of_url(url) not in (None, BINANCE) or not split.path.endswith("/depth"):
         return Note(time_us, number, url)
     head = snapshot_head(path, number, body)
     query = parse_qs(split.query)

@@ -13,7 +13,7 @@ import re
 from typing import Final
 
 from workers.errors import RecordingError
-from workers.recordings.records import Note, Received, RecordedSnapshot
+from workers.recordings.records import Parsed, Received, RecordedSnapshot
 from workers.recordings.snapshots import is_snapshot, snapshot_head
 
 RECOGNISED: Final = re.compile(rb"(?:\d{13}|\d{16}|\d{19}) \{")
@@ -21,7 +21,7 @@ _PER_US: Final = {13: (1000, 1), 16: (1, 1), 19: (1, 1000)}
 """By the digits of a time from 2001 to 2286 (ms, µs, ns): what makes µs of it, a factor and a divisor."""
 
 
-def parse_line(path: str, number: int, line: bytes) -> Received | RecordedSnapshot | Note:
+def parse_line(path: str, number: int, line: bytes) -> Parsed:
     """What one line holds.
 
     Raises:

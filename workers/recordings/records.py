@@ -7,7 +7,8 @@ from typing import NamedTuple
 from workers.errors import RecordingError
 
 Market = str
-"""`spot`, `usdm` or `coinm`."""
+"""Of Binance `spot`, `usdm` or `coinm`; of another exchange its name, with
+`-<market>` where it is not its usual one."""
 
 
 class Received(NamedTuple):
@@ -18,6 +19,8 @@ class Received(NamedTuple):
     line: int
     """Where it stands in its file, from 1."""
     frame: bytes
+    socket: str = ""
+    """Which of the recorder's sockets, where the capture says so."""
 
 
 class RecordedSnapshot(NamedTuple):
@@ -35,11 +38,21 @@ class RecordedSnapshot(NamedTuple):
 
 
 class Note(NamedTuple):
-    """What feeds nothing: a connection, a frame the recorder sent, another REST reply, the configuration."""
+    """What feeds nothing: a frame the recorder sent, another REST reply, the configuration."""
 
     time_us: int
     line: int
     url: str
+
+
+class Opened(NamedTuple):
+    """The recorder opened a socket."""
+
+    time_us: int
+    line: int
+    url: str
+    socket: str = ""
+    """Its name in the frames; empty where those name none, so that all of a file are taken for those of one."""
 
 
 class Damage(NamedTuple):
@@ -50,4 +63,5 @@ class Damage(NamedTuple):
     error: RecordingError
 
 
-Record = Received | RecordedSnapshot | Note | Damage
+Parsed = Received | RecordedSnapshot | Note | Opened
+Record = Parsed | Damage

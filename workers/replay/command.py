@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from workers.errors import CommandError, RecordingError
 from workers.masking import mask
 from workers.operations.foreground import STOP_SIGNALS, ignoring, stop_on_signals
+from workers.recordings.exchanges import Source
 from workers.recordings.recording import Recording
 from workers.recordings.records import Market
 from workers.replay.feed import Feeder, Interrupted
@@ -34,6 +35,7 @@ def run_replay(
     *,
     as_json: bool,
     market: Market | None,
+    venue: str,
     speed: float | None,
     redis: str,
     add: bool,
@@ -42,6 +44,10 @@ def run_replay(
     """Replay files; the exit code."""
     if redis and keep:
         raise CommandError("--keep is for the private server; what --redis names is left as it is anyway.")
+    try:
+        source = Source.parse(venue) if venue else None
+    except ValueError as error:
+        raise CommandError(f"--venue {error}.") from error
     configure_logging("critical", "console")
     for number in STOP_SIGNALS:
         signal.signal(number, signal.default_int_handler)  # whatever ends us, the server is ended first
@@ -49,7 +55,7 @@ def run_replay(
     finished = False
     try:
         with err.status("Looking through the recordings") if err.is_terminal else contextlib.nullcontext():
-            plan = ReplayPlan([Recording(path, market) for path in files])
+            plan = ReplayPlan([Recording(path, market, source) for path in files])
         server = None if redis else PrivateServer(keep=keep)
         if server is not None:
             server.start()

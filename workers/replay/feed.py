@@ -9,23 +9,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from workers.books.worker import BookWorker
 from workers.errors import FleetError, RecordingError
 from workers.ingest.appender import Appender
-from workers.ingest.line import Line
 from workers.model.books.sync import SyncState
 from workers.recordings.recording import Recording, merged
-from workers.recordings.records import Damage, Market, Received, RecordedSnapshot
+from workers.recordings.records import Damage, Market, Opened, Received, RecordedSnapshot
 from workers.recordings.streams import Stream, quote_of, stream_of
-from workers.replay.plan import LINE, ReplayPlan
-from workers.replay.quotes import QuoteCheck
+from workers.replay.ends import StreamEnds
+from workers.replay.plan import ReplayPlan
 from workers.replay.rest import RecordedRest
-from workers.runtime.context import VenueContext
-from workers.settings.schema import IngestSettings
-from workers.store.keys import DEPTH
+from workers.replay.sockets import Fed, SocketFrames
+from workers.store.keys import DEPTH, TRADES
 from workers.store.log.streams import RawEntry
 from workers.trades.worker import TradeWorker
 
@@ -43,14 +41,6 @@ class Interrupted(Exception):
     """The user does not want to go on."""
 
 
-class Fed(NamedTuple):
-    """One market on its way in."""
-
-    context: VenueContext
-    line: Line
-    quotes: dict[str, QuoteCheck]
-
-
 class _Late(NamedTuple):
     """A snapshot that came while events before it were held back for another line."""
 
@@ -64,7 +54,7 @@ class Feeder:
 
     Args:
         lines: for each market, its context, its line (which must append to `append`), its quotes.
-        delivered: the update id a stream ends at once its readers have been given all of it, else -1.
+        ends: where the raw streams end.
         workers: their loops; one that ends takes the replay with it.
         hold_ms: for how long the lines hold messages back.
         speed: 1 is real time by the recorded clock; None: as fast as the workers read.
@@ -78,7 +68,7 @@ class Feeder:
         books: BookWorker,
         trades: TradeWorker,
         rest: RecordedRest,
-        delivered: Callable[[str], Awaitable[int]],
+        ends: StreamEnds,
         workers: Iterable[asyncio.Task[None]],
         stop: asyncio.Event,
         *,
@@ -91,12 +81,22 @@ class Feeder:
         self._books = books
         self._trades = trades
         self._rest = rest
-        self._delivered = delivered
+        self._ends = ends
         self._workers = list(workers)
         self._stop = stop
         self._hold_ms = hold_ms
         self._speed = speed
         self._left_out = {market: plan.left_out(market) for market in markets}
+        self._sockets = SocketFrames(plan, markets)
+        self._unread = {
+            fed.context.keys.raw(symbol, TRADES)
+            for fed in markets.values()
+            if fed.context.settings.trades == "none"
+            for symbol in fed.context.symbols
+        }
+        """Trade streams nobody folds."""
+        self._numbered: set[str] = set()
+        """Streams appended to since the last flush whose ids are numbers of the log."""
         self.messages: dict[Market, Counter[Stream]] = {market: Counter() for market in markets}
         self.count = 0
         """Frames fed or at least recognised."""
@@ -121,6 +121,11 @@ class Feeder:
         self._started: tuple[float, int] | None = None
 
     @property
+    def sequence_gaps(self) -> Mapping[Market, int]:
+        """Holes in the numbers of a connection's frames."""
+        return self._sockets.sequence_gaps
+
+    @property
     def repeats(self) -> int:
         """Messages that came again."""
         return sum(fed.line.repeats for fed in self._markets.values())
@@ -131,7 +136,12 @@ class Feeder:
 
     def entry(self, entry: RawEntry) -> None:
         """Where the lines hand their entries."""
-        self._last[entry.key] = entry.update_id
+        if entry.key in self._unread:
+            return
+        if entry.numbered:
+            self._numbered.add(entry.key)
+        else:
+            self._last[entry.key] = entry.update_id
         self._appender.add(entry)
 
     async def run(self) -> None:
@@ -154,11 +164,13 @@ class Feeder:
             elif isinstance(record, RecordedSnapshot):
                 await self._advance(record.time_us)
                 await self._snapshot(recording.market, record)
+            elif isinstance(record, Opened):
+                self._sockets.opened(recording, record)
             elif isinstance(record, Damage):
                 self._damaged(record.error)
         for fed in self._markets.values():
             fed.line.tick(self._now_us, all_held=True)
-        await self._appender.flush()
+        await self._flush()
         for late in self._late:
             await self._release(late.market, late.snapshot)
         await self._read_up_to(self._last)
@@ -194,6 +206,8 @@ class Feeder:
 
     def _received(self, recording: Recording, record: Received) -> Stream | None:
         market = recording.market
+        if recording.venue is not None:
+            return self._of_socket(recording, record)
         fed = self._markets[market]
         self._now_us = record.time_us
         stream = stream_of(record.frame)
@@ -219,6 +233,19 @@ class Feeder:
         self.count += 1
         return stream
 
+    def _of_socket(self, recording: Recording, record: Received) -> Stream | None:
+        """Feed a frame of a venue whose sockets remember something; its stream if it was of a book."""
+        self._now_us = record.time_us
+        streams = self._sockets.received(recording, record)
+        if streams is None:
+            problem = f"the frame cannot be used: {record.frame[:60]!r}…"
+            self._damaged(RecordingError(str(recording.path), record.line, problem))
+            return None
+        self.messages[recording.market].update(streams)
+        self.count += len(streams)
+        self.other += not streams
+        return next((stream for stream in streams if stream.is_depth), None)
+
     async def _wait_until_due(self, time_us: int, speed: float) -> None:
         """Sleep until the recorded clock has come to a record."""
         if self._started is None:
@@ -238,7 +265,12 @@ class Feeder:
     async def _append(self) -> None:
         for fed in self._markets.values():
             fed.line.tick(self._now_us)
+        await self._flush()
+
+    async def _flush(self) -> None:
         await self._appender.flush()
+        numbered, self._numbered = self._numbered, set()
+        self._last |= await self._ends.last(numbered)
 
     async def _read_up_to(self, update_ids: Mapping[str, int]) -> None:
         """Wait until the workers have taken in these entries."""
@@ -275,7 +307,7 @@ class Feeder:
             now = time.monotonic()
             if key and now - asked > ASK_S:
                 asked = now
-                self._known[key] = await self._delivered(key)
+                self._known[key] = await self._ends.delivered(key)
             if now - began > STALLED_S:
                 raise FleetError(f"The workers did not {what} within {STALLED_S:g} s.")
             await asyncio.sleep(POLL_S)
@@ -317,6 +349,8 @@ class Feeder:
     async def _judged(self, market: Market, symbol: str) -> None:
         """Wait until the book has made of the released snapshots what it can."""
         fed = self._markets[market]
+        if fed.context.venue.facts.snapshots != "rest":
+            return
         key = fed.context.keys.raw(symbol, DEPTH)
         await self.until(lambda: key in self._books.books, f"own {key}")
 
@@ -333,15 +367,3 @@ class Feeder:
             fed.quotes[symbol].stood(
                 book.sync.last_update_id, book.sync.book.best_bid, book.sync.book.best_ask
             )
-
-
-def line_of(
-    context: VenueContext,
-    settings: IngestSettings,
-    append: Callable[[RawEntry], None],
-    tell: Callable[[RawEntry, str], None],
-) -> Line:
-    """The line of one market."""
-    return Line(
-        context.venue, context.keys, LINE, settings, context.symbols, append, tell=tell, recorded=True
-    )

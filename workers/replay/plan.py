@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
+from msgspec.structs import replace
+
 from workers.errors import RecordingError
 from workers.model.trades.windows import INTERVALS_MS
 from workers.recordings.recording import Recording
@@ -17,13 +19,16 @@ from workers.settings.schema import (
     RedisSettings,
     Settings,
     TradeSettings,
+    VenueSettings,
 )
 from workers.venues.binance.settings import BinanceSettings
+from workers.venues.registry import venue_of
 
 PARTIAL: Final = (
     "a stream of partial books (depth5, depth10, depth20) shows the best levels anew each time, and cannot be "
     "folded into a book; record <symbol>@depth and a REST snapshot instead"
 )
+UNPROVEN: Final = "the exchange's ids are not consecutive, so nothing tells whether a trade is missing"
 LINE: Final = "a"
 """A recording is what one line received."""
 PATIENCE_S: Final = 86_400.0
@@ -68,6 +73,9 @@ class ReplayPlan:
                 if stream.is_partial
             ]
         self._left_out = {market: self._second_speeds(market) for market in self.markets}
+        for market in self.markets:
+            if self._unproven_trades(market) and any(stream.is_trades for stream in self.streams[market]):
+                self.notes.append(f"{market}: {UNPROVEN}; the log numbers those that came.")
 
     def _refuse_bare_partial_books(self) -> None:
         for recording in self.recordings:
@@ -119,8 +127,43 @@ class ReplayPlan:
             )
         return left
 
+    def _recorded(self, market: Market) -> VenueSettings | None:
+        """With which settings the frames of another exchange than Binance came."""
+        return next((each.settings for each in self.recordings if each.market == market), None)
+
+    def _unproven_trades(self, market: Market) -> bool:
+        settings = self._recorded(market)
+        return settings is not None and venue_of(market, settings).facts.trade_ids != "consecutive"
+
+    def is_of_trades(self, market: Market, stream: Stream) -> bool:
+        """Whether a stream feeds the trades fold."""
+        if self._recorded(market) is None:
+            return stream.kind == self.trades(market)
+        return stream.is_trades
+
+    def _venue_settings(self, market: Market, rest_url: str) -> VenueSettings:
+        """The section of a market."""
+        recorded, symbols = self._recorded(market), self.symbols(market)
+        rest_url = f"{rest_url}/{market}"
+        if recorded is not None:
+            return replace(
+                recorded,
+                symbols=symbols,
+                max_symbols=0,
+                rest_url=rest_url,
+                weight_per_minute=UNLIMITED_WEIGHT,
+            )
+        return BinanceSettings(
+            market=market,  # type: ignore[arg-type]  # recordings of Binance are of its markets
+            symbols=symbols,
+            trades=self.trades(market),
+            snapshot_depth=self._snapshot_depth(market),
+            rest_url=rest_url,
+            weight_per_minute=UNLIMITED_WEIGHT,
+        )
+
     def trades(self, market: Market) -> Literal["aggTrade", "trade", "none"]:
-        """Which stream feeds the trades fold: aggregate trades where they were recorded."""
+        """Which stream of Binance feeds the trades fold: aggregate trades where they were recorded."""
         kinds = {stream.kind for stream in self.streams[market]}
         if "aggTrade" in kinds:
             return "aggTrade"
@@ -148,17 +191,7 @@ class ReplayPlan:
         return Settings(
             fleet=FleetSettings(home=home, lease_ms=30_000),
             redis=RedisSettings(url=redis_url),
-            venues={
-                market: BinanceSettings(
-                    market=market,  # type: ignore[arg-type]  # recordings are of Binance's markets
-                    symbols=self.symbols(market),
-                    trades=self.trades(market),
-                    snapshot_depth=self._snapshot_depth(market),
-                    rest_url=f"{rest_url}/{market}",
-                    weight_per_minute=UNLIMITED_WEIGHT,
-                )
-                for market in self.markets
-            },
+            venues={market: self._venue_settings(market, rest_url) for market in self.markets},
             ingest=IngestSettings(),
             books=BookSettings(
                 levels=MOST_LEVELS,

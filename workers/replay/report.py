@@ -18,7 +18,8 @@ from workers.books.book import OwnedBook
 from workers.errors import StateUnreadable
 from workers.ingest.appender import Appender
 from workers.model.books.checkpoint import Checkpoint
-from workers.model.books.sync import SyncState
+from workers.model.books.in_band import InBandSync
+from workers.model.books.sync import BookSync, SyncState
 from workers.model.events import Level
 from workers.model.trades.windows import INTERVALS_MS
 from workers.replay.feed import Feeder
@@ -51,6 +52,8 @@ class BookOutcome(NamedTuple):
     """What may be shown of it; None for nothing."""
     beyond_range: bool = False
     """The market has left the range of prices that the last snapshot proved."""
+    checksums: tuple[int, int] | None = None
+    """Of the exchange's checksums, those that the book bore out, and all; None where it sends none."""
 
     @classmethod
     def of(cls, owned: OwnedBook) -> BookOutcome:
@@ -61,9 +64,10 @@ class BookOutcome(NamedTuple):
             sync.state.value,
             sync.reason,
             sync.gap_count,
-            sync.sync_count - synced,
+            sync.sync_count - synced - (sync.replaced if isinstance(sync, InBandSync) else 0),
             owned.proven_top() if owned.showable else None,
             synced and owned.beyond_range,
+            checksums_of(sync),
         )
 
     @property
@@ -75,6 +79,13 @@ class BookOutcome(NamedTuple):
         if self.state == SyncState.CONFIRMING.value:
             reason = "the snapshot is newer than every recorded event"
         return f"the book {'was lost' if self.left_sync else 'never came into sync'} ({reason})"
+
+
+def checksums_of(sync: BookSync) -> tuple[int, int] | None:
+    """How many checksums a book bore out, and of how many."""
+    if not isinstance(sync, InBandSync) or sync.stream_rule.checksum is None:
+        return None
+    return sync.checksums_ok, sync.checksums_of
 
 
 @dataclass(frozen=True)
@@ -111,17 +122,34 @@ async def report(
             for stream, count in counts.items()
         }
     }
-    found |= {"gaps": 0, "resyncs": 0, "crossed": replayed.crossed, "books": {}, "states": {}}
+    found |= {
+        "gaps": 0,
+        "resyncs": 0,
+        "crossed": replayed.crossed,
+        "books": {},
+        "states": {},
+        "checksums": {},
+    }
+    found["sequence_gaps"] = sum(feeder.sequence_gaps.values())
+    problems += [
+        f"{market}: {count} hole(s) in the numbers of a connection's frames."
+        for market, count in feeder.sequence_gaps.items()
+        if count
+    ]
+    found["venues"] = {
+        context.name: {"exchange": context.settings.exchange, "market": context.settings.market}
+        for context in held.contexts
+    }
     found["notes"] = list(plan.notes)
     found |= {"bookticker": _quotes(plan, replayed, problems), "trades": {}, "bars": {}}
     found |= {"not_market": {}, "contradictory": {}, **{name: {} for name in OddTrades._fields}}
     for book in held.books:
-        market = book.context.settings.market
+        market = book.context.name
         streams = [stream for stream in feeder.messages[market] if stream.symbol == book.symbol]
         if any(stream.is_depth for stream in streams):
             outcome = replayed.outcomes.get(book.name, BookOutcome("unowned", "its lease was lost", 0, 0))
             await _add_book(client, held, book, outcome, found, problems)
-        if any(stream.kind == book.context.settings.trades for stream in streams):
+        if any(plan.is_of_trades(market, stream) for stream in streams):
             await _add_trades(client, held, book, found, problems)
             odd = replayed.odd.get(book.name, OddTrades())
             _add_odd(book.name, odd, found)
@@ -170,6 +198,11 @@ async def _add_book(
     found["gaps"] += outcome.gaps
     found["resyncs"] += outcome.left_sync
     found["states"][name] = outcome.state
+    if outcome.checksums is not None:
+        ok, of = outcome.checksums
+        found["checksums"][name] = {"ok": ok, "of": of}
+        if ok != of:
+            problems.append(f"{name}: {of - ok} of {of} checksums are not those of the book.")
     if outcome.gaps:
         problems.append(f"{name}: {outcome.gaps} gap(s) in the depth events{await _gaps_told(client, book)}.")
     if outcome.left_sync:
@@ -286,13 +319,17 @@ def _table(title: str, *names: str) -> Table:
 
 
 def _books_table(found: Mapping[str, Any]) -> Table:
-    table = _table("Books", "", "state", "u", "best bid", "best ask", "levels", "bookTicker exact")
+    table = _table(
+        "Books", "", "state", "u", "best bid", "best ask", "levels", "bookTicker exact", "checksums"
+    )
     for name, book in found["books"].items():
         best = [f"{side[0][1]} at {side[0][0]}" if side else "" for side in (book["bids"], book["asks"])]
         levels = " / ".join(map(_number, book["levels"]))
         check = found["bookticker"].get(name)
         exact = f"{check['exact']:,} of {check['of']:,}" if check else ""
-        table.add_row(escape(name), found["states"][name], str(book["u"]), *best, levels, exact)
+        sums = found["checksums"].get(name)
+        agreed = f"{sums['ok']:,} of {sums['of']:,}" if sums else ""
+        table.add_row(escape(name), found["states"][name], str(book["u"]), *best, levels, exact, agreed)
     return table
 
 

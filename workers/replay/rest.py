@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 from aiohttp import web
 
 from workers.recordings.records import Market
+from workers.venues.interface import Venue
 
 NOT_RECORDED: Final = 404
 ENDED: Final = 503
@@ -25,7 +28,7 @@ class _Shelf:
 
 
 class RecordedRest:
-    """A server on loopback that answers `depth` from the recording, and refuses everything else.
+    """A server on loopback that answers requests for whole books from the recording, and refuses everything else.
 
     A request waits until the feed releases the next snapshot of its symbol; once the feed has ended it gets
     503. Requests for trades get 404, so that a hole is recorded rather than asked for again.
@@ -35,6 +38,8 @@ class RecordedRest:
         self.url = ""
         self.served = 0
         self._shelves: dict[tuple[str, str], _Shelf] = {}
+        self._symbols: dict[tuple[str, str], tuple[Market, str]] = {}
+        """By the path and the symbol of a request for a whole book: whose it is."""
         self._ended = False
         self._runner: web.AppRunner | None = None
 
@@ -47,6 +52,15 @@ class RecordedRest:
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
+
+    def expect(self, market: Market, venue: Venue, symbols: Iterable[str]) -> None:
+        """Know the requests of a venue for the whole books of symbols, which go to `<url>/<market>`."""
+        for symbol in symbols:
+            request = venue.snapshot_request(symbol)
+            if request is not None:
+                split = urlsplit(request.url)
+                named = parse_qs(split.query).get("symbol", [""])[0]
+                self._symbols[unquote(split.path), named] = market, symbol
 
     def _shelf(self, market: str, symbol: str) -> _Shelf:
         return self._shelves.setdefault((market, symbol), _Shelf())
@@ -69,10 +83,10 @@ class RecordedRest:
             shelf.changed.set()
 
     async def _answer(self, request: web.Request) -> web.Response:
-        market, path = request.match_info["market"], request.match_info["path"]
-        symbol = request.query.get("symbol", "")
-        if not path.endswith("/depth") or not symbol:
+        whose = self._symbols.get((request.path, request.query.get("symbol", "")))
+        if whose is None:
             return _error(NOT_RECORDED, "a recording holds depth snapshots and nothing else of REST")
+        market, symbol = whose
         shelf = self._shelf(market, symbol)
         shelf.waiting += 1
         try:

@@ -18,11 +18,13 @@ from workers.ingest.appender import Appender
 from workers.ingest.worker import gap_keys, retentions
 from workers.masking import mask
 from workers.recordings.records import Market
-from workers.replay.feed import Fed, Feeder, line_of
+from workers.replay.ends import StreamEnds
+from workers.replay.feed import Feeder
 from workers.replay.plan import LINE, ReplayPlan
 from workers.replay.quotes import QuoteCheck
 from workers.replay.report import BookOutcome, Replayed, report
 from workers.replay.rest import RecordedRest
+from workers.replay.sockets import Fed, line_of
 from workers.runtime.process import PORT_OFFSETS, Process
 from workers.runtime.proxies import Sessions
 from workers.settings.schema import Settings
@@ -131,6 +133,8 @@ async def _replay(
     shown: Callable[[Feeder], None],
 ) -> dict[str, Any]:
     held = Held(client, settings)
+    for context in held.contexts:
+        rest.expect(context.name, context.venue, context.symbols)
     quotes = {context.name: {symbol: QuoteCheck() for symbol in context.symbols} for context in held.contexts}
     observer = Observer(quotes)
     async with (
@@ -183,11 +187,8 @@ def _feeder(
     def append(entry: RawEntry) -> None:
         feeder.entry(entry)
 
-    async def delivered(key: str) -> int:
-        return await _delivered(client, key)
-
     markets: dict[Market, Fed] = {
-        context.settings.market: Fed(
+        context.name: Fed(
             context, line_of(context, settings.ingest, append, appender.tell), quotes[context.name]
         )
         for context in held.contexts
@@ -199,20 +200,13 @@ def _feeder(
         books,
         trades,
         rest,
-        delivered,
+        StreamEnds(client),
         tasks,
         stop,
         hold_ms=settings.ingest.hold_ms,
         speed=options.speed,
     )
     return feeder
-
-
-async def _delivered(client: Any, key: str) -> int:
-    """The update id a stream ends at when its groups have been given everything in it; else -1."""
-    last = (await client.xinfo_stream(key))["last-generated-id"]
-    groups = await client.xinfo_groups(key)
-    return int(last.partition(b"-")[2]) if all(group["last-delivered-id"] == last for group in groups) else -1
 
 
 @asynccontextmanager

@@ -93,6 +93,8 @@ class InBandSync(BookSync):
         """Checksums that the book bore out."""
         self.checksums_of = 0
         """Checksums it was compared with."""
+        self.replaced = 0
+        """Whole books that took the place of one in sync: that is no loss."""
         self._upcoming: Snapshot | None = None
         """A whole book ahead of ours: should the events before it not come, it takes over."""
 
@@ -156,6 +158,7 @@ class InBandSync(BookSync):
         """A whole book that is the next entry of the log, or begins the ids anew."""
         if self.state is SyncState.SYNCED and whole.last_update_id == self.last_update_id:
             return Outcome.STALE  # the same entry once more
+        self.replaced += self.state is SyncState.SYNCED
         self.lose(self.reason, now_ms)
         self.last_event_time = 0
         self._run.start = self._run.end = None

@@ -1,0 +1,118 @@
+"""Captures of several sockets, and of sockets that end: what a book makes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from replay_captures import replayed
+
+from workers.replay.server import PrivateServer
+
+START = 1_756_074_116
+
+
+@pytest.fixture
+def server() -> Iterator[PrivateServer]:
+    private = PrivateServer(keep=False)
+    private.start()
+    yield private
+    private.stop()
+
+
+class JsonLines:
+    """A capture of cryptofeed as it is since 2025."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = [json.dumps({"t": "header", "ts": START})]
+
+    def add(self, kind: str, conn: str, **more: Any) -> None:
+        ts = round(START + len(self.lines) / 100, 2)
+        self.lines.append(json.dumps({"t": kind, "conn": conn, "ts": ts, **more}))
+
+    def book(self, conn: str, product: str, *changes: list[str]) -> None:
+        """A snapshot without changes, else those."""
+        frame: dict[str, Any] = {
+            "type": "snapshot",
+            "product_id": product,
+            "bids": [["10", "1"]],
+            "asks": [["12", "1"]],
+        }
+        if changes:
+            at = f"2025-08-24T22:21:{len(self.lines) % 60:02}.000000Z"
+            frame = {"type": "l2update", "product_id": product, "changes": list(changes), "time": at}
+        self.add("recv", conn, data=json.dumps(frame))
+
+    def write(self, path: Path) -> Path:
+        path.write_text("\n".join(self.lines) + "\n")
+        return path
+
+
+def opened(capture: JsonLines, conn: str) -> None:
+    capture.add("connect", conn, url="wss://ws-feed.exchange.coinbase.com")
+    capture.add("send", conn, data='{"type":"subscribe"}')
+
+
+def test_two_sockets_of_one_file_are_told_apart(server: PrivateServer, tmp_path: Path):
+    capture = JsonLines()
+    for conn, product in (("1", "BTC-USD"), ("2", "ETH-USD")):
+        opened(capture, conn)
+        capture.book(conn, product)
+    capture.book("1", "BTC-USD", ["buy", "10", "2"])
+    capture.book("2", "ETH-USD", ["sell", "11", "3"])
+    found = replayed(server.url, capture.write(tmp_path / "a.jsonl"))
+    assert found["problems"] == []
+    assert found["venues"] == {"coinbase-exchange": {"exchange": "coinbase", "market": "exchange"}}
+    assert found["books"]["BTC-USD"]["bids"] == [["10", "2"]]
+    assert found["books"]["ETH-USD"]["asks"] == [["11", "3"], ["12", "1"]]
+
+
+def test_a_socket_that_is_opened_again_ends_the_books_of_the_one_before(
+    server: PrivateServer, tmp_path: Path
+):
+    capture = JsonLines()
+    opened(capture, "1")
+    capture.book("1", "BTC-USD")
+    capture.book("1", "BTC-USD", ["buy", "9", "2"])
+    opened(capture, "1")
+    lost = replayed(server.url, capture.write(tmp_path / "a.jsonl"))
+    assert lost["resyncs"] == 1
+    assert lost["states"] == {"BTC-USD": "broken"}
+
+
+def test_the_snapshot_after_it_begins_them_anew(server: PrivateServer, tmp_path: Path):
+    capture = JsonLines()
+    opened(capture, "1")
+    capture.book("1", "BTC-USD")
+    capture.book("1", "BTC-USD", ["buy", "9", "2"])
+    opened(capture, "1")
+    capture.book("1", "BTC-USD")
+    found = replayed(server.url, capture.write(tmp_path / "a.jsonl"))
+    assert found["states"] == {"BTC-USD": "synced"}
+    assert found["books"]["BTC-USD"]["bids"] == [["10", "1"]]
+    assert found["resyncs"] == 1
+
+
+def test_a_hole_in_the_numbers_of_a_connection_is_told(server: PrivateServer, tmp_path: Path):
+    def frame(number: int, kind: str) -> bytes:
+        level = {
+            "side": "bid",
+            "event_time": "2025-08-24T22:34:13.4Z",
+            "price_level": "10",
+            "new_quantity": "1",
+        }
+        event = {"type": kind, "product_id": "BTC-USD", "updates": [level]}
+        stamp = f"2025-08-24T22:34:{10 + number}.793075885Z"
+        return json.dumps(
+            {"channel": "l2_data", "timestamp": stamp, "sequence_num": number, "events": [event]}
+        ).encode()
+
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\n".join([frame(0, "snapshot"), frame(1, "update"), frame(3, "update")]) + b"\n")
+    found = replayed(server.url, path)
+    assert found["sequence_gaps"] == 1
+    assert found["states"] == {"BTC-USD": "broken"}
+    assert "coinbase: 1 hole(s) in the numbers of a connection's frames." in found["problems"]

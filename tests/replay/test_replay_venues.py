@@ -1,0 +1,89 @@
+"""`fleet replay` on recordings of other exchanges: the numbers that their sessions and books gave come out of Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from replay_captures import replayed
+
+from workers.replay.server import PrivateServer
+
+pytestmark = pytest.mark.recorded
+
+
+@pytest.fixture
+def server() -> Iterator[PrivateServer]:
+    private = PrivateServer(keep=False)
+    private.start()
+    yield private
+    private.stop()
+
+
+def nothing_lost(found: dict[str, Any]) -> None:
+    assert found["problems"] == []
+    assert (found["gaps"], found["resyncs"], found["crossed"], found["sequence_gaps"]) == (0, 0, 0, 0)
+    assert (found["malformed"], found["repeats"]) == (0, 0)
+    assert set(found["states"].values()) == {"synced"}
+
+
+def checksums(found: dict[str, Any]) -> tuple[int, int]:
+    sums = found["checksums"].values()
+    return sum(one["ok"] for one in sums), sum(one["of"] for one in sums)
+
+
+def test_kraken_v1(server: PrivateServer, recorded_folder: Path):
+    found = replayed(server.url, recorded_folder / "cryptofeed_kraken_v1_book1000_20210405.zst")
+    nothing_lost(found)
+    assert checksums(found) == (14_496, 14_496)
+    assert len(found["states"]) == 10
+    assert "BTC-USD" in found["states"]
+    assert found["venues"] == {"kraken": {"exchange": "kraken", "market": "spot"}}
+
+
+def test_okx_of_2022(server: PrivateServer, recorded_folder: Path):
+    found = replayed(server.url, recorded_folder / "cryptofeed_okx_books_20220227.zst")
+    nothing_lost(found)
+    assert checksums(found) == (3_679, 3_679)
+    assert sum(tape["count"] for tape in found["trades"].values()) == 19
+
+
+def test_bitfinex(server: PrivateServer, recorded_folder: Path):
+    path = recorded_folder / "venues" / "cryptofeed" / "cryptofeed_bitfinex_p0_20210405.zst"
+    found = replayed(server.url, path)
+    nothing_lost(found)
+    assert len(found["states"]) == 8
+    assert "ETH2X_ETH" in found["states"]
+    assert sum(tape["count"] for tape in found["trades"].values()) > 0
+    assert any("not consecutive" in note for note in found["notes"])
+
+
+def test_coinbase_exchange(server: PrivateServer, recorded_folder: Path):
+    path = recorded_folder / "venues" / "cryptofeed" / "cryptofeed_coinbase_exchange_level2_2021.ws.zst"
+    found = replayed(server.url, path)
+    nothing_lost(found)
+    assert len(found["states"]) == 10
+    tapes = found["trades"].values()
+    # each of the ten begins with the trade before its first one
+    assert sum(tape["count"] for tape in tapes) == 97 + 10
+    assert all(tape["last_id"] - tape["first_id"] + 1 == tape["count"] for tape in tapes)
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "frames", "sums"),
+    [
+        ("kraken_book.jsonl", "BTC-USD", 4, (4, 4)),
+        ("okx_books.jsonl", "BTC-USDT", 7, (0, 0)),
+        ("bybit_orderbook.jsonl", "BTCUSDT", 9, (0, 0)),
+        ("coinbase_l2.jsonl", "BTC-USD", 11, (0, 0)),
+    ],
+)
+def test_bare_frames(
+    server: PrivateServer, recorded_folder: Path, name: str, symbol: str, frames: int, sums: tuple[int, int]
+):
+    found = replayed(server.url, recorded_folder / "venues" / "tickvault" / name)
+    nothing_lost(found)
+    assert found["messages"] == {f"{symbol}@depth": frames}
+    assert checksums(found) == sums
