@@ -53,12 +53,12 @@ def export(
 
     Trades are selected by trade time, bars by the start of their window, depth by event time.
     """
-    from workers.cli.export_command import Asked, run_export  # noqa: PLC0415 -- keeps `fleet --help` quick
+    from workers.cli.export_command import Request, run_export  # noqa: PLC0415 -- keeps `fleet --help` quick
 
     from_ms = time_ms(start, "--from") if start else 0
     to_ms = time_ms(end, "--to") if end else LATEST_MS
     if to_ms <= from_ms:
         raise typer.BadParameter("it must be later than --from.", param_hint="--to")
-    wanted = interval if kind == "bars" else ""
-    asked = Asked(kind, symbol, venue, from_ms, to_ms, wanted, form, output, source, versions)
-    raise typer.Exit(run_export(asked, config))
+    of_bars = interval if kind == "bars" else ""
+    request = Request(kind, symbol, venue, from_ms, to_ms, of_bars, form, output, source, versions)
+    raise typer.Exit(run_export(request, config))

@@ -25,7 +25,7 @@ from workers.verification.stored_sources import SourceName, first_venue_with, he
 SUFFIXES = (".csv", ".parquet")
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """The command line."""
 
     kind: Kind
@@ -46,43 +46,45 @@ class Asked(NamedTuple):
         return self.form or (suffix.removeprefix(".") if suffix in SUFFIXES else "csv")
 
 
-def run_export(asked: Asked, config: Path | None) -> int:
+def run_export(request: Request, config: Path | None) -> int:
     """Export; the exit code."""
     effective, _ = running_fleet(config)
     context = (
-        venue_named(effective, asked.venue) if asked.venue else first_venue_with(effective, asked.symbol)
+        venue_named(effective, request.venue)
+        if request.venue
+        else first_venue_with(effective, request.symbol)
     )
     started = time.monotonic()
     try:
-        rows = asyncio.run(_export(effective, context, asked))
+        rows = asyncio.run(_export(effective, context, request))
     except BrokenPipeError:
         # Whoever read our output has enough; python would complain again when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FINE
-    where = "standard output" if asked.output == "-" else asked.output
-    what = f"{asked.kind}{' ' + asked.interval if asked.interval else ''} of {context.name} {asked.symbol}"
+    where = "standard output" if request.output == "-" else request.output
+    what = f"{request.kind}{' ' + request.interval if request.interval else ''} of {context.name} {request.symbol}"
     passed = max(time.monotonic() - started, 1e-3)
     _say(f"{rows:,} rows: {what} to {where} in {passed:.1f} s ({rows / passed:,.0f} a second).")
     return EXIT_FINE
 
 
-async def _export(effective: Effective, context: VenueContext, asked: Asked) -> int:
-    source = Source(context.name, asked.symbol, asked.kind, asked.interval)
+async def _export(effective: Effective, context: VenueContext, request: Request) -> int:
+    source = Source(context.name, request.symbol, request.kind, request.interval)
     count, said = 0, time.monotonic()
-    with row_writer(asked.output, asked.format, source) as writer:
-        async with held_rows(effective, context, asked.source) as held:
-            newest = asked.kind == "bars" and asked.versions == "newest"
+    with row_writer(request.output, request.format, source) as writer:
+        async with held_rows(effective, context, request.source) as held:
+            newest = request.kind == "bars" and request.versions == "newest"
             read = held.newest_bars if newest else held.rows
-            async for rows in read(source, asked.from_ms, asked.to_ms):
+            async for rows in read(source, request.from_ms, request.to_ms):
                 writer.rows(rows)
                 count += len(rows)
                 if time.monotonic() - said >= PLAIN_EVERY_S:
                     said = time.monotonic()
                     _say(f"fleet: {count:,} rows so far")
         if not count:
-            since = f" from {iso_text(asked.from_ms)}" if asked.from_ms else ""
-            until = f" until {iso_text(asked.to_ms)}" if asked.to_ms < LATEST_MS else ""
-            what = f"{asked.kind} of {context.name} {asked.symbol}{since}{until}"
+            since = f" from {iso_text(request.from_ms)}" if request.from_ms else ""
+            until = f" until {iso_text(request.to_ms)}" if request.to_ms < LATEST_MS else ""
+            what = f"{request.kind} of {context.name} {request.symbol}{since}{until}"
             raise CommandError(f"Nothing is held of the {what}.")
     return count
 

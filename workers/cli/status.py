@@ -93,10 +93,10 @@ def refused_by(workers: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], li
     found: dict[tuple[str, str], list[str]] = {}
     for worker in workers:
         try:
-            told = msgspec.json.decode(worker.get("refused_why") or "{}", type=dict[str, str])
+            reasons = msgspec.json.decode(worker.get("refused_why") or "{}", type=dict[str, str])
         except msgspec.MsgspecError:
             continue  # rubbish
-        for name, why in told.items():
+        for name, why in reasons.items():
             venue, _, stream = name.partition(":")
             symbol, _, channel = stream.partition("@")
             line = worker["role"].removeprefix("ingest-")

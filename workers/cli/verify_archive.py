@@ -44,6 +44,6 @@ def verify_archive(
     The CHECKSUM beside the file is verified. Compared is what lies between the first and the last trade that the
     fleet holds at all. Code 1 means that something differs there.
     """
-    from workers.verification.archive import Asked, run_verify  # noqa: PLC0415 -- keeps `fleet --help` quick
+    from workers.verification.archive import Request, run_verify  # noqa: PLC0415 -- keeps `fleet --help` quick
 
-    raise typer.Exit(run_verify(Asked(file, symbol, market, venue, source), config, as_json=json))
+    raise typer.Exit(run_verify(Request(file, symbol, market, venue, source), config, as_json=json))

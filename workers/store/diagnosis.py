@@ -27,10 +27,10 @@ async def keys_of_other_types(client: Redis, keys: Keys, symbol: str) -> list[St
     for key in expected:
         pipe.type(key)
     found = []
-    for (key, wanted), reply in zip(expected.items(), await pipe.execute(), strict=True):
+    for (key, expected_type), reply in zip(expected.items(), await pipe.execute(), strict=True):
         kind = reply.decode() if isinstance(reply, bytes) else str(reply)
-        if kind not in ("none", wanted):
-            found.append(StateUnreadable(key, f"it is {NAMES.get(kind, kind)}, not {NAMES[wanted]}"))
+        if kind not in ("none", expected_type):
+            found.append(StateUnreadable(key, f"it is {NAMES.get(kind, kind)}, not {NAMES[expected_type]}"))
     return found
 
 

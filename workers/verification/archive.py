@@ -47,7 +47,7 @@ COUNTS = (
 )
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """The command line."""
 
     file: Path
@@ -57,16 +57,16 @@ class Asked(NamedTuple):
     source: SourceName
 
 
-def run_verify(asked: Asked, config: Path | None, *, as_json: bool) -> int:
+def run_verify(request: Request, config: Path | None, *, as_json: bool) -> int:
     """Compare; the exit code."""
     effective, _ = running_fleet(config)
-    official = OfficialFile(asked.file)
-    if asked.symbol:
-        official.symbol = fold_symbol(asked.symbol)
+    official = OfficialFile(request.file)
+    if request.symbol:
+        official.symbol = fold_symbol(request.symbol)
     if not official.symbol:
-        raise WrongArgument(f"The name {asked.file.name!r} does not tell the symbol: give --symbol")
+        raise WrongArgument(f"The name {request.file.name!r} does not tell the symbol: give --symbol")
     try:
-        found = asyncio.run(_verify(effective, official, asked))
+        found = asyncio.run(_verify(effective, official, request))
     except RecordingError as error:
         err.print(escape(str(error)), highlight=False, soft_wrap=True)
         return EXIT_SETTINGS
@@ -80,10 +80,10 @@ def run_verify(asked: Asked, config: Path | None, *, as_json: bool) -> int:
     return EXIT_FINE if found["same"] else EXIT_DISAGREEMENT
 
 
-def _venue(effective: Effective, official: OfficialFile, asked: Asked) -> VenueContext:
-    if asked.venue:
-        return venue_named(effective, asked.venue)
-    market = asked.market or official.market()
+def _venue(effective: Effective, official: OfficialFile, request: Request) -> VenueContext:
+    if request.venue:
+        return venue_named(effective, request.venue)
+    market = request.market or official.market()
     for context in venue_contexts(effective.settings):
         if context.settings.market == market:
             return context
@@ -92,23 +92,23 @@ def _venue(effective: Effective, official: OfficialFile, asked: Asked) -> VenueC
     )
 
 
-async def _verify(effective: Effective, official: OfficialFile, asked: Asked) -> dict[str, Any]:
+async def _verify(effective: Effective, official: OfficialFile, request: Request) -> dict[str, Any]:
     checked = official.verify_checksum()
-    context = _venue(effective, official, asked)
+    context = _venue(effective, official, request)
     kind = official.kind()
-    async with held_rows(effective, context, asked.source) as held:
+    async with held_rows(effective, context, request.source) as held:
         if kind == "klines":
             found = await verify_klines(official, context, held)
         else:
             _refuse_other_ids(kind, context)
             found = await _verify_trades(official, context, held)
     return {
-        "file": str(asked.file),
+        "file": str(request.file),
         "kind": kind,
         "checksum": "verified" if checked else "none",
         "venue": context.name,
         "symbol": official.symbol,
-        "source": asked.source,
+        "source": request.source,
         **found,
     }
 

@@ -80,5 +80,5 @@ def _has(sent: str, etag: str) -> bool:
     """Whether `If-None-Match` names a tag; weak comparison (RFC 9110, 13.1.2)."""
     if sent.strip() == "*":
         return True
-    wanted = etag.removeprefix("W/")
-    return any(tag.strip().removeprefix("W/") == wanted for tag in sent.split(","))
+    bare = etag.removeprefix("W/")
+    return any(tag.strip().removeprefix("W/") == bare for tag in sent.split(","))

@@ -23,7 +23,7 @@ from workers.terminal.output import out
 from workers.terminal.times import clock_text
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """The command line."""
 
     symbol: str
@@ -35,37 +35,37 @@ class Asked(NamedTuple):
     seconds: float | None
 
 
-def run_bars(asked: Asked, config: Path | None, *, as_json: bool) -> int:
+def run_bars(request: Request, config: Path | None, *, as_json: bool) -> int:
     """Show bars; the exit code."""
     effective = fleet_of(config)
-    name = symbol_name(effective, asked.symbol)
+    name = symbol_name(effective, request.symbol)
 
     async def read(url: str) -> None:
         async with FleetClient(url) as fleet:
-            if asked.follow:
-                await _follow(fleet, name, asked, as_json=as_json)
+            if request.follow:
+                await _follow(fleet, name, request, as_json=as_json)
                 return
             found = await fleet.get_bars(
-                name, asked.interval, from_ms=asked.from_ms, to_ms=asked.to_ms, limit=asked.limit
+                name, request.interval, from_ms=request.from_ms, to_ms=request.to_ms, limit=request.limit
             )
         if as_json:
             rows = [bar._asdict() for bar in found]
-            say_json({"symbol": name, "interval": asked.interval, "bars": rows})
+            say_json({"symbol": name, "interval": request.interval, "bars": rows})
         elif found:
             out.print(bars_table(found))
         else:
-            say_nothing(f"{asked.interval} bars of {name}", asked.from_ms, asked.to_ms)
+            say_nothing(f"{request.interval} bars of {name}", request.from_ms, request.to_ms)
 
-    return run_reading(effective, [name], read, asked.seconds)
+    return run_reading(effective, [name], read, request.seconds)
 
 
-async def _follow(fleet: FleetClient, name: str, asked: Asked, *, as_json: bool) -> None:
-    async with fleet.bars([name], asked.interval, from_ms=asked.from_ms) as feed:
+async def _follow(fleet: FleetClient, name: str, request: Request, *, as_json: bool) -> None:
+    async with fleet.bars([name], request.interval, from_ms=request.from_ms) as feed:
         async for record in feed:
             if isinstance(record, NOTICES):
                 tell_notice(record, as_json=as_json)
             elif isinstance(record, Bar):
-                if asked.to_ms is not None and record.start_ms >= asked.to_ms:
+                if request.to_ms is not None and record.start_ms >= request.to_ms:
                     return
                 if as_json:
                     say_json(record._asdict())

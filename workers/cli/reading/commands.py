@@ -108,13 +108,13 @@ def history(
 
     Without --from the last minute. A second that is not known is said to be unknown, never guessed.
     """
-    from workers.cli.reading.history import Asked, run_history  # noqa: PLC0415 -- as above
+    from workers.cli.reading.history import Request, run_history  # noqa: PLC0415 -- as above
 
     if not price and (start or end):
         raise typer.BadParameter("it goes with --price.", param_hint="--from, --to")
     _refuse_no_price(price)
     from_ms, to_ms = _span(start, end)
-    raise typer.Exit(run_history(Asked(symbol, price, from_ms, to_ms), config, as_json=json))
+    raise typer.Exit(run_history(Request(symbol, price, from_ms, to_ms), config, as_json=json))
 
 
 def trades(
@@ -131,10 +131,10 @@ def trades(
 
     With --follow each trade as it comes, in the order of the ids; holes are waited for until they are repaired.
     """
-    from workers.cli.reading.trades import Asked, run_trades  # noqa: PLC0415 -- as above
+    from workers.cli.reading.trades import Request, run_trades  # noqa: PLC0415 -- as above
 
-    asked = Asked(symbol, *_span(start, end), limit, follow, _seconds(duration))
-    raise typer.Exit(run_trades(asked, config, as_json=json))
+    request = Request(symbol, *_span(start, end), limit, follow, _seconds(duration))
+    raise typer.Exit(run_trades(request, config, as_json=json))
 
 
 def bars(
@@ -152,10 +152,10 @@ def bars(
 
     With --follow each window as it closes, and each revision of one.
     """
-    from workers.cli.reading.bars import Asked, run_bars  # noqa: PLC0415 -- as above
+    from workers.cli.reading.bars import Request, run_bars  # noqa: PLC0415 -- as above
 
-    asked = Asked(symbol, interval, *_span(start, end), limit, follow, _seconds(duration))
-    raise typer.Exit(run_bars(asked, config, as_json=json))
+    request = Request(symbol, interval, *_span(start, end), limit, follow, _seconds(duration))
+    raise typer.Exit(run_bars(request, config, as_json=json))
 
 
 def watch(
@@ -187,9 +187,9 @@ def tail(
     config: Config = None,
 ) -> None:
     """Follow any stream of a symbol, its entries decoded."""
-    from workers.cli.reading.tail import Asked, run_tail  # noqa: PLC0415 -- as above
+    from workers.cli.reading.tail import Request, run_tail  # noqa: PLC0415 -- as above
 
     from_ms, _ = _span(start, "")
     raise typer.Exit(
-        run_tail(Asked(symbol, channel, last, from_ms, count, _seconds(duration)), config, as_json=json)
+        run_tail(Request(symbol, channel, last, from_ms, count, _seconds(duration)), config, as_json=json)
     )

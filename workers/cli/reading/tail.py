@@ -36,7 +36,7 @@ CHANNELS: Final = (
 )
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """The command line."""
 
     symbol: str
@@ -65,32 +65,32 @@ def stream_key(keys: Keys, symbol: str, channel: str) -> str:
     raise WrongArgument(f"There is no channel {channel!r}", CHANNELS)
 
 
-def run_tail(asked: Asked, config: Path | None, *, as_json: bool) -> int:
+def run_tail(request: Request, config: Path | None, *, as_json: bool) -> int:
     """Follow the stream; the exit code."""
     effective = fleet_of(config)
-    name = symbol_name(effective, asked.symbol)
-    key = stream_key(*keys_of(name), asked.channel)
+    name = symbol_name(effective, request.symbol)
+    key = stream_key(*keys_of(name), request.channel)
 
     async def read(url: str) -> None:
         client: Any = connect_reader(url)
         try:
-            follower = StreamFollower(client, {key: await _begin(client, key, asked)})
-            await _follow(follower, name, asked, as_json=as_json)
+            follower = StreamFollower(client, {key: await _begin(client, key, request)})
+            await _follow(follower, name, request, as_json=as_json)
         finally:
             await client.aclose()
 
-    return run_reading(effective, [name], read, asked.seconds)
+    return run_reading(effective, [name], read, request.seconds)
 
 
-async def _begin(client: Any, key: str, asked: Asked) -> str:
-    if asked.from_ms is not None:
-        return before(asked.from_ms)
-    found = await client.xrevrange(key, count=asked.last + 1)
-    return found[asked.last][0].decode() if len(found) > asked.last else START
+async def _begin(client: Any, key: str, request: Request) -> str:
+    if request.from_ms is not None:
+        return before(request.from_ms)
+    found = await client.xrevrange(key, count=request.last + 1)
+    return found[request.last][0].decode() if len(found) > request.last else START
 
 
-async def _follow(follower: StreamFollower, name: str, asked: Asked, *, as_json: bool) -> None:
-    told, away = 0, False
+async def _follow(follower: StreamFollower, name: str, request: Request, *, as_json: bool) -> None:
+    count, away = 0, False
     while True:
         try:
             with heeding_cancellation():
@@ -104,7 +104,7 @@ async def _follow(follower: StreamFollower, name: str, asked: Asked, *, as_json:
             continue
         for lost in followed.lost:
             reason = "restarted" if lost.restarted else "trimmed"
-            tell_notice(Gap(name, asked.channel, reason, lost.after, lost.first, None), as_json=as_json)
+            tell_notice(Gap(name, request.channel, reason, lost.after, lost.first, None), as_json=as_json)
         for entries in followed.entries.values():
             for stream_id, fields in entries:
                 row = entry_row(stream_id.decode(), fields)
@@ -112,8 +112,8 @@ async def _follow(follower: StreamFollower, name: str, asked: Asked, *, as_json:
                     say_json(row)
                 else:
                     say(entry_line(row))
-                told += 1
-                if told == asked.most:
+                count += 1
+                if count == request.most:
                     return
 
 

@@ -19,7 +19,7 @@ from workers.client import FleetClient, Trade
 from workers.terminal.times import clock_text
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """The command line."""
 
     symbol: str
@@ -30,34 +30,36 @@ class Asked(NamedTuple):
     seconds: float | None
 
 
-def run_trades(asked: Asked, config: Path | None, *, as_json: bool) -> int:
+def run_trades(request: Request, config: Path | None, *, as_json: bool) -> int:
     """Show trades; the exit code."""
     effective = fleet_of(config)
-    name = symbol_name(effective, asked.symbol)
+    name = symbol_name(effective, request.symbol)
 
     async def read(url: str) -> None:
         async with FleetClient(url) as fleet:
-            if asked.follow:
-                await _follow(fleet, name, asked, as_json=as_json)
+            if request.follow:
+                await _follow(fleet, name, request, as_json=as_json)
                 return
-            found = await fleet.get_trades(name, from_ms=asked.from_ms, to_ms=asked.to_ms, limit=asked.limit)
+            found = await fleet.get_trades(
+                name, from_ms=request.from_ms, to_ms=request.to_ms, limit=request.limit
+            )
         if as_json:
             say_json({"symbol": name, "trades": [trade._asdict() for trade in found]})
         elif not found:
-            say_nothing(f"trades of {name}", asked.from_ms, asked.to_ms)
+            say_nothing(f"trades of {name}", request.from_ms, request.to_ms)
         for trade in () if as_json else found:
             say(trade_line(trade))
 
-    return run_reading(effective, [name], read, asked.seconds)
+    return run_reading(effective, [name], read, request.seconds)
 
 
-async def _follow(fleet: FleetClient, name: str, asked: Asked, *, as_json: bool) -> None:
-    async with fleet.trades([name], from_ms=asked.from_ms) as feed:
+async def _follow(fleet: FleetClient, name: str, request: Request, *, as_json: bool) -> None:
+    async with fleet.trades([name], from_ms=request.from_ms) as feed:
         async for record in feed:
             if isinstance(record, NOTICES):
                 tell_notice(record, as_json=as_json)
             elif isinstance(record, Trade):
-                if asked.to_ms is not None and record.trade_time_ms >= asked.to_ms:
+                if request.to_ms is not None and record.trade_time_ms >= request.to_ms:
                     return
                 if as_json:
                     say_json(record._asdict())

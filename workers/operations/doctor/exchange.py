@@ -45,7 +45,7 @@ REFUSED: Final = {
 }
 
 
-class _Asked(NamedTuple):
+class _Reply(NamedTuple):
     """What an address answered: a status (0: none), the offset of its clock, or why there is none."""
 
     status: int
@@ -80,60 +80,60 @@ async def _venue(sessions: Sessions, settings: Settings, context: VenueContext) 
     return findings
 
 
-async def _time(session: aiohttp.ClientSession, context: VenueContext, request: RestRequest) -> _Asked:
-    best = _Asked(0, None, float("inf"), "")
+async def _time(session: aiohttp.ClientSession, context: VenueContext, request: RestRequest) -> _Reply:
+    best = _Reply(0, None, float("inf"), "")
     for _ in range(TRIES):
         began, started = time.time() * 1000, time.monotonic()
         try:
             reply = await fetch(session, request, PATIENCE_S)
         except RestUnavailable as error:
-            return _Asked(0, None, 0.0, error.problem)
+            return _Reply(0, None, 0.0, error.problem)
         status, body = reply.status, reply.body
         if status != 200:
             code, message = context.venue.error_of(body)
             said = f", code {code}: {printable(message)}" if message else ""
             if place := reply.headers.get("Location"):
                 said = f", it sends on to {printable(place)}"
-            return _Asked(status, None, 0.0, f"status {status}{said}")
+            return _Reply(status, None, 0.0, f"status {status}{said}")
         took = (time.monotonic() - started) * 1000
         if context.venue.time_request() is None:
-            return _Asked(status, None, took, "")  # it shows no clock
+            return _Reply(status, None, took, "")  # it shows no clock
         try:
             theirs = context.venue.time_ms(body)
         except MalformedFrame as error:
-            return _Asked(status, None, 0.0, str(error))
+            return _Reply(status, None, 0.0, str(error))
         if took < best.round_trip_ms:
-            best = _Asked(status, theirs - (began + took / 2), took, "")
+            best = _Reply(status, theirs - (began + took / 2), took, "")
     return best
 
 
-async def _socket(session: aiohttp.ClientSession, url: str) -> _Asked:
+async def _socket(session: aiohttp.ClientSession, url: str) -> _Reply:
     started = time.monotonic()
     try:
         async with asyncio.timeout(PATIENCE_S), session.ws_connect(url):
-            return _Asked(101, None, (time.monotonic() - started) * 1000, "")
+            return _Reply(101, None, (time.monotonic() - started) * 1000, "")
     except aiohttp.WSServerHandshakeError as error:
-        return _Asked(error.status, None, 0.0, f"status {error.status}")
+        return _Reply(error.status, None, 0.0, f"status {error.status}")
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        return _Asked(0, None, 0.0, str(error) or f"no answer within {PATIENCE_S:g} s")
+        return _Reply(0, None, 0.0, str(error) or f"no answer within {PATIENCE_S:g} s")
 
 
-def _reached(context: VenueContext, what: str, url: str, asked: _Asked) -> Finding:
+def _reached(context: VenueContext, what: str, url: str, reply: _Reply) -> Finding:
     name = f"{context.name} {what}"
-    if not asked.problem:
-        took = asked.round_trip_ms
+    if not reply.problem:
+        took = reply.round_trip_ms
         return Finding(
             name, "ok", f"{url} in {took:.0f} ms", details={"url": url, "round_trip_ms": round(took, 1)}
         )
-    details = {"url": url, "status": asked.status}
-    found = f"{url}: {asked.problem}"
-    if asked.status == 451:
+    details = {"url": url, "status": reply.status}
+    found = f"{url}: {reply.problem}"
+    if reply.status == 451:
         spot = context.settings.market == "spot"
         do = RESTRICTED_SPOT.format(name=context.name) if spot else RESTRICTED_FUTURES
         return Finding(name, "problem", found, RESTRICTED, do, details)
-    if asked.status in REFUSED:
-        return Finding(name, "problem", found, *REFUSED[asked.status], details)
-    if asked.status:
+    if reply.status in REFUSED:
+        return Finding(name, "problem", found, *REFUSED[reply.status], details)
+    if reply.status:
         means = "The exchange answers, but not with what the fleet needs."
         return Finding(
             name, "problem", found, means, "Try again later; look at the exchange's status page.", details

@@ -109,9 +109,9 @@ async def _symbol(
         return None
     trades_stream = await _stream(client, keys.raw(symbol, TRADES))
     latest_bytes, held, a_ms = await _latest(client, keys, symbol)
-    wanted = a_ms * settings.trades.retention_ms
+    needed = a_ms * settings.trades.retention_ms
     if settings.trades.latest_max:
-        wanted = min(wanted, settings.trades.latest_max)
+        needed = min(needed, settings.trades.latest_max)
     streams = depth.after(settings.streams.depth_ms)
     if trades_stream is not None:
         streams += trades_stream.after(settings.streams.trades_ms)
@@ -121,7 +121,7 @@ async def _symbol(
     per_trade = max(bytes_per_trade(settings.trades.member, server), 0)
     return _Symbol(
         held=depth.bytes + latest_bytes + history_bytes + bars_bytes,
-        trades=max(wanted, held) * per_trade,
+        trades=max(needed, held) * per_trade,
         streams=streams,
         history=history,
         bars=bars,
@@ -180,8 +180,8 @@ async def _history(client: Any, settings: Settings, keys: Keys, symbol: str) -> 
     found = statistics_of([decode_summary(member) for member in members])
     if not found.seconds_held or not settings.history.enabled:
         return float(found.bytes), float(found.bytes)
-    wanted = found.bytes / found.seconds_held * settings.history.hours * 3600
-    return float(found.bytes), max(wanted, float(found.bytes))
+    needed = found.bytes / found.seconds_held * settings.history.hours * 3600
+    return float(found.bytes), max(needed, float(found.bytes))
 
 
 async def _bars(client: Any, settings: Settings, keys: Keys, symbol: str) -> tuple[float, float]:
@@ -192,7 +192,7 @@ async def _bars(client: Any, settings: Settings, keys: Keys, symbol: str) -> tup
         if stream is None:
             continue
         rate = stream.entries / stream.span_ms if stream.span_ms >= SHORTEST_MS else 1 / length_ms
-        wanted = min(rate * 86_400_000, settings.trades.bars_kept[interval])
+        needed = min(rate * 86_400_000, settings.trades.bars_kept[interval])
         now += stream.bytes
-        after += max(stream.bytes, stream.bytes / stream.entries * wanted)
+        after += max(stream.bytes, stream.bytes / stream.entries * needed)
     return now, after

@@ -88,10 +88,10 @@ def whole(text: str, default: int = 0) -> int:
     return int(text) if _WHOLE.fullmatch(text) else default
 
 
-async def _lag(client: Any, key: str, groups: Any, wanted: str) -> GroupLag:
+async def _lag(client: Any, key: str, groups: Any, group_name: str) -> GroupLag:
     for group in groups if isinstance(groups, list) else ():
         name = group["name"]
-        if (name.decode() if isinstance(name, bytes) else name) == wanted:
+        if (name.decode() if isinstance(name, bytes) else name) == group_name:
             return GroupLag(await undelivered(client, key, group), int(group["pending"]))
     return GroupLag(0, 0)
 

@@ -86,7 +86,7 @@ class Registry:
 
     async def workers(self, roles: Iterable[str]) -> list[dict[str, str]]:
         """What every live worker of the given roles says of itself, with `name` and `role`; text, whatever it says."""
-        told = []
+        live = []
         for role in roles:
             for name in await self.live(role):
                 pipe = self._client.pipeline(transaction=False)
@@ -95,8 +95,8 @@ class Registry:
                 if unusable(names.worker(name), found):
                     found = {}
                 details = {_text(key): _text(value) for key, value in found.items()}
-                told.append({**details, "name": name, "role": role})
-        return told
+                live.append({**details, "name": name, "role": role})
+        return live
 
 
 def milliseconds_of(details: Mapping[str, str], name: str) -> int | None:

@@ -331,8 +331,8 @@ class GapRecord(NamedTuple):
 async def gap_recorded(client: Any, key: str, channel: str, reason: str, last: int) -> bool:
     """Whether one of the newest holes recorded is of this channel and reason, and ends with this id."""
     entries = await client.xrevrange(key, count=GAPS_LOOKED_AT)
-    wanted = {b"channel": channel.encode(), b"reason": reason.encode(), b"to": b"%d" % last}
-    return any(wanted.items() <= fields.items() for _, fields in entries)
+    named = {b"channel": channel.encode(), b"reason": reason.encode(), b"to": b"%d" % last}
+    return any(named.items() <= fields.items() for _, fields in entries)
 
 
 async def record_gap(client: Any, key: str, gap: GapRecord, kept: int) -> bool:
