@@ -52,24 +52,26 @@ end
 local function from_block(text, digits)
   local start, first_agg, last_agg, count, skipped, time, open, high, low, close, volume, quote, buy, maker,
     first, last = match(text, BLOCK)
-  local d = {
+  if not digits then
+    volume, quote, buy = unplain_volume(volume), unplain_quote(quote), unplain_volume(buy)
+  elseif digits == '8' and not is_coarse() then
+    volume, quote, buy = widen_volume(volume), widen_quote(quote), widen_volume(buy)
+  end
+  local volume_high, volume_low, quote_high, quote_middle, quote_low, buy_high, buy_low
+  if is_coarse() and #quote <= LONGEST then
+    volume_high, volume_low = two_limbs(volume)
+    quote_high, quote_middle, quote_low = three_limbs(quote)
+    if buy ~= '0' then buy_high, buy_low = two_limbs(buy) end
+  end
+  return {
     start = tonumber(start), time = time, moment = tonumber(time), open = open, close = close,
     high = high, low = low, highest = tonumber(high), lowest = tonumber(low),
-    volume = volume, quote = quote, buy = buy,
+    volume = volume, volume_high = volume_high, volume_low = volume_low,
+    quote = quote, quote_high = quote_high, quote_middle = quote_middle, quote_low = quote_low,
+    buy = buy, buy_high = buy_high, buy_low = buy_low,
     count = tonumber(count), skipped = skipped, maker = maker,
     first = first, last = last, first_agg = first_agg, last_agg = last_agg,
   }
-  if not digits then
-    d.volume, d.quote, d.buy = unplain_volume(volume), unplain_quote(quote), unplain_volume(buy)
-  elseif digits == '8' and not is_coarse() then
-    widen(d)
-  end
-  if is_coarse() and #d.quote <= LONGEST then
-    d.volume_high, d.volume_low = two_limbs(d.volume)
-    d.quote_high, d.quote_middle, d.quote_low = three_limbs(d.quote)
-    if d.buy ~= '0' then d.buy_high, d.buy_low = two_limbs(d.buy) end
-  end
-  return d
 end
 
 -- A window that begins with a block.

@@ -143,7 +143,7 @@ class _Cut:
         event_type, member_of, ids_since = self.event_type, self.member, self.ids_since
         members, stream_ids, runs = self.members, self.stream_ids, self.runs
         price_units, quantity_units = self.scale.price_units, self.scale.quantity_units
-        fine_unit = 10 ** (self.scale.digits - COARSE.digits)
+        is_fine, fine_unit = self.scale is FINE, 10 ** (FINE.digits - COARSE.digits)
         tally: _Tally = self.lead
         run: _Run | None = None
         current = self.after
@@ -178,7 +178,7 @@ class _Cut:
                 run.skipped += 1
                 continue
             run.count += 1
-            if fine_unit > 1 and (units % fine_unit or quantity % fine_unit):
+            if is_fine and (units % fine_unit or quantity % fine_unit):
                 run.fine = True
             run.volume += quantity
             run.quote += units * quantity
