@@ -116,3 +116,51 @@ def test_a_hole_in_the_numbers_of_a_connection_is_told(server: PrivateServer, tm
     assert found["sequence_gaps"] == 1
     assert found["states"] == {"BTC-USD": "broken"}
     assert "coinbase: 1 hole(s) in the numbers of a connection's frames." in found["problems"]
+
+
+def bitstamp(capture: JsonLines, time_us: int, price: str) -> None:
+    """A change of a book at a microtimestamp."""
+    data = {
+        "timestamp": str(time_us // 10**6),
+        "microtimestamp": str(time_us),
+        "bids": [[price, "1"]],
+        "asks": [],
+    }
+    frame = {"event": "data", "channel": "diff_order_book_btcusd", "data": data}
+    capture.add("recv", "1", data=json.dumps(frame))
+
+
+def whole_book(capture: JsonLines, time_us: int) -> None:
+    """The reply of REST at a microtimestamp."""
+    data = {"timestamp": str(time_us // 10**6), "microtimestamp": str(time_us), "bids": [["10", "1"]]}
+    url = "https://www.bitstamp.net/api/v2/order_book/btcusd"
+    capture.add("http", "", url=url, data=json.dumps(data | {"asks": [["20", "1"]]}))
+
+
+def test_a_socket_opened_again_ends_books_whose_ids_only_order(server: PrivateServer, tmp_path: Path):
+    first = START * 10**6
+    capture = JsonLines()
+    capture.add("connect", "1", url="wss://ws.bitstamp.net")
+    bitstamp(capture, first, "11")
+    whole_book(capture, first + 10)
+    bitstamp(capture, first + 20, "12")
+    capture.add("connect", "1", url="wss://ws.bitstamp.net")
+    bitstamp(capture, first + 40, "13")
+    lost = replayed(server.url, capture.write(tmp_path / "a.jsonl"))
+    assert (lost["states"], lost["resyncs"]) == ({"BTCUSD": "broken"}, 1)
+
+
+def test_a_whole_book_of_after_it_begins_them_anew(server: PrivateServer, tmp_path: Path):
+    first = START * 10**6
+    capture = JsonLines()
+    capture.add("connect", "1", url="wss://ws.bitstamp.net")
+    bitstamp(capture, first, "11")
+    whole_book(capture, first + 10)
+    bitstamp(capture, first + 20, "12")
+    capture.add("connect", "1", url="wss://ws.bitstamp.net")
+    bitstamp(capture, first + 40, "13")
+    whole_book(capture, first + 50)
+    bitstamp(capture, first + 60, "14")
+    found = replayed(server.url, capture.write(tmp_path / "a.jsonl"))
+    assert (found["states"], found["resyncs"]) == ({"BTCUSD": "synced"}, 1)
+    assert found["books"]["BTCUSD"]["bids"] == [["14", "1"], ["10", "1"]]

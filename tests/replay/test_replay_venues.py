@@ -60,6 +60,14 @@ def test_bitfinex(server: PrivateServer, recorded_folder: Path):
     assert any("not consecutive" in note for note in found["notes"])
 
 
+def test_bitstamp(server: PrivateServer, recorded_folder: Path):
+    path = recorded_folder / "venues" / "cryptofeed" / "cryptofeed_bitstamp_diff_20210405.zst"
+    found = replayed(server.url, path)
+    nothing_lost(found)
+    assert len(found["states"]) == 10
+    assert found["snapshots"] == {"recorded": 10, "fetched": 10}
+
+
 def test_coinbase_exchange(server: PrivateServer, recorded_folder: Path):
     path = recorded_folder / "venues" / "cryptofeed" / "cryptofeed_coinbase_exchange_level2_2021.ws.zst"
     found = replayed(server.url, path)

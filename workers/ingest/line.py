@@ -19,6 +19,7 @@ from workers.model.trades.exchange_clock import ClockCeiling
 from workers.settings.schema import IngestSettings
 from workers.store.keys import DEPTH, TICKER, TRADES, Keys
 from workers.store.log.streams import RawEntry
+from workers.venues.facts import Continuity
 from workers.venues.interface import Venue
 from workers.venues.messages import (
     Channel,
@@ -249,6 +250,8 @@ class Line:
                 entry._replace(update_id=0, turn=self._turn(session, message.symbol), number=self._numbers)
             )
             return
+        if message.channel == DEPTH and self._facts.continuity is Continuity.RISING:
+            self._turn(session, message.symbol)  # its books end with it: no id shows what was missed
         if message.channel == TRADES and self._facts.trade_ids != "consecutive":
             self._append(
                 self._entry(stream.key, message)._replace(name=message.name or str(message.update_id))

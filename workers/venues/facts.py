@@ -19,18 +19,21 @@ class Continuity(Enum):
     """The message names its predecessor's id (Binance futures, OKX); a snapshot has an id of the same count."""
     PLUS_ONE = "plus one"
     """The id of each message is its predecessor's plus one, the snapshot's included (Bybit)."""
+    RISING = "rising"
+    """The id of each message is later than its predecessor's and orders it; what is missing nothing tells (Bitstamp's
+    microtimestamp). A book ends with each socket that brought it."""
     CONNECTION = "connection"
     """Every frame of a socket is numbered: what is missing concerns all its symbols (Coinbase Advanced, Bitfinex)."""
     CHECKSUM = "checksum"
     """No numbers: the book after a message is compared (Kraken)."""
     NONE = "none"
-    """Nothing tells (Bitstamp, Coinbase Exchange)."""
+    """Nothing tells, and nothing orders (Coinbase Exchange)."""
 
     @property
     def by_id(self) -> bool:
         """Whether the venue numbers the messages of a symbol, so that two lines can be merged by id and the log goes
         by the venue's ids; else the log numbers what one line wrote."""
-        return self in (Continuity.FIRST, Continuity.PREVIOUS, Continuity.PLUS_ONE)
+        return self in (Continuity.FIRST, Continuity.PREVIOUS, Continuity.PLUS_ONE, Continuity.RISING)
 
 
 TradeIds = Literal["consecutive", "rising", "neither"]
@@ -77,8 +80,9 @@ class Facts(NamedTuple):
     @property
     def book_rule(self) -> BookRule:
         """How the entries of a depth stream make a book."""
-        previous = self.continuity is Continuity.PREVIOUS
-        sequence = SequenceRule.FUTURES if previous else SequenceRule.SPOT
+        sequence = {Continuity.PREVIOUS: SequenceRule.FUTURES, Continuity.RISING: SequenceRule.RISING}.get(
+            self.continuity, SequenceRule.SPOT
+        )
         if self.snapshots == "rest":
             return BookRule(sequence)
         return BookRule(sequence, StreamRule(self.continuity.by_id, self.levels, self.cut, self.checksum))

@@ -64,7 +64,7 @@ def test_where_the_socket_is_and_what_goes_over_it():
 
 def test_facts_follow_the_settings():
     facts = venue().facts
-    assert (facts.continuity, facts.snapshots, facts.trade_ids) == (Continuity.NONE, "rest", "rising")
+    assert (facts.continuity, facts.snapshots, facts.trade_ids) == (Continuity.RISING, "rest", "rising")
     whole = venue(depth="order_book").facts
     assert (whole.snapshots, whole.levels, whole.second_source) == ("in band", 100, "in band")
 

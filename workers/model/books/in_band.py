@@ -19,6 +19,7 @@ from typing import NamedTuple
 from workers.errors import BadNumber
 from workers.model.books.checksum import ChecksumRule
 from workers.model.books.order_book import DEFAULT_MAX_LEVELS, OrderBook
+from workers.model.books.rising import RisingSync
 from workers.model.books.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
 from workers.model.events import DepthEvent, Snapshot
 
@@ -58,7 +59,8 @@ class BookRule(NamedTuple):
     ) -> BookSync:
         """A fresh book. `two_snapshots`: see `BookSync`; what comes in band is borne out by what follows it."""
         if self.stream is None:
-            return BookSync(
+            kind = RisingSync if self.sequence is SequenceRule.RISING else BookSync
+            return kind(
                 symbol,
                 self.sequence,
                 max_levels=max_levels,

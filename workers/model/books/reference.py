@@ -20,13 +20,16 @@ class Reference:
         self.update_id = self.snapshot_id = snapshot.last_update_id
         self._rule = rule
         self._started = False
+        self._reached = rule is not SequenceRule.RISING
+        """Whether it is known that nothing came between the snapshot and the first event after it."""
 
     def advance(self, event: DepthEvent) -> str:
         """Apply the next event, or skip one contained already; why that is impossible, or `""`."""
         if not self._started:
             if self._rule.contained(event, self.snapshot_id):
+                self._reached = True
                 return ""
-            if self._rule.start_of(event) > self.snapshot_id:
+            if not (self._reached and self._rule.continues(event, self.snapshot_id)):
                 return "stream does not reach back to the snapshot"
         elif event.last_id <= self.update_id:
             return ""

@@ -20,22 +20,32 @@ class SequenceRule(Enum):
     """`U` is the previous `u` plus one; the first event has `U <= L + 1 <= u`."""
     FUTURES = "futures"
     """`pu` is the previous `u` (ids have holes); the first event has `U <= L <= u`, or `pu <= L < U`."""
+    RISING = "rising"
+    """Ids only order events (Bitstamp's microtimestamp): each follows any older one, the first has `L <= u`."""
 
     def start_of(self, event: DepthEvent) -> int:
         """The lowest id a book may stand at for `event` to leave no hole after it."""
+        if self is SequenceRule.RISING:
+            return event.last_id  # what came before the first event nobody knows
         if self is SequenceRule.SPOT:
             return event.first_id - 1
         return event.previous_id if event.previous_id >= 0 else event.first_id
 
     def follows(self, event: DepthEvent, last_id: int) -> bool:
         """Whether `event`, newer than `last_id`, is the next one after it."""
+        if self is SequenceRule.RISING:
+            return True
         if self is SequenceRule.SPOT:
             return event.first_id <= last_id + 1
         return event.previous_id == last_id
 
+    def continues(self, event: DepthEvent, snapshot_id: int) -> bool:
+        """Whether `event`, which a snapshot does not contain, leaves no hole after it."""
+        return self is SequenceRule.RISING or self.start_of(event) <= snapshot_id
+
     def contained(self, event: DepthEvent, snapshot_id: int) -> bool:
-        """Whether a snapshot makes `event` superfluous: spot drops `u <= L`, futures only `u < L`."""
-        return event.last_id <= (snapshot_id if self is SequenceRule.SPOT else snapshot_id - 1)
+        """Whether a snapshot makes `event` superfluous: futures drop only `u < L`, others `u <= L`."""
+        return event.last_id <= (snapshot_id - 1 if self is SequenceRule.FUTURES else snapshot_id)
 
     def not_contained(self, events: Iterable[DepthEvent], snapshot_id: int) -> list[DepthEvent]:
         """Those of chained events that a snapshot needs to go on."""

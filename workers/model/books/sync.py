@@ -147,7 +147,7 @@ class BookSync:
         if run is None or run.start is None or run.end is None or not run.start <= at <= run.end:
             return SnapshotOutcome.TOO_OLD
         later = [event for event in run.events if event.last_id > at]
-        if later and self.rule.start_of(later[0]) > at:
+        if later and not self.rule.continues(later[0], at):
             return SnapshotOutcome.TOO_OLD
         if synced:
             return self._compare(reference.book, later, now_ms, partial=partial)
@@ -235,7 +235,7 @@ class BookSync:
         if self.unconfirmed:
             if event.last_id < last_id:
                 return Outcome.STALE
-            chained = self.rule.start_of(event) <= last_id
+            chained = self.rule.continues(event, last_id)
         elif event.last_id <= last_id:
             return self._old(event, now_ms)
         else:
@@ -255,7 +255,7 @@ class BookSync:
     def _approach(self, event: DepthEvent, held: Snapshot, now_ms: int) -> Outcome:
         """CONFIRMING: wait for the event that takes the held snapshot further."""
         start, last_id, before = self.rule.start_of(event), held.last_update_id, self._run.end
-        if last_id == -1 or start <= last_id <= event.last_id:
+        if last_id == -1 or (last_id <= event.last_id and self.rule.continues(event, last_id)):
             self._run = Run.of(event, start, self.buffer_limit)
             return Outcome.SYNCED if self._enter(held, now_ms) is SnapshotOutcome.ACCEPTED else Outcome.LOST
         if event.last_id < last_id:

@@ -39,7 +39,7 @@ _MOST_PAGE_BYTES: Final = 32 * 2**20
 def facts_of(settings: BitstampSettings) -> Facts:
     """What is true of it as it is set."""
     facts = Facts(
-        Continuity.NONE,
+        Continuity.RISING,
         "rest",
         trade_ids="rising",
         second_source="rest",
@@ -49,7 +49,9 @@ def facts_of(settings: BitstampSettings) -> Facts:
     )
     if settings.depth == "diff_order_book":
         return facts
-    return facts._replace(snapshots="in band", levels=WHOLE_LEVELS, second_source="in band")
+    return facts._replace(
+        continuity=Continuity.NONE, snapshots="in band", levels=WHOLE_LEVELS, second_source="in band"
+    )
 
 
 class Bitstamp:
