@@ -11,16 +11,19 @@ from urllib.parse import urlsplit
 import aiohttp
 import aiohttp.connector
 import pytest
+from aiohttp import web
 from in_process import KEYS, Fleet, fleet_of
 from proxy_world import NAME, Proxy, proxy, terminator
 from structlog.testing import capture_logs
 
-from workers.errors import SettingsError
+from workers.errors import RestUnavailable, SettingsError
 from workers.operations.doctor.exchange import exchange_findings
 from workers.runtime.context import venue_contexts
 from workers.runtime.proxies import Sessions, open_session, proxy_for
+from workers.runtime.rest_reply import fetch
 from workers.settings.loading import Effective, parse
 from workers.venues.binance.settings import BinanceSettings
+from workers.venues.interface import RestRequest
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 BINANCE = "wss://fstream.binance.com/market/stream"
@@ -165,6 +168,54 @@ async def test_a_proxy_that_refuses_us_is_an_error_of_the_connection(scheme: str
                 assert "mistaken" not in str(raised.value)
                 with pytest.raises((aiohttp.ClientError, OSError)):
                     await session.ws_connect(url.replace("http", "ws"))
+
+
+async def test_a_socks_proxy_that_is_away_is_an_error_of_the_connection() -> None:
+    async with open_session("socks5://127.0.0.1:1") as session:
+        with pytest.raises(RestUnavailable):
+            await fetch(session, RestRequest("http://127.0.0.1:1/", 1, "p", 65_536), 30)
+        with pytest.raises(aiohttp.ClientError):
+            await session.ws_connect("ws://127.0.0.1:1/")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["http://h:99999", "http://[::1", "http://h:port", "http://", "://", "ftp://h:1", "http://h/path", "h:x"],
+)
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "all_proxy"])
+def test_a_proxy_of_the_environment_that_is_none_is_named(
+    name: str, value: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(SettingsError, match=name.upper()):
+        proxy_for(BINANCE, "")
+    assert proxy_for(BINANCE, "direct") == ""
+
+
+async def test_what_a_reply_sets_goes_out_with_no_other_request() -> None:
+    cookies: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        cookies.append(request.headers.get("Cookie"))
+        reply = web.Response(text="{}")
+        for number in range(20):
+            reply.set_cookie(f"c{number}", "x" * 3000)
+        return reply
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        async with open_session("") as session:
+            request = RestRequest(f"http://localhost:{port}/", 1, "p", 65_536)
+            for _ in range(2):
+                assert (await fetch(session, request, 30)).status == 200
+    finally:
+        await runner.cleanup()
+    assert cookies == [None, None]
 
 
 async def test_venues_have_each_their_own_way(environment: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,11 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from workers.errors import ExtraMissing
+from workers.errors import ExtraMissing, SettingsError
 from workers.masking import mask
 from workers.model.host_names import is_loopback_host
 from workers.runtime.context import VenueContext
-from workers.settings.proxies import SOCKS
+from workers.settings.proxies import SOCKS, check_proxy
 from workers.settings.schema import DIRECT
 
 log = structlog.get_logger()
@@ -33,6 +33,9 @@ def proxy_for(url: str, setting: str) -> str:
     A venue's own setting goes before the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, in small letters
     too), and is meant as it stands: `NO_PROXY` is the environment's. This machine itself is never behind a proxy
     of the environment.
+
+    Raises:
+        SettingsError: the environment names one that cannot be used.
     """
     if setting:
         return "" if setting == DIRECT else setting
@@ -41,8 +44,12 @@ def proxy_for(url: str, setting: str) -> str:
     found: Mapping[str, str] = getproxies_environment()
     if is_loopback_host(host) or proxy_bypass(_with_port(host, parts.port)):
         return ""
-    proxy = found.get(_WEB_SCHEMES.get(parts.scheme, parts.scheme)) or found.get("all", "")
-    return proxy if "://" in proxy or not proxy else f"http://{proxy}"
+    kind = _WEB_SCHEMES.get(parts.scheme, parts.scheme)
+    kind = kind if found.get(kind) else "all"
+    proxy = found.get(kind, "")
+    proxy = proxy if "://" in proxy or not proxy else f"http://{proxy}"
+    check_proxy(f"{kind.upper()}_PROXY of the environment", proxy, SettingsError)
+    return proxy
 
 
 def _with_port(host: str, port: int | None) -> str:
@@ -59,28 +66,38 @@ def open_session(
 ) -> aiohttp.ClientSession:
     """A session all of whose requests and sockets go through a proxy (empty: directly).
 
+    It keeps no cookies: what a reply set would go out with every later request, and a few of them are more than
+    a server takes.
+
     Raises:
         ExtraMissing: it is a SOCKS proxy, and the extra `socks` is not installed.
     """
-    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    timeout, cookies = aiohttp.ClientTimeout(total=timeout_s), aiohttp.DummyCookieJar()
     if urlsplit(proxy).scheme in SOCKS:
         if not socks_available():
             raise ExtraMissing("SOCKS proxies", "aiohttp-socks", "socks")
         from workers.runtime.socks import socks_connector  # noqa: PLC0415 -- needs the extra
 
         return aiohttp.ClientSession(
-            connector=socks_connector(proxy, limit), headers=headers, timeout=timeout
+            connector=socks_connector(proxy, limit), headers=headers, timeout=timeout, cookie_jar=cookies
         )
     connector = aiohttp.TCPConnector(limit=limit)
     if not proxy:
-        return aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout)
+        return aiohttp.ClientSession(
+            connector=connector, headers=headers, timeout=timeout, cookie_jar=cookies
+        )
     url = URL(proxy)
     # Apart from the URL, which stands in aiohttp's error messages; it has no other way for a session before 4.0.
     with catch_warnings():
         simplefilter("ignore", DeprecationWarning)
         auth = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
         return aiohttp.ClientSession(
-            connector=connector, headers=headers, timeout=timeout, proxy=url.with_user(None), proxy_auth=auth
+            connector=connector,
+            headers=headers,
+            timeout=timeout,
+            cookie_jar=cookies,
+            proxy=url.with_user(None),
+            proxy_auth=auth,
         )
 
 
@@ -117,11 +134,11 @@ class Sessions:
             await session.close()
 
     def rest(self, context: VenueContext) -> aiohttp.ClientSession:
-        """The session for a venue's REST requests. Raises: ExtraMissing."""
+        """The session for a venue's REST requests. Raises: ExtraMissing, SettingsError."""
         return self._of(context, context.venue.info_request().url)
 
     def sockets(self, context: VenueContext) -> aiohttp.ClientSession:
-        """The session for a venue's sockets. Raises: ExtraMissing."""
+        """The session for a venue's sockets. Raises: ExtraMissing, SettingsError."""
         return self._of(context, context.venue.endpoints(["A"])[0].url)
 
     def _of(self, context: VenueContext, url: str) -> aiohttp.ClientSession:

@@ -6,11 +6,11 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.tracing import Trace
-from aiohttp_socks import ProxyConnector, ProxyError
+from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
 
 
 class _SocksConnector(ProxyConnector):
-    """What the proxy refuses is an error of aiohttp, as that of any other connection."""
+    """What the proxy refuses, or that it is away, is an error of aiohttp, as that of any other connection."""
 
     async def _create_connection(
         self,
@@ -22,6 +22,8 @@ class _SocksConnector(ProxyConnector):
             return await super()._create_connection(req, traces, timeout)
         except ProxyError as error:
             raise aiohttp.ClientConnectionError(f"the SOCKS proxy refused: {error}") from error
+        except (ProxyConnectionError, ProxyTimeoutError) as error:  # they have no base in common
+            raise aiohttp.ClientConnectionError(f"the SOCKS proxy does not answer: {error}") from error
 
 
 def socks_connector(proxy: str, limit: int) -> aiohttp.BaseConnector:
