@@ -47,7 +47,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from workers.masking import mask
+from workers.masking import mask, mask_address
 
 MOST_NAMED: Final = 20
 """How many of the names there are a sentence lists."""
@@ -134,7 +134,7 @@ class AddressUnusable(StoreError):
     """A URL that names no Redis server, or asks for what the fleet cannot do."""
 
     def __init__(self, url: str, problem: str, suggestion: str = "") -> None:
-        self.url = mask(url)
+        self.url = mask_address(url)
         self.problem = problem
         self.suggestion = suggestion
         hint = f" Did you mean {suggestion!r}?" if suggestion else ""

@@ -12,7 +12,7 @@ from typing import Final
 MASK: Final = "***"
 
 _SECRET_OPTION: Final = re.compile(
-    r"([?&;][^=&\s]*(?:pass|secret|token|key|auth|credential|signature|pwd)[^=&\s]*=).*",
+    r"([?&;][^=&\s]*(?:pass|secret|token|key|auth|credential|sig|session|pwd)[^=&\s]*=).*",
     re.IGNORECASE | re.DOTALL,
 )
 """From the first option that sounds like a secret on: one that holds `&` has no other end."""
@@ -34,8 +34,19 @@ def mask(text: str) -> str:
     return _URL.sub(lambda found: _masked(found[0]), text)
 
 
+def mask_address(text: str) -> str:
+    """The same for a text that was meant as one URL, whatever it looks like: `user:password@host` has no scheme."""
+    if _WHOLE_URL.match(text):
+        return _masked(text)
+    _, at, rest = text.rpartition("@")
+    option = _SECRET_OPTION.search(rest)
+    return (MASK if at else "") + at + (rest[: option.end(1)] + MASK if option else rest)
+
+
 def _masked(url: str) -> str:
     scheme, rest = url.split("://", 1)
+    if "redis" in scheme.lower() and "@" not in rest:
+        rest = _without_tail(rest)
     start = re.split(r"[/?#]", rest, maxsplit=1)[0]
     option = _SECRET_OPTION.search(rest)
     head, tail = (rest[: option.end(1)], MASK) if option else (rest, "")
@@ -46,6 +57,18 @@ def _masked(url: str) -> str:
     elif "@" in rest and _odd_port(start):  # the option may be a part of the password
         head = ""
     return f"{scheme}://{head}{tail}"
+
+
+def _without_tail(rest: str) -> str:
+    """Of a server's URL without a login, no fragment and no port that is none: both may be a password."""
+    rest, mark, _ = rest.partition("#")
+    start = re.split(r"[/?]", rest, maxsplit=1)[0]
+    hosts = start.split(",")
+    for place, host in enumerate(hosts):
+        if _odd_port(host):
+            name = host.rpartition(":")[0].partition(":")[0]
+            return ",".join([*hosts[:place], f"{name}:{MASK}"])
+    return f"{rest}#{MASK}" if mark else rest
 
 
 def _odd_port(start: str) -> bool:

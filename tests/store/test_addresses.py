@@ -13,6 +13,7 @@ from workers.errors import AddressUnusable, RestUnavailable, SettingsError
 from workers.masking import mask
 from workers.settings.addresses import address_of
 from workers.settings.loading import parse
+from workers.settings.proxies import check_proxy
 from workers.store.connection import connect, connect_reader
 from workers.store.log.streams import GroupReader, RawEntry, RawStreams
 
@@ -165,8 +166,33 @@ def test_nor_by_an_error_about_the_address(secret: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "user:Q@host:6379",
+        "//user:Q@host",
+        "redis:/user:Q@host",
+        "host:6379?password=Q",
+        "redis://host:Q",
+        "redis://user:Q/Q",
+        "redis://host:6379#Q",
+        "redis+sentinel://a:1,b:Q/m",
+    ],
+)
+def test_nor_of_what_was_meant_as_an_address(url: str) -> None:
+    with pytest.raises(AddressUnusable) as raised:
+        address_of(url)
+    assert not shown(str(raised.value))
+    for proxy in ("user:Q@host:80", "http:/user:Q@host", "//user:Q@host"):
+        with pytest.raises(SettingsError) as refused:
+            check_proxy("venues.usdm.proxy", proxy, SettingsError)
+        assert not shown(str(refused.value))
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "redis+sentinel://a:1,b:2/m",
+        "redis://[::1]:6379/0",
         "plain text",
         "btcusdt@depth",
         "wss://stream.binance.com:9443/stream?streams=btcusdt@depth/ethusdt@aggTrade",

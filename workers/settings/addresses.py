@@ -159,7 +159,8 @@ def _of_sentinels(url: str, scheme: str, place: str, options: dict[str, Any]) ->
     for text in hosts.split(","):
         found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\s]+)(?::([0-9]{1,5}))?", text)
         if found is None or (found[2] and not 0 < int(found[2]) < 65536):
-            raise AddressUnusable(url, f"{text[:80]!r} is no sentinel, such as host:{SENTINEL_PORT}")
+            name = text.partition(":")[0][:80]  # what follows may be a password
+            raise AddressUnusable(url, f"{name!r} is no sentinel, such as host:{SENTINEL_PORT}")
         sentinels.append((found[1].strip("[]"), int(found[2] or SENTINEL_PORT)))
     options = {**login, **options}
     own = {name.removeprefix("sentinel_"): options.pop(name) for name in _OF_SENTINEL & options.keys()}

@@ -24,7 +24,7 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 from workers.errors import AddressUnusable, SettingsError
-from workers.masking import MASK, mask
+from workers.masking import MASK, mask, mask_address
 from workers.model.host_names import host_of, is_loopback_host
 from workers.settings.addresses import address_of
 from workers.settings.exchanges import DEFAULT, exchanges, settings_of
@@ -398,7 +398,7 @@ def _check_meaning(effective: Effective, name: str) -> None:
         check_proxy(f"venues.{venue}.proxy", keys.proxy, refused)
     for key, (url, schemes) in urls.items():
         if url and not url.startswith(schemes):
-            raise refused(key, f"{mask(url)!r} must begin with {' or '.join(schemes)}")
+            raise refused(key, f"{mask_address(url)!r} must begin with {' or '.join(schemes)}")
     if settings.ingest.backoff_max_s < settings.ingest.backoff_first_s:
         raise refused("ingest.backoff_max_s", "it must not be less than ingest.backoff_first_s")
     if settings.fleet.lease_ms < 2 * settings.fleet.heartbeat_ms:

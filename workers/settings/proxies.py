@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Final
 from urllib.parse import urlsplit
 
-from workers.masking import mask
+from workers.masking import mask_address
 from workers.settings.schema import DIRECT
 from workers.settings.symbols import Refusal
 
@@ -21,7 +21,7 @@ def check_proxy(key: str, proxy: str, refused: Refusal) -> None:
         return
     if not proxy.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
         near = get_close_matches(proxy, [DIRECT], 1)
-        problem = f"{mask(proxy)!r} must be {DIRECT!r} or begin with {', '.join(SCHEMES)} and ://"
+        problem = f"{mask_address(proxy)!r} must be {DIRECT!r} or begin with {', '.join(SCHEMES)} and ://"
         raise refused(key, problem, near[0] if near else "")
     try:
         parts = urlsplit(proxy)
@@ -30,7 +30,9 @@ def check_proxy(key: str, proxy: str, refused: Refusal) -> None:
         usable = False
     if not usable:
         raise refused(
-            key, f"{mask(proxy)!r} must be scheme://host:port, or scheme://user:password@host:port", ""
+            key,
+            f"{mask_address(proxy)!r} must be scheme://host:port, or scheme://user:password@host:port",
+            "",
         )
     if proxy.startswith("socks") and find_spec("aiohttp_socks") is None:
         raise refused(key, "SOCKS proxies need aiohttp-socks: pip install 'marketfleet[socks]'", "")
