@@ -180,6 +180,7 @@ ROLES: Final = {
     "runtime/process.py": "every worker",
     "runtime/logs.py": "every worker",
     "runtime/pulse.py": "every worker",
+    "runtime/loop_watch.py": "every worker",
     "runtime/tasks.py": "every worker",
     "runtime/backoff.py": "every worker",
     "runtime/unreadable.py": "whoever reads keys",

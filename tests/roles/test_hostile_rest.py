@@ -178,6 +178,12 @@ async def test_no_body_takes_more_memory_than_its_kind_can_need(
         tracemalloc.stop()
 
 
+async def test_nor_do_its_elements_once_they_are_decoded(rest: RestClient, attacker: Attacker) -> None:
+    attacker.talk = saying(200, b'{"symbols":[' + b"0," * 3_000_000 + b"0]}")
+    with pytest.raises(RestUnavailable, match="all commas"):
+        await get(rest)
+
+
 async def test_the_body_of_a_ban_cannot_take_its_pause_away(rest: RestClient, attacker: Attacker) -> None:
     async def stalls(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 429 X\r\nRetry-After: 99\r\nContent-Length: 100\r\n\r\n{")

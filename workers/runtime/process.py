@@ -25,6 +25,7 @@ from workers.errors import FleetError, ServerTooOld
 from workers.masking import mask
 from workers.runtime.backoff import Backoff
 from workers.runtime.logs import configure_logging
+from workers.runtime.loop_watch import CPU_S, LoopWatch
 from workers.runtime.pulse import Pulse
 from workers.runtime.tasks import end
 from workers.runtime.unreadable import UnreadableKeys
@@ -165,10 +166,14 @@ class Process:
         structlog.contextvars.bind_contextvars(worker=self.name)
         log.info("worker_started", role=self.role, pid=os.getpid())
         runner = await self._serve_metrics()
+        watch = LoopWatch(self.role, CPU_S)
         try:
             await self.wait_for_redis()
+            self.pulse.beat = watch.fed
+            watch.arm()
             await self.serve(main)
         finally:
+            watch.disarm()
             await runner.cleanup()
             await self.client.aclose()
             log.info("worker_stopped", role=self.role)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import Gauge
@@ -28,6 +29,8 @@ class Pulse:
 
     def __init__(self) -> None:
         self.late_s = 0.0
+        self.beat: Callable[[], None] = lambda: None
+        """Called ten times a second, as long as the loop comes round."""
 
     def observe(self, late_s: float) -> None:
         """Something that was due was done so much later. O(1)."""
@@ -40,6 +43,7 @@ class Pulse:
     async def run(self) -> None:
         """Measure until cancelled."""
         while True:
+            self.beat()
             began = time.monotonic()
             await asyncio.sleep(EVERY_S)
             self.observe(time.monotonic() - began - EVERY_S)

@@ -91,7 +91,9 @@ class RestClient:
         if reply.status == 200:
             OVERLONG.labels(self._name).inc()
             log.error("reply_overlong", venue=self._name, url=request.url, most_bytes=request.most_bytes)
-            return RestUnavailable(request.url, 200, f"the body is longer than {request.most_bytes:,} bytes")
+            return RestUnavailable(
+                request.url, 200, f"the body is longer than {request.most_bytes:,} bytes, or all commas"
+            )
         code, message = self._venue.error_of(reply.body)
         problem = (
             f"code {code}: {printable(message)}" if message else f"no error object, {len(reply.body)} bytes"

@@ -28,6 +28,8 @@ ERROR_BODY_S: Final = 2.0
 UNKNOWN_WAIT_S: Final = 60.0
 """Wait after a 429 or 418 that names no time, or none that can be."""
 PIECE_BYTES: Final = 65_536
+BYTES_PER_ELEMENT: Final = 16
+"""Of a body of the greatest size, on an average: `[0,0,…` of 64 MB would fill gigabytes once it is decoded."""
 _DIGITS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
@@ -38,7 +40,7 @@ class Reply(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     overlong: bool
-    """Whether the body was longer than its kind can be; then `body` is its beginning."""
+    """Whether the body was longer than its kind can be, or of more elements; then `body` may be its beginning."""
 
     @property
     def exchange_ms(self) -> int:
@@ -109,6 +111,7 @@ async def fetch(session: aiohttp.ClientSession, request: RestRequest, timeout_s:
         ):
             if response.status == 200:
                 body, overlong = await read_body(response, request.most_bytes)
+                overlong = overlong or body.count(b",") > request.most_bytes // BYTES_PER_ELEMENT
             else:
                 body, overlong = await _error_body(response), False
             return Reply(response.status, response.headers, body, overlong)
