@@ -43,7 +43,10 @@ async def rows(now_ms: int, owner: str = "books-1") -> list[dict]:
     await client.hset("book:{BTCUSDT}:status", mapping=status)
     if owner:
         await client.hset("fleet:lease:books:{BTCUSDT}", "owner", owner)
-    await client.xadd("gaps:{BTCUSDT}", {"channel": "depth"})
+    gap = {"channel": "depth", "from": 1, "to": 2, "reason": "gap", "repaired": "resync"}
+    marked = {"channel": "aggTrade", "from": 5, "to": 5, "reason": "absurd", "repaired": "no hole"}
+    for told in (gap, marked, {"rubbish": "of others"}):
+        await client.xadd("gaps:{BTCUSDT}", told)
     held = Held(client, SETTINGS)
     return await symbols_told(held)
 

@@ -16,7 +16,7 @@ from workers.model.trades.fills import Fills, Range
 from workers.model.trades.numbering import LowerRun, lower_run
 from workers.runtime.ownership import Claim
 from workers.store.keys import TRADES
-from workers.store.log.streams import Delivered, GapRecord, parts
+from workers.store.log.streams import NO_HOLE, Delivered, GapRecord, parts
 from workers.store.trades.batch import cut, entry_ms
 from workers.trades.figures import SymbolFigures
 from workers.venues.entries import is_break, number_of, trade_of
@@ -25,8 +25,6 @@ log = structlog.get_logger()
 
 TOLD_AT_MOST = 10
 """Anomalies of one kind and stream that the log names one by one."""
-NO_HOLE = "no hole"
-"""What the gaps stream says of a trade that is marked, and lacks nothing."""
 
 UNUSABLE = Counter("fleet_trades_unusable_total", "Stream entries that are no usable trade", ["venue"])
 ABSURD = Counter(

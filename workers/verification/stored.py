@@ -20,7 +20,7 @@ from workers.settings.schema import Settings
 from workers.store.books.rebuilding import stored_checkpoint
 from workers.store.books.shown import SymbolReading, read_symbols, text_of, whole
 from workers.store.keys import DEPTH, TRADES
-from workers.store.log.streams import undelivered
+from workers.store.log.streams import NO_HOLE, undelivered
 from workers.store.replies import unusable
 from workers.store.trades.latest import ids_after_of
 from workers.terminal.output import Totals
@@ -171,10 +171,11 @@ class Held:
         return await stored_checkpoint(self._client, book.context.keys, book.symbol)
 
     async def gaps(self, book: Book) -> int:
-        """How many holes were recorded."""
+        """How many holes were recorded; what only marks ids, and what others wrote there, is none."""
         key = book.context.keys.gaps(book.symbol)
         try:
-            return int(await self._client.xlen(key))
+            entries = await self._entries(key, "-")
+            return sum(fields.get(b"repaired", b"") not in (b"", NO_HOLE.encode()) for _, fields in entries)
         except ResponseError as error:
             if unusable(key, error) is None:
                 raise
@@ -192,7 +193,7 @@ class Held:
         return [
             Hole(int(fields[b"from"]), int(fields[b"to"]), fields[b"reason"].decode())
             for _, fields in entries
-            if fields[b"channel"] == channel.encode()
+            if fields.get(b"channel") == channel.encode()
         ]
 
     async def group(self, book: Book, channel: str, group: str) -> GroupState:

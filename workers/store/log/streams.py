@@ -27,6 +27,8 @@ GAPS_LOOKED_AT = 100
 """Newest entries of a gaps stream among which a hole is looked for."""
 SAME_GAP_MS = 3_600_000
 """How long a hole of the same ids is the same hole: no raw stream reaches back that far, by default."""
+NO_HOLE: Final = "no hole"
+"""In place of how a hole was repaired: the ids are marked, and none is missing."""
 _GAP: Final = ("channel", "from", "to", "repaired")
 
 
