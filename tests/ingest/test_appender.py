@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from structlog.testing import capture_logs
 
+from workers.ingest import appender as appender_module
 from workers.ingest import losses
 from workers.ingest.appender import Appender
+from workers.runtime import backoff
 from workers.settings.schema import IngestSettings
 from workers.store.log.streams import RawEntry
 
@@ -206,6 +209,31 @@ async def test_a_key_of_another_type_does_not_stop_the_others(client: Redis) -> 
     assert await client.xlen(OTHER) == 3
     [(_, gap)] = await client.xrange("gaps:{A}")
     assert (gap[b"from"], gap[b"to"], gap[b"reason"]) == (b"1", b"3", b"append refused")
+
+
+async def test_what_a_key_refuses_is_recorded_each_time_and_logged_once(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appender_module, "TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(backoff, "SETTLED_S", 0.0)
+    monkeypatch.setattr(backoff, "FIRST_S", 0.0)
+    one = appender(client)
+
+    async def lost(first: int, last: int) -> int:
+        with capture_logs() as logs:
+            for entry in entries(KEY, first, last):
+                one.add(entry)
+            await one.flush()
+        return sum(line["event"] == "entries_lost" for line in logs)
+
+    await client.set(KEY, "x")
+    assert [await lost(first, first + 1) for first in (1, 3, 5)] == [1, 0, 0]
+    assert await client.xlen("gaps:{A}") == 3
+    await client.delete(KEY)
+    assert await lost(7, 8) == 0
+    await client.delete(KEY)
+    await client.set(KEY, "x")
+    assert await lost(9, 10) == 1, "refused anew"
 
 
 async def test_abandoning_a_buffer_at_the_end_is_bounded(client: Redis) -> None:

@@ -12,6 +12,7 @@ from workers.books.book import OwnedBook
 from workers.model.books.sync import SyncState
 from workers.runtime.backoff import Backoff
 from workers.runtime.dead_streams import revive
+from workers.runtime.living_lines import LivingLines
 from workers.store.keys import DEPTH
 from workers.store.log.activity import trades_after
 
@@ -27,12 +28,18 @@ FEWEST_TRADES: Final = 3
 
 
 class StreamWatch:
-    """Finds dead depth streams among the owned books, and has them subscribed anew."""
+    """Finds dead depth streams among the owned books, and has them subscribed anew.
 
-    def __init__(self, client: Redis) -> None:
+    Args:
+        lines: whom to ask: where none listens, a stream brings nothing for that alone.
+    """
+
+    def __init__(self, client: Redis, lines: LivingLines) -> None:
         self._client = client
+        self._lines = lines
         self._due = 0.0
         self._asked: dict[str, float] = {}
+        """When the lines were last asked, for each dead stream."""
         self._waits = Backoff("activity")
 
     async def look(self, books: Iterable[OwnedBook], now: float) -> None:
@@ -49,7 +56,8 @@ class StreamWatch:
 
     @staticmethod
     def _silent(book: OwnedBook, now: float) -> bool:
-        return book.read and book.sync.state is SyncState.SYNCED and now - book.heard_at >= SILENT_S
+        is_watched = book.read and not book.unreadable and book.sync.state is SyncState.SYNCED
+        return is_watched and now - book.heard_at >= SILENT_S
 
     async def _look(self, silent: list[OwnedBook], now: float) -> None:
         dead = [book for book in silent if book.overtaking.dead]
@@ -63,10 +71,12 @@ class StreamWatch:
             for book, found in zip(part, await trades_after(self._client, asked, FEWEST_TRADES), strict=True):
                 if found.newest_depth == book.last_stream_id and len(found.trades) >= FEWEST_TRADES:
                     book.overtaking.ahead("trades went on", now, event_ms=found.trades[-1])
+        self._asked = {book.key: self._asked[book.key] for book in dead if book.key in self._asked}
         for book in dead:
-            if now - self._asked.get(book.key, -ASK_AGAIN_S) >= ASK_AGAIN_S:
+            claim, asked_at = book.claim, self._asked.get(book.key)
+            if not self._lines.listen_to(claim.context.name):
+                continue
+            if asked_at is None or now - asked_at >= ASK_AGAIN_S:
                 self._asked[book.key] = now
-                claim = book.claim
-                await revive(self._client, claim.context, claim.symbol, DEPTH, book.overtaking.evidence)
-        if len(self._asked) > MOST_AT_ONCE:
-            self._asked = {key: at for key, at in self._asked.items() if now - at < ASK_AGAIN_S}
+                evidence, is_news = book.overtaking.evidence, asked_at is None
+                await revive(self._client, claim.context, claim.symbol, DEPTH, evidence, is_news=is_news)

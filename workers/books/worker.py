@@ -12,7 +12,6 @@ from redis.exceptions import RedisError
 
 from workers.books.book import OwnedBook
 from workers.books.history import HistoryWriter
-from workers.books.lines import LivingLines
 from workers.books.publishing import BookPublishing
 from workers.books.reading import BookReading
 from workers.books.snapshots import SnapshotFetcher
@@ -23,6 +22,7 @@ from workers.errors import LeaseLost, StateUnreadable
 from workers.model.books.sync import Outcome, SyncState
 from workers.runtime.backoff import MOST_PAUSE_S, Backoff
 from workers.runtime.context import venue_contexts
+from workers.runtime.living_lines import LivingLines
 from workers.runtime.ownership import Claim, Ownership
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
@@ -118,7 +118,7 @@ class BookWorker:
         )
         self._committing = Backoff("commit")
         self._lines = LivingLines(process.registry)
-        self._streams = StreamWatch(process.client)
+        self._streams = StreamWatch(process.client, self._lines)
         self._look_after_at = 0.0
         self._told_progress_at = 0.0
         self._recording: set[asyncio.Task[None]] = set()

@@ -248,6 +248,9 @@ class Appender:
                 if refusal_of(error).of_server:
                     raise
                 await self._append_one_by_one(ready)
+            else:
+                for key in self._refused_keys & {entry.key for entry in ready}:
+                    self._accepted(key)
         self._sending = []
 
     def _ready(self, batch: list[RawEntry]) -> list[RawEntry]:
@@ -316,8 +319,14 @@ class Appender:
                 self._of_keys.refused(error, symbol=key)
                 self._refused_keys.add(key)
             else:
-                self._of_keys.accepted(symbol=key)
-                self._refused_keys.discard(key)
+                self._accepted(key)
+
+    def _accepted(self, key: str) -> None:
+        """A key takes entries; it is like any other again once it has done so for a while."""
+        self._of_keys.accepted(symbol=key)
+        if self._of_keys.is_over(symbol=key):
+            self._refused_keys.discard(key)
+            self._told_at.pop(key, None)
 
     async def _missing(self, key: str, lost: Lost) -> bool:
         """Whether the log lacks something of what was dropped, which is then all that is left in `lost`."""
@@ -354,6 +363,9 @@ class Appender:
                 self._telling.refused(error, symbol=gap_key)
                 continue
             self._telling.accepted(symbol=gap_key)
+            is_told = key in self._refused_keys and key in self._told_at
             self._told_at[key] = now
+            if is_told:
+                continue  # `redis_refused` has said that this key takes nothing; what it lost stands among the gaps
             log.error("entries_lost", line=self._line, stream=key, first=lost.places[0], last=lost.last,
                       entries=lost.count, reason=lost.reason)  # fmt: skip

@@ -16,8 +16,10 @@ from workers.model.events import Trade
 from workers.runtime.backoff import Backoff
 from workers.runtime.context import VenueContext
 from workers.runtime.dead_streams import revive
+from workers.runtime.living_lines import LivingLines
 from workers.runtime.process import Process
 from workers.runtime.rest import RestClient
+from workers.runtime.steady_clock import steady_ms
 from workers.store.fleet.budget import Urgency
 from workers.store.keys import TRADES
 from workers.store.log.activity import NewestTrade, newest_trades
@@ -40,6 +42,8 @@ BETWEEN_S: Final = 10.0
 """Between two requests of one venue: at most 120 of 2,400 of USD-M's weight a minute, 24 of spot's 6,000."""
 STANDING_S: Final = 3.0
 """The stream may be a little later than the reply; a dead one is so still after this."""
+FAR_MS: Final = 7 * 86_400_000
+"""What is this far ahead of our clock is no trade: it spoils its stream, which others say."""
 MOST_PAUSE_S: Final = 600.0
 """Longest pause between two looks at a market without trades."""
 
@@ -53,6 +57,8 @@ class _Tape:
     longest_s: float = 0.0
     due: float = 0.0
     pause_s: float = 0.0
+    is_dead: bool = False
+    """It was found dead, and has brought nothing since."""
 
 
 class TapeWatch:
@@ -77,6 +83,7 @@ class TapeWatch:
         self._tapes: dict[str, dict[str, _Tape]] = {one.name: {} for one in self._contexts}
         self._next = dict.fromkeys(self._tapes, 0.0)
         self._waits = Backoff("tapes")
+        self._lines = LivingLines(process.registry)
 
     async def run(self) -> None:
         """Look until told to stop; at once over if nobody wants it."""
@@ -103,9 +110,10 @@ class TapeWatch:
             tape = tapes.setdefault(symbol, _Tape(last, now))
             if last != tape.last:
                 tape.longest_s = max(now - tape.moved_at, tape.longest_s * FORGETTING)
-                tape.last, tape.moved_at, tape.pause_s = last, now, 0.0
+                tape.last, tape.moved_at, tape.pause_s, tape.is_dead = last, now, 0.0, False
         silent = [symbol for symbol, tape in tapes.items() if self._suspicious(tape, now)]
-        if silent and now >= self._next[context.name]:
+        await self._lines.ask(now)
+        if silent and now >= self._next[context.name] and self._lines.listen_to(context.name):
             self._next[context.name] = now + BETWEEN_S
             await self._check(context, min(silent, key=lambda symbol: tapes[symbol].due), now)
 
@@ -113,6 +121,7 @@ class TapeWatch:
         silent_s = now - tape.moved_at
         return (
             tape.last.number >= 0
+            and tape.last.ms <= steady_ms() + FAR_MS
             and silent_s > max(self._silence_s, tape.longest_s * PAUSES)
             and now >= tape.due
         )
@@ -142,7 +151,8 @@ class TapeWatch:
             tape.due = now + self._silence_s
             what, until = ("trade", last.number) if by_id else ("a trade of", last.ms)
             evidence = f"the exchange has {what} {max(later)}, the log none after {until}"
-            await revive(self._process.client, context, symbol, TRADES, evidence)
+            is_news, tape.is_dead = not tape.is_dead, True
+            await revive(self._process.client, context, symbol, TRADES, evidence, is_news=is_news)
 
     @staticmethod
     def _failed(context: VenueContext, symbol: str, error: FleetError) -> None:

@@ -123,6 +123,10 @@ class Backoff:
                          refusal=trouble.refusal and trouble.refusal.value, refusals=trouble.times,
                          seconds=round(trouble.accepted_at - trouble.since, 1))  # fmt: skip
 
+    def is_over(self, venue: str = "", symbol: str = "") -> bool:
+        """Whether nothing of a venue, or of a symbol of it, was refused of late."""
+        return (venue, symbol) not in self._troubles
+
     def forget(self, venue: str, symbol: str) -> None:
         """A symbol is no more ours: so is what it waits for."""
         self._troubles.pop((venue, symbol), None)

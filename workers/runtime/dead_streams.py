@@ -18,17 +18,22 @@ DEAD = Counter(
 )
 
 
-async def revive(client: Redis, context: VenueContext, symbol: str, channel: str, evidence: str) -> bool:
+async def revive(
+    client: Redis, context: VenueContext, symbol: str, channel: str, evidence: str, *, is_news: bool = True
+) -> bool:
     """Ask the lines to subscribe anew to a stream, and say so; False when somebody has just done so.
 
     Args:
         evidence: what showed that it is dead.
+        is_news: False when it was found dead before, and has not lived since: then it is asked for, and not told.
 
     Raises:
         RedisError: nobody was asked.
     """
     if not await ask_anew(client, context.name, symbol, channel, evidence):
         return False
+    if not is_news:
+        return True
     DEAD.labels(context.name, channel).inc()
     log.error("stream_dead", venue=context.name, symbol=symbol, channel=channel, evidence=evidence)
     return True
