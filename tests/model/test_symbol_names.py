@@ -116,6 +116,18 @@ def test_what_exchanges_call_their_symbols_is_none_of_our_business(name: str):
     assert symbol_problem(name) == ""
 
 
+@pytest.mark.parametrize(
+    "blank", "\u034f\u115f\u1160\u17b4\u180b\u180f\u3164\ufe00\ufe0f\uffa0\U000e0100\U000e01ef"
+)
+def test_no_two_names_look_alike_by_what_cannot_be_seen(blank: str):
+    assert symbol_problem(f"BTC{blank}USDT")
+    assert symbol_problem(blank)
+
+
+def test_a_mark_does_not_hang_on_what_stands_before_the_name():
+    assert symbol_problem("\u0301BTCUSDT")
+
+
 @given(st.text(max_size=80))
 def test_a_name_that_passes_can_stand_in_keys_streams_paths_and_pages(name: str):
     if symbol_problem(name):

@@ -26,6 +26,14 @@ _MARKS: Final = frozenset("_-.")
 URLs, settings or pages, or cannot be seen."""
 
 
+_BLANK: Final = (
+    (0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800), (0x3164, 0x3164),
+    (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF),
+)  # fmt: skip
+"""Letters and marks of which nothing is seen (Unicode: Default_Ignorable_Code_Point): a name with one looks like
+another."""
+
+
 class SymbolName(NamedTuple):
     """A symbol of a venue of the settings; whether it is followed is another question."""
 
@@ -80,14 +88,16 @@ def symbol_problem(symbol: str) -> str:
         return "it is empty"
     if len(symbol) > LONGEST_SYMBOL:
         return f"it is longer than {LONGEST_SYMBOL} characters"
-    if not symbol.strip(".") or not all(_is_plain(sign) for sign in symbol):
+    if not symbol.strip(".") or not all(_is_plain(sign) for sign in symbol) or category(symbol[0])[0] == "M":
         return "it has characters that no symbol has"
     return "" if symbol == upper_symbol(symbol) else "it is not in capitals"
 
 
 def _is_plain(sign: str) -> bool:
     # combining marks belong to the letters of many scripts, and are no letters themselves
-    return sign.isalnum() or sign in _MARKS or category(sign) in ("Mn", "Mc")
+    return (sign.isalnum() or sign in _MARKS or category(sign) in ("Mn", "Mc")) and not (
+        sign >= "\u034f" and any(first <= ord(sign) <= last for first, last in _BLANK)
+    )
 
 
 def near_names(name: str, known: Iterable[str], most: int = MOST_NEAR) -> list[str]:
