@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from redis.exceptions import RedisError
 from rich.markup import escape
 from rich.table import Table
 
-from workers.errors import CommandError
+from workers.cli.reading.opening import reaching
 from workers.masking import mask
 from workers.operations.running import running_fleet
 from workers.runtime.process import PORT_OFFSETS
@@ -40,13 +39,8 @@ def run_stop(config: Path | None) -> int:
 def run_status(config: Path | None, *, as_json: bool) -> int:
     """Show the fleet; 3 when its Redis does not answer."""
     effective, supervisor = running_fleet(config)
-    try:
+    with reaching(effective):
         found = asyncio.run(_read(effective))
-    except (RedisError, OSError) as error:
-        url = mask(redis_url(effective.settings))
-        raise CommandError(
-            f"No fleet answers: Redis at {url} says: {str(error).rstrip('.')}. Start one with `fleet live`."
-        ) from error
     found["home"] = str(supervisor.home)
     found["supervisord"] = supervisor.find()
     if as_json:

@@ -26,8 +26,9 @@ from workers.runtime.context import venue_contexts
 from workers.runtime.tasks import end
 from workers.settings.loading import Effective, load, redis_url
 from workers.store.connection import connect
+from workers.store.refusals import Refusal, refusal_of
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import err, json_line, visible
+from workers.terminal.output import err, json_line, sentence, visible
 from workers.terminal.times import clock_text
 
 NOTICES: Final = (Gap, Withheld, Interrupted)
@@ -92,6 +93,14 @@ def known_symbols(incomplete: str) -> Iterator[str]:
                 yield name
 
 
+CURES: Final = {
+    Refusal.AWAY: "Start one with `fleet live`.",
+    Refusal.LOADING: "It reads its data after a start: ask again when it has done so.",
+    Refusal.NOT_LOGGED_IN: "Look at the user and the password in redis.url or REDIS_URL.",
+}
+"""What is to be done where a server does not answer as it should; of other refusals their own words tell it."""
+
+
 @contextmanager
 def reaching(effective: Effective) -> Iterator[str]:
     """The URL of the fleet's Redis; what it does not answer is one sentence.
@@ -105,9 +114,8 @@ def reaching(effective: Effective) -> Iterator[str]:
     except (RedisError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             raise
-        raise CommandError(
-            f"No fleet answers: Redis at {mask(url)} says: {str(error).rstrip('.')}. Start one with `fleet live`."
-        ) from error
+        said = f"No fleet answers: Redis at {mask(url)} says: {sentence(error)}."
+        raise CommandError(f"{said} {CURES.get(refusal_of(error), '')}".rstrip()) from error
 
 
 def run_reading(
