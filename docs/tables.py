@@ -88,6 +88,7 @@ EVENTS: Final = {
     "fleet_leases_taken_total": ["lease_taken"],
     "fleet_lease_lost_total": ["lease_lost"],
     "fleet_work_hung_total": ["work_hung"],
+    "fleet_loop_stuck_total": ["loop_stuck"],
     "fleet_task_failed_total": ["task_failed"],
     "fleet_rest_requests_total": ["rate_limited"],
     "fleet_connects_total": ["connected"],
