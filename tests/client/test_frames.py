@@ -11,6 +11,8 @@ from client_world import T0, S, World
 from workers.client import Book, FleetClient, Gap, Number, PriceLevel, columns_of, to_dataframe
 from workers.client.decoding import book_top
 from workers.errors import ExtraMissing
+from workers.model.books.top_of_book import TopOfBook, encode_top
+from workers.model.events import Level
 
 
 @pytest.fixture
@@ -41,10 +43,15 @@ async def test_bars(held: FleetClient):
     assert bool(frame.closed.iloc[-1]) is False
 
 
+def payload(bids: list[Level], asks: list[Level], u: int, event_ms: int, published_us: int) -> bytes:
+    """As `book:{S}:top` holds it."""
+    return encode_top(TopOfBook(S, bids, asks, u, event_ms, 0, 1, 0, published_us))
+
+
 def test_tops_have_as_many_levels_as_asked_for():
     rows = [
-        book_top(S, "", b'{"b":[["9","1"],["8","2"]],"a":[["10","3"]],"u":1,"E":1500,"published":1500001}'),
-        book_top(S, "", b'{"b":[],"a":[["10","3"]],"u":2,"E":1600,"published":1600001}'),
+        book_top(S, "", payload([("9", "1"), ("8", "2")], [("10", "3")], 1, 1500, 1500001)),
+        book_top(S, "", payload([], [("10", "3")], 2, 1600, 1600001)),
     ]
     frame = to_dataframe([rows[0], Gap(S, "books", "trimmed", "", "", None), rows[1]], levels=2)
     assert list(frame.update_id) == [1, 2]
@@ -67,7 +74,7 @@ def test_nothing_makes_an_empty_frame():
 
 
 def test_what_is_no_frame_is_refused():
-    top = book_top(S, "", b'{"b":[],"a":[],"u":1,"E":1}')
+    top = book_top(S, "", payload([], [], 1, 1, 0))
     with pytest.raises(TypeError, match="BookTop, int"):
         columns_of([top, 5])
 
