@@ -77,6 +77,35 @@ def test_a_demo_agrees_with_what_really_happened(fleet: Run, folder: Path):
     assert processes_of(folder / "home") == []
 
 
+def test_a_demo_of_other_exchanges_agrees_with_what_really_happened(fleet: Run):
+    done = fleet("demo", "--for", "15s", "--json", "--venue", "okx", "--venue", "bybit", "--venue", "kraken")
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout)
+    assert {name: result[name] for name in AGREE} == dict.fromkeys(AGREE, 0)
+    assert result["problems"] == []
+    assert result["symbols"] == result["books_equal"] == 20
+
+
+def test_a_wrong_book_and_a_lost_trade_of_another_exchange_are_found(fleet: Run):
+    faults = (
+        "corrupt stream=books:BTC-USDT after_s=15",
+        "lose stream=publicTrade.BTCUSDT after_s=15 share=0.3",
+    )
+    texts = [word for fault in faults for word in ("--fault", fault)]
+    done = fleet("demo", "--for", "25s", "--json", "--venue", "okx", "--venue", "bybit", *texts)
+    assert done.returncode == 1, done.stdout + done.stderr
+    result = json.loads(done.stdout)
+    assert result["trades_missing"] > 0
+    assert (result["books_differ"], result["trades_differ"]) == (1, 0)
+    assert any(sentence.startswith("okx:BTC-USDT at update id") for sentence in result["problems"])
+
+
+def test_a_venue_that_is_not_simulated_is_refused(fleet: Run):
+    done = fleet("demo", "--venue", "nosuch")
+    assert done.returncode == 2
+    assert "'nosuch' is not simulated besides binance (known: okx, bybit, kraken)" in done.stderr
+
+
 def test_a_lost_trade_and_a_wrong_bar_are_found(folder: Path):
     home = folder / "home"
     demo = start(home, "--for", "10s", "--json")

@@ -72,10 +72,10 @@ def test_snapshot_and_deltas_are_the_best_levels_of_the_truth_at_every_u(
             assert not book.gap
             assert max(len(book.bids), len(book.asks)) <= depth
             if number % 5 == 0:
-                assert book.levels() == true_book(exchange, market, "BTCUSDT", book.u, topic, depth)
+                assert book.levels() == true_book(exchange, market, "BTCUSDT", book.u, str(depth), depth)
         assert book.orphans == 0
         assert (book.deltas > 0) == (depth > 1)
-        assert book.levels() == true_book(exchange, market, "BTCUSDT", book.u, topic, depth)
+        assert book.levels() == true_book(exchange, market, "BTCUSDT", book.u, str(depth), depth)
         ends.append(book.u)
     assert ends[0] == ends[1]
 
@@ -183,7 +183,7 @@ def test_the_truth_knows_the_ids_before_and_after_a_restart():
     book = BybitBook()
     for frame in books(socket, 50):
         book.take(frame)
-        assert book.levels() == true_book(exchange, "linear", "BTCUSDT", book.u, "orderbook.50.BTCUSDT", 50)
+        assert book.levels() == true_book(exchange, "linear", "BTCUSDT", book.u, "50", 50)
 
 
 def test_the_best_level_repeats_itself_when_it_is_still():
@@ -261,7 +261,7 @@ async def test_rest_and_sockets_of_a_running_exchange(world):
         market="linear",
         symbol="BTCUSDT",
         u=rest["result"]["u"],
-        stream="orderbook.1000",
+        stream=1000,
         depth=50,
     )
     assert truth["bids"] == rest["result"]["b"][:50]

@@ -72,7 +72,7 @@ def truth(exchange, symbol: str, depth: int, text: str) -> list[tuple[str, str]]
     feed = exchange.listed("spot")[symbol]
     stamp = json.loads(text)["data"][0]["timestamp"]
     place = next(n for n, micros in enumerate(feed.books[depth]._stamps) if stamp_of(micros) == stamp)
-    _, levels = feed.market.changes.book_at(feed.truth_id(feed.books[depth]._stamps[place], f"book.{depth}"))
+    _, levels = feed.market.changes.book_at(feed.truth_id(feed.books[depth]._stamps[place], str(depth)))
     asks = sorted(-key for key in levels if key < 0)[:depth]
     bids = sorted((key for key in levels if key > 0), reverse=True)[:depth]
     price, quantity = feed.spelling.price, feed.spelling.quantity

@@ -74,10 +74,10 @@ def test_snapshot_and_updates_are_the_best_400_levels_of_the_truth_at_every_seq_
             assert len(book.bids) <= 400
             assert len(book.asks) <= 400
             if number % 4 == 0:
-                assert book.levels() == true_book(exchange, market, symbol, book.last, "books", 400)
+                assert book.levels() == true_book(exchange, market, symbol, book.last, "400", 400)
         assert book.orphans == 0
         assert book.updates
-        assert book.levels() == true_book(exchange, market, symbol, book.last, "books", 400)
+        assert book.levels() == true_book(exchange, market, symbol, book.last, "400", 400)
         assert book.last == exchange.listed(market)[symbol].market.last_id
 
 
@@ -203,7 +203,7 @@ def test_the_truth_knows_both_numberings():
     book = OkxBook()
     for frame in books(socket):
         book.take(frame)
-        assert book.levels() == true_book(exchange, "spot", "BTC-USDT", book.last, "books", 400)
+        assert book.levels() == true_book(exchange, "spot", "BTC-USDT", book.last, "400", 400)
 
 
 def test_a_still_book_says_after_a_minute_that_it_lives():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -18,6 +19,7 @@ from workers.verification.truth import (
     check_levels,
     check_trades,
     naive_bars,
+    numbered_as_held,
     percentile,
     within,
 )
@@ -258,3 +260,24 @@ def test_percentiles():
     assert percentile([], 0.5) is None
     assert percentile([3.0], 0.99) == 3.0
     assert percentile([float(value) for value in range(100)], 0.99) == 99.0
+
+
+def test_named_trades_are_compared_by_their_names_and_the_numbers_of_the_log():
+    truth = [replace(trade, name=f"n{place}") for place, trade in enumerate(trades(8))]
+    rows = [
+        replace(trade, trade_id=n, first_trade_id=n, last_trade_id=n) for n, trade in enumerate(truth[2:], 5)
+    ]
+    latest = [
+        (score, row | {"venue_trade_id": trade.name})
+        for (score, row), trade in zip(members(rows), rows, strict=True)
+    ]
+    assert numbered_as_held(truth, latest) == rows
+    found = Findings()
+    check_trades("A", latest, numbered_as_held(truth, latest), found)
+    assert (found.trades_seen, found.sentences()) == (6, [])
+    lost = latest[:2] + latest[3:]
+    check_trades("A", lost, numbered_as_held(truth, lost), found)
+    assert (found.trades_missing, found.trades_differ) == (1, 0)
+    doubled = [*latest, (latest[1][0], latest[1][1] | {"agg_trade_id": 99})]
+    check_trades("A", doubled, numbered_as_held(truth, doubled), found)
+    assert (found.trades_missing, found.trades_differ) == (1, 1)

@@ -78,6 +78,10 @@ def demo(
         list[str] | None,
         typer.Option(metavar="TEXT", help="What goes wrong, as in `fleet fault`; may be repeated."),
     ] = None,
+    venue: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Simulate and follow okx, bybit or kraken too; may be repeated."),
+    ] = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
@@ -92,7 +96,7 @@ def demo(
         seconds = seconds_of(duration) if duration else 30.0 if json else None
     except CommandError as error:
         raise typer.BadParameter(str(error), param_hint="--for") from error
-    raise typer.Exit(run_demo(seconds, config, fault or [], as_json=json))
+    raise typer.Exit(run_demo(seconds, config, fault or [], venue or [], as_json=json))
 
 
 @app.command(epilog="Example: fleet live BTCUSDT ETHUSDT")

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,13 +19,15 @@ from workers.errors import CommandError, ExtraMissing, SettingsError
 from workers.masking import mask
 from workers.model.symbols.selection import SymbolRule
 from workers.operations.exchange_program import simulator_settings
-from workers.operations.foreground import ForegroundFleet, stop_on_signals, with_free_ports
+from workers.operations.foreground import ForegroundFleet, free_ports, stop_on_signals, with_free_ports
 from workers.operations.simulated import discard_simulated, mark_or_refuse
 from workers.runtime.tasks import end
 from workers.settings.addresses import address_of
+from workers.settings.exchanges import DEFAULT
 from workers.settings.loading import load, redis_url
 from workers.settings.paths import socket_path
-from workers.sim.binance.symbols import MARKETS
+from workers.sim.flavours import FLAVOURS
+from workers.sim.settings import SimSettings
 from workers.store.connection import connect
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED
 from workers.terminal.output import LiveStatus, Progress, err, json_line, out, sentence
@@ -36,20 +39,30 @@ START_S: Final = 90.0
 ENDED_EVERY_S: Final = 0.5
 CONNECT_S: Final = 1.0
 DEFAULT_FILE: Final = Path("demo.toml")
+WEBSOCKET_PATHS: Final = {"kraken": "/v2"}
+"""What the settings of an exchange want behind the host."""
 FAILED: Final = ("books_differ", "trades_missing", "trades_doubled", "trades_differ", "bars_differ")
 
 
-def run_demo(seconds: float | None, config: Path | None, faults: Sequence[str], *, as_json: bool) -> int:
+def run_demo(
+    seconds: float | None,
+    config: Path | None,
+    faults: Sequence[str],
+    venues: Sequence[str] = (),
+    *,
+    as_json: bool,
+) -> int:
     """Run the demo until Ctrl-C, or for `seconds` with a verdict at the end; the exit code.
 
     Args:
         faults: what goes wrong on the exchange, besides what the settings say.
+        venues: other exchanges that are simulated and followed too, such as `okx`.
 
     Raises:
-        SettingsError: a fault that is none, or settings the demo cannot run with.
+        SettingsError: a venue that is not simulated, a fault that is none, or settings the demo cannot run with.
     """
     chosen = config or Path(os.environ.get("FLEET_CONFIG") or DEFAULT_FILE)
-    given = {**os.environ, "FLEET_EXCHANGE__ENABLED": "true"}
+    given = {**os.environ, "FLEET_EXCHANGE__ENABLED": "true", **_with_venues(venues)}
     effective = load(chosen, given)
     if faults:
         given["FLEET_EXCHANGE__FAULTS"] = ",".join([*effective.settings.exchange.faults, *faults])
@@ -83,15 +96,37 @@ def run_demo(seconds: float | None, config: Path | None, faults: Sequence[str], 
     return EXIT_DISAGREEMENT if failed else EXIT_FINE
 
 
+def _with_venues(names: Sequence[str]) -> dict[str, str]:
+    """What the environment must say for other exchanges to be simulated and followed: a section and a port each."""
+    said: dict[str, str] = {}
+    for name, port in zip(names, free_ports(len(names)), strict=True):
+        if name not in FLAVOURS or name == DEFAULT:
+            known = ", ".join(flavour for flavour in FLAVOURS if flavour != DEFAULT)
+            raise SettingsError("--venue", f"{name!r} is not simulated besides {DEFAULT} (known: {known})")
+        flavour = FLAVOURS[name](SimSettings(flavour=name))
+        section, market = f"FLEET_VENUES__{name.upper()}", flavour.markets[0]
+        said |= {
+            f"FLEET_EXCHANGE__FLAVOURS__{name.upper()}": str(port),
+            f"{section}__EXCHANGE": name,
+            f"{section}__MARKET": market,
+            f"{section}__SYMBOLS": ",".join(flavour.listed(market)),
+            f"{section}__WEBSOCKET_URL": f"ws://127.0.0.1:{port}{WEBSOCKET_PATHS.get(name, '')}",
+            f"{section}__REST_URL": f"http://127.0.0.1:{port}",
+        }
+    return said
+
+
 def _refuse_other_markets(fleet: ForegroundFleet) -> None:
     exchange = fleet.effective.settings.exchange
-    here = f"//{exchange.host}:{exchange.port}/"
     for name, venue in fleet.effective.settings.venues.items():
-        if venue.market not in MARKETS:
+        port = exchange.flavours.get(venue.exchange, exchange.port)
+        here = f"//{exchange.host}:{port}/"
+        markets = FLAVOURS[venue.exchange](SimSettings()).markets if venue.exchange in FLAVOURS else ()
+        if venue.market not in markets:
             raise SettingsError(
                 f"venues.{name}.market", f"the simulated exchange has no {venue.market} market"
             )
-        if here not in venue.rest_url or here not in venue.websocket_url:
+        if here not in f"{venue.rest_url}/" or here not in f"{venue.websocket_url}/":
             raise SettingsError(
                 f"venues.{name}",
                 f"rest_url and websocket_url do not point at the simulated exchange ({here}…), so there would be "
@@ -194,8 +229,15 @@ async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any]
     client = connect(redis_url(settings))
     display = LiveStatus()
     try:
-        async with TruthSource(f"http://{settings.exchange.host}:{settings.exchange.port}") as source:
-            verification = Verification(Held(client, settings), source)
+        async with AsyncExitStack() as stack:
+            base = f"http://{settings.exchange.host}"
+            source = await stack.enter_async_context(TruthSource(f"{base}:{settings.exchange.port}"))
+            others = {
+                name: await stack.enter_async_context(TruthSource(f"{base}:{port}"))
+                for name, port in settings.exchange.flavours.items()
+                if port
+            }
+            verification = Verification(Held(client, settings), source, others)
             with display.running():
                 beside = [
                     asyncio.create_task(_show(display, verification, fleet), name="demo: display"),

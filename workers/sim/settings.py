@@ -28,8 +28,8 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         seed: of every random draw; the same seed and the same start time give the same tape.
         host, port: where to listen; port 0 takes any free port.
     Markets
-        symbols: listed symbols by market, as the exchange spells them; those of a market that is not
-            named are the flavour's own. Of every flavour but Binance.
+        symbols: listed symbols by market, as the exchange spells them; empty: the flavour's own. Of
+            every flavour but Binance.
         spot_symbols, usdm_symbols: Binance's listed symbols, upper case; names not known get parameters derived
             from a seeded hash of the name.
         extra_spot, extra_usdm: how many `SIM000USDT`, `SIM001USDT`, … to list besides.
@@ -137,6 +137,10 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError("off_book_share must be at most 1")
         for text in self.faults:
             Fault.parse(text)
+
+    def named(self, market: str, own: tuple[str, ...]) -> tuple[str, ...]:
+        """The symbols of a market of another flavour than Binance, which has some of its own where none are named."""
+        return self.symbols.get(market, ()) if self.symbols else own
 
     def listed(self, market: str) -> tuple[str, ...]:
         """All symbols of a market, the named ones first, none twice."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -16,8 +17,16 @@ from workers.store.keys import FOLDS, TRADES, TRADES_GROUP
 from workers.store.refusals import refusal_of
 from workers.terminal.output import Totals
 from workers.verification.stored import Book, Held
-from workers.verification.truth import Findings, check_bars, check_levels, check_trades, percentile, within
-from workers.verification.truth_source import TruthSource
+from workers.verification.truth import (
+    Findings,
+    check_bars,
+    check_levels,
+    check_trades,
+    numbered_as_held,
+    percentile,
+    within,
+)
+from workers.verification.truth_source import TruthBook, TruthSource
 
 STARTING: Final = "starting"
 SAMPLE_S: Final = 0.8
@@ -32,17 +41,42 @@ class Verification:
 
     Args:
         held: what the fleet holds.
-        source: what really happened.
+        source: what really happened on Binance.
+        others: the same of each other exchange, by its name.
     """
 
-    def __init__(self, held: Held, source: TruthSource) -> None:
+    def __init__(
+        self, held: Held, source: TruthSource, others: Mapping[str, TruthSource] | None = None
+    ) -> None:
         self._held = held
         self._source = source
+        self._others = others or {}
         self.findings = Findings()
         self.phase = STARTING
         self.totals = Totals(0, 0, 0)
         self.latencies_ms: list[float] = []
         self._started = time.monotonic()
+        self._stopped = False
+
+    @property
+    def _sources(self) -> list[TruthSource]:
+        return [self._source, *self._others.values()]
+
+    def _source_of(self, book: Book) -> TruthSource:
+        return self._others.get(book.context.settings.exchange, self._source)
+
+    async def _summary(self, book: Book) -> dict[str, Any]:
+        found: dict[str, Any] = (await self._source_of(book).summary())[book.context.settings.market]
+        truth: dict[str, Any] = found[book.symbol]
+        return truth
+
+    async def _true_book(self, book: Book, update_id: int, depth: int | None) -> TruthBook:
+        """The truth at an id; where the exchange has none, as it is now."""
+        facts = book.context.venue.facts
+        at = update_id if facts.continuity.by_id else None
+        return await self._source_of(book).book(
+            book.context.settings.market, book.symbol, at, depth, facts.levels
+        )
 
     @property
     def books(self) -> list[Book]:
@@ -113,8 +147,10 @@ class Verification:
 
     async def _compare_top(self, book: Book, payload: dict[str, Any]) -> None:
         update_id = int(payload["u"])
+        if not self._stopped and not book.context.venue.facts.continuity.by_id:
+            return  # nothing says which moment of the truth this is
         try:
-            truth = await self._source.book(book.context.settings.market, book.symbol, update_id, TOP)
+            truth = await self._true_book(book, update_id, TOP)
         except CommandError as error:
             self.findings.books_differ.add(book.name)
             self.findings.tell(
@@ -144,26 +180,25 @@ class Verification:
 
     async def finish(self) -> None:
         """Stop the markets, wait until the fleet has caught up, and compare everything."""
-        await self._source.pause()
-        summary = await self._source.summary()
+        for source in self._sources:
+            await source.pause()
+        self._stopped = True
+        summary = {book: await self._summary(book) for book in self.books}
         self.totals = await self._held.totals()
         await self._wait_for_groups(summary)
-        last_ids = {
-            book: _last_update_id(book, summary[book.context.settings.market][book.symbol])
-            for book in self.books
-        }
+        last_ids = {book: _last_update_id(book, summary[book]) for book in self.books}
         # first, and all at once: books are stale some time after the markets stopped
         await asyncio.gather(*(self._check_last_shown(book, last) for book, last in last_ids.items()))
         for book, last in last_ids.items():
             await self._check_full_book(book, last)
             await self._check_trades_and_bars(book)
 
-    async def _wait_for_groups(self, summary: dict[str, dict[str, Any]]) -> None:
+    async def _wait_for_groups(self, summary: Mapping[Book, dict[str, Any]]) -> None:
         deadline = time.monotonic() + CATCH_UP_S
         behind = dict.fromkeys(self.books, "not looked at")
         while behind and time.monotonic() < deadline:
             for book in list(behind):
-                reason = await self._behind(book, summary[book.context.settings.market][book.symbol])
+                reason = await self._behind(book, summary[book])
                 if reason:
                     behind[book] = reason
                 else:
@@ -182,10 +217,11 @@ class Verification:
         update_id = _last_update_id(book, truth)
         checkpoint = await self._checkpoint(book)
         reached = checkpoint.last_update_id if checkpoint else None
-        if reached != update_id:
+        if update_id is not None and reached != update_id:
             return f"its checkpoint stands at update id {reached}, the stream at {update_id}"
         last = await self._held.last_trade_id(book)
-        if last is not None and last != truth["agg_trade_id"]["next"] - 1:
+        provable = book.context.venue.facts.trade_ids == "consecutive"
+        if provable and last is not None and last != truth["agg_trade_id"]["next"] - 1:
             return f"its trades stand at {last}, the stream at {truth['agg_trade_id']['next'] - 1}"
         return ""
 
@@ -195,19 +231,19 @@ class Verification:
         except StateUnreadable:
             return None
 
-    async def _check_last_shown(self, book: Book, update_id: int) -> None:
+    async def _check_last_shown(self, book: Book, update_id: int | None) -> None:
         """The last change must have been published, though nothing came after it."""
         deadline = time.monotonic() + TRAILING_S
         while True:
             payload = (await self._held.shown(book.context)).get(book.symbol)
-            if (payload and payload["u"] == update_id) or time.monotonic() > deadline:
+            if (payload and update_id in (None, payload["u"])) or time.monotonic() > deadline:
                 break
             await asyncio.sleep(0.05)
         if payload is None:
             self.findings.books_differ.add(book.name)
             self.findings.tell(f"{book.name} is not shown at the end: {await self._why(book)}.")
             return
-        if payload["u"] != update_id:
+        if update_id not in (None, payload["u"]):
             self.findings.books_differ.add(book.name)
             self.findings.tell(
                 f"{book.name} shows update id {payload['u']} at the end; the last one is {update_id}."
@@ -230,14 +266,14 @@ class Verification:
                 return checkpoint
             await asyncio.sleep(0.1)
 
-    async def _check_full_book(self, book: Book, update_id: int) -> None:
+    async def _check_full_book(self, book: Book, update_id: int | None) -> None:
         checkpoint = await self._knowing_checkpoint(book)
         if checkpoint is None or not checkpoint.synced:
             self.findings.books_differ.add(book.name)
             self.findings.tell(f"{book.name} has no usable checkpoint at the end: {await self._why(book)}.")
             return
         at = checkpoint.last_update_id
-        truth = await self._source.book(book.context.settings.market, book.symbol, at)
+        truth = await self._true_book(book, at, book.context.venue.facts.levels or None)
         low, high = checkpoint.known
         held = within(checkpoint.bids, low, "inf"), within(checkpoint.asks, "0", high)
         if not held[0] or not held[1]:
@@ -256,7 +292,11 @@ class Verification:
             return
         before = await self._held.ids_after(book)  # ids that began anew are lower than older ones
         first = min(int(member["agg_trade_id"]) for score, member in held if not before or score <= before)
-        truth = await self._source.trades(book.context.settings.market, book.symbol, first)
+        market, source = book.context.settings.market, self._source_of(book)
+        if book.context.venue.facts.trade_ids == "consecutive":
+            truth = await source.trades(market, book.symbol, first)
+        else:
+            truth = numbered_as_held(await source.trades(market, book.symbol, 0), held)
         check_trades(book.name, held, truth, self.findings)
         for interval in INTERVALS_MS:
             check_bars(book.name, interval, await self._held.bars(book, interval), truth, self.findings)
@@ -296,9 +336,13 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
 
 
-def _last_update_id(book: Book, truth: dict[str, Any]) -> int:
-    """The last id the book's depth stream has sent."""
-    chain = truth["depth"].get(book.context.venue.facts.depth_stream) or truth["depth"]["depth"]
+def _last_update_id(book: Book, truth: dict[str, Any]) -> int | None:
+    """The last id the book's depth stream has sent; None where it has none."""
+    facts = book.context.venue.facts
+    if not facts.continuity.by_id:
+        return None
+    streams = truth["depth"]
+    chain = streams.get(facts.depth_stream) or streams.get(str(facts.levels)) or streams["depth"]
     return int(chain["last_u"] or truth["update_id"]["last"])
 
 

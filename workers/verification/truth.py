@@ -7,7 +7,7 @@ naive, one `Decimal` at a time, and shares no code with the fold it checks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, localcontext
 from typing import Any, Final
 
@@ -77,11 +77,15 @@ class TruthTrade:
     last_trade_id: int
     time: int
     is_buyer_maker: bool
+    name: str = ""
+    """The exchange's id as text, where its trades are known by that."""
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> TruthTrade:
         """From a row of the truth endpoint: `{"a":1,"p":"1.0","q":"2","f":1,"l":1,"T":170…,"m":false}`."""
-        return cls(row["a"], row["p"], row["q"], row["f"], row["l"], row["T"], row["m"])
+        return cls(
+            row["a"], row["p"], row["q"], row["f"], row["l"], row["T"], row["m"], row.get("i", str(row["a"]))
+        )
 
     def member(self) -> dict[str, object]:
         """What `trades:{S}:latest` must say of it (event time and symbol apart)."""
@@ -94,6 +98,24 @@ class TruthTrade:
             "trade_time": self.time,
             "is_buyer_maker": self.is_buyer_maker,
         }
+
+
+def numbered_as_held(
+    truth: Sequence[TruthTrade], held: Sequence[tuple[float, Mapping[str, Any]]]
+) -> list[TruthTrade]:
+    """The truth from the first held trade on, each with the number that the log gave it.
+
+    For exchanges whose ids are not consecutive: their trades are known by `venue_trade_id`. What is not held gets a
+    number that none has, below zero; without the first held trade all are given so.
+    """
+    ordered = sorted((int(member["agg_trade_id"]), member["venue_trade_id"]) for _, member in held)
+    numbers = {name: number for number, name in reversed(ordered)}
+    start = next((at for at, trade in enumerate(truth) if trade.name == ordered[0][1]), 0)
+    numbered = ((numbers.get(trade.name, -1 - at), trade) for at, trade in enumerate(truth[start:]))
+    return [
+        replace(trade, trade_id=number, first_trade_id=number, last_trade_id=number)
+        for number, trade in numbered
+    ]
 
 
 def check_levels(

@@ -78,9 +78,17 @@ class TruthSource:
         found: dict[str, dict[str, Any]] = (await self._ask("GET", "/control/truth/summary"))["markets"]
         return found
 
-    async def book(self, market: str, symbol: str, update_id: int, depth: int | None = None) -> TruthBook:
-        """The book exactly as after `update_id`; all levels, or the best `depth`."""
-        query: dict[str, str | int] = {"market": market, "symbol": symbol, "u": update_id}
+    async def book(
+        self, market: str, symbol: str, update_id: int | None, depth: int | None = None, stream: int = 0
+    ) -> TruthBook:
+        """The book exactly as after `update_id` (None: as it is now); all levels, or the best `depth`.
+
+        Args:
+            stream: the levels of the stream whose id that is, where an exchange numbers each depth apart.
+        """
+        query: dict[str, str | int] = {"market": market, "symbol": symbol}
+        if update_id is not None:
+            query |= {"u": update_id, "stream": stream}
         if depth is not None:
             query["depth"] = depth
         found = await self._ask("GET", "/control/truth/book", **query)

@@ -52,7 +52,7 @@ class BybitFlavour:
 
     def listed(self, market: str) -> Sequence[str]:
         """The symbols of a market."""
-        return self._settings.symbols.get(market, DEFAULT_SYMBOLS[market])
+        return self._settings.named(market, DEFAULT_SYMBOLS[market])
 
     def begin(self, topics: TopicRegistry) -> None:
         """There is no topic of a whole market."""

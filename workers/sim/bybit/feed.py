@@ -149,8 +149,8 @@ class BybitFeed(SymbolFeed):
             book.begin_anew(first_id, at_ms)
 
     def truth_id(self, update_id: int, stream: str) -> int:
-        """The market's update id of a `u` of the topic of 50, 200 or 1000 levels that `stream` names."""
-        depth = next((depth for depth in self.books if f"orderbook.{depth}." in f"{stream}."), 200)
+        """The market's update id of a `u` of the topic of so many levels as `stream` says, such as `200`."""
+        depth = next((depth for depth in self.books if stream == str(depth)), 200)
         return self.books[depth].market_id(update_id)
 
     def truth_trades(self, from_id: int, limit: int) -> dict[str, Any]:
@@ -163,11 +163,10 @@ class BybitFeed(SymbolFeed):
         return {"first_id": tape.first_trade_id, "next_id": tape.next_trade_id, "trades": rows}
 
     def summary(self) -> dict[str, Any]:
-        """Messages of each topic."""
+        """Messages of each topic, of books by their levels."""
         return {
             "depth": {
-                f"orderbook.{depth}": {"events": book.events, "u": book.u}
-                for depth, book in self.books.items()
+                str(depth): {"events": book.events, "last_u": book.u} for depth, book in self.books.items()
             },
             "events": {"publicTrade": self.messages},
         }

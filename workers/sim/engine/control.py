@@ -63,7 +63,7 @@ class ControlApi:
     async def _truth_book(self, request: web.Request) -> web.Response:
         """The book exactly as after update id `u` (the newest without `u`), all levels or `depth` of them.
 
-        `stream`: the one whose id `u` is, where the exchange numbers each of its streams apart.
+        `stream`: the levels of the stream whose id `u` is, where the exchange numbers each depth apart.
         """
         feed = self._feed(request)
         asked = _whole(request, "u", feed.market.last_id)

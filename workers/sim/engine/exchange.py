@@ -162,7 +162,7 @@ def _order(entry: tuple[float, int, Action]) -> tuple[float, int]:
 
 
 def _feed_summary(feed: SymbolFeed) -> dict[str, Any]:
-    tape = feed.market.tape
+    tape, sent = feed.market.tape, feed.truth_trades(0, 0)
     return {
         "update_id": {
             "first": feed.first_id,
@@ -170,9 +170,9 @@ def _feed_summary(feed: SymbolFeed) -> dict[str, Any]:
             "last": feed.market.last_id,
         },
         "agg_trade_id": {
-            "first": tape.first_aggregate_id,
-            "next": tape.next_aggregate_id,
-            "count": tape.next_aggregate_id - tape.first_aggregate_id,
+            "first": sent["first_id"],
+            "next": sent["next_id"],
+            "count": sent["next_id"] - sent["first_id"],
         },
         "trade_id": {
             "first": tape.first_trade_id,

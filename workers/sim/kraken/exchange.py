@@ -90,7 +90,7 @@ class KrakenFlavour:
 
     def listed(self, market: str) -> Sequence[str]:
         """The pairs."""
-        return self._settings.symbols.get(market, DEFAULT_SYMBOLS)
+        return self._settings.named(market, DEFAULT_SYMBOLS)
 
     def begin(self, topics: TopicRegistry) -> None:
         """`instrument` belongs to the whole market, and begins with all pairs."""

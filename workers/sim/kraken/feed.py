@@ -117,8 +117,8 @@ class KrakenFeed(SymbolFeed):
         )
 
     def truth_id(self, update_id: int, stream: str) -> int:
-        """The market's update id at a time in µs of the depth that `stream` names, such as `book.10`."""
-        depth = next((depth for depth in DEPTHS if f"book.{depth}:" in f"{stream}:"), DEPTHS[0])
+        """The market's update id at a time in µs of the depth that `stream` names, such as `10`."""
+        depth = next((depth for depth in DEPTHS if stream == str(depth)), DEPTHS[0])
         return self.books[depth].market_id(update_id)
 
     def truth_trades(self, from_id: int, limit: int) -> dict[str, Any]:
@@ -128,6 +128,6 @@ class KrakenFeed(SymbolFeed):
         return {"first_id": tape.first_trade_id, "next_id": tape.next_trade_id, "trades": rows}
 
     def summary(self) -> dict[str, Any]:
-        """Messages of each stream."""
-        depths = {f"book.{depth}": {"events": book.events} for depth, book in self.books.items()}
+        """Messages of each stream, of books by their levels; books have no ids."""
+        depths = {str(depth): {"events": book.events, "last_u": None} for depth, book in self.books.items()}
         return {"depth": depths, "events": {"trade": self.messages}}

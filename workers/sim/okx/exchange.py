@@ -55,7 +55,7 @@ class OkxFlavour:
 
     def listed(self, market: str) -> Sequence[str]:
         """The instruments of a market."""
-        return self._settings.symbols.get(market, DEFAULT_SYMBOLS[market])
+        return self._settings.named(market, DEFAULT_SYMBOLS[market])
 
     def begin(self, topics: TopicRegistry) -> None:
         """`instruments` belongs to a whole market."""

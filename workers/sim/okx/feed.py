@@ -145,5 +145,8 @@ class OkxFeed(SymbolFeed):
         return {"first_id": tape.first_trade_id, "next_id": tape.next_trade_id, "trades": rows}
 
     def summary(self) -> dict[str, Any]:
-        """Messages of each stream."""
-        return {"depth": {"books": {"events": self.book.events}}, "events": dict(self.counts)}
+        """Messages of each stream, of books by their levels."""
+        return {
+            "depth": {str(DEPTH): {"events": self.book.events, "last_u": self.book.seq_id}},
+            "events": dict(self.counts),
+        }
