@@ -97,7 +97,7 @@ def test_a_cut_file_ends_with_1_and_keeps_what_it_had(run: Run, capture: Capture
         ("a.gz", b"hello", "no gzip data"),
         ("a.zst", b"hello", "no zstandard data"),
         ("a", b"hello\n", "bare frames"),
-        ("a", b"wss://ws.kraken.com <-> 1617666422.653664\n", "ws.kraken.com"),
+        ("a", b"wss://ws.gemini.com <-> 1617666422.653664\n", "ws.gemini.com"),
     ],
 )
 def test_what_is_no_capture_ends_with_2(run: Run, tmp_path: Path, name: str, data: bytes, excerpt: str):

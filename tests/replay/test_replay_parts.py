@@ -15,6 +15,8 @@ from workers.recordings.streams import Quote
 from workers.replay.plan import ReplayPlan
 from workers.replay.quotes import REMEMBERED, QuoteCheck, same_number
 from workers.replay.rest import RecordedRest
+from workers.venues.binance.settings import BinanceSettings
+from workers.venues.binance.venue import Binance
 
 
 @pytest.mark.parametrize(
@@ -106,14 +108,22 @@ class TestPlan:
         assert f"{tmp_path}/s is not fed" in plan.notes[0]
 
 
+async def started() -> RecordedRest:
+    """A server that knows the requests for one futures symbol."""
+    rest = RecordedRest()
+    await rest.start()
+    usdm = Binance("usdm", BinanceSettings(symbols=["BTCUSDT"], market="usdm", rest_url=f"{rest.url}/usdm"))
+    rest.expect("usdm", usdm, ["BTCUSDT"])
+    return rest
+
+
 class TestRecordedRest:
     async def get(self, session: aiohttp.ClientSession, url: str) -> tuple[int, bytes]:
         async with session.get(url) as response:
             return response.status, await response.read()
 
     async def test_snapshots_are_given_out_in_order_each_once(self):
-        rest = RecordedRest()
-        await rest.start()
+        rest = await started()
         depth = f"{rest.url}/usdm/fapi/v1/depth?symbol=BTCUSDT&limit=1000"
         async with aiohttp.ClientSession() as session:
             waiting = asyncio.create_task(self.get(session, depth))
@@ -136,15 +146,13 @@ class TestRecordedRest:
 
     @pytest.mark.parametrize("path", ["aggTrades?symbol=BTCUSDT&fromId=1", "exchangeInfo", "depth"])
     async def test_nothing_else_is_recorded(self, path: str):
-        rest = RecordedRest()
-        await rest.start()
+        rest = await started()
         async with aiohttp.ClientSession() as session:
             assert (await self.get(session, f"{rest.url}/usdm/fapi/v1/{path}"))[0] == 404
         await rest.close()
 
     async def test_a_request_given_up_takes_no_snapshot(self):
-        rest = RecordedRest()
-        await rest.start()
+        rest = await started()
         depth = f"{rest.url}/usdm/fapi/v1/depth?symbol=BTCUSDT"
         async with aiohttp.ClientSession() as session:
             given_up = asyncio.create_task(self.get(session, depth))
