@@ -15,7 +15,7 @@ from workers.runtime.ownership import Claim
 from workers.settings.schema import BookSettings
 from workers.store.fleet.followed import FollowedSymbols
 from workers.store.fleet.resubscriptions import ResubscriptionReader
-from workers.store.keys import Keys
+from workers.store.keys import Keys, resubscription_asked
 from workers.store.log.streams import Delivered
 from workers.venues.binance.settings import BinanceSettings
 
@@ -49,12 +49,12 @@ async def test_a_book_asks_while_it_wants_its_whole_book(client: Redis) -> None:
     first_wait = book.snapshot_wait_s
     assert first_wait > settings.snapshot_retry_s
     assert await asked(whole_books, reader, book, book.snapshot_at - 0.1) == 0
-    await client.flushall()  # the pace of all askers is over
+    await client.delete(resubscription_asked("made-up", S, "depth"))  # the pace of all askers is over
     assert await asked(whole_books, reader, book, book.snapshot_at + 0.1) == 1
     assert book.snapshot_wait_s > first_wait
     book.take(Delivered(b"1-1", WHOLE, 0, "snapshot"), 0)
     assert await asked(whole_books, reader, book, book.snapshot_at + 100) == 0
-    await client.flushall()
+    await client.delete(resubscription_asked("made-up", S, "depth"))
     book.take(Delivered(b"2-2", b"", 0, "break"), 0)
     assert book.status("me")["reason"] == "connection"
     assert await asked(whole_books, reader, book, book.snapshot_at + 0.1) == 1
