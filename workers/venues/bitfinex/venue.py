@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from workers.errors import MalformedFrame
-from workers.model.events import BookTicker, DepthEvent, Kind, Level, Snapshot, Trade
+from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.bitfinex import wire
 from workers.venues.bitfinex.checksum import LEVELS, RULE
@@ -23,6 +23,7 @@ from workers.venues.bitfinex.symbols import exchange_info, symbol_of, tickers, w
 from workers.venues.decoding import UNUSABLE, decoded, number_text
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.lacking import NoRestBooks
 from workers.venues.messages import Subscription
 
 _MOST_BYTES: Final = 8 * 2**20
@@ -37,7 +38,7 @@ _error_list = msgspec.json.Decoder(tuple[str, int, str])
 _error_object = msgspec.json.Decoder(dict[str, str])
 
 
-class Bitfinex:
+class Bitfinex(NoRestBooks):
     """One list of Bitfinex's pairs as a `Venue`.
 
     Trade ids rise over all pairs: one that is missing is seen by the numbers of the socket alone.
@@ -120,18 +121,6 @@ class Bitfinex:
             return _trade(symbol, row)
         except ValueError as error:
             raise MalformedFrame(self.name, "trade", str(error), data) from None
-
-    def ticker(self, data: bytes) -> BookTicker:
-        """None is subscribed to. Raises: MalformedFrame."""
-        raise MalformedFrame(self.name, "best levels", "there is no stream of them", data)
-
-    def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest | None:
-        """None: books of REST have no number; the stream brings its own."""
-        return None
-
-    def snapshot(self, symbol: str, body: bytes, levels: int | None = None) -> Snapshot:
-        """Never asked for. Raises: MalformedFrame."""
-        raise MalformedFrame(self.name, "depth snapshot", "books begin in band", body)
 
     def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest | None:
         """`GET trades/tBTCUSD/hist?start=`, the oldest first, by time and not by id.

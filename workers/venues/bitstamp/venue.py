@@ -14,8 +14,7 @@ from urllib.parse import quote, urlencode
 
 from msgspec import UNSET
 
-from workers.errors import MalformedFrame
-from workers.model.events import BookTicker, DepthEvent, Kind, Snapshot, Trade
+from workers.model.events import DepthEvent, Kind, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.bitstamp import wire
 from workers.venues.bitstamp.session import BitstampSession
@@ -23,6 +22,7 @@ from workers.venues.bitstamp.settings import BitstampSettings
 from workers.venues.bitstamp.symbols import markets, symbol_of, tickers, wire_symbol
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.lacking import NoBestLevels
 from workers.venues.messages import Subscription
 from workers.venues.tolerant_json import UNUSABLE, decode
 
@@ -54,7 +54,7 @@ def facts_of(settings: BitstampSettings) -> Facts:
     )
 
 
-class Bitstamp:
+class Bitstamp(NoBestLevels):
     """Bitstamp as a `Venue`.
 
     Args:
@@ -123,10 +123,6 @@ class Bitstamp:
     def _request(self, path: str, most_bytes: int, **query: str | int) -> RestRequest:
         query_text = f"?{urlencode(query)}" if query else ""
         return RestRequest(f"{self._rest}/{path}/{query_text}", 1, "bitstamp", most_bytes)
-
-    def ticker(self, data: bytes) -> BookTicker:
-        """None is subscribed to. Raises: MalformedFrame."""
-        raise MalformedFrame(self.name, "best levels", "there is no stream of them", data)
 
     def snapshot_request(self, symbol: str, levels: int | None = None, now_ms: int = 0) -> RestRequest | None:
         """`GET order_book`; it has a number nobody asked with lately, as an edge keeps replies for about a second.

@@ -12,8 +12,7 @@ from urllib.parse import quote, urlencode
 
 from msgspec import UNSET, Raw
 
-from workers.errors import MalformedFrame
-from workers.model.events import BookTicker, DepthEvent, Kind, Snapshot, Trade
+from workers.model.events import DepthEvent, Kind, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.bybit import wire
 from workers.venues.bybit.session import BybitSession
@@ -21,6 +20,7 @@ from workers.venues.bybit.settings import BybitSettings
 from workers.venues.bybit.symbols import instruments, tickers
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.lacking import NoBestLevels
 from workers.venues.messages import Subscription
 from workers.venues.tolerant_json import UNUSABLE, decode, malformed
 
@@ -45,7 +45,7 @@ def facts_of(settings: BybitSettings) -> Facts:
     )
 
 
-class Bybit:
+class Bybit(NoBestLevels):
     """One Bybit market as a `Venue`.
 
     Args:
@@ -125,10 +125,6 @@ class Bybit:
 
     def _listing(self, body: bytes, place: str) -> wire.Listing:
         return decode(self.name, wire.listing_decoder, self._result(body, place), place)
-
-    def ticker(self, data: bytes) -> BookTicker:
-        """None is subscribed to. Raises: MalformedFrame."""
-        raise MalformedFrame(self.name, "best levels", "there is no stream of them", data)
 
     def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest | None:
         """`GET orderbook`; None where its ids are not those of the stream."""

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from workers.errors import MalformedFrame
-from workers.model.events import BookTicker, DepthEvent, Kind, Level, Snapshot, Trade
+from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.coinbase import symbols as listings
 from workers.venues.coinbase import wire
@@ -23,6 +23,7 @@ from workers.venues.coinbase.settings import CoinbaseSettings
 from workers.venues.decoding import UNUSABLE, decoded, milliseconds
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.lacking import NoRestBooks
 from workers.venues.messages import Subscription
 
 _MOST_BYTES: Final = 16 * 2**20
@@ -59,7 +60,7 @@ _by_name = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _error = msgspec.json.Decoder(wire.ErrorBody)
 
 
-class Coinbase:
+class Coinbase(NoRestBooks):
     """One of Coinbase's two ways as a `Venue`.
 
     Args:
@@ -125,18 +126,6 @@ class Coinbase:
     def trade(self, data: bytes, symbol: str) -> Trade:
         """Decode a trade of `market_trades`, a `match` or a `last_match`. Raises: MalformedFrame."""
         return self._trade(symbol, decoded(self.name, _trade_row, data, "trade"), data)
-
-    def ticker(self, data: bytes) -> BookTicker:
-        """None is subscribed to. Raises: MalformedFrame."""
-        raise MalformedFrame(self.name, "best levels", "there is no stream of them", data)
-
-    def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest | None:
-        """None: books of REST have no number that the sockets know; the stream brings its own."""
-        return None
-
-    def snapshot(self, symbol: str, body: bytes, levels: int | None = None) -> Snapshot:
-        """Never asked for. Raises: MalformedFrame."""
-        raise MalformedFrame(self.name, "depth snapshot", "books begin in band", body)
 
     def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest | None:
         """Exchange: the page of ids from one on. Advanced: trades since a time, of which the newest come.

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from workers.errors import MalformedFrame
-from workers.model.events import BookTicker, DepthEvent, Kind, Level, Snapshot, Trade
+from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.decoding import UNUSABLE, decoded, milliseconds, number_text, seconds_text_ms
 from workers.venues.facts import Continuity, Facts, Limit
@@ -23,6 +23,7 @@ from workers.venues.kraken.checksum import RULE
 from workers.venues.kraken.session import KrakenSession
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.symbols import listing, old_wire_symbol, symbol_of, tickers, wire_symbol
+from workers.venues.lacking import NoRestBooks
 from workers.venues.messages import Subscription
 
 _MOST_BYTES: Final = {"Time": 65_536, "AssetPairs": 32 * 2**20, "Ticker": 16 * 2**20, "Trades": 2**20}
@@ -35,7 +36,7 @@ _trades_rows = msgspec.json.Decoder(list[wire.TradesRow])
 _unix_time = msgspec.json.Decoder(int)
 
 
-class Kraken:
+class Kraken(NoRestBooks):
     """Kraken spot as a `Venue`.
 
     REST trades go by time, not by id: a page of `trades_request` may begin with trades that are known.
@@ -118,18 +119,6 @@ class Kraken:
         except ValueError as error:
             raise MalformedFrame(self.name, "trade", str(error), data) from None
         return _trade(symbol, row.trade_id, price, quantity, milliseconds(row.timestamp), sells)
-
-    def ticker(self, data: bytes) -> BookTicker:
-        """None is subscribed to. Raises: MalformedFrame."""
-        raise MalformedFrame(self.name, "best levels", "there is no stream of them", data)
-
-    def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest | None:
-        """None: books of REST have neither id nor checksum; the stream brings its own."""
-        return None
-
-    def snapshot(self, symbol: str, body: bytes, levels: int | None = None) -> Snapshot:
-        """Never asked for. Raises: MalformedFrame."""
-        raise MalformedFrame(self.name, "depth snapshot", "books begin in band", body)
 
     def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest | None:
         """`GET Trades?since=`, from one ns before a time: the page begins after it, by time and not by id.

@@ -14,12 +14,12 @@ from urllib.parse import urlencode
 
 from msgspec import UNSET, Raw
 
-from workers.errors import MalformedFrame
 from workers.model.books.checksum import ChecksumRule
-from workers.model.events import BookTicker, DepthEvent, Kind, Level, Snapshot, Trade
+from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.facts import Continuity, Facts, Limit, TradeIds
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.lacking import NoRestBooks
 from workers.venues.messages import Subscription
 from workers.venues.okx import wire
 from workers.venues.okx.session import OkxSession
@@ -73,7 +73,7 @@ def facts_of(settings: OkxSettings) -> Facts:
     return facts._replace(continuity=Continuity.CHECKSUM, checksum=rule, second_source="checksum")
 
 
-class Okx:
+class Okx(NoRestBooks):
     """One OKX market as a `Venue`.
 
     Args:
@@ -173,18 +173,6 @@ class Okx:
                 self.name, place, f"code {str(reply.code)[:20]} {reply.msg[:80]!r}, no data", body
             )
         return reply.data
-
-    def ticker(self, data: bytes) -> BookTicker:
-        """None is subscribed to. Raises: MalformedFrame."""
-        raise MalformedFrame(self.name, "best levels", "there is no stream of them", data)
-
-    def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest | None:
-        """None: books begin in band, and those of REST have no id."""
-        return None
-
-    def snapshot(self, symbol: str, body: bytes, levels: int | None = None) -> Snapshot:
-        """Never asked for."""
-        raise malformed(self.name, "depth snapshot", f"no book of {symbol} was asked for", body)
 
     def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest:
         """`GET market/history-trades` for a page from an id on; for none the newest of `market/trades`."""

@@ -1,0 +1,29 @@
+"""What most venues lack: a stream of best levels of its own, and REST books that a stream could go on from."""
+
+from __future__ import annotations
+
+from workers.errors import MalformedFrame
+from workers.model.events import BookTicker, Snapshot
+from workers.venues.interface import RestRequest
+
+
+class NoBestLevels:
+    """A venue whose best levels have no stream that is followed."""
+
+    name: str
+
+    def ticker(self, data: bytes) -> BookTicker:
+        """None is subscribed to. Raises: MalformedFrame."""
+        raise MalformedFrame(self.name, "best levels", "there is no stream of them", data)
+
+
+class NoRestBooks(NoBestLevels):
+    """A venue whose REST books have nothing to find their place in the stream by; the stream brings its own."""
+
+    def snapshot_request(self, symbol: str, levels: int | None = None) -> RestRequest | None:
+        """None."""
+        return None
+
+    def snapshot(self, symbol: str, body: bytes, levels: int | None = None) -> Snapshot:
+        """Never asked for. Raises: MalformedFrame."""
+        raise MalformedFrame(self.name, "depth snapshot", "books begin in band", body)
