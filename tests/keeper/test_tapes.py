@@ -54,6 +54,7 @@ async def test_a_stream_is_dead_when_rest_has_a_trade_of_a_later_time(
     await client.xadd(Keys().raw(S, TRADES), {"data": frame(names[1], T0 + 1)}, id=f"{T0 + 1}-2")
     rows = [frame(names[0], T0), frame(names[1], T0 + 1), frame(names[2], T0 + 1 + later)]
     process = Process("keeper", settings, 0, real_server)
+    await process.registry.beat("ingest-a", "a", {"open": "usdm", "alive": "usdm"})  # somebody listens
     rest: Any = _Rest(*rows)
     watch = TapeWatch(process, [context], {"usdm": rest}, 1)
     await watch.step(context, 1000.0)

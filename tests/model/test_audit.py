@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import zstandard
+from chained_rules import CHAINED
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -118,7 +119,7 @@ class Case:
         return found
 
 
-rules = st.sampled_from(SequenceRule)
+rules = st.sampled_from(CHAINED)
 seeds = st.integers(0, 10**9)
 
 

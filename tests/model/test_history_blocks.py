@@ -8,6 +8,7 @@ import zlib
 from decimal import Decimal
 
 import pytest
+from chained_rules import CHAINED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -149,7 +150,7 @@ class World:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**9), st.sampled_from(SequenceRule), st.booleans())
+@given(st.integers(0, 10**9), st.sampled_from(CHAINED), st.booleans())
 def test_every_second_equals_the_naive_copy(seed: int, rule: SequenceRule, exotic: bool) -> None:
     world = World(seed, rule, exotic).run(150)
     for second, copy in world.twin.seconds.items():
@@ -221,7 +222,7 @@ def test_a_range_cut_by_its_levels_is_told_and_right_inside(seed: int) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10**9), st.sampled_from(SequenceRule))
+@given(st.integers(0, 10**9), st.sampled_from(CHAINED))
 def test_a_block_carried_on_by_anybody_says_what_its_owner_says(seed: int, rule: SequenceRule) -> None:
     world = World(seed, rule, False).run(60)
     world.recorder.builder.blocks.clear()

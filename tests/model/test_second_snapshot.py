@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from chained_rules import CHAINED
 
 from workers.model.books.checkpoint import decode_checkpoint, encode_checkpoint
 from workers.model.books.reference import Reference
@@ -12,7 +13,7 @@ from workers.model.events import DepthEvent, Level, Snapshot
 S = "BNBBTC"
 BIDS = [("9.9", "1"), ("9.8", "2"), ("9.7", "3")]
 ASKS = [("10.1", "4"), ("10.2", "5"), ("10.3", "6")]
-RULES = list(SequenceRule)
+RULES = CHAINED
 
 
 def event(u: int, bids: list[Level] | None = None, rule: SequenceRule = SequenceRule.SPOT) -> DepthEvent:

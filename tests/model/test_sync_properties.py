@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections import deque
 
 import pytest
+from chained_rules import CHAINED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -233,7 +234,7 @@ ACTIONS = [
 ]
 
 
-@pytest.mark.parametrize("rule", list(SequenceRule))
+@pytest.mark.parametrize("rule", CHAINED)
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32), actions=st.lists(st.sampled_from(ACTIONS), min_size=30, max_size=60))
 def test_synced_implies_true(rule, seed, actions):
@@ -282,7 +283,7 @@ class CrossedLine(Line):
             raise UndetectableError
 
 
-@pytest.mark.parametrize("rule", list(SequenceRule))
+@pytest.mark.parametrize("rule", CHAINED)
 def test_what_crossed_a_book_is_never_shown(rule):
     shown = 0
     actions = ["cross", "cross", *(action for action in ACTIONS if action != "fall_silent")]
@@ -301,7 +302,7 @@ def test_what_crossed_a_book_is_never_shown(rule):
     assert shown > 3_000
 
 
-@pytest.mark.parametrize("rule", list(SequenceRule))
+@pytest.mark.parametrize("rule", CHAINED)
 @pytest.mark.parametrize("trend", [1, -1])
 def test_drift_of_thousands_of_ticks(rule, trend):
     """Refreshed near the edge, a book stays in sync and right, always knows its best, and does not grow."""

@@ -6,6 +6,7 @@ import random
 
 import msgspec
 import pytest
+from chained_rules import CHAINED
 from redis.asyncio import Redis
 
 from workers.errors import LeaseLost, MalformedFrame
@@ -101,7 +102,7 @@ class Owner:
         assert (found.update_id, (found.bids, found.asks)) == self.seconds[second], second
 
 
-@pytest.fixture(params=list(SequenceRule))
+@pytest.fixture(params=CHAINED)
 def owner(client: Redis, request: pytest.FixtureRequest) -> Owner:
     return Owner(client, request.param)
 

@@ -6,6 +6,7 @@ import random
 
 import msgspec
 import pytest
+from chained_rules import CHAINED
 from redis.asyncio import Redis
 
 from workers.errors import MalformedFrame, StateUnreadable
@@ -61,7 +62,7 @@ class Log:
         return await rebuild(client, KEYS, S, rule=BookRule(self.rule), decode=decode, now_ms=0, at=at)
 
 
-@pytest.fixture(params=list(SequenceRule))
+@pytest.fixture(params=CHAINED)
 def written(request: pytest.FixtureRequest) -> Log:
     return Log(request.param)
 
