@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_demo import start, wait_for_books
+from demo_runs import start, wait_for_books
 
 from workers.client import FleetClient, Trade
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from demo_runs import wait_for_books
 from fleet_runs import CHECKOUT, plain_environment
-from test_demo import wait_for_books
 
 from workers.operations.foreground import free_ports
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import redis as redis_sync
+from demo_runs import wait_for_books
 from fleet_runs import plain_environment
-from test_demo import wait_for_books
 
 from workers.errors import CommandError
 from workers.keeper.disk import FREE, LOW, DiskWatch
