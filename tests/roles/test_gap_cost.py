@@ -50,7 +50,7 @@ async def test_one_gap_in_one_of_200_symbols_costs_two_snapshots(real_server: st
     async with fleet_of(real_server, symbols=MANY, venue=venue, **sim) as fleet:
         for role, name in (("ingest-a", "a"), ("ingest-b", "b"), ("books", "books-1"), ("books", "books-2")):
             fleet.start(role, name)
-        await fleet.until(fleet.all_shown, 60)
+        await fleet.until(fleet.all_shown, 180)
         await asyncio.sleep(1)
         before = asked()
 
@@ -65,7 +65,7 @@ async def test_one_gap_in_one_of_200_symbols_costs_two_snapshots(real_server: st
         async def again() -> bool:
             return (await counts(fleet, STRUCK)) == (2, 1) and await fleet.all_shown()
 
-        await fleet.until(again, 60)
+        await fleet.until(again, 180)
         await asyncio.sleep(1)
         # one to begin with, one that bears it out, which is asked for again where a cache gave the first once more
         assert before + 2 <= asked() <= before + 3

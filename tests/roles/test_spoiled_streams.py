@@ -85,12 +85,12 @@ async def test_streams_to_resubscribe_go_on_whatever_was_done_to_them(
     await client.set(spot, b"\xff")  # of another type
     assert await ask_anew(client, "usdm", "B", "depth", "test")  # there is no id left
     assert await ask_anew(client, "spot", "C", "depth", "test")
-    assert await reader.new() == {"usdm": [("depth", "B")], "spot": [("depth", "C")]}
+    assert await reader.new() == {"usdm": [("depth", "B", "")], "spot": [("depth", "C", "")]}
     await client.delete(spot)
     await client.set(spot, "x")
     await ask_anew(client, "usdm", "D", "depth", "test")
     assert await reader.new() == {
-        "usdm": [("depth", "D")]
+        "usdm": [("depth", "D", "")]
     }  # the one that cannot be read costs the other nothing
 
 

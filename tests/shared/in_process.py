@@ -102,7 +102,7 @@ class Fleet:
         task = self.tasks.pop(name)
         await end([task])
 
-    async def until(self, what: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
+    async def until(self, what: Callable[[], Awaitable[bool]], seconds: float = 150) -> None:
         async with asyncio.timeout(seconds):
             while not await what():
                 await asyncio.sleep(0.02)
