@@ -21,7 +21,8 @@ USUAL_S: Final = {
     "ruff check": 2.0, "ruff format": 2.0, "mypy": 60.0, "pytest": 1_200.0, "starved": 900.0, "soak": 640.0
 }  # fmt: skip
 """Seconds on a machine of two cores, until a first run has shown how long it takes here."""
-PARALLEL: Final = ("-q", "-n", "2", "--dist", "loadgroup")
+PARALLEL: Final = ("-q", "-n", "3", "--dist", "loadgroup")
+"""Most tests of workers wait: three processes keep two cores half busy."""
 
 
 FULL: Final = "--full"
@@ -39,7 +40,7 @@ def steps(options: Sequence[str]) -> list[tuple[str, list[str]]]:
     """What is run, in order: a name, and the module or the script with its arguments.
 
     Options replace pytest's own here. Without any there are two processes of tests; those that start whole
-    fleets are one group, so that they run one after another in one of the two. `--full` alone adds what takes longer:
+    fleets are one group, so that they run one after another in one of the three. `--full` alone adds what takes longer:
     scenarios on starved workers, ten minutes of kills, freezes, starvation and rubbish at random, and other examples
     for the property tests.
     """
