@@ -39,7 +39,7 @@ SOAK: Final = ("bench/soak.py", "--minutes", "10", "--symbols", "20", "--rate", 
 def steps(options: Sequence[str]) -> list[tuple[str, list[str]]]:
     """What is run, in order: a name, and the module or the script with its arguments.
 
-    Options replace pytest's own here. Without any there are two processes of tests; those that start whole
+    Options replace pytest's own here. Without any there are three processes of tests; those that start whole
     fleets are one group, so that they run one after another in one of the three. `--full` alone adds what takes longer:
     scenarios on starved workers, ten minutes of kills, freezes, starvation and rubbish at random, and other examples
     for the property tests.
