@@ -135,7 +135,7 @@ class IngestWorker:
         def feed(open_connection: Callable[[], Connection]) -> Feed:
             return Feed(open_connection, (context.name, self._line), ingest, max(rotate_s, 1.0))
 
-        return VenueFeeds(context.venue, context.settings.streams_per_socket, opened, feed)
+        return VenueFeeds(context.venue, context.venue.facts.subscriptions, opened, feed)
 
     def _follow(self, context: VenueContext, changed: Changed) -> None:
         """Symbols were listed or given up: the sockets go on with others."""

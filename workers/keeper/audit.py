@@ -104,7 +104,7 @@ class Auditor:
         self._stores = {one.name: AuditStore(process.client, one.keys, kept) for one in contexts}
         self._books = {one.name: BookStore(process.client, one.keys, top) for one in contexts}
         self._limits = {
-            one.name: one.settings.weight_per_minute or one.venue.assumed_weight_limit for one in contexts
+            one.name: one.settings.weight_per_minute or one.venue.facts.weight_a_minute for one in contexts
         }
         self._paces = {one.venue.pool: AuditPace() for one in contexts}
         self._contexts = [context for context in contexts if context.venue.facts.second_source == "rest"]

@@ -44,7 +44,7 @@ class RestClient:
         self.budget = Budget(
             client,
             context.venue.pool,
-            assumed_limit=context.venue.assumed_weight_limit,
+            assumed_limit=context.venue.facts.weight_a_minute,
             share=context.settings.weight_share,
             fixed_limit=context.settings.weight_per_minute,
         )

@@ -56,11 +56,9 @@ class Facts(NamedTuple):
     cut: the reader cuts its book to `levels` after each message, as no deletion comes for what falls out (Kraken).
     checksum: None where the venue has none.
     trade_ids: see there.
-    merged_trades: the trades of two lines can be merged by id.
     second_source: by what a book is audited: `rest` compares at an id, `in band` subscribes anew, `checksum`, `none`.
     limits: of REST, all of them hold.
-    requests: control frames a socket may send: at most `weight` in `seconds`.
-    subscriptions: streams that one socket may carry.
+    subscriptions: streams that ingest puts on one socket.
     depth_stream: what the stream of a book is called behind its symbol, for those who compare with the source.
     """
 
@@ -70,12 +68,15 @@ class Facts(NamedTuple):
     cut: bool = False
     checksum: ChecksumRule | None = None
     trade_ids: TradeIds = "consecutive"
-    merged_trades: bool = True
     second_source: Literal["rest", "in band", "checksum", "none"] = "rest"
-    limits: tuple[Limit, ...] = ()
-    requests: Limit = Limit(5, 1.0)
+    limits: tuple[Limit, ...] = (Limit(60, 60.0),)
     depth_stream: str = "depth"
     subscriptions: int = 200
+
+    @property
+    def weight_a_minute(self) -> int:
+        """What may be asked of REST in a minute by the tightest of the limits, while the exchange has not told."""
+        return int(min(limit.weight * 60 / limit.seconds for limit in self.limits))
 
     @property
     def book_rule(self) -> BookRule:

@@ -76,8 +76,6 @@ class Venue(Protocol):
     """`facts.book_rule`."""
     pool: str
     """REST requests that share a limit share a pool."""
-    assumed_weight_limit: int
-    """Weight a minute while exchangeInfo has not been read."""
     used_weight_header: str
     trades_span: int
     """Trades one REST page brings."""

@@ -134,8 +134,7 @@ class InBandSync(BookSync):
         self._upcoming = None
         if self.state is SyncState.SYNCED:
             if whole.last_update_id == self.last_update_id and not self._says_the_same(whole):
-                self.lose("snapshot mismatch", now_ms)
-                self._run.start = self._run.end = None
+                self._forget("snapshot mismatch", now_ms)
                 return self._begin(whole, now_ms)
             if whole.last_update_id > self.last_update_id:
                 self._upcoming = whole
@@ -161,9 +160,8 @@ class InBandSync(BookSync):
         if self.state is SyncState.SYNCED and whole.last_update_id == self.last_update_id:
             return Outcome.STALE  # the same entry once more
         self.replaced += self.state is SyncState.SYNCED
-        self.lose(self.reason, now_ms)
+        self._forget(self.reason, now_ms)
         self.last_event_time = 0
-        self._run.start = self._run.end = None
         return self._begin(whole, now_ms)
 
     def _begin(self, whole: Snapshot, now_ms: int) -> Outcome:
@@ -194,10 +192,14 @@ class InBandSync(BookSync):
         self.checksums_ok += holds
         return holds
 
-    def _end(self, reason: str, now_ms: int) -> Outcome:
-        """Nothing that came before counts any more."""
+    def _forget(self, reason: str, now_ms: int) -> None:
+        """Lose the book: nothing that came before counts any more, not even where the stream stood."""
         self._upcoming = None
-        was_synced = self.state is SyncState.SYNCED
         self.lose(reason, now_ms)
         self._run.start = self._run.end = None
+
+    def _end(self, reason: str, now_ms: int) -> Outcome:
+        """The book ends here, if there is one."""
+        was_synced = self.state is SyncState.SYNCED
+        self._forget(reason, now_ms)
         return Outcome.LOST if was_synced else Outcome.STALE

@@ -157,7 +157,6 @@ class Binance:
         )
         self.book_rule = self.facts.book_rule
         self.pool = market.pool
-        self.assumed_weight_limit = market.weight_limit
         self.trades_horizon_ms = market.trades_horizon_ms
         self._settings = settings
         self._rest = (settings.rest_url or market.rest_url).rstrip("/") + market.api

@@ -49,7 +49,6 @@ class Bitfinex(NoRestBooks):
     """
 
     pool = "bitfinex"
-    assumed_weight_limit = 15
     used_weight_header = ""
     trades_span = 10_000
     trades_horizon_ms = 0

@@ -44,8 +44,7 @@ def facts_of(settings: BitstampSettings) -> Facts:
         trade_ids="rising",
         second_source="rest",
         limits=(Limit(400, 1.0), Limit(10_000, 600.0)),
-        requests=Limit(20, 1.0),
-        subscriptions=1000,  # the 1,025th is answered by a close
+        subscriptions=settings.streams_per_socket,  # the 1,025th is answered by a close
     )
     if settings.depth == "diff_order_book":
         return facts
@@ -62,8 +61,6 @@ class Bitstamp(NoBestLevels):
     """
 
     pool = "bitstamp"
-    assumed_weight_limit = 1000
-    """10,000 requests in 10 min."""
     used_weight_header = ""
     trades_span = 1000
     """Of no consequence: a page is of a time, however many trades it has."""

@@ -41,7 +41,7 @@ def facts_of(settings: BybitSettings) -> Facts:
         trade_ids="neither",
         second_source="rest" if settings.depth == REST_LEVELS else "in band",
         limits=(Limit(600, 5.0),),
-        subscriptions=400,  # all topics of a socket may have 21,000 characters together
+        subscriptions=settings.streams_per_socket,  # all topics of a socket may have 21,000 characters together
     )
 
 
@@ -53,8 +53,6 @@ class Bybit(NoBestLevels):
     """
 
     pool = "bybit"
-    assumed_weight_limit = 7200
-    """600 requests in 5 s."""
     used_weight_header = ""
     trades_horizon_ms = 0
 

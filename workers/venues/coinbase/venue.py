@@ -68,7 +68,6 @@ class Coinbase(NoRestBooks):
         settings: which way, hosts, and what else may be chosen.
     """
 
-    assumed_weight_limit = 600
     used_weight_header = ""
     trades_span = 1000
     trades_horizon_ms = 0
@@ -83,7 +82,6 @@ class Coinbase(NoRestBooks):
             trade_ids="consecutive",
             second_source="in band",
             limits=(Limit(10, 1.0),),
-            requests=Limit(8, 1.0),
             subscriptions=settings.streams_per_socket or market.streams_per_socket,
         )
         self.book_rule = self.facts.book_rule

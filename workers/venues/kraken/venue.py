@@ -47,7 +47,6 @@ class Kraken(NoRestBooks):
     """
 
     pool = "kraken"
-    assumed_weight_limit = 60
     used_weight_header = ""
     trades_span = 1000
     trades_horizon_ms = 0
@@ -63,6 +62,7 @@ class Kraken(NoRestBooks):
             trade_ids="consecutive",
             second_source="checksum",
             limits=(Limit(1, 1.0),),
+            subscriptions=settings.streams_per_socket,
         )
         self.book_rule = self.facts.book_rule
         self._settings = settings

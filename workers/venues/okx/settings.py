@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from workers.settings.schema import VenueSettings
+from workers.settings.schema import Count, VenueSettings
 
 
 class OkxSettings(VenueSettings, forbid_unknown_fields=True, kw_only=True):
@@ -15,6 +15,8 @@ class OkxSettings(VenueSettings, forbid_unknown_fields=True, kw_only=True):
     websocket_url: str = "wss://ws.okx.com:8443"
     """Without a path; the EEA has `wss://wseea.okx.com:8443`, US and AU `wss://wsus.okx.com:8443`."""
     rest_url: str = "https://www.okx.com"
+    streams_per_socket: Count = 28
+    """Fewer than 30 books a socket are advised."""
     depth: Literal["books", "books-l2-tbt", "books50-l2-tbt"] = "books"
     """The channel of books: `books` has 400 levels a side each 100 ms; the others need a login and a VIP tier, and are
     what recordings until 2026 hold."""

@@ -64,8 +64,7 @@ def facts_of(settings: OkxSettings) -> Facts:
         trade_ids=trade_ids,
         second_source="in band",
         limits=(Limit(20, 2.0),),
-        requests=Limit(480, 3600.0),
-        subscriptions=28,  # fewer than 30 books a socket are advised
+        subscriptions=settings.streams_per_socket,
     )
     if not settings.legacy:
         return facts
@@ -81,8 +80,6 @@ class Okx(NoRestBooks):
     """
 
     pool = "okx"
-    assumed_weight_limit = 600
-    """20 requests in 2 s."""
     used_weight_header = ""
     trades_span = 100
     trades_horizon_ms = 89 * 86_400_000
