@@ -16,6 +16,7 @@ from test_server import serving, settings
 from workers.api.http.health import AWAY_S, SILENT_MS, Health, judge
 from workers.api.http.markets import Markets
 from workers.api.http.types import VenueHealth
+from workers.runtime.pulse import Pulse
 from workers.settings.schema import FleetSettings
 from workers.store.books.watch import Sight, Watch
 from workers.store.keys import Keys
@@ -52,12 +53,13 @@ def test_what_is_seen_means(venues: list[VenueHealth], unanswered_s: float, stat
 
 
 def test_what_this_process_is_late_by_is_not_the_silence_of_redis() -> None:
-    health = Health("redis://127.0.0.1:1", FleetSettings(), Markets(settings()))
+    pulse = Pulse()
+    health = Health("redis://127.0.0.1:1", FleetSettings(), Markets(settings()), pulse)
     assert health.away_s == AWAY_S
-    health.pulse.observe(1.0)
+    pulse.observe(1.0)
     assert judge([WELL], AWAY_S + 2.9, health.away_s).state == "ok"
     assert judge([WELL], AWAY_S + 3.1, health.away_s).state == "down"
-    health.pulse.observe(3600.0)
+    pulse.observe(3600.0)
     assert health.away_s == 5 * AWAY_S  # but no longer than that
 
 

@@ -46,7 +46,7 @@ class Api:
         self.reader = Reader(Watch(self._reader_client), settings.api.read_ms)
         self.books = LiveBooks(process.client, self.reader, settings)
         histories = Histories(self.markets, process.client)
-        self.health = Health(process.url, settings.fleet, self.markets)
+        self.health = Health(process.url, settings.fleet, self.markets, process.pulse)
         fleet = FleetRoutes(process, self.markets, self.health)
         holes = TradeHoles(process.client, self.reader.watch)
         self.hub = Hub(settings.api, self.markets, self.books, self.reader, fleet.states_of, holes)

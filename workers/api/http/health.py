@@ -19,7 +19,6 @@ from workers.api.http.markets import Markets
 from workers.api.http.types import HealthState, Healthy, VenueHealth
 from workers.errors import TryLater, Unhealthy
 from workers.runtime.pulse import Pulse
-from workers.runtime.tasks import end
 from workers.settings.schema import FleetSettings
 from workers.store.books.watch import Watch
 from workers.store.connection import connect_reader
@@ -46,32 +45,25 @@ class Health:
 
     Args:
         url: of Redis, asked through a connection of its own.
+        pulse: of this process: what it is late by is not Redis's silence.
     """
 
-    def __init__(self, url: str, fleet: FleetSettings, markets: Markets) -> None:
+    def __init__(self, url: str, fleet: FleetSettings, markets: Markets, pulse: Pulse) -> None:
         self._client = connect_reader(url)
         self._watch = Watch(self._client)
         self._registry = Registry(self._client, fleet)
         self._markets = markets
         self._venues: list[VenueHealth] = []
         self._answered_at: float | None = None
-        self.pulse = Pulse()
-        """Of this process: what it is late by is not Redis's silence."""
-
-    async def run(self) -> None:
-        """Look again and again, until cancelled."""
-        beating = asyncio.create_task(self.pulse.run(), name="api: pulse of the health")
-        try:
-            await self._look_on()
-        finally:
-            await end([beating])
+        self._pulse = pulse
 
     @property
     def away_s(self) -> float:
         """After this long without an answer Redis counts as away: longer while this process is starved itself."""
-        return AWAY_S + self.pulse.extra_ms(int(AWAY_S * 1000)) / 1000
+        return AWAY_S + self._pulse.extra_ms(int(AWAY_S * 1000)) / 1000
 
-    async def _look_on(self) -> None:
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
         while True:
             began = time.monotonic()
             try:
