@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 MARK = "a place of rubbish"
 RUBBISH = st.sampled_from(
     [b"null", b"true", b"0", b"-1", b"1.5", b"1e400", b"-0.0", b"9" * 400, b"9" * 5000, b"18446744073709551616",
+     b"9007199254740993",
      b"9223372036854775808", b'""', b'"x"', b'"NaN"', b'"-1"', b'"1.5"', b'"\\ud800"', b'"\xff\xfe"', b'"\\u0000"',
      b'"' + b"9" * 5000 + b'"', b'"1e999"', b"[]", b"[null]", b'[["1"]]', b'[["1","2","3","4"]]', b"{}",
      b'{"a":{"b":[null]}}', b"[" * 2000 + b"]" * 2000, b"", b"NaN", "\"\u0661\u0662\"".encode()]

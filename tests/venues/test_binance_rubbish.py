@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spoiled_json import spoiled
 
 from workers.errors import MalformedFrame
 from workers.venues.binance.settings import BinanceSettings
@@ -62,41 +62,6 @@ REPLIES: dict[str, tuple[Any, Callable[[Binance, bytes], object]]] = {
     ),
     "error": ({"code": -1121, "msg": "Invalid symbol."}, lambda venue, body: venue.error_of(body)),
 }
-MARK = "a place of rubbish"
-RUBBISH = st.sampled_from(
-    [b"null", b"true", b"0", b"-1", b"1.5", b"1e400", b"-0.0", b"9" * 400, b"18446744073709551616", b"9007199254740993",
-     b'""', b'"x"', b'"NaN"', b'"\\ud800"', b'"\xff\xfe"', b'"\\u0000"', b'"' + b"9" * 5000 + b'"', b'"1e999"',
-     b"[]", b"[[]]", b"[null]", b'[["1"]]', b"{}", b'{"a":{"b":[null]}}', b"[" * 2000 + b"]" * 2000, b"", b"NaN",
-     "\"\u0661\u0662\"".encode()]
-)  # fmt: skip
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a value, the whole first."""
-    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, child in inside for place in places(child, (*path, key)))]
-
-
-def replaced(value: Any, path: tuple[Any, ...]) -> Any:
-    if not path:
-        return MARK
-    copy = value.copy()
-    copy[path[0]] = replaced(value[path[0]], path[1:])
-    return copy
-
-
-@st.composite
-def spoiled(draw: st.DrawFn, value: Any) -> bytes:
-    """A value as JSON with rubbish at one place, or two."""
-    text = json.dumps(value).encode()
-    for _ in range(draw(st.integers(1, 2))):
-        try:
-            known = json.loads(text)
-        except (ValueError, RecursionError):
-            break
-        text = json.dumps(replaced(known, draw(st.sampled_from(places(known))))).encode()
-        text = text.replace(json.dumps(MARK).encode(), draw(RUBBISH))
-    return text
 
 
 def venues() -> list[Binance]:

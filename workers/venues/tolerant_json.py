@@ -12,7 +12,7 @@ from workers.errors import MalformedFrame
 from workers.model.symbols.names import symbol_problem
 from workers.venues.interface import BadListing
 
-UNUSABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+UNUSABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError)
 """What msgspec raises for bytes that are not the JSON it was told to expect."""
 
 Decoded = TypeVar("Decoded")
@@ -45,8 +45,8 @@ def malformed(venue: str, place: str, problem: str, data: bytes | str) -> Malfor
 
 
 def as_bytes(frame: bytes | str) -> bytes:
-    """The bytes of a text frame that was decoded, so has no lone surrogates."""
-    return frame if isinstance(frame, bytes) else frame.encode()
+    """A text frame as its bytes; a lone surrogate, which no wire has, as `?`."""
+    return frame if isinstance(frame, bytes) else frame.encode(errors="replace")
 
 
 def each(

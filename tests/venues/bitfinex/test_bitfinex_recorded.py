@@ -17,9 +17,9 @@ from workers.model.events import Snapshot
 from workers.venues.bitfinex.checksum import as_sent, book_checksum
 from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.venue import Bitfinex
-from workers.venues.decoding import number_text
 from workers.venues.messages import Message
 from workers.venues.session import Accepted, Broken
+from workers.venues.wire_values import number_text
 
 pytestmark = pytest.mark.recorded
 URL = "wss://api-pub.bitfinex.com/ws/2"

@@ -16,9 +16,9 @@ from workers.model.events import Kind
 from workers.venues.bitfinex import wire
 from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.symbols import symbol_of, wire_symbol
-from workers.venues.decoding import UNUSABLE, decoded, wire_bytes
 from workers.venues.messages import Channel, Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send, Stale
+from workers.venues.tolerant_json import UNUSABLE, as_bytes, decode
 
 FLAGS: Final = 2**15 + 2**16 + 2**17
 BULK_UPDATES: Final = 2**29
@@ -95,10 +95,10 @@ class BitfinexSession:
 
     def received(self, frame: bytes | str, now_ms: int) -> list[Event]:
         """File one frame. Raises: MalformedFrame."""
-        data = wire_bytes(frame)
+        data = as_bytes(frame)
         if data.lstrip()[:1] == b"[":
             return self._data(data)
-        event = decoded(self._name, _event, data, "frame")
+        event = decode(self._name, _event, data, "frame")
         match event.event:
             case "info":
                 return self._info(event)

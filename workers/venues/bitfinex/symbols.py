@@ -6,7 +6,6 @@ A pair that is delisted goes from the list.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import isfinite
 from typing import Final
 
@@ -16,8 +15,8 @@ from workers.model.plain_text import plain
 from workers.model.symbols.info import SymbolInfo
 from workers.model.symbols.names import symbol_problem
 from workers.model.symbols.volumes import Ticker
-from workers.venues.decoding import UNUSABLE
 from workers.venues.interface import BadListing, ExchangeInfo, Tickers
+from workers.venues.tolerant_json import UNUSABLE
 
 STEP: Final = "0.00000001"
 _SHORT_PAIR: Final = 6
@@ -44,7 +43,7 @@ def wire_symbol(symbol: str) -> str:
     return "t" + symbol.replace("_", ":")
 
 
-def exchange_info(pairs: Iterable[msgspec.Raw]) -> ExchangeInfo:
+def exchange_info(pairs: list[msgspec.Raw]) -> ExchangeInfo:
     """The whole list; an element that cannot be used is told apart and costs no other. O(elements)."""
     found = ExchangeInfo({}, 0, [])
     for element in pairs:
@@ -68,7 +67,7 @@ def _assets(pair: str) -> tuple[str, str]:
     return pair[:3], pair[3:]
 
 
-def tickers(rows: Iterable[msgspec.Raw]) -> Tickers:
+def tickers(rows: list[msgspec.Raw]) -> Tickers:
     """The rows of `tickers` that are of pairs, not of funding: `["tBTCUSD",…,last price,volume,high,low]`."""
     found = Tickers([], [])
     for element in rows:

@@ -20,11 +20,12 @@ from workers.venues.bitfinex.checksum import LEVELS, RULE
 from workers.venues.bitfinex.session import BitfinexSession
 from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.symbols import exchange_info, symbol_of, tickers, wire_symbol
-from workers.venues.decoding import UNUSABLE, decoded, number_text
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
 from workers.venues.lacking import NoRestBooks
 from workers.venues.messages import Subscription
+from workers.venues.tolerant_json import UNUSABLE, decode
+from workers.venues.wire_values import number_text
 
 _MOST_BYTES: Final = 8 * 2**20
 """A page of 10,000 trades has less than a megabyte, all pairs and tickers less than half of one."""
@@ -115,7 +116,7 @@ class Bitfinex(NoRestBooks):
 
     def trade(self, data: bytes, symbol: str) -> Trade:
         """Decode `[658733916,1617643611128,0.7574881,230890]`. Raises: MalformedFrame."""
-        row = decoded(self.name, _trade_row, data, "trade")
+        row = decode(self.name, _trade_row, data, "trade")
         try:
             return _trade(symbol, row)
         except ValueError as error:
@@ -156,7 +157,7 @@ class Bitfinex(NoRestBooks):
 
     def info(self, body: bytes) -> ExchangeInfo:
         """Decode `[["BTCUSD","DOGE:USD",…]]`. Raises: MalformedFrame."""
-        return exchange_info(decoded(self.name, _pairs, body, "list of pairs")[0])
+        return exchange_info(decode(self.name, _pairs, body, "list of pairs")[0])
 
     def tickers_request(self) -> RestRequest:
         """`GET tickers?symbols=ALL`."""
@@ -164,7 +165,7 @@ class Bitfinex(NoRestBooks):
 
     def tickers(self, body: bytes) -> Tickers:
         """Decode the tickers of all pairs. Raises: MalformedFrame."""
-        return tickers(decoded(self.name, _elements, body, "tickers"))
+        return tickers(decode(self.name, _elements, body, "tickers"))
 
     def announcements(self) -> Announcements | None:
         """None: there is no such stream."""

@@ -16,9 +16,10 @@ from workers.model.events import Kind
 from workers.venues.coinbase import wire
 from workers.venues.coinbase.open_requests import OpenRequests
 from workers.venues.coinbase.symbols import symbol_of
-from workers.venues.decoding import UNUSABLE, decoded, milliseconds, wire_bytes
 from workers.venues.messages import Channel, Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send
+from workers.venues.tolerant_json import UNUSABLE, as_bytes, decode
+from workers.venues.wire_values import milliseconds
 
 CHANNELS: Final[dict[Channel, str]] = {"depth": "level2", "aggTrade": "market_trades"}
 
@@ -66,8 +67,8 @@ class AdvancedSession:
 
     def received(self, frame: bytes | str, now_ms: int) -> list[Event]:
         """File one frame. Raises: MalformedFrame."""
-        data = wire_bytes(frame)
-        envelope = decoded(self._name, _envelope, data, "frame")
+        data = as_bytes(frame)
+        envelope = decode(self._name, _envelope, data, "frame")
         if envelope.type == "error":
             return self._refused(envelope.message)
         if not envelope.channel or envelope.sequence_num is UNSET or envelope.events is UNSET:

@@ -16,9 +16,10 @@ from workers.venues.coinbase import wire
 from workers.venues.coinbase.open_requests import OpenRequests
 from workers.venues.coinbase.settings import CoinbaseSettings
 from workers.venues.coinbase.symbols import symbol_of
-from workers.venues.decoding import UNUSABLE, decoded, milliseconds, wire_bytes
 from workers.venues.messages import Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Event, RefusedStreams, Send
+from workers.venues.tolerant_json import UNUSABLE, as_bytes, decode
+from workers.venues.wire_values import milliseconds
 
 BOOK_CHANNELS: Final = frozenset({"level2", "level2_50", "level2_batch"})
 """Names by which acknowledgements call the channel of books, whichever was asked for."""
@@ -69,8 +70,8 @@ class ExchangeSession:
 
     def received(self, frame: bytes | str, now_ms: int) -> list[Event]:
         """File one frame. Raises: MalformedFrame."""
-        data = wire_bytes(frame)
-        head = decoded(self._name, _frame, data, "frame")
+        data = as_bytes(frame)
+        head = decode(self._name, _frame, data, "frame")
         try:
             match head.type:
                 case "snapshot" | "l2update":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import isfinite
 
@@ -13,8 +12,8 @@ from workers.model.symbols.info import Phase, SymbolInfo
 from workers.model.symbols.names import symbol_problem
 from workers.model.symbols.volumes import Ticker
 from workers.venues.coinbase import wire
-from workers.venues.decoding import UNUSABLE
 from workers.venues.interface import BadListing, ExchangeInfo, Tickers
+from workers.venues.tolerant_json import UNUSABLE
 
 _advanced = msgspec.json.Decoder(wire.AdvancedProduct)
 _exchange = msgspec.json.Decoder(wire.ExchangeProduct)
@@ -33,7 +32,7 @@ def symbol_of(product: str) -> str:
     return product
 
 
-def advanced_info(products: Iterable[msgspec.Raw]) -> ExchangeInfo:
+def advanced_info(products: list[msgspec.Raw]) -> ExchangeInfo:
     """Spot products of Advanced; one that cannot be used costs no other. O(elements).
 
     A product with an alias has the book of another one, under whose name it comes: it is not to be followed.
@@ -62,7 +61,7 @@ def advanced_info(products: Iterable[msgspec.Raw]) -> ExchangeInfo:
     return found
 
 
-def exchange_info(products: Iterable[msgspec.Raw]) -> ExchangeInfo:
+def exchange_info(products: list[msgspec.Raw]) -> ExchangeInfo:
     """Products of Exchange, in the same way."""
     found = ExchangeInfo({}, 0, [])
     for element in products:
@@ -90,7 +89,7 @@ def _phase(status: str, closed: bool) -> Phase:
     return "trading" if status in ("online", "") and not closed else "paused"
 
 
-def advanced_tickers(products: Iterable[msgspec.Raw]) -> Tickers:
+def advanced_tickers(products: list[msgspec.Raw]) -> Tickers:
     """What the list of products says of the last 24 h."""
     found = Tickers([], [])
     for element in products:
@@ -104,7 +103,7 @@ def advanced_tickers(products: Iterable[msgspec.Raw]) -> Tickers:
     return found
 
 
-def exchange_tickers(products: Mapping[str, msgspec.Raw]) -> Tickers:
+def exchange_tickers(products: dict[str, msgspec.Raw]) -> Tickers:
     """`products/stats`: volumes are in the base asset."""
     found = Tickers([], [])
     for name, element in products.items():

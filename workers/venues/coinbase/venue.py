@@ -20,11 +20,12 @@ from workers.venues.coinbase import wire
 from workers.venues.coinbase.advanced_session import CHANNELS, AdvancedSession
 from workers.venues.coinbase.exchange_session import ExchangeSession
 from workers.venues.coinbase.settings import CoinbaseSettings
-from workers.venues.decoding import UNUSABLE, decoded, milliseconds
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
 from workers.venues.lacking import NoRestBooks
 from workers.venues.messages import Subscription
+from workers.venues.tolerant_json import UNUSABLE, decode
+from workers.venues.wire_values import milliseconds
 
 _MOST_BYTES: Final = 16 * 2**20
 """The 920 products of Advanced have some 2 MB."""
@@ -123,7 +124,7 @@ class Coinbase(NoRestBooks):
 
     def trade(self, data: bytes, symbol: str) -> Trade:
         """Decode a trade of `market_trades`, a `match` or a `last_match`. Raises: MalformedFrame."""
-        return self._trade(symbol, decoded(self.name, _trade_row, data, "trade"), data)
+        return self._trade(symbol, decode(self.name, _trade_row, data, "trade"), data)
 
     def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest | None:
         """Exchange: the page of ids from one on. Advanced: trades since a time, of which the newest come.
@@ -146,9 +147,9 @@ class Coinbase(NoRestBooks):
     def trades(self, symbol: str, body: bytes) -> list[Trade]:
         """Decode a page of trades; they come out in id order, each once. Raises: MalformedFrame."""
         if self._advanced:
-            rows = decoded(self.name, _trades_reply, body, "trades page").trades
+            rows = decode(self.name, _trades_reply, body, "trades page").trades
         else:
-            rows = decoded(self.name, _trade_rows, body, "trades page")
+            rows = decode(self.name, _trade_rows, body, "trades page")
         by_id = {int(row.trade_id): self._trade(symbol, row, body) for row in rows}
         return [by_id[trade_id] for trade_id in sorted(by_id)]
 
@@ -169,8 +170,8 @@ class Coinbase(NoRestBooks):
     def time_ms(self, body: bytes) -> int:
         """Decode its reply. Raises: MalformedFrame."""
         if not self._advanced:
-            return max(milliseconds(decoded(self.name, _exchange_time, body, "time").iso), 0)
-        told = str(decoded(self.name, _advanced_time, body, "time").epochMillis)
+            return max(milliseconds(decode(self.name, _exchange_time, body, "time").iso), 0)
+        told = str(decode(self.name, _advanced_time, body, "time").epochMillis)
         if not re.fullmatch("[0-9]{1,16}", told):
             raise MalformedFrame(self.name, "time", "it is no time in ms", body)
         return int(told)
@@ -182,8 +183,8 @@ class Coinbase(NoRestBooks):
     def info(self, body: bytes) -> ExchangeInfo:
         """Decode the products. Raises: MalformedFrame."""
         if self._advanced:
-            return listings.advanced_info(decoded(self.name, _products, body, "products").products)
-        return listings.exchange_info(decoded(self.name, _elements, body, "products"))
+            return listings.advanced_info(decode(self.name, _products, body, "products").products)
+        return listings.exchange_info(decode(self.name, _elements, body, "products"))
 
     def tickers_request(self) -> RestRequest:
         """Advanced has them in its list of products, Exchange in `products/stats`."""
@@ -192,8 +193,8 @@ class Coinbase(NoRestBooks):
     def tickers(self, body: bytes) -> Tickers:
         """Decode its reply. Raises: MalformedFrame."""
         if self._advanced:
-            return listings.advanced_tickers(decoded(self.name, _products, body, "tickers").products)
-        return listings.exchange_tickers(decoded(self.name, _by_name, body, "tickers"))
+            return listings.advanced_tickers(decode(self.name, _products, body, "tickers").products)
+        return listings.exchange_tickers(decode(self.name, _by_name, body, "tickers"))
 
     def announcements(self) -> Announcements | None:
         """None: statuses are read from the products."""

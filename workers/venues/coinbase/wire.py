@@ -32,7 +32,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from workers.venues.decoding import Moment
+from workers.venues.wire_values import Moment
 
 Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 TradeId = Annotated[int, Meta(ge=0, le=2**63 - 1)]

@@ -8,12 +8,13 @@ import msgspec
 
 from workers.errors import MalformedFrame
 from workers.model.events import DepthEvent, Kind, Level
-from workers.venues.decoding import UNUSABLE, decoded, seconds_text_ms, wire_bytes
 from workers.venues.kraken import wire
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.symbols import old_wire_symbol, symbol_of, wire_symbol
 from workers.venues.messages import Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send
+from workers.venues.tolerant_json import UNUSABLE, as_bytes, decode
+from workers.venues.wire_values import seconds_text_ms
 
 _event = msgspec.json.Decoder(wire.Event)
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
@@ -38,7 +39,7 @@ def book_change(name: str, frame: bytes) -> BookChange | str:
     Raises:
         MalformedFrame: it is neither.
     """
-    elements = decoded(name, _elements, frame, "frame")
+    elements = decode(name, _elements, frame, "frame")
     try:
         _, *maps, raw_channel, raw_pair = elements
         channel, pair = _text.decode(raw_channel), _text.decode(raw_pair)
@@ -101,9 +102,9 @@ class KrakenArchiveSession:
 
     def received(self, frame: bytes | str, now_ms: int) -> list[Event]:
         """File one frame. Raises: MalformedFrame."""
-        data = wire_bytes(frame)
+        data = as_bytes(frame)
         if data.lstrip()[:1] != b"[":
-            return self._told(decoded(self._name, _event, data, "frame"))
+            return self._told(decode(self._name, _event, data, "frame"))
         change = book_change(self._name, data)
         if self._broken:
             return []

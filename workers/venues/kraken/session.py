@@ -15,12 +15,13 @@ from msgspec import UNSET
 
 from workers.errors import MalformedFrame
 from workers.model.events import Kind
-from workers.venues.decoding import decoded, milliseconds, wire_bytes
 from workers.venues.kraken import wire
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.symbols import symbol_of, wire_symbol
 from workers.venues.messages import Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send
+from workers.venues.tolerant_json import as_bytes, decode
+from workers.venues.wire_values import milliseconds
 
 _envelope = msgspec.json.Decoder(wire.Envelope)
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
@@ -87,8 +88,8 @@ class KrakenSession:
 
     def received(self, frame: bytes | str, now_ms: int) -> list[Event]:
         """File one frame. Raises: MalformedFrame."""
-        data = wire_bytes(frame)
-        envelope = decoded(self._name, _envelope, data, "frame")
+        data = as_bytes(frame)
+        envelope = decode(self._name, _envelope, data, "frame")
         if envelope.channel in ("book", "trade"):
             if envelope.data is UNSET or envelope.type not in ("snapshot", "update"):
                 raise MalformedFrame(
@@ -96,14 +97,14 @@ class KrakenSession:
                 )
             if self._broken:
                 return []
-            elements = decoded(self._name, _elements, envelope.data, f"{envelope.channel} frame")
+            elements = decode(self._name, _elements, envelope.data, f"{envelope.channel} frame")
             if envelope.channel == "trade":
                 return self._trades(elements)
-            return self._books(elements, envelope.type, data)
+            return self._books(elements, "snapshot" if envelope.type == "snapshot" else "update", data)
         if envelope.channel == "heartbeat" or envelope.method == "pong":
             return []
         if envelope.channel == "status":
-            return self._status(decoded(self._name, _statuses, envelope.data or b"", "status frame"))
+            return self._status(decode(self._name, _statuses, envelope.data or b"", "status frame"))
         if envelope.channel:
             return [Ignored(envelope.channel)]
         if envelope.method or envelope.error is not None:
@@ -121,7 +122,7 @@ class KrakenSession:
     def _books(self, elements: list[msgspec.Raw], kind: Kind, frame: bytes) -> list[Event]:
         messages = []
         for element in elements:
-            head = decoded(self._name, _book_head, element, "book")
+            head = decode(self._name, _book_head, element, "book")
             time_ms = -1 if head.timestamp is None else milliseconds(head.timestamp)
             data = frame if len(elements) == 1 else bytes(element)
             symbol = self._symbol(head.symbol, data)
@@ -138,7 +139,7 @@ class KrakenSession:
         """One message each, in the order of their ids: a snapshot begins with the oldest."""
         messages = []
         for element in elements:
-            head = decoded(self._name, _trade_head, element, "trade")
+            head = decode(self._name, _trade_head, element, "trade")
             data, trade_id = bytes(element), head.trade_id
             time_ms = milliseconds(head.timestamp)
             symbol = self._symbol(head.symbol, data)

@@ -20,9 +20,9 @@ from workers.model.plain_text import plain
 from workers.model.symbols.info import Phase, SymbolInfo
 from workers.model.symbols.names import symbol_problem
 from workers.model.symbols.volumes import Ticker
-from workers.venues.decoding import UNUSABLE
 from workers.venues.interface import BadListing, ExchangeInfo, Tickers
 from workers.venues.kraken import wire
+from workers.venues.tolerant_json import UNUSABLE
 
 _OLD_NAMES: Final = {"XBT": "BTC", "XDG": "DOGE"}
 _NEW_NAMES: Final = {new: old for old, new in _OLD_NAMES.items()}

@@ -14,7 +14,6 @@ import msgspec
 from workers.errors import MalformedFrame
 from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
-from workers.venues.decoding import UNUSABLE, decoded, milliseconds, number_text, seconds_text_ms
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
 from workers.venues.kraken import wire
@@ -25,6 +24,8 @@ from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.symbols import listing, old_wire_symbol, symbol_of, tickers, wire_symbol
 from workers.venues.lacking import NoRestBooks
 from workers.venues.messages import Subscription
+from workers.venues.tolerant_json import UNUSABLE, decode
+from workers.venues.wire_values import milliseconds, number_text, seconds_text_ms
 
 _MOST_BYTES: Final = {"Time": 65_536, "AssetPairs": 32 * 2**20, "Ticker": 16 * 2**20, "Trades": 2**20}
 """`AssetPairs` has some 1,500 pairs, about a kilobyte each."""
@@ -101,7 +102,7 @@ class Kraken(NoRestBooks):
             if isinstance(change, str):
                 raise MalformedFrame(self.name, "book frame", "it is of another channel", data)
             return change.event
-        frame: wire.BookFrame = decoded(self.name, _book_frame, data, "book")
+        frame: wire.BookFrame = decode(self.name, _book_frame, data, "book")
         book = frame.data[0] if frame.data else frame
         try:
             bids, asks = _levels(book.bids), _levels(book.asks)
@@ -112,7 +113,7 @@ class Kraken(NoRestBooks):
 
     def trade(self, data: bytes, symbol: str) -> Trade:
         """Decode a trade; `side` is the taker's. Raises: MalformedFrame."""
-        row = decoded(self.name, _trade_row, data, "trade")
+        row = decode(self.name, _trade_row, data, "trade")
         try:
             price, quantity = number_text(row.price), number_text(row.qty)
             sells = _sells(row.side)
@@ -138,7 +139,7 @@ class Kraken(NoRestBooks):
         pages = [rows for key, rows in self._result(body, "trades page").items() if key != "last"]
         if len(pages) != 1:
             raise MalformedFrame(self.name, "trades page", f"it is of {len(pages)} pairs", body)
-        rows = decoded(self.name, _trades_rows, pages[0], "trades page")
+        rows = decode(self.name, _trades_rows, pages[0], "trades page")
         by_id = {}
         try:
             for row in rows:
@@ -156,7 +157,7 @@ class Kraken(NoRestBooks):
     def time_ms(self, body: bytes) -> int:
         """Decode `{"error":[],"result":{"unixtime":1616336594,…}}`, whole seconds. Raises: MalformedFrame."""
         sent = self._result(body, "time").get("unixtime", msgspec.Raw())
-        return int(decoded(self.name, _unix_time, sent, "time")) * 1000
+        return int(decode(self.name, _unix_time, sent, "time")) * 1000
 
     def info_request(self) -> RestRequest:
         """`GET AssetPairs`."""
@@ -196,7 +197,7 @@ class Kraken(NoRestBooks):
         return RestRequest(f"{self._rest}/{path}{asked}", 1, self.pool, _MOST_BYTES[path])
 
     def _result(self, body: bytes, place: str) -> dict[str, msgspec.Raw]:
-        reply: Any = decoded(self.name, _reply, body, place)
+        reply: Any = decode(self.name, _reply, body, place)
         if reply.error or reply.result is None:
             raise MalformedFrame(self.name, place, "; ".join(reply.error) or "it has no result", body)
         result: dict[str, msgspec.Raw] = reply.result

@@ -29,7 +29,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from workers.venues.decoding import Moment
+from workers.venues.wire_values import Moment
 
 TradeId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Crc = Annotated[int, Meta(ge=0, le=2**32 - 1)]

@@ -1,21 +1,16 @@
-"""What venues share that decode JSON: one error for every rubbish, numbers as plain text, times as milliseconds."""
+"""Values of wires whatever their spelling: numbers as plain text, times as milliseconds."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
-from workers.errors import MalformedFrame
-
 Moment = Annotated[datetime, Meta(tz=True)]
 """An RFC 3339 time as wires send it, to the µs or ns: `2026-08-24T22:21:58.343688Z`."""
-
-UNUSABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError)
-"""What msgspec raises for bytes that are not the JSON it was told to expect."""
 
 LONGEST_EXPANDED: Final = 40
 """Characters of a number written without its exponent; a longer one is none of a market."""
@@ -25,27 +20,6 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _PLAIN: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?")
 _SECONDS: Final = re.compile(r"[0-9]{1,11}(?:\.[0-9]*)?", re.ASCII)
 _WITH_EXPONENT: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?[eE]([+-]?[0-9]{1,3})")
-
-
-def wire_bytes(frame: bytes | str) -> bytes:
-    """A text frame as its bytes."""
-    return frame if isinstance(frame, bytes) else frame.encode(errors="replace")
-
-
-def decoded(venue: str, decoder: Any, frame: bytes | msgspec.Raw, place: str) -> Any:
-    """What a decoder makes of bytes.
-
-    Args:
-        venue: the settings section, for the error.
-        place: what the bytes are, for the error.
-
-    Raises:
-        MalformedFrame: they are nothing it knows.
-    """
-    try:
-        return decoder.decode(frame)
-    except UNUSABLE as error:
-        raise MalformedFrame(venue, place, str(error), bytes(frame)) from None
 
 
 def number_text(raw: msgspec.Raw) -> str:

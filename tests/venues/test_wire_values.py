@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.venues.decoding import LONGEST_EXPANDED, milliseconds, number_text, seconds_text_ms
+from workers.venues.wire_values import LONGEST_EXPANDED, milliseconds, number_text, seconds_text_ms
 
 
 @pytest.mark.parametrize(
