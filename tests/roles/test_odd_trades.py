@@ -189,3 +189,22 @@ async def test_ids_that_began_anew_are_judged_anew(client: Redis, owners: list[O
     )
     tape.applied_to(6, 0, taken=2)
     assert tape.odd == OddTrades(fills_repeated=1), "of the new count, by the old one it would be two"
+
+
+async def test_repeats_behind_a_hole_are_acknowledged(client: Redis, owners: list[Owner]) -> None:
+    """The fold acknowledges only what comes before the hole, and what the worker drops it must acknowledge itself."""
+    owner = owners[0]
+
+    async def nothing(*_: object) -> None:
+        return None
+
+    owner.worker._repair = nothing  # type: ignore[assignment,method-assign]
+    await owner.take_over(client)
+    for number in (100, 101, 110):
+        await append(client, number, (number, number))
+    await client.xadd(KEYS.raw(SYMBOL, TRADES), entry(101, (101, 101)), id=f"{T0 + 110}-999")
+    await owner.rounds()
+    await owner.rounds()
+    pending = await client.xpending_range(KEYS.raw(SYMBOL, TRADES), "trades", "-", "+", 10)
+    assert [entry["message_id"].decode() for entry in pending] == [f"{T0 + 110}-110"]
+    assert [trade.trade_id for _, trade in owner.tape.waiting] == [110]

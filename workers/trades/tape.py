@@ -263,7 +263,7 @@ class OwnedTape:
         self._judged_to, self._fills = first - 1, Fills()
 
     def applied_to(self, last_id: int, last_trade_time: int, taken: int = 0) -> None:
-        """The fold stands at `last_id`: what is not newer of the first `taken` has been acknowledged with it."""
+        """The fold stands at `last_id`; of the first `taken` all before the first newer one has been acknowledged."""
         if self._judged_to is None:
             self._judged_to = last_id  # what is no newer was judged by whoever applied it
         elif last_id < self._judged_to:  # the fold began anew
@@ -271,11 +271,13 @@ class OwnedTape:
         batch, self.waiting = self.waiting[:taken], self.waiting[taken:]
         kept = []
         for stream_id, trade in batch:
-            if entry_ms(stream_id) < self.ids_since:
-                continue
-            if trade.trade_id > last_id:
+            is_older = entry_ms(stream_id) < self.ids_since
+            if trade.trade_id > last_id and not is_older:
                 kept.append((stream_id, trade))
-            else:
+                continue
+            if kept:  # behind a hole
+                self.useless.append(stream_id)
+            if not is_older:
                 self.judge(trade)
         self.waiting[:0] = kept
         self.last_id, self.last_trade_time = last_id, last_trade_time
