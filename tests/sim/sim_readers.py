@@ -23,7 +23,8 @@ class Recorder:
                     topic.subscribers[self] = None
 
     def deliver(self, event: Event) -> None:
-        self.events[event.stream].append(json.loads(event.payload))
+        if not event.lost:
+            self.events[event.stream].append(json.loads(event.payload))
 
 
 class NaiveBook:

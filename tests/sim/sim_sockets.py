@@ -36,6 +36,7 @@ class ModelSocket:
 
     def __init__(self, exchange: Exchange, path: str) -> None:
         self.exchange = exchange
+        self.remote = "192.0.2.1"
         self.root = next(root for root in exchange.flavour.roots if root.path == path)
         markets = (self.root.market,) if self.root.market else exchange.flavour.markets
         self.subscriptions = Subscriptions(
@@ -51,6 +52,9 @@ class ModelSocket:
         return fault.covers_connection(self.root.market, self.root.path, 1, "test")
 
     def deliver(self, event: Event) -> None:
+        if event.lost:
+            self.conversation.missed(event)
+            return
         self.texts.append(text_of(self.conversation.frame(event, False)))
 
     def send(self, request: object) -> list[str]:

@@ -96,7 +96,8 @@ class Collector:
         self._texts = texts
 
     def deliver(self, event) -> None:
-        self._texts.append(event.payload)
+        if not event.lost:
+            self._texts.append(event.payload)
 
 
 @pytest.mark.parametrize("market", ["spot", "usdm"])

@@ -166,6 +166,14 @@ def test_heartbeats_come_after_a_second_without_data_once_something_is_subscribe
     assert silent.end is not None
 
 
+async def test_the_first_heartbeat_does_not_wait_for_the_end_of_a_silent_client(world):
+    here = await world(flavour="kraken", **LISTS)
+    await here.post("/control/pause")
+    client = await here.connect("/v2")
+    await client.send(subscribe("book", "BTC/USD", depth=10))
+    await client.until(lambda frame: frame.get("channel") == "heartbeat", 30)
+
+
 def test_trades_begin_with_the_last_fifty_and_are_consecutive():
     exchange = exchange_of("kraken", rate_scale=5, **LISTS)
     run(exchange, 8)

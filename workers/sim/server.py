@@ -53,7 +53,9 @@ class SimulatedExchange:
         self._unflushed: list[Connection] = []
         self._next_number = 1
         self._attempts = {
-            root.market: AttemptLimiter(settings.connection_attempts, settings.connection_window_s)
+            root.market: AttemptLimiter(
+                *(root.attempts or (settings.connection_attempts, settings.connection_window_s))
+            )
             for root in flavour.roots
         }
         self._runner: web.AppRunner | None = None

@@ -86,6 +86,9 @@ class BinanceConversation:
         """The event as it is, or with the name of its stream around it."""
         return event.frame(_combined if self._session.combined else None, deflated)
 
+    def missed(self, event: Event) -> None:
+        """Frames have no numbers here."""
+
     def wrote(self, now_s: float) -> None:
         """What is sent proves nothing here: only pongs do."""
 

@@ -137,6 +137,9 @@ class BybitConversation:
         """The event as it is."""
         return event.frame(None, deflated)
 
+    def missed(self, event: Event) -> None:
+        """Frames have no numbers here."""
+
     def wrote(self, now_s: float) -> None:
         """Data do not make an idle client busy."""
 

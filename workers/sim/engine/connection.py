@@ -124,6 +124,7 @@ class Connection:
                 outputs = self.conversation.received(text, now_s, int(self._clock_ms()))
                 if not await self._perform(outputs):
                     return
+                self._timing_changed.set()
 
     async def _perform(self, outputs: Iterable[Output]) -> bool:
         """Send what the conversation gives; False when it ended."""
@@ -161,7 +162,7 @@ class Connection:
 
     def deliver(self, event: Event) -> None:
         """Take an event of a subscribed stream, by way of the faults for this connection."""
-        if self._faults.connection_faults:
+        if self._faults.connection_faults and not event.lost:
             faults = [
                 active
                 for active in self._faults.connection_faults
@@ -182,7 +183,9 @@ class Connection:
         return any(self.meant(active.fault) for active in self._faults.on("stall"))
 
     def _accept(self, event: Event) -> None:
-        if self._open:
+        if event.lost:
+            self.conversation.missed(event)
+        elif self._open:
             self._queue(self.conversation.frame(event, self._deflated))
 
     def send_text(self, text: str) -> None:

@@ -74,6 +74,7 @@ class EventFaults:
             if not active.strikes():
                 continue
             if fault.kind in ("lose", "silence"):
+                send(Event(event.stream, event.payload, lost=True))
                 return
             if fault.kind == "duplicate":
                 copies += 1

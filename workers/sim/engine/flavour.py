@@ -28,6 +28,7 @@ class Root:
     """A websocket path: its market (empty for all), the stream classes it delivers, and the routes it is reached by.
 
     combined: Binance's frames that name their stream. largest_frame: bytes a client may send; 0: as the settings say.
+    attempts: upgrades of an address, and within how many seconds; None: as the settings say.
     """
 
     path: str
@@ -36,6 +37,7 @@ class Root:
     routes: tuple[str, ...] = field(default=(), compare=False)
     combined: bool = False
     largest_frame: int = 0
+    attempts: tuple[int, float] | None = None
 
 
 class Ping(NamedTuple):
@@ -84,6 +86,9 @@ class Conversation(Protocol):
 
     def frame(self, event: Event, deflated: bool) -> bytes:
         """The websocket frame of an event for this client."""
+
+    def missed(self, event: Event) -> None:
+        """A fault has taken an event from this client."""
 
     def wrote(self, now_s: float) -> None:
         """Something has been written to the socket."""

@@ -50,8 +50,10 @@ class RestFaults:
         if not self._board.on(kind):
             return None
         agent = self._request.headers.get("User-Agent", "")
-        symbol = symbol or self._request.query.get(self._symbol_key, "")
-        return self._board.strike(kind, self._market, symbol, self._request.path, agent)
+        named = self._request.match_info.get(self._symbol_key) or self._request.query.get(
+            self._symbol_key, ""
+        )
+        return self._board.strike(kind, self._market, symbol or named, self._request.path, agent)
 
     def listing(self, entries: list[dict[str, Any]], field: str) -> list[Any]:
         """A list of symbols as it goes out: those struck have null in a field, and entries that are none come first.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -13,7 +13,15 @@ from workers.sim.engine.limits import Verdict, WeightPool
 from workers.sim.engine.rest_faults import RestErrors, RestFaults
 
 Query = Mapping[str, str]
+"""The parameters of a request, those in its path too."""
 Answer = Callable[[Query, RestFaults], object]
+
+
+class WithHeaders(NamedTuple):
+    """An answer that says something in its headers."""
+
+    body: object
+    headers: dict[str, str]
 
 
 class RestRefusal(Exception):
@@ -55,7 +63,7 @@ class RestRoutes:
 
     def _handler(self, pool: WeightPool, answer: Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
-            query = request.query
+            query: Query = {**request.query, **request.match_info}
             faults = RestFaults(
                 self._board, self._market_of(query), request, self._errors, symbol_key=self._symbol_key
             )
@@ -66,11 +74,15 @@ class RestRoutes:
                 return instead
             if verdict.status != 200:
                 return self._refused(verdict)
+            headers: dict[str, str] = {}
             try:
-                body, status = faults.after(msgspec.json.encode(answer(query, faults))), 200
+                found = answer(query, faults)
+                if isinstance(found, WithHeaders):
+                    found, headers = found
+                body, status = faults.after(msgspec.json.encode(found)), 200
             except RestRefusal as refusal:
                 body, status = msgspec.json.encode(refusal.body), refusal.status
-            return web.Response(status=status, body=body, content_type="application/json")
+            return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
         return handle
 

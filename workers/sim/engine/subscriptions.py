@@ -44,6 +44,15 @@ class Subscriptions:
                 return topic
         return None
 
+    @property
+    def address(self) -> str:
+        """That of the client."""
+        return self._subscriber.remote
+
+    def of_address(self, topic: Topic) -> int:
+        """How many from the same address are attached to a topic."""
+        return sum(other.remote == self.address for other in topic.subscribers)
+
     def attach(self, name: str, topic: Topic) -> Event | None:
         """Take events of a topic from now on; what it begins with, if it begins with anything."""
         if self.strikes("silent_stream", topic):

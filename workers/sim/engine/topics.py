@@ -16,13 +16,17 @@ Spell = Callable[["Event"], str]
 
 
 class Event:
-    """One event on one stream, with its frames as they are first needed."""
+    """One event on one stream, with its frames as they are first needed.
 
-    __slots__ = ("_frames", "payload", "stream")
+    lost: nobody gets it; sockets whose frames are numbered count it.
+    """
 
-    def __init__(self, stream: str, payload: str) -> None:
+    __slots__ = ("_frames", "lost", "payload", "stream")
+
+    def __init__(self, stream: str, payload: str, *, lost: bool = False) -> None:
         self.stream = stream
         self.payload = payload
+        self.lost = lost
         self._frames: dict[tuple[Spell | None, bool], bytes] = {}
 
     def frame(self, spell: Spell | None, deflated: bool) -> bytes:
@@ -36,7 +40,9 @@ class Event:
 
 
 class Subscriber(Protocol):
-    """Whoever takes events from topics."""
+    """Whoever takes events from topics; `remote` is its address."""
+
+    remote: str
 
     def deliver(self, event: Event) -> None:
         """Take one event; must not block."""

@@ -133,6 +133,9 @@ class KrakenConversation:
         """The event as it is."""
         return event.frame(None, deflated)
 
+    def missed(self, event: Event) -> None:
+        """Frames have no numbers here."""
+
     def wrote(self, now_s: float) -> None:
         """Data make the next heartbeat later."""
         self._sent_s = now_s

@@ -108,6 +108,9 @@ class OkxConversation:
         """The event as it is."""
         return event.frame(None, deflated)
 
+    def missed(self, event: Event) -> None:
+        """Frames have no numbers here."""
+
     def wrote(self, now_s: float) -> None:
         """Data keep the connection alive."""
         self._heard_s = now_s
