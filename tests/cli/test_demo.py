@@ -19,6 +19,9 @@ from fleet_runs import plain_environment
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.e2e
+VENUES = [
+    word for name in ("okx", "bybit", "kraken", "coinbase", "coinbase:exchange") for word in ("--venue", name)
+]
 AGREE = ("books_differ", "trades_missing", "trades_doubled", "trades_differ", "bars_differ")
 
 
@@ -54,12 +57,12 @@ def test_a_demo_agrees_with_what_really_happened(fleet: Run, folder: Path):
 
 
 def test_a_demo_of_other_exchanges_agrees_with_what_really_happened(fleet: Run):
-    done = fleet("demo", "--for", "15s", "--json", "--venue", "okx", "--venue", "bybit", "--venue", "kraken")
+    done = fleet("demo", "--for", "15s", "--json", *VENUES)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
     assert {name: result[name] for name in AGREE} == dict.fromkeys(AGREE, 0)
     assert result["problems"] == []
-    assert result["symbols"] == result["books_equal"] == 20
+    assert result["symbols"] == result["books_equal"] == 26
 
 
 def test_a_wrong_book_and_a_lost_trade_of_another_exchange_are_found(fleet: Run):
@@ -77,9 +80,12 @@ def test_a_wrong_book_and_a_lost_trade_of_another_exchange_are_found(fleet: Run)
 
 
 def test_a_venue_that_is_not_simulated_is_refused(fleet: Run):
+    done = fleet("demo", "--venue", "okx:nosuch")
+    assert done.returncode == 2
+    assert "okx has no market 'nosuch' (known: spot, swap)" in done.stderr
     done = fleet("demo", "--venue", "nosuch")
     assert done.returncode == 2
-    assert "'nosuch' is not simulated besides binance (known: okx, bybit, kraken)" in done.stderr
+    assert "'nosuch' is not simulated besides binance (known: okx, bybit, kraken, coinbase)" in done.stderr
 
 
 def test_a_lost_trade_and_a_wrong_bar_are_found(folder: Path):

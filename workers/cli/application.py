@@ -80,7 +80,10 @@ def demo(
     ] = None,
     venue: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Simulate and follow okx, bybit or kraken too; may be repeated."),
+        typer.Option(
+            metavar="NAME",
+            help="Simulate and follow okx, bybit, kraken or coinbase too (okx:swap: another market); may be repeated.",
+        ),
     ] = None,
     json: Json = False,
     config: Config = None,

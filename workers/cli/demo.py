@@ -39,7 +39,7 @@ START_S: Final = 90.0
 ENDED_EVERY_S: Final = 0.5
 CONNECT_S: Final = 1.0
 DEFAULT_FILE: Final = Path("demo.toml")
-WEBSOCKET_PATHS: Final = {"kraken": "/v2"}
+WEBSOCKET_PATHS: Final = {"kraken": "/v2", "coinbase": "/{market}"}
 """What the settings of an exchange want behind the host."""
 FAILED: Final = ("books_differ", "trades_missing", "trades_doubled", "trades_differ", "bars_differ")
 
@@ -96,21 +96,35 @@ def run_demo(
     return EXIT_DISAGREEMENT if failed else EXIT_FINE
 
 
-def _with_venues(names: Sequence[str]) -> dict[str, str]:
-    """What the environment must say for other exchanges to be simulated and followed: a section and a port each."""
+def _with_venues(texts: Sequence[str]) -> dict[str, str]:
+    """What the environment must say for other exchanges to be simulated and followed: a port each, and sections.
+
+    Args:
+        texts: `okx` for the exchange's first market, `okx:swap` for another one, in a section `okx_swap`.
+    """
+    wanted = [(name, market) for name, _, market in (text.partition(":") for text in dict.fromkeys(texts))]
+    names = list(dict.fromkeys(name for name, _ in wanted))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     said: dict[str, str] = {}
-    for name, port in zip(names, free_ports(len(names)), strict=True):
+    for name, chosen in wanted:
         if name not in FLAVOURS or name == DEFAULT:
             known = ", ".join(flavour for flavour in FLAVOURS if flavour != DEFAULT)
             raise SettingsError("--venue", f"{name!r} is not simulated besides {DEFAULT} (known: {known})")
-        flavour = FLAVOURS[name](SimSettings(flavour=name))
-        section, market = f"FLEET_VENUES__{name.upper()}", flavour.markets[0]
+        flavour, port = FLAVOURS[name](SimSettings(flavour=name)), ports[name]
+        market = chosen or flavour.markets[0]
+        if market not in flavour.markets:
+            raise SettingsError(
+                "--venue", f"{name} has no market {market!r} (known: {', '.join(flavour.markets)})"
+            )
+        section = f"FLEET_VENUES__{name.upper()}"
+        section += "" if market == flavour.markets[0] else f"_{market.upper()}"
+        path = WEBSOCKET_PATHS.get(name, "").format(market=market)
         said |= {
             f"FLEET_EXCHANGE__FLAVOURS__{name.upper()}": str(port),
             f"{section}__EXCHANGE": name,
             f"{section}__MARKET": market,
             f"{section}__SYMBOLS": ",".join(flavour.listed(market)),
-            f"{section}__WEBSOCKET_URL": f"ws://127.0.0.1:{port}{WEBSOCKET_PATHS.get(name, '')}",
+            f"{section}__WEBSOCKET_URL": f"ws://127.0.0.1:{port}{path}",
             f"{section}__REST_URL": f"http://127.0.0.1:{port}",
         }
     return said

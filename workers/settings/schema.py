@@ -346,7 +346,9 @@ class ExchangeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     rate_scale: Annotated[float, Meta(gt=0)] = 1.0
     spot_symbols: list[str] = field(default_factory=list)
     usdm_symbols: list[str] = field(default_factory=list)
-    flavours: dict[str, Port] = field(default_factory=lambda: {"okx": 0, "bybit": 0, "kraken": 0})
+    flavours: dict[str, Port] = field(
+        default_factory=lambda: {"okx": 0, "bybit": 0, "kraken": 0, "coinbase": 0}
+    )
     """Port of each other exchange that it plays besides Binance, with the symbols of the venues of that exchange, else
     some of its own; 0: it does not."""
     faults: list[str] = field(default_factory=list)

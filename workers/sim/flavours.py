@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from workers.sim.binance.exchange import BinanceFlavour
 from workers.sim.bybit.exchange import BybitFlavour
+from workers.sim.coinbase.exchange import CoinbaseFlavour
 from workers.sim.engine.flavour import Flavour
 from workers.sim.kraken.exchange import KrakenFlavour
 from workers.sim.okx.exchange import OkxFlavour
@@ -17,4 +18,5 @@ FLAVOURS: Final[dict[str, Callable[[SimSettings], Flavour[Any]]]] = {
     OkxFlavour.name: OkxFlavour,
     BybitFlavour.name: BybitFlavour,
     KrakenFlavour.name: KrakenFlavour,
+    CoinbaseFlavour.name: CoinbaseFlavour,
 }
