@@ -75,7 +75,6 @@ MEANING: Final = {
     "exchange.spot_symbols": "Spot symbols it lists; empty: those of the spot venues.",
     "exchange.usdm_symbols": "USD-M symbols it lists; empty: those of the USD-M venues.",
     "archive.enabled": "Run the archive.",
-    "archive.kinds": "What is archived.",
     "archive.read_count": "Entries read from one stream at once.",
     "archive.poll_ms": "Pause between two rounds of reading.",
 }

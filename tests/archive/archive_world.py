@@ -216,7 +216,7 @@ class World:
             with path.open("rb") as file:
                 here = [row for batch in parquet.read(file, path.name, self.source.kind) for row in batch]
             assert (here[0][0], here[-1][0]) == (str(held.first), str(held.last))
-            position = {"trades": 6, "bars": 1, "depth": 4}[self.source.kind]
+            position = {"trades": 6, "bars": 1, "depth": 4, "raw": 1}[self.source.kind]
             assert {day_of(row[position]) for row in here} == {day}
             rows += here
         return rows
@@ -273,11 +273,17 @@ def bar_entry(number: int, ms: int, late_ms: int) -> tuple[StreamId, dict[str, s
     return StreamId(ms, number % 7), {name: str(value) for name, value in fields.items()}
 
 
-ENTRIES = {"trades": trade_entry, "depth": depth_entry, "bars": bar_entry}
+def raw_entry(number: int, ms: int, late_ms: int) -> tuple[StreamId, dict[str, str]]:
+    data = {"e": "kline", "E": ms - late_ms, "s": SYMBOL, "k": {"c": f"0.{number}0"}}
+    return StreamId(ms, number), {"data": json.dumps(data), "received": str(ms * 1000), "line": "b"}
+
+
+ENTRIES = {"trades": trade_entry, "depth": depth_entry, "bars": bar_entry, "raw": raw_entry}
 SOURCES = {
     "trades": Source("usdm", SYMBOL, "trades"),
     "depth": Source("usdm", SYMBOL, "depth"),
     "bars": Source("usdm", SYMBOL, "bars", "100ms"),
+    "raw": Source("usdm", SYMBOL, "raw", channel="markPrice@1s"),
 }
 
 

@@ -147,7 +147,7 @@ def few_ids_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @PLAYED
 @given(
-    kind=st.sampled_from(["trades", "bars", "depth"]),
+    kind=st.sampled_from(["trades", "bars", "depth", "raw"]),
     rows=st.integers(1, 12),
     steps=st.lists(STEPS, min_size=3, max_size=25),
 )

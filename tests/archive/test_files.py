@@ -65,6 +65,9 @@ def test_the_paths_are_those_of_the_documents():
     assert day_text(day) == "2026-09-22"
     symbol = "symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT"
     assert bars.day_folder(day) == f"venue=spot/kind=bars/{symbol}/date=2026-09-22/interval=1m"
+    raw = Source("spot", "币安人生USDT", "raw", channel="markPrice@1s")
+    assert raw.day_folder(day) == f"venue=spot/kind=raw/{symbol}/date=2026-09-22/channel=markPrice%401s"
+    assert raw.incomplete("7").endswith("/markPrice%401s-7.tmp")
     assert bars.incomplete("7") == "_incomplete/spot/%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT/bars.1m-7.tmp"
 
 
@@ -98,7 +101,7 @@ def rows_of(kind: str, count: int = 5) -> list[tuple[Any, ...]]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["trades", "bars", "depth"])
+@pytest.mark.parametrize("kind", ["trades", "bars", "depth", "raw"])
 def test_rows_come_back_from_a_file(kind: str):
     rows = rows_of(kind)
     file = io.BytesIO()

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 import redis as redis_sync
@@ -29,7 +30,7 @@ HERE = {"FLEET_CONFIG": "demo.toml"}
 
 @pytest.fixture(scope="module")
 def held(real_server: str) -> str:
-    """A server that holds a book and fifty trades; its URL."""
+    """A server that holds a book, fifty trades and a message of a further channel; its URL."""
 
     async def lay() -> None:
         redis = Redis.from_url(real_server, protocol=2)
@@ -42,6 +43,8 @@ def held(real_server: str) -> str:
         await redis.xadd(
             KEYS.gaps(S), {"channel": "aggTrade", "from": 3, "to": 4, "reason": "gap", "repaired": "no"}
         )
+        candle = {"data": '{"e":"kline","k":{"c":"1.5"}}', "received": 1, "line": "a"}
+        await redis.xadd(KEYS.raw(S, "kline_1m"), candle)
         await redis.aclose()
 
     asyncio.run(lay())
@@ -205,6 +208,20 @@ def test_bars_held_and_followed(fleet: Callable[..., tuple[int, str, str]]):
     starts = [json.loads(line)["start_ms"] for line in said.splitlines()]
     assert starts == sorted(starts)
     assert starts[-3:] == [row["start_ms"] for row in rows[:3]]
+
+
+def test_a_channel_of_the_venue_s_settings_can_be_followed(
+    fleet: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = tmp_path / "fleet.toml"
+    section = f'[venues.usdm]\nmarket = "usdm"\nsymbols = ["{S}"]\n'
+    monkeypatch.setenv("FLEET_CONFIG", str(settings))
+    settings.write_text(section)
+    code, _, said = fleet("tail", S, "kline_1m", "-n", "1", "--count", "1")
+    assert (code, "There is no channel" in said) == (2, True)
+    settings.write_text(f'{section}channels = ["kline_1m"]\n')
+    code, said, _ = fleet("tail", S, "kline_1m", "-n", "1", "--count", "1")
+    assert (code, "e=kline" in said) == (0, True)
 
 
 @pytest.mark.parametrize(

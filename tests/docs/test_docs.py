@@ -196,6 +196,7 @@ def spelled_keys() -> set[str]:
     values = {
         "symbol": ["S"],
         "channel": [keys.DEPTH, keys.TRADES],
+        "named": [keys.TRADES],
         "interval": list(INTERVALS_MS),
         "role": ["books"],
         "name": ["books"],

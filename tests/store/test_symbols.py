@@ -13,7 +13,8 @@ from workers.store.fleet.symbols import UNLISTED, InfoChange, SymbolStore
 from workers.store.keys import DEPTH, TICKER, TRADES, Keys
 from workers.store.log.streams import CONSUMER, GroupReader
 
-KEYS = Keys("spot:")
+FURTHER = ["kline_1m", "markPrice@1s"]
+KEYS = Keys("spot:", FURTHER)
 
 
 def info(status: str = "TRADING") -> SymbolInfo:
@@ -62,7 +63,8 @@ def test_every_key_of_a_symbol_is_in_one_of_the_lists() -> None:
     """A new key belongs into `raw_streams`, `folds` or `kept`: else it outlives its symbol."""
     values = {
         "symbol": ["S"],
-        "channel": [DEPTH, TRADES, TICKER],
+        "channel": [DEPTH, TRADES, TICKER, *FURTHER],
+        "named": [TRADES, *FURTHER],
         "interval": list(INTERVALS_MS),
         "role": ["books"],
     }
@@ -125,7 +127,7 @@ async def test_a_symbol_without_keys_can_be_retired(client: Redis) -> None:
 async def test_a_symbol_that_comes_back_keeps_its_past_and_folds_what_is_new(client: Redis) -> None:
     store = SymbolStore(client, KEYS)
     await fill(client, "A")
-    depth, trades, _ = KEYS.raw_streams("A")
+    depth, trades, *_ = KEYS.raw_streams("A")
     for key, group in ((depth, "books"), (trades, "trades"), (trades, "archive")):
         await GroupReader(client, group).ensure(key)
     reader = GroupReader(client, "trades")

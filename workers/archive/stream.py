@@ -193,7 +193,7 @@ class OwnedStream:
                 lost[0].ms, lost[-1].ms, "lost windows that start between these times, ms"
             )
             self._chain = UNKNOWN
-        elif self.source.kind == "depth" or self._chain == UNKNOWN:
+        elif self.source.kind in ("depth", "raw") or self._chain == UNKNOWN:
             await self.tell_missing(lost[0].sequence, lost[-1].sequence, "was trimmed before it was archived")
             self._chain = lost[-1].sequence
         return [str(stream_id) for stream_id in lost]

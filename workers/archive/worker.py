@@ -1,4 +1,4 @@
-"""The archive role: writes the trades, bars and depth of the symbols it owns to Parquet files."""
+"""The archive role: writes the trades, bars, depth and further channels of the symbols it owns to Parquet files."""
 
 from __future__ import annotations
 
@@ -64,9 +64,10 @@ class ArchiveWorker:
         kinds = [
             kind
             for kind in self._settings.kinds
-            if kind == "depth" or claim.context.settings.trades != "none"
+            if kind in ("depth", "raw") or claim.context.settings.trades != "none"
         ]
-        return sources_of(claim.context.name, claim.symbol, kinds, self._settings.intervals)
+        intervals, channels = self._settings.intervals, claim.context.venue.channels
+        return sources_of(claim.context.name, claim.symbol, kinds, intervals, channels)
 
     def _limits(self, source: Source) -> Limits:
         """A file is written before half of what the raw stream keeps has passed."""
@@ -76,6 +77,8 @@ class ArchiveWorker:
             seconds = min(seconds, streams.trades_ms / 2000)
         elif source.kind == "depth":
             seconds = min(seconds, streams.depth_ms / 2000)
+        elif source.kind == "raw":
+            seconds = min(seconds, streams.channels_ms / 2000)
         elif source.interval != SHORT_BAR:
             seconds = settings.rotate_bars_s
         return Limits(settings.rotate_rows, settings.rotate_mb * MEGABYTE, seconds)

@@ -19,7 +19,9 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    kind: Annotated[Literal["trades", "bars", "depth"], typer.Option("--kind", help="What to export.")],
+    kind: Annotated[
+        Literal["trades", "bars", "depth", "raw"], typer.Option("--kind", help="What to export.")
+    ],
     symbol: Annotated[str, typer.Option("--symbol", help="Whose.")],
     venue: Annotated[
         str, typer.Option("--venue", help="Else the first venue of the settings that has the symbol.")
@@ -32,6 +34,9 @@ def export(
         Interval,
         typer.Option("--interval", help="Of bars."),
     ] = "1m",
+    channel: Annotated[
+        str, typer.Option("--channel", help="Of raw: one of the venue's `channels`, such as kline_1m.")
+    ] = "",
     form: Annotated[
         Literal["csv", "parquet"] | None,
         typer.Option("--format", help="Else what the file's name ends in, else csv."),
@@ -49,9 +54,9 @@ def export(
     ] = "newest",
     config: Config = None,
 ) -> None:
-    """Export trades, bars or raw depth of one symbol from Redis and the archive.
+    """Export trades, bars, depth or a further channel of one symbol from Redis and the archive.
 
-    Trades are selected by trade time, bars by the start of their window, depth by event time.
+    Trades are selected by trade time, bars by the start of their window, the others by event time.
     """
     from workers.cli.export_command import Request, run_export  # noqa: PLC0415 -- keeps `fleet --help` quick
 
@@ -59,6 +64,8 @@ def export(
     to_ms = time_ms(end, "--to") if end else LATEST_MS
     if to_ms <= from_ms:
         raise typer.BadParameter("it must be later than --from.", param_hint="--to")
+    if (kind == "raw") != bool(channel):
+        raise typer.BadParameter("it goes with --kind raw, which needs it.", param_hint="--channel")
     of_bars = interval if kind == "bars" else ""
-    request = Request(kind, symbol, venue, from_ms, to_ms, of_bars, form, output, source, versions)
+    request = Request(kind, symbol, venue, from_ms, to_ms, of_bars, form, output, source, versions, channel)
     raise typer.Exit(run_export(request, config))

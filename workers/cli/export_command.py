@@ -38,6 +38,7 @@ class Request(NamedTuple):
     output: str
     source: SourceName
     versions: Literal["newest", "all"] = "newest"
+    channel: str = ""
 
     @property
     def format(self) -> str:
@@ -62,14 +63,15 @@ def run_export(request: Request, config: Path | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FINE
     where = "standard output" if request.output == "-" else request.output
-    what = f"{request.kind}{' ' + request.interval if request.interval else ''} of {context.name} {request.symbol}"
+    within = f" {request.interval or request.channel}".rstrip()
+    what = f"{request.kind}{within} of {context.name} {request.symbol}"
     passed = max(time.monotonic() - started, 1e-3)
     _say(f"{rows:,} rows: {what} to {where} in {passed:.1f} s ({rows / passed:,.0f} a second).")
     return EXIT_FINE
 
 
 async def _export(effective: Effective, context: VenueContext, request: Request) -> int:
-    source = Source(context.name, request.symbol, request.kind, request.interval)
+    source = Source(context.name, request.symbol, request.kind, request.interval, request.channel)
     count, said = 0, time.monotonic()
     with row_writer(request.output, request.format, source) as writer:
         async with held_rows(effective, context, request.source) as held:

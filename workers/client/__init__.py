@@ -13,6 +13,7 @@ from workers.client.records import (
     Interrupted,
     Notice,
     PriceLevel,
+    RawMessage,
     Trade,
     Withheld,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "Notice",
     "Number",
     "PriceLevel",
+    "RawMessage",
     "SecondUnknown",
     "StateUnreadable",
     "TokenUnusable",

@@ -16,6 +16,7 @@ from workers.client.books import BookFeed
 from workers.client.decoding import WireDecoder, bar, book_top, levels, trade
 from workers.client.naming import folded, keys_of, prefix_of, settled
 from workers.client.numbers import Number
+from workers.client.raw import RawFeed
 from workers.client.records import Bar, Book, BookTop, Trade
 from workers.client.trades import TradeFeed
 from workers.errors import BookWithheld, SecondUnknown
@@ -144,6 +145,21 @@ class FleetClient:
         """
         _check_interval(interval)
         return BarFeed(self._reader, symbols, interval, resume=resume, from_ms=from_ms)
+
+    def raw(
+        self, symbols: Sequence[str], channel: str, *, resume: str | None = None, from_ms: int | None = None
+    ) -> RawFeed:
+        """The exchange's own messages of a channel: `RawMessage`, with `Gap` and `Interrupted` among them.
+
+        Args:
+            channel: `depth`, `aggTrade`, or one of the venue's `channels`, such as `kline_1m`.
+            resume: as for `books`.
+            from_ms: begin with messages of this time, as far as the stream reaches back.
+
+        Raises:
+            TokenUnusable: `resume` is no token of this channel.
+        """
+        return RawFeed(self._reader, symbols, channel, resume=resume, from_ms=from_ms)
 
     async def get_top(self, symbol: str) -> BookTop:
         """The best 10 levels shown now. Cost: one round trip.

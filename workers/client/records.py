@@ -121,12 +121,28 @@ class Bar(NamedTuple):
         return self.quote_volume.decimal / volume if volume else None
 
 
+class RawMessage(NamedTuple):
+    """A message of the exchange, as it came."""
+
+    symbol: str
+    position: str
+    """The id of its entry in `raw:{S}:<channel>`: the event's time in ms, and an update id or the log's number."""
+    channel: str
+    data: bytes
+    """The exchange's own bytes."""
+    received_us: int
+    line: str
+    """Which line brought the first copy."""
+    kind: str = "update"
+    """Of depth streams what the entry is (docs/keys.md)."""
+
+
 class Gap(NamedTuple):
     """Something is missing between the record before and the one after."""
 
     symbol: str
     channel: str
-    """`books`, `trades` or `bars`."""
+    """`books`, `trades`, `bars`, or `raw:` and a channel."""
     reason: str
     """`trimmed`: the stream no longer reached back to the reader's place. `ids jump`: these trades were not to be had.
     `restarted`: stream or ids began anew. `undecodable`: an entry that is none of ours. `connection`: trades were not

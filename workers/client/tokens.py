@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from workers.errors import TokenUnusable
 
-Channel = Literal["books", "trades", "bars"]
+Channel = str
+"""`books`, `trades`, `bars`, or `raw:` and the channel of a raw stream."""
 VERSION: Final = 1
 
 

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 from workers.ingest.losses import Lost, break_for, breaks_book, is_content, place_of, still_missing
 from workers.runtime.backoff import MOST_S, Backoff
 from workers.settings.schema import IngestSettings
-from workers.store.keys import TICKER
+from workers.store.keys import DEPTH, TRADES
 from workers.store.log.numbered import NumberedStreams
 from workers.store.log.streams import GapRecord, RawEntry, RawStreams, record_gap
 from workers.store.refusals import refusal_of
@@ -32,7 +32,9 @@ TOLD_EVERY_S = 30.0
 """Pause between two records of what one key that refuses everything has lost."""
 OVERFLOW = "redis away, buffer full"
 TICKER_SHARE = 4
-"""Tickers are buffered while less than one part in so many of the buffer is used."""
+"""Tickers and further channels are buffered while less than one part in so many of the buffer is used."""
+EXTRA_NAMES_MS = 60_000
+"""How much older than the newest one messages of further channels are known again: no line is later than that."""
 
 APPENDED = Counter("fleet_appended_total", "Entries appended to raw streams", ["line"])
 REPEATS = Counter(
@@ -47,7 +49,7 @@ SPARED = Counter(
 )
 SKIPPED = Counter(
     "fleet_tickers_skipped_total",
-    "Tickers not buffered while Redis was slow, so that the rest fits",
+    "Tickers and messages of further channels not buffered while Redis was slow, so that the rest fits",
     ["line"],
 )
 STOOD_BY = Counter(
@@ -87,8 +89,8 @@ class Appender:
     """Buffers entries and appends them in batches; never loses one silently.
 
     While Redis is away the buffer grows to its limit, then the oldest entries are dropped, counted, and
-    recorded in the symbol's gaps stream as soon as Redis is back. Long before that no more tickers are taken: one
-    that is missing costs a comparison, one that is kept may cost a trade.
+    recorded in the symbol's gaps stream as soon as Redis is back. Long before that no more tickers, and no more of
+    further channels, are taken: one that is missing costs a comparison, one that is kept may cost a trade.
 
     Args:
         retention_ms: for each raw stream key, its retention.
@@ -107,6 +109,9 @@ class Appender:
         self._client = client
         self._streams = RawStreams(client, settings.id_reset_ms)
         self._numbered = NumberedStreams(client, settings.writer_silent_ms, settings.names_ms)
+        self._extras = NumberedStreams(
+            client, settings.writer_silent_ms, min(settings.names_ms, EXTRA_NAMES_MS)
+        )
         self._settings = settings
         self._retention_ms = retention_ms
         self._gap_keys = gap_keys
@@ -139,7 +144,7 @@ class Appender:
         buffer = self._buffer
         if len(buffer) >= self._settings.flush_entries:
             used = len(buffer) * TICKER_SHARE
-            if used >= self._settings.buffer_entries and self._gap_keys[entry.key][1] == TICKER:
+            if used >= self._settings.buffer_entries and self._is_spare(entry):
                 SKIPPED.labels(self._line).inc()
                 return
         buffer.append(entry)
@@ -149,6 +154,10 @@ class Appender:
                 self._lose(buffer.popleft(), OVERFLOW)
                 self.dropped += 1
                 DROPPED.labels(self._line).inc()
+
+    def _is_spare(self, entry: RawEntry) -> bool:
+        """Whether nothing of the fleet's own goes wrong without it."""
+        return self._gap_keys[entry.key][1] not in (DEPTH, TRADES)
 
     def tell(self, entry: RawEntry, reason: str) -> None:
         """Record in the gaps stream that an entry is not appended, and why."""
@@ -271,12 +280,14 @@ class Appender:
         by_id = [entry for entry in batch if not entry.numbered]
         if by_id:
             await self._append_by_id(by_id)
-        if len(by_id) < len(batch):
-            await self._append_numbered([entry for entry in batch if entry.numbered])
+        numbered = [entry for entry in batch if entry.numbered]
+        for streams, spare in ((self._numbered, False), (self._extras, True)):
+            if chosen := [entry for entry in numbered if self._is_spare(entry) == spare]:
+                await self._append_numbered(streams, chosen)
         DELAY.labels(self._line).observe(max(0.0, time.time() - batch[-1].received_us / 1e6))
 
-    async def _append_numbered(self, batch: list[RawEntry]) -> None:
-        done = await self._numbered.append(batch, self._retention_ms)
+    async def _append_numbered(self, streams: NumberedStreams, batch: list[RawEntry]) -> None:
+        done = await streams.append(batch, self._retention_ms)
         self._count(done.appended, done.repeats)
         self.stood_by += done.refused
         STOOD_BY.labels(self._line).inc(done.refused)

@@ -343,12 +343,13 @@ class Connection:
             now = time.monotonic()
             for event in self._venue_session.tick(time.time_ns() // 1_000_000):
                 await self._act(socket, event)
-            if now - self._last_frame > self._settings.silence_s:
+            silence_s = self._settings.silence_s * self.streams.patience
+            if now - self._last_frame > silence_s:
                 SILENT_SOCKETS.labels(*self._labels).inc()
                 self._log.warning("socket_silent", seconds=round(now - self._last_frame, 1))
                 return await self._close(socket, "silent")
             without_data_s = now - max(opened, self.last_data)
-            if without_data_s > self._settings.silence_s and self.expected and not self.replace.is_set():
+            if without_data_s > silence_s and self.expected and not self.replace.is_set():
                 SILENT_SOCKETS.labels(*self._labels).inc()
                 self._log.warning("socket_without_data", seconds=round(without_data_s, 1))
                 self.replace.set()  # pings come, so it may only be a quiet market: the successor overlaps

@@ -11,7 +11,7 @@ import structlog
 from workers.ingest.connection import Connection
 from workers.ingest.feed import Feed
 from workers.runtime.tasks import end
-from workers.venues.interface import Venue
+from workers.venues.interface import Endpoint, Venue
 from workers.venues.messages import Subscription
 
 log = structlog.get_logger()
@@ -25,6 +25,7 @@ class _Shard:
     """One feed, the streams on it, and its task."""
 
     url: str
+    extra: bool
     streams: list[Subscription]
     feed: Feed
     late: bool
@@ -69,20 +70,19 @@ class VenueFeeds:
         """Whether every socket delivered something just now.
 
         One opened for new symbols counts from its first message on: nobody shows a book of those before. One whose
-        every stream the exchange refuses does not count.
+        every stream the exchange refuses does not count, nor do those of channels that the settings ask for by name.
         """
-        for shard in self._shards:
+        followed = [shard for shard in self._shards if not shard.extra]
+        for shard in followed:
             shard.heard = shard.heard or shard.feed.alive
         return all(
-            shard.feed.alive
-            for shard in self._shards
-            if shard.feed.expected and (shard.heard or not shard.late)
+            shard.feed.alive for shard in followed if shard.feed.expected and (shard.heard or not shard.late)
         )
 
     @property
     def is_open(self) -> bool:
-        """Whether every socket is connected, whatever it delivers."""
-        return all(shard.feed.is_open for shard in self._shards)
+        """Whether every socket is connected, whatever it delivers; without those of further channels."""
+        return all(shard.feed.is_open for shard in self._shards if not shard.extra)
 
     @property
     def streams(self) -> list[list[str]]:
@@ -97,7 +97,7 @@ class VenueFeeds:
                 shard.streams = [wanted for wanted in shard.streams if wanted.symbol not in removed]
                 shard.feed.unsubscribe(gone)
         for endpoint in self._venue.endpoints(added) if added else []:
-            self._place(endpoint.url, endpoint.subscriptions)
+            self._place(endpoint, self._new_of(endpoint.subscriptions))
         self._leaving += [shard for shard in self._shards if not shard.streams]
         self._shards = [shard for shard in self._shards if shard.streams]
         self._changed.set()
@@ -107,20 +107,27 @@ class VenueFeeds:
         for shard in self._shards:
             shard.feed.revive(names)
 
-    def _place(self, url: str, streams: Sequence[Subscription]) -> None:
+    def _new_of(self, streams: Sequence[Subscription]) -> list[Subscription]:
+        """Those that are not there yet: a stream of the whole market is the same for all symbols."""
+        shared = {wanted.stream for shard in self._shards for wanted in shard.streams if not wanted.symbol}
+        return [wanted for wanted in streams if wanted.symbol or wanted.stream not in shared]
+
+    def _place(self, endpoint: Endpoint, streams: Sequence[Subscription]) -> None:
         for shard in self._shards:
             room = self._size - len(shard.streams)
-            if shard.url == url and room > 0 and streams:
+            if (shard.url, shard.extra) == (endpoint.url, endpoint.extra) and room > 0 and streams:
                 here, streams = list(streams[:room]), streams[room:]
                 shard.streams += here
                 shard.feed.subscribe(here)
         for first in range(0, len(streams), self._size):
-            self._shards.append(self._new(url, list(streams[first : first + self._size])))
+            self._shards.append(self._new(endpoint, list(streams[first : first + self._size])))
 
-    def _new(self, url: str, streams: list[Subscription]) -> _Shard:
+    def _new(self, endpoint: Endpoint, streams: list[Subscription]) -> _Shard:
         shard: _Shard
-        feed = self._make_feed(lambda: self._open(url, shard.streams))
-        shard = _Shard(url, streams, feed, late=any(other.heard for other in self._shards))
+        feed = self._make_feed(lambda: self._open(endpoint.url, shard.streams))
+        shard = _Shard(
+            endpoint.url, endpoint.extra, streams, feed, late=any(other.heard for other in self._shards)
+        )
         return shard
 
     async def run(self) -> None:

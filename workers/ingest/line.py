@@ -26,7 +26,7 @@ from workers.venues.messages import (
     Message,
     Refused,
 )
-from workers.venues.session import Event, RefusedStreams, Session
+from workers.venues.session import Event, RefusedStreams, Session, Unusable
 
 log = structlog.get_logger()
 
@@ -124,7 +124,8 @@ class Line:
             self.follow(symbol)
         self._labels = (venue.name, line)
         self._messages = {
-            channel: MESSAGES.labels(venue.name, line, channel) for channel in (DEPTH, TRADES, TICKER)
+            channel: MESSAGES.labels(venue.name, line, channel)
+            for channel in (DEPTH, TRADES, TICKER, *venue.channels)
         }
         self.counts: Counter[str] = Counter()
         self.contradictory: Counter[str] = Counter()
@@ -136,7 +137,7 @@ class Line:
     def follow(self, symbol: str) -> None:
         """Take up a symbol: from now on its messages are appended."""
         self._given_up.discard(symbol)
-        for channel in (DEPTH, TRADES, TICKER):
+        for channel in (DEPTH, TRADES, TICKER, *self.venue.channels):
             key = self._keys.raw(symbol, channel)
             self._streams.setdefault((channel, symbol), Stream(key, StreamChain(joining=self._joining)))
 
@@ -168,10 +169,10 @@ class Line:
                     self._message(event, received_us, session)
                 elif isinstance(event, Refused | RefusedStreams):
                     REFUSALS.labels(*self._labels).inc()
+                elif isinstance(event, Unusable):
+                    self._malformed(event.problem)
         except MalformedFrame as error:
-            MALFORMED.labels(*self._labels).inc()
-            if self._telling("malformed"):
-                log.warning("malformed_frame", venue=self.venue.name, line=self.line, error=str(error))
+            self._malformed(str(error))
             return None
         except Exception:
             # Both lines meet the same frame: an error nobody foresaw must cost this frame and nothing else.
@@ -182,6 +183,11 @@ class Line:
                 )
             return None
         return events
+
+    def _malformed(self, problem: str) -> None:
+        MALFORMED.labels(*self._labels).inc()
+        if self._telling("malformed"):
+            log.warning("malformed_frame", venue=self.venue.name, line=self.line, error=problem)
 
     def _telling(self, kind: str) -> bool:
         """Count an anomaly; whether it is to be logged: not a log line a message."""
@@ -219,7 +225,8 @@ class Line:
         name = (message.channel, message.symbol)
         stream = self._streams.get(name)
         if stream is None:
-            if message.symbol in self._given_up:
+            extra = self.venue.channels.get(message.channel)
+            if message.symbol in self._given_up or (extra and extra.whole_market):
                 return
             self.counts["unknown_symbol"] += 1
             UNKNOWN.labels(*self._labels).inc()
@@ -252,7 +259,8 @@ class Line:
             return
         if message.channel == DEPTH and self._facts.continuity is Continuity.RISING:
             self._turn(session, message.symbol)  # its books end with it: no id shows what was missed
-        if message.channel == TRADES and self._facts.trade_ids != "consecutive":
+        named = message.channel == TRADES and self._facts.trade_ids != "consecutive"
+        if named or message.channel in self.venue.channels:
             self._append(
                 self._entry(stream.key, message)._replace(name=message.name or str(message.update_id))
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from workers.model.plain_text import plain
+from workers.venues.channels import PATIENCE, QUIET
 from workers.venues.messages import Subscription
 
 Method = Literal["subscribe", "unsubscribe"]
@@ -224,11 +225,11 @@ class Subscriptions:
 
     def heard(self, channel: str, symbol: str, now: float) -> None:
         """A message of a stream arrived. Cost: O(1)."""
-        pulse = self._pulses.get((channel, symbol))
+        pulse = self._pulses.get((channel, symbol)) or self._pulses.get((channel, ""))
         if pulse is None:
             return
         if self._unheard:
-            self._unheard.discard((channel, symbol))
+            self._unheard.discard((channel, pulse.stream.symbol))
         if pulse.asked:  # the silence before was not the stream's own
             pulse.asked = 0
         elif pulse.last:
@@ -242,16 +243,26 @@ class Subscriptions:
 
     @property
     def accepted(self) -> int:
-        """Streams wanted and not refused."""
-        return len(self._wanted) - len(self._apart)
+        """Streams wanted and not refused, of which some word is to be expected."""
+        return len(self._expected())
+
+    def _expected(self) -> list[Subscription]:
+        return [one for name, one in self._wanted.items() if name not in self._apart and one.patience < QUIET]
+
+    @property
+    def patience(self) -> float:
+        """How many times longer than a socket of books this one may be silent."""
+        return min((one.patience for one in self._expected()), default=PATIENCE)
 
     @property
     def unheard(self) -> list[Subscription]:
-        """Those that never spoke, though they were not refused."""
+        """Those that never spoke, though they were not refused and should have."""
         return [
             pulse.stream
             for name, pulse in self._pulses.items()
-            if name in self._unheard and pulse.stream.stream not in self._apart
+            if name in self._unheard
+            and pulse.stream.stream not in self._apart
+            and pulse.stream.patience < QUIET
         ]
 
     def unanswered(self, now: float, patience_s: float) -> list[int]:
@@ -302,7 +313,7 @@ class Subscriptions:
         """
         found = []
         for name, pulse in self._pulses.items():
-            wait = max(self._silence_s, pulse.longest * PAUSES) * patience
+            wait = max(self._silence_s * pulse.stream.patience, pulse.longest * PAUSES) * patience
             if name not in self._unheard and now - pulse.last > wait and now >= pulse.due:
                 self._asked_anew(pulse, now, wait)
                 found.append(pulse.stream)

@@ -61,6 +61,8 @@ def retentions(settings: Settings, contexts: Sequence[VenueContext]) -> dict[str
             kept[context.keys.raw(symbol, DEPTH)] = settings.streams.depth_ms
             kept[context.keys.raw(symbol, TRADES)] = settings.streams.trades_ms
             kept[context.keys.raw(symbol, TICKER)] = settings.streams.ticker_ms
+            for channel in context.venue.channels:
+                kept[context.keys.raw(symbol, channel)] = settings.streams.channels_ms
     return kept
 
 
@@ -70,7 +72,7 @@ def gap_keys(contexts: Sequence[VenueContext]) -> dict[str, tuple[str, str]]:
         context.keys.raw(symbol, channel): (context.keys.gaps(symbol), channel)
         for context in contexts
         for symbol in context.symbols
-        for channel in (DEPTH, TRADES, TICKER)
+        for channel in (DEPTH, TRADES, TICKER, *context.venue.channels)
     }
 
 

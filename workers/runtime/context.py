@@ -30,7 +30,7 @@ def venue_contexts(settings: Settings) -> list[VenueContext]:
             name,
             venue_of(name, venue),
             venue,
-            Keys("" if number == 0 else f"{name}:"),
+            Keys("" if number == 0 else f"{name}:", venue.channels),
             FollowedSymbols(name, SymbolRule.parse(venue.symbols, venue.max_symbols)),
         )
         for number, (name, venue) in enumerate(settings.venues.items())

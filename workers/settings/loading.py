@@ -27,6 +27,7 @@ from workers.errors import AddressUnusable, SettingsError
 from workers.masking import MASK, mask, mask_address
 from workers.model.host_names import host_of, is_loopback_host
 from workers.settings.addresses import address_of
+from workers.settings.channels import check_channels
 from workers.settings.exchanges import DEFAULT, exchanges, settings_of
 from workers.settings.paths import absolute_home, data_folder, socket_path
 from workers.settings.proxies import check_proxy
@@ -379,6 +380,7 @@ def _check_meaning(effective: Effective, name: str) -> None:
     _check_access(settings.api, refused)
     for venue, keys in settings.venues.items():
         check_symbols(f"venues.{venue}", keys, refused)
+        check_channels(f"venues.{venue}", keys, refused)
     lists = {
         "exchange.spot_symbols": settings.exchange.spot_symbols,
         "exchange.usdm_symbols": settings.exchange.usdm_symbols,

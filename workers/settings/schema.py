@@ -7,6 +7,7 @@ A value comes from, weakest first: the default written here, the TOML file, the 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct, field
@@ -68,6 +69,9 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     book_ticker: bool = False
     """Follow the best levels too, where they have a stream of their own: a second source that every book is checked
     against."""
+    channels: list[str] = field(default_factory=list)
+    """Further streams of the exchange, as it calls them without the symbol (`kline_1m`, `markPrice@1s`, `forceOrder`):
+    each goes as it comes into `raw:{S}:<channel>`."""
     websocket_url: str = ""
     """Base of every socket, such as `wss://fstream.binance.com`; empty: the production host."""
     rest_url: str = ""
@@ -84,6 +88,15 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     weight_per_minute: Annotated[int, Meta(ge=0)] = 0
     """REST weight we may use a minute; 0: learn it from the exchange and use `weight_share` of it."""
     weight_share: Annotated[float, Meta(gt=0, le=1)] = 0.8
+
+    @property
+    def own_channels(self) -> Collection[str] | None:
+        """The streams that are followed without being named in `channels`; None: no `channels` of the exchange are."""
+        return None
+
+    def channel_problem(self, channel: str) -> tuple[str, str]:
+        """Why the exchange cannot have a channel, as far as that can be known, and what may be meant; else empty."""
+        return "", ""
 
 
 class IngestSettings(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -135,6 +148,8 @@ class StreamSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     depth_ms: Count = 600_000
     trades_ms: Count = 1_800_000
     ticker_ms: Count = 60_000
+    channels_ms: Count = 600_000
+    """The same for the further channels of the venues' `channels`."""
     top_entries: Count = 600
     """Published top-10 payloads kept in `book:{S}:top`."""
     snapshots: Count = 4
@@ -248,9 +263,10 @@ class ArchiveSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     enabled: bool = False
     url: str = "archive"
     """A folder, relative to the run directory, or any URL that fsspec knows (`s3://bucket/archive`)."""
-    kinds: list[Literal["trades", "bars", "depth"]] = field(
-        default_factory=lambda: ["trades", "bars", "depth"]
+    kinds: list[Literal["trades", "bars", "depth", "raw"]] = field(
+        default_factory=lambda: ["trades", "bars", "depth", "raw"]
     )
+    """What is archived; `raw`: the further channels of the venues' `channels`."""
     intervals: list[Interval] = field(default_factory=lambda: list(get_args(Interval)))
     """Which bars."""
     rotate_rows: Count = 100_000

@@ -6,6 +6,7 @@ every script stays atomic there. A second venue has a prefix (`spot:`); the firs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from workers.model.trades.windows import INTERVALS_MS
@@ -27,25 +28,29 @@ class Keys:
 
     Args:
         prefix: `""` for the first venue of the settings, else its name and a colon (`spot:`).
+        channels: the further channels of its settings.
     """
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", channels: Sequence[str] = ()) -> None:
         self.prefix = prefix
+        self._channels = tuple(channels)
 
     def _key(self, head: str, symbol: str, tail: str = "") -> str:
         return f"{self.prefix}{head}:{{{symbol}}}{':' if tail else ''}{tail}"
 
     def raw(self, symbol: str, channel: str) -> str:
-        """Stream: the exchange's messages of one channel (`depth`, `aggTrade`, `bookTicker`), byte for byte."""
+        """Stream: the exchange's messages of one channel, byte for byte (`depth`, `aggTrade`, `bookTicker`, or one
+        that the settings ask for by the exchange's name)."""
         return self._key("raw", symbol, channel)
 
     def raw_writer(self, symbol: str) -> str:
         """Hash: whose turn it is to write a depth stream that the exchange does not number, and how far it came."""
         return writer_of(self.raw(symbol, DEPTH))
 
-    def raw_names(self, symbol: str) -> str:
-        """Sorted set: the newest trades of the raw stream by the exchange's names, where ids only name them."""
-        return names_of(self.raw(symbol, TRADES))
+    def raw_names(self, symbol: str, named: str = TRADES) -> str:
+        """Sorted set: the newest messages of a raw stream by their names: trades where ids only name them, and those
+        of the further channels."""
+        return names_of(self.raw(symbol, named))
 
     def raw_snapshot(self, symbol: str) -> str:
         """Stream: REST depth snapshots as received."""
@@ -118,7 +123,10 @@ class Keys:
 
     def raw_streams(self, symbol: str) -> list[str]:
         """The streams of the symbol that ingest appends to."""
-        return [self.raw(symbol, channel) for channel in (DEPTH, TRADES, TICKER)]
+        return [self.raw(symbol, channel) for channel in (DEPTH, TRADES, TICKER, *self._channels)]
+
+    def _all_names(self, symbol: str) -> list[str]:
+        return [self.raw_names(symbol, channel) for channel in (TRADES, *self._channels)]
 
     def folds(self, symbol: str) -> list[str]:
         """What the folds of books and trades keep of where they stand."""
@@ -134,7 +142,7 @@ class Keys:
         """All other keys of the symbol but its status, leases and fences."""
         return [
             self.raw_writer(symbol),
-            self.raw_names(symbol),
+            *self._all_names(symbol),
             self.raw_snapshot(symbol),
             self.book_top(symbol),
             self.history(symbol),
@@ -157,7 +165,7 @@ class Keys:
         hashes += [self.symbol_info(symbol), self.archive(symbol), self.raw_writer(symbol)]
         hashes += [self.stats(symbol, interval) for interval in INTERVALS_MS]
         sorted_sets = [self.history(symbol), self.history_index(symbol), self.trades_latest(symbol)]
-        sorted_sets.append(self.raw_names(symbol))
+        sorted_sets += self._all_names(symbol)
         strings = [self.book_checkpoint(symbol), self.book_distrust(symbol)]
         of_type = {"stream": streams, "hash": hashes, "zset": sorted_sets, "string": strings}
         return {key: kind for kind, keys in of_type.items() for key in keys}

@@ -36,10 +36,10 @@ class CsvWriter:
     def __init__(self, file: BinaryIO, source: Source) -> None:
         self._text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
         self._writer = csv.writer(self._text, lineterminator="\n")
-        self._named = [source.symbol, *([source.interval] if source.interval else [])]
+        self._named = [source.symbol, *(value for _, value in source.within)]
         columns = COLUMNS[source.kind]
         self._special = [place for place, column in enumerate(columns) if column.type in ("flag", "bytes")]
-        names = ["symbol", *(["interval"] if source.interval else [])]
+        names = ["symbol", *(name for name, _ in source.within)]
         self._writer.writerow([*names, *(column.name for column in columns)])
 
     def rows(self, rows: Sequence[Values]) -> None:

@@ -5,7 +5,7 @@ A new exchange is one new folder with an implementation of `Venue` and one line 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -14,6 +14,7 @@ from workers.model.books.in_band import BookRule
 from workers.model.events import BookTicker, DepthEvent, Kind, Snapshot, Trade
 from workers.model.symbols.info import SymbolInfo
 from workers.model.symbols.volumes import Ticker
+from workers.venues.channels import ExtraChannel
 from workers.venues.facts import Facts
 from workers.venues.messages import Subscription
 from workers.venues.session import Session
@@ -24,6 +25,8 @@ class Endpoint(NamedTuple):
 
     url: str
     subscriptions: list[Subscription]
+    extra: bool = False
+    """Of channels that the settings ask for by name: they get sockets of their own, and cost the books nothing."""
 
 
 class RestRequest(NamedTuple):
@@ -71,6 +74,8 @@ class Venue(Protocol):
     """One market of one exchange."""
 
     name: str
+    channels: Mapping[str, ExtraChannel]
+    """The channels that the settings ask for by name."""
     facts: Facts
     book_rule: BookRule
     """`facts.book_rule`."""

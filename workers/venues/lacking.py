@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from workers.errors import MalformedFrame
 from workers.model.events import BookTicker, Snapshot
+from workers.venues.channels import ExtraChannel
 from workers.venues.interface import RestRequest
+
+
+class NoChannels:
+    """A venue of which no further channels are followed."""
+
+    channels: Mapping[str, ExtraChannel] = {}
 
 
 class NoBestLevels:

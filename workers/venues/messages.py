@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from workers.model.events import Kind
 
-Channel = Literal["depth", "aggTrade", "bookTicker", "announcements"]
-"""What a stream feeds, in the fleet's words; raw trades feed `aggTrade` too."""
+Channel = str
+"""What a stream feeds: one of `CHANNELS`, in the fleet's words (raw trades feed `aggTrade` too), or a channel that the
+settings ask for, as the exchange calls it."""
+CHANNELS: Final = frozenset({"depth", "aggTrade", "bookTicker", "announcements"})
 
 
 class Subscription(NamedTuple):
@@ -18,6 +20,14 @@ class Subscription(NamedTuple):
     stream: str
     channel: Channel
     symbol: str
+    """Empty: the stream is of the whole market, and each message names its symbol."""
+    patience: float = 1.0
+    """How many times longer than the stream of a book it may be silent before that is odd; infinite: for ever."""
+
+    @property
+    def is_extra(self) -> bool:
+        """Whether the settings ask for it by name; nothing of the fleet's own depends on it."""
+        return self.channel not in CHANNELS
 
 
 class Message(msgspec.Struct, gc=False):
@@ -38,8 +48,8 @@ class Message(msgspec.Struct, gc=False):
     """When it arrived, µs since 1970; set by the line."""
     kind: Kind = "update"
     name: str = ""
-    """The venue's own name of a trade whose ids are not consecutive; the log numbers it, and this is how it is known
-    again."""
+    """What it is known again by where ids are not consecutive and the log numbers: the venue's own name of a trade, or
+    what a message of an extra channel says (`channels.name_of`)."""
 
 
 class Acknowledged(msgspec.Struct, gc=False):

@@ -67,8 +67,15 @@ class Stale(msgspec.Struct, gc=False):
     reason: Literal["sequence", "reset", "checksum"]
 
 
+class Unusable(msgspec.Struct, gc=False):
+    """A part of a frame that is malformed; what else the frame says can be used."""
+
+    problem: str
+
+
 Event = (
     Message
+    | Unusable
     | Send
     | Accepted
     | RefusedStreams

@@ -2,6 +2,7 @@
 
     <url>/venue=usdm/kind=trades/symbol=BTCUSDT/date=2026-11-20/<first id>_<last id>.parquet
     <url>/venue=usdm/kind=bars/symbol=BTCUSDT/date=2026-11-20/interval=1m/<first id>_<last id>.parquet
+    <url>/venue=usdm/kind=raw/symbol=BTCUSDT/date=2026-11-20/channel=markPrice%401s/<first id>_<last id>.parquet
     <url>/_incomplete/usdm/BTCUSDT/aggTrade-<fencing number>.tmp
 
 The date is the UTC day of the row's event time. A name from outside is percent-encoded, so that every character of
@@ -11,15 +12,15 @@ it survives every file system and URL, and can be read back.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal, NamedTuple
 from urllib.parse import quote, unquote
 
 from workers.store.keys import DEPTH, TRADES, Keys
 
-Kind = Literal["trades", "bars", "depth"]
-KINDS: Final[tuple[Kind, ...]] = ("trades", "bars", "depth")
+Kind = Literal["trades", "bars", "depth", "raw"]
+KINDS: Final[tuple[Kind, ...]] = ("trades", "bars", "depth", "raw")
 INCOMPLETE: Final = "_incomplete"
 DAY_MS: Final = 86_400_000
 _EPOCH: Final = date(1970, 1, 1)
@@ -54,10 +55,14 @@ class Source(NamedTuple):
     kind: Kind
     interval: str = ""
     """Of bars; else empty."""
+    channel: str = ""
+    """Of the kind `raw`: a further channel of the settings; else empty."""
 
     @property
     def name(self) -> str:
-        """What the stream is called where its symbol is known: `aggTrade`, `depth`, `bars:1m`."""
+        """What the stream is called where its symbol is known: `aggTrade`, `depth`, `bars:1m`, `markPrice@1s`."""
+        if self.kind == "raw":
+            return self.channel
         if self.kind == "bars":
             return f"bars:{self.interval}"
         return TRADES if self.kind == "trades" else DEPTH
@@ -75,8 +80,15 @@ class Source(NamedTuple):
 
     def day_folder(self, day: int) -> str:
         """The folder of its rows of one day."""
-        inner = f"/interval={self.interval}" if self.interval else ""
+        inner = "".join(f"/{name}={encoded(value)}" for name, value in self.within)
         return f"{self.folder}/date={day_text(day)}{inner}"
+
+    @property
+    def within(self) -> list[tuple[str, str]]:
+        """What names it among the streams of its kind and symbol: the interval of bars, the channel."""
+        return [
+            (name, value) for name, value in (("interval", self.interval), ("channel", self.channel)) if value
+        ]
 
     @property
     def incomplete_folder(self) -> str:
@@ -86,7 +98,7 @@ class Source(NamedTuple):
     @property
     def incomplete_prefix(self) -> str:
         """How the names of its files begin while they are written."""
-        return f"{self.name.replace(':', '.')}-"
+        return f"{encoded(self.name.replace(':', '.'))}-"
 
     def incomplete(self, token: str) -> str:
         """The file that the owner with this fencing number writes."""
@@ -149,11 +161,16 @@ def iso_text(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def sources_of(venue: str, symbol: str, kinds: Sequence[str], intervals: Sequence[str]) -> list[Source]:
+def sources_of(
+    venue: str, symbol: str, kinds: Sequence[str], intervals: Sequence[str], channels: Iterable[str] = ()
+) -> list[Source]:
     """The streams of a symbol that the settings want archived."""
     found: list[Source] = []
     for kind in KINDS:
-        if kind in kinds:
-            names = intervals if kind == "bars" else [""]
-            found += [Source(venue, symbol, kind, name) for name in names]
+        if kind not in kinds:
+            continue
+        if kind == "raw":
+            found += [Source(venue, symbol, kind, channel=channel) for channel in channels]
+        else:
+            found += [Source(venue, symbol, kind, name) for name in (intervals if kind == "bars" else [""])]
     return found

@@ -127,6 +127,7 @@ def write(
         "symbol": source.symbol,
         "kind": source.kind,
         "interval": source.interval,
+        **({"channel": source.channel} if source.channel else {}),
         "date": day_text(day),
         "first_id": rows[0][0],
         "last_id": rows[-1][0],
@@ -156,7 +157,7 @@ class Writer:
             use_dictionary=[
                 *(name for name, column_type in columns if column_type in _DICTIONARY or name == "line"),
                 *decimals,
-                *(name for name in schema.names if name in ("symbol", "interval")),
+                *(name for name in schema.names if name in ("symbol", "interval", "channel")),
             ],
             column_encoding={**encodings, "stream_id": "DELTA_BYTE_ARRAY"},
         )
@@ -178,7 +179,7 @@ class ExportWriter:
     def __init__(self, file: BinaryIO, source: Source, level: int = 3) -> None:
         pa, _ = _arrow()
         self._kind = source.kind
-        self._named = {"symbol": source.symbol, **({"interval": source.interval} if source.interval else {})}
+        self._named = {"symbol": source.symbol, **dict(source.within)}
         schema = pa.schema([*(pa.field(name, pa.string()) for name in self._named), *_schema(self._kind)])
         self._schema = schema.with_metadata(
             {f"{_PREFIX}format": FORMAT_VERSION, f"{_PREFIX}venue": source.venue}

@@ -85,6 +85,7 @@ COLUMNS: Final[Mapping[Kind, tuple[Column, ...]]] = {
         line="text",
         data="bytes",
     ),
+    "raw": _columns(stream_id="text", event_time="ms", received="us", line="text", data="bytes"),
 }
 """The columns of each kind, in the order of a row's values. Every one may be null but `stream_id`.
 
@@ -93,7 +94,12 @@ venue's own id where ids are not consecutive, and null elsewhere and in files of
 trades with neither id nor `undecoded` says that trades are missing at its place, and nobody knows how many. `reason` is
 null in bars of releases that knew none.
 """
-TIME_COLUMN: Final[Mapping[Kind, str]] = {"trades": "trade_time", "bars": "start", "depth": "event_time"}
+TIME_COLUMN: Final[Mapping[Kind, str]] = {
+    "trades": "trade_time",
+    "bars": "start",
+    "depth": "event_time",
+    "raw": "event_time",
+}
 """The event time: it decides the date."""
 POSITIONS: Final[Mapping[Kind, Mapping[str, int]]] = {
     kind: {column.name: place for place, column in enumerate(columns)} for kind, columns in COLUMNS.items()
@@ -129,6 +135,10 @@ def row_of(source: Source, venue: Venue, stream_id: StreamId, fields: Mapping[by
     data = fields.get(b"data", b"")
     received = _whole(fields.get(b"received"))
     line = fields.get(b"line", b"").decode(errors="replace")
+    if source.kind == "raw":
+        number, size = stream_id.sequence, _ROW_BYTES + len(data)
+        message: Values = (str(stream_id), min(stream_id.ms, LATEST_MS), received, line, data)
+        return Row(stream_id, message, _day(None, stream_id), size, number, number)
     [entry] = delivered([(str(stream_id).encode(), fields)])
     if source.kind == "depth":
         return _depth(venue, source.symbol, stream_id, entry, received, line)

@@ -175,7 +175,7 @@ def tail(
     channel: Annotated[
         str,
         typer.Argument(
-            help="depth, aggTrade, snapshot, top, gaps, audit, or bars:1m and the like.",
+            help="depth, aggTrade, snapshot, top, gaps, audit, bars:1m and the like, or one of the venue's channels.",
             autocompletion=_complete_channel,
         ),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -47,9 +47,9 @@ class Request(NamedTuple):
     seconds: float | None
 
 
-def stream_key(keys: Keys, symbol: str, channel: str) -> str:
-    """The stream of a channel. Raises: WrongArgument."""
-    if channel in (DEPTH, TRADES):
+def stream_key(keys: Keys, symbol: str, channel: str, further: Sequence[str] = ()) -> str:
+    """The stream of a channel; `further`: those of the venue's settings. Raises: WrongArgument."""
+    if channel in (DEPTH, TRADES, *further):
         return keys.raw(symbol, channel)
     named = {
         "snapshot": keys.raw_snapshot,
@@ -62,14 +62,17 @@ def stream_key(keys: Keys, symbol: str, channel: str) -> str:
     head, _, interval = channel.partition(":")
     if head == "bars" and interval in INTERVALS_MS:
         return keys.bars(symbol, interval)
-    raise WrongArgument(f"There is no channel {channel!r}", CHANNELS)
+    raise WrongArgument(f"There is no channel {channel!r}", (*CHANNELS, *further))
 
 
 def run_tail(request: Request, config: Path | None, *, as_json: bool) -> int:
     """Follow the stream; the exit code."""
     effective = fleet_of(config)
     name = symbol_name(effective, request.symbol)
-    key = stream_key(*keys_of(name), request.channel)
+    keys, symbol = keys_of(name)
+    venues = effective.settings.venues
+    venue = venues[keys.prefix.removesuffix(":") or next(iter(venues))]
+    key = stream_key(keys, symbol, request.channel, venue.channels)
 
     async def read(url: str) -> None:
         client: Any = connect_reader(url)

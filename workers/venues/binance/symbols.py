@@ -32,6 +32,11 @@ _limit = msgspec.json.Decoder(wire.RateLimit)
 _named = msgspec.json.Decoder(wire.Named)
 
 
+def stream_symbol(symbol: str) -> str:
+    """A symbol as stream names spell it: only ASCII letters have a lower case (`币安人生USDT` → `币安人生usdt`)."""
+    return symbol.encode().lower().decode()
+
+
 def phase_of(status: str) -> Phase:
     """What a status means to us."""
     if status == "TRADING":

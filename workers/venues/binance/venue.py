@@ -20,9 +20,10 @@ from workers.model.books.sequence import SequenceRule
 from workers.model.events import BookTicker, DepthEvent, Kind, Level, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.binance import wire
+from workers.venues.binance.channels import channels_of, endpoints_of
 from workers.venues.binance.session import BinanceSession
 from workers.venues.binance.settings import BinanceSettings
-from workers.venues.binance.symbols import FAMILIES, exchange_info, tickers
+from workers.venues.binance.symbols import FAMILIES, exchange_info, stream_symbol, tickers
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
 from workers.venues.messages import (
@@ -129,11 +130,6 @@ def _depth_event(
     return DepthEvent(event.s, event.U, event.u, event.pu, sent, matched, bids, asks)
 
 
-def stream_symbol(symbol: str) -> str:
-    """A symbol as stream names spell it: only ASCII letters have a lower case (`币安人生USDT` → `币安人生usdt`)."""
-    return symbol.encode().lower().decode()
-
-
 class Binance:
     """One Binance market as a `Venue`.
 
@@ -147,6 +143,7 @@ class Binance:
 
     def __init__(self, name: str, settings: BinanceSettings) -> None:
         self.name = name
+        self.channels = channels_of(settings.channels)
         self._market = market = _MARKETS[settings.market]
         self.facts = Facts(
             Continuity.FIRST if market.rule is SequenceRule.SPOT else Continuity.PREVIOUS,
@@ -183,15 +180,17 @@ class Binance:
             trades_path = depth_path  # `@trade` is a public-class stream
         speed = f"@{settings.depth_speed}" if settings.depth_speed else ""
         by_path: dict[str, list[Subscription]] = {}
-        for symbol in symbols:
-            name = stream_symbol(symbol)
+        names = {symbol: stream_symbol(symbol) for symbol in symbols}
+        for symbol, name in names.items():
             by_path.setdefault(depth_path, []).append(Subscription(f"{name}@depth{speed}", "depth", symbol))
             if settings.book_ticker:
                 by_path[depth_path].append(Subscription(f"{name}@bookTicker", "bookTicker", symbol))
             if settings.trades != "none":
                 stream = f"{name}@{settings.trades}"
                 by_path.setdefault(trades_path, []).append(Subscription(stream, "aggTrade", symbol))
-        return [Endpoint(f"{base}{path}/stream", streams) for path, streams in by_path.items()]
+        followed = [Endpoint(f"{base}{path}/stream", streams) for path, streams in by_path.items()]
+        urls = (f"{base}{path}/stream" for path in (depth_path, self._trades_path))
+        return [*followed, *endpoints_of(self.channels, names, *urls)]
 
     def wire_symbol(self, symbol: str) -> str:
         """The same."""
@@ -203,7 +202,7 @@ class Binance:
 
     def session(self, url: str) -> Session:
         """A socket's session; the same for all endpoints."""
-        return BinanceSession(self.split)
+        return BinanceSession(self.name, self.split)
 
     def split(self, frame: bytes | str) -> Event:
         """File one frame, combined (`{"stream":…,"data":{…}}`) or bare; `data` keeps the exchange's bytes."""

@@ -22,7 +22,7 @@ from workers.venues.bitstamp.settings import BitstampSettings
 from workers.venues.bitstamp.symbols import markets, symbol_of, tickers, wire_symbol
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Endpoint, ExchangeInfo, RestRequest, Tickers
-from workers.venues.lacking import NoBestLevels
+from workers.venues.lacking import NoBestLevels, NoChannels
 from workers.venues.messages import Subscription
 from workers.venues.tolerant_json import UNUSABLE, decode
 
@@ -53,7 +53,7 @@ def facts_of(settings: BitstampSettings) -> Facts:
     )
 
 
-class Bitstamp(NoBestLevels):
+class Bitstamp(NoBestLevels, NoChannels):
     """Bitstamp as a `Venue`.
 
     Args:

@@ -18,7 +18,9 @@ from workers.model.events import Kind
 from workers.model.plain_text import plain
 from workers.model.symbols.names import symbol_problem
 from workers.venues.bybit import wire
+from workers.venues.bybit.channels import message
 from workers.venues.bybit.settings import BybitSettings
+from workers.venues.channels import extras_of
 from workers.venues.messages import Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Event, RefusedStreams, Send, Stale
 from workers.venues.tolerant_json import as_bytes, decode, malformed
@@ -58,6 +60,8 @@ class BybitSession:
         """Requests without an answer by their id, the oldest first."""
         self._pinged_ms = 0
         self._standing: dict[str, _Standing] = {}
+        self._extras: dict[str, Subscription] = {}
+        """The topics of this socket that the settings ask for by name."""
         self._stale: set[str] = set()
         """Symbols whose updates have a hole until their next snapshot."""
 
@@ -68,6 +72,7 @@ class BybitSession:
 
     def subscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
         """`{"req_id":"7","op":"subscribe","args":["orderbook.200.BTCUSDT","publicTrade.BTCUSDT"]}`"""
+        self._extras.update(extras_of(streams))
         return self._requests("subscribe", [each.stream for each in streams], str(request_id))
 
     def unsubscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
@@ -82,6 +87,8 @@ class BybitSession:
             return self._answer(envelope, frame)
         if envelope.data is UNSET:
             raise malformed(self._name, "frame", "it has a topic, but no data", frame)
+        if (extra := self._extras.get(topic)) is not None:
+            return [message(extra, envelope, envelope.data, as_bytes(frame))]
         for prefix in (self._book_prefix, self._trade_prefix):
             if topic.startswith(prefix):
                 break

@@ -30,3 +30,8 @@ class BybitSettings(VenueSettings, forbid_unknown_fields=True, kw_only=True):
     if they had been taken), or only that `topic`."""
     block_trades: Literal["count", "leave out"] = "count"
     """Whether those agreed on elsewhere count in the volume of bars."""
+
+    @property
+    def own_channels(self) -> tuple[str, ...]:
+        """The topics of books and trades."""
+        return (f"orderbook.{self.depth}", self.trades)

@@ -15,6 +15,7 @@ from msgspec import UNSET, Raw
 from workers.model.events import DepthEvent, Kind, Snapshot, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.bybit import wire
+from workers.venues.bybit.channels import channels_of, endpoints_of
 from workers.venues.bybit.session import BybitSession
 from workers.venues.bybit.settings import BybitSettings
 from workers.venues.bybit.symbols import instruments, tickers
@@ -58,6 +59,7 @@ class Bybit(NoBestLevels):
 
     def __init__(self, name: str, settings: BybitSettings) -> None:
         self.name = name
+        self.channels = channels_of(settings.channels)
         self.facts = facts_of(settings)
         self.book_rule = self.facts.book_rule
         self.trades_span = 60 if settings.market == "spot" else _PAGE
@@ -74,12 +76,12 @@ class Bybit(NoBestLevels):
         return wire_symbol
 
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
-        """One socket; which market a topic is of, only its path tells."""
+        """One socket, and others for channels of the settings; which market a topic is of, only its path tells."""
         settings = self._settings
         streams = [Subscription(f"orderbook.{settings.depth}.{each}", "depth", each) for each in symbols]
         if settings.trades != "none":
             streams += [Subscription(f"{settings.trades}.{each}", "aggTrade", each) for each in symbols]
-        return [Endpoint(self._socket, streams)]
+        return [Endpoint(self._socket, streams), *endpoints_of(self.channels, symbols, self._socket)]
 
     def session(self, url: str) -> BybitSession:
         """A new session for a socket."""

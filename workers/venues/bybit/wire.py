@@ -54,6 +54,7 @@ class Frame(Struct, gc=False):
     topic: str | UnsetType = UNSET
     type: str = ""
     ts: Time = 0
+    cs: Id | UnsetType = UNSET
     data: Raw | UnsetType = UNSET
     success: bool | UnsetType = UNSET
     ret_msg: str = ""

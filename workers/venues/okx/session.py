@@ -17,8 +17,10 @@ from msgspec import UNSET, Raw
 from workers.model.events import Kind
 from workers.model.plain_text import plain
 from workers.model.symbols.names import symbol_problem
+from workers.venues.channels import extras_of
 from workers.venues.messages import ContractNotice, Ignored, Message, Refused, ShutdownNotice, Subscription
 from workers.venues.okx import wire
+from workers.venues.okx.channels import OF_TYPES, messages
 from workers.venues.okx.settings import OkxSettings
 from workers.venues.session import Accepted, Event, RefusedStreams, Send, Stale
 from workers.venues.tolerant_json import UNUSABLE, as_bytes, decode, malformed
@@ -35,7 +37,7 @@ _INSTRUMENTS: Final = "instruments"
 def argument_of(stream: str) -> dict[str, str]:
     """`books:BTC-USDT` → `{"channel":"books","instId":"BTC-USDT"}`; `instruments:SPOT` is of a type."""
     channel, _, subject = stream.partition(":")
-    return {"channel": channel, "instType" if channel == _INSTRUMENTS else "instId": subject}
+    return {"channel": channel, "instType" if channel in OF_TYPES else "instId": subject}
 
 
 class OkxSession:
@@ -54,6 +56,8 @@ class OkxSession:
         """When a frame came last, or a ping was asked for."""
         self._last: dict[str, int] = {}
         """By symbol: the `seqId` its stream stands at."""
+        self._extras: dict[str, Subscription] = {}
+        """The streams of this socket that the settings ask for by name."""
         self._stale: set[str] = set()
         """Symbols whose updates have a hole until their next snapshot."""
 
@@ -64,6 +68,7 @@ class OkxSession:
 
     def subscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
         """`{"id":"7","op":"subscribe","args":[{"channel":"books","instId":"BTC-USDT"}]}`"""
+        self._extras.update(extras_of(streams))
         frames = []
         for number, start in enumerate(range(0, len(streams), MOST_ARGUMENTS)):
             names = [each.stream for each in streams[start : start + MOST_ARGUMENTS]]
@@ -93,6 +98,10 @@ class OkxSession:
         if envelope.arg is UNSET or envelope.data is UNSET:
             raise malformed(self._name, "frame", "neither data, nor an answer, nor an error", frame)
         channel, symbol = envelope.arg.channel, envelope.arg.instId
+        if self._extras:
+            subject = envelope.arg.instType if channel in OF_TYPES else symbol
+            if (extra := self._extras.get(f"{channel}:{subject}")) is not None:
+                return messages(self._name, extra, envelope.data)
         if channel == _INSTRUMENTS:
             return self._listed(envelope.data)
         if channel not in (self._settings.depth, self._settings.trades):

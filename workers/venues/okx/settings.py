@@ -32,3 +32,14 @@ class OkxSettings(VenueSettings, forbid_unknown_fields=True, kw_only=True):
     """Whether `after` of history-trades means older or newer ids."""
     legacy: bool = False
     """A recording without `seqId` (before 2023), proven by its checksums."""
+
+    @property
+    def own_channels(self) -> tuple[str, ...]:
+        """The channels of books and trades, and that of the instruments, which the keeper follows."""
+        return (self.depth, self.trades, "instruments")
+
+    def channel_problem(self, channel: str) -> tuple[str, str]:
+        """An index has one stream, and its futures are several."""
+        if channel == "index-tickers" and self.market == "futures":
+            return "an index is that of several contracts, and their streams would be one", ""
+        return "", ""

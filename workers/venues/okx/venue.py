@@ -22,6 +22,7 @@ from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Rest
 from workers.venues.lacking import NoRestBooks
 from workers.venues.messages import Subscription
 from workers.venues.okx import wire
+from workers.venues.okx.channels import channels_of, endpoints_of
 from workers.venues.okx.session import OkxSession
 from workers.venues.okx.settings import OkxSettings
 from workers.venues.okx.symbols import instruments, tickers
@@ -87,6 +88,7 @@ class Okx(NoRestBooks):
 
     def __init__(self, name: str, settings: OkxSettings) -> None:
         self.name = name
+        self.channels = channels_of(settings.channels)
         self.facts = facts_of(settings)
         self.book_rule = self.facts.book_rule
         self._settings = settings
@@ -103,7 +105,12 @@ class Okx(NoRestBooks):
         return wire_symbol
 
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
-        """The public socket, and the business one for `trades-all`."""
+        """The public socket, the business one for `trades-all`, and those of the channels of the settings."""
+        public, business = self._socket + _PUBLIC, self._socket + _BUSINESS
+        extras = endpoints_of(self.channels, symbols, self._type, public, business)
+        return [*self._followed(symbols), *extras]
+
+    def _followed(self, symbols: Sequence[str]) -> list[Endpoint]:
         settings = self._settings
         public = [Subscription(f"{settings.depth}:{symbol}", "depth", symbol) for symbol in symbols]
         if settings.trades == "none":
