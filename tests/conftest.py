@@ -103,9 +103,12 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole fleets run one after another also where tests run in several processes (`--dist loadgroup`)."""
+    """Whole fleets run one after another also where tests run in several processes (`--dist loadgroup`).
+
+    The conformance suite alone takes as long as the other fleets together, and is a group of its own.
+    """
     for item in items:
-        if item.get_closest_marker("e2e"):
+        if item.get_closest_marker("e2e") and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group("e2e"))
 
 

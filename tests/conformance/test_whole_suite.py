@@ -18,7 +18,7 @@ LONGEST_S = 1200
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("e2e")
+@pytest.mark.xdist_group("conformance")
 def test_every_scenario_passes(tmp_path: Path):
     scenarios = [scenario for scenario in SCENARIOS if not scenario.takes_long]
     chosen = [option for scenario in scenarios for option in ("--scenario", scenario.name)]

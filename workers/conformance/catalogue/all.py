@@ -144,6 +144,7 @@ MACHINES: Final = (
         "Everything runs ten times faster for some seconds, and each books and trades worker has a tenth of a core.",
         "All books and tapes come back while the workers are still starved. Everything is right afterwards.",
         fleet=OnFleet(starvation.burst_on_starved_workers, starvation.BOOKS, alone=True),
+        takes_long=True,
     ),
     Scenario(
         "redis-killed-under-load",
