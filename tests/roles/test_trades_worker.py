@@ -117,6 +117,28 @@ async def test_the_clock_closes_no_window_whose_trades_wait_in_the_stream(
     await client.aclose()
 
 
+async def test_an_ended_symbol_is_folded_to_its_end_and_its_windows_are_closed(
+    worker: TradeWorker, real_server: str
+) -> None:
+    """The symbol is given up while a round has read of it and not applied yet: nobody comes later who would."""
+    client = Redis.from_url(real_server, protocol=2)
+    await append(client, SYMBOL, 5)
+    await client.hset(KEYS.lease("trades", SYMBOL), "token", 7)
+    claim = Claim(worker._contexts[0], SYMBOL)
+    await worker.recover(claim, 7)
+    await worker._reading.read(reread=False)
+    claim.context.symbols.ended = frozenset({SYMBOL})
+    handing_over = asyncio.create_task(worker.hand_over(claim))
+    await asyncio.sleep(0)
+    await worker.step()
+    await handing_over
+    for interval in INTERVALS_MS:
+        [(_, bar)] = await client.xrange(KEYS.bars(SYMBOL, interval))
+        assert (bar[b"trades_count"], bar[b"last_agg_trade_id"]) == (b"5", b"4"), interval
+    assert worker.tapes == {}
+    await client.aclose()
+
+
 async def test_a_former_owner_takes_no_entry_from_the_next(worker: TradeWorker, real_server: str) -> None:
     client = Redis.from_url(real_server, protocol=2)
     await client.hset(KEYS.lease("trades", SYMBOL), "token", 7)

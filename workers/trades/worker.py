@@ -47,6 +47,8 @@ APPLY, CLOSE = "apply", "close"
 APPLIED_AT_ONCE = 1_000
 """Trades of one symbol in one call: Redis serves nobody else meanwhile, for some three milliseconds."""
 CAPPED_TOLD_EVERY_S = 60.0
+CATCH_UP_S = 5.0
+"""How long a symbol that the exchange has ended may take to be folded to its end: the other symbols wait meanwhile."""
 FIGURES_EVERY_S = 5.0
 APPLIED = Counter("fleet_trades_applied_total", "Trades folded into the windows", ["venue"])
 REPEATED = Counter("fleet_trades_repeated_total", "Trades that had been applied before", ["venue"])
@@ -168,10 +170,21 @@ class TradeWorker:
 
         Of a symbol that the exchange has ended the last windows are closed: no trade will come, and no owner.
         """
-        tape = self.tapes.get(claim.context.keys.raw(claim.symbol, TRADES))
+        is_over = claim.symbol in claim.context.symbols.ended
+        tape = self.tapes.get(claim.context.keys.raw(claim.symbol, TRADES)) if is_over else None
+        if tape is not None:
+            await self._catch_up(tape)
         self.forget(claim)
-        if tape is not None and claim.symbol in claim.context.symbols.ended:
+        if tape is not None:
             await self._close_last(tape)
+
+    async def _catch_up(self, tape: OwnedTape) -> None:
+        """Let the rounds, which may be reading or applying now, come to the end of a stream, but not for long."""
+        until = time.monotonic() + CATCH_UP_S
+        while not tape.caught_up and self.tapes.get(tape.key) is tape and time.monotonic() < until:
+            if self._process.stop.is_set():
+                return  # there are no more rounds
+            await asyncio.sleep(self._settings.trades.poll_ms / 1000)
 
     async def _close_last(self, tape: OwnedTape) -> None:
         if not tape.caught_up or not tape.next_end_ms or not self._settings.trades.close_by_clock:
