@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -129,18 +130,22 @@ def test_a_missing_file_ends_with_2(run: Run, tmp_path: Path):
 def test_kept_keys_can_be_looked_at(run: Run, capture: Capture, tmp_path: Path, temporary: Path):
     done = run(capture.write(tmp_path / "a"), "--json", "--keep")
     assert done.returncode == 0, done.stderr
-    found = re.search(r"kill (\d+); rm -r (\S+)", done.stderr)
-    assert found is not None
-    try:
-        url = json.loads(done.stdout)["redis"]
-        assert found[2] in url
-        with redis.Redis.from_url(url) as client:
-            shown = json.loads(client.hget("LIVE_ORDERBOOK", "BTCUSDT"))
-            assert shown["u"] == capture.last_u
-            assert client.zcard("trades:{BTCUSDT}:latest") == 2
-            assert client.xlen("raw:{BTCUSDT}:depth") == 3
-    finally:
-        os.kill(int(found[1]), signal.SIGTERM)
+    end = re.search(r"To stop it: (rm -r \S+; kill \d+)", done.stderr)
+    assert end is not None
+    url = json.loads(done.stdout)["redis"]
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(url.removeprefix("unix://"))
+        try:
+            with redis.Redis.from_url(url) as client:
+                shown = json.loads(client.hget("LIVE_ORDERBOOK", "BTCUSDT"))
+                assert shown["u"] == capture.last_u
+                assert client.zcard("trades:{BTCUSDT}:latest") == 2
+                assert client.xlen("raw:{BTCUSDT}:depth") == 3
+        finally:
+            subprocess.run(["sh", "-c", end[1]], check=True, timeout=60)
+        assert connection.recv(1) == b""  # the server has ended
+    assert list(temporary.iterdir()) == []
 
 
 def test_another_server_can_be_used_once(run: Run, capture: Capture, tmp_path: Path, real_server: str):

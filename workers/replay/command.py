@@ -80,7 +80,8 @@ def run_replay(
     if server is not None and keep:
         found["redis"] = server.url
         _say(f"The server runs on: redis-cli -s {server.socket}")
-        _say(f"To stop it: kill {server.pid}; rm -r {server.folder}")
+        # In this order: a server that is told to end writes to its log, which would come back into the folder.
+        _say(f"To stop it: rm -r {server.folder}; kill {server.pid}")
     if as_json:
         out.file.write(json_line(found))
     else:
