@@ -83,8 +83,13 @@ async def _spoil_each(run: FleetRun, victim: Book) -> None:
         if number % 2:
             await _spoil_content(client, key)
         else:
-            await client.delete(key)
-            await (client.set(key, b"\xff\xfe") if number % 4 else client.rpush(key, "x"))
+            async with client.pipeline() as step:  # in one step: its owner may write it anew at any moment
+                step.delete(key)
+                if number % 4:
+                    step.set(key, b"\xff\xfe")
+                else:
+                    step.rpush(key, "x")
+                await step.execute()
         await asyncio.sleep(RUBBISH_S)
         await client.delete(key)  # the cure that is told
 

@@ -55,16 +55,20 @@ async def lost_trades(run: FleetRun) -> None:
 
 async def repair_refused(run: FleetRun) -> None:
     """Aggregate trades are sent to nobody while REST refuses to give any, by one status after the other."""
-    lost: list[int] = []
-    for status in (401, 404, 451):
-        refused = await run.fault(f"rest_status value={status} path=*/aggTrades")
-        if not lost:
-            lost = await run.fault("lose stream=*@aggTrade count=3")
-            await run.struck(lost, 3)
-            await run.remove(lost)
-        await run.struck(refused)
+    refused = await run.fault("rest_status value=401 path=*/aggTrades")
+    lost = await run.fault("lose stream=*@aggTrade count=3")
+    await run.struck(lost, 3)
+    await run.remove(lost)
+    await run.struck(refused)
+    for status in (404, 451):
         await asyncio.sleep(2.0)
+        # Set before the last is taken back, which strikes until then: a request between the two would fill the hole.
+        following = await run.fault(f"rest_status value={status} path=*/aggTrades")
         await run.remove(refused)
+        refused = following
+        await run.struck(refused)
+    await asyncio.sleep(2.0)
+    await run.remove(refused)
 
     async def repaired() -> bool:
         return all([await run.world.held.gaps(book) > 0 for book in run.books])
