@@ -52,7 +52,7 @@ class Exchange:
     """Its server: each book's best bid has a quantity that counts, so what is shown tells how far it has come."""
 
     def __init__(self) -> None:
-        self.quantity = 0
+        self.quantity = 1
         self.sockets: dict[web.WebSocketResponse, str] = {}
         self.books: dict[web.WebSocketResponse, set[str]] = {}
         self.refused = ""
@@ -63,7 +63,7 @@ class Exchange:
             "k": "book",
             "s": symbol,
             "whole": whole,
-            "b": [["10", str(self.quantity + 1)]],
+            "b": [["10", str(self.quantity)]],
             "a": [["11", "1"]],
         }
         return json.dumps(told)
@@ -169,7 +169,7 @@ async def test_a_folder_and_a_line_of_the_registry_make_a_venue(
         fleet.start(role, name)
 
     async def follows() -> None:
-        """Both books are shown, and come to where the market is now."""
+        """Both books are shown, and come to what the market has not told anybody yet."""
         now = server.quantity
 
         async def come() -> bool:
@@ -198,11 +198,13 @@ async def test_a_folder_and_a_line_of_the_registry_make_a_venue(
             if agent.endswith("line-a"):
                 await socket.close(code=WSCloseCode.GOING_AWAY)
         await follows()  # the other line has taken over
-        entries = await fleet.client.xrevrange(Keys().raw("BTC", "depth"), count=1)
-        assert {fields[b"line"] for _, fields in entries} == {b"b"}
+        [(taken, _)] = await fleet.client.xrevrange(Keys().raw("BTC", "depth"), count=1)
         await fleet.crash("books-1")
         fleet.start("books", "books-2")
         await follows()
+        entries = await fleet.client.xrange(Keys().raw("BTC", "depth"), min=taken)
+        assert len(entries) > 1
+        assert {fields[b"line"] for _, fields in entries} == {b"b"}
     finally:
         for name in list(fleet.tasks):
             await fleet.stop(name)

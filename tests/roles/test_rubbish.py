@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ ROLES = (("ingest-a", "a"), ("ingest-b", "b"), ("keeper", "k"), ("books", "books
 SHARED = [followed_symbols("usdm"), "LIVE_ORDERBOOK", *(workers(role) for role, _ in ROLES),
           *(worker(name) for _, name in ROLES)]  # fmt: skip
 LARGE = b"x" * 1_000_000
-Spoil = Callable[[Any, str], Awaitable[object]]
+Spoil = Callable[[Any, str], object]
 SPOILS: dict[str, Spoil] = {
     "string": lambda client, key: client.set(key, b"\xff\xfe{}"),
     "list": lambda client, key: client.rpush(key, "x"),
@@ -28,6 +28,14 @@ SPOILS: dict[str, Spoil] = {
     "stream": lambda client, key: client.xadd(key, {"data": "{}", "received": "abc"}),
     "a megabyte": lambda client, key: client.set(key, LARGE),
 }
+
+
+async def spoil(client: Any, key: str, how: Spoil) -> None:
+    """Put something of another type in the place of a key, in one step: its owner may write it anew at any moment."""
+    async with client.pipeline() as step:
+        step.delete(key)
+        how(step, key)
+        await step.execute()
 
 
 async def other_content(client: Any, key: str) -> None:
@@ -101,8 +109,9 @@ async def test_rubbish_in_every_key_of_one_symbol_at_once(real_server: str, kind
         with capture_logs() as logs:
             for key in keys_of(VICTIM):
                 if kind in SPOILS:
-                    await fleet.client.delete(key)
-                await (SPOILS.get(kind, other_content))(fleet.client, key)
+                    await spoil(fleet.client, key, SPOILS[kind])
+                else:
+                    await other_content(fleet.client, key)
             for _ in range(2):
                 await asyncio.sleep(2)
                 await current(fleet, OTHERS)
@@ -119,10 +128,8 @@ async def test_rubbish_in_one_key_after_the_other(real_server: str) -> None:
         await current(fleet, SYMBOLS)
         with capture_logs() as logs:
             for number, key in enumerate([*keys_of(VICTIM), *SHARED]):
-                spoil = list(SPOILS.values())[number % len(SPOILS)]
                 if key in SHARED or number % 2:
-                    await fleet.client.delete(key)
-                    await spoil(fleet.client, key)
+                    await spoil(fleet.client, key, list(SPOILS.values())[number % len(SPOILS)])
                 else:
                     await other_content(fleet.client, key)
                 await asyncio.sleep(0.7)
@@ -141,8 +148,7 @@ async def test_what_cannot_be_read_is_told_with_its_cure_and_comes_back(real_ser
             fleet.start(role, name)
         await current(fleet, SYMBOLS)
         with capture_logs() as logs:
-            await fleet.client.delete(raw)
-            await fleet.client.rpush(raw, "x")
+            await spoil(fleet.client, raw, SPOILS["list"])
             await fleet.client.hset(state, mapping={"last_id": "x"})
 
             async def told_so() -> bool:
