@@ -220,10 +220,16 @@ def test_a_checksum_that_comes_apart_ends_a_wrong_book() -> None:
     market = Market()
     sync = synced(StreamRule(False, LEVELS, False, CHECKED))
     sync.on_event(market.snapshot(), 0)
+    market.number += 1
     good = market.event("checksum", [], [])
-    assert sync.on_event(good, 1) is Outcome.STALE
+    assert sync.on_event(good, 1) is Outcome.APPLIED
+    assert (
+        sync.on_event(market.change("bid", 99, "5"), 2) is Outcome.APPLIED
+    )  # its number follows the checksum's
+    assert sync.on_event(good, 3) is Outcome.STALE  # what it says is no longer so, and need not be
+    market.number += 1
     market.bids["100"] = "77"
-    assert sync.on_event(market.event("checksum", [], []), 2) is Outcome.LOST
+    assert sync.on_event(market.event("checksum", [], []), 4) is Outcome.LOST
     assert sync.reason == "checksum"
 
 

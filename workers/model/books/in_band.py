@@ -102,7 +102,9 @@ class InBandSync(BookSync):
 
     def on_event(self, event: DepthEvent, now_ms: int) -> Outcome:
         """Take the next entry of the stream."""
-        if event.kind == "update":
+        numbered_checksum = event.kind == "checksum" and not self.stream_rule.by_id
+        if event.kind == "update" or (numbered_checksum and self.state is SyncState.SYNCED):
+            # a checksum that the log numbered is a change of nothing, whose number the next one follows
             outcome = super().on_event(event, now_ms)
             if outcome is Outcome.GAP and self._upcoming is not None:
                 self._begin_by_id(self._upcoming, now_ms)
