@@ -85,7 +85,10 @@ def test_a_venue_that_is_not_simulated_is_refused(fleet: Run):
     assert "okx has no market 'nosuch' (known: spot, swap)" in done.stderr
     done = fleet("demo", "--venue", "nosuch")
     assert done.returncode == 2
-    assert "'nosuch' is not simulated besides binance (known: okx, bybit, kraken, coinbase)" in done.stderr
+    assert (
+        "'nosuch' is not simulated besides binance (known: okx, bybit, kraken, coinbase, bitfinex)"
+        in done.stderr
+    )
 
 
 def test_a_lost_trade_and_a_wrong_bar_are_found(folder: Path):

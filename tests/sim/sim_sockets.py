@@ -25,10 +25,15 @@ def run(exchange: Exchange, seconds: float, step_ms: float = 20) -> None:
         exchange.advance(min(end, exchange.now_ms + step_ms))
 
 
-def text_of(frame: bytes) -> str:
-    """The text of an unmasked websocket frame."""
-    length = frame[1]
-    return frame[{126: 4, 127: 10}.get(length, 2) :].decode()
+def texts_of(frames: bytes) -> list[str]:
+    """The texts of unmasked websocket frames."""
+    texts = []
+    while frames:
+        start = {126: 4, 127: 10}.get(frames[1], 2)
+        length = int.from_bytes(frames[2:start], "big") if start > 2 else frames[1]
+        texts.append(frames[start : start + length].decode())
+        frames = frames[start + length :]
+    return texts
 
 
 class ModelSocket:
@@ -55,7 +60,7 @@ class ModelSocket:
         if event.lost:
             self.conversation.missed(event)
             return
-        self.texts.append(text_of(self.conversation.frame(event, False)))
+        self.texts += texts_of(self.conversation.frame(event, False))
 
     def send(self, request: object) -> list[str]:
         """Send a frame; the texts that came of it at once."""

@@ -82,7 +82,8 @@ def demo(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Simulate and follow okx, bybit, kraken or coinbase too (okx:swap: another market); may be repeated.",
+            help="Simulate and follow okx, bybit, kraken, coinbase or bitfinex too (okx:swap: another market); "
+            "may be repeated.",
         ),
     ] = None,
     json: Json = False,

@@ -39,7 +39,7 @@ START_S: Final = 90.0
 ENDED_EVERY_S: Final = 0.5
 CONNECT_S: Final = 1.0
 DEFAULT_FILE: Final = Path("demo.toml")
-WEBSOCKET_PATHS: Final = {"kraken": "/v2", "coinbase": "/{market}"}
+WEBSOCKET_PATHS: Final = {"kraken": "/v2", "coinbase": "/{market}", "bitfinex": "/ws/2"}
 """What the settings of an exchange want behind the host."""
 FAILED: Final = ("books_differ", "trades_missing", "trades_doubled", "trades_differ", "bars_differ")
 

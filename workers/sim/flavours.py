@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from workers.sim.binance.exchange import BinanceFlavour
+from workers.sim.bitfinex.exchange import BitfinexFlavour
 from workers.sim.bybit.exchange import BybitFlavour
 from workers.sim.coinbase.exchange import CoinbaseFlavour
 from workers.sim.engine.flavour import Flavour
@@ -19,4 +20,5 @@ FLAVOURS: Final[dict[str, Callable[[SimSettings], Flavour[Any]]]] = {
     BybitFlavour.name: BybitFlavour,
     KrakenFlavour.name: KrakenFlavour,
     CoinbaseFlavour.name: CoinbaseFlavour,
+    BitfinexFlavour.name: BitfinexFlavour,
 }

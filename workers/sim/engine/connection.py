@@ -66,6 +66,7 @@ class Connection:
         self._timing_changed = asyncio.Event()
         self._socket = web.WebSocketResponse(
             autoping=False,
+            compress=root.deflates,
             timeout=CLOSE_REPLY_S,
             max_msg_size=root.largest_frame or settings.max_inbound_frame_bytes,
         )
@@ -185,8 +186,8 @@ class Connection:
     def _accept(self, event: Event) -> None:
         if event.lost:
             self.conversation.missed(event)
-        elif self._open:
-            self._queue(self.conversation.frame(event, self._deflated))
+        elif self._open and (frames := self.conversation.frame(event, self._deflated)):
+            self._queue(frames)
 
     def send_text(self, text: str) -> None:
         """Send a reply; replies are never wrapped, on either root."""

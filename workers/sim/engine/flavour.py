@@ -29,6 +29,7 @@ class Root:
 
     combined: Binance's frames that name their stream. largest_frame: bytes a client may send; 0: as the settings say.
     attempts: upgrades of an address, and within how many seconds; None: as the settings say.
+    deflates: whether it agrees to deflated frames.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Root:
     combined: bool = False
     largest_frame: int = 0
     attempts: tuple[int, float] | None = None
+    deflates: bool = True
 
 
 class Ping(NamedTuple):
@@ -85,7 +87,7 @@ class Conversation(Protocol):
         """A websocket pong came."""
 
     def frame(self, event: Event, deflated: bool) -> bytes:
-        """The websocket frame of an event for this client."""
+        """The websocket frames of an event for this client, empty where it has not asked for such."""
 
     def missed(self, event: Event) -> None:
         """A fault has taken an event from this client."""

@@ -23,12 +23,16 @@ RETRY_AFTER_S: Final = {429: 3, 418: 4}
 class RestErrors(NamedTuple):
     """Bodies of an exchange's refusals: too many requests, and something it does not explain."""
 
-    busy: dict[str, Any]
-    failed: dict[str, Any]
+    busy: object
+    failed: object
 
 
 class RestFaults:
-    """The faults that strike one request."""
+    """The faults that strike one request.
+
+    Args:
+        symbol: what it names by other means than its query.
+    """
 
     def __init__(
         self,
@@ -38,10 +42,12 @@ class RestFaults:
         errors: RestErrors,
         *,
         symbol_key: str = "symbol",
+        symbol: str = "",
     ) -> None:
         self._board = board
         self._errors = errors
         self._symbol_key = symbol_key
+        self._symbol = symbol
         self._market = market
         self._request = request
 
@@ -50,10 +56,8 @@ class RestFaults:
         if not self._board.on(kind):
             return None
         agent = self._request.headers.get("User-Agent", "")
-        named = self._request.match_info.get(self._symbol_key) or self._request.query.get(
-            self._symbol_key, ""
-        )
-        return self._board.strike(kind, self._market, symbol or named, self._request.path, agent)
+        symbol = symbol or self._symbol or self._request.query.get(self._symbol_key, "")
+        return self._board.strike(kind, self._market, symbol, self._request.path, agent)
 
     def listing(self, entries: list[dict[str, Any]], field: str) -> list[Any]:
         """A list of symbols as it goes out: those struck have null in a field, and entries that are none come first.

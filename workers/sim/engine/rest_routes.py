@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -27,7 +27,7 @@ class WithHeaders(NamedTuple):
 class RestRefusal(Exception):
     """A request that is answered with an error body."""
 
-    def __init__(self, status: int, body: dict[str, Any]) -> None:
+    def __init__(self, status: int, body: object) -> None:
         self.status = status
         self.body = body
         super().__init__(body)
@@ -39,6 +39,8 @@ class RestRoutes:
     Args:
         refused: the status and body of a request over the limit.
         market_of: the market a request concerns, empty where it names none.
+        symbol_key: the parameter, of the query or the path, that names a symbol.
+        symbol_of: the simulator's name of it.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class RestRoutes:
         refused: Callable[[Verdict], web.Response],
         market_of: Callable[[Query], str],
         symbol_key: str,
+        symbol_of: Callable[[str], str] = str,
     ) -> None:
         self._board = board
         self._clock_ms = clock_ms
@@ -56,6 +59,7 @@ class RestRoutes:
         self._refused = refused
         self._market_of = market_of
         self._symbol_key = symbol_key
+        self._symbol_of = symbol_of
 
     def route(self, path: str, pool: WeightPool, answer: Answer) -> web.RouteDef:
         """A route on which every request costs one of the pool."""
@@ -65,7 +69,12 @@ class RestRoutes:
         async def handle(request: web.Request) -> web.Response:
             query: Query = {**request.query, **request.match_info}
             faults = RestFaults(
-                self._board, self._market_of(query), request, self._errors, symbol_key=self._symbol_key
+                self._board,
+                self._market_of(query),
+                request,
+                self._errors,
+                symbol_key=self._symbol_key,
+                symbol=self._symbol_of(query.get(self._symbol_key, "")),
             )
             await faults.before()
             verdict = pool.charge(request.remote or "", 1, self._clock_ms())
@@ -85,6 +94,21 @@ class RestRoutes:
             return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
         return handle
+
+
+def kept(answer: Answer, kept_ms: float, clock_ms: Callable[[], float]) -> Answer:
+    """The answer as an edge gives it, which keeps what was asked with the same parameters for some time."""
+    bodies: dict[tuple[tuple[str, str], ...], tuple[float, object]] = {}
+
+    def given(query: Query, faults: RestFaults) -> object:
+        now_ms, asked = clock_ms(), tuple(sorted(query.items()))
+        for old in [key for key, (until_ms, _) in bodies.items() if until_ms <= now_ms]:
+            del bodies[old]
+        if asked not in bodies:
+            bodies[asked] = now_ms + kept_ms, answer(query, faults)
+        return bodies[asked][1]
+
+    return given
 
 
 def whole(query: Query, name: str, default: int, refusal: RestRefusal) -> int:

@@ -1,0 +1,30 @@
+"""What `fleet demo --venue` says of every simulated exchange: sockets and symbols that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from workers.cli.demo import _with_venues
+from workers.settings.exchanges import DEFAULT
+from workers.settings.loading import load
+from workers.sim.flavours import FLAVOURS
+from workers.sim.settings import SimSettings
+from workers.venues.registry import venue_of
+
+
+@pytest.mark.parametrize("exchange", [name for name in FLAVOURS if name != DEFAULT])
+def test_every_market_can_be_followed(exchange: str) -> None:
+    flavour = FLAVOURS[exchange](SimSettings(flavour=exchange))
+    said = _with_venues([f"{exchange}:{market}" for market in flavour.markets])
+    settings = load(Path("demo.toml"), said).settings
+    assert settings.exchange.flavours[exchange] > 0
+    markets = {name: venue for name, venue in settings.venues.items() if venue.exchange == exchange}
+    assert {venue.market for venue in markets.values()} == set(flavour.markets)
+    for name, section in markets.items():
+        listed = list(flavour.listed(section.market))
+        assert section.symbols == listed
+        paths = {urlsplit(endpoint.url).path or "/" for endpoint in venue_of(name, section).endpoints(listed)}
+        assert paths <= {route for root in flavour.roots for route in root.routes}
