@@ -12,6 +12,7 @@ import aiohttp
 import structlog
 from prometheus_client import Counter, Gauge
 
+from workers.ingest.pace import Pace
 from workers.ingest.subscriptions import Method, Refusal, Refusals, Subscriptions, named
 from workers.runtime.tasks import end
 from workers.settings.schema import IngestSettings, VenueSettings
@@ -89,6 +90,7 @@ class Connection:
     Args:
         sink: takes what comes.
         refusals: what the exchange refuses to the line; shared by its sockets.
+        pace: how fast the line may open sockets and send frames; shared likewise.
 
     `settled` is set once every request was answered and every stream that speaks has had the time to do so: a quiet
     or halted symbol does not hold up the others. `replace` is set when the socket should be succeeded: the exchange
@@ -106,8 +108,11 @@ class Connection:
         venue_settings: VenueSettings,
         sink: Sink,
         refusals: Refusals | None = None,
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = Pace(venue.facts) if pace is None else pace
         self._session = session
+        self._largest_frame = max(settings.max_frame_bytes, venue.facts.largest_frame)
         self._venue_session = venue.session(url)
         self.url = url
         self._settings = settings
@@ -160,14 +165,15 @@ class Connection:
     async def run(self) -> str:
         """Serve until the socket ends; the reason it ended, in a few stable words."""
         try:
-            async with asyncio.timeout(self._settings.open_timeout_s):
+            async with self._pace.opening(), asyncio.timeout(self._settings.open_timeout_s):
                 socket = await self._session.ws_connect(
                     self.url,
                     autoping=False,
-                    max_msg_size=self._settings.max_frame_bytes,
+                    max_msg_size=self._largest_frame,
                     decode_text=False,
                     compress=0,
                 )
+                await self._send(socket, self._venue_session.opened(time.time_ns() // 1_000_000))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             self._log.warning("connect_failed", error=str(error) or type(error).__name__)
             return "connect failed"
@@ -212,7 +218,6 @@ class Connection:
     async def _send_requests(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         """Send control frames in the order they were asked for, with the pause the exchange wants between them."""
         session, number = self._venue_session, 0
-        await self._send(socket, session.opened(time.time_ns() // 1_000_000))
         frames: dict[Method, Callable[[Sequence[Subscription], int], list[str]]] = {
             "subscribe": session.subscribe,
             "unsubscribe": session.unsubscribe,
@@ -224,7 +229,9 @@ class Connection:
                 for method in request.methods:
                     number += 1
                     self.streams.sent(number, method, request.streams, time.monotonic())
-                    await self._send(socket, frames[method](request.streams, number))
+                    for frame in frames[method](request.streams, number):
+                        async with self._pace.frame():
+                            await self._send(socket, [frame])
                 while (wait_s := self._free_at - time.monotonic()) > 0:  # noqa: ASYNC110 -- a PONG may move it
                     await asyncio.sleep(wait_s)
 
@@ -263,7 +270,7 @@ class Connection:
             elif kind is aiohttp.WSMsgType.ERROR:
                 if socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
                     OVERSIZED.labels(*self._labels).inc()
-                    self._log.error("oversized_frame", limit=self._settings.max_frame_bytes)
+                    self._log.error("oversized_frame", limit=self._largest_frame)
                     self.reason = "oversized frame"
                 else:
                     self.reason = f"protocol error: {message.data}"
@@ -293,7 +300,8 @@ class Connection:
         elif isinstance(event, RefusedStreams):
             self._refused(self.streams.refuse(event.streams, event.code, event.message, self._last_frame))
         elif isinstance(event, Send):
-            await self._send(socket, [event.text])
+            async with self._pace.frame():
+                await self._send(socket, [event.text])
         elif isinstance(event, Broken):
             BROKEN.labels(*self._labels).inc()
             self._log.warning("connection_broken", why=event.reason, expected=event.expected, got=event.got)

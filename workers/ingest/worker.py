@@ -20,6 +20,7 @@ from workers.ingest.connection import MOST_NAMED, Connection
 from workers.ingest.feed import Feed
 from workers.ingest.feeds import VenueFeeds
 from workers.ingest.line import Line
+from workers.ingest.pace import Pace
 from workers.ingest.subscriptions import Refusals
 from workers.ingest.turns import Turns
 from workers.runtime.backoff import Backoff
@@ -119,7 +120,7 @@ class IngestWorker:
     def _feeds(self, session: aiohttp.ClientSession, context: VenueContext) -> VenueFeeds:
         ingest, line = self._settings.ingest, self._lines[context.name]
         rotate_s = ingest.rotate_s - (ingest.rotate_stagger_s if self._line == "b" else 0)
-        refusals = self._refusals[context.name]
+        refusals, pace = self._refusals[context.name], Pace(context.venue.facts)
 
         def opened(url: str, streams: Sequence[Subscription]) -> Connection:
             return Connection(
@@ -132,6 +133,7 @@ class IngestWorker:
                 context.settings,
                 line,
                 refusals,
+                pace,
             )
 
         def feed(open_connection: Callable[[], Connection]) -> Feed:

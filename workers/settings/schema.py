@@ -128,7 +128,7 @@ class IngestSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     backoff_first_s: Seconds = 0.5
     backoff_max_s: Seconds = 30
     max_frame_bytes: Count = 8_388_608
-    """A frame larger than this closes the socket (code 1009) and is counted."""
+    """A frame larger than this closes the socket (code 1009) and is counted; exchanges with larger books have more."""
     max_clock_skew_ms: Count = 86_400_000
     """An event older than this by our clock is malformed."""
     max_clock_ahead_ms: Count = 600_000

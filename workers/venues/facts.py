@@ -41,7 +41,7 @@ TradeIds = Literal["consecutive", "rising", "neither"]
 
 
 class Limit(NamedTuple):
-    """At most `weight` of REST requests within `seconds`, of a pool."""
+    """At most `weight` within `seconds`: of REST requests of a pool, of sockets or frames of an address."""
 
     weight: int
     seconds: float
@@ -59,6 +59,9 @@ class Facts(NamedTuple):
     second_source: by what a book is audited: `rest` compares at an id, `in band` subscribes anew, `checksum`, `none`.
     limits: of REST, all of them hold.
     subscriptions: streams that ingest puts on one socket.
+    openings, frames: sockets that an address may open, and control frames that it may send over all of them; None: the
+        exchange names no limit, or one that a fleet is far from.
+    largest_frame: bytes that a frame may have in any case, where whole books are larger than usual.
     depth_stream: what the stream of a book is called behind its symbol, for those who compare with the source.
     """
 
@@ -72,6 +75,9 @@ class Facts(NamedTuple):
     limits: tuple[Limit, ...] = (Limit(60, 60.0),)
     depth_stream: str = "depth"
     subscriptions: int = 200
+    openings: Limit | None = None
+    frames: Limit | None = None
+    largest_frame: int = 0
 
     @property
     def weight_a_minute(self) -> int:

@@ -84,6 +84,9 @@ class Coinbase(NoRestBooks, NoChannels):
             second_source="in band",
             limits=(Limit(10, 1.0),),
             subscriptions=settings.streams_per_socket or market.streams_per_socket,
+            openings=Limit(8, 1.0),
+            largest_frame=32 * 2**20,  # a book of 46,000 levels has 5 MB
+            frames=Limit(8, 1.0) if settings.market == "advanced" else None,
         )
         self.book_rule = self.facts.book_rule
         self._settings = settings
