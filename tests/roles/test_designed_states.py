@@ -70,8 +70,10 @@ async def test_a_key_of_another_type_costs_its_symbol_alone(spare_server: str) -
         await fleet.until(fleet.all_shown)
         with capture_logs() as logs:
             state = f"trades:{{{bad}}}:state"
-            await fleet.client.rename(state, "aside")
-            await fleet.client.set(state, "x")
+            async with fleet.client.pipeline() as step:  # or the fold begins anew between the two
+                step.rename(state, "aside")
+                step.set(state, "x")
+                await step.execute()
             await asyncio.sleep(3)
             told = Counter(str(line["event"]) for line in logs)
             assert told["redis_refused"] <= 4, told

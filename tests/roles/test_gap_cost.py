@@ -45,8 +45,10 @@ async def counts(fleet: Fleet, symbol: str) -> tuple[int, int]:
 
 
 async def test_one_gap_in_one_of_200_symbols_costs_two_snapshots(real_server: str) -> None:
-    venue = {"snapshot_depth": 100, "trades": "none"}
-    sim = {"rate_scale": 0.3, "levels_per_side": 50, "snapshot_lag_ms": 0, "snapshot_refresh_ms": 50}
+    limit = 60_000  # 200 books would use up a minute of the real one and wait for the next
+    venue = {"snapshot_depth": 100, "trades": "none", "weight_per_minute": limit}
+    sim = {"rate_scale": 0.3, "levels_per_side": 50, "snapshot_lag_ms": 0, "snapshot_refresh_ms": 50,
+           "usdm_weight_limit": limit}  # fmt: skip
     async with fleet_of(real_server, symbols=MANY, venue=venue, **sim) as fleet:
         for role, name in (("ingest-a", "a"), ("ingest-b", "b"), ("books", "books-1"), ("books", "books-2")):
             fleet.start(role, name)

@@ -169,9 +169,9 @@ async def test_what_cannot_be_read_is_told_with_its_cure_and_comes_back(real_ser
         assert len(quarantined) <= 4  # each once for each way to say it, however often it was tried
         await fleet.client.delete(raw, state)
         await right_in_the_end(fleet)
-        assert await fleet.client.exists(KEYS.trades_status(VICTIM)) == 0
 
-        async def synced() -> bool:  # told once a second
-            return await fleet.client.hget(KEYS.book_status(VICTIM), "state") == b"synced"
+        async def told_no_more() -> bool:  # told once a second
+            is_synced = await fleet.client.hget(KEYS.book_status(VICTIM), "state") == b"synced"
+            return is_synced and not await fleet.client.exists(KEYS.trades_status(VICTIM))
 
-        await fleet.until(synced)
+        await fleet.until(told_no_more)
