@@ -21,7 +21,7 @@ from workers.store.books.publishing import BookStore
 from workers.store.fleet.budget import Urgency
 from workers.store.log.streams import Delivered
 from workers.venues.binance.settings import BinanceSettings
-from workers.venues.interface import RestRequest
+from workers.venues.requests import RestRequest
 
 NAMES = ["A", "B", "C", "D"]
 

@@ -38,7 +38,7 @@ from workers.sim.engine.faults import ActiveFault, Fault
 from workers.store.fleet.budget import Urgency
 from workers.store.keys import Keys, resubscriptions
 from workers.venues.binance.settings import BinanceSettings
-from workers.venues.interface import RestRequest
+from workers.venues.requests import RestRequest
 
 S = "BTCUSDT"
 KEYS = Keys()

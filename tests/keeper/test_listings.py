@@ -20,8 +20,8 @@ from workers.store.fleet.followed import Publication, published
 from workers.store.fleet.symbols import SymbolStore
 from workers.store.keys import Keys
 from workers.venues.binance.settings import BinanceSettings
-from workers.venues.interface import RestRequest
 from workers.venues.messages import ContractNotice
+from workers.venues.requests import RestRequest
 
 KEYS = Keys()
 NEW = "1000新币USDT"

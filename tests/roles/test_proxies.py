@@ -23,7 +23,7 @@ from workers.runtime.proxies import Sessions, open_session, proxy_for
 from workers.runtime.rest_reply import fetch
 from workers.settings.loading import Effective, parse
 from workers.venues.binance.settings import BinanceSettings
-from workers.venues.interface import RestRequest
+from workers.venues.requests import RestRequest
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 BINANCE = "wss://fstream.binance.com/market/stream"

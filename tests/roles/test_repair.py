@@ -28,7 +28,7 @@ from workers.store.trades.fold import TradeStore
 from workers.trades.repair import Repair
 from workers.trades.tape import OwnedTape, monotonic_ms
 from workers.venues.binance.settings import BinanceSettings
-from workers.venues.interface import RestRequest
+from workers.venues.requests import RestRequest
 
 SYMBOL = "BTCUSDT"
 KEYS = Keys()

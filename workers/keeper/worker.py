@@ -15,8 +15,10 @@ from redis.exceptions import RedisError
 
 from workers.keeper.announcements import AnnouncementReader
 from workers.keeper.audit import Auditor
+from workers.keeper.derivatives import DerivativesFold
 from workers.keeper.disk import DiskWatch
 from workers.keeper.listings import Listings
+from workers.keeper.open_interest import OpenInterest
 from workers.keeper.tapes import TapeWatch
 from workers.runtime.backoff import Backoff
 from workers.runtime.context import VenueContext, venue_contexts
@@ -54,6 +56,10 @@ class Keeper:
         }
         self._auditor = Auditor(process, self._contexts, rest)
         self._tapes = TapeWatch(process, self._contexts, rest, process.settings.keeper.trades_silence_s)
+        self._derivatives = DerivativesFold(process, self._contexts)
+        self._polls = {
+            context.name: OpenInterest(process, context, rest[context.name]) for context in self._contexts
+        }
         self._disk = DiskWatch(Path(process.settings.fleet.home), process.settings.keeper.disk_low_mb)
 
     def _announcements(self, context: VenueContext) -> AnnouncementReader | None:
@@ -77,6 +83,7 @@ class Keeper:
                 await listings.step(time.monotonic())
                 if listings.weight_limit:
                     self._auditor.learned(context, listings.weight_limit)
+                    self._polls[context.name].learned(listings.weight_limit)
             await asyncio.sleep(STEP_S)
 
     async def _watch(self) -> None:
@@ -105,6 +112,8 @@ class Keeper:
             asyncio.create_task(self._watch(), name="keeper: watch"),
             asyncio.create_task(self._auditor.run(), name="keeper: audits"),
             asyncio.create_task(self._tapes.run(), name="keeper: tapes"),
+            asyncio.create_task(self._derivatives.run(), name="keeper: derivatives"),
+            *(asyncio.create_task(poll.run(), name="keeper: polls") for poll in self._polls.values()),
             *(
                 asyncio.create_task(self._tend(context), name=f"keeper: {context.name}")
                 for context in self._contexts

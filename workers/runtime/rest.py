@@ -15,7 +15,7 @@ from workers.errors import NotServed, RateLimited, RequestRefused, RestError, Re
 from workers.runtime.context import VenueContext
 from workers.runtime.rest_reply import Reply, fetch, printable
 from workers.store.fleet.budget import Budget, Urgency
-from workers.venues.interface import RestRequest
+from workers.venues.requests import RestRequest
 
 log = structlog.get_logger()
 

@@ -19,7 +19,7 @@ import aiohttp
 
 from workers.errors import RestUnavailable
 from workers.store.fleet.budget import MOST_BLOCK_S, MOST_WEIGHT
-from workers.venues.interface import RestRequest
+from workers.venues.requests import RestRequest
 
 MOST_ERROR_BYTES: Final = 65_536
 """Of a reply that is an error: there is one short object in it, or a page of HTML."""

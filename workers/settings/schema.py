@@ -150,6 +150,10 @@ class StreamSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     ticker_ms: Count = 60_000
     channels_ms: Count = 600_000
     """The same for the further channels of the venues' `channels`."""
+    derivatives_ms: Count = 86_400_000
+    """The same for `derivatives:{S}`."""
+    liquidations_ms: Count = 604_800_000
+    """The same for `liquidations:{S}`."""
     top_entries: Count = 600
     """Published top-10 payloads kept in `book:{S}:top`."""
     snapshots: Count = 4
@@ -253,6 +257,9 @@ class KeeperSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     trades_silence_s: Seconds = 10
     """A trade stream silent this long, and four times longer than its longest recent pause, is compared with the trades
     the exchange has; one request a venue every 10 s at most. 0: never."""
+    open_interest_s: Seconds = 60
+    """Least pause between two requests of one symbol's open interest, where `channels` name it and only REST has it;
+    longer where `audit_weight_share` of the weight limit does not allow that many. 0: never."""
     audits_kept: Count = 1_000
     """Entries kept in each `audit:{S}`."""
 

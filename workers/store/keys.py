@@ -56,6 +56,14 @@ class Keys:
         """Stream: REST depth snapshots as received."""
         return self._key("raw", symbol, "snapshot")
 
+    def derivatives(self, symbol: str) -> str:
+        """Stream: mark and index price, funding and open interest, each with its time."""
+        return self._key("derivatives", symbol)
+
+    def liquidations(self, symbol: str) -> str:
+        """Stream: positions that were closed by force."""
+        return self._key("liquidations", symbol)
+
     @property
     def live_orderbook(self) -> str:
         """Hash: symbol -> JSON of the top 10, while the book is in sync."""
@@ -144,6 +152,8 @@ class Keys:
             self.raw_writer(symbol),
             *self._all_names(symbol),
             self.raw_snapshot(symbol),
+            self.derivatives(symbol),
+            self.liquidations(symbol),
             self.book_top(symbol),
             self.history(symbol),
             self.history_index(symbol),
@@ -160,6 +170,7 @@ class Keys:
         """Every key of the symbol, and the type Redis must say it has."""
         streams = [*self.raw_streams(symbol), self.raw_snapshot(symbol), self.book_top(symbol)]
         streams += [self.gaps(symbol), self.audit(symbol)]
+        streams += [self.derivatives(symbol), self.liquidations(symbol)]
         streams += [self.bars(symbol, interval) for interval in INTERVALS_MS]
         hashes = [self.book_status(symbol), self.trades_state(symbol), self.trades_status(symbol)]
         hashes += [self.symbol_info(symbol), self.archive(symbol), self.raw_writer(symbol)]

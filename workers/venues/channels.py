@@ -6,12 +6,14 @@ does, and a message is known again by what it says: two lines bring the same one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from math import inf
 from typing import Final, NamedTuple
 
+from workers.model.derivatives.figures import Told
 from workers.venues.messages import Subscription
+from workers.venues.requests import RestRequest
 
 PATIENCE: Final = 12.0
 """Some channels bring something once a minute: two minutes of silence of one are odd, ten seconds are not."""
@@ -24,10 +26,16 @@ class ExtraChannel(NamedTuple):
 
     patience: see `Subscription`.
     whole_market: it is one stream for all symbols, which its messages name.
+    read: what a message, as the log has it, says of a derivative; raises MalformedFrame. None: nothing that is typed.
+    changes_only: its messages say what changed; all of it comes with a subscription.
+    request: it is no stream: REST is asked for it, symbol by symbol, and the reply is the message.
     """
 
     patience: float = PATIENCE
     whole_market: bool = False
+    read: Callable[[bytes], Told] | None = None
+    request: Callable[[str], RestRequest] | None = None
+    changes_only: bool = False
 
 
 def name_of(*parts: bytes) -> str:

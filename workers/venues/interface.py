@@ -17,6 +17,7 @@ from workers.model.symbols.volumes import Ticker
 from workers.venues.channels import ExtraChannel
 from workers.venues.facts import Facts
 from workers.venues.messages import Subscription
+from workers.venues.requests import RestRequest
 from workers.venues.session import Session
 
 
@@ -27,16 +28,6 @@ class Endpoint(NamedTuple):
     subscriptions: list[Subscription]
     extra: bool = False
     """Of channels that the settings ask for by name: they get sockets of their own, and cost the books nothing."""
-
-
-class RestRequest(NamedTuple):
-    """A GET, its cost, and how long its reply can be."""
-
-    url: str
-    weight: int
-    pool: str
-    most_bytes: int
-    """Of the body, unpacked: far beyond what the exchange sends, and what memory bears."""
 
 
 class Announcements(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from workers.errors import MalformedFrame
 from workers.model.events import BookTicker, Snapshot
 from workers.venues.channels import ExtraChannel
-from workers.venues.interface import RestRequest
+from workers.venues.requests import RestRequest
 
 
 class NoChannels:

@@ -175,7 +175,8 @@ def tail(
     channel: Annotated[
         str,
         typer.Argument(
-            help="depth, aggTrade, snapshot, top, gaps, audit, bars:1m and the like, or one of the venue's channels.",
+            help="depth, aggTrade, snapshot, top, gaps, audit, derivatives, liquidations, bars:1m and the like, or one "
+            "of the venue's channels.",
             autocompletion=_complete_channel,
         ),
     ],

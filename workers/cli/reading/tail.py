@@ -32,6 +32,8 @@ CHANNELS: Final = (
     "top",
     "gaps",
     "audit",
+    "derivatives",
+    "liquidations",
     *(f"bars:{name}" for name in INTERVALS_MS),
 )
 
@@ -56,6 +58,8 @@ def stream_key(keys: Keys, symbol: str, channel: str, further: Sequence[str] = (
         "top": keys.book_top,
         "gaps": keys.gaps,
         "audit": keys.audit,
+        "derivatives": keys.derivatives,
+        "liquidations": keys.liquidations,
     }
     if channel in named:
         return named[channel](symbol)

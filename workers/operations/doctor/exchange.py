@@ -16,7 +16,7 @@ from workers.runtime.proxies import Sessions
 from workers.runtime.rest_reply import fetch, printable
 from workers.settings.loading import Effective
 from workers.settings.schema import Settings
-from workers.venues.interface import RestRequest
+from workers.venues.requests import RestRequest
 
 PATIENCE_S: Final = 8.0
 TRIES: Final = 3

@@ -70,15 +70,18 @@ class BinanceFlavour:
         return self._settings.listed(market)
 
     def begin(self, topics: TopicRegistry) -> None:
-        """`!contractInfo` belongs to the whole USD-M market."""
+        """`!contractInfo` and `!forceOrder@arr` belong to the whole USD-M market."""
         self._contracts = topics.create("usdm", "market", "", "!contractInfo")
+        self._liquidations = topics.create("usdm", "market", "", "!forceOrder@arr")
 
     def feed(
         self, market: str, symbol: str, start_ms: int, topics: TopicRegistry, schedule: Schedule
     ) -> BinanceFeed:
         """A symbol's feed."""
         spec = listed_symbol(market, symbol, self._settings.seed)
-        return BinanceFeed(spec, self._settings, start_ms, topics, schedule, self._contracts)
+        return BinanceFeed(
+            spec, self._settings, start_ms, topics, schedule, self._contracts, self._liquidations
+        )
 
     def converse(
         self, root: Root, subscriptions: Subscriptions, request: web.Request, now_s: float

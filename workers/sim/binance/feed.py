@@ -8,6 +8,7 @@ from typing import Any, Final
 from workers.sim.binance.depth_chain import DepthChain
 from workers.sim.binance.symbols import stream_symbol
 from workers.sim.binance.wire import DepthIds, Wire
+from workers.sim.engine.derivatives import Derivative, Quote
 from workers.sim.engine.feed import Phase, Schedule, SymbolFeed
 from workers.sim.engine.history import AggregateTrade, Fill
 from workers.sim.engine.symbols import SymbolSpec
@@ -20,6 +21,8 @@ SPEEDS: Final = {
     "usdm": (("", 250), ("@500ms", 500), ("@100ms", 100), ("@0ms", 0)),
 }
 PARTIAL_DEPTHS: Final = (5, 10, 20)
+MARK_PRICES: Final = (("", 3_000), ("@1s", 1_000))
+LIQUIDATIONS_MS: Final = 1_000
 AGGREGATION_MS: Final = 100  # USD-M sends aggregate trades in batches of this length
 STATUSES: Final[dict[str, dict[Phase, str]]] = {
     "spot": {
@@ -44,6 +47,7 @@ class BinanceFeed(SymbolFeed):
 
     Args:
         contracts: the topic of `!contractInfo`, which USD-M announces itself on.
+        liquidations: the topic of `!forceOrder@arr`.
     """
 
     def __init__(
@@ -54,10 +58,13 @@ class BinanceFeed(SymbolFeed):
         topics: TopicRegistry,
         schedule: Schedule,
         contracts: Topic,
+        liquidations: Topic,
     ) -> None:
         self.wire = Wire(spec)
         super().__init__(self.wire, settings, start_ms, schedule)
         self._contracts = contracts
+        self._liquidations = [liquidations]
+        self._liquidated_ms = self._marked_ms = 0
         self._contiguous = spec.kind.contiguous
         # Spread over the interval, and the same in every run.
         self._phase_ms = sum(spec.symbol.encode()) * 7 % 100
@@ -85,6 +92,32 @@ class BinanceFeed(SymbolFeed):
         self._book_ticker: Topic = topics.create(market, "public", self.spec.symbol, f"{symbol}@bookTicker")
         self._trades: Topic = topics.create(market, "public", self.spec.symbol, f"{symbol}@trade")
         self._aggregates: Topic = topics.create(market, market_class, self.spec.symbol, f"{symbol}@aggTrade")
+        if market == "usdm":
+            self._marks = {
+                every_ms: topics.create(market, market_class, self.spec.symbol, f"{symbol}@markPrice{suffix}")
+                for suffix, every_ms in MARK_PRICES
+            }
+            self._liquidations.append(
+                topics.create(market, market_class, self.spec.symbol, f"{symbol}@forceOrder")
+            )
+            self.derivative = Derivative(self.wire, self.market.book, self._quoted, self._liquidated)
+
+    def _quoted(self, quote: Quote) -> None:
+        payload = self.wire.mark_price(quote)
+        for every_ms, topic in self._marks.items():
+            if quote.time // every_ms != self._marked_ms // every_ms:
+                topic.publish(payload)
+        self._marked_ms = quote.time
+
+    def _liquidated(self, fill: Fill, at_ms: int) -> bool:
+        """At most one a second is told."""
+        if at_ms < self._liquidated_ms + LIQUIDATIONS_MS:
+            return False
+        self._liquidated_ms = at_ms
+        payload = self.wire.force_order(fill, at_ms)
+        for topic in self._liquidations:
+            topic.publish(payload)
+        return True
 
     @property
     def status(self) -> str:

@@ -30,7 +30,7 @@ Answer = Callable[[Market, Query, RestFaults], str | bytes]
 REST_ROOTS: Final[dict[Market, str]] = {"spot": "/spot/api/v3", "usdm": "/usdm/fapi/v1"}
 WEIGHTS: Final[dict[Market, dict[str, int]]] = {
     "spot": {"ping": 1, "time": 1, "exchangeInfo": 20, "aggTrades": 4, "trades": 25},
-    "usdm": {"ping": 1, "time": 1, "exchangeInfo": 1, "aggTrades": 20, "trades": 5},
+    "usdm": {"ping": 1, "time": 1, "exchangeInfo": 1, "aggTrades": 20, "trades": 5, "openInterest": 1},
 }
 SPOT_DEPTH_WEIGHTS: Final = ((100, 5), (500, 25), (1000, 50), (10**20, 250))
 TICKER_WEIGHTS: Final[dict[Market, tuple[tuple[int, int], ...]]] = {
@@ -93,11 +93,13 @@ class BinanceRest:
             "aggTrades": self._aggregate_trades,
             "trades": self._trades,
             "ticker/24hr": self._tickers,
+            "openInterest": self._open_interest,
         }
         return [
             web.get(f"{root}/{name}", self._handler(market, name, answer))
             for market, root in REST_ROOTS.items()
             for name, answer in answers.items()
+            if name != "openInterest" or market == "usdm"
         ]
 
     def _handler(
@@ -124,6 +126,13 @@ class BinanceRest:
             return _json(200, body, headers)
 
         return handle
+
+    def _open_interest(self, market: Market, query: Query, _faults: RestFaults) -> bytes:
+        feed = self._feed(market, query)
+        interest = feed.derivative.open_interest if feed.derivative else "0"
+        return msgspec.json.encode(
+            {"symbol": feed.spec.symbol, "openInterest": interest, "time": int(self._clock_ms())}
+        )
 
     def _time(self, _market: Market, _query: Query, _faults: RestFaults) -> str:
         return f'{{"serverTime":{int(self._clock_ms())}}}'

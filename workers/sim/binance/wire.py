@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from workers.sim.binance.symbols import dated
+from workers.sim.engine.derivatives import Quote
 from workers.sim.engine.history import AggregateTrade, Fill
 from workers.sim.engine.symbols import Spelling, SymbolSpec
 
@@ -69,6 +70,23 @@ class Wire(Spelling):
         bids = self.levels((key, merged[key]) for key in keys if key > 0)
         asks = self.levels((-key, merged[key]) for key in keys if key < 0)
         return bids, asks
+
+    def mark_price(self, quote: Quote) -> str:
+        """`{"e":"markPriceUpdate","E","s","p","i","P","r","T","st"}`; a dated contract has no funding."""
+        rate, at = ("", 0) if dated(self.spec) else (quote.funding_rate, quote.next_funding_time)
+        return (
+            f'{{"e":"markPriceUpdate","E":{quote.time},"s":"{self.spec.symbol}","p":"{quote.mark_price}",'
+            f'"i":"{quote.index_price}","P":"{quote.index_price}","r":"{rate}","T":{at},"st":1}}'
+        )
+
+    def force_order(self, fill: Fill, event_time: int) -> str:
+        """`{"e":"forceOrder","E","o":{"s","ps","S","o","f","q","p","ap","X","l","z","T"},"st"}`"""
+        price, quantity = self.price(fill.price), self.quantity(fill.quantity)
+        return (
+            f'{{"e":"forceOrder","E":{event_time},"o":{{"s":"{self.spec.symbol}","ps":"{self.spec.pair}",'
+            f'"S":"{"SELL" if fill.buyer_is_maker else "BUY"}","o":"LIMIT","f":"IOC","q":"{quantity}",'
+            f'"p":"{price}","ap":"{price}","X":"FILLED","l":"{quantity}","z":"{quantity}","T":{fill.time}}},"st":1}}'
+        )
 
     def book_ticker(self, update_id: int, best: tuple[int, int, int, int], time: int) -> str:
         """Best levels: spot `{"u","s","b","B","a","A"}`, USD-M adds `e`, `ps`, `T`, `E`, `st`."""

@@ -1,4 +1,4 @@
-"""One symbol on Bybit: `orderbook.{1|50|200|1000}` and `publicTrade`."""
+"""One symbol on Bybit: `orderbook.{1|50|200|1000}`, `publicTrade`, and of contracts `tickers` and `allLiquidation`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from workers.sim.bybit.wire import MOST_TRADES, BookIds, BybitWire
 from workers.sim.engine.book_channel import BookChannel, Levels
+from workers.sim.engine.derivatives import Derivative, Quote
 from workers.sim.engine.feed import Phase, Schedule, SymbolFeed
 from workers.sim.engine.fills import fill_row
 from workers.sim.engine.history import Fill, TruthTooOldError
@@ -102,6 +103,24 @@ class BybitFeed(SymbolFeed):
         self._last_price = 0
         self._last_tick = "PlusTick"
         self.messages = 0
+        self._quote: Quote | None = None
+        if spec.market != "spot":
+            self._tickers, self._liquidations = topic("tickers"), topic("allLiquidation")
+            self._tickers.first = self._whole_ticker
+            self.derivative = Derivative(self.wire, self.market.book, self._quoted, self._liquidated)
+
+    def _whole_ticker(self) -> str | None:
+        """What a new subscriber gets; nothing before the first quote, which it then gets whole."""
+        return self.wire.ticker(self._quote, None, self.market.last_id) if self._quote else None
+
+    def _quoted(self, quote: Quote) -> None:
+        before, self._quote = self._quote, quote
+        if self._tickers.subscribers:
+            self._tickers.publish(self.wire.ticker(quote, before, self.market.last_id))
+
+    def _liquidated(self, fill: Fill, at_ms: int) -> bool:
+        self._liquidations.publish(self.wire.liquidation(fill, at_ms))
+        return True
 
     @property
     def status(self) -> str:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from workers.sim.engine.derivatives import Quote
 from workers.sim.engine.history import Fill
 from workers.sim.engine.symbols import Spelling, SymbolSpec
 
@@ -78,6 +79,25 @@ class BybitWire(Spelling):
             f'"i":"{name}","BT":false,"RPI":false,"seq":{seq}}}'
         )
 
+    def ticker(self, quote: Quote, before: Quote | None, sequence: int) -> str:
+        """A message of `tickers`: all there is, or what has changed since the quote before."""
+        told, known = ticker_figures(quote), ticker_figures(before) if before else {}
+        names = {name: value for name, value in told.items() if known.get(name) != value}
+        data = "".join(f',"{name}":"{value}"' for name, value in names.items())
+        head = self._head(
+            f"tickers.{self.spec.symbol}", "delta" if before else "snapshot", quote.time, early_time=False
+        )
+        return f'{head}{{"symbol":"{self.spec.symbol}"{data}}},"cs":{sequence}}}'
+
+    def liquidation(self, fill: Fill, at_ms: int) -> str:
+        """A message of `allLiquidation`; `S` is the side of the position."""
+        head = self._head(f"allLiquidation.{self.spec.symbol}", "snapshot", at_ms, early_time=False)
+        side = "Buy" if fill.buyer_is_maker else "Sell"
+        return (
+            f'{head}[{{"T":{fill.time},"s":"{self.spec.symbol}","S":"{side}",'
+            f'"v":"{self.quantity(fill.quantity)}","p":"{self.price(fill.price)}"}}]}}'
+        )
+
     def rest_trade(self, fill: Fill, seq: int) -> dict[str, object]:
         """A fill as `recent-trade` gives it."""
         return {
@@ -91,6 +111,17 @@ class BybitWire(Spelling):
             "isRPITrade": False,
             "seq": str(seq),
         }
+
+
+def ticker_figures(quote: Quote) -> dict[str, str]:
+    """A quote as `tickers` names it."""
+    return {
+        "markPrice": quote.mark_price,
+        "indexPrice": quote.index_price,
+        "openInterest": quote.open_interest,
+        "fundingRate": quote.funding_rate,
+        "nextFundingTime": str(quote.next_funding_time),
+    }
 
 
 def side_of(fill: Fill) -> str:

@@ -39,6 +39,7 @@ class ControlApi:
             web.get("/control/truth/book", self._truth_book),
             web.get("/control/truth/trades", self._truth_trades),
             web.get("/control/truth/raw_trades", self._truth_raw_trades),
+            web.get("/control/truth/derivatives", self._truth_derivatives),
             web.get("/control/truth/summary", self._truth_summary),
             web.post("/control/pause", self._pause),
             web.post("/control/resume", self._resume),
@@ -104,6 +105,13 @@ class ControlApi:
                 "trades": [_raw_trade(feed, trade) for trade in rows],
             }
         )
+
+    async def _truth_derivatives(self, request: web.Request) -> web.Response:
+        """Every quote and liquidation of a contract."""
+        feed = self._feed(request)
+        if feed.derivative is None:
+            raise _problem(web.HTTPNotFound, "nothing is told of this symbol")
+        return _json({"market": feed.spec.market, "symbol": feed.spec.symbol, **feed.derivative.truth()})
 
     async def _truth_summary(self, _request: web.Request) -> web.Response:
         return _json(

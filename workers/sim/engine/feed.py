@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Literal
 
+from workers.sim.engine.derivatives import Derivative
 from workers.sim.engine.history import Fill
 from workers.sim.engine.market import SymbolMarket
 from workers.sim.engine.symbols import Spelling
@@ -31,6 +32,8 @@ class SymbolFeed(ABC):
         self.spelling = spelling
         self.spec = spelling.spec
         self.phase: Phase = "trading"
+        self.derivative: Derivative | None = None
+        """Of contracts, where the flavour has channels of it."""
         self._idle = False
         self.market = SymbolMarket(self.spec, settings, start_ms)
         self.first_id = self.market.last_id
@@ -97,6 +100,8 @@ class SymbolFeed(ABC):
         self.change(at_ms, partial(self.market.act, at_ms))
         if self.market.fills:
             self.note_fills(self.market.fills, at_ms)
+        if self.derivative is not None:
+            self.derivative.note(self.market.fills, at_ms)
         self.schedule(self.market.next_moment(at_ms), self.act)
 
     def change(self, at_ms: float, alter: Callable[[], None]) -> None:

@@ -22,6 +22,8 @@ UNKNOWN_TEXT: Final = (
     "parameters referring to API document."
 )
 UPGRADE_TEXT: Final = "The connection will soon be closed for a service upgrade. Please reconnect."
+OF_TYPES: Final = ("instruments", "liquidation-orders")
+"""Channels that are asked for by a type of instruments."""
 
 
 class OkxConversation:
@@ -80,7 +82,7 @@ class OkxConversation:
 
     def _perform(self, operation: str, argument: Any, request_id: str) -> list[Output]:
         channel = argument.get("channel", "") if isinstance(argument, dict) else ""
-        key = "instType" if channel == "instruments" else "instId"
+        key = "instType" if channel in OF_TYPES else "instId"
         name = argument.get(key, "") if isinstance(argument, dict) else ""
         stream = f"{channel}:{name}"
         topic = self._subscriptions.find(stream)

@@ -51,6 +51,7 @@ class OkxFlavour:
     def __init__(self, settings: SimSettings) -> None:
         self._settings = settings
         self._instruments: dict[str, Topic] = {}
+        self._liquidations: dict[str, Topic] = {}
         self._connections = count(0x32F4_414F)
 
     def listed(self, market: str) -> Sequence[str]:
@@ -58,16 +59,18 @@ class OkxFlavour:
         return self._settings.named(market, DEFAULT_SYMBOLS[market])
 
     def begin(self, topics: TopicRegistry) -> None:
-        """`instruments` belongs to a whole market."""
+        """`instruments` and `liquidation-orders` belong to a whole market."""
         for market, kind in INSTRUMENT_TYPES.items():
             self._instruments[market] = topics.create(market, "public", "", f"instruments:{kind}")
+            self._liquidations[market] = topics.create(market, "public", "", f"liquidation-orders:{kind}")
 
     def feed(
         self, market: str, symbol: str, start_ms: int, topics: TopicRegistry, schedule: Schedule
     ) -> OkxFeed:
         """An instrument's feed."""
         spec = listed_symbol(market, symbol, self._settings.seed)
-        return OkxFeed(spec, self._settings, start_ms, topics, schedule, self._instruments[market])
+        whole_market = self._instruments[market], self._liquidations[market]
+        return OkxFeed(spec, self._settings, start_ms, topics, schedule, *whole_market)
 
     def converse(
         self,

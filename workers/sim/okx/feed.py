@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from workers.sim.engine.book_channel import BookChannel, Levels
+from workers.sim.engine.derivatives import Derivative, Quote
 from workers.sim.engine.feed import Phase, Schedule, SymbolFeed
 from workers.sim.engine.fills import fill_row
 from workers.sim.engine.history import Fill, TruthTooOldError
@@ -85,10 +86,12 @@ class OkxFeed(SymbolFeed):
         topics: TopicRegistry,
         schedule: Schedule,
         instruments: Topic,
+        liquidations: Topic,
     ) -> None:
         self.wire = OkxWire(spec)
         super().__init__(self.wire, settings, start_ms, schedule)
         self._instruments = instruments
+        self._liquidations = liquidations
 
         def topic(stream_class: str, channel: str) -> Topic:
             return topics.create(spec.market, stream_class, spec.symbol, f"{channel}:{spec.symbol}")
@@ -97,6 +100,23 @@ class OkxFeed(SymbolFeed):
         self._trades = topic("public", "trades")
         self._all_trades = topic("business", "trades-all")
         self.counts = {"trades": 0, "trades-all": 0}
+        if spec.market == "swap":
+            self._figures = {
+                name: topic("public", name) for name in ("mark-price", "funding-rate", "open-interest")
+            }
+            self._figures["index-tickers"] = topics.create(
+                spec.market, "public", spec.symbol, f"index-tickers:{spec.pair}"
+            )
+            self.derivative = Derivative(self.wire, self.market.book, self._quoted, self._liquidated)
+
+    def _quoted(self, quote: Quote) -> None:
+        for name, topic in self._figures.items():
+            if topic.subscribers:
+                topic.publish(self.wire.figures(name, quote))
+
+    def _liquidated(self, fill: Fill, at_ms: int) -> bool:
+        self._liquidations.publish(self.wire.liquidation(fill))
+        return True
 
     @property
     def status(self) -> str:

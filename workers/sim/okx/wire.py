@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from workers.sim.engine.derivatives import FUNDING_MS, Quote
 from workers.sim.engine.history import Fill
 from workers.sim.engine.symbols import Spelling
 from workers.sim.okx.symbols import CONTRACT_VALUES, INSTRUMENT_TYPES
@@ -64,6 +65,32 @@ class OkxWire(Spelling):
         return (
             f'{{"instId":"{self.spec.symbol}","tradeId":"{fill.trade_id}","px":"{self.price(fill.price)}",'
             f'"sz":"{size}","side":"{side}","ts":"{fill.time}"'
+        )
+
+    def figures(self, channel: str, quote: Quote) -> str:
+        """A message of `mark-price`, `index-tickers`, `funding-rate` or `open-interest`."""
+        symbol = self.spec.pair if channel == "index-tickers" else self.spec.symbol
+        told = {
+            "mark-price": f'"markPx":"{quote.mark_price}"',
+            "index-tickers": f'"idxPx":"{quote.index_price}"',
+            "funding-rate": f'"fundingRate":"{quote.funding_rate}","fundingTime":"{quote.next_funding_time}",'
+            f'"nextFundingRate":"","nextFundingTime":"{quote.next_funding_time + FUNDING_MS}"',
+            "open-interest": f'"oi":"{quote.open_interest}"',
+        }[channel]
+        return (
+            f'{{"arg":{{"channel":"{channel}","instId":"{symbol}"}},'
+            f'"data":[{{"instId":"{symbol}",{told},"ts":"{quote.time}"}}]}}'
+        )
+
+    def liquidation(self, fill: Fill) -> str:
+        """A message of `liquidation-orders`."""
+        kind = INSTRUMENT_TYPES[self.spec.market]
+        side, position = ("sell", "long") if fill.buyer_is_maker else ("buy", "short")
+        return (
+            f'{{"arg":{{"channel":"liquidation-orders","instType":"{kind}"}},"data":[{{"details":[{{"bkLoss":"0",'
+            f'"bkPx":"{self.price(fill.price)}","ccy":"","posSide":"{position}","side":"{side}",'
+            f'"sz":"{self.quantity(fill.quantity)}","ts":"{fill.time}"}}],"instFamily":"{self.spec.pair}",'
+            f'"instId":"{self.spec.symbol}","instType":"{kind}","uly":"{self.spec.pair}"}}]}}'
         )
 
     def rest_trade(self, fill: Fill) -> dict[str, str]:

@@ -10,7 +10,8 @@ path roots `/public` and `/market`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -18,15 +19,19 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from workers.errors import MalformedFrame
 from workers.model.symbols.names import symbol_problem
+from workers.venues.binance import derivatives
 from workers.venues.binance.wire import Time
 from workers.venues.channels import QUIET, ExtraChannel, name_of
 from workers.venues.interface import Endpoint
 from workers.venues.messages import Message, Subscription
+from workers.venues.requests import RestRequest
 from workers.venues.session import Event, Unusable
 from workers.venues.tolerant_json import decode
 
 PUBLIC: Final = ("depth", "rpiDepth", "bookTicker", "trade")
 """What streams of the path root of books begin with; all others are of that of trades."""
+OPEN_INTEREST: Final = "openInterest"
+"""No stream: REST has it."""
 MICROSECONDS_FROM: Final = 10**14
 SHOWN: Final = 80
 
@@ -58,14 +63,28 @@ _order = msgspec.json.Decoder(Order)
 _elements = msgspec.json.Decoder(list[Raw])
 
 
-def channels_of(names: Sequence[str]) -> Mapping[str, ExtraChannel]:
-    """What is known of the channels of the settings: `!…` are of the whole market."""
-    return {name: _channel(name) for name in names}
+def channels_of(
+    venue: str, names: Sequence[str], request: Callable[[str], RestRequest]
+) -> Mapping[str, ExtraChannel]:
+    """What is known of the channels of the settings: `!…` are of the whole market.
+
+    Args:
+        venue: the settings section, for errors.
+        request: asks REST for the open interest of a symbol.
+    """
+    return {name: _channel(venue, name, request) for name in names}
 
 
-def _channel(name: str) -> ExtraChannel:
+def _channel(venue: str, name: str, request: Callable[[str], RestRequest]) -> ExtraChannel:
     channel = ExtraChannel(whole_market=name.startswith("!"))
-    return channel._replace(patience=QUIET) if "forceOrder" in name or "contractInfo" in name else channel
+    kind = name.lstrip("!").partition("@")[0]
+    if kind == OPEN_INTEREST:
+        return ExtraChannel(QUIET, read=partial(derivatives.open_interest, venue), request=request)
+    if kind == "markPrice":
+        return channel._replace(read=partial(derivatives.mark_price, venue))
+    if kind == "forceOrder":
+        return channel._replace(patience=QUIET, read=partial(derivatives.liquidation, venue))
+    return channel._replace(patience=QUIET) if kind == "contractInfo" else channel
 
 
 def endpoints_of(
@@ -79,9 +98,12 @@ def endpoints_of(
         market: the same of trades.
     """
     by_url: dict[str, list[Subscription]] = {}
-    for name, (patience, whole_market) in channels.items():
+    for name, channel in channels.items():
+        if channel.request is not None:
+            continue
+        patience = channel.patience
         streams = by_url.setdefault(public if name.lstrip("!").startswith(PUBLIC) else market, [])
-        if whole_market:
+        if channel.whole_market:
             streams.append(Subscription(name, name, "", patience))
         else:
             streams += [

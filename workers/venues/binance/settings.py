@@ -7,6 +7,7 @@ from typing import Final, Literal
 from workers.settings.schema import Count, VenueSettings
 
 FUTURES_ONLY: Final = (
+    "openInterest",
     "markPrice",
     "forceOrder",
     "compositeIndex",

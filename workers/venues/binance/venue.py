@@ -25,7 +25,7 @@ from workers.venues.binance.session import BinanceSession
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.symbols import FAMILIES, exchange_info, stream_symbol, tickers
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
 from workers.venues.messages import (
     Acknowledged,
     ContractNotice,
@@ -35,6 +35,7 @@ from workers.venues.messages import (
     ShutdownNotice,
     Subscription,
 )
+from workers.venues.requests import RestRequest
 from workers.venues.session import Event, Session
 
 MICROSECONDS_FROM: Final = 10**14
@@ -143,7 +144,9 @@ class Binance:
 
     def __init__(self, name: str, settings: BinanceSettings) -> None:
         self.name = name
-        self.channels = channels_of(settings.channels)
+        self.channels = channels_of(
+            name, settings.channels, lambda symbol: self._request("openInterest", 1, symbol=symbol)
+        )
         self._market = market = _MARKETS[settings.market]
         self.facts = Facts(
             Continuity.FIRST if market.rule is SequenceRule.SPOT else Continuity.PREVIOUS,

@@ -21,9 +21,10 @@ from workers.venues.bitfinex.session import BitfinexSession
 from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.symbols import exchange_info, symbol_of, tickers, wire_symbol
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
 from workers.venues.lacking import NoChannels, NoRestBooks
 from workers.venues.messages import Subscription
+from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode
 from workers.venues.wire_values import number_text
 

@@ -21,9 +21,10 @@ from workers.venues.bitstamp.session import BitstampSession
 from workers.venues.bitstamp.settings import BitstampSettings
 from workers.venues.bitstamp.symbols import markets, symbol_of, tickers, wire_symbol
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.interface import Endpoint, ExchangeInfo, Tickers
 from workers.venues.lacking import NoBestLevels, NoChannels
 from workers.venues.messages import Subscription
+from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode
 
 WHOLE_LEVELS: Final = 100

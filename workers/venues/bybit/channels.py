@@ -12,18 +12,28 @@ Source: Bybit's documents of v5, public topics.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from msgspec import UNSET, Raw
 
+from workers.venues.bybit import derivatives
 from workers.venues.bybit.wire import Frame
 from workers.venues.channels import QUIET, ExtraChannel, name_of
 from workers.venues.interface import Endpoint
 from workers.venues.messages import Message, Subscription
 
 
-def channels_of(names: Sequence[str]) -> Mapping[str, ExtraChannel]:
-    """What is known of the channels of the settings."""
-    return {name: ExtraChannel(QUIET) if "iquidation" in name else ExtraChannel() for name in names}
+def channels_of(venue: str, market: str, names: Sequence[str]) -> Mapping[str, ExtraChannel]:
+    """What is known of the channels of the settings; `venue` is their section, for errors."""
+    return {name: _channel(venue, market, name) for name in names}
+
+
+def _channel(venue: str, market: str, name: str) -> ExtraChannel:
+    if name == "allLiquidation":
+        return ExtraChannel(QUIET, read=partial(derivatives.liquidations, venue))
+    if name == "tickers" and market != "spot":
+        return ExtraChannel(read=partial(derivatives.ticker, venue), changes_only=True)
+    return ExtraChannel()
 
 
 def endpoints_of(channels: Mapping[str, ExtraChannel], symbols: Sequence[str], url: str) -> list[Endpoint]:
@@ -44,7 +54,7 @@ def message(stream: Subscription, envelope: Frame, data: Raw, frame: bytes) -> M
     """
     stamp = (
         b""
-        if "iquidation" in stream.channel
+        if stream.channel == "allLiquidation"
         else b"%d" % (envelope.ts if envelope.cs is UNSET else envelope.cs)
     )
     name = name_of(envelope.type.encode(), stamp, bytes(data))

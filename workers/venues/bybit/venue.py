@@ -20,9 +20,10 @@ from workers.venues.bybit.session import BybitSession
 from workers.venues.bybit.settings import BybitSettings
 from workers.venues.bybit.symbols import instruments, tickers
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.interface import Endpoint, ExchangeInfo, Tickers
 from workers.venues.lacking import NoBestLevels
 from workers.venues.messages import Subscription
+from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode, malformed
 
 REST_LEVELS: Final = 1000
@@ -59,7 +60,7 @@ class Bybit(NoBestLevels):
 
     def __init__(self, name: str, settings: BybitSettings) -> None:
         self.name = name
-        self.channels = channels_of(settings.channels)
+        self.channels = channels_of(name, settings.market, settings.channels)
         self.facts = facts_of(settings)
         self.book_rule = self.facts.book_rule
         self.trades_span = 60 if settings.market == "spot" else _PAGE

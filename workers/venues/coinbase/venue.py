@@ -21,9 +21,10 @@ from workers.venues.coinbase.advanced_session import CHANNELS, AdvancedSession
 from workers.venues.coinbase.exchange_session import ExchangeSession
 from workers.venues.coinbase.settings import CoinbaseSettings
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
 from workers.venues.lacking import NoChannels, NoRestBooks
 from workers.venues.messages import Subscription
+from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode
 from workers.venues.wire_values import milliseconds
 

@@ -15,7 +15,7 @@ from workers.errors import MalformedFrame
 from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
 from workers.venues.kraken import wire
 from workers.venues.kraken.archive_session import KrakenArchiveSession, book_change
 from workers.venues.kraken.checksum import RULE
@@ -24,6 +24,7 @@ from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.symbols import listing, old_wire_symbol, symbol_of, tickers, wire_symbol
 from workers.venues.lacking import NoChannels, NoRestBooks
 from workers.venues.messages import Subscription
+from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode
 from workers.venues.wire_values import milliseconds, number_text, seconds_text_ms
 

@@ -14,6 +14,7 @@ Source: OKX's documents of the v5 WebSocket, public channels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -24,12 +25,14 @@ from workers.model.symbols.names import symbol_problem
 from workers.venues.channels import QUIET, ExtraChannel, name_of
 from workers.venues.interface import Endpoint
 from workers.venues.messages import Message, Subscription
+from workers.venues.okx import derivatives
 from workers.venues.okx.wire import Time
 from workers.venues.session import Event, Unusable
 from workers.venues.tolerant_json import decode, malformed
 
 LIQUIDATIONS: Final = "liquidation-orders"
 INDEX: Final = "index-tickers"
+FIGURES: Final = frozenset({"mark-price", INDEX, "funding-rate", "open-interest"})
 OF_TYPES: Final = frozenset({LIQUIDATIONS, "adl-warning", "instruments"})
 """Channels whose argument is a type of instruments."""
 _BUSINESS: Final = ("candle", "mark-price-candle", "index-candle", "trades-all", "sprd-")
@@ -46,11 +49,17 @@ class Head(Struct, gc=False):
 _head = msgspec.json.Decoder(Head, strict=False)
 
 
-def channels_of(names: Sequence[str]) -> Mapping[str, ExtraChannel]:
-    """What is known of the channels of the settings."""
-    return {
-        name: ExtraChannel(QUIET, whole_market=True) if name in OF_TYPES else ExtraChannel() for name in names
-    }
+def channels_of(venue: str, names: Sequence[str]) -> Mapping[str, ExtraChannel]:
+    """What is known of the channels of the settings; `venue` is their section, for errors."""
+    return {name: _channel(venue, name) for name in names}
+
+
+def _channel(venue: str, name: str) -> ExtraChannel:
+    if name == LIQUIDATIONS:
+        return ExtraChannel(QUIET, whole_market=True, read=partial(derivatives.liquidations, venue))
+    if name in FIGURES:
+        return ExtraChannel(read=partial(derivatives.figures, venue))
+    return ExtraChannel(QUIET, whole_market=True) if name in OF_TYPES else ExtraChannel()
 
 
 def endpoints_of(
@@ -63,9 +72,10 @@ def endpoints_of(
         public, business: the URLs of both paths.
     """
     by_url: dict[str, list[Subscription]] = {}
-    for name, (patience, whole_market) in channels.items():
+    for name, channel in channels.items():
+        patience = channel.patience
         streams = by_url.setdefault(business if name.startswith(_BUSINESS) else public, [])
-        if whole_market:
+        if channel.whole_market:
             streams.append(Subscription(f"{name}:{kind}", name, "", patience))
         else:
             streams += [

@@ -18,7 +18,7 @@ from workers.model.books.checksum import ChecksumRule
 from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.facts import Continuity, Facts, Limit, TradeIds
-from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, RestRequest, Tickers
+from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
 from workers.venues.lacking import NoRestBooks
 from workers.venues.messages import Subscription
 from workers.venues.okx import wire
@@ -26,6 +26,7 @@ from workers.venues.okx.channels import channels_of, endpoints_of
 from workers.venues.okx.session import OkxSession
 from workers.venues.okx.settings import OkxSettings
 from workers.venues.okx.symbols import instruments, tickers
+from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode, malformed
 
 CHECKSUM_LEVELS: Final = 25
@@ -88,7 +89,7 @@ class Okx(NoRestBooks):
 
     def __init__(self, name: str, settings: OkxSettings) -> None:
         self.name = name
-        self.channels = channels_of(settings.channels)
+        self.channels = channels_of(name, settings.channels)
         self.facts = facts_of(settings)
         self.book_rule = self.facts.book_rule
         self._settings = settings
