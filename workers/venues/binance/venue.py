@@ -21,6 +21,7 @@ from workers.model.events import BookTicker, DepthEvent, Kind, Level, Snapshot, 
 from workers.model.trades.absurd import marked
 from workers.venues.binance import wire
 from workers.venues.binance.channels import channels_of, endpoints_of
+from workers.venues.binance.hosts import ASSUMED_WEIGHT, other_domain
 from workers.venues.binance.session import BinanceSession
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.symbols import FAMILIES, exchange_info, stream_symbol, tickers
@@ -148,15 +149,17 @@ class Binance:
             name, settings.channels, lambda symbol: self._request("openInterest", 1, symbol=symbol)
         )
         self._market = market = _MARKETS[settings.market]
+        elsewhere = other_domain(settings.rest_url)
+        weight_limit = min(market.weight_limit, ASSUMED_WEIGHT) if elsewhere else market.weight_limit
         self.facts = Facts(
             Continuity.FIRST if market.rule is SequenceRule.SPOT else Continuity.PREVIOUS,
             "rest",
-            limits=(Limit(market.weight_limit, 60.0),),
+            limits=(Limit(weight_limit, 60.0),),
             subscriptions=settings.streams_per_socket,
             depth_stream=f"depth@{settings.depth_speed}" if settings.depth_speed else "depth",
         )
         self.book_rule = self.facts.book_rule
-        self.pool = market.pool
+        self.pool = f"{market.pool} {elsewhere}".rstrip()
         self.trades_horizon_ms = market.trades_horizon_ms
         self._settings = settings
         self._rest = (settings.rest_url or market.rest_url).rstrip("/") + market.api
