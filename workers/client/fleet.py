@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 from workers.client.bars import BarFeed
 from workers.client.books import BookFeed
 from workers.client.decoding import WireDecoder, bar, book_top, levels, trade
+from workers.client.derivatives import DerivativeFeed, LiquidationFeed
 from workers.client.naming import folded, keys_of, prefix_of, settled
 from workers.client.numbers import Number
 from workers.client.raw import RawFeed
@@ -160,6 +161,21 @@ class FleetClient:
             TokenUnusable: `resume` is no token of this channel.
         """
         return RawFeed(self._reader, symbols, channel, resume=resume, from_ms=from_ms)
+
+    def derivatives(
+        self, symbols: Sequence[str], *, resume: str | None = None, from_ms: int | None = None
+    ) -> DerivativeFeed:
+        """Mark and index price, funding and open interest as they change: `Derivative`, with notices among them.
+
+        The venue's `channels` decide what of it there is; `resume` and `from_ms` are those of `raw`.
+        """
+        return DerivativeFeed(self._reader, symbols, resume=resume, from_ms=from_ms)
+
+    def liquidations(
+        self, symbols: Sequence[str], *, resume: str | None = None, from_ms: int | None = None
+    ) -> LiquidationFeed:
+        """Every liquidation: `Liquidation`, with notices among them. As `derivatives`."""
+        return LiquidationFeed(self._reader, symbols, resume=resume, from_ms=from_ms)
 
     async def get_top(self, symbol: str) -> BookTop:
         """The best 10 levels shown now. Cost: one round trip.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -121,6 +122,41 @@ class Bar(NamedTuple):
         return self.quote_volume.decimal / volume if volume else None
 
 
+class Derivative(NamedTuple):
+    """What is known of a contract besides its book and its trades; None: never said, or it has none."""
+
+    symbol: str
+    position: str
+    """The id of its entry in `derivatives:{S}`."""
+    mark_price: Number | None
+    index_price: Number | None
+    funding_rate: Number | None
+    """Of the next funding."""
+    next_funding_time_ms: int | None
+    open_interest: Number | None
+    """In the exchange's unit: coins or contracts (docs/keys.md)."""
+    at_ms: Mapping[str, int]
+    """When the exchange said each of them, by name: `mark_price`, `next_funding_time` and so on."""
+
+
+class Liquidation(NamedTuple):
+    """A position that is closed by force."""
+
+    symbol: str
+    position: str
+    """The id of its entry in `liquidations:{S}`."""
+    side: str
+    """Of the order that closes it: `sell` closes a long position."""
+    price: Number
+    quantity: Number
+    time_ms: int
+    event_time_ms: int
+    average_price: Number | None
+    """At which it was filled, where that is told."""
+    venue_id: str
+    """The exchange's id, where it has one."""
+
+
 class RawMessage(NamedTuple):
     """A message of the exchange, as it came."""
 
@@ -142,7 +178,7 @@ class Gap(NamedTuple):
 
     symbol: str
     channel: str
-    """`books`, `trades`, `bars`, or `raw:` and a channel."""
+    """`books`, `trades`, `bars`, `derivatives`, `liquidations`, or `raw:` and a channel."""
     reason: str
     """`trimmed`: the stream no longer reached back to the reader's place. `ids jump`: these trades were not to be had.
     `restarted`: stream or ids began anew. `undecodable`: an entry that is none of ours. `connection`: trades were not

@@ -9,7 +9,7 @@ import msgspec
 from workers.errors import TokenUnusable
 
 Channel = str
-"""`books`, `trades`, `bars`, or `raw:` and the channel of a raw stream."""
+"""`books`, `trades`, `bars`, `derivatives`, `liquidations`, or `raw:` and the channel of a raw stream."""
 VERSION: Final = 1
 
 

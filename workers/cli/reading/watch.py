@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from workers.cli.reading.opening import fleet_of, notice_text, run_reading, say, symbol_name
-from workers.client import BookTop, FleetClient, Gap, Interrupted, PriceLevel, Trade, Withheld
+from workers.client import BookTop, Derivative, FleetClient, Gap, Interrupted, PriceLevel, Trade, Withheld
 from workers.client.feed import Feed
 from workers.terminal.output import err, out
 from workers.terminal.times import clock_text
@@ -45,11 +45,14 @@ class Watched:
         self.top: BookTop | None = None
         self.state = "waiting for its book"
         self.tape: deque[Trade] = deque(maxlen=TAPE)
+        self.contract: Derivative | None = None
         self.changed = False
 
-    def take(self, record: BookTop | Trade | Gap | Withheld) -> None:
+    def take(self, record: BookTop | Trade | Derivative | Gap | Withheld) -> None:
         """A record of this symbol."""
         self.changed = True
+        if isinstance(record, Derivative):
+            self.contract = record
         if isinstance(record, BookTop):
             self.top, self.state = record, ""
         elif isinstance(record, Trade):
@@ -68,6 +71,8 @@ class Watched:
         if self.tape:
             last = self.tape[0]
             parts.append(f"last {last.quantity} at {last.price}, {'sell' if last.is_buyer_maker else 'buy'}")
+        if self.contract is not None:
+            parts += _said(self.contract)
         return "  ".join(parts)
 
     def panel(self, depth: int, trades: int = TAPE) -> Panel:
@@ -77,6 +82,8 @@ class Watched:
             parts.append(Text(self.state, style="yellow"))
         else:
             parts += [self._ladder(self.top, depth), Text(_trust(self.top), style="dim")]
+        if self.contract is not None:
+            parts.append(Text("\n".join(_said(self.contract)), style="dim"))
         parts.append(self._tape(trades))
         return Panel(Group(*parts), title=escape(self.symbol), expand=False)
 
@@ -112,6 +119,19 @@ class Watched:
         return table
 
 
+def _said(contract: Derivative) -> list[str]:
+    """What is known of a contract: `mark 84554.30`, `funding 0.0001 at 2026-11-20 16:00:00.000`."""
+    funding, at = contract.funding_rate, contract.next_funding_time_ms
+    when = f" at {clock_text(at)}" if at is not None else ""
+    told = (
+        ("mark", contract.mark_price, ""),
+        ("index", contract.index_price, ""),
+        ("funding", funding, when),
+        ("open interest", contract.open_interest, ""),
+    )
+    return [f"{name} {value}{rest}" for name, value, rest in told if value is not None]
+
+
 def _trust(top: BookTop) -> str:
     age_ms = time.time() * 1000 - top.published_us / 1000
     return f"u {top.update_id}, {max(age_ms, 0):.0f} ms old"
@@ -131,7 +151,7 @@ class Screen:
         self._depth = depth
         self._notice = ""
 
-    async def follow(self, feed: Feed[BookTop] | Feed[Trade]) -> None:
+    async def follow(self, feed: Feed[BookTop] | Feed[Trade] | Feed[Derivative]) -> None:
         """Take what a reading brings, for ever."""
         async with feed:
             async for record in feed:
@@ -145,13 +165,19 @@ class Screen:
                     err.print(escape(notice_text(record)), highlight=False, soft_wrap=True)
                 self._watched[record.symbol].take(record)
 
+    @property
+    def _said_lines(self) -> int:
+        """Lines that the most of what is said of a contract takes in a panel."""
+        contracts = (market.contract for market in self._watched.values())
+        return max((len(_said(contract)) for contract in contracts if contract is not None), default=0)
+
     def picture(self, console: Console, now_s: float) -> RenderableType:
         """What fits on the terminal; where not all symbols do, one page after the other.
 
         Args:
             now_s: any clock's seconds, which turn the pages.
         """
-        depth, trades = fitting(self._depth, console.size.height - NOTE_LINES)
+        depth, trades = fitting(self._depth, console.size.height - NOTE_LINES - self._said_lines)
         panels = [market.panel(depth, trades) for market in self._watched.values()]
         widest = max(console.measure(panel).maximum for panel in panels)
         tallest = max(len(console.render_lines(panel, pad=False)) for panel in panels)
@@ -201,6 +227,7 @@ def run_watch(symbols: Sequence[str], depth: int, seconds: float | None, config:
                         screen.follow(fleet.books(names, latest_only=True)), name="watch: books"
                     )
                     tasks.create_task(screen.follow(fleet.trades(names)), name="watch: trades")
+                    tasks.create_task(screen.follow(fleet.derivatives(names)), name="watch: derivatives")
                     tasks.create_task(screen.show(), name="watch: screen")
             except* BrokenPipeError as group:
                 raise group.exceptions[0] from None
