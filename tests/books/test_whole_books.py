@@ -41,17 +41,17 @@ async def asked(whole_books: WholeBooks, reader: ResubscriptionReader, book: Own
 async def test_a_book_asks_while_it_wants_its_whole_book(client: Redis) -> None:
     settings = BookSettings()
     book = OwnedBook(Claim(CONTEXT, S), 1, VENUE.book_rule.sync(S), settings)
-    whole_books, reader = WholeBooks(client, settings), ResubscriptionReader(client, ["made-up"])
+    whole_books, reader = WholeBooks(client), ResubscriptionReader(client, ["made-up"])
     await reader.new()
     now = 1_000.0
     assert await asked(whole_books, reader, book, now) == 0  # that of the subscription itself is on its way
     assert await asked(whole_books, reader, book, now + FIRST_S + 0.1) == 1
-    first_wait = book.snapshot_wait_s
+    first_wait = book.snapshot_pauses.next_s
     assert first_wait > settings.snapshot_retry_s
     assert await asked(whole_books, reader, book, book.snapshot_at - 0.1) == 0
     await client.delete(resubscription_asked("made-up", S, "depth"))  # the pace of all askers is over
     assert await asked(whole_books, reader, book, book.snapshot_at + 0.1) == 1
-    assert book.snapshot_wait_s > first_wait
+    assert book.snapshot_pauses.next_s > first_wait
     book.take(Delivered(b"1-1", WHOLE, 0, "snapshot"), 0)
     assert await asked(whole_books, reader, book, book.snapshot_at + 100) == 0
     await client.delete(resubscription_asked("made-up", S, "depth"))

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from workers.ingest import connection as module
 from workers.ingest.chain import StreamChain
 from workers.ingest.connection import Connection
-from workers.ingest.feed import Backoff, Feed
+from workers.ingest.feed import Feed, jittered
 from workers.ingest.line import Line
 from workers.settings.schema import IngestSettings
 from workers.store.keys import Keys
@@ -531,11 +531,7 @@ async def test_a_feed_comes_back_after_sudden_ends(session: aiohttp.ClientSessio
     assert opened == 4
 
 
-def test_backoff_doubles_to_its_cap_with_jitter_and_forgets() -> None:
-    backoff = Backoff(0.5, 30)
-    waits = [backoff.next() for _ in range(40)]
-    for attempt, wait in enumerate(waits):
-        full = min(30, 0.5 * 2**attempt)
-        assert full / 2 <= wait <= full
-    backoff.forget()
-    assert backoff.next() <= 0.5
+def test_a_jittered_pause_is_at_least_half_of_it() -> None:
+    waits = {jittered(8.0) for _ in range(40)}
+    assert len(waits) > 1
+    assert 4.0 <= min(waits) < max(waits) <= 8.0

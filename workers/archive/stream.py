@@ -32,6 +32,7 @@ from workers.archive.files.storage import Storage
 from workers.archive.metrics import ADOPTED, BYTES, FAILURES, FILES, MISSING, ROWS, UNDECODED
 from workers.archive.recovery import UNKNOWN, Announced, Offset, Recovery
 from workers.errors import FleetError, LeaseLost, OffsetMoved, StateUnreadable
+from workers.model.pauses import Pauses
 from workers.runtime.context import VenueContext
 from workers.store.archive.offsets import ArchiveStore, Entry
 
@@ -71,7 +72,7 @@ class OwnedStream:
         """Whether a file may be there that Redis does not count yet."""
         self.retry_at = 0.0
         """When writing may be tried again after a failure, monotonic seconds."""
-        self._failures = 0
+        self._pauses = Pauses(RETRY_FIRST_S, RETRY_LONGEST_S)
         self._chain = UNKNOWN
 
     @property
@@ -92,9 +93,8 @@ class OwnedStream:
 
     def failed(self, now: float, error: Exception) -> None:
         """Something went wrong: it is tried again after a pause."""
-        self._failures += 1
         FAILURES.labels(*self.labels).inc()
-        pause = min(RETRY_LONGEST_S, RETRY_FIRST_S * 2.0 ** (self._failures - 1))
+        pause = self._pauses.take()
         self.retry_at = now + pause
         foreseen = isinstance(error, FleetError | RedisError | OSError)
         log.error("archive_write_failed", key=self.key, error=str(error), retry_in_s=pause,
@@ -223,7 +223,7 @@ class OwnedStream:
         except OffsetMoved:
             log.error("archive_offset_moved", key=self.key, ours=str(self.offset))
             return False
-        self._failures = 0
+        self._pauses.reset()
         return True
 
     async def _write(self, batch: Batch, now: float) -> None:

@@ -18,6 +18,7 @@ from workers.model.books.sync import BookSync, Outcome, SyncState
 from workers.model.books.top_of_book import TOP_LEVELS, Pace, TopOfBook, encode_top
 from workers.model.events import Level
 from workers.model.history.recorder import HistoryRecorder
+from workers.model.pauses import Pauses
 from workers.runtime.ownership import Claim
 from workers.settings.schema import BookSettings
 from workers.store.log.streams import Delivered
@@ -86,7 +87,7 @@ class OwnedBook:
         """The stream id taken in before the last one."""
         self.refresh_check_at = 0.0
         self.snapshot_at = 0.0
-        self.snapshot_wait_s = settings.snapshot_retry_s
+        self.snapshot_pauses = Pauses(settings.snapshot_retry_s, settings.snapshot_retry_max_s)
         self.fetching = False
         self.best_levels = BestLevelCheck() if claim.context.settings.book_ticker else None
         """Compares the best levels with the exchange's bookTicker, where that is followed."""
@@ -195,7 +196,7 @@ class OwnedBook:
         if synced:
             SYNCS.labels(name).inc()
             IN_SYNC.labels(name).inc()
-            self.snapshot_wait_s = self._settings.snapshot_retry_s
+            self.snapshot_pauses.reset()
             self.lost = False
             self.committed_at = 0.0  # at once: from now on the next owner needs no snapshot
             self.unsaved = True

@@ -116,7 +116,7 @@ class SnapshotFetcher:
     async def _fetch(self, book: OwnedBook) -> None:
         name, symbol = book.claim.context.name, book.claim.symbol
         outcome = "failed"
-        wait_s = book.snapshot_wait_s
+        wait_s = book.snapshot_pauses.next_s
         try:
             outcome = await self._ask(book)
         except RateLimited as error:
@@ -136,9 +136,9 @@ class SnapshotFetcher:
                 wait_s = self._books.compare_after_ms / 1000
             book.snapshot_at = time.monotonic() + wait_s
             if outcome in ("accepted", "refreshed", "agreed", "same"):
-                book.snapshot_wait_s = self._books.snapshot_retry_s
+                book.snapshot_pauses.reset()
             else:
-                book.snapshot_wait_s = min(book.snapshot_wait_s * 2, self._books.snapshot_retry_max_s)
+                book.snapshot_pauses.take()
         SNAPSHOTS.labels(name, outcome).inc()
 
     async def _ask(self, book: OwnedBook) -> str:

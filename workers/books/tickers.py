@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from workers.books.book import MALFORMED, OwnedBook
 from workers.errors import BadNumber, MalformedFrame
 from workers.model.books.audit import AuditOutcome, BestLevelCheck, describe
+from workers.model.pauses import Pauses
 from workers.runtime.context import VenueContext
 from workers.settings.schema import BookSettings
 from workers.store.books.audits import Audit, AuditStore
@@ -54,7 +55,7 @@ class TickerWatch:
         }
         self._settings = settings
         self._due = 0.0
-        self._pauses: dict[str, tuple[float, float]] = {}
+        self._pauses: dict[str, tuple[float, Pauses]] = {}
         """By ticker stream: when its book was last contradicted, and the pause before its next snapshot."""
 
     async def look(self, books: Iterable[OwnedBook], now: float, now_ms: int) -> None:
@@ -115,12 +116,12 @@ class TickerWatch:
         MISMATCHES.labels(name).inc()
         log.error("best_level_mismatch", venue=name, symbol=symbol, u=audit.update_id,
                   differences="; ".join(map(describe, audit.differences)))  # fmt: skip
-        last, pause = self._pauses.get(key, (-AGAIN_S, 0.0))
-        again = now - last < AGAIN_S + pause
-        pause = (
-            min(pause * 2, self._settings.snapshot_retry_max_s) if again else self._settings.snapshot_retry_s
-        )
-        self._pauses[key] = (now, pause)
+        first_s, longest_s = self._settings.snapshot_retry_s, self._settings.snapshot_retry_max_s
+        until, pauses = self._pauses.get(key) or (-AGAIN_S, Pauses(first_s, longest_s))
+        if now - until >= AGAIN_S:
+            pauses.reset()
+        pause = pauses.take()
+        self._pauses[key] = (now + pause, pauses)
         book.sync.lose(reason, now_ms)
         book.noticed()
         book.snapshot_at = max(book.snapshot_at, now + pause)

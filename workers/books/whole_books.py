@@ -13,7 +13,6 @@ from redis.exceptions import RedisError
 
 from workers.books.book import OwnedBook
 from workers.runtime.tasks import end
-from workers.settings.schema import BookSettings
 from workers.store.fleet.resubscriptions import ask_anew
 from workers.store.keys import DEPTH
 
@@ -30,9 +29,8 @@ PACE_MS: Final = 1_000
 class WholeBooks:
     """What `SnapshotFetcher` is for books that REST begins. Both lines are asked: one may be away, or stand by."""
 
-    def __init__(self, client: Redis, settings: BookSettings) -> None:
+    def __init__(self, client: Redis) -> None:
         self._client = client
-        self._settings = settings
         self._tasks: set[asyncio.Task[None]] = set()
 
     def consider(self, book: OwnedBook, now: float) -> None:
@@ -63,8 +61,7 @@ class WholeBooks:
             log.warning("whole_book_not_asked", venue=name, symbol=symbol, error=str(error))
         finally:
             book.fetching = False
-            book.snapshot_at = time.monotonic() + book.snapshot_wait_s
-            book.snapshot_wait_s = min(book.snapshot_wait_s * 2, self._settings.snapshot_retry_max_s)
+            book.snapshot_at = time.monotonic() + book.snapshot_pauses.take()
 
     async def close(self) -> None:
         """Give up what is under way."""

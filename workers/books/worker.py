@@ -84,7 +84,7 @@ class BookWorker:
                 self._stumbled,
             )
             if context.venue.facts.snapshots == "rest"
-            else WholeBooks(process.client, process.settings.books)
+            else WholeBooks(process.client)
             for context in self._contexts
         }
         self._tickers = TickerWatch(

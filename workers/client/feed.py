@@ -16,6 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from workers.client.naming import folded, keys_of, settled
 from workers.client.records import Gap, Interrupted, Notice
 from workers.client.tokens import Channel, Place, decode_token, encode_token
+from workers.model.pauses import Pauses
 from workers.store.connection import heeding_cancellation
 from workers.store.keys import Keys
 from workers.store.log.follower import LAST_OF_MS, START, Entry, Lost, StreamFollower, before, last_ids
@@ -72,7 +73,7 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
         self._client: Any = None
         self._follower: StreamFollower | None = None
         self._closed = False
-        self._pause_s = 0.0
+        self._pauses = Pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
 
     @property
     def token(self) -> str:
@@ -125,7 +126,7 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
             for key, entries in followed.entries.items():
                 self._take(self._name_of[key], entries)
             await self._look()
-            self._pause_s = 0.0
+            self._pauses.reset()
         except (AuthenticationError, ResponseError):
             raise
         except AWAY as error:
@@ -133,10 +134,9 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
                 return
             if isinstance(error.__cause__, AuthenticationError):
                 raise error.__cause__ from None
-            if not self._pause_s:
+            if self._pauses.is_first:
                 self._queue.append(("", None, Interrupted(str(error) or type(error).__name__)))
-            self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
-            await asyncio.sleep(self._pause_s)
+            await asyncio.sleep(self._pauses.take())
 
     async def _start(self) -> StreamFollower:
         """Find where to begin."""

@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import Counter
 
 from workers.ingest.connection import Connection
+from workers.model.pauses import Pauses
 from workers.runtime.tasks import end
 from workers.settings.schema import IngestSettings
 from workers.venues.messages import Subscription
@@ -27,23 +28,9 @@ MOST_SOCKETS: Final = 3
 """Sockets of one shard at the same time, should each new one want to be replaced before it is settled."""
 
 
-class Backoff:
-    """Waits that double to a cap, each with full jitter; forgotten once a socket has lived for a minute."""
-
-    def __init__(self, first_s: float, cap_s: float) -> None:
-        self._first_s = first_s
-        self._cap_s = cap_s
-        self._attempt = 0
-
-    def next(self) -> float:
-        """Seconds to wait before the next try: at least half of the doubled wait, at most all of it."""
-        wait = min(self._cap_s, self._first_s * float(2**self._attempt))
-        self._attempt = min(self._attempt + 1, 20)
-        return wait * random.uniform(0.5, 1.0)  # noqa: S311 -- jitter, not a secret
-
-    def forget(self) -> None:
-        """Start small again."""
-        self._attempt = 0
+def jittered(pause_s: float) -> float:
+    """Seconds to wait instead of a pause, at least half of it: lines that fell together do not come back together."""
+    return pause_s * random.uniform(0.5, 1.0)  # noqa: S311 -- jitter, not a secret
 
 
 class Feed:
@@ -65,7 +52,7 @@ class Feed:
         self._labels = labels
         self._settings = settings
         self._rotate_s = rotate_s
-        self._backoff = Backoff(settings.backoff_first_s, settings.backoff_max_s)
+        self._pauses = Pauses(settings.backoff_first_s, settings.backoff_max_s)
         self._tasks: dict[asyncio.Task[str], Connection] = {}
 
     async def run(self) -> None:
@@ -91,15 +78,17 @@ class Feed:
             await self._until_due(connection, task)
         lived_s = time.monotonic() - started
         if lived_s > 60:
-            self._backoff.forget()
+            self._pauses.reset()
         if not task.done():
             ROTATIONS.labels(*self._labels).inc()
             log.info("rotating", venue=self._labels[0], line=self._labels[1], url=connection.url)
             if lived_s < BRIEF_S:  # one that wants to be replaced as soon as it is there may not be the last
-                await asyncio.sleep(self._backoff.next())
+                await asyncio.sleep(jittered(self._pauses.take()))
             await end(list(self._tasks)[: -MOST_SOCKETS + 1])
         elif any(not one.done() for one in self._tasks):
-            await asyncio.sleep(self._backoff.next())  # another socket goes on serving while we try again
+            await asyncio.sleep(
+                jittered(self._pauses.take())
+            )  # another socket goes on serving while we try again
         else:
             await self._pause(connection, task)
 
@@ -145,7 +134,7 @@ class Feed:
         return not self._tasks or any(connection.expected for connection in self._tasks.values())
 
     async def _pause(self, connection: Connection, task: asyncio.Task[str]) -> None:
-        wait = self._backoff.next()
+        wait = jittered(self._pauses.take())
         RECONNECTS.labels(*self._labels).inc()
         reason = "an error nobody foresaw" if task.cancelled() or task.exception() else task.result()
         log.warning("reconnecting", venue=self._labels[0], line=self._labels[1], url=connection.url,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
+from workers.model.pauses import Pauses
 from workers.model.plain_text import plain
 from workers.venues.channels import PATIENCE, QUIET
 from workers.venues.messages import Subscription
@@ -37,6 +38,7 @@ class Refusal:
     stream: Subscription
     code: int
     message: str
+    pauses: Pauses
     pause_s: float
     due: float
 
@@ -61,9 +63,9 @@ class Refusals:
     def note(self, stream: Subscription, code: int, message: str, now: float) -> Refusal | None:
         """A stream was refused; the refusal if it is news, None if the exchange repeats itself."""
         before = self._by_stream.get(stream.stream)
-        pause = self._first_s if before is None else before.pause_s * 2
-        pause = min(pause, self._first_s * 2**MOST_DOUBLINGS)
-        refusal = self._by_stream[stream.stream] = Refusal(stream, code, message, pause, now + pause)
+        pauses = Pauses(self._first_s, self._first_s * 2**MOST_DOUBLINGS) if before is None else before.pauses
+        pause = pauses.take()
+        refusal = self._by_stream[stream.stream] = Refusal(stream, code, message, pauses, pause, now + pause)
         return refusal if before is None or (before.code, before.message) != (code, message) else None
 
     def end(self, stream: str) -> bool:

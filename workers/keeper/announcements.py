@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from workers.errors import MalformedFrame
+from workers.model.pauses import Pauses
 from workers.venues.interface import Announcements, Venue
 from workers.venues.messages import ContractNotice, Refused, ShutdownNotice, Subscription
 from workers.venues.session import Session
@@ -63,23 +64,23 @@ class AnnouncementReader:
 
     async def run(self) -> None:
         """Read until cancelled."""
-        pause = FIRST_PAUSE_S
+        pauses = Pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         while True:
             try:
                 async with asyncio.timeout(OPEN_TIMEOUT_S):
                     socket = await self._session.ws_connect(
                         self._where.url, heartbeat=PING_S, max_msg_size=LARGEST_FRAME, compress=0
                     )
-                pause = FIRST_PAUSE_S
+                pauses.reset()
                 await self._serve(socket)
                 reason = f"closed with {socket.close_code}"
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 reason = str(error) or type(error).__name__
+            pause_s = pauses.take()
             LOST.labels(self._venue.name).inc()
             log.warning("announcements_lost", venue=self._venue.name, url=self._where.url, reason=reason,
-                        retry_in_s=pause)  # fmt: skip
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_S)
+                        retry_in_s=pause_s)  # fmt: skip
+            await asyncio.sleep(pause_s)
 
     async def _serve(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         OPEN.labels(self._venue.name).set(1)

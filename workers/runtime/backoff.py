@@ -21,6 +21,7 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
+from workers.model.pauses import Pauses
 from workers.store.refusals import Refusal, refusal_of
 
 log = structlog.get_logger()
@@ -43,13 +44,13 @@ SETTLED_S: Final = 5.0
 class _Trouble:
     """One thing that is held back."""
 
-    __slots__ = ("accepted_at", "pause_s", "refusal", "since", "times", "until")
+    __slots__ = ("accepted_at", "pauses", "refusal", "since", "times", "until")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, longest_s: float) -> None:
         self.refusal: Refusal | None = None
         self.since = now
         self.until = 0.0
-        self.pause_s = 0.0
+        self.pauses = Pauses(FIRST_S, longest_s)
         self.accepted_at: float | None = None
         self.times = 0
 
@@ -94,13 +95,12 @@ class Backoff:
         refusal, now = refusal_of(error), self._clock()
         REFUSED.labels(self._work, refusal.value).inc()
         symbol = "" if refusal.of_server else symbol
-        trouble = self._troubles.setdefault((venue, symbol), _Trouble(now))
+        longest_s = self._most_of_key_s if symbol else MOST_S
+        trouble = self._troubles.setdefault((venue, symbol), _Trouble(now, longest_s))
         trouble.times += 1
         trouble.accepted_at = None
         if now >= trouble.until:
-            most = self._most_of_key_s if symbol else MOST_S
-            trouble.pause_s = min(most, 2 * trouble.pause_s or FIRST_S)
-            trouble.until = now + trouble.pause_s
+            trouble.until = now + trouble.pauses.take()
         if refusal is not trouble.refusal:
             trouble.refusal = refusal
             log.error("redis_refused", work=self._work, venue=venue, symbol=symbol, refusal=refusal.value,

@@ -16,6 +16,7 @@ from workers.api.books.replica import Replica, Withheld
 from workers.api.http.markets import Market
 from workers.errors import StateUnreadable
 from workers.model.books.sync import SyncState
+from workers.model.pauses import Pauses
 from workers.runtime.tasks import end, seen
 from workers.settings.schema import Settings
 from workers.store.books.rebuilding import rebuild
@@ -112,7 +113,7 @@ class LiveBooks:
 
     async def _rebuild(self, replica: Replica) -> None:
         """Rebuild until the book is a continuation of what the owner shows."""
-        pause = RETRY_FIRST_S
+        pauses = Pauses(RETRY_FIRST_S, RETRY_MAX_S)
         context, symbol = replica.market.context, replica.market.symbol
         while self._replicas.get(replica.market) is replica:
             if replica.asked_owner and replica.shown_since is None:
@@ -140,8 +141,7 @@ class LiveBooks:
                     REBUILDS.labels(context.name, "done").inc()
                     return
                 REBUILDS.labels(context.name, "not in sync").inc()
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, RETRY_MAX_S)
+            await asyncio.sleep(pauses.take())
 
     def _by_venue(self) -> list[tuple[Market, list[Replica]]]:
         grouped: dict[str, list[Replica]] = defaultdict(list)
