@@ -140,6 +140,7 @@ async def test_a_hole_that_cannot_be_recorded_is_not_asked_for_without_pause(rea
     async with fleet_of(real_server) as fleet:
         fleet.settings.trades.repair_attempts = 1
         await started(fleet)
+        await fleet.client.rpush(KEYS.gaps(VICTIM), "x")
         async with aiohttp.ClientSession() as session:
             for text in (
                 "rest_status path=*aggTrades* value=400",
@@ -149,7 +150,6 @@ async def test_a_hole_that_cannot_be_recorded_is_not_asked_for_without_pause(rea
                     f"{fleet.exchange.url}/control/faults", json={"fault": text}
                 ) as response:
                     assert response.status == 200
-        await fleet.client.rpush(KEYS.gaps(VICTIM), "x")
 
         async def told() -> bool:
             return await fleet.client.hget(KEYS.trades_status(VICTIM), "state") == b"unreadable"

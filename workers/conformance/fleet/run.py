@@ -48,7 +48,8 @@ class FleetRun:
         self.books = list(books)
         self.result, self.facts = result, result.facts
         self._calm = calm
-        self._faults: list[int] = []
+        self._faults: dict[int, str] = {}
+        """Those switched on, in words, by number."""
         self._base: dict[Book, Counts] = {}
         self._began = time.monotonic()
 
@@ -86,14 +87,16 @@ class FleetRun:
             if of_books
             else [""]
         )
-        numbers = [await self.world.control.set_fault(text + scope) for scope in scopes]
-        self._faults += numbers
+        numbers = []
+        for scope in scopes:
+            numbers.append(await self.world.control.set_fault(text + scope))
+            self._faults[numbers[-1]] = text + scope
         return numbers
 
     async def remove(self, numbers: Sequence[int] | None = None) -> None:
         """Take faults back, all of the scenario without numbers."""
         for number in list(self._faults if numbers is None else numbers):
-            self._faults.remove(number)
+            del self._faults[number]
             await self.world.control.remove_fault(number)
 
     async def hits(self, numbers: Sequence[int]) -> int:
@@ -108,7 +111,8 @@ class FleetRun:
             rows = await self.world.control.faults()
             return all(number not in rows or rows[number]["hits"] >= times for number in numbers)
 
-        return await self.until("every fault has struck", all_struck)
+        faults = ", ".join(self._faults[number] for number in numbers)
+        return await self.until(f"every fault has struck ({faults})", all_struck)
 
     async def until(
         self, what: str, condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = WAIT_S
