@@ -84,7 +84,7 @@ async def test_what_is_not_known_is_not_told(fleet: Fleet, api: TestClient) -> N
 async def test_now_is_compared_with_a_second_before(fleet: Fleet, api: TestClient) -> None:  # type: ignore[type-arg]
     await known_seconds(api)
     for _ in range(300):
-        price = (await (await api.get("/orderbook?depth=1")).json())["bids"][0][0]
+        price = (await served_book(api))["bids"][0][0]
         answer = await (await api.post("/quantity", json={"price": price})).json()
         if answer["difference"] is not None:
             second = int(answer["timestamp"])

@@ -27,7 +27,7 @@ def changed(settings: Settings, **api: object) -> Settings:
 @pytest.fixture
 async def fleet(real_server: str) -> AsyncIterator[Fleet]:
     async with fleet_of(real_server) as running:
-        running.settings.fleet.lease_ms = 10_000  # a book must not be lost because this machine is busy
+        running.be_patient()
         for role in ("ingest-a", "books", "trades"):
             running.start(role, f"{role}-1")
         await running.until(running.all_shown)

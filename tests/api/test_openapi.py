@@ -25,7 +25,7 @@ PROGRAM = Path(__file__).with_name("ask_everything.py")
 @pytest.fixture
 async def url(real_server: str) -> AsyncIterator[str]:
     async with fleet_of(real_server) as fleet:
-        fleet.settings.fleet.lease_ms = 10_000  # a book must not be lost because this machine is busy
+        fleet.be_patient()
         for role in ("ingest-a", "books", "trades"):
             fleet.start(role, f"{role}-1")
         await fleet.until(fleet.all_shown)

@@ -65,7 +65,7 @@ class Running(NamedTuple):
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def running(real_server: str) -> AsyncIterator[Running]:
     async with fleet_of(real_server) as fleet:
-        fleet.settings.fleet.lease_ms = 10_000  # a book must not be lost because this machine is busy
+        fleet.be_patient()
         fleet.settings.history.block_s = 5
         fleet.settings.history.write_ms = 500
         for role, name in (("ingest-a", "a"), ("books", "books-1"), ("trades", "trades-1")):

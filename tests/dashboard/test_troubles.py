@@ -40,7 +40,7 @@ async def serving(process: Process) -> AsyncIterator[str]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def fleet(spare_server: str) -> AsyncIterator[Fleet]:
     async with fleet_of(spare_server) as running:
-        running.settings.fleet.lease_ms = 10_000  # a book must not be lost because this machine is busy
+        running.be_patient()
         for role, name in (("ingest-a", "a"), ("books", "books-1"), ("trades", "trades-1")):
             running.start(role, name)
         await running.until(running.all_shown)

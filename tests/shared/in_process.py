@@ -62,6 +62,11 @@ class Fleet:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.workers: dict[str, BookWorker | TradeWorker] = {}
 
+    def be_patient(self) -> None:
+        """Lose and withhold no book because this machine is busy: all workers, and who asks them, share a process."""
+        self.settings.fleet.lease_ms = 10_000
+        self.settings.books.behind_ms = 60_000
+
     def start(self, role: str, name: str) -> None:
         process = Process(role, self.settings, 0, self.url)
         process.name = name
