@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
+import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,11 +16,13 @@ from hypothesis import strategies as st
 from workers.ingest.connection import Connection
 from workers.ingest.line import Line
 from workers.ingest.pace import MARGIN_S, Pace, Window
+from workers.settings.exchanges import settings_of
 from workers.settings.schema import IngestSettings
 from workers.store.keys import Keys
 from workers.venues.coinbase.settings import CoinbaseSettings
 from workers.venues.coinbase.venue import Coinbase
 from workers.venues.facts import Limit
+from workers.venues.registry import venue_of
 
 LARGE = json.dumps({"filling": "x" * 20_000_000})
 """As large as a book may be, and none."""
@@ -38,6 +41,22 @@ def test_no_period_has_more_than_half_of_the_limit(pauses, weight, seconds):
     most = max(1, weight // 2)
     for first, last in zip(times, times[most:], strict=False):
         assert last - first >= seconds + MARGIN_S - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("exchange", "openings"),
+    [
+        ("okx", Limit(3, 1.0)),
+        ("bybit", Limit(500, 300.0)),
+        ("kraken", Limit(150, 600.0)),
+        ("coinbase", Limit(8, 1.0)),
+        ("bitfinex", Limit(20, 60.0)),  # else the address is blocked for a minute
+    ],
+)
+def test_openings_are_limited_where_the_exchange_says_how(exchange, openings):
+    settings = settings_of(exchange)
+    market = {} if exchange == "coinbase" else {"market": "spot"}
+    assert venue_of(exchange, settings(symbols=["BTC-USD"], **market)).facts.openings == openings
 
 
 class Permits(Pace):

@@ -20,7 +20,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from workers.errors import MalformedFrame
 from workers.model.symbols.names import symbol_problem
 from workers.venues.binance import derivatives
-from workers.venues.binance.wire import Time
+from workers.venues.binance.wire import Time, milliseconds
 from workers.venues.channels import QUIET, ExtraChannel, name_of
 from workers.venues.interface import Endpoint
 from workers.venues.messages import Message, Subscription
@@ -32,7 +32,6 @@ PUBLIC: Final = ("depth", "rpiDepth", "bookTicker", "trade")
 """What streams of the path root of books begin with; all others are of that of trades."""
 OPEN_INTEREST: Final = "openInterest"
 """No stream: REST has it."""
-MICROSECONDS_FROM: Final = 10**14
 SHOWN: Final = 80
 
 
@@ -140,6 +139,5 @@ def _message(venue: str, stream: Subscription, data: bytes) -> Message:
         symbol = head.s if head.s is not UNSET else decode(venue, _order, identity, stream.channel).s
         if problem := symbol_problem(symbol):
             raise MalformedFrame(venue, stream.channel, f"its symbol {symbol[:SHOWN]!r}: {problem}", data)
-    time = -1 if head.E is UNSET else head.E
-    time = time // 1000 if time >= MICROSECONDS_FROM else time
+    time = -1 if head.E is UNSET else milliseconds(head.E)
     return Message(stream.channel, symbol, data, time, 0, 0, -1, name=name_of(identity))

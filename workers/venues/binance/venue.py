@@ -25,6 +25,7 @@ from workers.venues.binance.hosts import ASSUMED_WEIGHT, other_domain
 from workers.venues.binance.session import BinanceSession
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.symbols import FAMILIES, exchange_info, stream_symbol, tickers
+from workers.venues.binance.wire import milliseconds
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
 from workers.venues.messages import (
@@ -38,9 +39,6 @@ from workers.venues.messages import (
 )
 from workers.venues.requests import RestRequest
 from workers.venues.session import Event, Session
-
-MICROSECONDS_FROM: Final = 10**14
-"""Times this large are microseconds (spot sockets opened with `timeUnit`); as ms they would be the year 5138."""
 
 
 class _Market(NamedTuple):
@@ -121,14 +119,10 @@ _MARKETS: Final = {"spot": _SPOT, "usdm": _USDM, "coinm": _COINM}
 Decoded = TypeVar("Decoded")
 
 
-def _milliseconds(time: int) -> int:
-    return time // 1000 if time >= MICROSECONDS_FROM else time
-
-
 def _depth_event(
     event: wire.DepthUpdate[wire.Pair] | wire.DepthUpdate[wire.LongPair], bids: list[Level], asks: list[Level]
 ) -> DepthEvent:
-    sent, matched = _milliseconds(event.E), _milliseconds(event.T)
+    sent, matched = milliseconds(event.E), milliseconds(event.T)
     return DepthEvent(event.s, event.U, event.u, event.pu, sent, matched, bids, asks)
 
 
@@ -233,7 +227,7 @@ class Binance:
             depth = self._decoded(self._depth_head, data, "depth event")
             if not 0 <= depth.U <= depth.u:
                 raise MalformedFrame(self.name, "depth event", f"U {depth.U} is not in 0..u {depth.u}", data)
-            return Message("depth", depth.s, data, _milliseconds(depth.E), depth.U, depth.u, depth.pu)
+            return Message("depth", depth.s, data, milliseconds(depth.E), depth.U, depth.u, depth.pu)
         if kind == "aggTrade":
             head = self._decoded(self._trade_head, data, "aggTrade event")
             return self._traded(head.s, data, head.T, head.a)
@@ -244,20 +238,20 @@ class Binance:
             best = self._decoded(self._ticker_head, data, "bookTicker event")
             if best.u < 0:
                 raise MalformedFrame(self.name, "bookTicker event", f"its id is {best.u}", data)
-            time = -1 if best.E is UNSET else _milliseconds(best.E)
+            time = -1 if best.E is UNSET else milliseconds(best.E)
             return Message("bookTicker", best.s, data, time, best.u, best.u, 0)
         if kind in ("serverShutdown", "!serverShutdown"):
             return ShutdownNotice()
         if kind in ("contractInfo", "!contractInfo"):
             contract = self._decoded(msgspec.json.Decoder(wire.ContractInfo), data, "contractInfo event")
             if contract.st in (0, FAMILIES.get(self._settings.market)):
-                return ContractNotice(contract.s, contract.cs, _milliseconds(contract.E))
+                return ContractNotice(contract.s, contract.cs, milliseconds(contract.E))
         return Ignored(kind)
 
     def _traded(self, symbol: str, data: bytes, time: int, trade_id: int) -> Message:
         if trade_id < 0:
             raise MalformedFrame(self.name, "trade event", f"its id is {trade_id}", data)
-        return Message("aggTrade", symbol, data, _milliseconds(time), trade_id, trade_id, -1)
+        return Message("aggTrade", symbol, data, milliseconds(time), trade_id, trade_id, -1)
 
     def depth(self, data: bytes, symbol: str = "", kind: Kind = "update") -> DepthEvent:
         """Decode a `depthUpdate`, which names its symbol; snapshots come over REST."""
@@ -272,15 +266,15 @@ class Binance:
         """Decode an `aggTrade`, or a `trade` where the settings ask for those."""
         if self._raw_trades:
             raw = self._decoded(self._raw_trade, data, "trade event")
-            time, sent = _milliseconds(raw.T), _milliseconds(raw.E)
+            time, sent = milliseconds(raw.T), milliseconds(raw.E)
             market = raw.X == "MARKET"
             return marked(Trade(raw.s, raw.t, raw.p, raw.q, raw.t, raw.t, time, sent, raw.m, market))
         event = self._decoded(self._trade, data, "aggTrade event")
         return self._aggregate(event.s, event)
 
     def _aggregate(self, symbol: str, row: wire.AggregateTrade) -> Trade:
-        time = _milliseconds(row.T)
-        sent = _milliseconds(row.E) or time
+        time = milliseconds(row.T)
+        sent = milliseconds(row.E) or time
         return marked(Trade(symbol, row.a, row.p, row.q, row.f, row.l, time, sent, row.m))
 
     def ticker(self, data: bytes) -> BookTicker:
@@ -319,8 +313,8 @@ class Binance:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             longer = self._decoded(_long_depth_reply, body, "depth snapshot")
             bids, asks = wire.pairs(longer.bids), wire.pairs(longer.asks)
-            return Snapshot(symbol, longer.lastUpdateId, bids, asks, _milliseconds(longer.E), limit, partial)
-        sent_ms = _milliseconds(reply.E)
+            return Snapshot(symbol, longer.lastUpdateId, bids, asks, milliseconds(longer.E), limit, partial)
+        sent_ms = milliseconds(reply.E)
         return Snapshot(symbol, reply.lastUpdateId, reply.bids, reply.asks, sent_ms, limit, partial)
 
     def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest:
@@ -346,7 +340,7 @@ class Binance:
         return [by_id[trade_id] for trade_id in sorted(by_id)]
 
     def _raw_row(self, symbol: str, row: wire.RawTradeRow) -> Trade:
-        time = _milliseconds(row.time)
+        time = milliseconds(row.time)
         return marked(Trade(symbol, row.id, row.price, row.qty, row.id, row.id, time, time, row.isBuyerMaker))
 
     def time_request(self) -> RestRequest:

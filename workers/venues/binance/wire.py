@@ -6,7 +6,7 @@ Unknown keys, any key order, and elements after the known ones of a level (`["1"
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -14,6 +14,8 @@ Id = Annotated[int, Meta(ge=-1, le=2**53 - 1)]
 """Update and trade ids: about 1.2e13 today; from 2^53 on a double no longer holds each of them."""
 Time = Annotated[int, Meta(ge=0, le=2**53)]
 """Milliseconds, or microseconds where the connection asked for them."""
+MICROSECONDS_FROM: Final = 10**14
+"""Times this large are microseconds (spot sockets opened with `timeUnit`); as ms they would be the year 5138."""
 Text = Annotated[str, Meta(min_length=1, max_length=40)]
 Figure = Annotated[str, Meta(max_length=4096)]
 """A price or quantity of a trade: one that is too long is refused as a number, so that its id still counts."""
@@ -21,6 +23,11 @@ Brief = Annotated[str, Meta(max_length=64)]
 """What is said of a symbol in a word; it goes into keys and pages."""
 Pair = tuple[Text, Text]
 """A level as it arrives today: the form that decodes fastest, but nothing may follow the quantity."""
+
+
+def milliseconds(time: int) -> int:
+    """A time of the wire in ms."""
+    return time // 1000 if time >= MICROSECONDS_FROM else time
 
 
 class LongPair(Struct, array_like=True, gc=False):

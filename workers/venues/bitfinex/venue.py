@@ -65,6 +65,7 @@ class Bitfinex(NoRestBooks, NoChannels):
             trade_ids="rising",
             second_source="checksum" if settings.depth >= LEVELS else "in band",
             limits=(Limit(15, 60.0),),
+            openings=Limit(20, 60.0),
             subscriptions=settings.streams_per_socket,
         )
         self.book_rule = self.facts.book_rule

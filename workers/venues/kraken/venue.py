@@ -64,6 +64,7 @@ class Kraken(NoRestBooks, NoChannels):
             trade_ids="consecutive",
             second_source="checksum",
             limits=(Limit(1, 1.0),),
+            openings=Limit(150, 600.0),
             subscriptions=settings.streams_per_socket,
         )
         self.book_rule = self.facts.book_rule

@@ -66,6 +66,7 @@ def facts_of(settings: OkxSettings) -> Facts:
         trade_ids=trade_ids,
         second_source="in band",
         limits=(Limit(20, 2.0),),
+        openings=Limit(3, 1.0),
         subscriptions=settings.streams_per_socket,
     )
     if not settings.legacy:
