@@ -23,9 +23,11 @@ PACKAGE: Final = DOCS.parent / "workers"
 sys.path.insert(0, str(DOCS.parent))
 
 from workers.conformance.catalogue.all import SCENARIOS  # noqa: E402 -- as above
+from workers.conformance.venues.places import places  # noqa: E402 -- as above
 from workers.settings import schema as declared  # noqa: E402 -- from this checkout, wherever it is run
-from workers.settings.exchanges import exchanges, settings_of  # noqa: E402 -- as above
+from workers.settings.exchanges import DEFAULT, exchanges, settings_of  # noqa: E402 -- as above
 from workers.sim.engine import faults  # noqa: E402 -- as above
+from workers.sim.flavours import FLAVOURS  # noqa: E402 -- as above
 
 MEANING: Final = {
     "fleet.log_level": "Least level that is logged.",
@@ -359,8 +361,15 @@ def metrics_table(where: str) -> str:
 
 def scenarios_table(_: str) -> str:
     """The table of the conformance suite's scenarios."""
-    rows = [(f"`{one.name}`", ", ".join(one.levels), one.world, one.reader) for one in SCENARIOS]
-    return _table(("scenario", "levels", "what the world does", "what a correct reader must see"), rows)
+    markets = places()
+    rows = []
+    for one in SCENARIOS:
+        known = [DEFAULT] if one.model is not None or one.fleet is not None else []
+        known += [each.exchange for each in markets if one.venues and one.venues.needs(each.facts())]
+        exchanges = "all" if len(set(known)) == len(FLAVOURS) else ", ".join(dict.fromkeys(known))
+        rows.append((f"`{one.name}`", ", ".join(one.levels), exchanges, one.world, one.reader))
+    head = ("scenario", "levels", "exchanges", "what the world does", "what a correct reader must see")
+    return _table(head, rows)
 
 
 def faults_table(group: str) -> str:

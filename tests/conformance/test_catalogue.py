@@ -29,6 +29,7 @@ from workers.conformance.fleet.settings import (
 )
 from workers.conformance.report import report_object, result_line, result_table
 from workers.conformance.result import LEVELS, Result
+from workers.conformance.venues import scripts as venue_scripts
 from workers.errors import WrongArgument
 from workers.operations.self_test import STARVED
 from workers.settings.loading import parse
@@ -37,8 +38,6 @@ from workers.sim.settings import SimSettings
 
 ON_FLEET = [scenario for scenario in SCENARIOS if scenario.fleet is not None]
 INCOMPARABLE = {"unlist"}
-IN_BAND = {"silent_stream", "snapshot_first", "book_ids", "checksum"}
-"""Faults of exchanges whose books begin with a snapshot; the scenarios are of Binance, tests/sim has these."""
 """Faults after which nothing could be compared: the truth of a symbol goes with it when it is taken off."""
 ALL_BOOKS = [*CALM, *(name for scenario in ON_FLEET for name in scenario.fleet.books)]
 
@@ -75,7 +74,7 @@ def test_the_settings_of_the_whole_suite_are_valid(tmp_path):
     assert decoded.faults == ("lose count=1", SHORT_DAY)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in INCOMPARABLE | IN_BAND])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in INCOMPARABLE])
 def test_every_fault_of_the_exchange_strikes_in_some_scenario(kind: str):
     modules = (
         fleet_answers,
@@ -85,6 +84,7 @@ def test_every_fault_of_the_exchange_strikes_in_some_scenario(kind: str):
         fleet_streams,
         fleet_subscriptions,
         fleet_trade_ids,
+        venue_scripts,
     )
     sources = [inspect.getsource(module) for module in modules]
     begun = [text for one in ON_FLEET for text in one.fleet.from_start]
@@ -135,6 +135,7 @@ def test_the_report_counts_and_tells():
     assert report["scenarios"][1] == {
         "name": "drift",
         "level": "fleet",
+        "venues": ["binance"],
         "passed": False,
         "seconds": 2.0,
         "expected": "Nothing.",

@@ -25,6 +25,12 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--level", help="Only on this level: model or fleet; may be repeated."),
         ] = None,
+        venue: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--venue", metavar="EXCHANGE", help="Only of this exchange, such as okx; may be repeated."
+            ),
+        ] = None,
         adapter: Annotated[
             str | None,
             typer.Option(metavar="MODULE:CLASS", help="Run this book on the model level instead of ours."),
@@ -42,13 +48,21 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run everything that can go wrong between exchange and reader, and compare with what really happened.
 
-        The model level runs one book without sockets, the fleet level the whole fleet on a server and an
-        exchange of its own. Code 1 means that a scenario failed.
+        The model level runs books without processes, of Binance and of every other exchange that is simulated;
+        the fleet level runs the whole fleet on a server and an exchange of its own. Code 1 means that a scenario
+        failed.
         """
         from workers.conformance.suite import run_suite  # noqa: PLC0415 -- keeps `fleet --help` quick
 
         raise typer.Exit(
             run_suite(
-                scenario or [], level or [], adapter, keep, cpu_share=cpu_share, listing=listing, as_json=json
+                scenario or [],
+                level or [],
+                venue or [],
+                adapter,
+                keep,
+                cpu_share=cpu_share,
+                listing=listing,
+                as_json=json,
             )
         )

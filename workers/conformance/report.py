@@ -10,6 +10,7 @@ from rich.table import Table
 
 from workers.conformance.result import Result
 from workers.conformance.scenario import Scenario
+from workers.settings.exchanges import DEFAULT
 
 MOST_SENTENCES = 3
 
@@ -25,10 +26,15 @@ def report_object(results: Sequence[Result], seconds: float) -> dict[str, Any]:
     }
 
 
+def title_of(result: Result) -> str:
+    """Its name, and of how many markets of other exchanges it is."""
+    return result.name if result.venues == [DEFAULT] else f"{result.name} ({len(result.venues)} venues)"
+
+
 def result_line(result: Result) -> str:
     """One result while the others still run."""
     mark = "[green]passed[/]" if result.passed else "[red]FAILED[/]"
-    return f"{mark} {result.level:<5} {result.name} ({result.seconds:.1f} s)"
+    return f"{mark} {result.level:<5} {title_of(result)} ({result.seconds:.1f} s)"
 
 
 def result_table(results: Sequence[Result], seconds: float) -> Table:
@@ -44,7 +50,7 @@ def result_table(results: Sequence[Result], seconds: float) -> Table:
         if len(result.problems) > MOST_SENTENCES:
             told.append(f"And {len(result.problems) - MOST_SENTENCES} more.")
         mark = "[green]passed[/]" if result.passed else "[red]FAILED[/]"
-        table.add_row(result.name, result.level, mark, f"{result.seconds:.1f}", "\n".join(told))
+        table.add_row(title_of(result), result.level, mark, f"{result.seconds:.1f}", "\n".join(told))
     return table
 
 

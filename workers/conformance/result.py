@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from workers.settings.exchanges import DEFAULT
+
 Level = Literal["model", "fleet"]
 LEVELS: Final[tuple[Level, ...]] = ("model", "fleet")
 
@@ -19,6 +21,8 @@ class Result:
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    venues: list[str] = field(default_factory=lambda: [DEFAULT])
+    """What it ran on: the exchange that everything runs on, or markets of others."""
 
     @property
     def passed(self) -> bool:
@@ -30,6 +34,7 @@ class Result:
         return {
             "name": self.name,
             "level": self.level,
+            "venues": self.venues,
             "passed": self.passed,
             "seconds": round(self.seconds, 3),
             "expected": self.expected,

@@ -9,8 +9,12 @@ from importlib.util import find_spec
 from workers.conformance.fleet.run import FleetRun
 from workers.conformance.model.world import ModelWorld
 from workers.conformance.result import LEVELS, Level
+from workers.conformance.venues.needs import in_band
+from workers.conformance.venues.world import VenueWorld
+from workers.venues.facts import Facts
 
 ModelScript = Callable[[ModelWorld], None]
+VenueScript = Callable[[VenueWorld], None]
 FleetScript = Callable[[FleetRun], Awaitable[None]]
 
 
@@ -31,6 +35,18 @@ class OnModel:
     middle: int = 10_000
     symbol: str = "BNBBTC"
     begins_empty: bool = False
+
+
+@dataclass(frozen=True)
+class OnVenues:
+    """How a scenario runs on the model level of the other exchanges that are simulated.
+
+    script: what the world does, step by step, and what it expects besides the truth.
+    needs: whether a venue knows what happens, by its facts.
+    """
+
+    script: VenueScript
+    needs: Callable[[Facts], bool] = in_band
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,7 @@ class Scenario:
     fleet: OnFleet | None = None
     needs: str = ""
     takes_long: bool = False
+    venues: OnVenues | None = None
 
     @property
     def possible(self) -> bool:
@@ -85,4 +102,11 @@ class Scenario:
     @property
     def levels(self) -> list[Level]:
         """Where it runs."""
-        return [level for level in LEVELS if getattr(self, level) is not None]
+        on = {"model": self.model is not None or self.venues is not None, "fleet": self.fleet is not None}
+        return [level for level in LEVELS if on[level]]
+
+    def on(self, level: Level, *, default: bool, others: bool) -> bool:
+        """Whether it runs on a level where the default exchange, or others, are asked for."""
+        if level == "fleet":
+            return default and self.fleet is not None
+        return (default and self.model is not None) or (others and self.venues is not None)

@@ -7,6 +7,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +20,13 @@ from workers.conformance.fleet.quota import Quota
 from workers.conformance.fleet.runner import run_fleet
 from workers.conformance.model.runner import run_model
 from workers.conformance.report import list_table, report_object, result_line, result_table
-from workers.conformance.result import LEVELS, Result
+from workers.conformance.result import LEVELS, Level, Result
 from workers.conformance.scenario import Scenario
+from workers.conformance.venues.places import Place, places
+from workers.conformance.venues.runner import run_venues
 from workers.errors import CommandError
+from workers.runtime.logs import configure_logging
+from workers.settings.exchanges import DEFAULT
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
 from workers.terminal.output import err, out
 
@@ -31,6 +36,7 @@ OUR_BOOK: Final = "workers.conformance.adapters.synced_book:SyncedBook"
 def run_suite(
     names: Sequence[str],
     levels: Sequence[str],
+    venues: Sequence[str],
     adapter: str | None,
     keep: Path | None,
     *,
@@ -41,19 +47,15 @@ def run_suite(
     """Run the wanted scenarios; the exit code.
 
     Args:
+        venues: the exchanges, all that are simulated without any.
         cpu_share: of a core, to which every worker of the fleet is held once all books are shown.
 
     Raises:
         CommandError: there is no such scenario, level, adapter or share, or the fleet did not start.
     """
     Quota([], cpu_share)
-    for level in levels:
-        if level not in LEVELS:
-            raise CommandError(f"{level!r} is no level; there are {' and '.join(LEVELS)}.")
-    if adapter is not None and "fleet" in levels:
-        raise CommandError("An adapter runs on the model level; the fleet level runs the fleet.")
-    wanted_levels = list(levels) or (["model"] if adapter else list(LEVELS))
-    scenarios = chosen(names, wanted_levels)
+    wanted, default, markets = _wanted(levels, venues, adapter)
+    scenarios = chosen(names, wanted, default=default, others=bool(markets))
     if listing:
         out.print(list_table(scenarios))
         return EXIT_FINE
@@ -62,12 +64,32 @@ def run_suite(
         err.print(f"{impossible.name} is not run: {impossible.needs} is not installed.", highlight=False)
     began = time.monotonic()
     with _run_directory(keep) as home:
-        results = asyncio.run(_run(scenarios, wanted_levels, adapter or OUR_BOOK, home, cpu_share))
+        results = asyncio.run(
+            _run(scenarios, wanted, adapter or OUR_BOOK, home, cpu_share, default=default, markets=markets)
+        )
     seconds = time.monotonic() - began
     err.print(result_table(results, seconds))
     if as_json:
         out.file.write(msgspec.json.encode(report_object(results, seconds)).decode() + "\n")
     return EXIT_FINE if all(result.passed for result in results) else EXIT_DISAGREEMENT
+
+
+def _wanted(
+    levels: Sequence[str], venues: Sequence[str], adapter: str | None
+) -> tuple[list[Level], bool, list[Place]]:
+    """The levels, whether on the default exchange, and the markets of others."""
+    wanted = [level for level in LEVELS if level in levels or not levels]
+    for level in levels:
+        if level not in LEVELS:
+            raise CommandError(f"{level!r} is no level; there are {' and '.join(LEVELS)}.")
+    markets = places([name for name in venues if name != DEFAULT]) if set(venues) != {DEFAULT} else []
+    if adapter is None:
+        return wanted, not venues or DEFAULT in venues, markets
+    if "fleet" in levels:
+        raise CommandError("An adapter runs on the model level; the fleet level runs the fleet.")
+    if set(venues) - {DEFAULT}:
+        raise CommandError(f"An adapter is given the messages of {DEFAULT}.")
+    return ["model"], True, []
 
 
 @contextlib.contextmanager
@@ -83,14 +105,23 @@ def _run_directory(keep: Path | None) -> Iterator[Path]:
 
 
 async def _run(
-    scenarios: Sequence[Scenario], levels: Sequence[str], adapter: str, home: Path, cpu_share: float
+    scenarios: Sequence[Scenario],
+    levels: Sequence[Level],
+    adapter: str,
+    home: Path,
+    cpu_share: float,
+    *,
+    default: bool,
+    markets: Sequence[Place],
 ) -> list[Result]:
     results = []
     if "model" in levels:
-        for result in run_model(scenarios, load_adapter(adapter)):
+        configure_logging("critical", "console")
+        on_default = run_model(scenarios, load_adapter(adapter)) if default else ()
+        for result in chain(on_default, run_venues(scenarios, markets)):
             results.append(result)
             _tell(result)
-    if "fleet" in levels:
+    if "fleet" in levels and default:
         async for result in run_fleet(scenarios, CALM, home, cpu_share):
             results.append(result)
             _tell(result)

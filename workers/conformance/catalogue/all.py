@@ -9,7 +9,9 @@ from typing import Final
 
 from workers.conformance.catalogue.answers import SNAPSHOTS, SOCKETS
 from workers.conformance.catalogue.streams import CALM, MARKETS, STREAMS
+from workers.conformance.catalogue.venues import VENUES
 from workers.conformance.fleet import archive, failover, machines, rubbish, starvation, zombies
+from workers.conformance.result import Level
 from workers.conformance.scenario import OnFleet, Scenario
 from workers.errors import WrongArgument
 
@@ -178,11 +180,17 @@ MACHINES: Final = (
     ),
 )
 
-SCENARIOS: Final[tuple[Scenario, ...]] = (*STREAMS, *MARKETS, *SNAPSHOTS, *SOCKETS, *MACHINES)
+SCENARIOS: Final[tuple[Scenario, ...]] = (*STREAMS, *MARKETS, *SNAPSHOTS, *SOCKETS, *MACHINES, *VENUES)
 
 
-def chosen(patterns: Sequence[str], levels: Sequence[str]) -> list[Scenario]:
+def chosen(
+    patterns: Sequence[str], levels: Sequence[Level], *, default: bool = True, others: bool = True
+) -> list[Scenario]:
     """The scenarios whose names fit one of the shell patterns (all without any) and that run on a wanted level.
+
+    Args:
+        default: on the exchange that every scenario but those of `VENUES` is for.
+        others: on the other ones.
 
     Raises:
         WrongArgument: a pattern fits none.
@@ -190,7 +198,10 @@ def chosen(patterns: Sequence[str], levels: Sequence[str]) -> list[Scenario]:
     found = []
     for pattern in patterns or ["*"]:
         fitting = [
-            one for one in SCENARIOS if fnmatchcase(one.name, pattern) and set(one.levels) & set(levels)
+            one
+            for one in SCENARIOS
+            if fnmatchcase(one.name, pattern)
+            and any(one.on(level, default=default, others=others) for level in levels)
         ]
         if not fitting:
             near = get_close_matches(pattern, [one.name for one in SCENARIOS], 1)

@@ -9,7 +9,9 @@ from workers.conformance.fleet import streams as fleet
 from workers.conformance.fleet import trade_ids as ids
 from workers.conformance.model import snapshots
 from workers.conformance.model import streams as model
-from workers.conformance.scenario import OnFleet, OnModel, Scenario
+from workers.conformance.scenario import OnFleet, OnModel, OnVenues, Scenario
+from workers.conformance.venues import scripts as venue
+from workers.conformance.venues.needs import numbers_books, sees_losses
 
 CALM: Final = (
     *(f"usdm:CALM{number}USDT" for number in range(1, 9)),
@@ -30,6 +32,7 @@ STREAMS: Final = (
         "One snapshot, every book right at every update id, whatever happens to other symbols.",
         OnModel(model.calm),
         OnFleet(fleet.calm, CALM, undisturbed=True),
+        venues=OnVenues(venue.calm),
     ),
     Scenario(
         "lost-event",
@@ -37,6 +40,7 @@ STREAMS: Final = (
         "The book leaves sync at the next event, is withdrawn, and is right again after one snapshot.",
         OnModel(model.lost),
         OnFleet(fleet.lost, both("LOSTUSDT")),
+        venues=OnVenues(venue.lost, sees_losses),
     ),
     Scenario(
         "lost-on-one-line",
@@ -80,6 +84,7 @@ STREAMS: Final = (
         "Nothing is applied twice, sync is kept.",
         OnModel(model.duplicated),
         OnFleet(fleet.duplicated, both("TWICEUSDT"), undisturbed=True),
+        venues=OnVenues(venue.duplicated, numbers_books),
     ),
     Scenario(
         "swapped-events",
@@ -133,6 +138,7 @@ STREAMS: Final = (
         "The event counts as lost: out of sync at the next one, then a snapshot.",
         OnModel(model.truncated_event),
         OnFleet(fleet.truncated, both("TORNUSDT")),
+        venues=OnVenues(venue.truncated, sees_losses),
     ),
     Scenario(
         "absurd-number",
@@ -140,6 +146,7 @@ STREAMS: Final = (
         "The book leaves sync rather than hold the event in part.",
         OnModel(model.absurd_number),
         OnFleet(fleet.absurd_number, both("ABSURDUSDT")),
+        venues=OnVenues(venue.absurd_number),
     ),
     Scenario(
         "unknown-keys",
@@ -147,6 +154,7 @@ STREAMS: Final = (
         "They are ignored.",
         OnModel(model.unknown_keys),
         OnFleet(fleet.keys_spoiled, both("KEYSUSDT"), undisturbed=True),
+        venues=OnVenues(venue.unknown_keys),
     ),
     Scenario(
         "shuffled-keys",
@@ -154,6 +162,7 @@ STREAMS: Final = (
         "The order means nothing.",
         OnModel(model.shuffled_keys),
         OnFleet(fleet.keys_shuffled, both("SHUFFLEUSDT"), undisturbed=True),
+        venues=OnVenues(venue.shuffled_keys),
     ),
     Scenario(
         "zero-spellings",
@@ -168,6 +177,7 @@ STREAMS: Final = (
         "They are normal.",
         OnModel(model.unknown_deletes),
         OnFleet(fleet.unknown_deletes, both("NEVERUSDT"), undisturbed=True),
+        venues=OnVenues(venue.unknown_deletes),
     ),
     Scenario(
         "largest-quantity",
@@ -186,6 +196,7 @@ STREAMS: Final = (
         "The exchange begins to count its update ids anew.",
         "The book leaves sync once and is right again after one snapshot.",
         OnModel(model.ids_restarted),
+        venues=OnVenues(venue.ids_anew, numbers_books),
     ),
 )
 

@@ -68,7 +68,7 @@ class AdvancedConversation(CoinbaseConversation):
                 yield first
         events = [{"subscriptions": self.subscribed()}]
         yield self._numbered(
-            f'{{"channel":"subscriptions","timestamp":"{sent_at(clock_ms)}",{UNNUMBERED}"events":{json_text(events)}}}'
+            f'{{"channel":"subscriptions","timestamp":"{sent_at(clock_ms)}",{UNNUMBERED},"events":{json_text(events)}}}'
         )
 
     def _named(self, product: str) -> str:
@@ -76,7 +76,7 @@ class AdvancedConversation(CoinbaseConversation):
 
     def _numbered(self, text: str) -> str:
         number, self._next = self._next, self._next + 1
-        return text.replace(UNNUMBERED, f'"sequence_num":{number},', 1)
+        return text.replace(UNNUMBERED, f'"sequence_num":{number}', 1)
 
     def error(self, message: str, reason: str) -> str:
         """`{"type":"error","message":"…"}`, without a number."""
@@ -111,4 +111,4 @@ def _heartbeat(now_s: float, clock_ms: int) -> str:
         f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{part:03d}840045 +0000 UTC m=+{now_s:.9f}"
     )
     events = f'[{{"current_time":"{moment}","heartbeat_counter":{int(now_s)}}}]'
-    return f'{{"channel":"heartbeats","timestamp":"{sent_at(clock_ms)}",{UNNUMBERED}"events":{events}}}'
+    return f'{{"channel":"heartbeats","timestamp":"{sent_at(clock_ms)}",{UNNUMBERED},"events":{events}}}'

@@ -11,7 +11,7 @@ from workers.sim.coinbase.symbols import with_plain_numbers
 from workers.sim.engine.history import Fill
 from workers.sim.engine.symbols import Spelling, SymbolSpec
 
-UNNUMBERED: Final = '"sequence_num":0,'
+UNNUMBERED: Final = '"sequence_num":0'
 """In the place of the number that each socket gives to a frame of Advanced."""
 _SCATTER: Final = 7919
 _ORDERS: Final = 0x48E3_0000_0000_4000_8000_0000_0000_0000
@@ -61,7 +61,7 @@ class AdvancedWire(CoinbaseWire):
             for p, q in levels
         ]
         return (
-            f'{{"channel":"l2_data","timestamp":"{sent_at(sent_ms)}",{UNNUMBERED}"events":[{{"type":"{kind}",'
+            f'{{"channel":"l2_data","timestamp":"{sent_at(sent_ms)}",{UNNUMBERED},"events":[{{"type":"{kind}",'
             f'"product_id":"{self.spec.symbol}","updates":[{",".join(rows)}]}}]}}'
         )
 
@@ -69,7 +69,7 @@ class AdvancedWire(CoinbaseWire):
         """A `snapshot` or an `update` of `market_trades`, the newest first."""
         rows = ",".join(self.trade(fill) for fill in sorted(fills, reverse=True))
         return (
-            f'{{"channel":"market_trades","timestamp":"{sent_at(sent_ms)}",{UNNUMBERED}'
+            f'{{"channel":"market_trades","timestamp":"{sent_at(sent_ms)}",{UNNUMBERED},'
             f'"events":[{{"type":"{kind}","trades":[{rows}]}}]}}'
         )
 

@@ -1,0 +1,143 @@
+"""What a venue's entries become without processes: the log, a book of each symbol, and its trades and bars."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from workers.errors import MalformedFrame
+from workers.model.books.sync import BookSync, SyncState
+from workers.model.events import Trade
+from workers.model.trades.fold import TradesFold
+from workers.model.trades.windows import INTERVALS_MS
+from workers.store.log.streams import RawEntry
+from workers.venues.entries import depth_of, trade_of
+from workers.venues.interface import Venue
+from workers.verification.truth import (
+    Findings,
+    HeldBars,
+    TruthTrade,
+    check_bars,
+    check_trades,
+    numbered_as_held,
+)
+
+
+class LogEntry(NamedTuple):
+    """An entry as a reader of the log gets it."""
+
+    stream_id: bytes
+    data: bytes
+    kind: str
+
+
+class VenueBook:
+    """The depth log of one symbol, and the book that is a fold of it."""
+
+    def __init__(self, venue: Venue, symbol: str) -> None:
+        self.symbol = symbol
+        self.sync: BookSync = venue.book_rule.sync(symbol)
+        self.losses = self.syncs = self.asked = self.unusable = 0
+        """How often it left sync, came into sync, asked for a whole book, and met what could not be decoded."""
+        self.ask_at_s = 0.0
+        self.seen_at = 0
+        """The market's update id at which it was last found right."""
+        self._venue = venue
+        self._past: set[str] = set()
+        self._number, self._turn, self._written, self._last_id = 0, "", 0, -1
+
+    @property
+    def shown(self) -> bool:
+        """Whether anybody would be shown it."""
+        return self.sync.publishable
+
+    def append(self, entry: RawEntry, now_ms: int) -> None:
+        """What `append.lua`, or `append_numbered.lua`, and then the owner of the book do with an entry."""
+        if self._venue.facts.continuity.by_id:
+            if entry.kind == "update" and entry.update_id <= self._last_id:
+                return
+            if entry.kind in ("update", "restart"):
+                self._last_id = entry.update_id
+            number = max(self._last_id, 0)
+        else:
+            if entry.turn != self._turn:
+                if entry.kind not in ("snapshot", "restart") or entry.turn in self._past:
+                    return
+                self._past.add(self._turn)
+                self._turn, self._written = entry.turn, 0
+            if entry.number <= self._written:
+                return
+            self._written = entry.number
+            self._number += 1
+            number = self._number
+        was = self.sync.state is SyncState.SYNCED
+        try:
+            logged = LogEntry(b"%d-%d" % (entry.event_ms, number), entry.data, entry.kind)
+            self.sync.on_event(depth_of(self._venue, self.symbol, logged), now_ms)
+        except MalformedFrame:
+            self.unusable += 1
+        self._count(was=was)
+
+    def tick(self, now_ms: int) -> None:
+        """Time has passed."""
+        was = self.sync.state is SyncState.SYNCED
+        self.sync.tick(now_ms)
+        self._count(was=was)
+
+    def _count(self, *, was: bool) -> None:
+        now = self.sync.state is SyncState.SYNCED
+        self.losses += was and not now
+        self.syncs += now and not was
+
+
+class VenueTrades:
+    """The trades log of one symbol, and the fold of it."""
+
+    def __init__(self, venue: Venue, symbol: str) -> None:
+        self.symbol = symbol
+        self._venue = venue
+        self._by_id = venue.facts.trade_ids == "consecutive"
+        self._names: set[str] = set()
+        self._last_id = -1
+        self._fold = TradesFold(provable=self._by_id)
+        self.holes: list[str] = []
+
+    def append(self, entry: RawEntry) -> None:
+        """What the script that appends and the trades fold do with an entry."""
+        if self._by_id:
+            if entry.update_id <= self._last_id:
+                return
+            number = entry.update_id
+        else:
+            if entry.name in self._names:
+                return
+            self._names.add(entry.name)
+            number = max(self._last_id, 0) + 1
+        self._last_id = number
+        logged = LogEntry(b"%d-%d" % (entry.event_ms, number), entry.data, entry.kind)
+        trade: Trade = trade_of(self._venue, self.symbol, logged)
+        hole = self._fold.apply([trade]).hole
+        if hole is not None:
+            self.holes.append(f"{self.symbol}: trades {hole.expected} to {hole.seen - 1} are missing.")
+            self._fold.skip(hole.expected, hole.seen - 1)
+            self._fold.apply([trade])
+
+    def compare(self, truth: list[dict[str, Any]], findings: Findings) -> None:
+        """Each trade once, and every bar as it is made of them."""
+        held: list[tuple[float, dict[str, Any]]] = [
+            (score, msgspec.json.decode(member)) for score, member in self._fold.latest()
+        ]
+        if not held:
+            return
+        trades = [TruthTrade.of(row) for row in truth]
+        if self._by_id:
+            first = min(int(member["agg_trade_id"]) for _, member in held)
+            trades = [trade for trade in trades if trade.trade_id >= first]
+        else:
+            trades = numbered_as_held(trades, held)
+        check_trades(self.symbol, held, trades, findings)
+        for interval in INTERVALS_MS:
+            closed = [fields for _, fields in self._fold.bars(interval)]
+            bars = HeldBars(closed, self._fold.stats(interval), trimmed=False)
+            check_bars(self.symbol, interval, bars, trades, findings)
