@@ -287,7 +287,7 @@ async def test_the_client_gets_the_ids_and_is_told_of_a_break(
 ) -> None:
     feed = TradeFeed(lambda: Redis.from_url(real_server, protocol=2), [S], from_ms=T0 - 1)
     venue: Any = made_up(ids)("usdm", fleet_settings().venues["usdm"])
-    feed._decoder = WireDecoder(kinds=[venue])
+    feed._decoders[""] = WireDecoder(kinds=[venue])
     for entry_id, fields in entries(ids):
         await client.xadd(RAW, fields, id=entry_id)  # type: ignore[arg-type]  # its keys are bytes
     got: list[Any] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
+from redis.asyncio import Redis
 
 from workers.client.numbers import Number
 from workers.client.records import Bar, BookTop, PriceLevel, Trade
@@ -13,8 +14,9 @@ from workers.model.books.in_band import StreamRule
 from workers.model.books.top_of_book import decode_top
 from workers.model.events import DepthEvent, Level
 from workers.model.events import Trade as WireTrade
+from workers.settings.exchanges import DEFAULT, described, settings_of
+from workers.store.fleet.followed import description_of, known_venues
 from workers.store.log.streams import Delivered
-from workers.venues.binance.settings import BinanceSettings
 from workers.venues.entries import depth_of, trade_of
 from workers.venues.interface import Venue
 from workers.venues.registry import venue_of
@@ -93,21 +95,17 @@ def trade(symbol: str, position: str, row: WireTrade) -> Trade:
 
 
 class WireDecoder:
-    """Decodes the exchange's own messages of the raw streams.
+    """Decodes the exchange's own messages of the raw streams of one venue.
 
-    The two kinds of trades are told apart by trying; a stream holds one kind.
+    The two kinds of Binance's trades are told apart by trying; a stream holds one kind.
 
     Args:
         exchange: its name, where no kinds are given.
         kinds: the venues whose messages the streams may hold.
     """
 
-    def __init__(self, exchange: str = "binance", kinds: Sequence[Venue] = ()) -> None:
-        common = {"exchange": exchange, "market": "usdm", "symbols": []}
-        self._kinds = kinds or [
-            venue_of(exchange, msgspec.convert({**common, "trades": kind}, BinanceSettings))
-            for kind in ("aggTrade", "trade")
-        ]
+    def __init__(self, exchange: str = DEFAULT, kinds: Sequence[Venue] = ()) -> None:
+        self._kinds = kinds or _kinds_of(exchange)
         self._trades_of = self._kinds[0]
 
     @property
@@ -130,3 +128,34 @@ class WireDecoder:
                     self._trades_of = venue
                     return found
             raise
+
+
+def _kinds_of(exchange: str) -> list[Venue]:
+    """What the streams of an exchange may hold where nothing else is known of the venue."""
+    if exchange != DEFAULT:
+        return [venue_of(exchange, msgspec.convert({"symbols": []}, settings_of(exchange)))]
+    common = {"exchange": exchange, "market": "usdm", "symbols": []}
+    return [
+        venue_of(exchange, msgspec.convert({**common, "trades": kind}, settings_of(exchange)))
+        for kind in ("aggTrade", "trade")
+    ]
+
+
+async def decoder_of(client: Redis, name: str, exchange: str) -> WireDecoder:
+    """The decoder of the venue of a symbol, named as keys have it. Cost: two round trips at the most.
+
+    Args:
+        exchange: what its venue is of where no keeper has published anything.
+    """
+    section = name.rpartition(":")[0] or next(iter(await known_venues(client)), "")
+    description = await description_of(client, section) if section else {}
+    if not description:
+        return WireDecoder(exchange)
+    try:
+        settings = described(description)
+    except ValueError:  # of a fleet that knows an exchange which this client does not
+        return WireDecoder(exchange)
+    others = (
+        _kinds_of(DEFAULT) if settings.exchange == DEFAULT else []
+    )  # should the setting have been changed
+    return WireDecoder(kinds=[venue_of(section, settings), *others])

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from workers.client.bars import BarFeed
 from workers.client.books import BookFeed
-from workers.client.decoding import WireDecoder, bar, book_top, levels, trade
+from workers.client.decoding import WireDecoder, bar, book_top, decoder_of, levels, trade
 from workers.client.derivatives import DerivativeFeed, LiquidationFeed
 from workers.client.naming import folded, keys_of, prefix_of, settled
 from workers.client.numbers import Number
@@ -49,14 +49,15 @@ class FleetClient:
 
     Args:
         url: `redis://host:port/db`, `rediss://…` or `unix:///path`.
-        exchange: the exchange whose messages the raw streams hold.
+        exchange: the exchange whose messages the raw streams hold where the fleet's keeper has not told it yet.
     """
 
     def __init__(self, url: str, *, exchange: str = "binance") -> None:
         self._url = url
         self._exchange = exchange
         self._client: Any = connect(url)
-        self._decoder = WireDecoder(exchange)
+        self._decoders: dict[str, WireDecoder] = {}
+        """By the prefix of a name: that of its venue."""
         self._readers: dict[str, HistoryReader] = {}
         self._names: dict[str, str] = {}
 
@@ -76,6 +77,13 @@ class FleetClient:
         if known is None:
             known = self._names[folded(text)] = (await settled(self._client, [text]))[text]
         return known
+
+    async def _decoder(self, name: str) -> WireDecoder:
+        """That of the venue of a symbol, named as keys have it."""
+        venue = name.rpartition(":")[0]
+        if venue not in self._decoders:
+            self._decoders[venue] = await decoder_of(self._client, name, self._exchange)
+        return self._decoders[venue]
 
     def _reader(self) -> Any:
         return connect_reader(self._url)
@@ -214,12 +222,13 @@ class FleetClient:
         stored = await self._client.get(key)
         if stored is None:
             raise BookWithheld(symbol, shown.state, "it has no checkpoint yet")
+        decoder = await self._decoder(symbol)
         rebuilt = await rebuild(
             self._client,
             keys,
             name,
-            rule=BookRule(SequenceRule(decode_checkpoint(stored, key).rule), self._decoder.stream),
-            decode=self._decoder.depth,
+            rule=BookRule(SequenceRule(decode_checkpoint(stored, key).rule), decoder.stream),
+            decode=decoder.depth,
             now_ms=int(time.time() * 1000),
         )
         if rebuilt.state is not SyncState.SYNCED:
@@ -283,9 +292,8 @@ class FleetClient:
         key = keys.book_checkpoint(name)
         stored = await self._client.get(key)
         rule = SequenceRule(decode_checkpoint(stored, key).rule) if stored else SequenceRule.FUTURES
-        reader = HistoryReader(
-            self._client, keys, rule=BookRule(rule, self._decoder.stream), decode=self._decoder.depth
-        )
+        decoder = await self._decoder(symbol)
+        reader = HistoryReader(self._client, keys, rule=BookRule(rule, decoder.stream), decode=decoder.depth)
         if stored is not None:
             self._readers[symbol] = reader
         return reader, name

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
 
-from workers.client.decoding import WireDecoder, trade
+from workers.client.decoding import WireDecoder, decoder_of, trade
 from workers.client.feed import BLOCK_MS, Feed
 from workers.client.naming import keys_of
 from workers.client.records import Gap, Trade
@@ -102,7 +102,9 @@ class TradeFeed(Feed[Trade]):
     ) -> None:
         super().__init__(connect, symbols, lambda keys, symbol: keys.raw(symbol, TRADES), resume, from_ms)
         self._repair_wait_s = repair_wait_s
-        self._decoder = WireDecoder(exchange)
+        self._exchange = exchange
+        self._decoders: dict[str, WireDecoder] = {}
+        """By the prefix of a name: that of its venue."""
         self._states: dict[str, _State] = {}
 
     def _newest(self, position: str) -> Place:
@@ -113,6 +115,10 @@ class TradeFeed(Feed[Trade]):
         self._states[name] = _State(*keys_of(name), place.trade_id, place.time_ms, place.position)
 
     async def _began(self) -> None:
+        for name in self._states:
+            venue = name.rpartition(":")[0]
+            if venue not in self._decoders:
+                self._decoders[venue] = await decoder_of(self._client, name, self._exchange)
         for state in self._states.values():
             if state.last_id >= 0 or state.position == START:
                 continue
@@ -140,7 +146,7 @@ class TradeFeed(Feed[Trade]):
             self._states[name].last_id = -1
 
     def _take(self, name: str, entries: Sequence[Entry]) -> None:
-        state = self._states[name]
+        state, decoder = self._states[name], self._decoders[name.rpartition(":")[0]]
         for entry in delivered(entries):
             position = entry.stream_id.decode()
             row: WireTrade | _Break | None = None
@@ -149,7 +155,7 @@ class TradeFeed(Feed[Trade]):
                 row = _Break(number, ms)
             else:
                 with suppress(MalformedFrame):
-                    row = self._decoder.trade(name, entry)
+                    row = decoder.trade(name, entry)
             if state.hole:
                 state.waiting.append((position, row))
             else:

@@ -21,6 +21,7 @@ from workers.runtime.context import VenueContext
 from workers.runtime.process import Process
 from workers.runtime.rest import RestClient
 from workers.runtime.unreadable import UnreadableKeys
+from workers.settings.exchanges import description
 from workers.store.fleet.budget import Urgency
 from workers.store.fleet.followed import Listed, Publication, publish, published, still_published
 from workers.store.fleet.symbols import UNLISTED as UNLISTED_STATUS
@@ -265,6 +266,7 @@ class Listings:
             self._retiring,
             self._unlisted,
             list(self._process.settings.venues),
+            description(self._context.settings),
         )
         self._unreadable.looked("published", [])
 

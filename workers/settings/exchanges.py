@@ -6,10 +6,13 @@ The class is the only `VenueSettings` that `workers/venues/<exchange>/settings.p
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from workers.settings.schema import VenueSettings
 
@@ -36,3 +39,18 @@ def settings_of(exchange: str) -> type[VenueSettings]:
         if isinstance(item, type) and issubclass(item, VenueSettings) and item.__module__ == module.__name__
     ]
     return found
+
+
+def description(settings: VenueSettings) -> dict[str, Any]:
+    """What of a section says how its messages are read: no symbols or limits, and no address: one may hold a secret."""
+    general = {*VenueSettings.__struct_fields__} - {"exchange", "market", "trades"}
+    found: dict[str, Any] = msgspec.to_builtins(settings)
+    return {name: value for name, value in found.items() if name not in general}
+
+
+def described(description: Mapping[str, Any]) -> VenueSettings:
+    """Settings that read the same. Raises: ValueError, where it describes no exchange there is."""
+    exchange = description.get("exchange")
+    if exchange not in exchanges():
+        raise ValueError(f"there is no exchange {exchange!r}")
+    return msgspec.convert({**description, "symbols": []}, settings_of(exchange))

@@ -1,9 +1,10 @@
 """The symbols of a venue that are followed now: published by the keeper, read by everybody else.
 
 `fleet:symbols:<venue>` is a hash: `generation` (it only grows), `rules` (the settings it was made for), `symbols`
-(a JSON list, the most important first), `retiring` (a JSON object: symbol -> why it is given up) and `unlisted` (a JSON
-object: symbol the settings name and the exchange does not list -> the nearest names it does). `fleet:venues` is a JSON
-list: the sections of the settings, in their order.
+(a JSON list, the most important first), `retiring` (a JSON object: symbol -> why it is given up), `unlisted` (a JSON
+object: symbol the settings name and the exchange does not list -> the nearest names it does) and `venue` (a JSON
+object: the exchange, its market, and what else its messages are read by). `fleet:venues` is a JSON list: the sections
+of the settings, in their order.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ MOST_DIGITS: Final = 18
 
 
 NONE_UNLISTED: Final[Mapping[str, list[str]]] = MappingProxyType({})
+NOT_DESCRIBED: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Publication(NamedTuple):
@@ -93,6 +95,23 @@ async def known_venues(client: Redis) -> list[str]:
         return []
 
 
+async def description_of(client: Redis, venue: str) -> dict[str, Any]:
+    """How messages of a venue are read, as the keeper published it; empty before it has, or where nobody can read it.
+
+    Cost: one round trip.
+    """
+    key = followed_symbols(venue)
+    pipe: Any = client.pipeline(transaction=False)
+    [found] = await pipe.hget(key, "venue").execute(raise_on_error=False)
+    if not isinstance(found, bytes):
+        unusable(key, found)
+        return {}
+    try:
+        return msgspec.json.decode(found, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return {}
+
+
 async def generation_of(client: Redis, venue: str) -> int:
     """The generation of the last publication of a venue; 0 when there is none.
 
@@ -115,8 +134,13 @@ async def publish(
     retiring: Mapping[str, str],
     unlisted: Mapping[str, list[str]] = NONE_UNLISTED,
     venues: Sequence[str] = (),
+    description: Mapping[str, Any] = NOT_DESCRIBED,
 ) -> Listed:
-    """Tell the fleet which symbols it follows, the keeper's alone; whatever else the key holds is replaced."""
+    """Tell the fleet which symbols it follows, the keeper's alone; whatever else the key holds is replaced.
+
+    Args:
+        description: how messages of the venue are read, see `settings.exchanges.description`.
+    """
     key = followed_symbols(venue)
     try:
         before = await generation_of(client, venue)
@@ -130,6 +154,7 @@ async def publish(
         b"symbols": msgspec.json.encode(list(symbols)),
         b"retiring": msgspec.json.encode(dict(retiring)),
         b"unlisted": msgspec.json.encode(dict(unlisted)),
+        b"venue": msgspec.json.encode(dict(description)),
     }
     pipe: Any = client.pipeline(transaction=True)
     pipe.delete(key)  # of another type, or with fields of others
