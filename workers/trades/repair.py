@@ -39,6 +39,8 @@ CONFIRM_PAUSE_S = 1.0
 """Between the refusal of a trade as too old and the request that shall confirm it."""
 BAD_REQUEST = 400
 """The status that comes with the code for a trade that is too old; any other refusal is not about the trade."""
+EARLIER_MS = 1_000
+"""Where REST goes by time: how much before the last known trade a page begins, as ids and times may be crossed."""
 
 
 def usable(trade: Trade) -> bool:
@@ -54,9 +56,11 @@ def usable(trade: Trade) -> bool:
 class _Filled:
     """How far a repair has come."""
 
-    def __init__(self, next_id: int) -> None:
+    def __init__(self, next_id: int, from_ms: int) -> None:
         self.next_id = next_id
         """The first id that is neither applied nor accepted as missing."""
+        self.from_ms = from_ms
+        """Where REST goes by time: from when on the trades that are known do not reach."""
         self.trades = 0
 
 
@@ -115,7 +119,7 @@ class Repair:
         context, symbol = tape.claim.context, tape.claim.symbol
         HOLES.labels(context.name).inc()
         log.warning("trade_hole", venue=context.name, symbol=symbol, first=expected, last=seen - 1)
-        filled = _Filled(expected)
+        filled = _Filled(expected, max(0, tape.last_trade_time - EARLIER_MS))
         tape.figures.hole(is_open=True)
         try:
             await self._fill(tape, filled, seen)
@@ -136,7 +140,7 @@ class Repair:
         while filled.next_id < seen:
             first = filled.next_id
             try:
-                found = await self._usable(tape, first, seen, patience.urgency)
+                found = await self._usable(tape, filled, seen, patience.urgency)
             except RateLimited:
                 continue  # the budget makes the next request wait until it may be sent
             except (RestError, MalformedFrame) as error:
@@ -161,6 +165,7 @@ class Repair:
             tape.figures.applied(done)
             tape.figures.repaired(done.applied)
             filled.next_id = done.last_id + 1
+            filled.from_ms = max(filled.from_ms, found[-1].trade_time - EARLIER_MS)
             for trade in found:
                 if trade.trade_id <= done.last_id:
                     tape.judge(trade)
@@ -178,21 +183,30 @@ class Repair:
             tape.hole_reason = f"The trades from {first} on are missing and cannot be had yet: {problem}"
 
     async def _usable(
-        self, tape: OwnedTape, first: int, seen: int, urgency: Urgency = Urgency.BROKEN
+        self, tape: OwnedTape, filled: _Filled, seen: int, urgency: Urgency
     ) -> list[Trade] | str:
-        """Trades from the oldest on that can be had of `first`..`seen - 1`, or why there are none.
+        """Trades from the oldest on that can be had of `filled.next_id`..`seen - 1`, or why there are none.
 
         Raises:
             RestError, MalformedFrame: ask again later.
         """
+        first = filled.next_id
         try:
-            page = await self._page(tape, first, urgency)
+            page = await self._page(tape, first, urgency, filled.from_ms)
+            while self._is_before(tape, page, first) and page[-1].trade_time > filled.from_ms:
+                filled.from_ms = page[-1].trade_time
+                page = await self._page(tape, first, urgency, filled.from_ms)
         except RequestRefused as refused:
             if not await self._may_be_too_old(tape, refused):
                 raise
             page = await self._oldest(tape, first, seen, refused)
         found = [trade for trade in page if first <= trade.trade_id < seen and usable(trade)]
         return found or (NOT_HAD if any(trade.trade_id >= seen for trade in page) else BEHIND)
+
+    @staticmethod
+    def _is_before(tape: OwnedTape, page: list[Trade], first: int) -> bool:
+        """Whether a page ends before an id because no more fits: where REST goes by time others come first."""
+        return len(page) >= tape.claim.context.venue.trades_span and page[-1].trade_id < first
 
     async def _may_be_too_old(self, tape: OwnedTape, refused: RequestRefused) -> bool:
         """Whether the trade before the hole is so old that those which follow may be, too: else it is not their age."""
@@ -235,10 +249,12 @@ class Repair:
         log.warning("repair_refused", venue=name, symbol=symbol, first=first, last=below, error=str(refused))
         return page
 
-    async def _page(self, tape: OwnedTape, first: int, urgency: Urgency = Urgency.BROKEN) -> list[Trade]:
+    async def _page(
+        self, tape: OwnedTape, first: int, urgency: Urgency = Urgency.BROKEN, from_ms: int = 0
+    ) -> list[Trade]:
         venue, symbol = tape.claim.context.venue, tape.claim.symbol
         timeout_s = self._settings.trades.repair_timeout_s
-        body = await self._rest.get(venue.trades_request(symbol, first), urgency, timeout_s)
+        body = await self._rest.get(venue.trades_request(symbol, first, from_ms), urgency, timeout_s)
         return venue.trades(symbol, body)
 
     async def _accept(self, tape: OwnedTape, first: int, last: int, reason: str) -> None:

@@ -107,7 +107,9 @@ class Restarts:
             problem = "the exchange's newest trades are older"
             try:
                 venue, symbol = tape.claim.context.venue, tape.claim.symbol
-                body = await self._rest.get(venue.trades_request(symbol, None), urgency, self._timeout_s)
+                body = await self._rest.get(
+                    venue.trades_request(symbol, None, tape.last_trade_time), urgency, self._timeout_s
+                )
                 answer = confirmed(trades, venue.trades(symbol, body), tape.last_id, tape.last_trade_time)
                 if answer.began_anew is not None:
                     return answer if not answer.began_anew else await self._from_the_first(tape, answer)
@@ -129,7 +131,7 @@ class Restarts:
         for _ in range(MOST_PAGES):
             if first <= 1:
                 break
-            before = venue.trades_request(symbol, max(1, first - venue.trades_span))
+            before = venue.trades_request(symbol, max(1, first - venue.trades_span), tape.last_trade_time)
             body = await self._rest.get(before, Urgency.START, self._timeout_s)
             earlier = first_of(venue.trades(symbol, body), first, tape.last_trade_time)
             if earlier == first:
