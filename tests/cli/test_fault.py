@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from workers.cli.application import main
-from workers.cli.fault_command import _alter, fault_text, faults_table, run_fault
+from workers.cli.fault_command import _alter, control_url, fault_text, faults_table, run_fault
 from workers.errors import CommandError, SettingsError
 from workers.operations.exchange_program import flavour_settings, simulator_settings
 from workers.settings.loading import parse
@@ -75,6 +75,31 @@ def test_what_is_no_fault_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert main(["fault", "lose", "count=-1"]) == 2
     with pytest.raises(CommandError, match="no simulated exchange"):
         run_fault("lose", None, None, as_json=False)
+
+
+def test_a_fault_goes_to_the_exchange_of_the_venue_that_is_named():
+    text = (
+        VENUE
+        + """
+    [venues.okx]
+    exchange = "okx"
+    symbols = ["BTC-USDT"]
+    [venues.kraken]
+    exchange = "kraken"
+    symbols = ["BTC-USD"]
+    [exchange]
+    enabled = true
+    port = 7400
+    flavours = {okx = 7401}
+    """
+    )
+    settings = parse(text, "here", {}).settings
+    ports = {name: control_url(settings, name).rpartition(":")[2] for name in (None, "usdm", "okx")}
+    assert ports == {None: "7400", "usdm": "7400", "okx": "7401"}
+    with pytest.raises(CommandError, match=r"kraken runs on no simulated exchange"):
+        control_url(settings, "kraken")
+    with pytest.raises(CommandError, match=r"no venue 'spot'; there are usdm, okx, kraken"):
+        control_url(settings, "spot")
 
 
 def test_the_demo_says_what_is_wrong_with_a_fault(fleet: Run):

@@ -220,6 +220,17 @@ def test_a_taken_port_is_a_problem(doctor: Doctor):
     assert "FLEET_API__PORT" in found["ports"]["do"]
 
 
+def test_the_port_of_each_simulated_exchange_is_looked_at(doctor: Doctor):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        code, found = doctor(FLEET_EXCHANGE__ENABLED="true", FLEET_EXCHANGE__FLAVOURS__OKX=str(port))
+    assert (code, found["ports"]["level"]) == (1, "problem")
+    assert f"exchange.flavours.okx: port {port}" in found["ports"]["found"]
+    assert "FLEET_EXCHANGE__FLAVOURS__OKX" in found["ports"]["do"]
+
+
 def test_a_low_limit_of_open_files(doctor: Doctor, monkeypatch: pytest.MonkeyPatch):
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:

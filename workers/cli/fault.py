@@ -32,6 +32,14 @@ def fault(
     remove: Annotated[
         int | None, typer.Option("--remove", metavar="NUMBER", help="Take this fault back; 0 for all.")
     ] = None,
+    venue: Annotated[
+        str | None,
+        typer.Option(
+            "--venue",
+            metavar="NAME",
+            help="On the exchange of this venue of the settings. Else on the simulated Binance.",
+        ),
+    ] = None,
     kinds: Annotated[bool, typer.Option("--kinds", help="Tell the kinds of faults there are.")] = False,
     json: Json = False,
     config: Config = None,
@@ -50,4 +58,4 @@ def fault(
         text = command.fault_text(words or [])
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="KIND") from error
-    raise typer.Exit(command.run_fault(text, remove, config, as_json=json))
+    raise typer.Exit(command.run_fault(text, remove, config, venue=venue, as_json=json))

@@ -14,6 +14,8 @@ from rich.table import Table
 from workers.conformance.fleet.control import ExchangeControl
 from workers.errors import CommandError
 from workers.operations.running import running_fleet
+from workers.settings.exchanges import DEFAULT
+from workers.settings.schema import Settings
 from workers.sim.engine.faults import KINDS, Fault
 from workers.terminal.exit_codes import EXIT_FINE
 from workers.terminal.output import json_line, out
@@ -45,17 +47,38 @@ def run_kinds(*, as_json: bool) -> int:
     return EXIT_FINE
 
 
-def run_fault(text: str, remove: int | None, config: Path | None, *, as_json: bool) -> int:
+def control_url(settings: Settings, venue: str | None) -> str:
+    """The address of the exchange that a venue of the settings runs on, without one of the simulated Binance.
+
+    Raises:
+        CommandError: it runs on no simulated exchange, or there is no such venue.
+    """
+    exchange = settings.exchange
+    if not exchange.enabled:
+        raise CommandError("This fleet runs on no simulated exchange; a real one takes no orders for faults.")
+    if venue is None:
+        return f"http://{exchange.host}:{exchange.port}"
+    if venue not in settings.venues:
+        raise CommandError(f"There is no venue {venue!r}; there are {', '.join(settings.venues)}.")
+    name = settings.venues[venue].exchange
+    port = exchange.port if name == DEFAULT else exchange.flavours.get(name, 0)
+    if not port:
+        raise CommandError(
+            f"{venue} runs on no simulated exchange: exchange.flavours has no port for {name}."
+        )
+    return f"http://{exchange.host}:{port}"
+
+
+def run_fault(
+    text: str, remove: int | None, config: Path | None, *, venue: str | None = None, as_json: bool
+) -> int:
     """Set or take back what is named, and tell the faults that are set then.
 
     Raises:
-        CommandError: the fleet runs on no simulated exchange, or that does not answer.
+        CommandError: see `control_url`; or the exchange does not answer.
     """
     effective, _ = running_fleet(config)
-    exchange = effective.settings.exchange
-    if not exchange.enabled:
-        raise CommandError("This fleet runs on no simulated exchange; a real one takes no orders for faults.")
-    rows = asyncio.run(_alter(f"http://{exchange.host}:{exchange.port}", text, remove))
+    rows = asyncio.run(_alter(control_url(effective.settings, venue), text, remove))
     if as_json:
         _write({"faults": rows})
     else:

@@ -109,6 +109,9 @@ def _ports(effective: Effective, *, runs: bool) -> list[Finding]:
         wanted["redis.port"] = ("127.0.0.1", settings.redis.port)
     if settings.exchange.enabled:
         wanted["exchange.port"] = (settings.exchange.host, settings.exchange.port)
+        for flavour, number in settings.exchange.flavours.items():
+            if number:
+                wanted[f"exchange.flavours.{flavour}"] = (settings.exchange.host, number)
     if settings.metrics.base_port:
         for role, offset in PORT_OFFSETS.items():
             wanted[f"metrics of {role}"] = (settings.metrics.host, settings.metrics.base_port + offset)
