@@ -15,10 +15,12 @@ from workers.api.server import Api
 from workers.cli.status import _read
 from workers.client import FleetClient
 from workers.operations.doctor.server import server_findings
+from workers.runtime.context import venue_contexts
 from workers.runtime.process import Process
 from workers.settings.loading import Effective
 from workers.settings.paths import data_folder
 from workers.store.connection import connect
+from workers.store.fleet.symbols import SymbolStore
 from workers.store.server import check_version, memory_of
 
 EXAMINED = {b"info", b"config|get", b"memory|usage", b"client", b"client|setinfo"}
@@ -61,7 +63,8 @@ async def refused(server: str) -> set[tuple[bytes, bytes]]:
 
 async def test_a_fleet_runs_with_the_rights_of_the_file_alone(spare_server: str) -> None:
     urls = await with_users(spare_server)
-    async with fleet_of(spare_server) as fleet:
+    channels = ["markPrice@1s", "openInterest", "!forceOrder@arr"]
+    async with fleet_of(spare_server, venue={"channels": channels}) as fleet:
         fleet.url = urls["fleet"]
         fleet.settings.redis.url = urls["fleet"]
         roles = ("ingest-a", "ingest-b", "books", "trades", "keeper")
@@ -75,8 +78,12 @@ async def test_a_fleet_runs_with_the_rights_of_the_file_alone(spare_server: str)
         await fleet.until(fleet.all_shown)
 
         async def written() -> bool:
-            found = [await fleet.client.exists(KEYS.history(s), KEYS.symbol_info(s)) for s in SYMBOLS]
-            return found == [2] * len(SYMBOLS)
+            found = [
+                await fleet.client.exists(KEYS.history(s), KEYS.symbol_info(s), KEYS.derivatives(s))
+                for s in SYMBOLS
+            ]
+            told = await fleet.client.exists(*(KEYS.liquidations(s) for s in SYMBOLS))
+            return found == [3] * len(SYMBOLS) and told > 0
 
         await fleet.until(written)
         await settle(fleet)
@@ -98,6 +105,15 @@ async def test_a_fleet_runs_with_the_rights_of_the_file_alone(spare_server: str)
             assert await reading.get_bars(SYMBOLS[0], "100ms")
             await reading.get_history(SYMBOLS[0])
             await reading.get_book(SYMBOLS[0])
+            async with reading.derivatives(SYMBOLS, from_ms=1) as contracts:
+                assert await anext(contracts)
+            async with reading.raw(SYMBOLS, "markPrice@1s", from_ms=1) as messages:
+                assert await anext(messages)
+        [context] = venue_contexts(fleet.settings)
+        symbols = SymbolStore(connect(urls["fleet"]), context.keys)
+        await fleet.client.hset(KEYS.book_status("GONE"), "state", "synced")
+        assert await symbols.retire("GONE", "retired", "not chosen", 60_000)
+        assert await symbols.revive("GONE")
         found = await _read(Effective(fleet.settings))
         assert len(found["symbols"]) == len(SYMBOLS)
     assert {what for _, what in await refused(spare_server)} <= EXAMINED

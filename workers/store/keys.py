@@ -152,8 +152,7 @@ class Keys:
             self.raw_writer(symbol),
             *self._all_names(symbol),
             self.raw_snapshot(symbol),
-            self.derivatives(symbol),
-            self.liquidations(symbol),
+            *([self.derivatives(symbol), self.liquidations(symbol)] if self._channels else []),
             self.book_top(symbol),
             self.history(symbol),
             self.history_index(symbol),
@@ -170,7 +169,8 @@ class Keys:
         """Every key of the symbol, and the type Redis must say it has."""
         streams = [*self.raw_streams(symbol), self.raw_snapshot(symbol), self.book_top(symbol)]
         streams += [self.gaps(symbol), self.audit(symbol)]
-        streams += [self.derivatives(symbol), self.liquidations(symbol)]
+        if self._channels:
+            streams += [self.derivatives(symbol), self.liquidations(symbol)]
         streams += [self.bars(symbol, interval) for interval in INTERVALS_MS]
         hashes = [self.book_status(symbol), self.trades_state(symbol), self.trades_status(symbol)]
         hashes += [self.symbol_info(symbol), self.archive(symbol), self.raw_writer(symbol)]
