@@ -74,7 +74,12 @@ class Topic:
         self._interceptor = interceptor
 
     def publish(self, payload: str) -> None:
-        """Give an event to every subscriber, by way of the interceptor if one is at work."""
+        """Give an event to every subscriber, by way of the interceptor if one is at work.
+
+        What nobody gets is no case of a fault: else a fault would spend itself on streams that nobody reads.
+        """
+        if not self.subscribers:
+            return
         event = Event(self.name, payload)
         if self._interceptor is not None and self._interceptor.for_everybody:
             self._interceptor.publish(self.market, self.symbol, event, self.send)
