@@ -117,7 +117,6 @@ def test_no_modules_import_each_other_in_a_circle():
     graph = {
         module: neighbours_of(path.read_text(encoding="utf-8"), module, set(known))
         for module, path in known.items()
-        if layer_of(module) != "sim"  # whose faults still know the exchange they are part of
     }
     assert circle(graph) == []
 
@@ -146,7 +145,7 @@ def test_every_task_has_a_name(module: str, path: Path):
         and call.func.attr == "create_task"
         and not any(keyword.arg == "name" for keyword in call.keywords)
     ]
-    assert layer_of(module) == "sim" or unnamed == []
+    assert unnamed == []
 
 
 def test_nothing_outside_the_package_is_hidden_in_it():

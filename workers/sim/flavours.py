@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+from aiohttp import web
 
 from workers.sim.binance.exchange import BinanceFlavour
 from workers.sim.bitfinex.exchange import BitfinexFlavour
 from workers.sim.bybit.exchange import BybitFlavour
 from workers.sim.coinbase.exchange import CoinbaseFlavour
-from workers.sim.engine.flavour import Flavour
+from workers.sim.engine.exchange import Exchange
+from workers.sim.engine.flavour import FeedOfFlavour, Flavour
 from workers.sim.kraken.exchange import KrakenFlavour
 from workers.sim.okx.exchange import OkxFlavour
 from workers.sim.settings import SimSettings
 
-FLAVOURS: Final[dict[str, Callable[[SimSettings], Flavour[Any]]]] = {
+
+class RestApi(Protocol):
+    """The REST side of an exchange."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """All its routes."""
+
+
+class WholeFlavour(Flavour[FeedOfFlavour], Protocol[FeedOfFlavour]):
+    """One exchange with its REST, which is over the running exchange."""
+
+    def rest(self, exchange: Exchange[FeedOfFlavour], clock_ms: Callable[[], float]) -> RestApi:
+        """The REST side over an exchange; `clock_ms()` is exchange time."""
+
+
+FLAVOURS: Final[dict[str, Callable[[SimSettings], WholeFlavour[Any]]]] = {
     BinanceFlavour.name: BinanceFlavour,
     OkxFlavour.name: OkxFlavour,
     BybitFlavour.name: BybitFlavour,

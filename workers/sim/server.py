@@ -87,7 +87,7 @@ class SimulatedExchange:
         await site.start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
-        self._driver = asyncio.create_task(self._drive())
+        self._driver = asyncio.create_task(self._drive(), name="sim: drive")
         log.info(
             "exchange_listening",
             url=self.url,
@@ -194,8 +194,8 @@ async def serve(
     async with SimulatedExchange(settings) as exchange:
         if ready is not None:
             ready(exchange.url)
-        running = asyncio.create_task(exchange.wait())
-        stopping = asyncio.create_task((stop or asyncio.Event()).wait())
+        running = asyncio.create_task(exchange.wait(), name="sim: wait")
+        stopping = asyncio.create_task((stop or asyncio.Event()).wait(), name="sim: stop")
         try:
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if running.done():

@@ -90,7 +90,7 @@ class Connection:
         self._open = True
         self._pending.clear()
         loop = asyncio.get_running_loop()
-        timer = asyncio.create_task(self._keep_time())
+        timer = asyncio.create_task(self._keep_time(), name="sim: keep time")
         try:
             if await self._perform(self.conversation.opened(loop.time(), int(self._clock_ms()))):
                 await self._receive()

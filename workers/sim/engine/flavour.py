@@ -7,7 +7,7 @@ what the exchange knows of that client and does no I/O.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -17,10 +17,10 @@ from workers.sim.engine.feed import Schedule, SymbolFeed
 from workers.sim.engine.topics import Event, TopicRegistry
 
 if TYPE_CHECKING:
-    from workers.sim.engine.exchange import Exchange
     from workers.sim.engine.subscriptions import Subscriptions
 
 FeedOfFlavour = TypeVar("FeedOfFlavour", bound=SymbolFeed)
+FeedMade_co = TypeVar("FeedMade_co", bound=SymbolFeed, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +140,8 @@ class JsonShape:
         """There is none."""
 
 
-class RestApi(Protocol):
-    """The REST side of an exchange."""
-
-    def routes(self) -> list[web.RouteDef]:
-        """All its routes."""
-
-
-class Flavour(Protocol[FeedOfFlavour]):
-    """One exchange."""
+class Flavour(Protocol[FeedMade_co]):
+    """One exchange, besides its REST."""
 
     name: str
     markets: Sequence[str]
@@ -166,13 +159,10 @@ class Flavour(Protocol[FeedOfFlavour]):
 
     def feed(
         self, market: str, symbol: str, start_ms: int, topics: TopicRegistry, schedule: Schedule
-    ) -> FeedOfFlavour:
+    ) -> FeedMade_co:
         """A symbol's feed, with its topics created."""
 
     def converse(
         self, root: Root, subscriptions: Subscriptions, request: web.Request, now_s: float
     ) -> Conversation:
         """The conversation of a new socket; UpgradeRefusedError when its URL asks for what cannot be."""
-
-    def rest(self, exchange: Exchange[FeedOfFlavour], clock_ms: Callable[[], float]) -> RestApi:
-        """The REST side over an exchange; `clock_ms()` is exchange time."""

@@ -5,17 +5,28 @@ These change what is true; the ground truth follows them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 from workers.sim.engine.faults import MARKET_KINDS, ActiveFault
-from workers.sim.engine.feed import SymbolFeed
-
-if TYPE_CHECKING:
-    from workers.sim.engine.exchange import Exchange
+from workers.sim.engine.flavour import FeedOfFlavour
 
 
-def begin(exchange: Exchange[Any], active: ActiveFault, now_ms: float) -> None:
+class Listing(Protocol[FeedOfFlavour]):
+    """Whose market it is."""
+
+    def feeds(self) -> Iterator[FeedOfFlavour]:
+        """The feeds of all symbols of all markets."""
+
+    def list_symbol(self, market: str, symbol: str, now_ms: float, pending_ms: float = 0) -> None:
+        """List a symbol and let it trade, after some time if wanted."""
+
+    def unlist_symbol(self, feed: FeedOfFlavour, now_ms: float) -> None:
+        """Take a symbol off the exchange."""
+
+
+def begin(exchange: Listing[FeedOfFlavour], active: ActiveFault, now_ms: float) -> None:
     """Apply a market fault that has just been switched on; other kinds are left alone."""
     fault = active.fault
     if fault.kind not in MARKET_KINDS:
@@ -52,7 +63,7 @@ def begin(exchange: Exchange[Any], active: ActiveFault, now_ms: float) -> None:
             feed.announce(now_ms)
 
 
-def end(exchange: Exchange[Any], active: ActiveFault, now_ms: float) -> None:
+def end(exchange: Listing[FeedOfFlavour], active: ActiveFault, now_ms: float) -> None:
     """Take back a market fault that has just been switched off."""
     fault = active.fault
     if fault.kind not in MARKET_KINDS or fault.kind == "list":
@@ -72,5 +83,5 @@ def end(exchange: Exchange[Any], active: ActiveFault, now_ms: float) -> None:
             feed.announce(now_ms)
 
 
-def _covered(exchange: Exchange[Any], active: ActiveFault) -> list[SymbolFeed]:
+def _covered(exchange: Listing[FeedOfFlavour], active: ActiveFault) -> list[FeedOfFlavour]:
     return [feed for feed in exchange.feeds() if active.fault.covers(feed.spec.market, feed.spec.symbol)]
