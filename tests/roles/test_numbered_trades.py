@@ -19,6 +19,7 @@ from workers.api.http.markets import Markets
 from workers.api.http.routes.trades import trade_record
 from workers.api.live.outlet import Outlet
 from workers.api.live.topics import TradesTopic
+from workers.archive.files.kept import HeldRows
 from workers.archive.files.layout import Source, StreamId
 from workers.archive.files.rows import row_of, trade_of
 from workers.client.decoding import WireDecoder
@@ -26,10 +27,12 @@ from workers.client.records import Gap, Trade
 from workers.client.trades import TradeFeed
 from workers.errors import MalformedFrame
 from workers.model.trades.latest import MEMBERS, LatestTrade, decode_member
+from workers.runtime.context import venue_contexts
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
 from workers.settings.schema import Settings
 from workers.store.keys import TRADES, Keys
+from workers.store.log.ranges import Ranges
 from workers.store.log.streams import Delivered
 from workers.store.trades.state import TradesState, read_state
 from workers.trades.worker import TradeWorker
@@ -301,6 +304,19 @@ async def test_the_client_gets_the_ids_and_is_told_of_a_break(
     assert (got[2].reason, got[2].missing) == ("connection", None)
     assert [got[place].trade_id for place in (0, 1, 3)] == [1, 2, 4]
     assert [got[place].venue_trade_id for place in (0, 1, 3)] == [str(NAMES[ids](n)) for n in (1, 2, 4)]
+
+
+async def test_an_export_of_what_redis_holds_has_the_ids(
+    ids: TradeIds, client: Redis, owners: list[Owner]
+) -> None:
+    await owners[0].take_over(client)
+    await append(client, ids, 1, T0)
+    await settle(owners[0])
+    [context] = venue_contexts(fleet_settings())
+    held_rows = HeldRows(context, Ranges(client, Keys()), None)
+    source = Source("usdm", S, "trades")
+    rows = [row async for page in held_rows.rows(source, 0, T0 * 2) for row in page]
+    assert [(row[1], row[-1]) for row in rows] == [(1, str(NAMES[ids](1)))]
 
 
 def test_the_archive_keeps_the_ids_and_the_break(ids: TradeIds) -> None:

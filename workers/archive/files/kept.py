@@ -123,7 +123,7 @@ class HeldRows:
         reordering: Reordering[Values] = Reordering(_trade_key, REORDERED)
         async for trades in self._ranges.trades(source.symbol, from_ms, to_ms):
             rows = [trade_row(StreamId(0, 0), trade, None, "").values for trade in trades]
-            yield list(reordering.put((None, *row[1:-2], None, None) for row in rows))
+            yield list(reordering.put((None, *row[1:]) for row in rows))
         yield list(reordering.rest())
 
     async def _redis_rows(self, source: Source, from_ms: int, to_ms: int) -> AsyncIterator[list[Values]]:
