@@ -16,9 +16,10 @@
 -- entry of the writer's line and turn is appended if its number is greater than the last, else it is a repeat. A turn
 -- that was not yet begins with a snapshot or restart:
 --   at once, if nobody writes, or if it is of the writer's own line and was received after the present turn's first
---   entry; else if the writer has appended nothing for longer than silent_ms, by the server's time.
+--   entry; else if the writer has appended nothing for longer than silent_ms, by the server's time, or a break last: its
+--   book has ended, so its turn is free at once.
 -- Everything else is refused, so what an earlier turn brings late. In a stream that is not there nobody writes.
--- The hash: `line`, `turn`, `number` (last one appended), `at` (server ms), `began` (received us of the turn's first
+-- The hash: `line`, `turn`, `number` (last one appended), `at` (server ms; 0 after a break), `began` (received us of the turn's first
 -- entry), `past` (up to PAST_TURNS earlier ones).
 --
 -- With a name (trades): any line writes. A name that the set has is a repeat; so is what is no newer than the newest
@@ -148,7 +149,7 @@ for _ = 1, n do
             call('XADD', KEYS[i], id, 'data', ARGV[at + 1], 'received', received, 'line', line, 'kind', kind)
         end
         if writers[i] then
-            writers[i].at, written[i] = now, true
+            writers[i].at, written[i] = kind == 'break' and 0 or now, true
         end
         appended = appended + 1
     elseif outcome == 'repeat' then

@@ -95,6 +95,19 @@ async def test_a_silent_writer_is_followed_and_what_it_brings_later_is_refused(c
     assert (await NumberedStreams(client, NEVER).append([change(10, turn="x", line="b")], KEPT)).appended == 1
 
 
+async def test_a_writer_whose_book_ended_frees_its_turn_at_once(client: Redis) -> None:
+    streams = NumberedStreams(client, NEVER)
+    await streams.append([change(1, "snapshot"), change(2), change(3, "break"), change(4)], KEPT)
+    other = [change(5, "snapshot", "x", "b")]
+    assert (await streams.append(other, KEPT)).appended == 0  # it went on after the break
+    await streams.append([change(6, "break")], KEPT)
+    standing_by = await streams.append([change(7, turn="x", line="b")], KEPT)
+    assert standing_by.silent_ms[BOOK] > NEVER  # so that line subscribes anew at once
+    assert (await streams.append(other, KEPT)).appended == 1
+    back = [change(1, "snapshot", "t2", received=10**9)]
+    assert (await streams.append(back, KEPT)).refused == 1
+
+
 async def test_the_writers_own_line_goes_on_over_another_socket_at_once(client: Redis) -> None:
     streams = NumberedStreams(client, NEVER)
     first = [change(1, "snapshot"), change(2)]
@@ -183,6 +196,7 @@ class Twin:
         self.log: list[Filed] = []
         self.writer = ("", "")
         self.number = self.began = 0
+        self.ended = False
         self.past: list[tuple[str, str]] = []
 
     def append(self, batch: list[RawEntry], *, silent: bool) -> tuple[int, int, int]:
@@ -198,12 +212,12 @@ class Twin:
             return "refuse"
         elif self.log:
             goes_on = new.line == self.writer[0] and new.received_us > self.began
-            if not goes_on and not silent:
+            if not (goes_on or silent or self.ended):
                 return "refuse"
             self.past.append(self.writer)
         if turn != self.writer:
             self.writer, self.began = turn, new.received_us
-        self.number = new.number
+        self.number, self.ended = new.number, new.kind == "break"
         last_ms = self.log[-1].ms if self.log else 0
         self.log.append(Filed(max(last_ms, new.event_ms), len(self.log) + 1, new.kind, new.line, new.data))
         return "append"
