@@ -44,6 +44,22 @@ def test_a_snapshot_that_is_ahead_waits_for_the_next_event():
     assert sync.book.best_bid == ("10", "160")
 
 
+def test_a_snapshot_that_waits_is_not_gone_on_from_by_the_first_event():
+    sync = fresh()
+    assert sync.on_snapshot(whole(99), 90) is SnapshotOutcome.HELD
+    assert sync.on_event(change(100), 100) is Outcome.BUFFERED
+    assert (sync.state, sync.reason) == (SyncState.WAITING, "snapshot too old")
+    assert sync.on_snapshot(whole(99), 110) is SnapshotOutcome.TOO_OLD
+    assert sync.on_snapshot(whole(105), 120) is SnapshotOutcome.HELD
+    assert sync.on_event(change(110), 110) is Outcome.SYNCED
+
+
+def test_a_snapshot_of_the_first_event_will_do():
+    sync = fresh()
+    sync.on_snapshot(whole(100), 90)
+    assert sync.on_event(change(100), 100) is Outcome.SYNCED
+
+
 def test_a_socket_that_ended_ends_the_book_until_a_snapshot_of_later():
     sync = fresh(change(100))
     sync.on_snapshot(whole(100), 120)
