@@ -84,7 +84,7 @@ def test_a_venue_that_is_not_simulated_is_refused(fleet: Run):
     done = fleet("demo", "--venue", "nosuch")
     assert done.returncode == 2
     assert (
-        "'nosuch' is not simulated besides binance (known: okx, bybit, kraken, coinbase, bitfinex)"
+        "'nosuch' is not simulated besides binance (known: okx, bybit, kraken, coinbase, bitfinex, bitstamp)"
         in done.stderr
     )
 

@@ -82,8 +82,8 @@ def demo(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Simulate and follow okx, bybit, kraken, coinbase or bitfinex too (okx:swap: another market); "
-            "may be repeated.",
+            help="Simulate and follow okx, bybit, kraken, coinbase, bitfinex or bitstamp too (okx:swap: another "
+            "market); may be repeated.",
         ),
     ] = None,
     json: Json = False,

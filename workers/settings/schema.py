@@ -370,7 +370,14 @@ class ExchangeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     spot_symbols: list[str] = field(default_factory=list)
     usdm_symbols: list[str] = field(default_factory=list)
     flavours: dict[str, Port] = field(
-        default_factory=lambda: {"okx": 0, "bybit": 0, "kraken": 0, "coinbase": 0, "bitfinex": 0}
+        default_factory=lambda: {
+            "okx": 0,
+            "bybit": 0,
+            "kraken": 0,
+            "coinbase": 0,
+            "bitfinex": 0,
+            "bitstamp": 0,
+        }
     )
     """Port of each other exchange that it plays besides Binance, with the symbols of the venues of that exchange, else
     some of its own; 0: it does not."""

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from workers.sim.binance.exchange import BinanceFlavour
 from workers.sim.bitfinex.exchange import BitfinexFlavour
+from workers.sim.bitstamp.exchange import BitstampFlavour
 from workers.sim.bybit.exchange import BybitFlavour
 from workers.sim.coinbase.exchange import CoinbaseFlavour
 from workers.sim.engine.exchange import Exchange
@@ -39,4 +40,5 @@ FLAVOURS: Final[dict[str, Callable[[SimSettings], WholeFlavour[Any]]]] = {
     KrakenFlavour.name: KrakenFlavour,
     CoinbaseFlavour.name: CoinbaseFlavour,
     BitfinexFlavour.name: BitfinexFlavour,
+    BitstampFlavour.name: BitstampFlavour,
 }

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from workers.sim.engine.book import Ladder, MatchingBook
 from workers.sim.engine.feed import SymbolFeed
+from workers.sim.engine.market import SymbolMarket
 from workers.sim.engine.topics import Topic
 
 Levels = list[tuple[int, int]]
@@ -48,6 +49,26 @@ class BookWindow:
     def levels(self) -> tuple[Levels, Levels]:
         """Bids and asks of the last look, best first."""
         return _sides(self._levels.items())
+
+
+class TouchedLevels(BookWindow):
+    """The whole book. A look tells of every level that was touched, also where its quantity is what it was before: a
+    copy of the book may have been taken in between."""
+
+    def __init__(self, market: SymbolMarket) -> None:
+        super().__init__(market.book, len(market.book.bids.keys), names_leavers=True)
+        self._log = market.changes
+        self._position = self._log.position
+
+    def changes(self) -> tuple[Levels, Levels]:
+        """Bids and asks touched since the last look, best first; a level that is gone has quantity 0."""
+        touched = self._log.since(self._position)
+        self._position = self._log.position
+        return _sides(touched.items())
+
+    def levels(self) -> tuple[Levels, Levels]:
+        """Bids and asks of this moment, best first."""
+        return _sides(self._book.levels())
 
 
 def _best_of(side: Ladder, depth: int) -> Iterable[tuple[int, int]]:
