@@ -23,21 +23,16 @@ from urllib.parse import quote
 import msgspec
 from msgspec.structs import FieldInfo, fields
 
-from workers.errors import AddressUnusable, SettingsError
-from workers.masking import MASK, mask, mask_address
-from workers.model.host_names import host_of, is_loopback_host
-from workers.settings.addresses import address_of
-from workers.settings.channels import check_channels
+from workers.errors import SettingsError
+from workers.masking import MASK, mask
+from workers.settings.checks import SECRETS, check_meaning
 from workers.settings.exchanges import DEFAULT, exchanges, settings_of
 from workers.settings.paths import absolute_home, data_folder, socket_path
-from workers.settings.proxies import check_proxy
-from workers.settings.schema import ApiSettings, Settings, VenueSettings
-from workers.settings.symbols import Refusal, check_symbol, check_symbols, spell_symbols
+from workers.settings.schema import Settings, VenueSettings
+from workers.settings.symbols import spell_symbols
 from workers.settings.toml_lines import locate_keys, nearest_line
 
 DEFAULT_FILE: Final = "default.toml"
-SECRETS: Final = frozenset({"redis.password"})
-"""Set by the environment alone, and never shown."""
 SHORT_NAMES: Final = {"FLEET_HOME": ("fleet", "home"), "REDIS_URL": ("redis", "url")}
 NOT_SETTINGS: Final = frozenset({"FLEET_CONFIG", "FLEET_PYTHON"})
 """Variables of ours that are no settings: the file to read, and the interpreter `./fleet` takes."""
@@ -166,7 +161,7 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> Effective:
     settings.fleet.home = str(absolute_home(settings.fleet.home, typed=typed))
     effective = Effective(settings, origin)
     spell_symbols(effective.settings)
-    _check_meaning(effective, name)
+    check_meaning(effective.settings, effective.origin, name)
     return effective
 
 
@@ -358,53 +353,3 @@ def _check_venues(
                 given = next((origin[key] for key in origin if key.startswith(f"venues.{venue}.")), "")
                 where = given if given.startswith("environment") else place(f"venues.{venue}")
                 raise SettingsError(f"{where}, venues.{venue}", f"the key {item.name!r} is missing")
-
-
-def _check_access(api: ApiSettings, refused: Refusal) -> None:
-    if not (api.open or api.token_sha256 or is_loopback_host(host_of(api.host))):
-        problem = f"{api.host!r} is open to other machines: set api.token_sha256, or api.open = true to let anybody ask"
-        raise refused("api.host", problem, "127.0.0.1")
-
-
-def _check_meaning(effective: Effective, name: str) -> None:
-    """What types cannot say: symbols, URLs, and values that only make sense together."""
-
-    def refused(key: str, problem: str, suggestion: str = "") -> SettingsError:
-        return SettingsError(f"{effective.origin.get(key, name)}, {key}", problem, suggestion)
-
-    settings = effective.settings
-    for secret in SECRETS:
-        if not effective.origin.get(secret, "environment").startswith("environment"):
-            variable = f"FLEET_{secret.replace('.', '__').upper()}"
-            raise refused(secret, f"a secret does not belong in a file: set {variable} in the environment")
-    _check_access(settings.api, refused)
-    for venue, keys in settings.venues.items():
-        check_symbols(f"venues.{venue}", keys, refused)
-        check_channels(f"venues.{venue}", keys, refused)
-    lists = {
-        "exchange.spot_symbols": settings.exchange.spot_symbols,
-        "exchange.usdm_symbols": settings.exchange.usdm_symbols,
-    }
-    for key, symbols in lists.items():
-        for index, symbol in enumerate(symbols):
-            check_symbol(key, symbol, symbols[:index], refused)
-    try:
-        if settings.redis.url:
-            address_of(settings.redis.url)
-    except AddressUnusable as error:
-        raise refused("redis.url", f"{error.url!r}: {error.problem}", error.suggestion) from error
-    urls: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for venue, keys in settings.venues.items():
-        urls[f"venues.{venue}.websocket_url"] = (keys.websocket_url, ("ws://", "wss://"))
-        urls[f"venues.{venue}.rest_url"] = (keys.rest_url, ("http://", "https://"))
-        check_proxy(f"venues.{venue}.proxy", keys.proxy, refused)
-    for key, (url, schemes) in urls.items():
-        if url and not url.startswith(schemes):
-            raise refused(key, f"{mask_address(url)!r} must begin with {' or '.join(schemes)}")
-    if settings.ingest.backoff_max_s < settings.ingest.backoff_first_s:
-        raise refused("ingest.backoff_max_s", "it must not be less than ingest.backoff_first_s")
-    if settings.fleet.lease_ms < 2 * settings.fleet.heartbeat_ms:
-        raise refused(
-            "fleet.lease_ms",
-            "it must be at least twice fleet.heartbeat_ms, or a lease runs out between two beats",
-        )

@@ -1,0 +1,76 @@
+"""What types cannot say of settings: symbols, URLs, secrets, and values that only make sense together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from workers.errors import AddressUnusable, SettingsError
+from workers.masking import mask_address
+from workers.model.host_names import host_of, is_loopback_host
+from workers.settings.addresses import address_of
+from workers.settings.channels import check_channels
+from workers.settings.proxies import check_proxy
+from workers.settings.schema import ApiSettings, Settings
+from workers.settings.symbols import Refusal, check_symbol, check_symbols
+
+SECRETS: Final = frozenset({"redis.password"})
+"""Set by the environment alone, and never shown."""
+
+
+def _check_access(api: ApiSettings, refused: Refusal) -> None:
+    if not (api.open or api.token_sha256 or is_loopback_host(host_of(api.host))):
+        problem = f"{api.host!r} is open to other machines: set api.token_sha256, or api.open = true to let anybody ask"
+        raise refused("api.host", problem, "127.0.0.1")
+
+
+def check_meaning(settings: Settings, origin: Mapping[str, str], name: str) -> None:
+    """Refuse symbols, URLs and values that make no sense, alone or together.
+
+    Args:
+        settings: with the types they should have.
+        origin: where each value came from, by dotted key.
+        name: what messages call the text the settings are from.
+
+    Raises:
+        SettingsError: one of them cannot be used.
+    """
+
+    def refused(key: str, problem: str, suggestion: str = "") -> SettingsError:
+        return SettingsError(f"{origin.get(key, name)}, {key}", problem, suggestion)
+
+    for secret in SECRETS:
+        if not origin.get(secret, "environment").startswith("environment"):
+            variable = f"FLEET_{secret.replace('.', '__').upper()}"
+            raise refused(secret, f"a secret does not belong in a file: set {variable} in the environment")
+    _check_access(settings.api, refused)
+    for venue, keys in settings.venues.items():
+        check_symbols(f"venues.{venue}", keys, refused)
+        check_channels(f"venues.{venue}", keys, refused)
+    lists = {
+        "exchange.spot_symbols": settings.exchange.spot_symbols,
+        "exchange.usdm_symbols": settings.exchange.usdm_symbols,
+    }
+    for key, symbols in lists.items():
+        for index, symbol in enumerate(symbols):
+            check_symbol(key, symbol, symbols[:index], refused)
+    try:
+        if settings.redis.url:
+            address_of(settings.redis.url)
+    except AddressUnusable as error:
+        raise refused("redis.url", f"{error.url!r}: {error.problem}", error.suggestion) from error
+    urls: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for venue, keys in settings.venues.items():
+        urls[f"venues.{venue}.websocket_url"] = (keys.websocket_url, ("ws://", "wss://"))
+        urls[f"venues.{venue}.rest_url"] = (keys.rest_url, ("http://", "https://"))
+        check_proxy(f"venues.{venue}.proxy", keys.proxy, refused)
+    for key, (url, schemes) in urls.items():
+        if url and not url.startswith(schemes):
+            raise refused(key, f"{mask_address(url)!r} must begin with {' or '.join(schemes)}")
+    if settings.ingest.backoff_max_s < settings.ingest.backoff_first_s:
+        raise refused("ingest.backoff_max_s", "it must not be less than ingest.backoff_first_s")
+    if settings.fleet.lease_ms < 2 * settings.fleet.heartbeat_ms:
+        raise refused(
+            "fleet.lease_ms",
+            "it must be at least twice fleet.heartbeat_ms, or a lease runs out between two beats",
+        )
