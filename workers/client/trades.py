@@ -26,14 +26,12 @@ from workers.model.events import Trade as WireTrade
 from workers.model.trades.reordering import Reordering
 from workers.store.keys import TRADES, Keys
 from workers.store.log.follower import START, Entry, Lost, entry_id
-from workers.store.log.ranges import Ranges
+from workers.store.log.ranges import Ranges, around
 from workers.store.log.streams import delivered
 from workers.venues.entries import is_break
 
 HOLE_BLOCK_MS: Final = 50
 """How long a read waits while a hole is open."""
-SLACK_MS: Final = 5_000
-"""Trades of a hole may have times this far outside those of its neighbours."""
 OUT_OF_ORDER: Final = 2_000
 """Members of the latest set stand by time; ids are at most about this far from that order."""
 WAITING: Final = 20_000
@@ -170,9 +168,7 @@ class TradeFeed(Feed[Trade]):
         number, time_ms = row if isinstance(row, _Break) else (row.trade_id, row.trade_time)
         if state.last_id >= 0 and number > state.last_id + 1:
             from_ms, to_ms = sorted((state.last_ms, time_ms))
-            state.hole = self._hole(
-                state.last_id + 1, number - 1, max(0, from_ms - SLACK_MS), to_ms + SLACK_MS
-            )
+            state.hole = self._hole(state.last_id + 1, number - 1, *around(from_ms, to_ms))
             state.waiting.appendleft((position, row))
             return
         if isinstance(row, _Break):

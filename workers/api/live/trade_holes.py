@@ -20,7 +20,7 @@ from workers.api.live.topics import HOLE_PATIENCE_S, Hole, TradesTopic
 from workers.model.events import Trade
 from workers.runtime.tasks import end, seen
 from workers.store.books.watch import Watch
-from workers.store.log.ranges import Ranges
+from workers.store.log.ranges import Ranges, around
 
 log = structlog.get_logger()
 
@@ -31,8 +31,6 @@ MISSING = Counter("fleet_api_trades_missing_total", "Trades live clients were to
 POLL_S: Final = 0.25
 MOST_PUSHED: Final = 10_000
 """Trades of one hole that are pushed; who wants more pages through GET /trades."""
-SLACK_MS: Final = 5_000
-"""Trades of a hole may have times this far outside those of its neighbours."""
 
 NOT_HELD: Final = "the fleet does not have them"
 NOT_YET: Final = f"not repaired within {HOLE_PATIENCE_S:.0f} s; GET /trades may have them later"
@@ -105,7 +103,7 @@ class TradeHoles:
     async def _rows(self, topic: TradesTopic, hole: Hole) -> list[Trade]:
         market, rows = topic.market, []
         pages = Ranges(self._client, market.context.keys).trades(
-            market.symbol, max(0, hole.from_ms - SLACK_MS), hole.to_ms + SLACK_MS
+            market.symbol, *around(hole.from_ms, hole.to_ms)
         )
         async for page in pages:
             rows += [row for row in page if hole.first <= row.trade_id <= hole.last]

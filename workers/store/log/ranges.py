@@ -13,7 +13,14 @@ from workers.store.keys import Keys
 from workers.store.trades.latest import LatestTrades
 
 PAGE: Final = 2_000
+SLACK_MS: Final = 5_000
+"""Trades of a hole may have times this far outside those of its neighbours."""
 Entry = tuple[bytes, Mapping[bytes, bytes]]
+
+
+def around(from_ms: int, to_ms: int) -> tuple[int, int]:
+    """Between which times (ms) the trades of a hole are looked for, given the times of its neighbours."""
+    return max(0, from_ms - SLACK_MS), to_ms + SLACK_MS
 
 
 class Ranges:
