@@ -12,12 +12,13 @@ from test_live_streams import World
 from workers.ingest.appender import Appender
 from workers.ingest.line import Line
 from workers.ingest.subscriptions import Refusals, Subscriptions
-from workers.ingest.worker import gap_keys, retentions
+from workers.ingest.worker import gap_keys, incomplete, retentions
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.runtime.tasks import end
 from workers.settings.schema import IngestSettings, Settings, StreamSettings
 from workers.store.log.streams import RawEntry
 from workers.venues.binance.settings import BinanceSettings
+from workers.venues.bybit.settings import BybitSettings
 from workers.venues.channels import PATIENCE, QUIET
 from workers.venues.messages import Subscription
 from workers.venues.session import Session
@@ -123,7 +124,15 @@ async def test_while_redis_is_slow_they_are_left_out_before_anything_else(client
     await appender.flush()
     assert await client.xlen("raw:{BTCUSDT}:depth") == 30
     assert await client.xlen("raw:{BTCUSDT}:kline_1m") == 5
+    assert appender.left_out == {"raw:{BTCUSDT}:kline_1m"}
     assert appender.dropped == 0
+
+
+def test_where_messages_say_only_what_changed_all_is_asked_for_once_some_were_left_out() -> None:
+    bybit = BybitSettings(market="linear", symbols=["A", "B"], channels=["tickers", "kline.1"])
+    contexts = venue_contexts(Settings(venues={"bybit": bybit, **SETTINGS.venues}))
+    left_out = {"raw:{A}:tickers", "raw:{B}:kline.1", "usdm:raw:{BTCUSDT}:kline_1m"}
+    assert incomplete(contexts, left_out) == {"bybit": [("tickers", "A")], "usdm": []}
 
 
 DEPTH = Subscription("s@depth", "depth", "S")

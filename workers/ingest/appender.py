@@ -134,6 +134,8 @@ class Appender:
         self._full = asyncio.Event()
         self.standby: dict[str, Standby] = {}
         """The streams whose last entries were not appended because this line, or its turn, is not the writer."""
+        self.left_out: set[str] = set()
+        """Streams of further channels that lack something; who has them brought anew takes them out."""
         self.appended = 0
         self.repeats = 0
         self.dropped = 0
@@ -146,6 +148,7 @@ class Appender:
             used = len(buffer) * TICKER_SHARE
             if used >= self._settings.buffer_entries and self._is_spare(entry):
                 SKIPPED.labels(self._line).inc()
+                self.left_out.add(entry.key)
                 return
         buffer.append(entry)
         if len(buffer) >= self._settings.flush_entries:
@@ -173,6 +176,8 @@ class Appender:
     def _lose(self, entry: RawEntry, reason: str) -> None:
         if breaks_book(entry):
             self._breaks.setdefault(entry.key, break_for(entry))
+        if self._is_spare(entry):
+            self.left_out.add(entry.key)
         if is_content(entry):
             self._lost.setdefault(entry.key, Lost(entry, reason)).add(entry)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -74,6 +74,23 @@ def gap_keys(contexts: Sequence[VenueContext]) -> dict[str, tuple[str, str]]:
         for context in contexts
         for symbol in context.symbols
         for channel in (DEPTH, TRADES, TICKER, *context.venue.channels)
+    }
+
+
+def incomplete(
+    contexts: Sequence[VenueContext], left_out: Collection[str]
+) -> dict[str, list[tuple[str, str]]]:
+    """Of the streams of which something was left out those (channel, symbol) whose messages say only what changed, by
+    venue: a subscription brings all of it."""
+    return {
+        context.name: [
+            (name, symbol)
+            for name, channel in context.venue.channels.items()
+            if channel.changes_only
+            for symbol in context.symbols
+            if context.keys.raw(symbol, name) in left_out
+        ]
+        for context in contexts
     }
 
 
@@ -187,6 +204,9 @@ class IngestWorker:
                 await asyncio.sleep(waits.refused(error))
                 continue
             self._renew(self._turns.due(time.monotonic()), TAKEN_OVER)
+            if self._appender.left_out and self._appender.waiting <= self._settings.ingest.flush_entries:
+                self._renew(incomplete(self._contexts, self._appender.left_out), RENEWED)
+                self._appender.left_out.clear()
             for venue, requests in asked.items():
                 names = [(one.channel, one.symbol) for one in requests if self._line in one.line]
                 self._renew({venue: names}, RENEWED)
