@@ -68,6 +68,21 @@ def test_bitstamp(server: PrivateServer, recorded_folder: Path):
     assert found["snapshots"] == {"recorded": 10, "fetched": 10}
 
 
+def test_two_exchanges_together(server: PrivateServer, recorded_folder: Path):
+    """Merged by time, each with what it has alone; the keys of the second have its prefix."""
+    folder = recorded_folder / "venues" / "cryptofeed"
+    paths = [folder / f"cryptofeed_{name}_20210405.zst" for name in ("bitfinex_p0", "bitstamp_diff")]
+    found = replayed(server.url, *paths)
+    nothing_lost(found)
+    assert found["venues"] == {
+        "bitfinex": {"exchange": "bitfinex", "market": "spot"},
+        "bitstamp": {"exchange": "bitstamp", "market": "all"},
+    }
+    of_second = [name for name in found["states"] if name.startswith("bitstamp:")]
+    assert (len(found["states"]), len(of_second)) == (18, 10)
+    assert {name.startswith("bitstamp:") for name in found["trades"]} == {True, False}
+
+
 def test_coinbase_exchange(server: PrivateServer, recorded_folder: Path):
     path = recorded_folder / "venues" / "cryptofeed" / "cryptofeed_coinbase_exchange_level2_2021.ws.zst"
     found = replayed(server.url, path)
