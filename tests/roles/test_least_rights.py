@@ -150,6 +150,14 @@ async def test_a_server_that_tells_nothing_of_itself_is_used_all_the_same() -> N
     assert await memory_of(Silent()) == (0, 0)  # type: ignore[arg-type]
 
 
+async def test_every_key_of_a_symbol_is_among_the_rights(spare_server: str) -> None:
+    for url in (await with_users(spare_server)).values():
+        client: Any = connect(url)
+        for key in [*KEYS.types("BTCUSDT"), *KEYS.raw_streams("BTCUSDT")]:
+            assert await client.exists(key) == 0
+        await client.aclose()
+
+
 async def test_a_reader_writes_nothing(spare_server: str) -> None:
     urls = await with_users(spare_server)
     reader: Any = connect(urls["reader"])
