@@ -56,7 +56,7 @@ class GroupState(NamedTuple):
         return self.exists and self.waiting == 0 and self.pending == 0
 
 
-class Hole(NamedTuple):
+class Gap(NamedTuple):
     """Ids of a channel that were missing, as `gaps:{S}` tells them."""
 
     first: int
@@ -187,11 +187,11 @@ class Held:
         found = await read_symbols(self._client, context.keys, [book.symbol for book in books])
         return list(zip(books, found, strict=True))
 
-    async def holes(self, book: Book, channel: str) -> list[Hole]:
+    async def holes(self, book: Book, channel: str) -> list[Gap]:
         """The holes recorded of a channel."""
         entries = await self._entries(book.context.keys.gaps(book.symbol), "-")
         return [
-            Hole(int(fields[b"from"]), int(fields[b"to"]), fields[b"reason"].decode())
+            Gap(int(fields[b"from"]), int(fields[b"to"]), fields[b"reason"].decode())
             for _, fields in entries
             if fields.get(b"channel") == channel.encode()
         ]
