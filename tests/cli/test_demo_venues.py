@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from workers.cli.demo import _with_venues
+from workers.operations.simulated_venues import environment_with
 from workers.settings.exchanges import DEFAULT
 from workers.settings.loading import load
 from workers.sim.flavours import FLAVOURS
@@ -18,7 +18,7 @@ from workers.venues.registry import venue_of
 @pytest.mark.parametrize("exchange", [name for name in FLAVOURS if name != DEFAULT])
 def test_every_market_can_be_followed(exchange: str) -> None:
     flavour = FLAVOURS[exchange](SimSettings(flavour=exchange))
-    said = _with_venues([f"{exchange}:{market}" for market in flavour.markets])
+    said = environment_with([f"{exchange}:{market}" for market in flavour.markets])
     settings = load(Path("demo.toml"), said).settings
     assert settings.exchange.flavours[exchange] > 0
     markets = {name: venue for name, venue in settings.venues.items() if venue.exchange == exchange}

@@ -9,9 +9,9 @@ import pytest
 from rich.markup import escape
 from rich.table import Table
 
-from workers.cli.reading.opening import say, say_json
 from workers.runtime.logs import _visible_json, _visible_values
 from workers.terminal.output import PlainConsole, json_line
+from workers.terminal.saying import say, say_json
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07BTC\x9b31mUSDT\u202eTDSU\r\x00[red]x[/red]"
 

@@ -13,12 +13,13 @@ from fleet_runs import plain_environment
 
 from workers.archive.files import parquet
 from workers.cli import application, demo
-from workers.cli.reading.opening import say_nothing
 from workers.errors import ExtraMissing, SettingsError
 from workers.operations import self_test
 from workers.operations.foreground import ForegroundFleet
+from workers.operations.redis_cli import redis_cli_line
 from workers.settings.loading import load
 from workers.terminal.output import counted
+from workers.terminal.saying import say_nothing
 
 
 def test_every_command_of_the_help_is_in_a_group():
@@ -89,7 +90,7 @@ def test_the_line_to_paste_works_with_the_server_in_use_or_is_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str, line: str
 ):
     fleet = ForegroundFleet(Path("demo.toml"), {"FLEET_HOME": str(tmp_path), "REDIS_URL": url})
-    assert demo.cli_line(fleet, "PING") == line
+    assert redis_cli_line(fleet.effective.settings, fleet.home, "PING") == line
     demo.introduce(fleet)
     told = capsys.readouterr().err
     assert ("redis-cli" in told) == bool(line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,19 +14,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from workers.archive.files import parquet
-from workers.errors import CommandError, ExtraMissing, SettingsError
+from workers.errors import CommandError, ExtraMissing
 from workers.masking import mask
 from workers.model.symbols.selection import SymbolRule
 from workers.operations.exchange_program import simulator_settings
-from workers.operations.foreground import ForegroundFleet, free_ports, stop_on_signals, with_free_ports
+from workers.operations.foreground import ForegroundFleet, stop_on_signals, with_free_ports
+from workers.operations.redis_cli import redis_cli_line
 from workers.operations.simulated import discard_simulated, mark_or_refuse
+from workers.operations.simulated_venues import environment_with, refuse_other_markets
 from workers.runtime.tasks import end
-from workers.settings.addresses import address_of
-from workers.settings.exchanges import DEFAULT
 from workers.settings.loading import load, redis_url
-from workers.settings.paths import socket_path
-from workers.sim.flavours import FLAVOURS
-from workers.sim.settings import SimSettings
 from workers.store.connection import connect
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED
 from workers.terminal.output import LiveStatus, Progress, err, json_line, out, sentence
@@ -39,8 +35,6 @@ START_S: Final = 90.0
 ENDED_EVERY_S: Final = 0.5
 CONNECT_S: Final = 1.0
 DEFAULT_FILE: Final = Path("demo.toml")
-WEBSOCKET_PATHS: Final = {"kraken": "/v2", "coinbase": "/{market}", "bitfinex": "/ws/2"}
-"""What the settings of an exchange want behind the host."""
 FAILED: Final = ("books_differ", "trades_missing", "trades_doubled", "trades_differ", "bars_differ")
 
 
@@ -62,7 +56,7 @@ def run_demo(
         SettingsError: a venue that is not simulated, a fault that is none, or settings the demo cannot run with.
     """
     chosen = config or Path(os.environ.get("FLEET_CONFIG") or DEFAULT_FILE)
-    given = {**os.environ, "FLEET_EXCHANGE__ENABLED": "true", **_with_venues(venues)}
+    given = {**os.environ, "FLEET_EXCHANGE__ENABLED": "true", **environment_with(venues)}
     effective = load(chosen, given)
     if faults:
         given["FLEET_EXCHANGE__FAULTS"] = ",".join([*effective.settings.exchange.faults, *faults])
@@ -70,7 +64,7 @@ def run_demo(
     simulator_settings(effective.settings)
     fleet = ForegroundFleet(chosen, with_free_ports(effective, given))
     fleet.refuse_if_running()
-    _refuse_other_markets(fleet)
+    refuse_other_markets(fleet.effective.settings)
     if not fleet.effective.settings.redis.url:
         discard_simulated(fleet.home)
         mark_or_refuse(fleet.home, simulated=True)
@@ -96,58 +90,6 @@ def run_demo(
     return EXIT_DISAGREEMENT if failed else EXIT_FINE
 
 
-def _with_venues(texts: Sequence[str]) -> dict[str, str]:
-    """What the environment must say for other exchanges to be simulated and followed: a port each, and sections.
-
-    Args:
-        texts: `okx` for the exchange's first market, `okx:swap` for another one, in a section `okx_swap`.
-    """
-    wanted = [(name, market) for name, _, market in (text.partition(":") for text in dict.fromkeys(texts))]
-    names = list(dict.fromkeys(name for name, _ in wanted))
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
-    said: dict[str, str] = {}
-    for name, chosen in wanted:
-        if name not in FLAVOURS or name == DEFAULT:
-            known = ", ".join(flavour for flavour in FLAVOURS if flavour != DEFAULT)
-            raise SettingsError("--venue", f"{name!r} is not simulated besides {DEFAULT} (known: {known})")
-        flavour, port = FLAVOURS[name](SimSettings(flavour=name)), ports[name]
-        market = chosen or flavour.markets[0]
-        if market not in flavour.markets:
-            raise SettingsError(
-                "--venue", f"{name} has no market {market!r} (known: {', '.join(flavour.markets)})"
-            )
-        section = f"FLEET_VENUES__{name.upper()}"
-        section += "" if market == flavour.markets[0] else f"_{market.upper()}"
-        path = WEBSOCKET_PATHS.get(name, "").format(market=market)
-        said |= {
-            f"FLEET_EXCHANGE__FLAVOURS__{name.upper()}": str(port),
-            f"{section}__EXCHANGE": name,
-            f"{section}__MARKET": market,
-            f"{section}__SYMBOLS": ",".join(flavour.listed(market)),
-            f"{section}__WEBSOCKET_URL": f"ws://127.0.0.1:{port}{path}",
-            f"{section}__REST_URL": f"http://127.0.0.1:{port}",
-        }
-    return said
-
-
-def _refuse_other_markets(fleet: ForegroundFleet) -> None:
-    exchange = fleet.effective.settings.exchange
-    for name, venue in fleet.effective.settings.venues.items():
-        port = exchange.flavours.get(venue.exchange, exchange.port)
-        here = f"//{exchange.host}:{port}/"
-        markets = FLAVOURS[venue.exchange](SimSettings()).markets if venue.exchange in FLAVOURS else ()
-        if venue.market not in markets:
-            raise SettingsError(
-                f"venues.{name}.market", f"the simulated exchange has no {venue.market} market"
-            )
-        if here not in f"{venue.rest_url}/" or here not in f"{venue.websocket_url}/":
-            raise SettingsError(
-                f"venues.{name}",
-                f"rest_url and websocket_url do not point at the simulated exchange ({here}…), so there would be "
-                "nothing to compare with: write them as config/demo.toml does",
-            )
-
-
 async def _refuse_leftovers(fleet: ForegroundFleet) -> None:
     """A server we were told to use may hold an earlier run's keys: they would be taken for this one's."""
     settings = fleet.effective.settings
@@ -170,25 +112,6 @@ async def _refuse_leftovers(fleet: ForegroundFleet) -> None:
         )
 
 
-def cli_line(fleet: ForegroundFleet, command: str) -> str:
-    """A redis-cli line to paste, which asks for the password itself; empty for sentinels: redis-cli asks none."""
-    url = fleet.effective.settings.redis.url
-    if not url:
-        return f"redis-cli -s {shlex.quote(str(socket_path(fleet.home, 'redis.sock')))} {command}"
-    address = address_of(url)
-    if address.sentinels:
-        return ""
-    options = address.options
-    words = ["-s", options["path"]] if "path" in options else ["-h", options["host"], "-p", options["port"]]
-    words += ["-n", options["db"]] if options.get("db") else []
-    words += ["--user", options["username"]] if "username" in options else []
-    words += ["--askpass"] if "password" in options else []
-    words += ["--tls"] if address.tls else []
-    for option, name in (("--cacert", "ssl_ca_certs"), ("--cert", "ssl_certfile"), ("--key", "ssl_keyfile")):
-        words += [option, options[name]] if name in options else []
-    return f"redis-cli {shlex.join(str(word) for word in words)} {command}"
-
-
 def introduce(fleet: ForegroundFleet) -> None:
     """Say on standard error where everything is."""
     settings = fleet.effective.settings
@@ -201,7 +124,7 @@ def introduce(fleet: ForegroundFleet) -> None:
             for place, command in enumerate(
                 (f"HGET LIVE_ORDERBOOK {symbol}", f"XREVRANGE bars:{{{symbol}}}:1m + - COUNT 3")
             )
-            if (line := cli_line(fleet, command))
+            if (line := redis_cli_line(settings, fleet.home, command))
         ),
         f"logs               {fleet.home / 'log'}",
     ]

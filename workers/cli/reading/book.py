@@ -10,11 +10,12 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from workers.cli.reading.opening import fleet_of, reaching, refuse_unknown, say_json, symbol_name
+from workers.cli.reading.opening import fleet_of, reaching, refuse_unknown, symbol_name
 from workers.client import Book, FleetClient
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_FINE
 from workers.terminal.output import out
+from workers.terminal.saying import say_json
 from workers.terminal.times import clock_text
 
 

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from workers.cli.reading.opening import fleet_of, run_reading, say, say_json, symbol_name
+from workers.cli.reading.opening import fleet_of, run_reading, symbol_name
 from workers.client import FleetClient
 from workers.store.history.writing import HistoryStatistics
+from workers.terminal.saying import say, say_json
 from workers.terminal.times import clock_text
 
 LAST_S: Final = 60

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,8 +27,8 @@ from workers.settings.loading import Effective, load, redis_url
 from workers.store.connection import connect
 from workers.store.refusals import Refusal, refusal_of
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import err, json_line, sentence, visible
-from workers.terminal.times import clock_text
+from workers.terminal.output import err, sentence
+from workers.terminal.saying import say_json
 
 NOTICES: Final = (Gap, Withheld, Interrupted)
 
@@ -149,25 +148,6 @@ async def _until(reading: Coroutine[Any, Any, None], seconds: float | None) -> N
     await end(waiting)
     for task in done:
         task.result()
-
-
-def say_nothing(what: str, from_ms: int | None, to_ms: int | None) -> None:
-    """Say that there is nothing to show, and of which stretch, on standard error."""
-    since = f" from {clock_text(from_ms)}" if from_ms is not None else ""
-    until = f" until {clock_text(to_ms)}" if to_ms is not None else ""
-    future = " That is in the future." if from_ms is not None and from_ms > time.time() * 1000 else ""
-    err.print(escape(f"No {what}{since}{until} are held.{future}"), highlight=False, soft_wrap=True)
-
-
-def say(line: str) -> None:
-    """One line of the answer, at once."""
-    sys.stdout.write(visible(line) + "\n")
-    sys.stdout.flush()
-
-
-def say_json(row: Any) -> None:
-    """One JSON object of the answer, at once."""
-    say(json_line(row).rstrip("\n"))
 
 
 def notice_text(notice: Gap | Withheld | Interrupted) -> str:

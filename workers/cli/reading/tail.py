@@ -12,7 +12,7 @@ import msgspec
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from workers.cli.reading.opening import fleet_of, run_reading, say, say_json, symbol_name, tell_notice
+from workers.cli.reading.opening import fleet_of, run_reading, symbol_name, tell_notice
 from workers.client import Gap, Interrupted
 from workers.client.naming import keys_of
 from workers.errors import WrongArgument
@@ -20,6 +20,7 @@ from workers.model.trades.windows import INTERVALS_MS
 from workers.store.connection import connect_reader, heeding_cancellation
 from workers.store.keys import DEPTH, TRADES, Keys
 from workers.store.log.follower import START, StreamFollower, before, entry_id
+from workers.terminal.saying import say, say_json
 from workers.terminal.times import clock_text
 
 BLOCK_MS: Final = 500

@@ -5,17 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from workers.cli.reading.opening import (
-    NOTICES,
-    fleet_of,
-    run_reading,
-    say,
-    say_json,
-    say_nothing,
-    symbol_name,
-    tell_notice,
-)
+from workers.cli.reading.opening import NOTICES, fleet_of, run_reading, symbol_name, tell_notice
 from workers.client import FleetClient, Trade
+from workers.terminal.saying import say, say_json, say_nothing
 from workers.terminal.times import clock_text
 
 

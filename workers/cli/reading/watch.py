@@ -19,10 +19,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from workers.cli.reading.opening import fleet_of, notice_text, run_reading, say, symbol_name
+from workers.cli.reading.opening import fleet_of, notice_text, run_reading, symbol_name
 from workers.client import BookTop, Derivative, FleetClient, Gap, Interrupted, PriceLevel, Trade, Withheld
 from workers.client.feed import Feed
 from workers.terminal.output import err, out
+from workers.terminal.saying import say
 from workers.terminal.times import clock_text
 
 REFRESH_S: Final = 0.2

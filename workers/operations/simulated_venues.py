@@ -1,0 +1,76 @@
+"""Other exchanges that are simulated and followed besides the first one, as settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from workers.errors import SettingsError
+from workers.operations.foreground import free_ports
+from workers.settings.exchanges import DEFAULT
+from workers.settings.schema import Settings
+from workers.sim.flavours import FLAVOURS
+from workers.sim.settings import SimSettings
+
+WEBSOCKET_PATHS: Final = {"kraken": "/v2", "coinbase": "/{market}", "bitfinex": "/ws/2"}
+"""What the settings of an exchange want behind the host."""
+
+
+def environment_with(texts: Sequence[str]) -> dict[str, str]:
+    """What the environment must say for other exchanges to be simulated and followed: a port each, and sections.
+
+    Args:
+        texts: `okx` for the exchange's first market, `okx:swap` for another one, in a section `okx_swap`.
+
+    Raises:
+        SettingsError: an exchange, or a market, that is not simulated.
+    """
+    wanted = [(name, market) for name, _, market in (text.partition(":") for text in dict.fromkeys(texts))]
+    names = list(dict.fromkeys(name for name, _ in wanted))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    said: dict[str, str] = {}
+    for name, chosen in wanted:
+        if name not in FLAVOURS or name == DEFAULT:
+            known = ", ".join(flavour for flavour in FLAVOURS if flavour != DEFAULT)
+            raise SettingsError("--venue", f"{name!r} is not simulated besides {DEFAULT} (known: {known})")
+        flavour, port = FLAVOURS[name](SimSettings(flavour=name)), ports[name]
+        market = chosen or flavour.markets[0]
+        if market not in flavour.markets:
+            raise SettingsError(
+                "--venue", f"{name} has no market {market!r} (known: {', '.join(flavour.markets)})"
+            )
+        section = f"FLEET_VENUES__{name.upper()}"
+        section += "" if market == flavour.markets[0] else f"_{market.upper()}"
+        path = WEBSOCKET_PATHS.get(name, "").format(market=market)
+        said |= {
+            f"FLEET_EXCHANGE__FLAVOURS__{name.upper()}": str(port),
+            f"{section}__EXCHANGE": name,
+            f"{section}__MARKET": market,
+            f"{section}__SYMBOLS": ",".join(flavour.listed(market)),
+            f"{section}__WEBSOCKET_URL": f"ws://127.0.0.1:{port}{path}",
+            f"{section}__REST_URL": f"http://127.0.0.1:{port}",
+        }
+    return said
+
+
+def refuse_other_markets(settings: Settings) -> None:
+    """Refuse venues that are not on the simulated exchange.
+
+    Raises:
+        SettingsError: there is one.
+    """
+    exchange = settings.exchange
+    for name, venue in settings.venues.items():
+        port = exchange.flavours.get(venue.exchange, exchange.port)
+        here = f"//{exchange.host}:{port}/"
+        markets = FLAVOURS[venue.exchange](SimSettings()).markets if venue.exchange in FLAVOURS else ()
+        if venue.market not in markets:
+            raise SettingsError(
+                f"venues.{name}.market", f"the simulated exchange has no {venue.market} market"
+            )
+        if here not in f"{venue.rest_url}/" or here not in f"{venue.websocket_url}/":
+            raise SettingsError(
+                f"venues.{name}",
+                f"rest_url and websocket_url do not point at the simulated exchange ({here}…), so there would be "
+                "nothing to compare with: write them as config/demo.toml does",
+            )

@@ -1,0 +1,31 @@
+"""Lines of an answer, written one by one as they come."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.markup import escape
+
+from workers.terminal.output import err, json_line, visible
+from workers.terminal.times import clock_text
+
+
+def say_nothing(what: str, from_ms: int | None, to_ms: int | None) -> None:
+    """Say that there is nothing to show, and of which stretch, on standard error."""
+    since = f" from {clock_text(from_ms)}" if from_ms is not None else ""
+    until = f" until {clock_text(to_ms)}" if to_ms is not None else ""
+    future = " That is in the future." if from_ms is not None and from_ms > time.time() * 1000 else ""
+    err.print(escape(f"No {what}{since}{until} are held.{future}"), highlight=False, soft_wrap=True)
+
+
+def say(line: str) -> None:
+    """One line of the answer, at once."""
+    sys.stdout.write(visible(line) + "\n")
+    sys.stdout.flush()
+
+
+def say_json(row: Any) -> None:
+    """One JSON object of the answer, at once."""
+    say(json_line(row).rstrip("\n"))
