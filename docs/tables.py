@@ -365,7 +365,11 @@ def scenarios_table(_: str) -> str:
     rows = []
     for one in SCENARIOS:
         known = [DEFAULT] if one.model is not None or one.fleet is not None else []
-        known += [each.exchange for each in markets if one.venues and one.venues.needs(each.facts())]
+        known += [
+            each.exchange
+            for each in markets
+            if one.every_venue or (one.venues and one.venues.needs(each.facts()))
+        ]
         exchanges = "all" if len(set(known)) == len(FLAVOURS) else ", ".join(dict.fromkeys(known))
         rows.append((f"`{one.name}`", ", ".join(one.levels), exchanges, one.world, one.reader))
     head = ("scenario", "levels", "exchanges", "what the world does", "what a correct reader must see")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from workers.conformance.catalogue.all import SCENARIOS, chosen
+from workers.conformance.fleet.every_venue import fleet_file
 from workers.conformance.suite import run_suite
 from workers.conformance.venues.books import VenueTrades
 from workers.conformance.venues.places import Place, places, root_of
@@ -17,6 +18,7 @@ from workers.ingest.subscriptions import Subscriptions
 from workers.model.books.in_band import InBandSync
 from workers.model.books.sequence import SequenceRule
 from workers.settings.exchanges import DEFAULT
+from workers.settings.loading import parse
 from workers.sim.flavours import FLAVOURS
 from workers.sim.settings import SimSettings
 from workers.venues.coinbase.advanced_session import AdvancedSession
@@ -68,6 +70,18 @@ def test_venues_choose_scenarios():
         chosen(["wrong-checksum"], ["model"], others=False)
     with pytest.raises(WrongArgument, match="not simulated"):
         places(["nobody"])
+
+
+def test_the_fleet_of_every_venue_follows_each_market_on_its_own_exchange(tmp_path):
+    markets = places()
+    ports = {name: 10_000 + at for at, name in enumerate(FLAVOURS)}
+    text = fleet_file(tmp_path, markets, ports, "unix:///tmp/none.sock")
+    venues = parse(text, "every venue", {}).settings.venues
+    assert list(venues) == [one.name for one in markets]
+    for one in markets:
+        assert (venues[one.name].exchange, venues[one.name].market) == (one.exchange, one.market)
+        assert venues[one.name].symbols == list(one.symbols)
+        assert f":{ports[one.exchange]}" in venues[one.name].websocket_url
 
 
 def test_an_adapter_is_of_the_default_exchange():

@@ -83,6 +83,7 @@ class Scenario:
     world: one sentence, what the world does. reader: one sentence, what a correct reader must see.
     needs: a module that must be installed for it, besides those every fleet has.
     takes_long: it takes minutes of a busy machine, so that `fleet test` runs it with `--full` only.
+    every_venue: it is the one of `fleet.every_venue`, on a fleet of all other exchanges.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Scenario:
     needs: str = ""
     takes_long: bool = False
     venues: OnVenues | None = None
+    every_venue: bool = False
 
     @property
     def possible(self) -> bool:
@@ -102,11 +104,14 @@ class Scenario:
     @property
     def levels(self) -> list[Level]:
         """Where it runs."""
-        on = {"model": self.model is not None or self.venues is not None, "fleet": self.fleet is not None}
+        on = {
+            "model": self.model is not None or self.venues is not None,
+            "fleet": self.fleet is not None or self.every_venue,
+        }
         return [level for level in LEVELS if on[level]]
 
     def on(self, level: Level, *, default: bool, others: bool) -> bool:
         """Whether it runs on a level where the default exchange, or others, are asked for."""
         if level == "fleet":
-            return default and self.fleet is not None
+            return (default and self.fleet is not None) or (others and self.every_venue)
         return (default and self.model is not None) or (others and self.venues is not None)

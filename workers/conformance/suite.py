@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from workers.conformance.adapters.adapter import load_adapter
 from workers.conformance.catalogue.all import CALM, chosen
+from workers.conformance.fleet.every_venue import run_every_venue
 from workers.conformance.fleet.quota import Quota
 from workers.conformance.fleet.runner import run_fleet
 from workers.conformance.model.runner import run_model
@@ -124,6 +125,11 @@ async def _run(
     if "fleet" in levels and default:
         async for result in run_fleet(scenarios, CALM, home, cpu_share):
             results.append(result)
+            _tell(result)
+    for scenario in scenarios:
+        if scenario.every_venue and "fleet" in levels and markets:
+            result = Result(scenario.name, "fleet", scenario.reader)
+            results.append(await run_every_venue(result, markets, home / "venues"))
             _tell(result)
     return results
 

@@ -51,4 +51,12 @@ VENUES: Final = (
         "They say what the books are; no message is taken twice.",
         venues=OnVenues(scripts.asked_without_need),
     ),
+    Scenario(
+        "every-venue",
+        "On all other exchanges at once a message is lost, another torn, a checksum wrong, a subscription silent, ids "
+        "begin anew, a line is cut; then a line, a books and a trades worker, and the other line are killed.",
+        "Every book comes back each time; in the end books, trades and bars are what the exchanges say.",
+        every_venue=True,
+        takes_long=True,
+    ),
 )
