@@ -21,6 +21,7 @@ from workers.terminal.output import err, escape_unencodable, seconds_of
 REGISTERED: Final = (
     "workers.cli.replay",
     "workers.cli.conform",
+    "workers.cli.bench",
     "workers.cli.fault",
     "workers.cli.export",
     "workers.cli.verify_archive",
@@ -37,7 +38,7 @@ PANELS: Final = {
     "Run a fleet": ("demo", "live", "status", "stop", "config", "doctor"),
     "Read it": ("book", "trades", "bars", "history", "watch", "tail"),
     "Files": ("export", "verify-archive", "replay"),
-    "Prove it": ("test", "conform", "fault"),
+    "Prove it": ("test", "conform", "bench", "fault"),
 }
 """The commands by what one wants to do, as the help lists them."""
 

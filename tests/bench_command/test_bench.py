@@ -1,0 +1,79 @@
+"""`fleet bench` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fleet_runs import plain_environment
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+pytestmark = pytest.mark.e2e
+
+
+def test_the_fleet_is_measured_and_compared(fleet: Run):
+    done = fleet("bench", "--rates", "200", "--symbols", "2", "--for", "2s", "--no-idle", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    (measured,) = result["measured"]
+    assert (measured["plant"], measured["symbols"], measured["differences"]) == ("fleet", 2, [])
+    assert measured["messages"] > 0
+    assert list(measured["cpu_percent"]) == ["exchange", "redis", "keeper", "books-0", "trades-0", "ingest-a"]
+    assert all(value > 0 for value in measured["cpu_ms_per_1000"].values())
+    assert all(value > 1 for value in measured["resident_mb"].values())
+    assert set(measured["run_dry_s"]) == {"log", "books", "trades"}
+    for stage in ("log", "book", "reader", "book_paced", "reader_paced"):
+        found = measured["delays_ms"][stage]
+        assert 0 <= found["p50"] <= found["p99"] <= found["p999"], stage
+        assert found["samples"] > 0, stage
+    assert result["idle_percent"] is None
+    assert result["is_right"] is True
+    assert "comparing" in done.stderr
+
+
+def test_ctrl_c_ends_it_at_once_and_leaves_nothing(folder: Path):
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "workers.cli",
+            "bench",
+            "--rates",
+            "50",
+            "--symbols",
+            "1",
+            "--for",
+            "1h",
+        ],
+        env=plain_environment(FLEET_HOME=str(folder / "home"), TMPDIR=str(folder)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stderr is not None
+        assert "starting" in process.stderr.readline()
+        os.kill(process.pid, signal.SIGINT)
+        said, complained = process.communicate(timeout=90)
+    finally:
+        process.kill()
+    assert (process.returncode, said, complained) == (130, "", "")
+    assert list(folder.glob("fleet-bench-*")) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("--rates", "fast"), ("--rates", "0"), ("--for", "soon"), ("--against", "nobody")]
+)
+def test_what_cannot_be_measured_is_refused(fleet: Run, words: tuple[str, str]):
+    done = fleet("bench", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words[0] in done.stderr

@@ -1,0 +1,202 @@
+"""One plant at one rate: brought up, loaded, measured, let run dry, compared."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from workers.bench.exchange import Exchange, Sent
+from workers.bench.latency import Percentiles
+from workers.bench.plant import Plant
+from workers.bench.reader import Reader
+from workers.bench.tape import names
+from workers.bench.usage import Usage, usage_by_role
+from workers.errors import CommandError
+from workers.store.connection import connect_reader
+
+START_S: Final = 180.0
+"""How long a plant may take to have every book."""
+RUN_IN_S: Final = 2.0
+"""Under the load before measuring begins."""
+RUN_DRY_S: Final = 45.0
+"""How long a plant may take, after the last message, to have handled all."""
+KEPT_UP_S: Final = 1.0
+"""A plant that has handled all so soon after the last message is said to keep up."""
+FIRST_RATE: Final = 10.0
+"""Messages a second and symbol while a plant starts, or fewer."""
+SAMPLED: Final = 3
+"""Symbols whose delays are measured: a reader of all would be a load of its own."""
+POLL_S: Final = 0.05
+
+
+class Measured(NamedTuple):
+    """What was found of one plant at one rate."""
+
+    plant: str
+    rate: float
+    symbols: int
+    seconds: float
+    messages: int
+    """Sent within the seconds measured."""
+    cpu_percent: dict[str, float]
+    """Of one core, by process; `exchange` is the load generator."""
+    cpu_ms_per_1000: dict[str, float]
+    """ms of CPU per 1,000 messages sent, by process."""
+    resident_mb: dict[str, float]
+    """At the end of those seconds."""
+    delays_ms: dict[str, Percentiles | None]
+    run_dry_s: dict[str, float | None]
+    """By stage: seconds from the last message until it had all of them; None: not in time."""
+    kept_up: bool
+    handled_per_s: float | None
+    """Messages a second from the beginning of the load until all were handled; None: they never were."""
+    unsent_mb: float
+    """What the plant had not taken from its sockets at the end of those seconds."""
+    differences: list[str]
+
+
+Make = Callable[[Path, int, int], Plant]
+"""A plant in a folder, with the port of the exchange and one of its own."""
+Tell = Callable[[str], None]
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        return int(first.getsockname()[1]), int(second.getsockname()[1])
+
+
+@asynccontextmanager
+async def running(make: Make, symbols: int, tell: Tell) -> AsyncIterator[tuple[Plant, Exchange]]:
+    """A plant that has every book, at a low rate; everything is ended and removed afterwards.
+
+    Raises:
+        CommandError: it does not come so far.
+    """
+    home = Path(tempfile.mkdtemp(prefix="fleet-bench-"))
+    port, own = _free_ports()
+    try:
+        plant = make(home, port, own)
+        try:
+            async with plant.processes.watched(), Exchange(port, symbols) as exchange:
+                tell(f"{plant.name}: starting")
+                plant.processes["exchange"].start()
+                await _until(exchange.answers, "the load generator")
+                for name in plant.roles:
+                    plant.processes[name].start()
+
+                async def subscribed() -> bool:
+                    return (await exchange.state()).streams == 2 * symbols
+
+                await _until(subscribed, f"{plant.name} to subscribe")
+                await exchange.set_rate(FIRST_RATE * symbols)
+                await _until(plant.ready, f"{plant.name} to have every book")
+                yield plant, exchange
+        finally:
+            await plant.aclose()
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+async def _until(done: Callable[[], Awaitable[bool]], what: str) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            if await done():
+                return
+        except ConnectionError:
+            pass  # its server is not there yet
+        if time.monotonic() > deadline:
+            raise CommandError(f"Waited {START_S:.0f} s in vain for {what}.")
+        await asyncio.sleep(POLL_S)
+
+
+async def measure(make: Make, rate: float, symbols: int, seconds: float, tell: Tell) -> Measured:
+    """Measure a plant at a rate of messages a second, over all symbols."""
+    async with running(make, symbols, tell) as (plant, exchange):
+        pids = {name: plant.processes[name].pid for name in ("exchange", *plant.roles)}
+        tell(f"{plant.name}: {rate:,.0f} messages/s of {symbols} symbols for {seconds:.0f} s")
+        loaded, before_load = time.monotonic(), await exchange.state()
+        await exchange.set_rate(rate)
+        await asyncio.sleep(RUN_IN_S)
+        client = connect_reader(plant.url)
+        sampled = names(symbols)[:SAMPLED]
+        reader = Reader(client, [stream for symbol in sampled for stream in plant.streams(symbol)])
+        reading = asyncio.create_task(reader.run(), name="bench: reader")
+        try:
+            began, first, usage = time.monotonic(), await exchange.state(), usage_by_role(pids)
+            await asyncio.sleep(seconds)
+            took, last, after = time.monotonic() - began, await exchange.state(), usage_by_role(pids)
+            await exchange.set_rate(0)
+            loaded_s = time.monotonic() - loaded
+            sent = await exchange.sent()
+            run_dry_s = await _run_dry(plant, sent)
+        finally:
+            reader.stop()
+            await reading
+            await client.aclose()
+        dry = [at for at in run_dry_s.values() if at is not None]
+        is_dry = len(dry) == len(run_dry_s)
+        if is_dry:
+            tell(f"{plant.name}: comparing")
+        messages = last.messages - first.messages
+        end = await exchange.state()
+        return Measured(
+            plant=plant.name,
+            rate=rate,
+            symbols=symbols,
+            seconds=round(took, 2),
+            messages=messages,
+            cpu_percent=_percent(usage, after, took),
+            cpu_ms_per_1000={
+                name: round((after[name].cpu_s - usage[name].cpu_s) * 1e6 / max(messages, 1), 2)
+                for name in pids
+            },
+            resident_mb={name: round(used.resident_bytes / 2**20, 1) for name, used in after.items()},
+            delays_ms=plant.delays(reader, sent),
+            run_dry_s=run_dry_s,
+            kept_up=is_dry and max(dry) <= KEPT_UP_S,
+            handled_per_s=round((end.messages - before_load.messages) / (loaded_s + max(dry)), 1)
+            if is_dry
+            else None,
+            unsent_mb=round(last.unsent_bytes / 2**20, 1),
+            differences=await plant.differences(sent)
+            if is_dry
+            else [f"not compared: not all was handled within {RUN_DRY_S:.0f} s of the last message"],
+        )
+
+
+def _percent(before: Mapping[str, Usage], after: Mapping[str, Usage], took_s: float) -> dict[str, float]:
+    return {name: round((after[name].cpu_s - used.cpu_s) / took_s * 100, 2) for name, used in before.items()}
+
+
+async def _run_dry(plant: Plant, sent: Mapping[str, Sent]) -> dict[str, float | None]:
+    """By stage, how long it takes until nothing is lacking."""
+    began = time.monotonic()
+    found: dict[str, float | None] = dict.fromkeys(plant.lacks)
+    while None in found.values() and time.monotonic() - began < RUN_DRY_S:
+        for stage, lacking in (await plant.lacking(sent)).items():
+            if not lacking and found[stage] is None:
+                found[stage] = round(time.monotonic() - began, 2)
+        await asyncio.sleep(POLL_S)
+    return found
+
+
+async def measure_idle(make: Make, symbols: int, seconds: float, tell: Tell) -> dict[str, float]:
+    """Percent of a core, by process, of a plant that has every book and gets no message."""
+    async with running(make, symbols, tell) as (plant, exchange):
+        await exchange.set_rate(0)
+        tell(f"{plant.name}: no message at all, {symbols} symbols, for {seconds:.0f} s")
+        await asyncio.sleep(RUN_IN_S)
+        pids = {name: plant.processes[name].pid for name in plant.roles}
+        began, before = time.monotonic(), usage_by_role(pids)
+        await asyncio.sleep(seconds)
+        return _percent(before, usage_by_role(pids), time.monotonic() - began)
