@@ -9,6 +9,7 @@ it knows only `wss://`, and TLS would be a cost that the other plant does not ha
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import Any
 
@@ -41,6 +42,9 @@ def main() -> None:
         ]
 
     handler = FeedHandler(config={"uvloop": True, "log": {"filename": log, "level": "WARNING"}})
+    asyncio.set_event_loop(
+        asyncio.new_event_loop()
+    )  # cryptofeed asks for one, and uvloop makes none by itself
     handler.add_feed(
         Simulated(
             symbols=symbols,

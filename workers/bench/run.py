@@ -33,6 +33,7 @@ FIRST_RATE: Final = 10.0
 """Messages a second and symbol while a plant starts, or fewer."""
 SAMPLED: Final = 3
 """Symbols whose delays are measured: a reader of all would be a load of its own."""
+MOST_STARTS: Final = 3
 POLL_S: Final = 0.05
 
 
@@ -89,16 +90,16 @@ async def running(make: Make, symbols: int, tell: Tell) -> AsyncIterator[tuple[P
             async with plant.processes.watched(), Exchange(port, symbols) as exchange:
                 tell(f"{plant.name}: starting")
                 plant.processes["exchange"].start()
-                await _until(exchange.answers, "the load generator")
+                await _until(exchange.answers, "the load generator", plant, home)
                 for name in plant.roles:
                     plant.processes[name].start()
 
                 async def subscribed() -> bool:
                     return (await exchange.state()).streams == 2 * symbols
 
-                await _until(subscribed, f"{plant.name} to subscribe")
+                await _until(subscribed, f"{plant.name} to subscribe", plant, home)
                 await exchange.set_rate(FIRST_RATE * symbols)
-                await _until(plant.ready, f"{plant.name} to have every book")
+                await _until(plant.ready, f"{plant.name} to have every book", plant, home)
                 yield plant, exchange
         finally:
             await plant.aclose()
@@ -106,7 +107,7 @@ async def running(make: Make, symbols: int, tell: Tell) -> AsyncIterator[tuple[P
         shutil.rmtree(home, ignore_errors=True)
 
 
-async def _until(done: Callable[[], Awaitable[bool]], what: str) -> None:
+async def _until(done: Callable[[], Awaitable[bool]], what: str, plant: Plant, home: Path) -> None:
     deadline = time.monotonic() + START_S
     while True:
         try:
@@ -114,9 +115,17 @@ async def _until(done: Callable[[], Awaitable[bool]], what: str) -> None:
                 return
         except ConnectionError:
             pass  # its server is not there yet
+        for name in ("exchange", *plant.roles):
+            if plant.processes[name].starts > MOST_STARTS:
+                raise CommandError(f"{name} of {plant.name} ends again and again: {_last_words(home, name)}")
         if time.monotonic() > deadline:
             raise CommandError(f"Waited {START_S:.0f} s in vain for {what}.")
         await asyncio.sleep(POLL_S)
+
+
+def _last_words(home: Path, name: str) -> str:
+    lines = (home / "log" / f"{name}.log").read_text("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
 
 
 async def measure(make: Make, rate: float, symbols: int, seconds: float, tell: Tell) -> Measured:
