@@ -46,7 +46,9 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(metavar="PEER", help="Measure this after the fleet, at each rate: cryptofeed."),
         ] = None,
-        idle: Annotated[bool, typer.Option(help="Measure a whole fleet without any message too.")] = True,
+        no_idle: Annotated[
+            bool, typer.Option("--no-idle", help="Leave out the whole fleet without any message.")
+        ] = False,
         json: Json = False,
         config: Config = None,
     ) -> None:
@@ -66,7 +68,7 @@ def register(app: typer.Typer) -> None:
         except CommandError as error:
             raise typer.BadParameter(str(error), param_hint="--for") from error
         cache = load(config, os.environ).home / "bench"
-        plan = Plan(_rates(rates), symbols, seconds, lines, idle, against or "", cache)
+        plan = Plan(_rates(rates), symbols, seconds, lines, not no_idle, against or "", cache)
         raise typer.Exit(_run(plan, as_json=json))
 
 
