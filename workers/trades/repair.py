@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 
 from workers.errors import BadNumber, MalformedFrame, RateLimited, RequestRefused, RestError
 from workers.model.events import Trade
+from workers.model.pauses import Pauses
 from workers.model.trades.windows import check
 from workers.runtime.rest import RestClient
 from workers.settings.schema import Settings
@@ -78,17 +79,13 @@ class _Patience:
     def begin(self) -> None:
         """There was an answer: what comes is asked for anew."""
         self.attempts = 0
+        self.pauses = Pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._began = time.monotonic()
 
     @property
     def over(self) -> bool:
         """Whether it was asked for often and long enough."""
         return self.attempts >= self._most and time.monotonic() - self._began >= self._for_s
-
-    @property
-    def pause_s(self) -> float:
-        """The pause before the next request."""
-        return float(min(FIRST_PAUSE_S * 2.0 ** min(self.attempts - 1, 10), LONGEST_PAUSE_S))
 
     @property
     def urgency(self) -> Urgency:
@@ -153,7 +150,7 @@ class Repair:
                 if patience.over:
                     await self._accept(tape, first, seen - 1, problem)
                     return
-                await asyncio.sleep(patience.pause_s)
+                await asyncio.sleep(patience.pauses.take())
                 continue
             if isinstance(found, str):
                 await self._accept(tape, first, seen - 1, found)

@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import Counter
 
 from workers.errors import MalformedFrame, RateLimited, RestError
+from workers.model.pauses import Pauses
 from workers.model.trades.numbering import LOWER_CONFIRMING, Confirmation, LowerRun, confirmed, first_of
 from workers.runtime.rest import RestClient
 from workers.store.fleet.budget import Urgency
@@ -101,7 +102,7 @@ class Restarts:
         trades = [trade for _, trade in tape.waiting[run.at : run.end]]
         if tape.is_numbered:  # the log's numbers rise as long as it is the same log
             return Confirmation(True, trades[0].trade_id)
-        attempt = 0
+        attempt, pauses = 0, Pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         while True:
             urgency = Urgency.BROKEN if attempt < 3 else Urgency.START
             problem = "the exchange's newest trades are older"
@@ -119,7 +120,7 @@ class Restarts:
                 problem = str(error)
             attempt += 1
             self._tell_unconfirmed(tape, trades[0].trade_id, attempt, problem)
-            await asyncio.sleep(min(FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 10), LONGEST_PAUSE_S))
+            await asyncio.sleep(pauses.take())
 
     async def _from_the_first(self, tape: OwnedTape, answer: Confirmation) -> Confirmation:
         """The same with the first of the new ids that REST has: those that the log took for repeats, too.
