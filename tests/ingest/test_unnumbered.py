@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from hypothesis import HealthCheck, given, settings
@@ -10,16 +11,17 @@ from hypothesis import strategies as st
 from made_up_venue import MadeUp
 from redis.asyncio import Redis
 
-from workers.ingest.appender import Standby
+from workers.ingest.appender import Appender, Standby
 from workers.ingest.line import Line
-from workers.ingest.turns import AGAIN_S, Turns
+from workers.ingest.turns import AGAIN_S, QUIET_AGAIN_S, Turns
 from workers.model.books.sync import SyncState
+from workers.model.events import Kind
 from workers.model.symbols.selection import SymbolRule
 from workers.runtime.context import VenueContext
 from workers.settings.schema import IngestSettings
 from workers.store.fleet.followed import FollowedSymbols
 from workers.store.keys import Keys
-from workers.store.log.numbered import NumberedStreams
+from workers.store.log.numbered import NumberedStreams, newest_ms
 from workers.store.log.streams import GroupReader, RawEntry
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.entries import depth_of
@@ -131,22 +133,62 @@ async def test_the_log_of_two_lines_folds_to_the_book_of_one_writer(
         assert sync.reason == "connection"
 
 
-def test_what_lives_and_whose_writer_is_late_is_taken_over_now_and_then() -> None:
-    context = VenueContext(
+def made_up() -> VenueContext:
+    return VenueContext(
         "made-up",
         VENUE,
         BinanceSettings(market="spot", symbols=["BTC", "ETH"]),
         KEYS,
         FollowedSymbols("made-up", SymbolRule.parse(["BTC", "ETH"], 0)),
     )
+
+
+async def test_what_lives_and_whose_writer_is_late_is_taken_over_now_and_then(client: Redis) -> None:
+    await client.xadd(KEY, {"data": b""}, id="1000-1")
     standby: dict[str, Standby] = {}
-    turns = Turns(standby, [context], 5_000)
-    assert turns.due(100.0) == {}
-    standby[KEY] = Standby(4_000, 100.0)
-    assert turns.due(100.5) == {}  # the writer may be quiet like its market
-    assert turns.due(101.5) == {"made-up": [("depth", "BTC")]}
-    standby[KEY] = Standby(6_000, 102.0)
-    assert turns.due(102.0) == {}  # just tried
-    assert turns.due(101.5 + AGAIN_S) == {}  # and nothing came meanwhile: the market is quiet
-    standby[KEY] = Standby(9_000, 107.0)
-    assert turns.due(107.0) == {"made-up": [("depth", "BTC")]}
+    turns = Turns(standby, [made_up()], 5_000, partial(newest_ms, client))
+    assert await turns.due(100.0) == {}
+    standby[KEY] = Standby(4_000, 100.0, 1_000)
+    assert await turns.due(100.5) == {}  # the writer may be quiet like its market
+    assert await turns.due(101.5) == {"made-up": [("depth", "BTC")]}
+    standby[KEY] = Standby(6_000, 102.0, 1_000)
+    assert await turns.due(102.0) == {}  # just tried
+    assert (
+        await turns.due(101.5 + AGAIN_S) == {}
+    )  # nothing came meanwhile, and the log has it: the market is quiet
+    standby[KEY] = Standby(9_000, 107.0, 1_000)
+    assert await turns.due(107.0) == {"made-up": [("depth", "BTC")]}
+
+
+async def test_what_the_writer_died_before_is_claimed_until_the_log_has_it(client: Redis) -> None:
+    """The market of BTC falls quiet with an entry that only the line standing by has; ETH's writer had its last one."""
+    other = KEYS.raw("ETH", "depth")
+    kept, gaps = {KEY: 10**12, other: 10**12}, {KEY: ("gaps", "depth"), other: ("gaps", "depth")}
+    writer, standing_by = (Appender(client, line, IngestSettings(), kept, gaps, 10) for line in "ab")
+    turns = Turns(standing_by.standby, [made_up()], 5_000, partial(newest_ms, client))
+
+    async def append(to: Appender, line: str, key: str, number: int, kind: Kind = "update") -> None:
+        ms = 1_000 + number
+        to.add(RawEntry(key, ms, 0, b"{}", ms * 1_000, line, kind, f"turn-{line}", number))
+        await to.flush()
+
+    for key in (KEY, other):
+        await append(writer, "a", key, 1, "snapshot")
+        await append(standing_by, "b", key, 1, "snapshot")
+        await append(standing_by, "b", key, 2)
+        await append(standing_by, "b", key, 9, "break")  # which claims nothing, and gives no claim up
+    await append(writer, "a", other, 2)  # later than the line that stands by
+    refused_at = standing_by.standby[KEY].at
+    assert set(standing_by.standby) == {KEY, other}
+    assert await turns.due(refused_at + 0.1) == {}
+    for again in range(3):  # whatever the first tries came to
+        late = await turns.due(refused_at + 60 + again * QUIET_AGAIN_S)
+        assert late == {"made-up": [("depth", "BTC")]}
+        assert await turns.due(refused_at + 61 + again * QUIET_AGAIN_S) == {}
+    await append(writer, "a", KEY, 2)  # it had only been stopped
+    assert await turns.due(refused_at + 300) == {}
+    await append(standing_by, "b", other, 10)
+    assert await turns.due(standing_by.standby[other].at + 60) == {"made-up": [("depth", "ETH")]}
+    await client.delete(other)
+    await append(standing_by, "b", other, 11, "snapshot")  # the whole book begins its turn
+    assert await turns.due(refused_at + 999) == {}

@@ -83,6 +83,8 @@ class Standby(NamedTuple):
     """For how long it had appended nothing, by the server's clock; since 1970 where nobody writes."""
     at: float
     """When Redis said so, s of `time.monotonic`."""
+    event_ms: int
+    """The newest time of what was not appended, exchange ms: a log that has come to it has it from the writer."""
 
 
 class Appender:
@@ -297,9 +299,13 @@ class Appender:
         self.stood_by += done.refused
         STOOD_BY.labels(self._line).inc(done.refused)
         now = time.monotonic()
+        newest_ms = {key: standby.event_ms for key in done.silent_ms if (standby := self.standby.get(key))}
+        for entry in batch if done.silent_ms else ():
+            if entry.kind != "break":  # that this line missed something is no news of the market
+                newest_ms[entry.key] = max(entry.event_ms, newest_ms.get(entry.key, 0))
         for key in done.refused_by_key:
             if key in done.silent_ms:
-                self.standby[key] = Standby(done.silent_ms[key], now)
+                self.standby[key] = Standby(done.silent_ms[key], now, newest_ms.get(key, 0))
             else:
                 self.standby.pop(key, None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -33,6 +34,7 @@ from workers.settings.schema import Settings
 from workers.store.fleet.followed import Changed
 from workers.store.fleet.resubscriptions import ResubscriptionReader
 from workers.store.keys import DEPTH, TICKER, TRADES
+from workers.store.log.numbered import newest_ms
 from workers.venues.messages import Subscription
 
 log = structlog.get_logger()
@@ -112,7 +114,12 @@ class IngestWorker:
             self._gap_keys,
             process.settings.streams.gaps,
         )
-        self._turns = Turns(self._appender.standby, self._contexts, process.settings.ingest.writer_silent_ms)
+        self._turns = Turns(
+            self._appender.standby,
+            self._contexts,
+            process.settings.ingest.writer_silent_ms,
+            partial(newest_ms, process.client),
+        )
         self._feeds_of: dict[str, VenueFeeds] = {}
         self._clock = ArrivalClock(line)
         self._refusals = {
@@ -198,12 +205,12 @@ class IngestWorker:
         reader, waits = ResubscriptionReader(self._process.client, self._feeds_of), Backoff("resubscribe")
         while True:
             try:
+                self._renew(await self._turns.due(time.monotonic()), TAKEN_OVER)
                 asked = await reader.new()
                 waits.accepted()
             except (RedisError, OSError) as error:
                 await asyncio.sleep(waits.refused(error))
                 continue
-            self._renew(self._turns.due(time.monotonic()), TAKEN_OVER)
             if self._appender.left_out and self._appender.waiting <= self._settings.ingest.flush_entries:
                 self._renew(incomplete(self._contexts, self._appender.left_out), RENEWED)
                 self._appender.left_out.clear()
