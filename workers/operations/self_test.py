@@ -31,10 +31,8 @@ STARVED: Final = (
     "stream-dead-on-both-lines", "trades-three-seconds-late",
     "stall-over-minute", "wrong-snapshot", "rubbish-in-every-key", "server-fail-over", "list-with-one-bad-symbol",
     "kill-books", "kill-trades", "zombie-books",
-    "every-venue",
 )  # fmt: skip
-"""Scenarios that `--full` runs with every worker held to a tenth of a core, but for those of `every-venue`; what takes
-long is here only."""
+"""Scenarios that `--full` runs with every worker held to a tenth of a core; what takes long is here only."""
 SOAK: Final = ("bench/soak.py", "--minutes", "10", "--symbols", "20", "--rate", "2")
 
 

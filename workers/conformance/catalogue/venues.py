@@ -57,6 +57,5 @@ VENUES: Final = (
         "begin anew, a line is cut; then a line, a books and a trades worker, and the other line are killed.",
         "Every book comes back each time; in the end books, trades and bars are what the exchanges say.",
         every_venue=True,
-        takes_long=True,
     ),
 )
