@@ -24,12 +24,18 @@
 --
 -- With a name (trades): any line writes. A name that the set has is a repeat; so is what is no newer than the newest
 -- name that was forgotten, as nobody can tell any more. That time is the score of the member ''.
+-- Which lines receive the stream whole is in the set too: the member ' <line>', scored FAR and the ms since when (received); FAR
+-- alone: what was missing before is told. Two kinds of entries, whose names have a blank as no trade's has, change that:
+--   lost   the line does not receive it any more; never appended.
+--   break  the line receives it again, after it did not since the ms that is its number (0: nobody knows since when). It
+--          is appended unless another line has received the stream whole since then, or the stream is empty.
 --
 -- Returns {appended, repeats, refused, then for each key: how many of its entries were refused, and if the last of them
 -- was: for how many ms its writer has been silent (ms since 1970 where there is none), else -1}.
 -- Cost: two TYPE, one XINFO and one XTRIM per key, one XADD per new entry; with a writer one HMGET and one HSET per key;
--- with names one ZSCORE and one ZADD per entry, and up to four commands per key to forget.
+-- with names one ZSCORE and one ZADD per entry, three more commands per break, and up to four per key to forget.
 local PAST_TURNS = 32
+local FAR = 2 ^ 52
 local call, format, match = redis.call, string.format, string.match
 local n = tonumber(ARGV[1])
 local k = #KEYS / 2
@@ -126,6 +132,32 @@ local function of_names(i, ms, name)
     return 'append'
 end
 
+-- Whether another line than this has received a stream whole since an ms; 0: since whenever.
+local function is_whole_elsewhere(i, line, since)
+    local whole = call('ZRANGEBYSCORE', KEYS[k + i], format('%.0f', FAR), '+inf', 'WITHSCORES')
+    for j = 1, #whole, 2 do
+        if whole[j] ~= ' ' .. line and (since == 0 or tonumber(whole[j + 1]) - FAR <= since) then
+            return true
+        end
+    end
+    return false
+end
+
+local function of_break(i, ms, since, received, line, name)
+    local mark = FAR + math.floor(received / 1000)
+    if call('ZSCORE', KEYS[k + i], name) or tonumber(call('ZSCORE', KEYS[k + i], ' ' .. line) or '') == mark then
+        return 'repeat'
+    end
+    local is_missing = last_number[i] > 0 and not is_whole_elsewhere(i, line, since)
+    call('ZADD', KEYS[k + i], format('%.0f', is_missing and FAR or mark), ' ' .. line)
+    if not is_missing then
+        return 'no entry'
+    end
+    call('ZADD', KEYS[k + i], format('%.0f', ms), name)
+    named[i] = true
+    return 'append'
+end
+
 local appended, repeats, refused = 0, 0, 0
 local at = 5 + k
 for _ = 1, n do
@@ -135,6 +167,11 @@ for _ = 1, n do
     local outcome
     if name == '-' then
         outcome = of_writer(i, tonumber(number), tonumber(received), line, turn, kind)
+    elseif kind == 'lost' then
+        call('ZREM', KEYS[k + i], ' ' .. line)
+        outcome = 'no entry'
+    elseif kind == 'break' then
+        outcome = of_break(i, ms, tonumber(number), tonumber(received), line, name)
     else
         outcome = of_names(i, ms, name)
     end
@@ -154,7 +191,7 @@ for _ = 1, n do
         appended = appended + 1
     elseif outcome == 'repeat' then
         repeats = repeats + 1
-    else
+    elseif outcome == 'refuse' then
         refused = refused + 1
         refused_of[i] = refused_of[i] + 1
         silent[i] = silence(writers[i])

@@ -62,7 +62,7 @@ class SimulatedFleet(Fleet):
             await self.stop(name)
         await self.client.aclose()
 
-    async def control(self, path: str, body: dict[str, str]) -> None:
+    async def control(self, path: str, body: dict[str, str | int]) -> None:
         async with (
             aiohttp.ClientSession() as session,
             session.post(f"{self.exchange.url}/control/{path}", json=body) as response,

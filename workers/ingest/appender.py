@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from workers.ingest.losses import Lost, break_for, breaks_book, is_content, place_of, still_missing
+from workers.ingest.wholeness import tells_wholeness
 from workers.runtime.backoff import MOST_S, Backoff
 from workers.settings.schema import IngestSettings
 from workers.store.keys import DEPTH, TRADES
@@ -178,6 +179,8 @@ class Appender:
     def _lose(self, entry: RawEntry, reason: str) -> None:
         if breaks_book(entry):
             self._breaks.setdefault(entry.key, break_for(entry))
+        if tells_wholeness(entry):
+            self._breaks[entry.key] = entry  # the last counts
         if self._is_spare(entry):
             self.left_out.add(entry.key)
         if is_content(entry):

@@ -80,8 +80,8 @@ class Sink(Protocol):
     def torn(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
         """Something is missing in streams (channel, symbol) of a socket."""
 
-    def ended(self, session: Session, now_us: int) -> None:
-        """The socket has ended."""
+    def ended(self, session: Session, now_us: int, *, succeeded: bool = False) -> None:
+        """The socket has ended; `succeeded`: another one brings its streams already."""
 
 
 class Connection:
@@ -195,7 +195,8 @@ class Connection:
             return await receiving
         finally:
             self.is_open = False
-            self._sink.ended(self._venue_session, time.time_ns() // 1000)
+            succeeded = not any(task.done() for task in (receiving, *tasks))
+            self._sink.ended(self._venue_session, time.time_ns() // 1000, succeeded=succeeded)
             CONNECTED.labels(*self._labels).dec()
             await end([receiving, *tasks])
             with suppress(Exception):

@@ -14,6 +14,7 @@ from prometheus_client import Counter as Metric
 from workers.errors import MalformedFrame
 from workers.ingest.arrivals import ArrivalClock
 from workers.ingest.chain import FAR_HOLD_MS, StreamChain
+from workers.ingest.wholeness import Wholeness
 from workers.model.plain_text import plain
 from workers.model.trades.exchange_clock import ClockCeiling
 from workers.settings.schema import IngestSettings
@@ -86,6 +87,8 @@ class Line:
         joining: another line may be writing already (see `StreamChain`).
         clock: what live messages are stamped with, so that nobody who sets the machine's clock shifts them.
         tell: takes what the gaps stream shall say of an entry that is not appended, and why.
+        wholeness: is told what comes and ends; None: the log does not learn when no line received trades that no id
+            tells of.
         recorded: the arrivals are stamped by the clock of a recorder, by which nothing is judged: the exchange's times
             count.
     """
@@ -102,8 +105,10 @@ class Line:
         joining: bool = False,
         clock: ArrivalClock | None = None,
         tell: Callable[[RawEntry, str], None] | None = None,
+        wholeness: Wholeness | None = None,
         recorded: bool = False,
     ) -> None:
+        self._wholeness = wholeness if venue.facts.trade_ids != "consecutive" else None
         self._clock = clock
         self._recorded = recorded
         self._joining = joining
@@ -149,6 +154,8 @@ class Line:
             for message in stream.chain.release():
                 self._pass(stream.key, message)
         self._given_up.add(symbol)
+        if self._wholeness is not None:
+            self._wholeness.forget(symbol)
 
     def frame(
         self, frame: bytes | str, received_us: int, session: Session | None = None
@@ -163,6 +170,8 @@ class Line:
             received_us = self._clock.now_us()
         try:
             session = session or self._session
+            if self._wholeness is not None:
+                self._wholeness.frame(session, received_us)
             events = session.received(frame, received_us // 1000)
             for event in events:
                 if isinstance(event, Message):
@@ -194,8 +203,14 @@ class Line:
         self.counts[kind] += 1
         return self.counts[kind] <= MOST_TOLD or self.counts[kind] % 1000 == 0
 
-    def ended(self, session: Session, now_us: int) -> None:
-        """A socket has ended: nobody will say what its books, which only it could go on with, missed meanwhile."""
+    def ended(self, session: Session, now_us: int, *, succeeded: bool = False) -> None:
+        """A socket has ended: nobody will say what its books, which only it could go on with, missed meanwhile.
+
+        Args:
+            succeeded: another one brings its streams already.
+        """
+        if self._wholeness is not None:
+            self._wholeness.ended(session, now_us, succeeded=succeeded)
         turns = self._turns.pop(session, None)
         if turns is not None:
             self.torn(session, [(DEPTH, symbol) for symbol in turns.symbols], now_us, turns.name)
@@ -259,11 +274,8 @@ class Line:
             return
         if message.channel == DEPTH and self._facts.continuity is Continuity.RISING:
             self._turn(session, message.symbol)  # its books end with it: no id shows what was missed
-        named = message.channel == TRADES and self._facts.trade_ids != "consecutive"
-        if named or message.channel in self.venue.channels:
-            self._append(
-                self._entry(stream.key, message)._replace(name=message.name or str(message.update_id))
-            )
+        if self._is_named(message.channel):
+            self._append_named(stream.key, message, session)
             return
         if message.kind != "update":
             for passed in stream.chain.go_on_from(message, anew=message.kind == "restart"):
@@ -272,6 +284,15 @@ class Line:
         self._chain(stream, message, now_ms)
         if stream.chain.holding:
             self._holding.add(name)
+
+    def _is_named(self, channel: str) -> bool:
+        is_trades = channel == TRADES and self._facts.trade_ids != "consecutive"
+        return is_trades or channel in self.venue.channels
+
+    def _append_named(self, key: str, message: Message, session: Session) -> None:
+        if self._wholeness is not None and message.channel == TRADES:
+            self._wholeness.trade(session, message.symbol, message.event_ms, message.received_us)
+        self._append(self._entry(key, message)._replace(name=message.name or str(message.update_id)))
 
     def _chain(self, stream: Stream, message: Message, now_ms: int) -> None:
         """Check the sequence: what may be appended now is passed on, what is odd is told."""

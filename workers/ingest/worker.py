@@ -24,6 +24,7 @@ from workers.ingest.line import Line
 from workers.ingest.pace import Pace
 from workers.ingest.subscriptions import Refusals
 from workers.ingest.turns import Turns
+from workers.ingest.wholeness import Wholeness, tell_dead
 from workers.runtime.backoff import Backoff
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.runtime.follow_symbols import follow
@@ -52,6 +53,9 @@ RENEWED = Counter(
 
 DRAIN_S = 5.0
 REVIVE_POLL_S = 0.5
+OTHER_LINE_EVERY_S = 1.0
+DEAD_LOOKS = 2
+"""So many times in a row its heartbeat was not there: one that is just starting may not have had the time."""
 SECOND_LINE_S = 2.0
 """Line b heeds a request for a stream this much later: what it has heard by then needs no reviving."""
 
@@ -126,6 +130,9 @@ class IngestWorker:
             context.name: Refusals(process.settings.ingest.refused_retry_s) for context in self._contexts
         }
         self._began_ms = self._clock.now_us() // 1000
+        self._wholeness = {
+            context.name: Wholeness(context.keys, line, self._appender.add) for context in self._contexts
+        }
         self._lines = {
             context.name: Line(
                 context.venue,
@@ -137,6 +144,7 @@ class IngestWorker:
                 joining=True,
                 clock=self._clock,
                 tell=self._appender.tell,
+                wholeness=self._wholeness[context.name],
             )
             for context in self._contexts
         }
@@ -200,6 +208,21 @@ class IngestWorker:
                 "refused_why": self._told_reasons(),
             }
 
+    async def _watch_other_line(self) -> None:
+        """Tell the log when the other line's process is gone: it goes by what that said last."""
+        other, missed, waits = "b" if self._line == "a" else "a", 0, Backoff("lines")
+        while True:
+            try:
+                lives = bool(await self._process.registry.live(f"ingest-{other}"))
+                waits.accepted()
+            except (RedisError, OSError) as error:
+                await asyncio.sleep(waits.refused(error))
+                continue
+            missed = 0 if lives else missed + 1
+            if missed == DEAD_LOOKS:
+                tell_dead(self._contexts, other, self._clock.now_us() // 1000, self._appender.add)
+            await asyncio.sleep(OTHER_LINE_EVERY_S)
+
     async def _revive(self) -> None:
         """Subscribe anew to streams that others found dead on both lines."""
         reader, waits = ResubscriptionReader(self._process.client, self._feeds_of), Backoff("resubscribe")
@@ -254,6 +277,8 @@ class IngestWorker:
     async def run(self) -> None:
         """Serve until told to stop; then close the sockets and flush what is buffered."""
         no_more = asyncio.Event()
+        # the process before this one may not have been able to say that it ended
+        tell_dead(self._contexts, self._line, self._clock.now_us() // 1000, self._appender.add)
         flushing = asyncio.create_task(self._appender.run(no_more), name="ingest: flushing")
         async with Sessions(limit=0, headers={"User-Agent": f"marketfleet line-{self._line}"}) as sessions:
             for context in self._contexts:
@@ -268,15 +293,18 @@ class IngestWorker:
                 follow(self._process, self._contexts, self._follow), name="ingest: following"
             )
             reviving = asyncio.create_task(self._revive(), name="ingest: reviving")
+            watching = asyncio.create_task(self._watch_other_line(), name="ingest: other line")
             stopping = asyncio.create_task(self._process.stop.wait(), name="ingest: stop")
-            watched: set[asyncio.Task[Any]] = {stopping, ticking, following, reviving, *feeds}
+            watched: set[asyncio.Task[Any]] = {stopping, ticking, following, reviving, watching, *feeds}
             try:
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 self._process.stop.set()
             finally:
-                await end([ticking, following, reviving, stopping, *feeds])
+                await end([ticking, following, reviving, watching, stopping, *feeds])
         for line in self._lines.values():
             line.tick(self._clock.now_us(), all_held=True)
+        for wholeness in self._wholeness.values():
+            wholeness.end(self._clock.now_us())
         no_more.set()
         try:
             await asyncio.wait_for(flushing, DRAIN_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -41,11 +41,12 @@ class RawEntry(NamedTuple):
     data: bytes
     received_us: int
     line: str
-    kind: Kind = "update"
+    kind: Kind | Literal["lost"] = "update"
+    """`lost` is never in the log: a line does not receive the named trades of a symbol any more."""
     turn: str = ""
     """Of books that the exchange does not number: what a line writes over one socket; no blanks. Unique for ever."""
     number: int = 0
-    """Its place in the turn: it rises."""
+    """Its place in the turn: it rises. Of a break of named trades: since when the line did not receive them, ms."""
     name: str = ""
     """Of trades whose ids only name them: the exchange's name of it."""
 
