@@ -360,3 +360,17 @@ async def test_a_clock_that_is_off(offset_ms: int, level: str, says: str):
     assert [finding.level for finding in clocks] == [level, level]
     assert says in clocks[0].found
     assert ("malformed" in clocks[0].means) == (offset_ms == 900_000)
+
+
+async def test_a_clock_of_whole_seconds_is_no_clock_that_is_off():
+    """Kraken rounds its time down: taken as it is, a right clock would be up to a second ahead of it."""
+    async with SimulatedExchange(SimSettings(port=0, flavour="kraken")) as running:
+        text = (
+            f'[venues.kraken]\nexchange = "kraken"\nmarket = "spot"\nsymbols = ["BTC-USD"]\n'
+            f'rest_url = "{running.url}"\nwebsocket_url = "{running.websocket_url}"\n'
+        )
+        found = await exchange_findings(parse(text, "my.toml", {}))
+    [clock] = [finding for finding in found if finding.name.endswith("clock")]
+    assert clock.level == "ok", clock
+    assert clock.details is not None
+    assert clock.details["uncertainty_ms"] >= 499.5

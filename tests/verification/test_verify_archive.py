@@ -191,3 +191,32 @@ def test_the_report_for_people(verify: Verify, tmp_path: Path, capsys: pytest.Ca
     (example,) = (line for line in said.splitlines() if '"price":"7"' in line)
     kind, shown = example.split(maxsplit=1)
     assert (kind, json.loads(shown)["fields"]) == ("different", ["price"])
+
+
+TWO_EXCHANGES = """
+[venues.okx]
+exchange = "okx"
+market = "spot"
+symbols = ["BTC-USDT"]
+[venues.spot]
+market = "spot"
+symbols = ["BTCUSDT"]
+"""
+
+
+def test_a_file_is_compared_with_the_market_of_the_exchange_that_publishes_it(
+    held: tuple[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    for name, value in environment(*held).items():
+        if "VENUES" not in name:
+            monkeypatch.setenv(name, value)
+    config = tmp_path / "two.toml"
+    config.write_text(TWO_EXCHANGES)
+    path = str(official_zip(tmp_path, TODAY, market="spot", header=False, micros=True))
+    main(["verify-archive", path, "--json", "--config", str(config)])
+    assert "held of the trades of spot " in capsys.readouterr().err
+    assert main(["verify-archive", path, "--venue", "okx", "--config", str(config)]) == 2
+    assert "Official files are Binance's" in " ".join(capsys.readouterr().err.split())

@@ -63,6 +63,7 @@ class Facts(NamedTuple):
         exchange names no limit, or one that a fleet is far from.
     largest_frame: bytes that a frame may have in any case, where whole books are larger than usual.
     depth_stream: what the stream of a book is called behind its symbol, for those who compare with the source.
+    clock_step_ms: the time that REST tells is rounded down to so many ms.
     """
 
     continuity: Continuity
@@ -78,6 +79,7 @@ class Facts(NamedTuple):
     openings: Limit | None = None
     frames: Limit | None = None
     largest_frame: int = 0
+    clock_step_ms: int = 1
 
     @property
     def weight_a_minute(self) -> int:

@@ -31,6 +31,8 @@ from workers.verification.stored_sources import SourceName, held_rows, venue_nam
 
 EDGE_MS: Final = 600_000
 """How far the time of a trade held may lie from that in the file for them to be compared at all."""
+OF_EXCHANGE: Final = "binance"
+"""The only exchange that publishes such files."""
 COUNTS = (
     ("official", "in the file"),
     ("held", "held of them"),
@@ -81,14 +83,26 @@ def run_verify(request: Request, config: Path | None, *, as_json: bool) -> int:
 
 
 def _venue(effective: Effective, official: OfficialFile, request: Request) -> VenueContext:
+    """The venue that the file is of.
+
+    Raises:
+        CommandError: there is none.
+        WrongArgument: the venue asked for is of another exchange.
+    """
     if request.venue:
-        return venue_named(effective, request.venue)
+        context = venue_named(effective, request.venue)
+        if context.settings.exchange != OF_EXCHANGE:
+            raise WrongArgument(
+                f"Official files are Binance's, and venue {context.name} is of {context.settings.exchange}: "
+                "there is nothing to compare it with"
+            )
+        return context
     market = request.market or official.market()
     for context in venue_contexts(effective.settings):
-        if context.settings.market == market:
+        if (context.settings.exchange, context.settings.market) == (OF_EXCHANGE, market):
             return context
     raise CommandError(
-        f"The file is of the {market} market, which no venue of the settings is: give --venue."
+        f"The file is of the {market} market of Binance, which no venue of the settings is: give --venue."
     )
 
 

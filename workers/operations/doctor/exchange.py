@@ -52,6 +52,13 @@ class _Reply(NamedTuple):
     offset_ms: float | None
     round_trip_ms: float
     problem: str
+    step_ms: int = 1
+    """What its time is rounded down to."""
+
+    @property
+    def uncertainty_ms(self) -> float:
+        """By how much the offset may be wrong."""
+        return (self.round_trip_ms + self.step_ms - 1) / 2
 
 
 async def exchange_findings(effective: Effective) -> list[Finding]:
@@ -76,7 +83,7 @@ async def _venue(sessions: Sessions, settings: Settings, context: VenueContext) 
         _reached(context, "socket", socket, one) for socket, one in zip(sockets, opened, strict=True)
     ]
     if asked.offset_ms is not None:
-        findings.append(_clock(settings, context, asked.offset_ms, asked.round_trip_ms))
+        findings.append(_clock(settings, context, asked.offset_ms, asked.uncertainty_ms))
     return findings
 
 
@@ -103,7 +110,8 @@ async def _time(session: aiohttp.ClientSession, context: VenueContext, request: 
         except MalformedFrame as error:
             return _Reply(status, None, 0.0, str(error))
         if took < best.round_trip_ms:
-            best = _Reply(status, theirs - (began + took / 2), took, "")
+            step_ms = context.venue.facts.clock_step_ms
+            best = _Reply(status, theirs + (step_ms - 1) / 2 - (began + took / 2), took, "", step_ms)
     return best
 
 
@@ -143,12 +151,12 @@ def _reached(context: VenueContext, what: str, url: str, reply: _Reply) -> Findi
     return Finding(name, "problem", found, "Nothing comes from this venue.", do, details)
 
 
-def _clock(settings: Settings, context: VenueContext, offset_ms: float, round_trip_ms: float) -> Finding:
+def _clock(settings: Settings, context: VenueContext, offset_ms: float, uncertainty_ms: float) -> Finding:
     name = f"{context.name} clock"
     side = "ahead of" if offset_ms < 0 else "behind"
-    found = f"this clock is {abs(offset_ms):.0f} ms {side} the exchange's (± {round_trip_ms / 2:.0f} ms)"
-    details = {"offset_ms": round(offset_ms, 1), "uncertainty_ms": round(round_trip_ms / 2, 1)}
-    certain = max(0.0, abs(offset_ms) - round_trip_ms / 2)
+    found = f"this clock is {abs(offset_ms):.0f} ms {side} the exchange's (± {uncertainty_ms:.0f} ms)"
+    details = {"offset_ms": round(offset_ms, 1), "uncertainty_ms": round(uncertainty_ms, 1)}
+    certain = max(0.0, abs(offset_ms) - uncertainty_ms)
     if certain < OFFSET_MS:
         return Finding(name, "ok", found, details=details)
     means = "Ages and latencies are wrong by as much; stale books look fresh, or fresh ones stale."

@@ -66,6 +66,7 @@ class Kraken(NoRestBooks, NoChannels):
             limits=(Limit(1, 1.0),),
             openings=Limit(150, 600.0),
             subscriptions=settings.streams_per_socket,
+            clock_step_ms=1000,
         )
         self.book_rule = self.facts.book_rule
         self._settings = settings
