@@ -142,6 +142,9 @@ def test_a_sound_book_is_trusted_fully() -> None:
         ({"connected": False}, 0.5, "sockets"),
         ({"audit": "mismatch"}, 0.5, "difference"),
         ({"audit": ""}, 0.9, "never audited"),
+        ({"audit": "", "second_source": "checksum"}, 0.9, "no checksum"),
+        ({"audit": "", "second_source": "in band"}, 0.9, "no book with an id"),
+        ({"audit": "", "second_source": "none"}, 0.9, "nothing to compare"),
         ({"audit": "unconfirmed"}, 0.9, "unconfirmed"),
         ({"audit_age_ms": 700_000}, 0.9, "old"),
         ({"synced_for_ms": 1}, 0.9, "minute"),
@@ -159,6 +162,10 @@ def test_each_doubt_has_its_deduction_and_its_reason(
     assert found.score == pytest.approx(score)
     assert len(found.why) == 1
     assert why in found.why[0]
+
+
+def test_checksums_that_agree_are_as_good_as_an_audit() -> None:
+    assert trust_of(SOUND._replace(audit="", second_source="checksum", checksums=1)).score == 1
 
 
 def test_doubts_multiply() -> None:

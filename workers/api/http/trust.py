@@ -33,6 +33,24 @@ class Evidence(NamedTuple):
     stale_ms: int
     trades_problem: str = ""
     """Why the trades of the log are not in the fold; empty: they are."""
+    second_source: str = "rest"
+    """By what the book is compared with the exchange: see `Facts`. Only over REST that is an audit."""
+    checksums: int = 0
+    """How many of the exchange's checksums the book was compared with."""
+
+
+UNAUDITED = {
+    "checksum": "no checksum of the exchange was compared yet",
+    "in band": "the exchange serves no book with an id to audit it by: only its whole books in the stream are compared",
+    "none": "the exchange has nothing to compare it with",
+}
+
+
+def _unaudited(evidence: Evidence) -> str:
+    """Why nothing independent bears the book out; empty: something does, or a last audit says what it did."""
+    if evidence.audit or evidence.checksums:  # a checksum that differs ends the book
+        return ""
+    return UNAUDITED.get(evidence.second_source, "it was never audited")
 
 
 def trades_problem(last_id: int, newest_id: int, due_id: int) -> str:
@@ -62,7 +80,7 @@ def trust_of(evidence: Evidence) -> Trust:
         (bool(evidence.trades_problem), 0.5, evidence.trades_problem),
         (evidence.audit == "mismatch", 0.5, "its last audit found a difference; it was synced anew"),
         (evidence.audit in ("unconfirmed", "unknown"), 0.9, f"its last audit was {evidence.audit}"),
-        (not evidence.audit, 0.9, "it was never audited"),
+        (bool(_unaudited(evidence)), 0.9, _unaudited(evidence)),
         (
             bool(evidence.audit) and 0 < evidence.audit_expected_ms < evidence.audit_age_ms,
             0.9,

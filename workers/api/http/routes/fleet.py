@@ -320,6 +320,8 @@ def symbol_state(
         age_ms=age or 0,
         stale_ms=stale_ms,
         trades_problem=trades_problem(whole(found.trades.get("last_id", ""), -1), *found.trades_log),
+        second_source=book.get("second_source", "rest"),
+        checksums=whole(book.get("checksums_of", "")),
     )
     return SymbolState(
         venue=market.venue,
