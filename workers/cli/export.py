@@ -58,7 +58,7 @@ def export(
 
     Trades are selected by trade time, bars by the start of their window, the others by event time.
     """
-    from workers.cli.export_command import Request, run_export  # noqa: PLC0415 -- keeps `fleet --help` quick
+    from workers.verification.export import Request, run_export  # noqa: PLC0415 -- keeps `fleet --help` quick
 
     from_ms = time_ms(start, "--from") if start else 0
     to_ms = time_ms(end, "--to") if end else LATEST_MS
