@@ -146,7 +146,7 @@ class Connection:
     async def _keep_time(self) -> None:
         """Let the conversation do what is due, and end the connection at the end of its life."""
         loop = asyncio.get_running_loop()
-        while True:
+        while self._open:  # in Python 3.11 `wait_for` may swallow the cancellation
             now_s = loop.time()
             if self.stalled:
                 await asyncio.sleep(STALL_CHECK_S)
