@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
 from redis.asyncio import Redis
 
-from workers.client.feed import Feed
+from workers.client.feed import Feed, Record
 from workers.client.numbers import Number
 from workers.client.records import Derivative, Liquidation
 from workers.client.tokens import Place
@@ -57,10 +58,8 @@ def liquidation(symbol: str, position: str, fields: Mapping[bytes, bytes]) -> Li
     )
 
 
-class DerivativeFeed(Feed[Derivative]):
-    """All that is known of some contracts, whenever something of it changes."""
-
-    channel = "derivatives"
+class _ContractFeed(Feed[Record]):
+    """A stream of which every entry is one record."""
 
     def __init__(
         self,
@@ -70,40 +69,38 @@ class DerivativeFeed(Feed[Derivative]):
         resume: str | None = None,
         from_ms: int | None = None,
     ) -> None:
-        super().__init__(connect, symbols, Keys.derivatives, resume, from_ms)
+        super().__init__(connect, symbols, self._key, resume, from_ms)
+
+    @staticmethod
+    @abstractmethod
+    def _key(keys: Keys, symbol: str, /) -> str:
+        """The stream of a symbol."""
+
+    @staticmethod
+    @abstractmethod
+    def _record(symbol: str, position: str, fields: Mapping[bytes, bytes]) -> Record:
+        """The record of an entry. Raises: BadNumber, KeyError, ValueError: it is none of ours."""
 
     def _take(self, name: str, entries: Sequence[Entry]) -> None:
         for stream_id, fields in entries:
             position = stream_id.decode()
             try:
-                found = derivative(name, position, fields)
-            except (BadNumber, ValueError):
-                self._undecodable(name, position)
-            else:
-                self._put(name, Place(position), found)
-
-
-class LiquidationFeed(Feed[Liquidation]):
-    """Every liquidation of some contracts."""
-
-    channel = "liquidations"
-
-    def __init__(
-        self,
-        connect: Callable[[], Redis],
-        symbols: Sequence[str],
-        *,
-        resume: str | None = None,
-        from_ms: int | None = None,
-    ) -> None:
-        super().__init__(connect, symbols, Keys.liquidations, resume, from_ms)
-
-    def _take(self, name: str, entries: Sequence[Entry]) -> None:
-        for stream_id, fields in entries:
-            position = stream_id.decode()
-            try:
-                found = liquidation(name, position, fields)
+                found = self._record(name, position, fields)
             except (BadNumber, KeyError, ValueError):
                 self._undecodable(name, position)
             else:
                 self._put(name, Place(position), found)
+
+
+class DerivativeFeed(_ContractFeed[Derivative]):
+    """All that is known of some contracts, whenever something of it changes."""
+
+    channel = "derivatives"
+    _key, _record = staticmethod(Keys.derivatives), staticmethod(derivative)
+
+
+class LiquidationFeed(_ContractFeed[Liquidation]):
+    """Every liquidation of some contracts."""
+
+    channel = "liquidations"
+    _key, _record = staticmethod(Keys.liquidations), staticmethod(liquidation)
