@@ -19,13 +19,14 @@
 --   entry; else if the writer has appended nothing for longer than silent_ms, by the server's time, or a break last: its
 --   book has ended, so its turn is free at once.
 -- Everything else is refused, so what an earlier turn brings late. In a stream that is not there nobody writes.
--- The hash: `line`, `turn`, `number` (last one appended), `at` (server ms; 0 after a break), `began` (received us of the turn's first
--- entry), `past` (up to PAST_TURNS earlier ones).
+-- The hash: `line`, `turn`, `number` (last one appended), `at` (server ms; 0 after a break), `began` (received us of
+-- the turn's first entry), `past` (up to PAST_TURNS earlier ones).
 --
 -- With a name (trades): any line writes. A name that the set has is a repeat; so is what is no newer than the newest
 -- name that was forgotten, as nobody can tell any more. That time is the score of the member ''.
--- Which lines receive the stream whole is in the set too: the member ' <line>', scored FAR and the ms since when (received); FAR
--- alone: what was missing before is told. Two kinds of entries, whose names have a blank as no trade's has, change that:
+-- Which lines receive the stream whole is in the set too: the member ' <line>', scored FAR and the ms since when
+-- (received); FAR alone: what was missing before is told. Two kinds of entries, whose names have a blank as no trade's
+-- has, change that:
 --   lost   the line does not receive it any more; never appended.
 --   break  the line receives it again, after it did not since the ms that is its number (0: nobody knows since when). It
 --          is appended unless another line has received the stream whole since then, or the stream is empty.
