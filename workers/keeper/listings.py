@@ -27,7 +27,7 @@ from workers.store.fleet.followed import Listed, Publication, publish, published
 from workers.store.fleet.symbols import UNLISTED as UNLISTED_STATUS
 from workers.store.fleet.symbols import UNREADABLE as UNREADABLE_STATUS
 from workers.store.fleet.symbols import SymbolStore
-from workers.venues.interface import BadListing
+from workers.venues.interface import BadListing, ExchangeInfo, Venue
 from workers.venues.messages import ContractNotice
 
 log = structlog.get_logger()
@@ -63,6 +63,8 @@ UNRANKED = Counter(
 
 REQUEST_TIMEOUT_S: Final = 30.0
 RETRY_S: Final = 5.0
+MOST_PAGES: Final = 50
+"""Of one list: an exchange that always names another one has gone wrong."""
 TOLD_AT_MOST: Final = 10
 """Unusable entries of a list that one line of the log names."""
 LEAST_PAUSE_S: Final = 2.0
@@ -131,8 +133,7 @@ class Listings:
     async def _refresh(self, now: float) -> None:
         self._read_at = now
         venue = self._context.venue
-        body = await self._rest.get(venue.info_request(), Urgency.START, REQUEST_TIMEOUT_S)
-        info = venue.info(body)
+        info = await self._read_list(venue)
         await self._learn(info.weight_limit)
         selection = self._selection or await self._resumed(now)
         before = list(selection.followed)
@@ -155,6 +156,24 @@ class Listings:
         REFRESHES.labels(self._context.name, "done").inc()
         log.info("symbols_refreshed", venue=self._context.name, listed=len(info.symbols),
                  followed=len(selected.followed))  # fmt: skip
+
+    async def _read_list(self, venue: Venue) -> ExchangeInfo:
+        """All pages of the list: a part of it would end what stands in the others.
+
+        Raises:
+            RestError, MalformedFrame: a page is not to be had, or there is no last one.
+        """
+        request, pages = venue.info_request(), []
+        for _ in range(MOST_PAGES):
+            body = await self._rest.get(request, Urgency.START, REQUEST_TIMEOUT_S)
+            pages.append(venue.info(body))
+            if pages[-1].next_page is None:
+                symbols = {name: found for page in pages for name, found in page.symbols.items()}
+                return ExchangeInfo(
+                    symbols, pages[0].weight_limit, [bad for page in pages for bad in page.bad]
+                )
+            request = pages[-1].next_page
+        raise MalformedFrame(venue.name, "list of symbols", f"it has more than {MOST_PAGES} pages", body)
 
     async def _learn(self, limit: int) -> None:
         """Take in the limit of the request weight; one that can be none would stop every request."""

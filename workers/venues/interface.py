@@ -52,6 +52,8 @@ class ExchangeInfo(msgspec.Struct):
     weight_limit: int
     bad: list[BadListing] = []
     """Elements that were passed over: of what they name nothing is known now."""
+    next_page: RestRequest | None = None
+    """Where the list goes on; None: it is whole."""
 
 
 class Tickers(NamedTuple):

@@ -117,9 +117,12 @@ def test_instruments_page_by_page_each_by_itself():
     assert [bad.symbol for bad in found.bad] == ["A B", ""]
     first = "https://api.bybit.com/v5/market/instruments-info?category=linear&limit=1000"
     assert linear.info_request().url == first
-    assert linear.info_request(linear.info_cursor(body)).url == f"{first}&cursor=first%3DA%26last%3DB"
-    assert linear.info_cursor(reply({"list": []})) == ""
-    assert linear.info_request("a&b").url == f"{first}&cursor=a%26b"
+    assert found.next_page is not None
+    assert found.next_page.url == f"{first}&cursor=first%3DA%26last%3DB"
+    assert linear.info(reply({"list": []})).next_page is None
+    unquoted = linear.info(reply({"list": [], "nextPageCursor": "a&b"})).next_page
+    assert unquoted is not None
+    assert unquoted.url == f"{first}&cursor=a%26b"
 
 
 def test_tickers_in_quote_currency():
@@ -142,11 +145,7 @@ REPLIES: dict[str, tuple[Any, Callable[[Bybit, bytes], object]]] = {
     "depth": (BOOK, lambda venue, body: venue.snapshot("BTCUSDT", body)),
     "trades": ({"list": [RECENT]}, lambda venue, body: venue.trades("BTCUSDT", body)),
     "time": ({"timeNano": "1688639403423213947"}, lambda venue, body: venue.time_ms(body)),
-    "instruments": ({"list": [LINEAR, SPOT], "nextPageCursor": ""}, lambda venue, body: venue.info(body)),
-    "cursor": (
-        {"list": [], "nextPageCursor": "a"},
-        lambda venue, body: venue.info_request(venue.info_cursor(body)),
-    ),
+    "instruments": ({"list": [LINEAR, SPOT], "nextPageCursor": "a"}, lambda venue, body: venue.info(body)),
     "tickers": ({"list": [TICKER]}, lambda venue, body: venue.tickers(body)),
     "error": ({}, lambda venue, body: venue.error_of(body)),
 }

@@ -168,23 +168,21 @@ class Bybit(NoBestLevels):
         """Decode `{"retCode":0,"result":{"timeNano":"1688639403423213947",…}}`."""
         return decode(self.name, wire.time_decoder, self._result(body, "time"), "time").timeNano // 1_000_000
 
-    def info_request(self, cursor: str = "") -> RestRequest:
-        """`GET instruments-info`, the page a cursor names; linear has several."""
-        request = self._request(
+    def info_request(self) -> RestRequest:
+        """`GET instruments-info`, its first page."""
+        return self._request(
             "instruments-info", _MOST_LIST_BYTES, category=self._settings.market, limit=_PAGE
         )
-        if not cursor:
-            return request
-        # The exchange sends cursors percent-encoded already, and wants them back so.
-        return request._replace(url=f"{request.url}&cursor={quote(cursor, safe='%')}")
 
     def info(self, body: bytes) -> ExchangeInfo:
         """Decode one page."""
-        return instruments(self._listing(body, "instruments").elements)
-
-    def info_cursor(self, body: bytes) -> str:
-        """What names the page after this one; empty on the last."""
-        return self._listing(body, "instruments").nextPageCursor
+        page = self._listing(body, "instruments")
+        found = instruments(page.elements)
+        if page.nextPageCursor:
+            first = self.info_request()
+            # The exchange sends cursors percent-encoded already, and wants them back so.
+            found.next_page = first._replace(url=f"{first.url}&cursor={quote(page.nextPageCursor, safe='%')}")
+        return found
 
     def tickers_request(self) -> RestRequest:
         """`GET tickers` of a whole market."""
