@@ -21,6 +21,7 @@ from workers.model.derivatives.figures import (
 )
 from workers.store.derivatives.streams import DerivativeStreams, liquidation_id
 from workers.store.keys import Keys
+from workers.store.log.numbered import newest_ms
 
 KEYS = [Keys().derivatives(symbol) for symbol in ("A", "币B")]
 KEPT_MS = 10**9
@@ -148,4 +149,4 @@ async def test_liquidations_are_there_once_however_often_they_are_written(client
 async def test_the_newest_of_streams(client: Redis) -> None:
     await client.xadd("s", {"a": 1}, id="77-5")
     await client.set("t", "mine")
-    assert await DerivativeStreams(client).newest_ms(["s", "t", "u"]) == {"s": 77, "t": 0, "u": 0}
+    assert await newest_ms(client, ["s", "t", "u"]) == {"s": 77, "u": 0}

@@ -24,6 +24,7 @@ from workers.store.connection import connect_reader
 from workers.store.derivatives.streams import DerivativeStreams, liquidation_id, not_streams
 from workers.store.fleet.resubscriptions import ask_anew
 from workers.store.log.follower import START, Entry, StreamFollower, before
+from workers.store.log.numbered import newest_ms
 from workers.store.refusals import refusal_of
 from workers.venues.channels import ExtraChannel
 
@@ -139,9 +140,9 @@ class DerivativesFold:
         if not new:
             return
         written = {key for source in new.values() for key in _written_by(source)}
-        newest = await self._streams.newest_ms(written)
+        newest = await newest_ms(self._process.client, list(written))
         for key, source in new.items():
-            stands = max(newest[written] for written in _written_by(source))
+            stands = max(newest.get(written, 0) for written in _written_by(source))
             reader = next((one for one in self._readers if len(one.positions) < STREAMS_AT_ONCE), None)
             if reader is None:
                 reader = StreamFollower(self._client, {})

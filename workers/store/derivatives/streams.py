@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -89,18 +89,6 @@ class DerivativeStreams:
             else:
                 appended += 1
         return Appended(appended, list(bad.values()))
-
-    async def newest_ms(self, keys: Iterable[str]) -> dict[str, int]:
-        """By key, the ms of the newest entry of a stream; 0 where there is none. One round trip."""
-        names = list(keys)
-        pipe = self._client.pipeline(transaction=False)
-        for key in names:
-            pipe.xrevrange(key, count=1)
-        replies = await pipe.execute(raise_on_error=False)
-        return {
-            key: parts(reply[0][0])[0] if isinstance(reply, list) and reply else 0
-            for key, reply in zip(names, replies, strict=True)
-        }
 
 
 async def not_streams(client: Redis, keys: Sequence[str]) -> list[str]:

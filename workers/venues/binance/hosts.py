@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 ASSUMED_WEIGHT: Final = 1200
-"""A minute, until their exchangeInfo tells: what Binance.US allows, as Binance once did."""
+"""A minute, until their exchangeInfo tells: no document at hand says what they allow; Binance once allowed so much."""
 
 
 def other_domain(url: str) -> str:
