@@ -123,6 +123,59 @@ def test_what_one_line_loses_and_the_other_brings_within_the_grace_is_never_a_ga
     assert log == list(range(count + 1))
 
 
+@given(st.integers(1, 60), st.data())
+def test_what_each_line_loses_in_turn_and_the_other_brings_is_no_gap_however_late_they_give_up(
+    count: int, data: st.DataObject
+) -> None:
+    """Each event is lost on one line at the most. A line that looks late at what it holds must not shut out the other:
+    both take from the log what the other supplied, long before their grace is over."""
+    hold_ms = 400
+    lost_by = data.draw(st.lists(st.sampled_from(["", "a", "b"]), min_size=count, max_size=count))
+    looks_ms = {"a": data.draw(st.integers(1, 200)), "b": data.draw(st.integers(1, 200))}
+    chains, log = {"a": StreamChain(), "b": StreamChain()}, [0]
+
+    def appended(messages: list[Message]) -> None:
+        log.extend(update_id for update_id in ids(messages) if update_id > log[-1])
+
+    for chain in chains.values():
+        chain.accept(spot(0, 0), 0, RESET_MS)
+    for now in range(10 * count + 3 * hold_ms):
+        number = now // 10 + 1
+        for line, chain in chains.items():
+            if now % 10 == 0 and number <= count and lost_by[number - 1] != line:
+                appended(chain.accept(spot(number, number), now, RESET_MS))
+            appended(chain.supplied(log[-1], 1000, RESET_MS))
+            chain.check()
+            if now % looks_ms[line] == 0 and chain.overdue(now, hold_ms):
+                appended(chain.release(now - hold_ms))
+    assert log == list(range(count + 1))
+
+
+def test_what_the_log_has_frees_what_was_held_for_want_of_it() -> None:
+    chain = StreamChain()
+    chain.accept(spot(1, 1), 0, RESET_MS)
+    for update_id in (3, 4, 6):
+        chain.accept(spot(update_id, update_id), 100, RESET_MS)
+    assert chain.supplied(1, 1000, RESET_MS) == []
+    assert ids(chain.supplied(2, 1000, RESET_MS)) == [3, 4]
+    chain.check()
+    assert chain.supplied(4, 1000, RESET_MS) == [], "5 is not there yet"
+    assert ids(chain.supplied(6, 1000, RESET_MS)) == [6], "a repeat, which the log drops"
+    assert ids(chain.accept(spot(7, 7), 110, RESET_MS)) == [7]
+
+
+def test_a_log_of_before_the_ids_began_anew_frees_nothing() -> None:
+    chain = StreamChain()
+    chain.accept(spot(500, 500, 1_000), 0, RESET_MS)
+    assert ids(chain.accept(spot(1, 1, 11_000), 0, RESET_MS)) == [1]
+    chain.accept(spot(3, 3, 11_002), 0, RESET_MS)
+    assert chain.supplied(500, 1_000, RESET_MS) == []
+    joining = StreamChain(joining=True)
+    joining.accept(spot(3, 3, 11_002), 0, RESET_MS)
+    assert joining.supplied(500, 1_000, RESET_MS) == []
+    assert joining.supplied(2, 11_001, RESET_MS)
+
+
 def test_ids_that_start_anew_pass_when_time_went_on() -> None:
     chain = StreamChain()
     chain.accept(spot(500, 500, 1_000), 0, RESET_MS)

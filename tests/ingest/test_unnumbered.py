@@ -21,8 +21,8 @@ from workers.runtime.context import VenueContext
 from workers.settings.schema import IngestSettings
 from workers.store.fleet.followed import FollowedSymbols
 from workers.store.keys import Keys
-from workers.store.log.numbered import NumberedStreams, newest_ms
-from workers.store.log.streams import GroupReader, RawEntry
+from workers.store.log.numbered import NumberedStreams
+from workers.store.log.streams import GroupReader, RawEntry, newest_ms
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.entries import depth_of
 

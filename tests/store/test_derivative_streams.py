@@ -21,7 +21,7 @@ from workers.model.derivatives.figures import (
 )
 from workers.store.derivatives.streams import DerivativeStreams, liquidation_id
 from workers.store.keys import Keys
-from workers.store.log.numbered import newest_ms
+from workers.store.log.streams import newest_ms
 
 KEYS = [Keys().derivatives(symbol) for symbol in ("A", "币B")]
 KEPT_MS = 10**9

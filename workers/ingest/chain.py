@@ -205,6 +205,29 @@ class StreamChain:
         self._set_held_since()
         return passed
 
+    def supplied(self, log_id: int, log_ms: int, id_reset_ms: int) -> list[Message]:
+        """What of the held goes on from where the log is: the other line supplied what was missing here.
+
+        Were it held until its grace is over, the other line could meet a break meanwhile, give up waiting for what lies
+        here, and shut it out.
+
+        Args:
+            log_id: the last update id of the log.
+            log_ms: its time, exchange ms. A log that is older than what passed here is not believed, nor one after
+                which ids began anew.
+        """
+        order = sorted(self._held)
+        if not order or log_id <= self.last_id or log_ms < self.last_event_ms:
+            return []
+        if self._held[order[0]][1].event_ms >= log_ms + id_reset_ms:
+            return []
+        passed = [self._pass(self._held.pop(update_id)[1]) for update_id in order if update_id <= log_id]
+        if self._held and log_id > self.last_id:
+            self.last_id = log_id
+        passed.extend(self._chained())
+        self._set_held_since()
+        return passed
+
     @property
     def holding(self) -> int:
         """Messages held back now."""

@@ -22,11 +22,7 @@ from workers.store.keys import DEPTH, TICKER, TRADES, Keys
 from workers.store.log.streams import RawEntry
 from workers.venues.facts import Continuity
 from workers.venues.interface import Venue
-from workers.venues.messages import (
-    Channel,
-    Message,
-    Refused,
-)
+from workers.venues.messages import Channel, Message, Refused
 from workers.venues.session import Event, RefusedStreams, Session, Unusable
 
 log = structlog.get_logger()
@@ -380,6 +376,18 @@ class Line:
                 self._pass(stream.key, message)
         for message in stream.chain.release_far(None if all_held else now_ms - FAR_HOLD_MS):
             self._pass(stream.key, message)
+
+    @property
+    def held_back(self) -> dict[str, tuple[str, str]]:
+        """By their key, the streams (channel, symbol) of which messages are held back."""
+        return {self._streams[name].key: name for name in self._holding}
+
+    def supplied(self, name: tuple[str, str], log_id: int, log_ms: int) -> None:
+        """Let pass what was held back for want of what the log has: it is at an update id and time (exchange ms)."""
+        stream = self._streams.get(name)
+        if stream is not None:
+            for message in stream.chain.supplied(log_id, log_ms, self._settings.id_reset_ms):
+                self._pass(stream.key, message)
 
     def holds(self, channel: Channel, symbol: str) -> bool:
         """Whether messages of a stream are held back now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -35,7 +36,7 @@ from workers.settings.schema import Settings
 from workers.store.fleet.followed import Changed
 from workers.store.fleet.resubscriptions import ResubscriptionReader
 from workers.store.keys import DEPTH, TICKER, TRADES
-from workers.store.log.numbered import newest_ms
+from workers.store.log.streams import newest_ids, newest_ms
 from workers.venues.messages import Subscription
 
 log = structlog.get_logger()
@@ -52,6 +53,8 @@ RENEWED = Counter(
 )
 
 DRAIN_S = 5.0
+TICK_S = 0.1
+"""Pause between two looks at what is held back, at the most."""
 REVIVE_POLL_S = 0.5
 OTHER_LINE_EVERY_S = 1.0
 DEAD_LOOKS = 2
@@ -124,6 +127,8 @@ class IngestWorker:
             process.settings.ingest.writer_silent_ms,
             partial(newest_ms, process.client),
         )
+        self._holding = asyncio.Event()
+        """Messages are held back: the log may have what is missing before them."""
         self._feeds_of: dict[str, VenueFeeds] = {}
         self._clock = ArrivalClock(line)
         self._refusals = {
@@ -187,12 +192,14 @@ class IngestWorker:
 
     async def _tick(self) -> None:
         """Release what waited long enough for the other line, and report."""
-        pause = max(self._settings.ingest.hold_ms / 2000, 0.005)
+        pause = min(max(self._settings.ingest.hold_ms / 4000, 0.005), TICK_S)
         while True:
             await asyncio.sleep(pause)
             now_us = self._clock.now_us()
             for line in self._lines.values():
                 line.tick(now_us)
+                if line.held_back:
+                    self._holding.set()
             self._process.details = {
                 "venues": ",".join(context.name for context in self._contexts),
                 "alive": ",".join(name for name, feeds in self._feeds_of.items() if feeds.alive),
@@ -207,6 +214,20 @@ class IngestWorker:
                 "refused": self._told_refused(),
                 "refused_why": self._told_reasons(),
             }
+
+    async def _take_from_log(self) -> None:
+        """Let pass what is held back as soon as the log has what was missing, from the other line."""
+        while True:
+            await self._holding.wait()
+            self._holding.clear()
+            held = [(line, line.held_back) for line in self._lines.values()]
+            keys = [key for _, streams in held for key in streams]
+            with suppress(RedisError, OSError):  # the appender tells of it; the grace is over in any case
+                newest = await newest_ids(self._process.client, keys) if keys else {}
+                for line, streams in held:
+                    for key, name in streams.items():
+                        ms, update_id = newest.get(key, (0, 0))
+                        line.supplied(name, update_id, ms)
 
     async def _watch_other_line(self) -> None:
         """Tell the log when the other line's process is gone: it goes by what that said last."""
@@ -293,9 +314,18 @@ class IngestWorker:
                 follow(self._process, self._contexts, self._follow), name="ingest: following"
             )
             reviving = asyncio.create_task(self._revive(), name="ingest: reviving")
+            taking = asyncio.create_task(self._take_from_log(), name="ingest: taking from the log")
             watching = asyncio.create_task(self._watch_other_line(), name="ingest: other line")
             stopping = asyncio.create_task(self._process.stop.wait(), name="ingest: stop")
-            watched: set[asyncio.Task[Any]] = {stopping, ticking, following, reviving, watching, *feeds}
+            watched: set[asyncio.Task[Any]] = {
+                stopping,
+                ticking,
+                following,
+                reviving,
+                taking,
+                watching,
+                *feeds,
+            }
             try:
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 self._process.stop.set()

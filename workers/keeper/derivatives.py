@@ -24,7 +24,7 @@ from workers.store.connection import connect_reader
 from workers.store.derivatives.streams import DerivativeStreams, liquidation_id, not_streams
 from workers.store.fleet.resubscriptions import ask_anew
 from workers.store.log.follower import START, Entry, StreamFollower, before
-from workers.store.log.numbered import newest_ms
+from workers.store.log.streams import newest_ms
 from workers.store.refusals import refusal_of
 from workers.venues.channels import ExtraChannel
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from workers.store.keys import names_of, writer_of
 from workers.store.log.streams import RawEntry
@@ -81,19 +80,3 @@ class NumberedStreams:
             scores = await self._client.zmscore(names_of(key), page)
             known.update(name for name, score in zip(page, scores, strict=True) if score is not None)
         return known
-
-
-async def newest_ms(client: Redis, keys: Sequence[str]) -> dict[str, int]:
-    """Up to which time streams have come, exchange ms; 0 for one that is empty. One round trip.
-
-    A key that is no stream is left out: whose it is says who appends there.
-    """
-    pipe: Any = client.pipeline(transaction=False)
-    for key in keys:
-        pipe.xrevrange(key, count=1)
-    replies = await pipe.execute(raise_on_error=False)
-    return {
-        key: int(reply[0][0].partition(b"-")[0]) if reply else 0
-        for key, reply in zip(keys, replies, strict=True)
-        if not isinstance(reply, RedisError)
-    }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from workers.model.events import Kind
 from workers.store.records import append_once
@@ -304,6 +304,27 @@ class GroupReader:
             if (name.decode() if isinstance(name, bytes) else name) == self.group:
                 return await undelivered(self._client, key, group), int(group["pending"])
         return 0, 0
+
+
+async def newest_ids(client: Redis, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Up to which time (exchange ms) and update id streams have come; (0, 0) for one that is empty. One round trip.
+
+    A key that is no stream is left out: whose it is says who appends there.
+    """
+    pipe: Any = client.pipeline(transaction=False)
+    for key in keys:
+        pipe.xrevrange(key, count=1)
+    replies = await pipe.execute(raise_on_error=False)
+    return {
+        key: parts(reply[0][0]) if reply else (0, 0)
+        for key, reply in zip(keys, replies, strict=True)
+        if not isinstance(reply, RedisError)
+    }
+
+
+async def newest_ms(client: Redis, keys: Sequence[str]) -> dict[str, int]:
+    """Up to which time streams have come, exchange ms, as `newest_ids` reads it."""
+    return {key: ms for key, (ms, _) in (await newest_ids(client, keys)).items()}
 
 
 async def undelivered(client: Any, key: str, group: Mapping[str, Any]) -> int:
