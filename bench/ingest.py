@@ -114,7 +114,7 @@ async def measure(url: str, server_pid: int, port: int, symbols: list[str], seco
     used, server_used = time.process_time() - cpu, cpu_of(server_pid) - server_cpu
     print(
         f"{done / took:,.0f} messages/s   {done / used:,.0f} per line CPU s   "
-        f"{done / server_used:,.0f} per server CPU s   breaks {sum(line.breaks for line in worker._lines)}"
+        f"{done / server_used:,.0f} per server CPU s   breaks {sum(line.breaks for line in worker._lines.values())}"
     )
     process.stop.set()
     await running

@@ -32,7 +32,7 @@ def used(client: redis.Redis) -> int:
 
 
 def measure(client: redis.Redis, form: Member, count: int) -> str:
-    client.execute_command("FLUSHALL", "SYNC")  # the server is this program's own
+    client.flushall(asynchronous=False)  # the server is this program's own
     client.config_set("slowlog-log-slower-than", 200)
     before, written = used(client), 0
     for number in range(0, count, 100_000):

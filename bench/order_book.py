@@ -27,7 +27,9 @@ import random
 import sys
 import time
 from bisect import bisect_left, insort
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sortedcontainers import SortedDict, SortedList
 
@@ -204,7 +206,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=15)
     settings = parser.parse_args()
-    candidates = {
+    candidates: dict[str, Callable[[], Any]] = {
         "OrderBook": OrderBook,
         "dict + list + bisect": lambda: TwoSides(BisectSide),
         "dict + SortedList": lambda: TwoSides(SortedListSide),

@@ -13,8 +13,6 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from redis.asyncio import Redis
-
 from workers.conformance.fleet.processes import Processes
 from workers.settings.loading import load, redis_url
 from workers.settings.schema import Settings
@@ -32,7 +30,8 @@ class RunningFleet(NamedTuple):
     processes: Processes
     held: Held
     source: TruthSource
-    client: Redis
+    client: Any
+    """Of redis-py, whose types allow text where bytes come."""
     settings: Settings
     symbols: Sequence[str]
     api: str

@@ -36,11 +36,11 @@ async def takeover_times(fleet: RunningFleet, role: str, dead: str, killed_at: f
     times = []
     while waiting and time.time() - killed_at < 30:
         for symbol in sorted(waiting):
-            owner = await client.hget(keys.lease(role, symbol), "owner")  # type: ignore[misc]
+            owner = await client.hget(keys.lease(role, symbol), "owner")
             if owner is None or owner.decode() == dead:
                 continue
             if role == "books":
-                payload = await client.hget(keys.live_orderbook, symbol)  # type: ignore[misc]
+                payload = await client.hget(keys.live_orderbook, symbol)
                 if payload is None or json.loads(payload)["published"] < killed_at * 1e6:
                     continue
             waiting.discard(symbol)
