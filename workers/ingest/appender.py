@@ -1,4 +1,4 @@
-"""The bounded buffer between sockets and Redis, flushed every few ms in one call."""
+"""The bounded buffer between sockets and Redis, flushed in one call: at once when little comes, else in batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
@@ -14,9 +13,11 @@ from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from workers.ingest.gathering import Gathering
 from workers.ingest.losses import Lost, break_for, breaks_book, is_content, place_of, still_missing
 from workers.ingest.wholeness import tells_wholeness
 from workers.runtime.backoff import MOST_S, Backoff
+from workers.runtime.tasks import end
 from workers.settings.schema import IngestSettings
 from workers.store.keys import DEPTH, TRADES
 from workers.store.log.numbered import NumberedStreams
@@ -134,7 +135,11 @@ class Appender:
         """When a loss was last recorded, by raw stream key."""
         self._remarks: deque[tuple[str, GapRecord]] = deque(maxlen=MOST_REMARKS)
         """What is to be recorded of entries that are not appended, by gaps stream."""
-        self._full = asyncio.Event()
+        self._gathering = Gathering(
+            settings.flush_ms / 1000,
+            waits=lambda: self.waiting > 0,
+            left_over=lambda: bool(self._lost or self._breaks or self._remarks),
+        )
         self.standby: dict[str, Standby] = {}
         """The streams whose last entries were not appended because this line, or its turn, is not the writer."""
         self.left_out: set[str] = set()
@@ -154,8 +159,9 @@ class Appender:
                 self.left_out.add(entry.key)
                 return
         buffer.append(entry)
+        self._gathering.came()
         if len(buffer) >= self._settings.flush_entries:
-            self._full.set()
+            self._gathering.is_much()
             if len(buffer) > self._settings.buffer_entries:
                 self._lose(buffer.popleft(), OVERFLOW)
                 self.dropped += 1
@@ -170,6 +176,7 @@ class Appender:
         gap_key, channel = self._gap_keys[entry.key]
         place = place_of(entry)
         self._remarks.append((gap_key, GapRecord(channel, place, place, reason, "no")))
+        self._gathering.came()
 
     @property
     def waiting(self) -> int:
@@ -188,20 +195,24 @@ class Appender:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Flush until `stop` is set and the buffer is empty (or Redis stays away for another second)."""
-        pause = self._settings.flush_ms / 1000
-        failing_since = 0.0
+        ending = asyncio.create_task(self._gathering.end_with(stop), name="ingest: flush to stop")
+        try:
+            await self._flush_until(stop)
+        finally:
+            await end([ending])
+
+    async def _flush_until(self, stop: asyncio.Event) -> None:
+        failing_since = took_s = 0.0
         while True:
-            if not self._full.is_set() and not stop.is_set():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._full.wait(), pause)
-            self._full.clear()
+            await self._gathering.due(took_s)
             BUFFERED.labels(self._line).set(self.waiting)
             if stop.is_set():
                 for lost in self._lost.values():
                     lost.since = float("-inf")  # nobody will be here to tell it later
+            began, took_s = time.monotonic(), 0.0
             try:
                 await self.flush()
-                failing_since = 0.0
+                took_s, failing_since = time.monotonic() - began, 0.0
                 self._appending.accepted()
             except (RedisError, OSError) as error:
                 failing_since = failing_since or time.monotonic()
@@ -210,18 +221,9 @@ class Appender:
                 if stop.is_set() and time.monotonic() - failing_since > 1:
                     log.error("buffer_abandoned", line=self._line, entries=self.waiting)
                     return
-                await self._wait(stop, wait_s)
+                await self._gathering.failed(wait_s)
             if stop.is_set() and not self.waiting:
                 return
-
-    @staticmethod
-    async def _wait(stop: asyncio.Event, seconds: float) -> None:
-        """Wait until the next try, which comes soon once we are to stop."""
-        if stop.is_set():
-            await asyncio.sleep(0.1)
-            return
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
 
     async def flush(self) -> None:
         """Append everything buffered.

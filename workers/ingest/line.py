@@ -9,11 +9,22 @@ from typing import Final, NamedTuple
 
 import structlog
 from msgspec.structs import replace
-from prometheus_client import Counter as Metric
 
 from workers.errors import MalformedFrame
 from workers.ingest.arrivals import ArrivalClock
 from workers.ingest.chain import FAR_HOLD_MS, StreamChain
+from workers.ingest.metrics import (
+    ABSURD_IDS,
+    AHEAD,
+    CONTRADICTIONS,
+    FAILED,
+    LINE_BREAKS,
+    LINE_REPEATS,
+    MALFORMED,
+    MESSAGES,
+    REFUSALS,
+    UNKNOWN,
+)
 from workers.ingest.wholeness import Wholeness
 from workers.model.plain_text import plain
 from workers.model.trades.exchange_clock import ClockCeiling
@@ -29,31 +40,6 @@ log = structlog.get_logger()
 
 MOST_TOLD: Final = 20
 """Anomalies of one kind that are logged one by one; after that every thousandth."""
-
-MESSAGES = Metric("fleet_messages_total", "Messages received", ["venue", "line", "channel"])
-LINE_REPEATS = Metric("fleet_line_repeats_total", "Repeats one line saw of its own", ["venue", "line"])
-LINE_BREAKS = Metric("fleet_line_breaks_total", "Breaks in a line's own sequence", ["venue", "line"])
-MALFORMED = Metric("fleet_malformed_frames_total", "Frames that could not be used", ["venue", "line"])
-FAILED = Metric(
-    "fleet_frame_failed_total",
-    "Frames that ended in an error nobody foresaw, and were dropped",
-    ["venue", "line"],
-)
-REFUSALS = Metric("fleet_subscription_refused_total", "Error frames received", ["venue", "line"])
-AHEAD = Metric(
-    "fleet_events_ahead_total", "Messages filed by our time, theirs being ahead of it", ["venue", "line"]
-)
-ABSURD_IDS = Metric(
-    "fleet_trade_id_absurd_total",
-    "Trades dropped because their ids were far from where the stream went on",
-    ["venue", "line"],
-)
-CONTRADICTIONS = Metric(
-    "fleet_trade_contradictory_total",
-    "Trades refused because another one of their id had come",
-    ["venue", "line"],
-)
-UNKNOWN = Metric("fleet_unknown_symbol_total", "Messages of symbols nobody asked for", ["venue", "line"])
 
 MOST_SHOWN: Final = 200
 """Bytes of a message that the log shows."""
@@ -85,8 +71,8 @@ class Line:
         tell: takes what the gaps stream shall say of an entry that is not appended, and why.
         wholeness: is told what comes and ends; None: the log does not learn when no line received trades that no id
             tells of.
-        recorded: the arrivals are stamped by the clock of a recorder, by which nothing is judged: the exchange's times
-            count.
+        recorded: the arrivals are stamped by a recorder's clock, which judges nothing: the exchange's times count.
+        holds: called when messages begin to be held back: `tick` lets them pass in time.
     """
 
     def __init__(
@@ -103,10 +89,12 @@ class Line:
         tell: Callable[[RawEntry, str], None] | None = None,
         wholeness: Wholeness | None = None,
         recorded: bool = False,
+        holds: Callable[[], None] = lambda: None,
     ) -> None:
         self._wholeness = wholeness if venue.facts.trade_ids != "consecutive" else None
         self._clock = clock
         self._recorded = recorded
+        self._holds = holds
         self._joining = joining
         self.venue = venue
         self._session = venue.session("")
@@ -233,8 +221,7 @@ class Line:
         return turns.name
 
     def _message(self, message: Message, received_us: int, session: Session) -> None:
-        name = (message.channel, message.symbol)
-        stream = self._streams.get(name)
+        stream = self._streams.get((message.channel, message.symbol))
         if stream is None:
             extra = self.venue.channels.get(message.channel)
             if message.symbol in self._given_up or (extra and extra.whole_market):
@@ -278,8 +265,6 @@ class Line:
                 self._pass(stream.key, passed)
             return
         self._chain(stream, message, now_ms)
-        if stream.chain.holding:
-            self._holding.add(name)
 
     def _is_named(self, channel: str) -> bool:
         is_trades = channel == TRADES and self._facts.trade_ids != "consecutive"
@@ -307,6 +292,9 @@ class Line:
                             messages=chain.absurd - absurd, goes_on_at=message.update_id)  # fmt: skip
         if chain.breaks != breaks:
             LINE_BREAKS.labels(*self._labels).inc()
+        if chain.holding:
+            self._holding.add((message.channel, message.symbol))
+            self._holds()
 
     def _compare(self, key: str, message: Message, passed: bytes) -> None:
         """A trade came again in other bytes: the first is in the log, another is told of."""
@@ -329,9 +317,8 @@ class Line:
         """The time by which a message is filed: stream ids, history and retention go by it."""
         believed = self._ceiling.believed(message.event_ms, now_ms)
         if message.event_ms - believed > TOLD_AHEAD_MS:
-            self.counts["ahead"] += 1
             AHEAD.labels(*self._labels).inc()
-            if self.counts["ahead"] <= 20 or self.counts["ahead"] % 1000 == 0:  # not a log line a message
+            if self._telling("ahead"):
                 log.warning("event_ahead", venue=self.venue.name, line=self.line, channel=message.channel,
                             symbol=message.symbol, ahead_ms=message.event_ms - now_ms)  # fmt: skip
         return believed
@@ -363,7 +350,10 @@ class Line:
                 stream = self._streams[name]
             if not stream.chain.holding:
                 self._holding.discard(name)
-        for channel, metric in self._messages.items():  # here and not per message: a metric costs a lock
+
+    def report(self) -> None:
+        """Count the messages since the last time in the metric: not one by one, for a metric costs a lock."""
+        for channel, metric in self._messages.items():
             metric.inc(self.counts[channel] - self._told[channel])
             self._told[channel] = self.counts[channel]
 
@@ -376,6 +366,11 @@ class Line:
                 self._pass(stream.key, message)
         for message in stream.chain.release_far(None if all_held else now_ms - FAR_HOLD_MS):
             self._pass(stream.key, message)
+
+    @property
+    def holding(self) -> bool:
+        """Whether anything is held back now."""
+        return bool(self._holding)
 
     @property
     def held_back(self) -> dict[str, tuple[str, str]]:

@@ -54,7 +54,7 @@ RENEWED = Counter(
 
 DRAIN_S = 5.0
 TICK_S = 0.1
-"""Pause between two looks at what is held back, at the most."""
+"""Pause between two looks at what is held back, at the most; nobody looks while nothing is."""
 REVIVE_POLL_S = 0.5
 OTHER_LINE_EVERY_S = 1.0
 DEAD_LOOKS = 2
@@ -127,6 +127,7 @@ class IngestWorker:
             process.settings.ingest.writer_silent_ms,
             partial(newest_ms, process.client),
         )
+        self._began_holding = asyncio.Event()
         self._holding = asyncio.Event()
         """Messages are held back: the log may have what is missing before them."""
         self._feeds_of: dict[str, VenueFeeds] = {}
@@ -150,6 +151,7 @@ class IngestWorker:
                 clock=self._clock,
                 tell=self._appender.tell,
                 wholeness=self._wholeness[context.name],
+                holds=self._began_holding.set,
             )
             for context in self._contexts
         }
@@ -191,29 +193,37 @@ class IngestWorker:
                  removed=changed.removed[:20], followed=len(context.symbols))  # fmt: skip
 
     async def _tick(self) -> None:
-        """Release what waited long enough for the other line, and report."""
+        """Release what waited long enough for the other line."""
         pause = min(max(self._settings.ingest.hold_ms / 4000, 0.005), TICK_S)
         while True:
+            if not any(line.holding for line in self._lines.values()):
+                self._began_holding.clear()
+                await self._began_holding.wait()
             await asyncio.sleep(pause)
             now_us = self._clock.now_us()
             for line in self._lines.values():
                 line.tick(now_us)
-                if line.held_back:
+                if line.holding:
                     self._holding.set()
-            self._process.details = {
-                "venues": ",".join(context.name for context in self._contexts),
-                "alive": ",".join(name for name, feeds in self._feeds_of.items() if feeds.alive),
-                "open": ",".join(name for name, feeds in self._feeds_of.items() if feeds.is_open),
-                "since_ms": self._began_ms,
-                "symbols": sum(len(context.symbols) for context in self._contexts),
-                "appended": self._appender.appended,
-                "repeats": self._appender.repeats,
-                "dropped": self._appender.dropped,
-                "waiting": self._appender.waiting,
-                "breaks": sum(line.breaks for line in self._lines.values()),
-                "refused": self._told_refused(),
-                "refused_why": self._told_reasons(),
-            }
+
+    def _report(self) -> None:
+        """What the heartbeat and the metrics say."""
+        for line in self._lines.values():
+            line.report()
+        self._process.details = {
+            "venues": ",".join(context.name for context in self._contexts),
+            "alive": ",".join(name for name, feeds in self._feeds_of.items() if feeds.alive),
+            "open": ",".join(name for name, feeds in self._feeds_of.items() if feeds.is_open),
+            "since_ms": self._began_ms,
+            "symbols": sum(len(context.symbols) for context in self._contexts),
+            "appended": self._appender.appended,
+            "repeats": self._appender.repeats,
+            "dropped": self._appender.dropped,
+            "waiting": self._appender.waiting,
+            "breaks": sum(line.breaks for line in self._lines.values()),
+            "refused": self._told_refused(),
+            "refused_why": self._told_reasons(),
+        }
 
     async def _take_from_log(self) -> None:
         """Let pass what is held back as soon as the log has what was missing, from the other line."""
@@ -298,6 +308,7 @@ class IngestWorker:
     async def run(self) -> None:
         """Serve until told to stop; then close the sockets and flush what is buffered."""
         no_more = asyncio.Event()
+        self._process.before_heartbeat = self._report
         # the process before this one may not have been able to say that it ended
         tell_dead(self._contexts, self._line, self._clock.now_us() // 1000, self._appender.add)
         flushing = asyncio.create_task(self._appender.run(no_more), name="ingest: flushing")
@@ -330,7 +341,7 @@ class IngestWorker:
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 self._process.stop.set()
             finally:
-                await end([ticking, following, reviving, watching, stopping, *feeds])
+                await end(watched)
         for line in self._lines.values():
             line.tick(self._clock.now_us(), all_held=True)
         for wholeness in self._wholeness.values():

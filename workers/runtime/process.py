@@ -69,6 +69,8 @@ class Process:
         self.metrics_address = ""
         self.details: dict[str, str | int | float] = {}
         """What the role wants shown of itself in its heartbeat."""
+        self.before_heartbeat: Callable[[], None] = lambda: None
+        """Brings `details` up to date, where the role does not do so by itself."""
 
     async def sleep(self, seconds: float) -> bool:
         """Sleep, but no longer than until `stop`; True when it is time to stop."""
@@ -120,6 +122,7 @@ class Process:
         unreadable, waits = UnreadableKeys(self.role), Backoff("heartbeat")
         while True:
             try:
+                self.before_heartbeat()
                 self.registry.late_ms = self.pulse.extra_ms(3 * self.settings.fleet.heartbeat_ms)
                 bad = await self.registry.beat(
                     self.role,

@@ -1,0 +1,30 @@
+"""Metrics of what a line receives."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter
+
+MESSAGES = Counter("fleet_messages_total", "Messages received", ["venue", "line", "channel"])
+LINE_REPEATS = Counter("fleet_line_repeats_total", "Repeats one line saw of its own", ["venue", "line"])
+LINE_BREAKS = Counter("fleet_line_breaks_total", "Breaks in a line's own sequence", ["venue", "line"])
+MALFORMED = Counter("fleet_malformed_frames_total", "Frames that could not be used", ["venue", "line"])
+FAILED = Counter(
+    "fleet_frame_failed_total",
+    "Frames that ended in an error nobody foresaw, and were dropped",
+    ["venue", "line"],
+)
+REFUSALS = Counter("fleet_subscription_refused_total", "Error frames received", ["venue", "line"])
+AHEAD = Counter(
+    "fleet_events_ahead_total", "Messages filed by our time, theirs being ahead of it", ["venue", "line"]
+)
+ABSURD_IDS = Counter(
+    "fleet_trade_id_absurd_total",
+    "Trades dropped because their ids were far from where the stream went on",
+    ["venue", "line"],
+)
+CONTRADICTIONS = Counter(
+    "fleet_trade_contradictory_total",
+    "Trades refused because another one of their id had come",
+    ["venue", "line"],
+)
+UNKNOWN = Counter("fleet_unknown_symbol_total", "Messages of symbols nobody asked for", ["venue", "line"])
