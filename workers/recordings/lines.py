@@ -65,6 +65,38 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         yield number + 1, rest
 
 
+def line_blocks(path: Path, size: int = 1 << 20) -> Iterator[tuple[int, bytes]]:
+    """The lines in blocks of about `size` bytes, each whole lines with their ends, and the number of its first line.
+
+    Raises:
+        RecordingError: as of `numbered_lines`.
+    """
+    number, pieces, held = 1, list[bytes](), 0
+    try:
+        for piece in _pieces(path):
+            pieces.append(piece)
+            held += len(piece)
+            if held < size:
+                continue
+            block, end, rest = b"".join(pieces).rpartition(b"\n")
+            pieces, held = [rest], len(rest)
+            if end:
+                yield number, block + end
+                number += block.count(b"\n") + 1
+            elif held > LONGEST_LINE:
+                raise _Unreadable(f"the line is longer than {LONGEST_LINE} bytes")
+    except OSError as error:
+        raise RecordingError(str(path), 0, f"the file cannot be read: {error.strerror or error}") from error
+    except _Unreadable as error:
+        block, end, _ = b"".join(pieces).rpartition(b"\n")
+        if end:
+            yield number, block + end
+            number += block.count(b"\n") + 1
+        raise RecordingError(str(path), number, str(error)) from error
+    if held:
+        yield number, b"".join(pieces)
+
+
 def _pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         head = file.read(4)
