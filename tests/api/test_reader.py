@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from workers.api.books import reader as reading
 from workers.api.books.reader import Reader
 from workers.api.http.trust import Evidence, trades_problem, trust_of
+from workers.runtime.tasks import end
 from workers.store.books.watch import Entry, Watch
 
 
@@ -200,3 +201,27 @@ async def test_while_redis_does_not_answer_what_depends_on_that_is_done(client: 
             await asyncio.sleep(0.01)
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_without_a_stream_to_follow_a_round_comes_for_a_poll_or_what_is_new(client: Redis) -> None:
+    reader, runs, rounds, held = Reader(Watch(client), 1), list[int](), list[int](), Held()
+
+    async def poll() -> None:
+        runs.append(1)
+
+    reader.every(0.2, poll)
+    reader.after_each_round(lambda: rounds.append(1))
+    running = asyncio.create_task(reader.run())
+    async with asyncio.timeout(60):
+        while len(runs) < 4:
+            await asyncio.sleep(0.01)
+        assert len(rounds) <= 3 * len(runs)
+        reader.is_idle = lambda: True
+        before = len(rounds)
+        while len(rounds) < before + 3:  # idle, but Redis is heard of
+            await asyncio.sleep(0.01)
+        await client.xadd("a", {"n": 1}, id="1-0")
+        reader.follow("a", held, b"0-0")
+        while not held:
+            await asyncio.sleep(0.01)
+    await end([running])

@@ -13,7 +13,7 @@ from workers.errors import LeaseLost
 from workers.settings.schema import FleetSettings
 from workers.store.books.publishing import BookStore, Publication, Signals
 from workers.store.fleet.leases import Leases, Registry, owner_of, share_of
-from workers.store.keys import Keys
+from workers.store.keys import Keys, workers
 from workers.store.log.streams import GroupReader, RawEntry, RawStreams
 
 KEYS = Keys()
@@ -151,3 +151,16 @@ def test_few_symbols_move_when_a_worker_goes() -> None:
     assert moved < 80  # all of d's 100 must move; of the others' 300 few
     assert share_of("d", symbols, list("abc")) == set()
     assert owner_of("X", []) is None
+
+
+async def test_a_heartbeat_that_ran_out_or_is_of_no_possible_time_is_nobody(client: Redis) -> None:
+    registry = Registry(client, FleetSettings())
+    await registry.beat("books", "one", {"pid": 1})
+    await registry.beat("trades", "other", {"pid": 2})
+    now = await registry.server_ms()
+    await client.zadd(workers("books"), {"late": now - 1, "absurd": now + 10**9})
+    assert await registry.live("books") == ["one"]
+    assert [(one["role"], one["name"]) for one in await registry.workers(["trades", "keeper", "books"])] == [
+        ("trades", "other"),
+        ("books", "one"),
+    ]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import itertools
+from typing import Any
 
+import pytest
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from workers.model.symbols.info import SymbolInfo
 from workers.model.trades.windows import INTERVALS_MS
@@ -168,3 +171,23 @@ async def test_books_nobody_owns_are_withdrawn(client: Redis) -> None:
     await client.hset(KEYS.lease("books", "A"), mapping={"owner": "x", "token": 1})
     assert await store.withdraw_orphans() == ["B"]
     assert await client.hkeys(KEYS.live_orderbook) == [b"A"]
+
+
+async def test_a_last_trade_time_is_written_when_it_has_changed(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, key, written = SymbolStore(client, KEYS), KEYS.symbol_info("A"), list[Any]()
+    hset = Pipeline.hset
+
+    def counted(pipe: Any, *arguments: Any) -> Any:
+        written.append(arguments)
+        return hset(pipe, *arguments)
+
+    monkeypatch.setattr(Pipeline, "hset", counted)
+    await client.zadd(KEYS.trades_latest("A"), {"a": 1000})
+    for _ in range(3):
+        await store.keep_last_trade_times(["A"])
+    assert written == [(key, "last_trade_time", 1000)]
+    await client.hset(key, "last_trade_time", "5")  # somebody else's
+    await store.keep_last_trade_times(["A"])
+    assert await client.hget(key, "last_trade_time") == b"1000"

@@ -72,6 +72,7 @@ class Api:
         )
         self._process = process
         self.reader.every(1.0, self._tell)
+        self.reader.is_idle = lambda: not self.hub.clients and not self.books.followed
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:

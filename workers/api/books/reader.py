@@ -28,6 +28,8 @@ STUMBLED = Counter("fleet_api_stumbled_total", "Entries and polls over which the
 READ_COUNT = 200
 """Entries of one stream in one round."""
 
+QUIET_S = 0.25
+"""Longest pause between two rounds: what is shown depends on when Redis last answered."""
 WAITING_S = 0.25
 """A round that takes longer waits for Redis."""
 MOST_SHARE = 4
@@ -61,12 +63,16 @@ class Reader:
     """Follows streams and runs polls.
 
     Args:
-        read_ms: pause between two rounds.
+        read_ms: pause between two rounds while a stream is followed; without one a round comes when a poll is due.
     """
 
     def __init__(self, watch: Watch, read_ms: int) -> None:
         self.watch = watch
         self._pause_s = read_ms / 1000
+        self.is_idle: Callable[[], bool] = lambda: False
+        """Whether nobody wants anything: then no poll has anything to do."""
+        self._sooner = asyncio.Event()
+        """Something new is wanted: the next round does not wait for a poll to be due."""
         self._places: dict[str, _Place] = {}
         self._polls: list[_Poll] = []
         self._after: list[Callable[[], None]] = []
@@ -77,6 +83,7 @@ class Reader:
     def follow(self, key: str, take: Take, after: bytes | None = None) -> None:
         """Hand the entries of a stream after an id (None: from now on) to `take`; replaces an earlier follower."""
         self._places[key] = _Place(take, after)
+        self._sooner.set()
         STREAMS.set(len(self._places))
 
     def leave(self, key: str) -> None:
@@ -96,6 +103,7 @@ class Reader:
 
         def hurry() -> None:
             poll.due = 0.0
+            self._sooner.set()
 
         return hurry
 
@@ -181,4 +189,14 @@ class Reader:
                 for run in self._after:
                     run()
                 await asyncio.sleep(0.2)
-            await asyncio.sleep(self._pause_s)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait until the next round."""
+        self._sooner.clear()
+        await asyncio.sleep(self._pause_s)
+        if not self._places:
+            dues = () if self.is_idle() else (poll.due - time.monotonic() for poll in self._polls)
+            timer = asyncio.get_running_loop().call_later(min([QUIET_S, *dues]), self._sooner.set)
+            await self._sooner.wait()
+            timer.cancel()

@@ -41,20 +41,24 @@ class Registry:
 
     async def server_ms(self) -> int:
         """ms since 1970 by the server's clock, which all workers have in common."""
-        seconds, micros = await self._client.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+        return _milliseconds(await self._client.time())
 
     async def beat(
         self, role: str, name: str, details: Mapping[str, str | int | float]
     ) -> list[StateUnreadable]:
-        """Say that a worker lives, and what it does; keys of another type are made anew, and returned."""
-        now = await self.server_ms()
+        """Say that a worker lives, and what it does; keys of another type are made anew, and returned.
+
+        Two round trips.
+        """
         bad = []
         types = {names.workers(role): b"zset", names.worker(name): b"hash"}
         looking = self._client.pipeline(transaction=False)
+        looking.time()
         for key in types:
             looking.type(key)
-        for (key, wanted), kind in zip(types.items(), await looking.execute(), strict=True):
+        told, *kinds = await looking.execute()
+        now = _milliseconds(told)
+        for (key, wanted), kind in zip(types.items(), kinds, strict=True):
             if kind not in (b"none", wanted):
                 bad.append(StateUnreadable(key, f"it was a {kind.decode()}, and is made anew"))
                 await self._client.delete(key)
@@ -75,28 +79,51 @@ class Registry:
         await pipe.execute()
 
     async def live(self, role: str) -> list[str]:
-        """The names of the live workers of a role, sorted; nobody's while the key holds another type."""
-        now = await self.server_ms()
-        key = names.workers(role)
+        """The live workers of a role, sorted by name; nobody while the key holds another type. One round trip."""
+        return (await self._living([role]))[0]
+
+    async def _living(self, roles: Sequence[str]) -> list[list[str]]:
         pipe = self._client.pipeline(transaction=False)
-        # a heartbeat from later than any could be is none: its worker would own symbols for ever
-        pipe.zrangebyscore(key, now, f"({now + 10 * self._lifetime_ms}")
-        [found] = await pipe.execute(raise_on_error=False)
-        return [] if unusable(key, found) else sorted(_text(name) for name in found)
+        pipe.time()
+        for role in roles:
+            pipe.zrange(names.workers(role), 0, -1, withscores=True)
+        told, *found = await pipe.execute(raise_on_error=False)
+        if isinstance(told, Exception):
+            raise told
+        now = _milliseconds(told)
+        end = now + 10 * self._lifetime_ms  # a later heartbeat is none: its worker would own symbols for ever
+        return [
+            []
+            if unusable(names.workers(role), beats)
+            else sorted(_text(name) for name, until in beats if now <= until < end)
+            for role, beats in zip(roles, found, strict=True)
+        ]
 
     async def workers(self, roles: Iterable[str]) -> list[dict[str, str]]:
-        """What every live worker of the given roles says of itself, with `name` and `role`; text, whatever it says."""
-        live = []
-        for role in roles:
-            for name in await self.live(role):
-                pipe = self._client.pipeline(transaction=False)
-                pipe.hgetall(names.worker(name))
-                [found] = await pipe.execute(raise_on_error=False)
-                if unusable(names.worker(name), found):
-                    found = {}
-                details = {_text(key): _text(value) for key, value in found.items()}
-                live.append({**details, "name": name, "role": role})
-        return live
+        """What every live worker of the given roles says of itself, with `name` and `role`; text, whatever it says.
+
+        Two round trips.
+        """
+        asked = list(roles)
+        living = await self._living(asked)
+        live = [(role, name) for role, found in zip(asked, living, strict=True) for name in found]
+        if not live:
+            return []
+        pipe = self._client.pipeline(transaction=False)
+        for _, name in live:
+            pipe.hgetall(names.worker(name))
+        told = []
+        for (role, name), found in zip(live, await pipe.execute(raise_on_error=False), strict=True):
+            fields = {} if unusable(names.worker(name), found) else found
+            details = {_text(key): _text(value) for key, value in fields.items()}
+            told.append({**details, "name": name, "role": role})
+        return told
+
+
+def _milliseconds(told: tuple[int, int]) -> int:
+    """A time as the server tells it, in ms since 1970."""
+    seconds, micros = told
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def milliseconds_of(details: Mapping[str, str], name: str) -> int | None:

@@ -131,17 +131,22 @@ class SymbolStore:
         return bool(done)
 
     async def keep_last_trade_times(self, symbols: Iterable[str]) -> list[StateUnreadable]:
-        """Copy the time of each symbol's newest trade (ms) to its hash; the keys that cannot be used."""
+        """Copy the time of each symbol's newest trade (ms) to its hash; the keys that cannot be used.
+
+        One round trip, one more where a time has changed.
+        """
         names = list(symbols)
         bad: list[StateUnreadable] = []
         reading = self._client.pipeline(transaction=False)
         for symbol in names:
             reading.zrange(self._keys.trades_latest(symbol), -1, -1, withscores=True)
+            reading.hget(self._keys.symbol_info(symbol), "last_trade_time")
+        replies = await reading.execute(raise_on_error=False)
         writing, written = self._client.pipeline(transaction=False), []
-        for symbol, newest in zip(names, await reading.execute(raise_on_error=False), strict=True):
+        for symbol, newest, known in zip(names, replies[::2], replies[1::2], strict=True):
             if (problem := unusable(self._keys.trades_latest(symbol), newest)) is not None:
                 bad.append(problem)
-            elif newest and math.isfinite(newest[0][1]):
+            elif newest and math.isfinite(newest[0][1]) and known != b"%d" % newest[0][1]:
                 key = self._keys.symbol_info(symbol)
                 written.append(key)
                 writing.hset(key, "last_trade_time", int(newest[0][1]))
