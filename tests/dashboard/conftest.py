@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from aiohttp.test_utils import TestServer
 from page_watch import LONGEST_MS, Watch
 from playwright.async_api import Browser, Page, async_playwright, expect
+from scripted_api import ScriptedApi
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 expect.set_options(timeout=LONGEST_MS)
@@ -55,3 +57,18 @@ async def page(browser: Browser, watch: Watch) -> AsyncIterator[Page]:
     assert watch.unexpected() == []
     assert watch.elsewhere() == []
     assert any(url.startswith("ws://") for url in watch.requests)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def api() -> AsyncIterator[ScriptedApi]:
+    scripted = ScriptedApi()
+    async with TestServer(scripted.application(), host="127.0.0.1") as server:
+        scripted.url = str(server.make_url("/")).rstrip("/")
+        yield scripted
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def market(api: ScriptedApi, page: Page) -> Page:
+    await page.goto(api.url)
+    await expect(page.locator("#ladder .bids tr").first).to_contain_text(api.bids[0][0])
+    return page

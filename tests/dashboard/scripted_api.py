@@ -68,6 +68,8 @@ class ScriptedApi:
         self.sockets: dict[web.WebSocketResponse, list[dict[str, Any]]] = {}
         self.refusing = False
         self.steps: dict[str, str] = {}
+        self.sources: dict[str, tuple[str, int]] = {}
+        """By venue: by what its books are compared with the exchange, and how often that was; empty: audited."""
         self.url = ""
 
     def application(self) -> web.Application:
@@ -265,11 +267,11 @@ class ScriptedApi:
                 if self.owned
                 else {"score": 0, "why": ["withheld: not owned"]},
                 "owner": "books-host-1" if self.owned else None,
-                "last_audit": {
-                    "time_ms": int(time.time() * 1000) - 9000,
-                    "outcome": "match",
-                    "last_update_id": 1,
-                },
+                "last_audit": None
+                if self.sources
+                else {"time_ms": int(time.time() * 1000) - 9000, "outcome": "match", "last_update_id": 1},
+                "second_source": self.sources.get(venue, ("rest", 0))[0],
+                "checksums": dict.fromkeys(("ok", "of"), self.sources.get(venue, ("rest", 0))[1]),
                 "trades": {"missing": 0},
                 "lag": {"depth": {"waiting": 0, "pending": 3}, "trades": {"waiting": 0, "pending": 0}},
             }

@@ -1,4 +1,4 @@
-"""The dashboard on a whole fleet: the values shown are those the API gives, they move, and withheld is withheld."""
+"""The dashboard on a whole fleet of two venues: it shows what the API gives, it moves, and withheld is withheld."""
 
 from __future__ import annotations
 
@@ -19,17 +19,23 @@ from playwright.async_api import Page, expect
 
 from workers.api.server import Api
 from workers.runtime.process import Process
+from workers.sim import SimSettings, SimulatedExchange
 from workers.store.books.publishing import BookStore
 from workers.store.keys import Keys
+from workers.venues.kraken.settings import KrakenSettings
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 
 
+KRAKEN = SimSettings(flavour="kraken", port=0, rate_scale=2.0, symbols={"spot": ("BTC-USD",)})
+
+
 class Running(NamedTuple):
-    """A fleet, and where its API listens."""
+    """A fleet, where its API listens, and the exchange of its second venue."""
 
     fleet: Fleet
     url: str
+    kraken: SimulatedExchange
 
     async def get(self, path: str) -> Any:
         """An answer; asked for again while this process, which is all of the fleet, is starved."""
@@ -57,15 +63,28 @@ class Running(NamedTuple):
         await self.fleet.until(different)
 
     async def control(self, action: str, **body: object) -> None:
-        url = f"{self.fleet.exchange.url}/control/{action}"
+        await self._tell(self.fleet.exchange, action, body)
+
+    async def control_kraken(self, action: str) -> None:
+        await self._tell(self.kraken, action, {})
+
+    @staticmethod
+    async def _tell(exchange: SimulatedExchange, action: str, body: object) -> None:
+        url = f"{exchange.url}/control/{action}"
         async with aiohttp.ClientSession() as session, session.post(url, json=body) as response:
             assert response.status < 300, await response.text()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def running(real_server: str) -> AsyncIterator[Running]:
-    async with fleet_of(real_server) as fleet:
+    async with fleet_of(real_server) as fleet, SimulatedExchange(KRAKEN) as kraken:
         fleet.be_patient()
+        fleet.settings.venues["kraken"] = KrakenSettings(
+            symbols=["BTC-USD"],
+            websocket_url=f"{kraken.websocket_url}/v2",
+            rest_url=kraken.url,
+            request_spacing_ms=20,
+        )
         fleet.settings.history.block_s = 5
         fleet.settings.history.write_ms = 500
         for role, name in (("ingest-a", "a"), ("books", "books-1"), ("trades", "trades-1")):
@@ -75,7 +94,7 @@ async def running(real_server: str) -> AsyncIterator[Running]:
         async with TestServer(api.application.build(), host="127.0.0.1") as server:
             api.start()
             await fleet.until(fleet.all_shown)
-            yield Running(fleet, str(server.make_url("/")).rstrip("/"))
+            yield Running(fleet, str(server.make_url("/")).rstrip("/"), kraken)
         await api.close()
         await process.client.aclose()
 
@@ -91,9 +110,27 @@ async def book(page: Page) -> dict[str, list[list[str]]]:
     found: dict[str, list[list[str]]] = await page.evaluate(
         """() => Object.fromEntries(["bids", "asks"].map((side) =>
           [side, [...document.querySelectorAll(`#ladder .${side} tr`)]
-            .map((row) => [row.cells[0].textContent, row.cells[1].textContent])]))"""
+            .map((row) => [row.cells[0].textContent, row.cells[1].textContent])
+            .filter(([price]) => price)]))"""
     )
     return {"bids": found["bids"], "asks": found["asks"][::-1]}
+
+
+async def tape(page: Page, most: int) -> list[list[str]]:
+    """The trades shown, newest first: price, quantity, side."""
+    rows: list[list[str]] = await page.evaluate(
+        """() => [...document.querySelectorAll("#tape tbody tr")]
+             .map((row) => [row.cells[0].textContent, row.cells[1].textContent, row.className])"""
+    )
+    return rows[:most]
+
+
+def tape_of(trades: list[dict[str, Any]]) -> list[list[str]]:
+    """The same of an answer of the API."""
+    return [
+        [trade["price"], trade["quantity"], "sell" if trade["is_buyer_maker"] else "buy"]
+        for trade in reversed(trades)
+    ]
 
 
 async def equal(shown: Callable[[], Awaitable[object]], given: object) -> None:
@@ -142,16 +179,7 @@ async def test_what_is_shown_is_what_the_api_gives(running: Running, page: Page,
 
     trades = (await running.get(f"/trades{query}&limit=60"))["trades"]
     newest = trades[-1]
-    told = [[one["price"], one["quantity"], "sell" if one["is_buyer_maker"] else "buy"] for one in trades]
-
-    async def tape() -> list[list[str]]:
-        rows: list[list[str]] = await page.evaluate(
-            """() => [...document.querySelectorAll("#tape tbody tr")]
-                 .map((row) => [row.cells[0].textContent, row.cells[1].textContent, row.className])"""
-        )
-        return rows[: len(told)]
-
-    await equal(tape, told[::-1])
+    await equal(lambda: tape(page, len(trades)), tape_of(trades))
     await expect(page.locator("#last")).to_contain_text(newest["price"])
 
     bars = (await running.get(f"/bars/1m{query}&limit=40"))["bars"]
@@ -164,6 +192,49 @@ async def test_what_is_shown_is_what_the_api_gives(running: Running, page: Page,
     await expect(page.locator("#volume")).to_have_text(day["volume"])
     await expect(page.locator("#high")).to_have_text(day["high"])
     await running.control("resume")
+
+
+async def test_two_venues_are_walked_from_the_picker_to_their_bars(running: Running, page: Page):
+    await page.goto(running.url)
+    await expect(page.locator("#venue option")).to_have_text(["All venues", "usdm", "kraken"])
+    await page.keyboard.press("/")
+    await page.keyboard.type("btc")
+    await expect(page.locator("#symbols li")).to_have_text(["BTCUSDTusdm", "BTC-USDkraken"])
+    await page.keyboard.press("Escape")
+    await page.locator("#venue").select_option("kraken")
+    await page.locator("#bars-as-table").click()
+    for venue, symbol in (("kraken", "BTC-USD"), ("usdm", "BTCUSDT")):
+        await page.locator("#venue").select_option(venue)
+        await expect(page.locator("#title")).to_have_text(re.compile(f"^[^a-z]+{venue}$"))
+        await page.keyboard.press("/")
+        await page.keyboard.type(symbol)
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#title")).to_have_text(f"{symbol}{venue}")
+        await expect(page.locator("#state")).to_contain_text("synced")
+        await expect(page.locator("#tape tbody tr").nth(2)).to_be_visible()
+        await running.control("pause") if venue == "usdm" else await running.control_kraken("pause")
+        query = f"?venue={venue}&symbol={symbol}"
+
+        async def differences(query: str = query) -> list[object]:
+            """What is shown beside what the API gives: at rest, both come to be the same."""
+            given = await running.get(f"/orderbook{query}&depth=20")
+            levels = {side: given[side] for side in ("bids", "asks")}
+            trades = (await running.get(f"/trades{query}&limit=60"))["trades"]
+            bar = (await running.get(f"/bars/1m{query}&limit=40"))["bars"][-1]
+            row = page.locator("#bars-table tbody tr").first.locator("td")
+            told = [bar[name] for name in ("open", "high", "low", "close", "volume")]
+            compared = [
+                (await book(page), levels),
+                (await tape(page, len(trades)), tape_of(trades)),
+                ((await row.all_inner_texts())[1:6], told),
+            ]
+            return [pair for pair in compared if pair[0] != pair[1]]
+
+        await equal(differences, [])
+        await running.control("resume") if venue == "usdm" else await running.control_kraken("resume")
+    await page.evaluate("location.hash = '#fleet'")
+    kraken = page.locator("#books tbody tr", has_text="kraken")
+    await expect(kraken).to_contain_text(re.compile(r"[\d,]+ of [\d,]+ checksums"))
 
 
 async def test_a_book_that_is_lost_is_withheld_until_it_is_back(running: Running, page: Page, watch: Watch):

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 import pytest
-import pytest_asyncio
-from aiohttp.test_utils import TestServer
 from page_watch import Watch
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from scripted_api import ScriptedApi
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 
 NOT_FOUND = "status of 404"
 CUT = "WebSocket connection"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def api() -> AsyncIterator[ScriptedApi]:
-    scripted = ScriptedApi()
-    async with TestServer(scripted.application(), host="127.0.0.1") as server:
-        scripted.url = str(server.make_url("/")).rstrip("/")
-        yield scripted
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def market(api: ScriptedApi, page: Page) -> Page:
-    await page.goto(api.url)
-    await expect(page.locator("#ladder .bids tr").first).to_contain_text(api.bids[0][0])
-    return page
 
 
 async def ladder(page: Page) -> tuple[list[list[str]], list[list[str]]]:
@@ -121,49 +104,6 @@ async def test_without_a_connection_nothing_is_shown_as_live_and_it_comes_back(
     await expect(market.locator("#tape tbody tr").first).to_contain_text("84599.10")
 
 
-async def test_symbol_and_interval_are_chosen_by_keyboard(market: Page, api: ScriptedApi):
-    await market.keyboard.press("/")
-    await expect(market.locator("#symbol")).to_be_focused()
-    await market.keyboard.type("bnb")
-    await expect(market.locator("#symbols [aria-selected=true]")).to_contain_text("BNBBTC")
-    await market.keyboard.press("Enter")
-    await expect(market.locator("#title")).to_have_text("BNBBTCspot")
-    assert {
-        one for requests in api.sockets.values() for request in requests for one in request["symbols"]
-    } == {"spot:BNBBTC"}
-    await market.keyboard.press("3")  # the picker has given the focus back
-    await expect(market.locator("#intervals :checked")).to_have_value("5m")
-    await expect(market.locator("#candle-chart")).to_have_attribute("aria-label", re.compile("Candles of 5m"))
-    await market.locator("#intervals :checked").focus()
-    await market.keyboard.press("ArrowRight")
-    await expect(market.locator("#candle-chart")).to_have_attribute(
-        "aria-label", re.compile("Candles of 15m")
-    )
-    assert market.url.endswith("#market/spot/BNBBTC/15m")
-    await market.reload()
-    await expect(market.locator("#title")).to_have_text("BNBBTCspot")
-    await market.locator("#main").focus()
-    await market.keyboard.press("[")
-    await expect(market.locator("#title")).to_have_text("BTCUSDTspot")
-
-
-async def test_the_picker_gives_the_focus_back(market: Page):
-    await market.keyboard.press("/")
-    await market.keyboard.type("nobody")
-    await expect(market.locator("#symbols .none")).to_be_visible()
-    await market.keyboard.press("Escape")
-    await expect(market.locator("#symbols")).to_be_hidden()
-    await expect(market.locator("#symbol")).to_have_value("BTCUSDT")
-    await market.keyboard.press("4")
-    await expect(market.locator("#intervals :checked")).to_have_value("15m")
-    await expect(market.locator("#symbols")).to_be_hidden()
-    await market.keyboard.press("/")
-    await market.keyboard.press("Enter")  # what is chosen already
-    await market.keyboard.press("5")
-    await expect(market.locator("#intervals :checked")).to_have_value("1h")
-    await expect(market.locator("#symbol")).to_have_value("BTCUSDT")
-
-
 async def test_green_is_only_what_works(market: Page, api: ScriptedApi, watch: Watch):
     watch.expected.append("status of 503")
     link, trouble = market.locator("#link"), market.locator("#trouble")
@@ -207,24 +147,6 @@ async def test_the_fleet_page_shows_that_the_exchange_is_away(api: ScriptedApi, 
     await expect(page.locator("#cards .bad")).to_contain_text("no living sockets to usdm, spot")
     await expect(page.locator("#books tbody [data-state=withheld]")).to_have_count(5)
     await expect(page.locator("#books tbody tr").first).to_contain_text("no living sockets")
-
-
-async def test_an_address_may_be_typed_in_any_case(api: ScriptedApi, page: Page):
-    await page.goto(f"{api.url}/#market/USDM/ethusdt/1m")
-    await expect(page.locator("#title")).to_have_text("ETHUSDTusdm")
-    await expect(page.locator("#ladder .bids tr").first).to_contain_text(api.bids[0][0])
-
-
-async def test_a_phone_shows_what_workers_do(api: ScriptedApi, page: Page):
-    await page.set_viewport_size({"width": 360, "height": 740})
-    await page.goto(f"{api.url}/#fleet")
-    doing = page.locator("#workers tbody td.wide").first
-    await expect(doing).to_contain_text("symbols 5")
-    await expect(doing).to_contain_text("since 2026-11-28")
-    left, right = await doing.evaluate(  # at once: the rows are made anew every two seconds
-        "(one) => [one.getBoundingClientRect().left, one.getBoundingClientRect().right]"
-    )
-    assert 0 <= left < right <= 360
 
 
 async def test_bars_can_be_read_one_by_one_and_as_a_table(market: Page, api: ScriptedApi):
@@ -322,83 +244,6 @@ async def test_a_symbol_that_is_not_there_is_said_in_every_panel(api: ScriptedAp
     assert await head.evaluate("(one) => one.getBoundingClientRect().height") < 40  # one line, cut
 
 
-async def test_no_width_makes_the_page_scroll_sideways(market: Page, api: ScriptedApi):
-    wider = (
-        "[...document.querySelectorAll('body *')].filter((one) => !one.closest('.scroll, .unseen, .skip')"
-        " && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 80))"
-    )
-    for address, sign in (("#market", "#ladder .bids td"), ("#fleet", "#books td")):
-        await market.goto(f"{api.url}/{address}")
-        await expect(market.locator(sign).first).to_be_visible()
-        for width in (360, 412, 620, 768, 1024, 1440):
-            await market.set_viewport_size({"width": width, "height": 740})
-            assert await market.evaluate(wider) == [], width
-            assert await market.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
-
-
-async def test_light_dark_and_the_switch(market: Page):
-    async def background() -> str:
-        return await market.evaluate("getComputedStyle(document.body).backgroundColor")
-
-    light = await background()
-    await market.emulate_media(color_scheme="dark")
-    dark = await background()
-    assert dark != light
-    await market.locator("#theme").click()  # auto, then light
-    assert await background() == light
-    await market.locator("#theme").click()
-    assert await background() == dark
-    await market.emulate_media(color_scheme="light")
-    await market.reload()
-    assert await background() == dark
-
-
-async def test_contrast_of_text_is_enough(market: Page):
-    for scheme in ("light", "dark"):
-        await market.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        poor = await market.evaluate(CONTRAST)
-        assert poor == [], scheme
-
-
-CONTRAST = """() => {
-  const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((value) => {
-    const part = value / 255;
-    return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-  }).reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
-  const behind = (element) => {
-    for (let one = element; one; one = one.parentElement) {
-      const found = numbers(getComputedStyle(one).backgroundColor);
-      if (found.length === 3 || found[3] === 1) return found;
-    }
-    return [255, 255, 255];
-  };
-  const poor = new Set();
-  for (const element of document.querySelectorAll("#market *, .bar *")) {
-    const says = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    if (element.disabled || !element.checkVisibility() || !says) continue;
-    const [a, b] = [light(numbers(getComputedStyle(element).color)), light(behind(element))].sort((x, y) => y - x);
-    const name = `${element.tagName} ${element.className} ${element.textContent.slice(0, 20)}`;
-    if ((a + 0.05) / (b + 0.05) < 4.5) poor.add(name);
-  }
-  return [...poor];
-}"""
-
-
-async def test_every_control_has_a_name_and_the_page_its_landmarks(market: Page):
-    unnamed = await market.evaluate(
-        """() => [...document.querySelectorAll("button, select, input, a, [tabindex='0'], table, section")]
-             .filter((one) => !(one.getAttribute("aria-label") || one.labels?.length || one.textContent.trim()
-               || document.getElementById(one.getAttribute("aria-labelledby"))))
-             .map((one) => one.outerHTML.slice(0, 90))"""
-    )
-    assert unnamed == []
-    for role in ("banner", "main", "navigation", "search"):
-        assert await market.get_by_role(role).count() == 1, role
-    await market.keyboard.press("Tab")
-    assert await market.evaluate("document.activeElement.textContent") == "Skip to the content"
-
-
 async def test_shortcuts_can_be_listed_and_turned_off(market: Page):
     await market.locator("#main").focus()
     await market.keyboard.press("?")
@@ -426,3 +271,45 @@ async def test_zeros_beyond_the_tick_are_left_out_and_no_other_digit(market: Pag
     await market.reload()
     await expect(market.locator("#ladder .bids tr").first).to_have_text("84554.312.1012.100")
     await expect(market.locator("#ladder .bids tr").nth(1)).to_have_text("84554.250.00112.101")
+
+
+async def test_a_venue_without_an_audit_over_rest_says_what_it_has(api: ScriptedApi, page: Page):
+    api.sources = {"usdm": ("checksum", 1812), "spot": ("in band", 0)}
+    await page.goto(f"{api.url}/#fleet")
+    audits = page.locator("#books tbody td:nth-last-child(3)")
+    await expect(audits).to_have_text(
+        ["1,812 of 1,812 checksums"] * 3 + ["none: whole books in the stream"] * 2
+    )
+    api.sources = {"usdm": ("checksum", 0), "spot": ("none", 0)}
+    await expect(audits).to_have_text(["no checksum yet"] * 3 + ["none: nothing to compare with"] * 2)
+    api.sources = {"usdm": ("rest", 0)}
+    await expect(audits).to_have_text(["none yet"] * 5)
+
+
+async def test_one_request_that_fails_says_nothing_of_the_api(api: ScriptedApi, page: Page, watch: Watch):
+    watch.expected.append("ERR_CONNECTION_RESET")
+    failing = ["/trades", "/bars/1m", "/orderbook", "/healthz"]  # the first request of each
+
+    async def fail_once(route: Route) -> None:
+        if (path := urlsplit(route.request.url).path) in failing:
+            failing.remove(path)
+            await route.abort("connectionreset")
+        else:
+            await route.continue_()
+
+    await page.route("**/*", fail_once)
+    await page.add_init_script(
+        """addEventListener("DOMContentLoaded", () => new MutationObserver(() => {
+             if (document.body.innerText.includes("cannot be reached")) window.saidSo = true;
+           }).observe(document.body, { subtree: true, childList: true, characterData: true }))"""
+    )
+    await page.goto(api.url)
+    await expect(page.locator("#tape tbody tr")).to_have_count(40)
+    await expect(page.locator("#candle-chart")).to_have_attribute("aria-label", re.compile("closes at"))
+    await expect(page.locator("#depth-chart")).not_to_have_attribute(
+        "aria-label", re.compile("nothing to show")
+    )
+    assert failing == []
+    await api.cut()  # an end of the connection is no proof either
+    await expect(page.locator("#link")).to_have_text("live")
+    assert not await page.evaluate("window.saidSo")

@@ -102,6 +102,13 @@ class LastAudit(Struct):
     last_update_id: int | None
 
 
+class Checksums(Struct):
+    """How many of the exchange's checksums the book bore out, of those it was compared with since it has this owner."""
+
+    ok: int
+    of: int
+
+
 class TradesProgress(Struct):
     """How far the fold of the trades is, and its totals since it began."""
 
@@ -145,6 +152,9 @@ class SymbolState(Struct, kw_only=True):
     gap_count: int
     synced_at_ms: int | None
     last_audit: LastAudit | None
+    second_source: str
+    """By what the book is audited: `rest`, `in band` (its stream brings the whole book again), `checksum` or `none`."""
+    checksums: Checksums
     trust: Trust
     owner: str | None
     trades: TradesProgress

@@ -50,7 +50,9 @@ export class Connection {
     this.onState("connecting", "");
     const socket = new WebSocket(this.url, tokenProtocols());
     this.socket = socket;
+    let opened = false;
     socket.onopen = () => {
+      opened = true;
       this.retryMs = FIRST_RETRY_MS;
       this.heardAt = performance.now();
       this.onState("open", "");
@@ -60,14 +62,14 @@ export class Connection {
       this.heardAt = performance.now();
       this.#take(JSON.parse(event.data));
     };
-    socket.onclose = (event) => this.#closed(socket, event.reason);
+    socket.onclose = (event) => this.#closed(socket, event.reason || (opened ? "the API ended the connection" : "the API cannot be reached"));
   }
 
   /** @param {WebSocket} socket @param {string} reason */
   #closed(socket, reason) {
     if (this.socket !== socket) return;
     this.socket = null;
-    this.onState("lost", reason || "the API cannot be reached");
+    this.onState("lost", reason);
     setTimeout(() => this.#open(), this.retryMs * (0.75 + Math.random() / 2));
     this.retryMs = Math.min(this.retryMs * 2, LAST_RETRY_MS);
   }

@@ -107,7 +107,7 @@ export class Fleet {
         one.venue, make("td", {}, state), number(`${Math.round(one.trust.score * 100)}%`), number(durationText(one.age_ms)),
         number(countText(one.bids_count)), number(countText(one.asks_count)), number(countText(one.gap_count)),
         number(countText(one.lag.depth.waiting)), number(countText(one.lag.trades.waiting)),
-        number(countText(one.trades.missing)), number(countText(one.history_count)), auditText(one.last_audit),
+        number(countText(one.trades.missing)), number(countText(one.history_count)), auditText(one),
         make("td", { class: "wide" }, one.trust.why.join("; ")), one.owner ?? "nobody",
       ]);
     }), "no symbol is followed");

@@ -1,5 +1,7 @@
 /** Whether the fleet works, asked twice a second: the line to the API may live while what is behind it is gone. */
 
+import { reach } from "./rest.js";
+
 const RENEW_MS = 500;
 const PATIENCE_MS = 1_500;
 
@@ -17,7 +19,7 @@ export function watchHealth(onHealth) {
 /** @returns {Promise<Health>} */
 async function answered() {
   try {
-    const response = await fetch("/healthz", { signal: AbortSignal.timeout(PATIENCE_MS), cache: "no-store" });
+    const response = await reach("/healthz", { signal: AbortSignal.timeout(PATIENCE_MS), cache: "no-store" });
     const body = await response.json();
     if (response.ok) return { state: body.state, reasons: body.reasons };
     return { state: "down", reasons: body.reasons ?? [body.detail] };

@@ -1,6 +1,7 @@
 /** The symbol picker: an editable combobox with a list (the pattern of the ARIA Authoring Practices Guide). */
 
 import { byId, make } from "./dom.js";
+import { recall, remember } from "./memory.js";
 
 const MOST = 100;
 
@@ -18,6 +19,8 @@ export class Picker {
     /** @type {Listed[]} */
     this.found = [];
     this.active = -1;
+    /** The venue whose symbols alone are offered; empty: all. */
+    this.within = recall("within", "");
     this.current = { venue: "", symbol: "" };
     this.#listen();
   }
@@ -25,15 +28,16 @@ export class Picker {
   /** @param {Listed[]} symbols @param {string[]} venues */
   offer(symbols, venues) {
     this.known = symbols;
-    const held = this.venue.value;
     this.venue.replaceChildren(make("option", { value: "" }, "All venues"), ...venues.map((name) => make("option", { value: name }, name)));
-    this.venue.value = venues.includes(held) ? held : "";
+    if (!venues.includes(this.within)) this.within = "";
+    this.venue.value = this.within;
     if (!this.list.hidden) this.#filter();
   }
 
   /** Show what is chosen, without calling back. @param {string} venue @param {string} symbol */
   show(venue, symbol) {
     this.current = { venue, symbol };
+    if (this.within && this.within !== venue) this.#narrow(venue); // an address of another venue was followed
     if (document.activeElement !== this.input) this.input.value = symbol;
   }
 
@@ -43,11 +47,23 @@ export class Picker {
 
   /** Choose the symbol before or after the current one. @param {1|-1} by */
   step(by) {
-    const offered = this.known.filter((one) => !this.venue.value || one.venue === this.venue.value);
+    const offered = this.#offered();
     if (offered.length === 0) return;
     const at = offered.findIndex((one) => one.symbol === this.current.symbol && one.venue === this.current.venue);
-    const next = offered[(at + by + offered.length) % offered.length];
-    this.onChoice(next.venue, next.symbol);
+    const next = at < 0 && by < 0 ? offered.length - 1 : (at + by + offered.length) % offered.length;
+    this.onChoice(offered[next].venue, offered[next].symbol);
+  }
+
+  /** The symbols among which is chosen. */
+  #offered() {
+    return this.known.filter(({ venue }) => !this.within || venue === this.within);
+  }
+
+  /** @param {string} venue the only one whose symbols are offered from now on; empty: all */
+  #narrow(venue) {
+    this.within = venue;
+    this.venue.value = venue;
+    remember("within", venue);
   }
 
   #listen() {
@@ -59,7 +75,8 @@ export class Picker {
     this.input.addEventListener("blur", () => this.#close());
     this.input.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
     this.venue.addEventListener("change", () => {
-      if (this.venue.value && this.venue.value !== this.current.venue) this.step(1);
+      this.#narrow(this.venue.value);
+      if (this.within && this.within !== this.current.venue) this.step(1);
     });
     this.list.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
       event.preventDefault(); // the input keeps the focus
@@ -107,8 +124,8 @@ export class Picker {
   #filter() {
     const sought = this.sought ?? "";
     const names = (/** @type {Listed} */ one) => `${one.symbol} ${one.base_asset}/${one.quote_asset}`.toUpperCase();
-    this.found = this.known
-      .filter((one) => (!this.venue.value || one.venue === this.venue.value) && names(one).includes(sought))
+    this.found = this.#offered()
+      .filter((one) => names(one).includes(sought))
       .sort((a, b) => Number(b.symbol.startsWith(sought)) - Number(a.symbol.startsWith(sought)))
       .slice(0, MOST);
     this.list.replaceChildren(

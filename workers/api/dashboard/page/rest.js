@@ -13,6 +13,25 @@ export class Problem extends Error {
   }
 }
 
+const AGAIN_MS = 300;
+
+/**
+ * Fetch, and once more a moment later where the request itself failed: a connection that was kept open may be closed just as it
+ * is used. Only two failures in a row say that nobody answers.
+ * @param {string} address
+ * @param {RequestInit} options
+ * @returns {Promise<Response>}
+ */
+export async function reach(address, options) {
+  try {
+    return await fetch(address, options);
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+  }
+  await new Promise((done) => setTimeout(done, AGAIN_MS));
+  return fetch(address, options);
+}
+
 /**
  * GET a path with a query.
  * @param {string} path
@@ -27,7 +46,7 @@ export async function get(path, query = {}, signal) {
   const text = search.toString();
   let response;
   try {
-    response = await fetch(text ? `${path}?${text}` : path, { signal, headers: { accept: "application/json", ...tokenHeaders() } });
+    response = await reach(text ? `${path}?${text}` : path, { signal, headers: { accept: "application/json", ...tokenHeaders() } });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Problem(0, "No answer", "the API cannot be reached");

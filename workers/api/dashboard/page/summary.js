@@ -65,7 +65,7 @@ export class Summary {
     const { trust, last_audit: audit } = status;
     this.#set("trust", [`${Math.round(trust.score * 100)}%`, ...trust.why].join(" · "));
     byId("trust").title = trust.why.join("; ");
-    this.#set("audit", auditText(audit));
+    this.#set("audit", auditText(status));
     byId("audit").title = audit?.time_ms ? momentText(audit.time_ms) : "";
   }
 
@@ -75,8 +75,12 @@ export class Summary {
   }
 }
 
-/** @param {any} audit */
-export function auditText(audit) {
-  if (!audit) return "none yet";
+/**
+ * The last comparison with the exchange; without one, what there is in its place.
+ * @param {any} status an element of `/status`
+ */
+export function auditText({ last_audit: audit, second_source: source, checksums }) {
+  if (!audit && source === "checksum") return checksums.of ? `${countText(checksums.ok)} of ${countText(checksums.of)} checksums` : "no checksum yet";
+  if (!audit) return source === "rest" ? "none yet" : source === "in band" ? "none: whole books in the stream" : "none: nothing to compare with";
   return audit.time_ms ? `${audit.outcome}, ${durationText(Date.now() - audit.time_ms)} ago` : audit.outcome;
 }

@@ -18,6 +18,7 @@ from workers.api.http.types import (
     Alive,
     AuditEntry,
     AuditsAnswer,
+    Checksums,
     FleetState,
     GapEntry,
     GapsAnswer,
@@ -308,6 +309,8 @@ def symbol_state(
     )
     if found.unreadable:
         state, reason = (state if book else UNREADABLE), sentence_of(found.unreadable[0])
+    source = book.get("second_source", "rest")
+    checksums = Checksums(whole(book.get("checksums_ok", "")), whole(book.get("checksums_of", "")))
     evidence = Evidence(
         shown=found.shown and bool(found.owner) and found.unheard_ms <= UNHEARD_MS,
         state=state,
@@ -320,8 +323,8 @@ def symbol_state(
         age_ms=age or 0,
         stale_ms=stale_ms,
         trades_problem=trades_problem(whole(found.trades.get("last_id", ""), -1), *found.trades_log),
-        second_source=book.get("second_source", "rest"),
-        checksums=whole(book.get("checksums_of", "")),
+        second_source=source,
+        checksums=checksums.of,
     )
     return SymbolState(
         venue=market.venue,
@@ -341,6 +344,8 @@ def symbol_state(
         gap_count=whole(book.get("gap_count", "")),
         synced_at_ms=synced_at or None,
         last_audit=audit,
+        second_source=source,
+        checksums=checksums,
         trust=trust_of(evidence),
         owner=found.owner or None,
         trades=_trades(found.trades, found.trades_status),
