@@ -24,31 +24,43 @@
 --
 -- Returns {appended, repeats, resets, then for each key: its repeats, then for the last repeat of each key whose
 -- first copy is still there: the line that was first and by how many us}.
--- Cost: one XINFO and one XTRIM per key, one XADD per new entry, one XRANGE per key with repeats; per key with another
--- kind or a clock that went back one XREVRANGE of up to LOOKED_AT entries.
-local FAR_MS, LOOKED_AT = 604800000, 500
+-- Cost: one XREVRANGE of one entry per key, one XADD per new entry, one XRANGE per key with repeats; per key with another
+-- kind or a clock that went back one XREVRANGE of up to LOOKED_AT entries. A stream is trimmed when its time comes into
+-- another TRIMS-th of its retention, not by each call.
+local FAR_MS, LOOKED_AT, TRIMS = 604800000, 500, 100
 local call, format, match = redis.call, string.format, string.match
 local n = tonumber(ARGV[1])
 local k = #KEYS
 local reset_ms = tonumber(ARGV[2 + k])
-local last_ms, last_id, repeats_of, repeated = {}, {}, {}, {}
-for i = 1, k do
-    last_ms[i], last_id[i], repeats_of[i] = 0, '', 0
+local last_ms, last_id, began_ms, repeats_of, repeated = {}, {}, {}, {}, {}
+
+local function set_last(i, id)
+    local ms, number = match(id, '^(%d+)-(%d+)$')
+    last_ms[i], last_id[i] = tonumber(ms), ms == '0' and '' or number
+end
+
+-- The last id a stream ever had: its newest entries may have been deleted, or the id been set.
+local function set_last_ever(i)
+    last_ms[i], last_id[i] = 0, ''
     local info = redis.pcall('XINFO', 'STREAM', KEYS[i])
-    if info.err == nil then
-        for j = 1, #info, 2 do
-            if info[j] == 'last-generated-id' then
-                local ms, id = match(info[j + 1], '^(%d+)-(%d+)$')
-                last_ms[i], last_id[i] = tonumber(ms), id
-                break
-            end
+    for j = 1, info.err and 0 or #info, 2 do
+        if info[j] == 'last-generated-id' then
+            set_last(i, info[j + 1])
         end
-        if last_ms[i] == 0 then
-            last_id[i] = ''
-        end
-    elseif redis.call('EXISTS', KEYS[i]) == 1 then
-        return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is no stream')
     end
+end
+
+for i = 1, k do
+    repeats_of[i] = 0
+    local newest = redis.pcall('XREVRANGE', KEYS[i], '+', '-', 'COUNT', 1)
+    if newest.err then
+        return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is no stream')
+    elseif newest[1] then
+        set_last(i, newest[1][1])
+    else
+        set_last_ever(i)
+    end
+    began_ms[i] = last_ms[i]
 end
 
 local function is_later(id, than)
@@ -98,64 +110,82 @@ local function is_known_restart(i, ms, line)
 end
 
 local appended, repeats, resets = 0, 0, 0
-local at = 3 + k
-for _ = 1, n do
-    local index, event_ms, id, received, line, kind =
-        match(ARGV[at], '^(%d+) (%d+) (%d+) (%d+) (%S+) ?(%S*)$')
-    local data = ARGV[at + 1]
-    local i, ms = tonumber(index), tonumber(event_ms)
-    local wanted = true
+
+-- Take one entry of key i in; the error with which the stream refused it, or nil.
+local function take(i, event_ms, id, received, line, kind, data)
+    local ms, ms_text, wanted, is_reset = tonumber(event_ms), event_ms, true, false
     if last_ms[i] - ms > FAR_MS then
         return redis.error_reply('FAR an id of ' .. KEYS[i] .. ' is of a far future')
     end
-    if kind == '' then
+    local itself = kind ~= '' and identity(kind, received, line, data)
+    if not itself then
         if not is_later(id, last_id[i]) then
-            if ms >= last_ms[i] + reset_ms then
-                resets = resets + 1
-            else
-                wanted = false
-            end
+            is_reset = ms >= last_ms[i] + reset_ms
+            wanted = is_reset
         elseif ms < last_ms[i] then
             wanted = not is_from_before_a_restart(i, ms, line, received)
-            ms = last_ms[i]
+            ms, ms_text = last_ms[i], nil
         end
     else
-        local itself = identity(kind, received, line, data)
         look_back(i, ms)
         if entries_of[i][itself] or kind == 'restart' and is_known_restart(i, ms, line) then
             wanted = false
         else
-            ms = math.max(ms, last_ms[i] + 1)
-            entries_of[i][itself] = true
-            if kind == 'restart' then
-                restarts[i] = { ms = ms, line = line, received = tonumber(received) }
-            else
+            ms, ms_text = math.max(ms, last_ms[i] + 1), nil
+            if kind ~= 'restart' then
                 id = last_id[i] == '' and '0' or last_id[i]
             end
         end
     end
-    if wanted then
-        local entry_id = format('%.0f-', ms) .. id
-        if kind == '' then
-            call('XADD', KEYS[i], entry_id, 'data', data, 'received', received, 'line', line)
-        else
-            call('XADD', KEYS[i], entry_id, 'data', data, 'received', received, 'line', line, 'kind', kind)
-        end
-        last_ms[i], last_id[i] = ms, id
-        appended = appended + 1
-    else
+    if not wanted then
         repeats = repeats + 1
         repeats_of[i] = repeats_of[i] + 1
-        if kind == '' then
+        if not itself then
             repeated[i] = { event_ms .. '-' .. id, received }
         end
+        return nil
     end
-    at = at + 2
+    local reply
+    local entry_id = (ms_text or format('%.0f', ms)) .. '-' .. id
+    if itself then
+        reply = redis.pcall('XADD', KEYS[i], entry_id, 'data', data, 'received', received, 'line', line, 'kind', kind)
+    else
+        reply = redis.pcall('XADD', KEYS[i], entry_id, 'data', data, 'received', received, 'line', line)
+    end
+    if type(reply) == 'table' then
+        return reply
+    end
+    if itself then
+        entries_of[i][itself] = true
+        if kind == 'restart' then
+            restarts[i] = { ms = ms, line = line, received = tonumber(received) }
+        end
+    end
+    last_ms[i], last_id[i] = ms, id
+    appended = appended + 1
+    resets = resets + (is_reset and 1 or 0)
+    return nil
+end
+
+for at = 3 + k, 1 + k + 2 * n, 2 do
+    local index, event_ms, id, received, line, kind =
+        match(ARGV[at], '^(%d+) (%d+) (%d+) (%d+) (%S+) ?(%S*)$')
+    local i, data = tonumber(index), ARGV[at + 1]
+    local refused = take(i, event_ms, id, received, line, kind, data)
+    if refused then
+        set_last_ever(i)
+        refused = take(i, event_ms, id, received, line, kind, data)
+    end
+    if refused then
+        return refused
+    end
 end
 for i = 1, k do
-    local oldest = last_ms[i] - tonumber(ARGV[1 + i])
-    if oldest > 0 then
-        redis.call('XTRIM', KEYS[i], 'MINID', '~', string.format('%.0f', oldest))
+    local kept_ms = tonumber(ARGV[1 + i])
+    local part_ms = math.ceil(kept_ms / TRIMS)
+    local oldest = last_ms[i] - kept_ms
+    if oldest > 0 and math.floor(last_ms[i] / part_ms) ~= math.floor(began_ms[i] / part_ms) then
+        call('XTRIM', KEYS[i], 'MINID', '~', format('%.0f', oldest))
     end
 end
 local reply = { appended, repeats, resets }

@@ -167,3 +167,36 @@ async def test_an_entry_trimmed_before_it_was_read_again_comes_without_data(clie
     await reader.new([KEY], 10)
     await client.xdel(KEY, "1-1")
     assert [found.data for found in await reader.pending(KEY, b"0", 10)] == [b"", b'{"u":2}']
+
+
+async def test_what_was_deleted_from_the_end_of_a_stream_is_still_known(client: Redis) -> None:
+    streams = RawStreams(client, 10_000)
+    await streams.append([entry(1000, 5), entry(1001, 6)], KEPT)
+    await client.xdel(KEY, "1001-6")
+    done = await streams.append([entry(1001, 6, line="b"), entry(999, 7), entry(1002, 8)], KEPT)
+    assert (done.appended, done.repeats) == (2, 1)
+    assert await ids(client) == ["1000-5", "1001-7", "1002-8"]
+
+
+async def test_calls_within_one_part_of_the_retention_neither_trim_nor_ask_for_the_last_id(
+    real_server: str,
+) -> None:
+    client = Redis.from_url(real_server, protocol=2)
+    try:
+        streams = RawStreams(client, 10_000)
+        await client.delete(KEY)
+        await client.config_resetstat()
+        for number in range(1, 201):
+            await streams.append([entry(6_000_000 + 40 * number, number)], KEPT)
+        found = await client.info("commandstats")
+        assert found["cmdstat_xadd"]["calls"] == 200
+        assert found["cmdstat_xinfo|stream"]["calls"] == 1
+        assert found["cmdstat_xtrim"]["calls"] <= 3
+        await streams.append([entry(9_000_000, 201)], KEPT)  # a later time trims what is older
+        assert await client.xlen(KEY) < 150
+        await client.execute_command("XSETID", KEY, "999999999999-1")
+        with pytest.raises(ResponseError, match="far future"):
+            await streams.append([entry(9_000_001, 202)], KEPT)
+    finally:
+        await client.delete(KEY)
+        await client.aclose()
