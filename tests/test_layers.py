@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "workers"
 GROUND = {"errors", "masking", "settings"}
 ROLES = {"ingest", "books", "trades", "keeper", "archive", "api"}
 CORE = GROUND | {"model", "venues", "store"}
-PROOFS = {"replay", "conformance", "verification", "operations", "bench"}
+PROOFS = {"replay", "conformance", "verification", "operations", "bench", "research"}
 ALLOWED: dict[str, set[str]] = {
     "errors": {"masking"},
     "masking": set(),
@@ -36,6 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     | ROLES
     | {"runtime", "sim", "client", "terminal", "operations", "verification", "conformance"},
     "bench": CORE | {"client", "operations", "conformance", "terminal", "bench"},
+    "research": CORE
+    | {"runtime", "archive", "recordings", "terminal", "operations", "verification", "research"},
     "cli": CORE | ROLES | PROOFS | {"runtime", "recordings", "sim", "client", "terminal", "cli"},
 }
 """What a folder or a module at the top may import of ours, besides the version in `workers`. Arrows run downwards

@@ -197,7 +197,7 @@ def test_what_the_system_refuses_is_one_sentence(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "/srv/fleet.toml")
 
-    monkeypatch.setattr("workers.cli.show_config.run_config", refuse)
+    monkeypatch.setattr("workers.operations.show_config.run_config", refuse)
     assert main(["config"]) == 3
     assert capsys.readouterr().err == "/srv/fleet.toml: Permission denied.\n"
 

@@ -24,6 +24,7 @@ REGISTERED: Final = (
     "workers.cli.bench",
     "workers.cli.fault",
     "workers.cli.export",
+    "workers.cli.import_files",
     "workers.cli.verify_archive",
     "workers.cli.reading.commands",
     "workers.cli.doctor",
@@ -37,7 +38,7 @@ EXIT_CODES: Final = (
 PANELS: Final = {
     "Run a fleet": ("demo", "live", "status", "stop", "config", "doctor"),
     "Read it": ("book", "trades", "bars", "history", "watch", "tail"),
-    "Files": ("export", "verify-archive", "replay"),
+    "Files": ("export", "import", "verify-archive", "replay"),
     "Prove it": ("test", "conform", "bench", "fault"),
 }
 """The commands by what one wants to do, as the help lists them."""
@@ -120,7 +121,7 @@ def live(
 @app.command(name="config", epilog="Example: FLEET_BOOKS__PUBLISH_MS=50 fleet config")
 def show_config(json: Json = False, config: Config = None) -> None:
     """Print every setting in force and where it came from."""
-    from workers.cli.show_config import run_config  # noqa: PLC0415 -- as above
+    from workers.operations.show_config import run_config  # noqa: PLC0415 -- as above
 
     raise typer.Exit(run_config(config, as_json=json))
 

@@ -82,22 +82,24 @@ def run_verify(request: Request, config: Path | None, *, as_json: bool) -> int:
     return EXIT_FINE if found["same"] else EXIT_DISAGREEMENT
 
 
-def _venue(effective: Effective, official: OfficialFile, request: Request) -> VenueContext:
+def venue_of_file(
+    effective: Effective, official: OfficialFile, venue: str, market: Market | None
+) -> VenueContext:
     """The venue that the file is of.
 
     Raises:
         CommandError: there is none.
         WrongArgument: the venue asked for is of another exchange.
     """
-    if request.venue:
-        context = venue_named(effective, request.venue)
+    if venue:
+        context = venue_named(effective, venue)
         if context.settings.exchange != OF_EXCHANGE:
             raise WrongArgument(
                 f"Official files are Binance's, and venue {context.name} is of {context.settings.exchange}: "
-                "there is nothing to compare it with"
+                "its rows are of another market"
             )
         return context
-    market = request.market or official.market()
+    market = market or official.market()
     for context in venue_contexts(effective.settings):
         if (context.settings.exchange, context.settings.market) == (OF_EXCHANGE, market):
             return context
@@ -108,13 +110,13 @@ def _venue(effective: Effective, official: OfficialFile, request: Request) -> Ve
 
 async def _verify(effective: Effective, official: OfficialFile, request: Request) -> dict[str, Any]:
     checked = official.verify_checksum()
-    context = _venue(effective, official, request)
+    context = venue_of_file(effective, official, request.venue, request.market)
     kind = official.kind()
     async with held_rows(effective, context, request.source) as held:
         if kind == "klines":
             found = await verify_klines(official, context, held)
         else:
-            _refuse_other_ids(kind, context)
+            refuse_other_ids(kind, context)
             found = await _verify_trades(official, context, held)
     return {
         "file": str(request.file),
@@ -127,7 +129,7 @@ async def _verify(effective: Effective, official: OfficialFile, request: Request
     }
 
 
-def _refuse_other_ids(kind: FileKind, context: VenueContext) -> None:
+def refuse_other_ids(kind: FileKind, context: VenueContext) -> None:
     """Aggregate ids and the ids of single trades count different things.
 
     Raises:

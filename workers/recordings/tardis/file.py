@@ -27,7 +27,7 @@ from workers.recordings.tardis.rows import (
     parse_row,
 )
 
-_PLAIN: Final = "^[0-9]{1,40}([.][0-9]{1,40})?$"
+_PLAIN: Final = "^(0|[1-9][0-9]{0,39})([.][0-9]{1,40})?$"
 _SIDES: Final = {"side": ("bid", "ask"), "taker": ("buy", "sell", "unknown")}
 _EARLIEST_US: Final = 10**14
 _END_US: Final = 10**17
@@ -144,9 +144,10 @@ def _rows_by_arrow(dataset: Dataset, block: bytes) -> list[Row] | None:
     values = []
     for name, kind in columns:
         array = table.column(name)
-        if not _usual(array, kind, needed=dataset in NEEDED):
+        same = array.unique() if kind == "name" else array
+        if not _usual(same, kind, needed=dataset in NEEDED):
             return None
-        values.append(array.to_pylist())
+        values.append(same.to_pylist() * len(array) if len(same) == 1 else array.to_pylist())
     return list(zip(*values, strict=True))
 
 

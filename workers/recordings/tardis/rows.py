@@ -28,7 +28,7 @@ CellKind = Literal["name", "text", "us", "later", "flag", "side", "taker", "numb
 Row = tuple[Any, ...]
 """The values of the columns of its dataset, in their order."""
 LONGEST_NAME: Final = 128
-_PLAIN: Final = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
+_PLAIN: Final = re.compile(r"-?(0|[1-9][0-9]{0,39})(\.[0-9]{1,40})?")
 _SCIENTIFIC: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?[eE][-+]?[0-9]{1,2}")
 _TIME: Final = re.compile(r"[0-9]{15,17}")
 """µs from 1973 to 5138: a time in ms or ns is none."""

@@ -1,0 +1,103 @@
+"""Putting rows from elsewhere into the archive: whole files, each row once, however often it is done.
+
+Rows must come in stream order, and their stream ids must be such that the same source gives the same ids. A row that
+is there already is not written again, so that an import that was ended goes on where it was, by doing it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from workers.archive.files import parquet
+from workers.archive.files.layout import DAY_MS, START, FileRange, Source, StreamId
+from workers.archive.files.rows import POSITIONS, TIME_COLUMN, Values
+from workers.archive.files.storage import Storage
+
+ROWS: Final = 100_000
+"""Of a file, at the most."""
+SIZE: Final = 32 << 20
+"""Bytes of messages of a file, about."""
+_UNNUMBERED: Final = "import"
+"""Where an owner of a lease has its number: so none of them removes the file meanwhile."""
+
+
+class Filing:
+    """Files the rows of one stream. Memory: the rows of a file. Every call may raise OSError.
+
+    Args:
+        level: of the compression.
+    """
+
+    def __init__(self, storage: Storage, source: Source, level: int, rows: int = ROWS) -> None:
+        self._storage = storage
+        self._source = source
+        self._level = level
+        self._most = rows
+        at = POSITIONS[source.kind]
+        self._time = at[TIME_COLUMN[source.kind]]
+        self._identity = at["agg_trade_id"] if source.kind == "trades" else at["stream_id"]
+        self._data = at.get("data")
+        self._rows: list[Values] = []
+        self._size = 0
+        self._day = -1
+        self._previous = START
+        self.written = self.present = self.files = 0
+        """Rows written, rows that were there already, files written."""
+
+    def add(self, rows: Iterable[Values]) -> None:
+        """Take rows, in stream order; they are in a file at the latest after `finish`."""
+        time, data = self._time, self._data
+        for row in rows:
+            day = row[time] // DAY_MS
+            if day != self._day or len(self._rows) >= self._most or self._size >= SIZE:
+                self.finish()
+                self._day = day
+            self._rows.append(row)
+            if data is not None:
+                self._size += len(row[data])
+
+    def finish(self) -> None:
+        """Write what was taken."""
+        rows, self._rows, self._size = self._rows, [], 0
+        if not rows:
+            return
+        known = self._known(rows)
+        fresh = [row for row in rows if row[self._identity] not in known] if known else rows
+        self.present += len(rows) - len(fresh)
+        if fresh:
+            self._write(fresh)
+        self._previous = StreamId.parse(rows[-1][0])
+
+    def _known(self, rows: list[Values]) -> set[object]:
+        """What the files of the day have that may be among the rows."""
+        first, last = StreamId.parse(rows[0][0]), StreamId.parse(rows[-1][0])
+        folder, found = self._source.day_folder(self._day), set[object]()
+        for name in self._storage.names(folder):
+            held = FileRange.parse(name)
+            if held is None or not self._may_share(held, first, last):
+                continue
+            path = f"{folder}/{name}"
+            with self._storage.open(path) as file:
+                for batch in parquet.read(file, self._storage.shown(path), self._source.kind):
+                    found.update(row[self._identity] for row in batch)
+        return found
+
+    def _may_share(self, held: FileRange, first: StreamId, last: StreamId) -> bool:
+        if self._source.kind == "trades":  # one trade may have two stream ids, by the way it came
+            return held.first.sequence <= last.sequence and first.sequence <= held.last.sequence
+        return held.first <= last and first <= held.last
+
+    def _write(self, rows: list[Values]) -> None:
+        storage, source = self._storage, self._source
+        incomplete = source.incomplete(_UNNUMBERED)
+        file = storage.create(incomplete)
+        try:
+            parquet.write(file, source, self._day, rows, self._previous, self._level)
+            storage.sync(file)
+        finally:
+            file.close()
+        held = FileRange(StreamId.parse(rows[0][0]), StreamId.parse(rows[-1][0]))
+        storage.publish(incomplete, f"{source.day_folder(self._day)}/{held.name}")
+        self.files += 1
+        self.written += len(rows)

@@ -1,0 +1,108 @@
+"""Running the import command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.markup import escape
+
+from workers.archive.files import parquet
+from workers.archive.files.storage import Storage, storage_of
+from workers.errors import RecordingError, WrongArgument
+from workers.model.symbols.names import fold_symbol
+from workers.operations.running import running_fleet
+from workers.recordings.official import OfficialFile
+from workers.recordings.records import Market
+from workers.recordings.tardis.file import TardisFile, dataset_of
+from workers.research.official_import import import_official
+from workers.research.outcome import Imported
+from workers.research.tardis_import import TardisImport
+from workers.settings.loading import Effective
+from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
+from workers.terminal.output import PLAIN_EVERY_S, err, json_line, out
+from workers.verification.archive import refuse_other_ids, venue_of_file
+
+
+class Request(NamedTuple):
+    """The command line."""
+
+    files: Sequence[Path]
+    venue: str
+    symbol: str
+    market: Market | None
+
+
+class _Progress:
+    """A line now and then."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._said = time.monotonic()
+
+    def __call__(self, rows: int) -> None:
+        if time.monotonic() - self._said >= PLAIN_EVERY_S:
+            self._said = time.monotonic()
+            _say(f"fleet: {self._path}: {rows:,} rows so far")
+
+
+def run_import(request: Request, config: Path | None, *, as_json: bool) -> int:
+    """Import files, one after the other; the exit code. What was filed before an interruption stays."""
+    parquet.require()
+    effective, _ = running_fleet(config)
+    archive = effective.settings.archive
+    storage = storage_of(archive.url, Path(effective.settings.fleet.home))
+    fine = True
+    for path in request.files:
+        started = time.monotonic()
+        try:
+            outcome = _import(path, request, effective, storage, archive.compression_level)
+        except RecordingError as error:
+            outcome = Imported(str(path), "", request.venue)
+            outcome.problem(str(error))
+        fine &= outcome.fine
+        if as_json:
+            out.file.write(json_line(_shown(outcome)))
+        else:
+            _report(outcome, time.monotonic() - started)
+    return EXIT_FINE if fine else EXIT_DISAGREEMENT
+
+
+def _import(path: Path, request: Request, effective: Effective, storage: Storage, level: int) -> Imported:
+    shown = _Progress(path)
+    if path.suffix != ".zip" and dataset_of(path) is not None:
+        return TardisImport(TardisFile(path), storage, level, request.venue, shown).run()
+    official = OfficialFile(path)
+    if request.symbol:
+        official.symbol = fold_symbol(request.symbol)
+    if not official.symbol:
+        raise WrongArgument(f"The name {path.name!r} does not tell the symbol: give --symbol")
+    official.verify_checksum()
+    kind = official.kind()
+    context = venue_of_file(effective, official, request.venue, request.market)
+    if kind != "klines":
+        refuse_other_ids(kind, context)
+    return import_official(official, context.name, storage, level, shown)
+
+
+def _shown(outcome: Imported) -> dict[str, Any]:
+    return {"fine": outcome.fine, **asdict(outcome)}
+
+
+def _report(outcome: Imported, seconds: float) -> None:
+    for text in (*outcome.problems, *outcome.notes):
+        _say(text)
+    named = f"{outcome.kind} of {outcome.venue} {' '.join(outcome.symbols)}" if outcome.symbols else "nothing"
+    counts = [f"{outcome.rows:,} rows read", f"{outcome.written:,} rows filed in {outcome.files:,} files"]
+    others = ("present", "repeated", "ignored", "holes", "crossed")
+    counts += [f"{getattr(outcome, name):,} {name}" for name in others if getattr(outcome, name)]
+    if outcome.problem_count:
+        counts.append(f"{outcome.problem_count:,} not usable")
+    _say(f"{outcome.file}: {named}: {', '.join(counts)}; {seconds:.1f} s.")
+
+
+def _say(sentence: str) -> None:
+    err.print(escape(sentence), highlight=False, soft_wrap=True)

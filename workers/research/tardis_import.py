@@ -1,0 +1,212 @@
+"""A file of a Tardis dataset into the archive.
+
+| dataset | becomes |
+|---|---|
+| `trades` | trades |
+| `incremental_book_L2` | depth: a row a message, `data` as tardis-machine would tell it; a row without data is a hole |
+| the others | raw, the dataset is the channel and `data` the line of the file |
+
+The `line` of each is `tardis`. Stream ids are made of the local time and of the place in the file, those of trades of
+the id where the exchange numbers them one by one; so the same file always gives the same ids.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from workers.archive.files.layout import Source
+from workers.archive.files.rows import Values
+from workers.archive.files.storage import Storage
+from workers.errors import BadNumber
+from workers.model.books.order_book import OrderBook
+from workers.recordings.tardis.books import BookMessage, BookMessages
+from workers.recordings.tardis.file import Batch, TardisFile
+from workers.recordings.tardis.normalised import ORIGIN, encode_change, iso_us
+from workers.recordings.tardis.rows import Row, line_of
+from workers.research.filing import Filing
+from workers.research.outcome import Imported
+
+CONSECUTIVE: Final = frozenset({"binance", "binance-futures", "binance-delivery", "binance-us", "coinbase"})
+"""Exchanges of Tardis whose trade ids count one by one."""
+MOST_LEVELS: Final = 100_000
+_PER_US: Final = 1_000
+"""Trades of one µs that can be numbered by their time."""
+
+
+class TradeRows:
+    """Rows of the archive of the trades of a symbol."""
+
+    def __init__(self, exchange: str) -> None:
+        self._by_id = exchange in CONSECUTIVE
+        self._last = 0
+        self._last_ms = 0
+
+    def rows(self, lines: Sequence[int], rows: list[Row], outcome: Imported) -> Iterator[Values]:
+        """The next rows of the file; the same id again is the same trade."""
+        for line, (_, _, timestamp, local, name, taker, price, amount) in zip(lines, rows, strict=True):
+            if self._by_id:
+                if name is None or not name.isdigit() or len(name) > 18:
+                    outcome.problem(f"{outcome.file}, line {line}: its id {name!r} is no number.")
+                    continue
+                number = int(name)
+                if number <= self._last:
+                    if number == self._last:
+                        outcome.repeated += 1
+                    else:
+                        outcome.problem(
+                            f"{outcome.file}, line {line}: its id {name} is below that before it."
+                        )
+                    continue
+            else:
+                number = max(local * _PER_US, self._last + 1)
+            self._last = number
+            self._last_ms = max(self._last_ms, local // 1000)
+            time = timestamp // 1000
+            maker = None if taker == "unknown" else taker == "sell"
+            identity = None if self._by_id else name
+            yield (
+                f"{self._last_ms}-{number}", number, price, amount, number, number, time, time,
+                maker, True, local, ORIGIN, None, identity,
+            )  # fmt: skip
+
+
+class BookRows:
+    """Rows of the archive of the book of a symbol, which is followed on the way."""
+
+    def __init__(self, exchange: str, symbol: str) -> None:
+        self._names = exchange, symbol
+        self._messages = BookMessages()
+        self._book = OrderBook(MOST_LEVELS)
+
+    def rows(self, lines: Sequence[int], rows: list[Row], outcome: Imported) -> Iterator[Values]:
+        """The messages that are whole after the next rows of the file."""
+        return self._filed(self._messages.take(lines, rows), outcome)
+
+    def finish(self, outcome: Imported) -> Iterator[Values]:
+        """The last message."""
+        yield from self._filed(self._messages.finish(), outcome)
+        outcome.ignored += self._messages.ignored
+        for line in self._messages.out_of_order:
+            outcome.problem(
+                f"{outcome.file}, line {line}: its local_timestamp is before that of the row above."
+            )
+
+    def _filed(self, messages: Iterator[BookMessage], outcome: Imported) -> Iterator[Values]:
+        for message in messages:
+            self._check(message, outcome)
+            local, line = message.local_timestamp, 2 * message.line
+            if message.hole_from:
+                outcome.holes += 1
+                outcome.note(
+                    f"{outcome.file}, line {message.line}: messages are missing from {iso_us(message.hole_from)} "
+                    f"to {iso_us(local)}."
+                )
+                time = message.timestamp // 1000
+                hole = (f"{local // 1000}-{line - 1}", line - 1, line - 1)
+                yield (*hole, None, time, None, local, ORIGIN, b"")
+            data = encode_change(*self._names, message)
+            named = (f"{local // 1000}-{line}", line, line)
+            yield (*named, None, message.timestamp // 1000, None, local, ORIGIN, data)
+
+    def _check(self, message: BookMessage, outcome: Imported) -> None:
+        book = self._book
+        if message.is_snapshot:
+            book.clear()
+        try:
+            book.apply(message.bids, message.asks)
+        except BadNumber as error:
+            outcome.problem(f"{outcome.file}, from line {message.line} on: {error}")
+            return
+        if book.crossed:
+            if not outcome.crossed:
+                outcome.note(f"{outcome.file}, line {message.line}: the book is crossed.")
+            outcome.crossed += 1
+
+
+class LineRows:
+    """Rows of the kind `raw`: the line as it stands in the file."""
+
+    def rows(self, lines: Sequence[int], rows: list[Row], _: Imported) -> Iterator[Values]:
+        """The next rows of the file."""
+        for line, row in zip(lines, rows, strict=True):
+            timestamp, local = row[2], row[3]
+            yield (f"{local // 1000}-{line}", timestamp // 1000, local, ORIGIN, line_of(row).encode())
+
+
+class TardisImport:
+    """Imports one file.
+
+    Args:
+        venue: the name of the folder; empty: what the file calls the exchange.
+        shown: called now and then with the rows read so far.
+    """
+
+    def __init__(
+        self, file: TardisFile, storage: Storage, level: int, venue: str, shown: Callable[[int], None]
+    ) -> None:
+        self._file = file
+        self._storage = storage
+        self._level = level
+        self._venue = venue
+        self._shown = shown
+        self.outcome = Imported(str(file.path), file.dataset, venue)
+        self._filings: dict[tuple[str, str], Filing] = {}
+        self._makers: dict[tuple[str, str], TradeRows | BookRows | LineRows] = {}
+
+    def run(self) -> Imported:
+        """Read and file everything."""
+        collecting = gc.isenabled()
+        gc.disable()  # rows are millions of tuples in no cycles: looking for those costs a tenth of it all
+        try:
+            return self._run()
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _run(self) -> Imported:
+        outcome = self.outcome
+        for batch in self._file.batches():
+            for damage in batch.damages:
+                outcome.problem(str(damage))
+            outcome.rows += len(batch.rows)
+            for names, (lines, rows) in _by_symbol(batch).items():
+                self._filing(names).add(self._makers[names].rows(lines, rows, outcome))
+            self._shown(outcome.rows)
+        for names, maker in self._makers.items():
+            if isinstance(maker, BookRows):
+                self._filings[names].add(maker.finish(outcome))
+            self._filings[names].finish()
+        outcome.count(self._filings.values())
+        return outcome
+
+    def _filing(self, names: tuple[str, str]) -> Filing:
+        filing = self._filings.get(names)
+        if filing is None:
+            exchange, symbol = names
+            dataset, venue = self._file.dataset, self._venue or exchange
+            self.outcome.venue = venue
+            self.outcome.symbols.append(symbol)
+            maker: TradeRows | BookRows | LineRows
+            if dataset == "trades":
+                source, maker = Source(venue, symbol, "trades"), TradeRows(exchange)
+            elif dataset == "incremental_book_L2":
+                source, maker = Source(venue, symbol, "depth"), BookRows(exchange, symbol)
+            else:
+                source, maker = Source(venue, symbol, "raw", channel=dataset), LineRows()
+            self._makers[names] = maker
+            filing = self._filings[names] = Filing(self._storage, source, self._level)
+        return filing
+
+
+def _by_symbol(batch: Batch) -> dict[tuple[str, str], tuple[Sequence[int], list[Row]]]:
+    """The rows of each symbol with their lines, in order."""
+    if len({row[1] for row in batch.rows}) == 1 and len({row[0] for row in batch.rows}) == 1:
+        return {batch.rows[0][:2]: (batch.lines, batch.rows)}
+    found: dict[tuple[str, str], tuple[list[int], list[Row]]] = {}
+    for line, row in zip(batch.lines, batch.rows, strict=True):
+        lines, rows = found.setdefault(row[:2], ([], []))
+        lines.append(line)
+        rows.append(row)
+    return dict(found)
