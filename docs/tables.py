@@ -53,7 +53,7 @@ MEANING: Final = {
     "streams.gaps": "Entries kept, about, in `gaps:{S}`.",
     "books.publish_ms": "Least pause between two publications of one book.",
     "books.read_count": "Entries read from one stream at once.",
-    "books.poll_ms": "Pause between two rounds of reading.",
+    "books.gather_ms": "Longest pause between two rounds of reading while there is something to read.",
     "books.commit_ms": "Longest pause between two checkpoints of a book that changes.",
     "books.commit_entries": "Entries after which a checkpoint is made earlier.",
     "books.snapshot_timeout_s": "Time a snapshot request may take once it is sent.",
@@ -62,7 +62,7 @@ MEANING: Final = {
     "history.enabled": "Keep the history of the books.",
     "history.hours": "How far it reaches back.",
     "trades.read_count": "Entries read from one stream at once.",
-    "trades.poll_ms": "Pause between two rounds of reading.",
+    "trades.gather_ms": "Longest pause between two rounds of reading while there is something to read.",
     "trades.close_grace_ms": "How long after its end a quiet window is closed by the clock.",
     "trades.repair_timeout_s": "Time a request for missing trades may take once it is sent.",
     "trades.repair_attempts": "Failed requests in a row (pauses up to 15 s) before the trades may count as missing.",
@@ -195,6 +195,7 @@ ROLES: Final = {
     "runtime/progress.py": "workers that own symbols",
     "runtime/rest.py": "workers that use REST",
     "runtime/stream_places.py": "`books` and `trades`",
+    "runtime/rounds.py": "`books` and `trades`",
     "runtime/dead_streams.py": "`books` and `keeper`",
 }
 """Who has the metrics of a folder or module, in the order of the page."""

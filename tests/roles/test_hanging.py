@@ -28,12 +28,12 @@ def hung(role: str, work: str) -> float:
     return REGISTRY.get_sample_value("fleet_work_hung_total", {"role": role, "work": work}) or 0.0
 
 
-async def waits_for_ever() -> int:
+async def waits_for_ever(_: object = None) -> int:
     await asyncio.Event().wait()
     raise AssertionError("unreachable")
 
 
-async def spins() -> int:
+async def spins(_: object = None) -> int:
     while True:
         await asyncio.sleep(0.005)
 

@@ -87,7 +87,7 @@ async def test_a_long_queue_is_applied_in_calls_that_do_not_hold_redis_up(
     while len(worker.tapes[KEYS.raw(SYMBOL, TRADES)].waiting) < count:
         await worker._reading.read(reread=False)
     for applied in (APPLIED_AT_ONCE, 2 * APPLIED_AT_ONCE, count):
-        await worker._apply(context)
+        await worker._apply(context, worker.tapes.values())
         assert int((await client.hget(KEYS.trades_state(SYMBOL), "applied_count")) or 0) == applied
     assert worker.settled
     assert (await client.xpending(KEYS.raw(SYMBOL, TRADES), "trades"))["pending"] == 0

@@ -26,11 +26,11 @@ def test_defaults_file_and_environment_in_that_order():
     found = parse(text, "my.toml", {"FLEET_BOOKS__LEVELS": "200", "PATH": "/bin"})
     assert found.settings.books.publish_ms == 50
     assert found.settings.books.levels == 200
-    assert found.settings.books.poll_ms == 3
+    assert found.settings.books.gather_ms == 10
     origins = {key: origin for key, _, origin in found.rows()}
     assert origins["books.publish_ms"] == "my.toml, line 5"
     assert origins["books.levels"] == "environment FLEET_BOOKS__LEVELS"
-    assert origins["books.poll_ms"] == "default"
+    assert origins["books.gather_ms"] == "default"
 
 
 def test_every_setting_has_a_row():

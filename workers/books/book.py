@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import islice
 
 import structlog
@@ -99,6 +100,8 @@ class OwnedBook:
         """Entries that could not be decoded so far."""
         self.crossed_events = 0
         self.applied = 0
+        self.wake: Callable[[], None] = lambda: None
+        """Called when something happened to it: the next round is to see to it."""
         self._was_synced = sync.state is SyncState.SYNCED
         if self._was_synced:
             IN_SYNC.labels(claim.context.name).inc()
@@ -190,6 +193,7 @@ class OwnedBook:
         if synced == self._was_synced:
             return
         self._was_synced = synced
+        self.wake()
         name = self.claim.context.name
         self.freshness.proven()
         self.overtaking.forget()
@@ -222,6 +226,7 @@ class OwnedBook:
         self.unsaved = True
         self.freshness.proven()
         self.pace.changed()
+        self.wake()
 
     def _compare_best(self, check: BestLevelCheck) -> None:
         """The book stands at an update id: its best levels, if they are claimed, must be those of the ticker."""
@@ -241,6 +246,21 @@ class OwnedBook:
         """The book is no longer ours."""
         if self._was_synced:
             IN_SYNC.labels(self.claim.context.name).dec()
+
+    @property
+    def listens(self) -> bool:
+        """Whether a new entry of its stream can be read at once."""
+        return not (self.unreadable or self.reread)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing but events, and the seconds, will change it: it is shown, and waits for no answer."""
+        return (
+            self.decided
+            and self.showable
+            and self.sync.crossed_since_ms is None
+            and not (self.fetching or self.freshness.to_confirm or self.sync.wants_comparison)
+        )
 
     @property
     def decided(self) -> bool:

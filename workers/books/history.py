@@ -39,7 +39,7 @@ MOST_BLOCKS = 20
 RETRY_S = 1.0
 HISTORY = "history"
 """The work, as the quarantine knows it."""
-LOOK_S = 0.1
+LOOK_S = 0.5
 """Pause after a look that found nothing to write."""
 MANY_EVENTS = 100
 """Events after which the block under way is written as soon as it may be: folding them takes some 10 ms."""
@@ -92,7 +92,8 @@ class HistoryWriter:
         self._tasks: dict[OwnedBook, asyncio.Task[None]] = {}
         self._written: dict[OwnedBook, _Written] = {}
         self._waits = Backoff("history")
-        self._look_at = 0.0
+        self.look_at = 0.0
+        """When there is to be looked for something to write; past: there may be more."""
         self._running: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
 
@@ -125,12 +126,12 @@ class HistoryWriter:
 
         One a round: encoding a busy minute takes some 10 ms, and all blocks end at the same second.
         """
-        if now < self._look_at:
+        if now < self.look_at:
             return []
         due = [(self._due_at(book), book) for book in books]
         at, book = min(due, key=lambda one: one[0], default=(math.inf, None))
         if book is None or at > now:
-            self._look_at = now + LOOK_S
+            self.look_at = now + LOOK_S
             return []
         try:
             await self._write(book)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -63,6 +63,8 @@ class BookReading:
         self._places = places
         self._attention = Attention(settings.behind_ms / 1000)
         self._breath = Breath()
+        self.has_more = False
+        """Whether the last round of reading left something in a stream."""
         self._again = False
         self._busy = False
         """Whether the last round read much."""
@@ -81,6 +83,8 @@ class BookReading:
 
     async def _look_at_places(self) -> None:
         """Withhold the books whose streams are spoiled, and read those on that are not any more."""
+        if not self._places.is_due(time.monotonic()):
+            return
         safe = [book for book in self._books.values() if self._ownership.safe(book.claim)]
         streams = [ReadStream(book.claim, book.key, book.last_stream_id) for book in safe]
         if not await self._places.look(streams, time.monotonic()):
@@ -99,12 +103,31 @@ class BookReading:
         except ResponseError as error:
             await self._cannot(book, error)
 
-    async def round(self, last_s: float) -> int:
-        """Read what is new, as far as there is time for it; the number of entries taken in.
+    @property
+    def keeps_up(self) -> bool:
+        """Whether no book is left behind, and nothing is to be read again."""
+        return not (self._again or self._busy or self._attention.left)
+
+    async def ready(self, keys: Iterable[str]) -> dict[str, int]:
+        """Read what is new in some streams, while all can be kept up with; the number of entries by stream.
+
+        Otherwise, and ever so often, it is `round` that reads.
+        """
+        self.has_more = False
+        read = [
+            key
+            for key in keys
+            if (book := self._books.get(key)) is not None and not book.reread and self._may_read(book)
+        ]
+        return await self._new(read) if read else {}
+
+    async def round(self, last_s: float) -> dict[str, int]:
+        """Read what is new, as far as there is time for it; the number of entries by stream, where there were any.
 
         Args:
             last_s: how long the last round took with all that was done in it, but for `catch_up`.
         """
+        self.has_more = False
         await self._look_at_places()
         books = list(self._books.values())
         for book in books:
@@ -118,27 +141,26 @@ class BookReading:
         if left:
             LEFT_BEHIND.inc(len(left))
             log.warning("books_left_behind", books=len(left), of=len(keys), round_s=round(last_s, 2))
-        served, taken = self._attention.served(keys), 0
+        served, taken = self._attention.served(keys), dict[str, int]()
         size = max(1, READ_AT_ONCE // self._count if self._busy else len(served))
         for first in range(0, len(served), size):
-            taken += await self._new(served[first : first + size])
-        self._busy = taken > READ_AT_ONCE
+            taken |= await self._new(served[first : first + size])
+        self._busy = sum(taken.values()) > READ_AT_ONCE
         return taken
 
-    async def catch_up(self) -> int:
-        """Bring a book that was left behind nearer to the end of its stream; the number of entries."""
+    async def catch_up(self) -> None:
+        """Bring a book that was left behind nearer to the end of its stream."""
         if (key := self._attention.returning) is None:
-            return 0
-        began, taken = time.monotonic(), 0
-        while (read := await self._new([key])) >= self._count and time.monotonic() - began < CATCH_UP_S:
-            taken += read
+            return
+        began, read = time.monotonic(), self._count
+        while read >= self._count and time.monotonic() - began < CATCH_UP_S:
+            read = (await self._new([key])).get(key, 0)
         if read < self._count:
             self._attention.returned()
-        return taken + read
 
-    async def _new(self, keys: Sequence[str]) -> int:
-        """Read and fold what is new in some streams; the number of entries."""
-        began, taken = time.monotonic(), 0
+    async def _new(self, keys: Sequence[str]) -> dict[str, int]:
+        """Read and fold what is new in some streams; the number of entries by stream, where there were any."""
+        began, taken = time.monotonic(), dict[str, int]()
         entries = await self._reader.new(keys, self._count)
         refused = dict(self._reader.refused)
         for key, error in refused.items():
@@ -148,8 +170,10 @@ class BookReading:
             if key in refused or (book := self._books.get(key)) is None:
                 continue
             found = entries.get(key, [])
-            self._fold(book, found)
-            taken += len(found)
+            if found:
+                self._fold(book, found)
+                taken[key] = len(found)
+                self.has_more = self.has_more or len(found) >= self._count
             book.read_until(began, steady_ms() * 1000, end=len(found) < self._count)
             self._was_read(book)
             self._ownership.progress.made()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -57,6 +58,11 @@ class TickerWatch:
         self._due = 0.0
         self._pauses: dict[str, tuple[float, Pauses]] = {}
         """By ticker stream: when its book was last contradicted, and the pause before its next snapshot."""
+
+    @property
+    def due_at(self) -> float:
+        """When there is to be looked for tickers again (monotonic seconds)."""
+        return self._due if self._stores else math.inf
 
     async def look(self, books: Iterable[OwnedBook], now: float, now_ms: int) -> None:
         """Take in what came since the last time, and judge (monotonic seconds, and ms since 1970).

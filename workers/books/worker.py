@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 
 import structlog
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 
+from workers.books.ages import Ages
 from workers.books.book import OwnedBook
 from workers.books.history import HistoryWriter
 from workers.books.publishing import BookPublishing
@@ -22,6 +24,7 @@ from workers.errors import LeaseLost, StateUnreadable
 from workers.model.books.sync import Outcome, SyncState
 from workers.runtime.backoff import MOST_PAUSE_S, Backoff
 from workers.runtime.context import venue_contexts
+from workers.runtime.deadlines import Deadlines
 from workers.runtime.living_lines import LivingLines
 from workers.runtime.ownership import Claim, Ownership
 from workers.runtime.process import Process
@@ -29,6 +32,7 @@ from workers.runtime.proxies import Sessions
 from workers.runtime.pulse import Breath
 from workers.runtime.quarantine import Quarantine
 from workers.runtime.rest import RestClient
+from workers.runtime.rounds import MANY, Rounds
 from workers.runtime.steady_clock import steady_ms
 from workers.runtime.stream_places import StreamPlaces
 from workers.runtime.tasks import seen
@@ -41,14 +45,15 @@ from workers.store.log.streams import Delivered, GapRecord, GroupReader, record_
 log = structlog.get_logger()
 
 PROGRESS_S = 5.0
-LOOK_AFTER_S = 0.02
-"""Pause between two looks at books to which nothing happened: hundreds of them cost a worker a millisecond."""
+LOOK_ALL_S = 0.5
+"""Longest pause between two rounds over all books, for what the seconds do to them and for their status."""
+LOOK_RESTLESS_S = 0.05
+"""Pause between two looks at books that are not shown, or wait for an answer."""
+ALL, RESTLESS = " all", " restless"
+"""Rounds, among the keys of single books, in the schedule."""
 
 GAPS = Counter("fleet_depth_gaps_total", "Holes in depth streams", ["venue"])
 UNREADABLE = Counter("fleet_checkpoint_unreadable_total", "Checkpoints that could not be decoded")
-STALE = Counter(
-    "fleet_books_stale_total", "Books withheld because their feed was silent and not alive", ["venue"]
-)
 STOLEN = Counter(
     "fleet_entries_read_elsewhere_total", "Entries an earlier owner read after a takeover", ["venue"]
 )
@@ -111,6 +116,16 @@ class BookWorker:
             self._commit,
             StreamPlaces(process.client, BOOKS_GROUP, self.quarantine),
         )
+        self._rounds = Rounds(
+            self._reader_client, process.stop, "books", self.books, process.settings.books.gather_ms
+        )
+        self._look_all_s = min(
+            LOOK_ALL_S, process.settings.books.behind_ms / 4000, process.settings.books.commit_ms / 4000
+        )
+        self._deadlines = Deadlines()
+        self._deadlines.set(ALL, 0.0)
+        self._restless: set[str] = set()
+        """The books that wait for more than events, by raw stream key."""
         self._round_s = 0.0
         self._breath = Breath()
         self._publishing = BookPublishing(
@@ -118,8 +133,8 @@ class BookWorker:
         )
         self._committing = Backoff("commit")
         self._lines = LivingLines(process.registry)
+        self._ages = Ages(self._lines, process.settings.books)
         self._streams = StreamWatch(process.client, self._lines)
-        self._look_after_at = 0.0
         self._told_progress_at = 0.0
         self._recording: set[asyncio.Task[None]] = set()
 
@@ -144,6 +159,9 @@ class BookWorker:
         await self._reading.adopt(book)
         book.recovered(steady_ms())
         self.books[book.key] = book
+        self._restless.add(book.key)
+        book.wake = partial(self._rounds.touch, book.key)
+        book.wake()
         self._history.adopt(book)
 
     async def hand_over(self, claim: Claim) -> None:
@@ -169,6 +187,8 @@ class BookWorker:
 
     def _drop(self, book: OwnedBook) -> None:
         self.books.pop(book.key, None)
+        self._restless.discard(book.key)
+        self._deadlines.drop(book.key)
         self._history.forget(book)
         self.quarantine.forget(*book.claim)
         book.forget()
@@ -238,70 +258,90 @@ class BookWorker:
         COMMITTED.inc()
         book.committed(ids, time.monotonic(), told_loss=lost, told_snapshot=unsaved)
 
-    def _judge_age(self, book: OwnedBook, now: float, now_ms: int) -> None:
-        """Withhold a book that may be outdated, or show it again."""
-        fresh, lines = book.freshness, self._lines.of(book.claim.context.name)
-        was_stale, was_to_confirm, was_dead = fresh.stale, fresh.to_confirm, book.overtaking.dead
-        silent_s = now - book.heard_at
-        fresh.judge(lines, now_ms, silent_s * 1000, self._settings.books.stale_ms)
-        if book.overtaking.judge(now, silent_s) and not was_dead:
-            book.withdraw = True  # `stream_dead` says why, and how often
-        if fresh.to_confirm and not was_to_confirm:  # REST answers from a cache that lags
-            book.snapshot_at = max(book.snapshot_at, now + self._settings.books.snapshot_delay_ms / 1000)
-        if fresh.stale and not was_stale:
-            book.withdraw = True
-            STALE.labels(book.claim.context.name).inc()
-            log.warning("book_stale", venue=book.claim.context.name, symbol=book.claim.symbol)
-        elif was_stale and not fresh.stale:
-            book.pace.changed()
+    def _look_after(self, books: Iterable[OwnedBook], now: float, *, at_restless: bool) -> None:
+        """What events and time do to books: crossed for too long, silent, in want of a snapshot.
 
-    def _look_after(self, books: Sequence[OwnedBook], now: float, now_ms: int) -> None:
-        """What time does to the books: crossed for too long, silent, in want of a snapshot."""
+        Args:
+            at_restless: all that wait for a first snapshot are among them, so that the busiest can be told.
+        """
+        now_ms = steady_ms()
         for book in books:
             try:
                 self._look_after_one(book, now, now_ms)
+                if at_restless or book.sync.sync_count:
+                    self._fetchers[book.claim.context.name].consider(book, now)
             except Exception as error:
                 self._stumbled(book, error)
-        for fetcher in self._fetchers.values():
-            fetcher.start_busiest()
-        in_sync = sum(book.showable for book in books)
-        if in_sync < len(books) and now - self._told_progress_at >= PROGRESS_S:
-            self._told_progress_at = now
-            log.info("books_syncing", in_sync=in_sync, owned=len(books))
-        self._process.details = {
-            "symbols": len(books),
-            "in_sync": in_sync,
-            "gaps": sum(book.sync.gap_count for book in books),
-        }
+            (self._restless.discard if book.settled else self._restless.add)(book.key)
+        if at_restless:
+            for fetcher in self._fetchers.values():
+                fetcher.start_busiest()
+        if self._restless and RESTLESS not in self._deadlines:
+            self._deadlines.set(RESTLESS, now + LOOK_RESTLESS_S)
 
     def _look_after_one(self, book: OwnedBook, now: float, now_ms: int) -> None:
         book.sync.tick(now_ms)
         book.noticed()
-        self._judge_age(book, now, now_ms)
-        self._fetchers[book.claim.context.name].consider(book, now)
+        self._ages.judge(book, now, now_ms)
         if book.sync.state is SyncState.SYNCED:
             self.quarantine.worked(*book.claim, "fold")
 
-    async def step(self) -> int:
-        """One round: read, fold, publish, commit; the number of entries taken in."""
+    def _tell_progress(self, now: float) -> None:
+        in_sync = sum(book.showable for book in self.books.values())
+        if in_sync < len(self.books) and now - self._told_progress_at >= PROGRESS_S:
+            self._told_progress_at = now
+            log.info("books_syncing", in_sync=in_sync, owned=len(self.books))
+        self._process.details = {
+            "symbols": len(self.books),
+            "in_sync": in_sync,
+            "gaps": sum(book.sync.gap_count for book in self.books.values()),
+        }
+
+    async def step(self, ready: Collection[str] | None = None) -> int:
+        """One round: read, fold, publish, commit; the number of entries taken in.
+
+        Args:
+            ready: the streams to be read, whose books are seen to; None: all are read. Books are also seen to whose
+                streams brought something or that something is due for, and now and then all of them.
+        """
         began = time.monotonic()
+        due = set(self._deadlines.due(began))
+        at_all = ALL in due
+        at_restless = at_all or RESTLESS in due
+        if at_all:
+            self._deadlines.set(ALL, began + self._look_all_s)
         try:
-            taken = await self._reading.round(self._round_s)
+            if at_all or ready is None:
+                taken = await self._reading.round(self._round_s)
+            else:
+                taken = await self._reading.ready(ready)
         except (RedisError, OSError):
-            await self._publishing.publish(
-                list(self.books.values())
-            )  # what could not be read for long is withheld
+            # what could not be read for long is withheld
+            await self._publishing.publish(list(self.books.values()))
             raise
         now = time.monotonic()
-        now_ms = steady_ms()
-        books = list(self.books.values())
-        await self._lines.ask(now)
-        await self._tickers.look(books, now, now_ms)
-        await self._streams.look(books, now)
-        if now >= self._look_after_at:
-            self._look_after_at = now + LOOK_AFTER_S
-            self._look_after(books, now, now_ms)
+        if at_all:
+            await self._lines.ask(now)
+            await self._streams.look(list(self.books.values()), now)
+        await self._tickers.look(self.books.values(), now, steady_ms())
+        concerned = (
+            self.books.keys()
+            if at_all
+            else due.union(taken, ready or (), self._restless if at_restless else ())
+        )
+        books = [self.books[key] for key in concerned if key in self.books]
+        self._look_after(books, now, at_restless=at_restless)
         await self._publishing.publish(books)
+        await self._store(books, now)
+        if at_all:
+            self._tell_progress(now)
+        self._schedule(books)
+        self._round_s = time.monotonic() - began
+        await self._reading.catch_up()
+        return sum(taken.values())
+
+    async def _store(self, books: Sequence[OwnedBook], now: float) -> None:
+        """Checkpoints of some books, and the history that is due of one."""
         for book in books:
             if book.commit_due(now) and self.books.get(book.key) is book and self.ownership.safe(book.claim):
                 await self._commit(book)
@@ -309,30 +349,43 @@ class BookWorker:
                 await self._breath.taken()
         for book in await self._history.step(list(self.books.values()), now):
             self.ownership.lost(book.claim, book.token)
-        self._round_s = time.monotonic() - began
-        return taken + await self._reading.catch_up()
 
-    async def _rounds(self) -> None:
-        pause, waits = self._settings.books.poll_ms / 1000, Backoff("round")
+    def _schedule(self, books: Iterable[OwnedBook]) -> None:
+        """Have the last change of each book published when its interval is over."""
+        now = time.monotonic()
+        for book in books:
+            if book.pace.waiting and book.showable and self.books.get(book.key) is book:
+                due_at = book.pace.due_at_ms / 1000
+                self._deadlines.set(book.key, due_at if due_at > now else now + LOOK_RESTLESS_S)
+
+    async def _go_round(self) -> None:
+        waits = Backoff("round")
         while not self._process.stop.is_set():
+            until = min(self._deadlines.next, self._history.look_at, self._tickers.due_at)
+            ready = await self._rounds.next(until)
             try:
-                await self.step()
+                taken = await self.step(ready)
                 waits.accepted()
             except (RedisError, OSError) as error:
                 self._reading.lost_a_reply()
+                self._deadlines.set(ALL, 0.0)
                 await asyncio.sleep(min(waits.refused(error), MOST_PAUSE_S))
+            else:
+                self._rounds.took(
+                    taken if self._reading.keeps_up else max(taken, MANY), more=self._reading.has_more
+                )
             self.ownership.progress.made()
-            await asyncio.sleep(pause)
 
     async def run(self) -> None:
         """Serve until told to stop; then commit and give everything back."""
         try:
-            await self.ownership.guard(self._rounds())
+            await self.ownership.guard(self._go_round())
         finally:
             for fetcher in self._fetchers.values():
                 await fetcher.close()
             await self.ownership.release_all()
             await self._history.close()
+            await self._rounds.close()
             await self._reader_client.aclose()
 
 

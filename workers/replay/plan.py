@@ -196,7 +196,7 @@ class ReplayPlan:
             books=BookSettings(
                 levels=MOST_LEVELS,
                 read_count=1000,
-                poll_ms=1,
+                gather_ms=1,
                 snapshot_delay_ms=0,
                 two_snapshots=False,  # what was recorded is all there is
                 snapshot_timeout_s=PATIENCE_S,
@@ -212,7 +212,7 @@ class ReplayPlan:
                 repair_attempts=1,  # a recording is asked once: it holds no trades but those that come
                 repair_for_s=0,
                 read_count=2000,
-                poll_ms=1,
+                gather_ms=1,
                 close_by_clock=False,
                 bars_kept=dict.fromkeys(INTERVALS_MS, 0),
             ),

@@ -52,6 +52,10 @@ class StreamPlaces:
         """Why the stream of a symbol is not read now, and what to do; empty where it is."""
         return self._quarantine.reason(*claim, PLACE)
 
+    def is_due(self, now: float) -> bool:
+        """Whether they are to be looked at again (monotonic seconds)."""
+        return now >= self._due
+
     async def look(self, streams: Iterable[ReadStream], now: float) -> bool:
         """Look at all of them, every few seconds (monotonic); whether it was done now. Nobody may read meanwhile.
 

@@ -169,7 +169,7 @@ class BookSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     levels: Count = 5_000
     """Levels kept per side."""
     read_count: Count = 200
-    poll_ms: Milliseconds = 3
+    gather_ms: Milliseconds = 10
     commit_ms: Count = 2_000
     commit_entries: Count = 2_000
     snapshot_delay_ms: Milliseconds = 800
@@ -216,7 +216,7 @@ class TradeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     member: Literal["json", "packed"] = "json"
     """How trades stand in `trades:{S}:latest`: JSON, or packed in less than half the memory (docs/keys.md)."""
     read_count: Count = 500
-    poll_ms: Milliseconds = 3
+    gather_ms: Milliseconds = 10
     close_by_clock: bool = True
     """Close quiet windows by the clock; off while replaying, where the clock is another day's."""
     close_grace_ms: Milliseconds = 1_000

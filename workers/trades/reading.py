@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 from prometheus_client import Counter
@@ -29,8 +29,6 @@ STOLEN = Counter(
 
 READ = "read"
 """The work, as the quarantine knows it."""
-MOST_WAITING = 10_000
-"""Trades of one symbol held in memory while they cannot be applied; the stream holds the rest."""
 PENDING_AT_ONCE = 500
 READ_AT_ONCE = 20_000
 """Entries read in one round, of all streams: a reply of some megabytes, which holds up neither Redis nor us."""
@@ -61,6 +59,8 @@ class TapeReading:
         self._read_count = read_count
         self._places = places
         self._breath = Breath()
+        self.has_more = False
+        """Whether the last round of reading left something in a stream."""
 
     def _may_read(self, tape: OwnedTape) -> bool:
         """Whether the key can be read, and the lease surely holds: else an entry would be taken from the next owner."""
@@ -82,33 +82,31 @@ class TapeReading:
         except ResponseError as error:
             await self._cannot_read(tape, error)
 
-    async def read(self, *, reread: bool) -> None:
-        """One round: what is new in the streams of the tapes that have room for it.
+    async def read(self, keys: Iterable[str] | None = None, *, reread: bool = False) -> set[str]:
+        """One round: what is new in the streams of the tapes that have room for it; the keys of those that brought any.
 
         Args:
+            keys: of the streams to read; None: all.
             reread: a lost reply may have carried entries of any tape: they are pending now.
 
         Raises:
             RedisError, OSError: the server did not answer, or refuses.
         """
-        safe = [tape for tape in self._tapes.values() if self._ownership.safe(tape.claim)]
-        streams = [ReadStream(tape.claim, tape.key, tape.last_stream_id) for tape in safe]
-        await self._places.look(streams, time.monotonic())
-        for tape in self._tapes.values():
-            tape.reread = tape.reread or reread
+        if self._places.is_due(now := time.monotonic()):
+            safe = [tape for tape in self._tapes.values() if self._ownership.safe(tape.claim)]
+            await self._places.look(
+                [ReadStream(tape.claim, tape.key, tape.last_stream_id) for tape in safe], now
+            )
+        if reread:
+            for tape in self._tapes.values():
+                tape.reread = True
+        tapes = [self._tapes[key] for key in (self._tapes if keys is None else keys) if key in self._tapes]
+        for tape in tapes:
             tape.read_all = False
-        for tape in list(self._tapes.values()):
+        for tape in tapes:
             if tape.reread and self._may_read(tape):
                 await self._read_pending(tape)
-        await self._take_new(
-            [
-                key
-                for key, tape in self._tapes.items()
-                if not (tape.repairing or tape.reread)
-                and len(tape.waiting) < MOST_WAITING
-                and self._may_read(tape)
-            ]
-        )
+        return await self._take_new([tape.key for tape in tapes if tape.listens and self._may_read(tape)])
 
     async def _read_pending(self, tape: OwnedTape) -> None:
         try:
@@ -136,9 +134,9 @@ class TapeReading:
                 return
         await self._quarantine.failed(*tape.claim, READ, error)
 
-    async def _take_new(self, wanted: Sequence[str]) -> None:
-        """Read from all streams, and once more from those that have more, as far as the round's share goes."""
-        most, left = self._read_count, READ_AT_ONCE
+    async def _take_new(self, wanted: Sequence[str]) -> set[str]:
+        """Read from streams, and once more from those that have more, as far as the round's share goes."""
+        most, left, taken = self._read_count, READ_AT_ONCE, set[str]()
         while wanted and left > 0 and most > 0:
             count = max(1, min(most, left // len(wanted)))
             found = await self._reader.new(wanted, count)
@@ -146,6 +144,7 @@ class TapeReading:
             for key, error in refused.items():
                 if (owned := self._tapes.get(key)) is not None:
                     await self._cannot_read(owned, error)
+            taken.update(found)
             for key, entries in found.items():
                 left -= len(entries)
                 if (owned := self._tapes.get(key)) is not None:
@@ -158,6 +157,8 @@ class TapeReading:
                     owned.read_all = True
                     self._quarantine.worked(*owned.claim, READ)
             wanted, most = more, most - count
+        self.has_more = bool(wanted)
+        return taken
 
     async def _take_pending(self, tape: OwnedTape, after: bytes) -> None:
         while entries := await self._reader.pending(tape.key, after, PENDING_AT_ONCE):
@@ -186,9 +187,9 @@ class TapeReading:
         )
         return tape.waiting[0][1].trade_id <= hole.expected
 
-    async def discard(self) -> None:
+    async def discard(self, tapes: Iterable[OwnedTape]) -> None:
         """Acknowledge what was passed over."""
-        for tape in list(self._tapes.values()):
+        for tape in tapes:
             if tape.useless:
                 ids, tape.useless = tape.useless, []
                 try:

@@ -23,6 +23,8 @@ from workers.venues.entries import is_break, number_of, trade_of
 
 log = structlog.get_logger()
 
+MOST_WAITING = 10_000
+"""Trades of one symbol held in memory while they cannot be applied; the stream holds the rest."""
 TOLD_AT_MOST = 10
 """Anomalies of one kind and stream that the log names one by one."""
 
@@ -125,6 +127,11 @@ class OwnedTape:
     def caught_up(self) -> bool:
         """Whether all that the stream held when it was last read has been applied."""
         return self.read_all and not self.waiting and not self.repairing
+
+    @property
+    def listens(self) -> bool:
+        """Whether a new entry of its stream can be read at once."""
+        return not (self.repairing or self.reread) and len(self.waiting) < MOST_WAITING
 
     def exchange_ms(self) -> int | None:
         """The exchange's time now; None while it is not known."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 
 import structlog
@@ -18,11 +18,13 @@ from workers.model.trades.fold import Applied, Hole
 from workers.model.trades.windows import INTERVALS_MS
 from workers.runtime.backoff import MOST_PAUSE_S, Backoff
 from workers.runtime.context import VenueContext, venue_contexts
+from workers.runtime.deadlines import Deadlines
 from workers.runtime.ownership import Claim, Ownership
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
 from workers.runtime.quarantine import Quarantine
 from workers.runtime.rest import RestClient
+from workers.runtime.rounds import Rounds
 from workers.runtime.stream_places import StreamPlaces
 from workers.runtime.tasks import end, seen
 from workers.store.connection import connect_reader
@@ -47,6 +49,12 @@ APPLY, CLOSE = "apply", "close"
 APPLIED_AT_ONCE = 1_000
 """Trades of one symbol in one call: Redis serves nobody else meanwhile, for some three milliseconds."""
 CAPPED_TOLD_EVERY_S = 60.0
+AGAIN_S = 0.01
+"""Pause before what could not be done, or not all at once, is tried again."""
+LOOK_ALL_S = 0.5
+"""Longest pause between two rounds over all symbols."""
+ALL = " all"
+"""Those rounds, among the keys of single symbols, in the schedule."""
 CATCH_UP_S = 5.0
 """How long a symbol that the exchange has ended may take to be folded to its end: the other symbols wait meanwhile."""
 FIGURES_EVERY_S = 5.0
@@ -106,6 +114,11 @@ class TradeWorker:
             GroupReader(self._reader_client, GROUP), self.tapes, self.ownership, self.quarantine,
             process.settings.trades.read_count, StreamPlaces(process.client, GROUP, self.quarantine),
         )  # fmt: skip
+        self._rounds = Rounds(
+            self._reader_client, process.stop, GROUP, self.tapes, process.settings.trades.gather_ms
+        )
+        self._deadlines = Deadlines()
+        self._deadlines.set(ALL, 0.0)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._lost_data = LostData(process.client, self._repairs)
         self._cancelled: set[asyncio.Task[None]] = set()
@@ -113,7 +126,6 @@ class TradeWorker:
         self._reread = False
         self._applying, self._closing = Backoff("apply"), Backoff("close")
         self._applied = 0
-        self._tell_at = 0.0
         self.batches = 0
         """Calls of the fold so far: one for each symbol and round."""
         self._last_ids: dict[str, int] = {}
@@ -141,6 +153,7 @@ class TradeWorker:
         await self._reading.take_up(tape)
         await self._restore(tape)
         self.tapes[tape.key] = tape
+        self._rounds.touch(tape.key)
 
     async def _restore(self, tape: OwnedTape) -> None:
         """Learn how far the fold has come; while that cannot be read nothing is applied, and what was read waits."""
@@ -184,7 +197,7 @@ class TradeWorker:
         while not tape.caught_up and self.tapes.get(tape.key) is tape and time.monotonic() < until:
             if self._process.stop.is_set():
                 return  # there are no more rounds
-            await asyncio.sleep(self._settings.trades.poll_ms / 1000)
+            await asyncio.sleep(AGAIN_S)
 
     async def _close_last(self, tape: OwnedTape) -> None:
         if not tape.caught_up or not tape.next_end_ms or not self._settings.trades.close_by_clock:
@@ -203,6 +216,7 @@ class TradeWorker:
         """Drop a symbol."""
         key = claim.context.keys.raw(claim.symbol, TRADES)
         tape = self.tapes.pop(key, None)
+        self._deadlines.drop(key)
         if tape is not None:
             tape.figures.remove()
             self.quarantine.forget(*claim)
@@ -220,10 +234,10 @@ class TradeWorker:
         """Whether the lease surely holds (else it would be another's work), and nothing holds the work back."""
         return self.ownership.safe(tape.claim) and self.quarantine.due(*tape.claim, work)
 
-    async def _apply(self, context: VenueContext) -> None:
+    async def _apply(self, context: VenueContext, concerned: Iterable[OwnedTape]) -> None:
         tapes = {
             tape.claim.symbol: tape
-            for tape in self.tapes.values()
+            for tape in concerned
             if tape.claim.context.name == context.name
             and tape.waiting
             and not tape.repairing
@@ -323,6 +337,7 @@ class TradeWorker:
             self.quarantine.stumbled(*tape.claim, APPLY, error)
         finally:
             tape.repairing = False
+            self._rounds.touch(tape.key)
             if self._tasks.get(tape.key) is asyncio.current_task():
                 del self._tasks[tape.key]
 
@@ -333,7 +348,7 @@ class TradeWorker:
         else:  # a key of the symbol cannot be written: what waits would come upon the hole at once again
             await self.quarantine.failed(*tape.claim, APPLY, error)
 
-    async def _close_quiet(self, context: VenueContext, read_ms: int) -> None:
+    async def _close_quiet(self, context: VenueContext, concerned: Iterable[OwnedTape], read_ms: int) -> None:
         """Close what was over when the streams were read (monotonic), of the symbols that had nothing more."""
         now_ms = self._clocks[context.name].now(read_ms)
         if now_ms is None:
@@ -341,7 +356,7 @@ class TradeWorker:
         grace_ms = self._settings.trades.close_grace_ms
         due = {
             tape.claim.symbol: tape
-            for tape in self.tapes.values()
+            for tape in concerned
             if tape.claim.context.name == context.name
             and tape.next_end_ms
             and tape.caught_up
@@ -368,11 +383,8 @@ class TradeWorker:
                 self._tell_capped(due[symbol], closed.capped)
                 BARS.labels(context.name).inc(closed.bars)
 
-    async def _tell(self, now: float) -> None:
-        """Say once a second which symbols are not folded now, and why."""
-        if now < self._tell_at:
-            return
-        self._tell_at = now + 1.0
+    async def _tell(self) -> None:
+        """Say which symbols are not folded now, and why."""
         for tape in list(self.tapes.values()):
             unreadable = self.quarantine.reason(*tape.claim)
             trouble, state = (unreadable, "unreadable") if unreadable else (tape.hole_reason, "repairing")
@@ -398,34 +410,68 @@ class TradeWorker:
                     figures.UNREADABLE.labels(context.name).inc()
                     waits.refused(error, context.name)
 
-    async def step(self) -> None:
-        """One round: read, apply, close what is over."""
+    async def step(self, ready: Collection[str] | None = None) -> int:
+        """One round: read, apply, close what is over; how many symbols had new trades.
+
+        Args:
+            ready: the streams to be read; None: all. Symbols are also seen to that something is due for, and now and
+                then all of them.
+        """
         read_ms = monotonic_ms()
-        await self._reading.read(reread=self._reread)
-        self._reread = False
+        due = set(self._deadlines.due(time.monotonic()))
+        at_all = ALL in due or self._reread
+        if at_all:
+            self._deadlines.set(ALL, time.monotonic() + LOOK_ALL_S)
+        reads = None if at_all or ready is None else due.union(ready)
+        reread, self._reread = self._reread, False
+        taken = await self._reading.read(reads, reread=reread)
+        keys = self.tapes.keys() if at_all else due.union(ready or (), taken)
+        concerned = [self.tapes[key] for key in keys if key in self.tapes]
         for context in self._contexts:
-            await self._apply(context)
+            await self._apply(context, concerned)
             if self._settings.trades.close_by_clock:
-                await self._close_quiet(context, read_ms)
-        await self._reading.discard()
-        for tape in list(self.tapes.values()):
+                await self._close_quiet(context, concerned, read_ms)
+        await self._reading.discard(concerned)
+        for tape in concerned:
             if tape.remarks:
                 await self._repairs[tape.claim.context.name].record_remarks(tape)
-        await self._tell(time.monotonic())
+        if at_all:
+            await self._tell()
+        self._schedule(concerned)
+        return len(taken)
+
+    def _schedule(self, tapes: Iterable[OwnedTape]) -> None:
+        """Go on soon with what waits, and see to windows when they are over."""
+        now, grace_ms = time.monotonic(), self._settings.trades.close_grace_ms
+        for tape in tapes:
+            if self.tapes.get(tape.key) is not tape:
+                continue
+            exchange_ms = tape.exchange_ms()
+            if tape.waiting and not tape.repairing:
+                may = self._may(tape, APPLY) and self._applying.due(
+                    tape.claim.context.name, tape.claim.symbol
+                )
+                self._deadlines.set(tape.key, now + (AGAIN_S if may else LOOK_ALL_S))
+            elif tape.next_end_ms and exchange_ms is not None and tape.key not in self._deadlines:
+                # one set before comes first, and is followed by another
+                over_s = (tape.next_end_ms + grace_ms - exchange_ms) / 1000
+                self._deadlines.set(tape.key, now + max(over_s, AGAIN_S))
 
     @property
     def settled(self) -> bool:
         """Whether nothing read is waiting and no hole is being filled."""
         return not any(tape.waiting or tape.repairing for tape in self.tapes.values())
 
-    async def _rounds(self) -> None:
-        pause, waits = self._settings.trades.poll_ms / 1000, Backoff("round")
+    async def _go_round(self) -> None:
+        waits = Backoff("round")
         while not self._process.stop.is_set():
+            ready = await self._rounds.next(self._deadlines.next)
             try:
-                await self.step()
+                self._rounds.took(await self.step(ready), more=self._reading.has_more)
                 waits.accepted()
             except (RedisError, OSError) as error:
                 self._reread = True  # a lost reply may have carried entries: they are pending now
+                self._deadlines.set(ALL, 0.0)
                 await asyncio.sleep(min(waits.refused(error), MOST_PAUSE_S))
             self._process.details = {
                 "symbols": len(self.tapes),
@@ -433,16 +479,16 @@ class TradeWorker:
                 "repairing": len(self._tasks),
             }
             self.ownership.progress.made()
-            await asyncio.sleep(pause)
 
     async def run(self) -> None:
         """Serve until told to stop; then give everything back."""
         showing = seen(asyncio.create_task(self._show_figures(), name="trades: figures"))
         try:
-            await self.ownership.guard(self._rounds())
+            await self.ownership.guard(self._go_round())
         finally:
             await end([showing, *self._tasks.values(), *self._cancelled])
             await self.ownership.release_all()
+            await self._rounds.close()
             await self._reader_client.aclose()
 
 

@@ -73,6 +73,11 @@ class Pace:
         return self._changed and now_ms - self._published_ms >= self._interval_ms
 
     @property
+    def due_at_ms(self) -> float:
+        """When the interval since the last publication is over."""
+        return self._published_ms + self._interval_ms
+
+    @property
     def waiting(self) -> bool:
         """Whether there is a change that has not gone out."""
         return self._changed

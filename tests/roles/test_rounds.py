@@ -1,0 +1,141 @@
+"""When rounds begin, and in what order deadlines come."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from workers.runtime.deadlines import Deadlines
+from workers.runtime.rounds import MANY, Rounds
+from workers.store.connection import connect_reader
+
+NEVER_S = 60.0
+"""Longer than any of these tests waits: what ends sooner was woken."""
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["set", "drop", "due"]), st.sampled_from("abc"), st.integers(0, 9)))
+)
+def test_deadlines_are_a_dict_of_times(steps: list[tuple[str, str, int]]) -> None:
+    deadlines, twin = Deadlines(), dict[str, float]()
+    for what, name, at in steps:
+        if what == "set":
+            deadlines.set(name, at)
+            twin[name] = at
+        elif what == "drop":
+            deadlines.drop(name)
+            twin.pop(name, None)
+        else:
+            due = {name: time for name, time in twin.items() if time <= at}
+            assert sorted(deadlines.due(at)) == sorted(due)
+            twin = {name: time for name, time in twin.items() if name not in due}
+        assert deadlines.next == min(twin.values(), default=math.inf)
+        assert all((name in deadlines) == (name in twin) for name in "abc")
+
+
+class Stream:
+    """What a role knows of one of its streams."""
+
+    def __init__(self) -> None:
+        self.last_stream_id = b"0-0"
+        self.listens = True
+
+
+@asynccontextmanager
+async def rounds_of(
+    url: str, *keys: str
+) -> AsyncIterator[tuple[Rounds, dict[str, Stream], Redis, asyncio.Event]]:
+    reader, client = connect_reader(url), Redis.from_url(url, protocol=2)
+    await client.flushall()  # the server is this test process's own
+    streams, stop = {key: Stream() for key in keys}, asyncio.Event()
+    rounds = Rounds(reader, stop, "books", streams, 0)
+    try:
+        yield rounds, streams, client, stop
+    finally:
+        await rounds.close()
+        await reader.aclose()
+        await client.aclose()
+
+
+def later(client: Redis, key: str) -> asyncio.Task[bytes]:
+    async def add() -> bytes:
+        while not await client.info("clients") or not (await client.info("clients"))["blocked_clients"]:
+            await asyncio.sleep(0.01)
+        return bytes(await client.xadd(key, {"data": "x"}))
+
+    return asyncio.create_task(add())
+
+
+async def until_never(rounds: Rounds) -> frozenset[str] | None:
+    return await rounds.next(time.monotonic() + NEVER_S)
+
+
+async def test_an_entry_begins_a_round_that_reads_its_stream_alone(real_server: str) -> None:
+    async with rounds_of(real_server, "one", "two") as (rounds, streams, client, _):
+        adding = later(client, "two")
+        async with asyncio.timeout(NEVER_S / 2):
+            assert await until_never(rounds) == {"two"}
+            streams["two"].last_stream_id = await adding
+            adding = later(client, "one")
+            assert await until_never(rounds) == {"one"}
+            await adding
+
+
+async def test_what_another_was_given_is_heard_of_once(real_server: str) -> None:
+    async with rounds_of(real_server, "one", "two") as (rounds, _, client, _):
+        first = await client.xadd("one", {"data": "x"})
+        async with asyncio.timeout(NEVER_S / 2):
+            assert await until_never(rounds) == {"one"}
+            # nothing of it could be read: the next thing heard of is what comes later
+            adding = later(client, "one")
+            assert await until_never(rounds) == {"one"}
+            assert await adding > first
+
+
+async def test_a_stream_that_is_new_is_listened_to_from_then_on(real_server: str) -> None:
+    async with rounds_of(real_server, "one") as (rounds, streams, client, _):
+        waiting = asyncio.create_task(until_never(rounds))
+        await asyncio.sleep(0.05)
+        streams["two"] = Stream()
+        rounds.touch("two")
+        async with asyncio.timeout(NEVER_S / 2):
+            assert await waiting == {"two"}
+            adding = later(client, "two")
+            assert await until_never(rounds) == {"two"}
+            await adding
+
+
+async def test_the_end_and_a_deadline_end_the_wait(real_server: str) -> None:
+    async with rounds_of(real_server, "one") as (rounds, _, _, stop):
+        async with asyncio.timeout(NEVER_S / 2):
+            assert await rounds.next(time.monotonic() + 0.01) == frozenset()
+            asyncio.get_running_loop().call_later(0.05, stop.set)
+            assert await until_never(rounds) == frozenset()
+
+
+async def test_under_load_all_is_read_and_nobody_listens(real_server: str) -> None:
+    async with rounds_of(real_server, "one") as (rounds, _, client, _):
+        await client.config_resetstat()
+        rounds.took(MANY, more=False)
+        async with asyncio.timeout(NEVER_S / 2):
+            assert await until_never(rounds) is None
+        stats = await client.info("commandstats")
+        assert "cmdstat_xread" not in stats
+
+
+async def test_a_key_that_is_no_stream_does_not_make_it_spin(real_server: str) -> None:
+    async with rounds_of(real_server, "one", "two") as (rounds, _, client, _):
+        await client.set("two", "x")
+        await client.config_resetstat()
+        async with asyncio.timeout(NEVER_S / 2):
+            assert await until_never(rounds) is None  # the round reads, and finds out which key it is
+            for _ in range(3):
+                await rounds.next(time.monotonic() + 0.01)
+        assert (await client.info("commandstats"))["cmdstat_xread"]["calls"] <= 2

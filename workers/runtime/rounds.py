@@ -1,0 +1,176 @@
+"""When the rounds of a role that reads streams begin: when something comes, not ever so often.
+
+    rounds = Rounds(client, process.stop, "books", books, settings.gather_ms)
+    while not process.stop.is_set():
+        ready = await rounds.next(until)
+        rounds.took(await step(ready), more=False)
+
+The first entry after a pause begins a round at once. What comes within a short while after it is gathered into the
+next: the longer rounds take, the longer that while, so that there are few, whatever comes. Under load nobody listens
+any more, for something always has come. The decision and its figures: docs/decisions/event-driven-rounds.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping
+from typing import Any, Final, Protocol
+
+from prometheus_client import Counter
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from workers.runtime.backoff import Backoff
+from workers.runtime.tasks import end
+from workers.store.log.doorbell import new_entries
+from workers.store.log.streams import goes_on
+
+ROUNDS = Counter("fleet_rounds_total", "Rounds of this worker, by what began them", ["role", "cause"])
+
+MANY: Final = 4
+"""Entries of one round after which the next does not wait for a first one."""
+TIMES: Final = 4
+"""For as long as the last round took, times this, entries are gathered before the next one."""
+
+
+class Followed(Protocol):
+    """One stream, as its owner reads it."""
+
+    last_stream_id: bytes
+    """Up to where it has been read."""
+
+    @property
+    def listens(self) -> bool:
+        """Whether a new entry of it can be read at once."""
+
+
+class Rounds:
+    """Waits between the rounds of one role.
+
+    Args:
+        client: must not retry by itself; one connection of it waits.
+        stop: ends every wait.
+        streams: those owned, by key.
+        gather_ms: the longest that entries are gathered.
+    """
+
+    def __init__(
+        self, client: Redis, stop: asyncio.Event, role: str, streams: Mapping[str, Followed], gather_ms: int
+    ) -> None:
+        self._client = client
+        self._stop = stop
+        self._role = role
+        self._streams = streams
+        self._gather_s = gather_ms / 1000
+        self._woken = asyncio.Event()
+        self._ready: set[str] = set()
+        self._heard: dict[str, bytes] = {}
+        """By key, the entry last heard of, until it has been read."""
+        self._call: asyncio.Task[dict[str, bytes]] | None = None
+        self._listening: Collection[str] = ()
+        """The keys of the call under way."""
+        self._outdated = False
+        """Whether that call lacks a stream."""
+        self._stopping: asyncio.Task[bool] | None = None
+        self._began_at = 0.0
+        self._entries, self._more = 0, False
+        self._deaf = Backoff("listen")
+
+    def touch(self, key: str) -> None:
+        """Something happened to a symbol elsewhere than in a round: the next one is to see to it, at once."""
+        self._ready.add(key)
+        self._outdated = self._outdated or key not in self._listening
+        self._woken.set()
+
+    def took(self, entries: int, *, more: bool) -> None:
+        """A round is over that took so many entries in; `more`: not all that there was."""
+        self._entries, self._more = entries, more
+
+    async def next(self, until: float) -> frozenset[str] | None:
+        """Return when a round is to begin: something has come, or it is `until` (monotonic seconds).
+
+        Returns the keys of the streams to be read; None: all, as any may have brought something.
+        """
+        ended_at = time.monotonic()
+        cause, window_s = "load", 0.0 if self._more else self._gather_s
+        if self._entries < MANY and not self._more:
+            window_s = min(window_s, TIMES * (ended_at - self._began_at))
+            cause = await self._wait(until)
+            window_s -= time.monotonic() - ended_at
+        if window_s > 0 or cause == "load":
+            await asyncio.sleep(max(0.0, window_s))
+        self._began_at, self._entries, self._more = time.monotonic(), 0, False
+        ready, self._ready = frozenset(self._ready), set()
+        ROUNDS.labels(self._role, cause).inc()
+        reads_all = cause in ("load", "deaf") or (cause == "entries" and window_s > 0)
+        return None if reads_all else ready
+
+    async def _wait(self, until: float) -> str:
+        """Wait for entries, a touch, the end or `until`; which of them it was."""
+        loop = asyncio.get_running_loop()
+        if self._stopping is None:
+            self._stopping = loop.create_task(self._stop.wait(), name=f"{self._role}: stop")
+            self._stopping.add_done_callback(self._wake)
+        timer = loop.call_later(max(0.0, until - time.monotonic()), self._woken.set)
+        try:
+            while True:
+                self._woken.clear()
+                if (cause := self._heard_now()) is not None:
+                    return cause
+                if self._ready:
+                    return "touched"
+                if self._stop.is_set() or time.monotonic() >= until:
+                    return "timer"
+                await self._listen()
+                await self._woken.wait()
+        finally:
+            timer.cancel()
+
+    def _wake(self, _: asyncio.Task[Any]) -> None:
+        self._woken.set()
+
+    def _heard_now(self) -> str | None:
+        """Why a round is to begin, if the call under way has answered and said so."""
+        if self._call is None or not self._call.done():
+            return None
+        call, self._call = self._call, None
+        try:
+            heard = call.result()
+        except (RedisError, OSError) as error:
+            # the round itself finds out what is wrong, and with which key
+            asyncio.get_running_loop().call_later(self._deaf.refused(error), self._woken.set)
+            return "deaf"
+        self._deaf.accepted()
+        for key, entry in heard.items():
+            if key in self._streams and goes_on(self._streams[key].last_stream_id, entry):
+                self._heard[key] = entry
+                self._ready.add(key)
+        return "entries" if self._ready else None
+
+    async def _listen(self) -> None:
+        """Begin to wait at the server, unless that is under way for every stream there is."""
+        if self._call is not None:
+            if not self._outdated:
+                return
+            await end([self._call])
+            self._call = None
+        if not self._deaf.due():
+            return
+        places = {key: stream.last_stream_id for key, stream in self._streams.items() if stream.listens}
+        for key, entry in list(self._heard.items()):
+            # what was heard of and is not read is another's, or held back: it is not to be heard of for ever
+            if key in places and goes_on(places[key], entry):
+                places[key] = entry
+            else:
+                del self._heard[key]
+        self._listening, self._outdated = places, False
+        if places:
+            self._call = asyncio.create_task(
+                new_entries(self._client, places), name=f"{self._role}: listening"
+            )
+            self._call.add_done_callback(self._wake)
+
+    async def close(self) -> None:
+        """Wait for nothing any more."""
+        await end([task for task in (self._call, self._stopping) if task is not None])
