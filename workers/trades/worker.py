@@ -119,6 +119,8 @@ class TradeWorker:
         )
         self._deadlines = Deadlines()
         self._deadlines.set(ALL, 0.0)
+        self._unfinished: set[str] = set()
+        """The tapes that the next round sees to whenever it comes."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._lost_data = LostData(process.client, self._repairs)
         self._cancelled: set[asyncio.Task[None]] = set()
@@ -422,10 +424,11 @@ class TradeWorker:
         at_all = ALL in due or self._reread
         if at_all:
             self._deadlines.set(ALL, time.monotonic() + LOOK_ALL_S)
-        reads = None if at_all or ready is None else due.union(ready)
+        # what is closed by the clock must have been read now
+        reads = None if at_all or ready is None else due.union(ready, self._unfinished)
         reread, self._reread = self._reread, False
         taken = await self._reading.read(reads, reread=reread)
-        keys = self.tapes.keys() if at_all else due.union(ready or (), taken)
+        keys = self.tapes.keys() if at_all else due.union(ready or (), taken, self._unfinished)
         concerned = [self.tapes[key] for key in keys if key in self.tapes]
         for context in self._contexts:
             await self._apply(context, concerned)
@@ -443,6 +446,7 @@ class TradeWorker:
     def _schedule(self, tapes: Iterable[OwnedTape]) -> None:
         """Go on soon with what waits, and see to windows when they are over."""
         now, grace_ms = time.monotonic(), self._settings.trades.close_grace_ms
+        self._unfinished.clear()
         for tape in tapes:
             if self.tapes.get(tape.key) is not tape:
                 continue
@@ -451,10 +455,14 @@ class TradeWorker:
                 may = self._may(tape, APPLY) and self._applying.due(
                     tape.claim.context.name, tape.claim.symbol
                 )
+                if may:
+                    self._unfinished.add(tape.key)
                 self._deadlines.set(tape.key, now + (AGAIN_S if may else LOOK_ALL_S))
             elif tape.next_end_ms and exchange_ms is not None and tape.key not in self._deadlines:
                 # one set before comes first, and is followed by another
                 over_s = (tape.next_end_ms + grace_ms - exchange_ms) / 1000
+                if over_s <= 0:
+                    self._unfinished.add(tape.key)
                 self._deadlines.set(tape.key, now + max(over_s, AGAIN_S))
 
     @property
