@@ -131,11 +131,14 @@ local function surplus(now)
   return math.max(old, over), math.max(over - old, 0)
 end
 
--- The oldest bars go by hundreds, as many as leave `kept` windows however many revisions stand among them: the id of
--- the oldest that stays, or nil.
-local function oldest_kept(i, kept)
+-- The oldest bars go by hundreds, as many as leave `kept` windows however many revisions stand among them: how to trim,
+-- or nil. They are read only where revisions are to be counted among them.
+local function trimming(i, kept)
   local stays
-  local over = call('XLEN', KEYS[11 + i]) - kept - revisions[i]
+  local length = call('XLEN', KEYS[11 + i])
+  local over = length - kept - revisions[i]
+  if over < TRIMMED then return nil end
+  if revisions[i] == 0 then return {'MAXLEN', format('%d', length - over + over % TRIMMED)} end
   while over >= TRIMMED do
     local page = call('XRANGE', KEYS[11 + i], stays or '-', '+', 'COUNT', TRIMMED + 1)
     if #page <= TRIMMED then break end
@@ -145,7 +148,7 @@ local function oldest_kept(i, kept)
     end
     stays, over = page[TRIMMED + 1][1], over - TRIMMED
   end
-  return stays
+  return stays and {'MINID', stays}
 end
 
 -- Bars first, then stats, the state after them, trimming last.
@@ -165,10 +168,10 @@ local function commit(fields, now)
       fields[#fields + 1] = show(i)
     end
   end
-  local stays, before = {}, table.concat(revisions, ' ')
+  local trims, before = {}, table.concat(revisions, ' ')
   for i = 1, 7 do
     revisions[i] = revisions[i] + (revisions_added[i] or 0)
-    if bars_added[i] and ARGV[6 + i] ~= '0' then stays[i] = oldest_kept(i, tonumber(ARGV[6 + i])) end
+    if bars_added[i] and ARGV[6 + i] ~= '0' then trims[i] = trimming(i, tonumber(ARGV[6 + i])) end
   end
   if table.concat(revisions, ' ') ~= before then
     fields[#fields + 1] = 'revisions'
@@ -176,7 +179,7 @@ local function commit(fields, now)
   end
   if #fields > 0 then call('HSET', KEYS[3], unpack(fields)) end
   for i = 1, 7 do
-    if stays[i] then call('XTRIM', KEYS[11 + i], 'MINID', stays[i]) end
+    if trims[i] then call('XTRIM', KEYS[11 + i], unpack(trims[i])) end
   end
   if trimmed > 0 then call('ZREMRANGEBYRANK', KEYS[4], 0, format('%d', trimmed - 1)) end
   return capped

@@ -299,6 +299,23 @@ async def test_bars_are_kept_as_many_as_asked_for(client: Redis) -> None:
     assert await client.xlen(KEYS.bars(SYMBOL, "1m")) == 1
 
 
+async def test_bars_that_go_are_not_read_where_no_revision_is_among_them(real_server: str) -> None:
+    client = Redis.from_url(real_server, protocol=2)
+    try:
+        await client.flushall()
+        await client.config_resetstat()
+        store = trade_store(client, bar_retention={"100ms": 200})
+        for at in range(0, 1000, 50):
+            await store.apply(SYMBOL, unacknowledged(tape(1000, 100)[at : at + 50]))
+        assert 200 <= await client.xlen(KEYS.bars(SYMBOL, "100ms")) <= 300
+        found = await client.info("commandstats")
+        assert found["cmdstat_xtrim"]["calls"] >= 7
+        assert "cmdstat_xrange" not in found
+    finally:
+        await client.flushall()
+        await client.aclose()
+
+
 async def test_revisions_push_no_bars_out(client: Redis) -> None:
     store = trade_store(client, bar_retention={"100ms": 200})
     count = 0
