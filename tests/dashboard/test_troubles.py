@@ -113,3 +113,4 @@ async def test_an_api_that_is_locked_is_opened_by_its_token(spare_server: str, p
         await expect(page.locator("#title")).to_have_text("BTCUSDTusdm")
         await expect(page.locator("#withheld")).to_contain_text("not owned")  # which came by the socket
         await expect(page.locator("#token")).to_be_hidden()
+        await page.close()  # it must not ask an API that is gone
