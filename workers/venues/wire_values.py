@@ -17,6 +17,7 @@ LONGEST_EXPANDED: Final = 40
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _PLAIN: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?")
 _SECONDS: Final = re.compile(r"[0-9]{1,11}(?:\.[0-9]*)?", re.ASCII)
 _WITH_EXPONENT: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?[eE]([+-]?[0-9]{1,3})")
@@ -56,6 +57,11 @@ def _moved_point(whole: str, fraction: str, places: int) -> str:
 def milliseconds(moment: datetime) -> int:
     """Since 1970; -1 for a time before it, as the zero time `0001-01-01T00:00:00Z` is."""
     return max((moment - _EPOCH) // _MILLISECOND, -1)
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970; -1 for a time before it."""
+    return max((moment - _EPOCH) // _MICROSECOND, -1)
 
 
 def seconds_text_ms(text: str) -> int:
