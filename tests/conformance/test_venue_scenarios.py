@@ -21,6 +21,7 @@ from workers.settings.exchanges import DEFAULT
 from workers.settings.loading import parse
 from workers.sim.flavours import FLAVOURS
 from workers.sim.settings import SimSettings
+from workers.venues.bitfinex.session import BitfinexSession
 from workers.venues.coinbase.advanced_session import AdvancedSession
 
 BY_NAME = {one.name: one for one in SCENARIOS if one.venues is not None}
@@ -139,6 +140,10 @@ def never_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Subscriptions, "retry", lambda self, now: None)
 
 
+def no_notices(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(BitfinexSession, "_info", lambda self, event: [])
+
+
 @pytest.mark.parametrize(
     ("remove", "name", "exchange"),
     [
@@ -148,6 +153,7 @@ def never_again(patch: pytest.MonkeyPatch) -> None:
         (no_names, "duplicated-events", "bybit"),
         (nobody_asks, "wrong-checksum", "kraken"),
         (never_again, "refused-book", "okx"),
+        (no_notices, "maintenance-told", "bitfinex"),
     ],
 )
 def test_without_its_guard_a_scenario_fails(

@@ -325,3 +325,12 @@ def test_an_edge_keeps_a_reply_for_some_seconds():
     assert [answer({"a": "1"}, None), answer({"a": "2"}, None), answer({"a": "1"}, None)] == [0, 1, 0]
     now[0] = 5_000.0
     assert answer({"a": "1"}, None) == 2
+
+
+async def test_maintenance_is_told_from_its_beginning_to_its_end_and_closes_nothing(world):
+    here = await world(flavour="bitfinex")
+    client = await here.connect("/ws/2")
+    for code, value in ((20060, 0), (20061, 1)):
+        await here.post("/control/faults", {"fault": f"maintenance value={value}"})
+        await client.until(lambda frame, code=code: isinstance(frame, dict) and frame.get("code") == code)
+    assert client.socket.close_code is None

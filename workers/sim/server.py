@@ -23,7 +23,7 @@ from workers.sim.settings import SimSettings
 log = structlog.get_logger(__name__)
 
 SHUTDOWN_S: Final = 1.0
-ONCE: Final = ("reset", "shutdown", "lifetime", "mute")
+ONCE: Final = ("reset", "shutdown", "maintenance", "lifetime", "mute")
 """Faults that concern the connections which are open when they come on; `lifetime` later ones too."""
 
 

@@ -64,7 +64,7 @@ class Stale(msgspec.Struct, gc=False):
     """These streams, by their wire names, must be subscribed anew: what comes until their next snapshot has a hole."""
 
     streams: list[str]
-    reason: Literal["sequence", "reset", "checksum"]
+    reason: Literal["sequence", "reset", "checksum", "maintenance"]
 
 
 class Unusable(msgspec.Struct, gc=False):

@@ -158,14 +158,26 @@ def test_what_cannot_be_filed_is_not_counted():
     assert len(messages(session, "[7,[1,1,2],2]")) == 1
 
 
-@pytest.mark.parametrize(
-    ("code", "reason"), [(20051, "restart"), (20060, "maintenance"), (20061, "maintenance")]
-)
+@pytest.mark.parametrize(("code", "reason"), [(20051, "restart"), (20061, "maintenance")])
 def test_notices_end_the_books_of_a_socket(code: int, reason: Any):
     session = opened()
     messages(session, FRAMES[3])
     assert session.received(json.dumps({"event": "info", "code": code, "msg": "x"}), 0) == [Broken(reason)]
     assert session.received(FRAMES[7], 0) == []
+
+
+def test_in_maintenance_the_books_end_and_nothing_is_asked_until_it_is_over():
+    session = opened()
+    messages(session, FRAMES[3])
+    begins, over = ({"event": "info", "code": code, "msg": "x"} for code in (20060, 20061))
+    [stale] = session.received(json.dumps(begins), 0)
+    assert isinstance(stale, Stale)
+    assert (stale.reason, stale.streams) == ("maintenance", ["book:tBTCUSD"])
+    assert messages(session, FRAMES[4]) == []  # what the book is told meanwhile is not relied on
+    streams = VENUE.endpoints(["BTCUSD"])[0].subscriptions
+    assert session.unsubscribe(streams, 2) == []
+    assert session.subscribe(streams, 3) == []
+    assert session.received(json.dumps(over), 0) == [Broken("maintenance")]
 
 
 @given(st.permutations(range(6)), st.sets(st.integers(0, 5)))

@@ -40,6 +40,12 @@ VENUES: Final = (
         venues=OnVenues(scripts.ended_with_notice),
     ),
     Scenario(
+        "maintenance-told",
+        "Maintenance begins, and is over four seconds later, where the exchange has words for it.",
+        "The books leave sync at the first word, once, and begin anew; on a kept socket only after the second word.",
+        venues=OnVenues(scripts.maintained),
+    ),
+    Scenario(
         "sockets-cut",
         "All sockets are cut, three times.",
         "Each time the books come back with a whole book of the new socket; each trade is there once.",

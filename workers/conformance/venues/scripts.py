@@ -145,6 +145,22 @@ def ended_with_notice(world: VenueWorld) -> None:
     world.until("every socket has a successor", lambda: not set(sockets) & set(world.sockets))
 
 
+def maintained(world: VenueWorld) -> None:
+    """The exchange tells of its maintenance, where it has words for that, and later that it is over."""
+    world.start()
+    sockets = list(world.sockets)
+    if not world.maintain("maintenance"):
+        return
+    books = list(world.books.values())
+    world.until("every book has left sync", lambda: all(book.losses for book in books))
+    world.run(WHILE_S)
+    if sockets == world.sockets:  # who keeps the socket waits there for the end
+        world.expect(not any(book.shown for book in books), "a book was shown as if nothing were.")
+    world.maintain("maintenance value=1")
+    world.until("every book is shown again", world.all_shown)
+    world.expect(all(book.losses == 1 for book in books), "a book left sync more than once.")
+
+
 def reconnected(world: VenueWorld) -> None:
     """All sockets are cut, again and again."""
     world.start()

@@ -13,7 +13,7 @@ from workers.ingest.subscriptions import Refusals, Subscriptions
 from workers.settings.schema import IngestSettings, VenueSettings
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.faults import Fault
-from workers.sim.engine.flavour import Close, Output, Ping, Root
+from workers.sim.engine.flavour import Close, Output, Ping, Root, TellsMaintenance
 from workers.sim.engine.subscriptions import Subscriptions as ExchangeSubscriptions
 from workers.sim.engine.topics import Event as SentEvent
 from workers.venues.interface import Endpoint, Venue
@@ -158,6 +158,13 @@ class ModelSocket:
         if notice is not None:
             self._give([notice])
         return notice is not None
+
+    def maintain(self, fault: Fault) -> bool:
+        """Strike it with a fault `maintenance`; False where the exchange has no words for it."""
+        if not isinstance(self._conversation, TellsMaintenance):
+            return False
+        self._give([self._conversation.maintenance_notice(over=fault.value == 1)])
+        return True
 
     @property
     def settled(self) -> bool:

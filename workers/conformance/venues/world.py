@@ -190,6 +190,10 @@ class VenueWorld:
             scope += f" stream={self.depth_streams[self.symbol]}"
         return self.exchange.set_fault(Fault.parse(text + scope)).number
 
+    def maintain(self, text: str) -> bool:
+        """Strike every socket with a fault of maintenance; False where the exchange has no words for it."""
+        return all([socket.maintain(Fault.parse(text)) for socket in list(self.sockets)])  # noqa: C419 -- each of them
+
     def remove(self, number: int | None = None) -> None:
         """Take a fault back, or all of them."""
         self.exchange.remove_faults(number)

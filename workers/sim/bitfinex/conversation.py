@@ -30,6 +30,12 @@ BAD_UNSUBSCRIBE: Final = 10400
 UNKNOWN_EVENT: Final = 10000
 SILENT: Final = Close(1001, "")
 RESTART: Final = '{"event":"info","code":20051,"msg":"Stopping. Please try to reconnect"}'
+MAINTENANCE: Final = (
+    '{"event":"info","code":20060,"msg":"Entering in Maintenance mode. Please pause any activity"}'
+)
+MAINTENANCE_OVER: Final = (
+    '{"event":"info","code":20061,"msg":"Maintenance ended. You can resume normal activity"}'
+)
 _END: Final = re.compile(r",([0-9]+)\]$")
 _CHECKSUM: Final = '[0,"cs",'
 
@@ -202,6 +208,10 @@ class BitfinexConversation:
     def shutdown_notice(self, clock_ms: int) -> str:
         """The notice of a restart."""
         return RESTART
+
+    def maintenance_notice(self, *, over: bool) -> str:
+        """Notices 20060 and 20061; while it lasts the channels go on."""
+        return MAINTENANCE_OVER if over else MAINTENANCE
 
     def describe(self) -> dict[str, Any]:
         """Its flags, and how many frames have been counted."""

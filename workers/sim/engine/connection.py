@@ -19,7 +19,7 @@ from aiohttp import WSMsgType, web
 
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.faults import Fault
-from workers.sim.engine.flavour import Conversation, Output, Ping, Root
+from workers.sim.engine.flavour import Conversation, Output, Ping, Root, TellsMaintenance
 from workers.sim.engine.frames import deflated_text_frame, text_frame
 from workers.sim.engine.subscriptions import Subscriptions
 from workers.sim.engine.topics import Event
@@ -230,11 +230,15 @@ class Connection:
         self._timing_changed.set()
 
     def suffer(self, fault: Fault) -> None:
-        """What a `reset`, `shutdown`, `lifetime` or `mute` fault does to it."""
+        """What a `reset`, `shutdown`, `maintenance`, `lifetime` or `mute` fault does to it."""
         if fault.kind == "reset":
             self.reset()
         elif fault.kind == "shutdown":
             self.announce_shutdown()
+        elif fault.kind == "maintenance":
+            if isinstance(self.conversation, TellsMaintenance):
+                self.send_text(self.conversation.maintenance_notice(over=fault.value == 1))
+                self.flush()
         elif fault.kind == "mute":
             self.subscriptions.mute(fault)
         else:

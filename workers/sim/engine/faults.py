@@ -40,6 +40,7 @@ CONNECTION_KINDS: Final = {
     "refuse": "websocket upgrades are refused with HTTP status `value` (503 when 0)",
     "reset": "the TCP connections that are open are cut, without a close frame",
     "shutdown": "`serverShutdown` is sent on the open connections, which are closed a little later",
+    "maintenance": "Bitfinex and Kraken tell open connections that maintenance begins, with `value` 1 that it is over",
     "lifetime": "connections are closed `value` seconds after they were opened",
 }
 REST_KINDS: Final = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from aiohttp import web
 
@@ -103,6 +103,14 @@ class Conversation(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """What the control endpoint shows besides."""
+
+
+@runtime_checkable
+class TellsMaintenance(Protocol):
+    """A conversation of an exchange that has words for its maintenance and keeps the socket meanwhile."""
+
+    def maintenance_notice(self, *, over: bool) -> str:
+        """What it says when maintenance begins, or is over."""
 
 
 class EventShape(Protocol):

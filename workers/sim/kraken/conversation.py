@@ -153,6 +153,10 @@ class KrakenConversation:
         """The status of maintenance."""
         return self._status("maintenance")
 
+    def maintenance_notice(self, *, over: bool) -> str:
+        """The status of then."""
+        return self._status("online" if over else "maintenance")
+
     def describe(self) -> dict[str, Any]:
         """The id that is in its status."""
         return {"connection_id": str(self._connection_id)}

@@ -25,7 +25,9 @@ BULK_UPDATES: Final = 2**29
 SUBSCRIBED_ALREADY: Final = 10301
 OF_SUBSCRIPTIONS: Final = frozenset({10300, 10302, 10305})
 """Failed, unknown channel, limit of channels."""
-_BROKEN: Final = {20051: "restart", 20060: "maintenance", 20061: "maintenance"}
+RESTART: Final = 20051
+MAINTENANCE: Final = 20060
+MAINTENANCE_OVER: Final = 20061
 _CHANNELS: Final[dict[Channel, str]] = {"depth": "book", "aggTrade": "trades"}
 
 _event = msgspec.json.Decoder(wire.Event)
@@ -55,13 +57,16 @@ class BitfinexSession:
         self._sequence = 0
         self._flags = 0
         self._broken = False
+        self._in_maintenance = False
 
     def opened(self, now_ms: int) -> list[str]:
         """`{"event":"conf","flags":229376}`"""
         return [_text_frame({"event": "conf", "flags": FLAGS})]
 
     def subscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
-        """A frame each; none for what was asked for and not answered."""
+        """A frame each; none for what was asked for and not answered, and none in maintenance: the next socket asks."""
+        if self._in_maintenance:
+            return []
         frames = []
         for stream in streams:
             self._unwanted.discard(stream.stream)
@@ -84,7 +89,9 @@ class BitfinexSession:
         return frames
 
     def unsubscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
-        """A frame each; what has no number yet is taken back as soon as it has one."""
+        """A frame each; what has no number yet is taken back as soon as it has one. None in maintenance."""
+        if self._in_maintenance:
+            return []
         wanted = {stream.stream for stream in streams}
         self._unwanted |= wanted & self._pending.keys()
         return [
@@ -121,12 +128,28 @@ class BitfinexSession:
         return []
 
     def _info(self, event: wire.Event) -> list[Event]:
-        if (reason := _BROKEN.get(event.code)) and not self._broken:
-            self._broken = True
-            return [Broken("restart" if reason == "restart" else "maintenance")]
+        if event.code in (RESTART, MAINTENANCE_OVER) and not self._broken:
+            self._broken = (
+                True  # after maintenance everything is to be subscribed anew, which a new socket does at once
+            )
+            return [Broken("restart" if event.code == RESTART else "maintenance")]
+        if event.code == MAINTENANCE and not self._in_maintenance:
+            return self._pause()
         if event.platform and not event.platform.status:
             return [Ignored("platform in maintenance")]
         return [Ignored(f"info {event.code}" if event.code else "info")]
+
+    def _pause(self) -> list[Event]:
+        """Nothing is to be asked for until maintenance is over; what the books are told meanwhile is not relied on."""
+        self._in_maintenance = True
+        books = [channel for channel in self._channels.values() if channel.name == "book"]
+        for channel in books:
+            channel.stale = True
+        return (
+            [Stale([channel.stream for channel in books], "maintenance")]
+            if books
+            else [Ignored("maintenance")]
+        )
 
     def _subscribed(self, event: wire.Event, data: bytes) -> list[Event]:
         stream = f"{event.channel}:{event.symbol}"
