@@ -188,6 +188,12 @@ def test_a_file_of_the_current_folder_comes_first(monkeypatch: pytest.MonkeyPatc
     assert load(Path("demo.toml"), {}).origin["venues.usdm.market"] == "demo.toml, line 2"
 
 
+@pytest.mark.parametrize("section", ["books", "trades"])
+def test_a_key_of_an_earlier_release_is_refused_with_its_new_name(section: str):
+    with pytest.raises(SettingsError, match=r"no key 'poll_ms'.*Did you mean 'gather_ms'"):
+        parse(f"[{section}]\npoll_ms = 3\n", "fleet.toml", {})
+
+
 def test_an_unknown_file_is_refused():
     with pytest.raises(SettingsError, match=r"no such settings file.*Did you mean 'demo.toml'"):
         load(Path("demos.toml"), {})

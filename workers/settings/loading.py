@@ -37,6 +37,9 @@ SHORT_NAMES: Final = {"FLEET_HOME": ("fleet", "home"), "REDIS_URL": ("redis", "u
 NOT_SETTINGS: Final = frozenset({"FLEET_CONFIG", "FLEET_PYTHON"})
 """Variables of ours that are no settings: the file to read, and the interpreter `./fleet` takes."""
 
+RENAMED: Final = {"books.poll_ms": "gather_ms", "trades.poll_ms": "gather_ms"}
+"""Keys of earlier releases, and the name of what is nearest to them now."""
+
 Key = tuple[str, ...]
 VenueTypes = Mapping[str, type[VenueSettings]]
 """By the name of a venue section, what can be set in it."""
@@ -295,7 +298,8 @@ def _resolve(given: _Given, venues: VenueTypes) -> object:
         else:
             raise given.refused(f"{above!r} is a single value, it has no keys of its own")
         if name not in known:
-            near = get_close_matches(name, known, 1, 0.5)
+            renamed = RENAMED.get(f"{above}.{name}")
+            near = [renamed] if renamed else get_close_matches(name, known, 1, 0.5)
             problem = f"{above!r} has no key {name!r}" if above else f"there is no section {name!r}"
             raise given.refused(
                 problem if near else f"{problem} (known: {', '.join(known)})", near[0] if near else ""
