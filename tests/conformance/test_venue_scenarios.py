@@ -11,6 +11,7 @@ from workers.conformance.fleet.every_venue import fleet_file
 from workers.conformance.suite import run_suite
 from workers.conformance.venues.books import VenueTrades
 from workers.conformance.venues.places import Place, places, root_of
+from workers.conformance.venues.rest import ModelRest
 from workers.conformance.venues.runner import played
 from workers.conformance.venues.world import VenueWorld
 from workers.errors import CommandError, WrongArgument
@@ -53,14 +54,13 @@ def test_every_market_of_every_simulated_exchange_is_a_place_whose_sockets_the_e
             assert root_of(flavour, one.market, endpoint.url) is not None
 
 
-def test_every_scenario_of_venues_runs_somewhere_and_every_in_band_market_runs_the_calm_one():
+def test_every_scenario_of_venues_runs_somewhere_and_every_market_runs_the_calm_one():
     for scenario in BY_NAME.values():
         assert scenario.venues is not None
         assert any(scenario.venues.needs(one.facts()) for one in places())
     calm = BY_NAME["calm"].venues
     assert calm is not None
-    in_band = [one for one in places() if one.facts().snapshots == "in band"]
-    assert [one for one in places() if calm.needs(one.facts())] == in_band
+    assert [one for one in places() if calm.needs(one.facts())] == places()
 
 
 def test_venues_choose_scenarios():
@@ -144,6 +144,10 @@ def no_notices(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BitfinexSession, "_info", lambda self, event: [])
 
 
+def never_fetched(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ModelRest, "get", lambda self, url: None)
+
+
 @pytest.mark.parametrize(
     ("remove", "name", "exchange"),
     [
@@ -154,6 +158,7 @@ def no_notices(patch: pytest.MonkeyPatch) -> None:
         (nobody_asks, "wrong-checksum", "kraken"),
         (never_again, "refused-book", "okx"),
         (no_notices, "maintenance-told", "bitfinex"),
+        (never_fetched, "calm", "bitstamp"),
     ],
 )
 def test_without_its_guard_a_scenario_fails(

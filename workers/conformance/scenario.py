@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from workers.conformance.fleet.run import FleetRun
 from workers.conformance.model.world import ModelWorld
 from workers.conformance.result import LEVELS, Level
-from workers.conformance.venues.needs import in_band
+from workers.conformance.venues.needs import every_venue
 from workers.conformance.venues.world import VenueWorld
 from workers.venues.facts import Facts
 
@@ -46,7 +46,7 @@ class OnVenues:
     """
 
     script: VenueScript
-    needs: Callable[[Facts], bool] = in_band
+    needs: Callable[[Facts], bool] = every_venue
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Final
 
 from workers.conformance.scenario import OnVenues, Scenario
 from workers.conformance.venues import scripts
-from workers.conformance.venues.needs import sends_checksums
+from workers.conformance.venues.needs import in_band, sends_checksums
 
 VENUES: Final = (
     Scenario(
@@ -25,7 +25,7 @@ VENUES: Final = (
         "snapshot-before-answer",
         "The whole book comes before the acknowledgement of its subscription.",
         "It is a whole book like any other, or is asked for anew.",
-        venues=OnVenues(scripts.snapshot_first),
+        venues=OnVenues(scripts.snapshot_first, in_band),
     ),
     Scenario(
         "refused-book",
@@ -55,7 +55,7 @@ VENUES: Final = (
         "asked-without-need",
         "Whole books are asked for while all is well, again and again.",
         "They say what the books are; no message is taken twice.",
-        venues=OnVenues(scripts.asked_without_need),
+        venues=OnVenues(scripts.asked_without_need, in_band),
     ),
     Scenario(
         "every-venue",

@@ -8,7 +8,7 @@ import msgspec
 
 from workers.errors import MalformedFrame
 from workers.model.books.sync import BookSync, SyncState
-from workers.model.events import Trade
+from workers.model.events import Snapshot, Trade
 from workers.model.trades.fold import TradesFold
 from workers.model.trades.windows import INTERVALS_MS
 from workers.store.log.streams import RawEntry
@@ -77,6 +77,12 @@ class VenueBook:
             self.sync.on_event(depth_of(self._venue, self.symbol, logged), now_ms)
         except MalformedFrame:
             self.unusable += 1
+        self._count(was=was)
+
+    def begin(self, snapshot: Snapshot, now_ms: int) -> None:
+        """Take the answer to a request for a whole book."""
+        was = self.sync.state is SyncState.SYNCED
+        self.sync.on_snapshot(snapshot, now_ms)
         self._count(was=was)
 
     def tick(self, now_ms: int) -> None:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from workers.venues.facts import Continuity, Facts
 
 
+def every_venue(facts: Facts) -> bool:
+    """Any exchange knows it."""
+    return True
+
+
 def in_band(facts: Facts) -> bool:
     """Books begin with a message of their stream."""
     return facts.snapshots == "in band"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from workers.conformance.venues.needs import numbers_connections
+from workers.conformance.venues.needs import in_band, numbers_connections
 from workers.conformance.venues.world import VenueWorld
 
 WHILE_S: Final = 4.0
@@ -95,7 +95,10 @@ def silent_subscription(world: VenueWorld) -> None:
     book = world.books[world.symbol]
     stood_at = book.seen_at
     world.until("the silent book goes on", lambda: book.shown and book.seen_at > stood_at)
-    world.expect(book.asked <= 1, f"it was asked for {book.asked} times; one suffices.")
+    most = (
+        1 if in_band(world.facts) else 2
+    )  # the first answer may be older than the first event of the new socket
+    world.expect(book.asked <= most, f"it was asked for {book.asked} times; {most} suffice.")
 
 
 def snapshot_first(world: VenueWorld) -> None:

@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from workers.books.whole_books import FIRST_S, PACE_MS
 from workers.conformance.venues.books import VenueBook, VenueTrades
+from workers.conformance.venues.needs import in_band
 from workers.conformance.venues.places import Place, root_of
+from workers.conformance.venues.rest import ModelRest
 from workers.conformance.venues.socket import ModelSocket
 from workers.ingest.line import Line
 from workers.ingest.subscriptions import Refusals
@@ -63,6 +65,7 @@ class VenueWorld:
             faults=tuple(faults),
         )
         self.exchange: Exchange[Any] = Exchange(FLAVOURS[place.exchange](simulated), simulated, BEGIN_MS)
+        self._rest = ModelRest(self.exchange)
         self.symbols = list(self.settings.symbols)
         self.symbol = self.symbols[0]
         self.books = {symbol: VenueBook(self.venue, symbol) for symbol in self.symbols}
@@ -161,9 +164,19 @@ class VenueWorld:
             book.ask_at_s = now_s + FIRST_S
         elif now_s >= book.ask_at_s:
             book.ask_at_s = now_s + max(FIRST_S, PACE_MS / 1000)
-            book.asked += 1
+            book.asked += in_band(self.facts) or book.syncs > 0  # over REST every book begins with a request
+            if not in_band(self.facts):
+                self._fetch(book)
+                return
             for socket in self.sockets:
                 socket.streams.renew([(DEPTH, book.symbol)])
+
+    def _fetch(self, book: VenueBook) -> None:
+        """Ask for the whole book over REST."""
+        request = self.venue.snapshot_request(book.symbol)
+        body = self._rest.get(request.url) if request is not None else None
+        if body is not None:
+            book.begin(self.venue.snapshot(book.symbol, body), int(self.exchange.now_ms))
 
     def _end(self, socket: ModelSocket) -> None:
         """A socket is gone."""
