@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
@@ -51,6 +52,8 @@ APPLIED_AT_ONCE = 1_000
 CAPPED_TOLD_EVERY_S = 60.0
 AGAIN_S = 0.01
 """Pause before what could not be done, or not all at once, is tried again."""
+CLOSED_EVERY_S = 0.05
+"""Quiet windows are closed so often at most, those of all symbols together: a call and a round fewer for each."""
 LOOK_ALL_S = 0.5
 """Longest pause between two rounds over all symbols."""
 ALL = " all"
@@ -463,7 +466,8 @@ class TradeWorker:
                 over_s = (tape.next_end_ms + grace_ms - exchange_ms) / 1000
                 if over_s <= 0:
                     self._unfinished.add(tape.key)
-                self._deadlines.set(tape.key, now + max(over_s, AGAIN_S))
+                at = now + max(over_s, AGAIN_S)
+                self._deadlines.set(tape.key, math.ceil(at / CLOSED_EVERY_S) * CLOSED_EVERY_S)
 
     @property
     def settled(self) -> bool:

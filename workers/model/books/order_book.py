@@ -162,8 +162,7 @@ class _BookSide:
 
     def from_best(self, start: int = 0) -> Iterator[Level]:
         """The levels held, best first, down to the index `start` of `keys`."""
-        for index in range(len(self.keys) - 1, start - 1, -1):
-            yield self.levels[self.keys[index]]
+        return map(self.levels.__getitem__, reversed(self.keys[start:]))
 
     def room(self) -> float:
         """The share left of the way from best level to edge, compared with when the range was proven."""
