@@ -167,6 +167,12 @@ def test_of_two_seeded_levels_that_cross_neither_is_believed():
     assert sync.book.level2() == ([("10", "1")], [])
 
 
+def test_a_seeded_order_beside_one_that_was_seen_stands():
+    sync = synced(CHAIN, add("p", "ask", "11"), add("q", "bid", "12"))
+    run_crossed(sync, events=11, step_us=1_000_000)
+    assert sync.book.level2() == ([("12", "2")], [])
+
+
 def test_orders_that_were_seen_are_never_purged():
     sync = synced(CHAIN)
     sync.on_message(chained(2, add("ask", "ask", "11"), step_us=1_000_000))
@@ -264,6 +270,20 @@ def test_a_book_goes_on_from_bytes_as_if_nothing_had_been():
         assert restored.book.level2() == sync.book.level2()
         sync = restored
     assert sync.counts["unknown"] > 50
+
+
+def test_what_is_remembered_beside_the_orders_goes_on_too():
+    window = OrderSync("S", WINDOW)
+    window.on_message(OrderMessage(0, [OrderChange("put", "7", "bid", "10", "1", 7, 50)], whole=True))
+    window.on_message(OrderMessage(1, [OrderChange("remove", "7", "bid")]))
+    restored, _ = decode_orders(encode_orders(window, "1-0"), WINDOW)
+    restored.on_message(OrderMessage(2, [OrderChange("put", "7", "bid", "10", "1", 7, 50)]))
+    assert restored.book.age_us("7", 60) is None
+    crossed = synced(CHAIN, add("phantom", "ask", "11"))
+    run_crossed(crossed, events=10, step_us=1_000_000)
+    restored, _ = decode_orders(encode_orders(crossed, "1-0"), CHAIN)
+    restored.on_message(chained(12, step_us=1_000_000))
+    assert restored.trusted
 
 
 def test_a_damaged_state_is_not_read():

@@ -20,7 +20,7 @@ from workers.model.level3.sync import OrderSync
 
 FORMAT_VERSION: Final = 1
 LARGEST_STATE: Final = 512 * 1024 * 1024
-"""Bytes after decompression that are still believed; a million orders have some 60 MB."""
+"""Bytes after decompression that are still believed; a million orders have some 40 MB."""
 
 _MAGIC: Final = b"MFL3"
 _HEADER: Final = len(_MAGIC) + 1 + 4
