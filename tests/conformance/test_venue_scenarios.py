@@ -159,6 +159,7 @@ def never_fetched(patch: pytest.MonkeyPatch) -> None:
         (never_again, "refused-book", "okx"),
         (no_notices, "maintenance-told", "bitfinex"),
         (never_fetched, "calm", "bitstamp"),
+        (never_fetched, "lost-trades", "kraken"),
     ],
 )
 def test_without_its_guard_a_scenario_fails(

@@ -11,7 +11,7 @@ from workers.conformance.model import snapshots
 from workers.conformance.model import streams as model
 from workers.conformance.scenario import OnFleet, OnModel, OnVenues, Scenario
 from workers.conformance.venues import scripts as venue
-from workers.conformance.venues.needs import numbers_books, sees_losses
+from workers.conformance.venues.needs import counts_trades, numbers_books, sees_losses
 
 CALM: Final = (
     *(f"usdm:CALM{number}USDT" for number in range(1, 9)),
@@ -53,6 +53,7 @@ STREAMS: Final = (
         "Aggregate trades are sent to nobody.",
         "The hole in the ids is filled over REST and recorded; bars and the latest set are complete.",
         fleet=OnFleet(fleet.lost_trades, both("HOLEUSDT"), undisturbed=True),
+        venues=OnVenues(venue.lost_trades, counts_trades),
     ),
     Scenario(
         "repair-refused",

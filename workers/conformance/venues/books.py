@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
@@ -98,10 +100,18 @@ class VenueBook:
 
 
 class VenueTrades:
-    """The trades log of one symbol, and the fold of it."""
+    """The trades log of one symbol, and the fold of it.
 
-    def __init__(self, venue: Venue, symbol: str) -> None:
+    Args:
+        fetch: what REST gives from a trade's id and time on, in order.
+    """
+
+    def __init__(self, venue: Venue, symbol: str, fetch: Callable[[str, int, int], list[Trade]]) -> None:
         self.symbol = symbol
+        self.filled: dict[int, Trade] = {}
+        """Trades that no frame brought and REST gave, by id."""
+        self._fetch = fetch
+        self._last_ms = 0
         self._venue = venue
         self._by_id = venue.facts.trade_ids == "consecutive"
         self._names: set[str] = set()
@@ -125,9 +135,21 @@ class VenueTrades:
         trade: Trade = trade_of(self._venue, self.symbol, logged)
         hole = self._fold.apply([trade]).hole
         if hole is not None:
-            self.holes.append(f"{self.symbol}: trades {hole.expected} to {hole.seen - 1} are missing.")
-            self._fold.skip(hole.expected, hole.seen - 1)
-            self._fold.apply([trade])
+            fetched = self._fetch(self.symbol, hole.expected, self._last_ms)
+            missing = [one for one in fetched if hole.expected <= one.trade_id < hole.seen]
+            self.filled |= {one.trade_id: one for one in missing}
+            if self._fold.apply([*missing, trade]).hole is not None:
+                self.holes.append(f"{self.symbol}: trades {hole.expected} to {hole.seen - 1} are missing.")
+                self._fold.skip(hole.expected, hole.seen - 1)
+                self._fold.apply([trade])
+        self._last_ms = trade.trade_time
+
+    def _as_given(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A trade of the truth in the spelling of REST where that gave it: it may have more zeros than the stream."""
+        trade = self.filled.get(row["a"])
+        if trade is None or Decimal(trade.price) != Decimal(row["p"]):
+            return row
+        return row | {"p": trade.price}
 
     def compare(self, truth: list[dict[str, Any]], findings: Findings) -> None:
         """Each trade once, and every bar as it is made of them."""
@@ -136,7 +158,7 @@ class VenueTrades:
         ]
         if not held:
             return
-        trades = [TruthTrade.of(row) for row in truth]
+        trades = [TruthTrade.of(self._as_given(row)) for row in truth]
         if self._by_id:
             first = min(int(member["agg_trade_id"]) for _, member in held)
             trades = [trade for trade in trades if trade.trade_id >= first]

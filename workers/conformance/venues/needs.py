@@ -25,6 +25,11 @@ def numbers_connections(facts: Facts) -> bool:
     return in_band(facts) and facts.continuity is Continuity.CONNECTION
 
 
+def counts_trades(facts: Facts) -> bool:
+    """A trade that is missing shows at the next one."""
+    return facts.trade_ids == "consecutive"
+
+
 def numbers_books(facts: Facts) -> bool:
     """The messages of a book are numbered."""
     return in_band(facts) and facts.continuity.by_id

@@ -29,6 +29,14 @@ def lost(world: VenueWorld) -> None:
         world.expect_undisturbed(*world.symbols[1:])
 
 
+def lost_trades(world: VenueWorld) -> None:
+    """Messages of trades are sent to nobody."""
+    world.start()
+    world.until("there are trades", lambda: world.symbol in world.trade_streams)
+    world.struck(world.fault("lose count=3", of_trades=True), 3)
+    world.run(WHILE_S)
+
+
 def truncated(world: VenueWorld) -> None:
     """The text of a message of a book ends in the middle."""
     world.start()

@@ -19,6 +19,7 @@ from workers.conformance.venues.rest import ModelRest
 from workers.conformance.venues.socket import ModelSocket
 from workers.ingest.line import Line
 from workers.ingest.subscriptions import Refusals
+from workers.model.events import Trade
 from workers.settings.schema import IngestSettings
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.faults import Fault
@@ -69,12 +70,14 @@ class VenueWorld:
         self.symbols = list(self.settings.symbols)
         self.symbol = self.symbols[0]
         self.books = {symbol: VenueBook(self.venue, symbol) for symbol in self.symbols}
-        self.trades = {symbol: VenueTrades(self.venue, symbol) for symbol in self.symbols}
+        self.trades = {symbol: VenueTrades(self.venue, symbol, self._trades_from) for symbol in self.symbols}
         self.line = Line(self.venue, Keys(), "a", IngestSettings(), self.symbols, self._append, recorded=True)
         self._by_key = {Keys().raw(symbol, channel): (symbol, channel)
                         for symbol in self.symbols for channel in (DEPTH, "aggTrade")}  # fmt: skip
         self.depth_streams: dict[str, str] = {}
         """What the exchange calls the stream of a book, as far as it was heard."""
+        self.trade_streams: dict[str, str] = {}
+        """The same of trades."""
         self.malformed = self.replaced = self.compared = 0
         self.problems: list[str] = []
         self._changed: set[str] = set()
@@ -106,8 +109,9 @@ class VenueWorld:
             self.malformed += 1
             return ()
         for event in events:
-            if isinstance(event, Message) and event.channel == DEPTH and stream:
-                self.depth_streams[event.symbol] = stream
+            if isinstance(event, Message) and stream:
+                streams = self.depth_streams if event.channel == DEPTH else self.trade_streams
+                streams[event.symbol] = stream
         return events
 
     def told_all(self) -> None:
@@ -178,6 +182,12 @@ class VenueWorld:
         if body is not None:
             book.begin(self.venue.snapshot(book.symbol, body), int(self.exchange.now_ms))
 
+    def _trades_from(self, symbol: str, from_id: int, from_ms: int) -> list[Trade]:
+        """What REST gives of a symbol's trades from one on, a page of them."""
+        request = self.venue.trades_request(symbol, from_id, from_ms)
+        body = self._rest.get(request.url) if request is not None else None
+        return self.venue.trades(symbol, body) if body is not None else []
+
     def _end(self, socket: ModelSocket) -> None:
         """A socket is gone."""
         socket.end()
@@ -196,11 +206,13 @@ class VenueWorld:
         )
         self.exchange.resume(self.exchange.now_ms)
 
-    def fault(self, text: str, *, of_depth: bool = False) -> int:
-        """Switch a fault on, for the symbol that suffers; its number. Args: of_depth: for its book alone."""
+    def fault(self, text: str, *, of_depth: bool = False, of_trades: bool = False) -> int:
+        """Switch a fault on, for the symbol that suffers; its number. Args: of_…: for its book, its trades alone."""
         scope = f" market={self.place.market} symbol={self.symbol}"
         if of_depth:
             scope += f" stream={self.depth_streams[self.symbol]}"
+        if of_trades:
+            scope += f" stream={self.trade_streams[self.symbol]}"
         return self.exchange.set_fault(Fault.parse(text + scope)).number
 
     def maintain(self, text: str) -> bool:
