@@ -211,6 +211,9 @@ def test_what_is_no_number_costs_the_book():
     sync = synced(CHAIN, add("a"))
     assert sync.on_message(chained(2, add("b", price="1e5"))) is OrderOutcome.LOST
     assert sync.reason.startswith("bad number")
+    for price in ("x", "nan", "1e5"):
+        sync = synced(SEQUENCE, add("a"))
+        assert sync.on_message(numbered(2, OrderChange("set", "a", "bid", price, "1"))) is OrderOutcome.LOST
 
 
 def test_a_checksum_that_does_not_hold_costs_the_book():

@@ -135,6 +135,15 @@ def test_events_become_changes():
         assert order_message("bitstamp", nothing).changes == []
 
 
+def test_the_end_of_an_order_without_a_price_costs_nothing():
+    sync = OrderSync("S", LIVE)
+    assert (
+        sync.on_message(order_message("bitstamp", event("order_deleted", price_str="0")))
+        is OrderOutcome.APPLIED
+    )
+    assert (sync.synced, sync.counts["unknown"]) == (True, 1)
+
+
 @pytest.mark.parametrize(
     "frame",
     [

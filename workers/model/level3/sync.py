@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Final
 
 from workers.errors import BadNumber
+from workers.model.books.level_numbers import price_key
 from workers.model.events import Level
 from workers.model.level3.book import DEFAULT_MAX_ORDERS, Level3Book
 from workers.model.level3.events import OrderChange, OrderMessage, OrderSeed
@@ -304,4 +305,4 @@ class OrderSync:
 
 
 def _same_price(held: str, sent: str) -> bool:
-    return held == sent or float(held) == float(sent)
+    return held == sent or price_key(held) == price_key(sent)

@@ -108,7 +108,8 @@ def _change(frame: OrderFrame) -> OrderChange | None:
     left = bool(order.amount_str.strip("0."))
     if frame.event == "order_deleted":
         ending: Ending = "cancelled" if left else "filled"
-        return OrderChange("remove", order.id_str, side, order.price_str, ending=ending)
+        price = order.price_str if order.price_str.strip("0.") else ""  # of one that never rested
+        return OrderChange("remove", order.id_str, side, price, ending=ending)
     if frame.event == "order_changed":
         return OrderChange("set", order.id_str, side, order.price_str, order.amount_str)
     if frame.event == "order_created" and left and order.price_str.strip("0."):
