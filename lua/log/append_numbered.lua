@@ -29,7 +29,8 @@
 -- has, change that:
 --   lost   the line does not receive it any more; never appended.
 --   break  the line receives it again, after it did not since the ms that is its number (0: nobody knows since when). It
---          is appended unless another line has received the stream whole since then, or the stream is empty.
+--          is appended unless another line has received the stream whole since then, or the stream is empty. The numbers
+--          of the ROOM behind it are left free: for the trades that REST may have of the stretch, which are never here.
 --
 -- Returns {appended, repeats, refused, then for each key: how many of its entries were refused, and if the last of them
 -- was: for how many ms its writer has been silent (ms since 1970 where there is none), else -1}.
@@ -37,6 +38,7 @@
 -- with names one ZSCORE and one ZADD per entry, three more commands per break, and up to four per key to forget.
 local PAST_TURNS = 32
 local FAR = 2 ^ 52
+local ROOM = 10000
 local call, format, match = redis.call, string.format, string.match
 local n = tonumber(ARGV[1])
 local k = #KEYS / 2
@@ -45,6 +47,16 @@ local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local last_ms, last_number, refused_of, silent = {}, {}, {}, {}
 local helpers, writers, forgotten, written, named = {}, {}, {}, {}, {}
+
+local function is_break(entry)
+    for j = 1, entry and #entry[2] or 0, 2 do
+        if entry[2][j] == 'kind' then
+            return entry[2][j + 1] == 'break'
+        end
+    end
+    return false
+end
+
 for i = 1, k do
     last_ms[i], last_number[i], refused_of[i], silent[i] = 0, 0, 0, -1
     local type_of_stream, type_of_other = call('TYPE', KEYS[i]).ok, call('TYPE', KEYS[k + i]).ok
@@ -53,8 +65,9 @@ for i = 1, k do
         for j = 1, #info, 2 do
             if info[j] == 'last-generated-id' then
                 local ms, number = match(info[j + 1], '^(%d+)-(%d+)$')
-                last_ms[i], last_number[i] = tonumber(ms), tonumber(number)
-                break
+                last_ms[i], last_number[i] = tonumber(ms), last_number[i] + tonumber(number)
+            elseif info[j] == 'last-entry' and type_of_other == 'zset' and is_break(info[j + 1]) then
+                last_number[i] = last_number[i] + ROOM
             end
         end
     elseif type_of_stream ~= 'none' then
@@ -185,6 +198,9 @@ for _ = 1, n do
             call('XADD', KEYS[i], id, 'data', ARGV[at + 1], 'received', received, 'line', line)
         else
             call('XADD', KEYS[i], id, 'data', ARGV[at + 1], 'received', received, 'line', line, 'kind', kind)
+        end
+        if kind == 'break' and name ~= '-' then
+            last_number[i] = last_number[i] + ROOM
         end
         if writers[i] then
             writers[i].at, written[i] = kind == 'break' and 0 or now, true

@@ -3,14 +3,15 @@
 --
 -- KEYS (all with the same hash tag)
 --   1 lease hash, 2 raw trades stream, 3 state hash, 4 latest set,
---   5..11 stats hashes and 12..18 bar streams of 100ms 1m 5m 15m 1h 4h 1d; skip, break, restart: 19 gaps stream
+--   5..11 stats hashes and 12..18 bar streams of 100ms 1m 5m 15m 1h 4h 1d; all but apply, close: 19 gaps stream
 -- ARGV
---   1 operation (apply, skip, break, restart, close)   2 fencing number, '' for none   3 consumer group
+--   1 operation (apply, skip, break, fill, pass, restart, close)   2 fencing number, '' for none   3 consumer group
 --   4 retention of the latest set, ms, 0 keeps all   5 its members at most, 0 for any number
 --   6 members trimmed by one call at most   7..13 bars kept, 0 keeps all
 --   14 1: ids are the venue's, and one that is missing is a missing trade; 0: they are numbers of the log
---   skip:  15 first id   16 last id of the hole that is accepted   17 why, for the gaps stream   18 gaps kept there
---   break: the same, of one number of the log, at which any number of trades may be missing
+--   skip:  15 first id   16 last id of the hole that is accepted   17 why and 19 what was filled in, for the gaps stream
+--          18 gaps kept there. The same for numbers of the log: break, at which any number of trades may be missing (it
+--          counts as one); fill, at which none is any more (recorded, marks nothing); pass, that no trade has (nor that)
 --   restart: 15 first of the new ids   16 last of the old ones, at which the fold stands   17 ms of the first entry with
 --          new ids   18 gaps kept
 --   close: 15 now, ms    16 grace, ms: windows that ended that long before now are closed
@@ -32,7 +33,7 @@
 --                         nothing was done: send the trades after it
 --   {'NOT_NEXT', last id} skip: the hole does not begin right after the last id; nothing was done
 --   apply {'OK', applied, not market, repeated, late, last id, id after the hole or 0, newest trade time, capped}
---   skip, break {'OK', ids accepted as missing, last id}
+--   skip, break, fill, pass {'OK', ids passed, last id}
 --   restart {'OK', last id}, again if it was done before; {'NOT_THERE', last id} the fold does not stand at the last of
 --         the old ids, or the new ones are not lower; nothing was done
 --   close {'OK', bars appended, end of the next open window in ms or 0, capped}
@@ -329,15 +330,20 @@ local function skip()
   if not started or first > last_id + 1 then return {'NOT_NEXT', last_id} end
   local missing = last - last_id
   if missing <= 0 then return {'OK', 0, last_id} end
-  local wrong = wrong_type()
-  if wrong then return wrong end
-  mark_missing()
-  call('XADD', KEYS[19], 'MAXLEN', '~', ARGV[18], '*', 'channel', 'aggTrade', 'from', format('%d', last_id + 1),
-    'to', format('%d', last), 'reason', ARGV[17], 'repaired', 'no')
-  local counter, before = 'missing_count', state[6]
-  if ARGV[1] == 'break' then counter, before = 'breaks_count', state[16] end
-  commit({'last_id', format('%d', last), counter, format('%d', tonumber(before or 0) + missing),
-    'hole_next_id', '0', 'incomplete_next', '1'}, 0)
+  local operation, fields = ARGV[1], {'last_id', format('%d', last), 'hole_next_id', '0'}
+  if operation == 'skip' or operation == 'break' then
+    local wrong = wrong_type()
+    if wrong then return wrong end
+    mark_missing()
+    fields[5], fields[6] = 'missing_count', format('%d', tonumber(state[6] or 0) + missing)
+    if operation == 'break' then fields[5], fields[6] = 'breaks_count', format('%d', tonumber(state[16] or 0) + 1) end
+    fields[7], fields[8] = 'incomplete_next', '1'
+  end
+  if operation ~= 'pass' then
+    call('XADD', KEYS[19], 'MAXLEN', '~', ARGV[18], '*', 'channel', 'aggTrade', 'from', format('%d', last_id + 1),
+      'to', format('%d', last), 'reason', ARGV[17], 'repaired', ARGV[19])
+  end
+  commit(fields, 0)
   return {'OK', missing, last}
 end
 
@@ -392,6 +398,6 @@ for i = 1, 7 do
   end
 end
 if ARGV[1] == 'apply' then return apply() end
-if ARGV[1] == 'skip' or ARGV[1] == 'break' then return skip() end
 if ARGV[1] == 'restart' then return restart() end
-return close()
+if ARGV[1] == 'close' then return close() end
+return skip()

@@ -16,6 +16,7 @@ from workers.model.books.in_band import InBandSync, StreamRule
 from workers.model.books.sequence import SequenceRule
 from workers.model.books.sync import SyncState
 from workers.model.events import DepthEvent, Kind, Level
+from workers.model.trades.numbering import BREAK_ROOM
 from workers.store.keys import names_of, writer_of
 from workers.store.log.numbered import NumberedStreams
 from workers.store.log.streams import RawEntry
@@ -177,6 +178,17 @@ async def test_what_is_older_than_any_name_remembered_is_no_new_trade(
         1,
         1,
     )  # it was missed by all, and nothing as new is forgotten
+
+
+@pytest.mark.parametrize("calls", ["one call", "several"])
+async def test_a_break_of_trades_leaves_numbers_free_behind_it(client: Redis, calls: str) -> None:
+    streams = NumberedStreams(client, NEVER)
+    back = RawEntry(TRADES, 1_005, 0, b"{}", 1_005_000, "a", "break", number=1_001, name="break a-1")
+    batch = [trade("n1", 1_001), back, trade("n2", 1_006), trade("n3", 1_007)]
+    for call in [batch] if calls == "one call" else [[entry] for entry in batch]:
+        await streams.append(call, KEPT)
+    numbers = [int(entry_id.partition(b"-")[2]) for entry_id, _ in await client.xrange(TRADES)]
+    assert numbers == [1, 2, 3 + BREAK_ROOM, 4 + BREAK_ROOM]
 
 
 class Filed(NamedTuple):

@@ -31,6 +31,8 @@ class Hole:
     since: float
     trimmed: bool
     """Whether the stream was trimmed there before it was read."""
+    is_room: bool = False
+    """Whether the log left these numbers free for what REST may have of a break, so that none need be a trade."""
 
 
 class Batch(NamedTuple):

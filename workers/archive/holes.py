@@ -64,6 +64,8 @@ async def _fill_first(stream: OwnedStream, now: float, wait_s: float) -> int | N
 
 
 async def _tell(stream: OwnedStream, hole: Hole, first: int, last: int) -> None:
+    if hole.is_room:
+        return
     reason = (
         "was trimmed before it was archived" if hole.trimmed else "never had them, nor were they repaired"
     )

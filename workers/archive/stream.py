@@ -33,6 +33,7 @@ from workers.archive.metrics import ADOPTED, BYTES, FAILURES, FILES, MISSING, RO
 from workers.archive.recovery import UNKNOWN, Announced, Offset, Recovery
 from workers.errors import FleetError, LeaseLost, OffsetMoved, StateUnreadable
 from workers.model.pauses import Pauses
+from workers.model.trades.numbering import is_room
 from workers.runtime.context import VenueContext
 from workers.store.archive.offsets import ArchiveStore, Entry
 
@@ -182,7 +183,8 @@ class OwnedStream:
         first, last = self._chain + 1, row.first - 1
         trimmed = not await self.parts.store.has_older(self.key, row.values[0])
         if self.source.kind == "trades":
-            self.buffer.holes.append(Hole(first, last, row.stream_id, now, trimmed))
+            room = self.parts.context.venue.facts.trade_ids != "consecutive" and is_room(first, last)
+            self.buffer.holes.append(Hole(first, last, row.stream_id, now, trimmed, room))
         elif trimmed:
             await self.tell_missing(first, last, "was trimmed before it was archived")
 

@@ -23,6 +23,7 @@ from workers.client.records import Gap, Trade
 from workers.client.tokens import Place
 from workers.errors import MalformedFrame
 from workers.model.events import Trade as WireTrade
+from workers.model.trades.numbering import is_room
 from workers.model.trades.reordering import Reordering
 from workers.store.keys import TRADES, Keys
 from workers.store.log.follower import START, Entry, Lost, entry_id
@@ -61,6 +62,8 @@ class _Hole:
     pages: AsyncIterator[list[WireTrade]] | None = None
     order: Reordering[WireTrade] = field(default_factory=_in_order)
     from_beginning: bool = False
+    is_room: bool = False
+    """Whether the log left these numbers free for what REST may have of a break, so that none need be a trade."""
 
     def __post_init__(self) -> None:
         self.from_beginning = self.first is None
@@ -76,6 +79,8 @@ class _State:
     last_ms: int
     position: str
     hole: _Hole | None = None
+    broke_at: int = -1
+    """The number of the last break."""
     waiting: deque[tuple[str, WireTrade | _Break | None]] = field(default_factory=deque)
 
 
@@ -169,10 +174,11 @@ class TradeFeed(Feed[Trade]):
         if state.last_id >= 0 and number > state.last_id + 1:
             from_ms, to_ms = sorted((state.last_ms, time_ms))
             state.hole = self._hole(state.last_id + 1, number - 1, *around(from_ms, to_ms))
+            state.hole.is_room = state.broke_at == state.last_id and is_room(state.last_id + 1, number - 1)
             state.waiting.appendleft((position, row))
             return
         if isinstance(row, _Break):
-            state.position, state.last_id = position, number
+            state.position, state.last_id, state.broke_at = position, number, number
             place = Place(position, number, state.last_ms)
             self._put(name, place, Gap(name, self.channel, "connection", position, position, None))
             return
@@ -216,7 +222,7 @@ class TradeFeed(Feed[Trade]):
         for row in hole.order.rest():
             self._repaired(name, state, hole, row)
         if not hole.from_beginning:
-            if hole.first is not None and hole.first <= hole.last:
+            if hole.first is not None and hole.first <= hole.last and not hole.is_room:
                 self._missing(name, state, hole.first, hole.last)
             state.last_id = hole.last
         state.hole = None  # what is missing of a beginning is the next hole
@@ -224,7 +230,7 @@ class TradeFeed(Feed[Trade]):
             self._arrived(name, state, *state.waiting.popleft())
 
     def _repaired(self, name: str, state: _State, hole: _Hole, row: WireTrade) -> None:
-        if hole.first is not None and row.trade_id > hole.first:
+        if hole.first is not None and row.trade_id > hole.first and not hole.is_room:
             self._missing(name, state, hole.first, row.trade_id - 1)
         if hole.first is None or row.trade_id >= hole.first:
             hole.first = row.trade_id + 1

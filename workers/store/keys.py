@@ -52,6 +52,10 @@ class Keys:
         of the further channels."""
         return names_of(self.raw(symbol, named))
 
+    def raw_claimed(self, symbol: str) -> str:
+        """String with expiry: trades of the newest stretch that no line received, as REST had them."""
+        return f"{self.raw(symbol, TRADES)}:claimed"
+
     def raw_snapshot(self, symbol: str) -> str:
         """Stream: REST depth snapshots as received."""
         return self._key("raw", symbol, "snapshot")
@@ -151,6 +155,7 @@ class Keys:
         return [
             self.raw_writer(symbol),
             *self._all_names(symbol),
+            self.raw_claimed(symbol),
             self.raw_snapshot(symbol),
             *([self.derivatives(symbol), self.liquidations(symbol)] if self._channels else []),
             self.book_top(symbol),
@@ -177,7 +182,7 @@ class Keys:
         hashes += [self.stats(symbol, interval) for interval in INTERVALS_MS]
         sorted_sets = [self.history(symbol), self.history_index(symbol), self.trades_latest(symbol)]
         sorted_sets += self._all_names(symbol)
-        strings = [self.book_checkpoint(symbol), self.book_distrust(symbol)]
+        strings = [self.book_checkpoint(symbol), self.book_distrust(symbol), self.raw_claimed(symbol)]
         of_type = {"stream": streams, "hash": hashes, "zset": sorted_sets, "string": strings}
         return {key: kind for kind, keys in of_type.items() for key in keys}
 

@@ -1,6 +1,6 @@
 """Holes in the log's own numbers, where a venue's ids tell of none: what the log lacks, and what ingest says it missed.
 
-Such a hole cannot be asked for: REST knows the venue's ids, and those say nothing of how many trades are missing.
+Of the first nothing can be asked for; for the stretch that ingest missed REST is asked (see `backfill`).
 """
 
 from __future__ import annotations
@@ -8,46 +8,45 @@ from __future__ import annotations
 from typing import Final
 
 import structlog
-from prometheus_client import Counter
 
+from workers.model.trades.numbering import BREAK_ROOM
 from workers.store.trades.fold import TradeStore
+from workers.trades.backfill import CONNECTION, Backfill, tell_break
 from workers.trades.repair import MISSING
 from workers.trades.tape import OwnedTape
 
 log = structlog.get_logger()
 
-BREAKS = Counter(
-    "fleet_trades_breaks_total",
-    "Times the trades of a symbol were not received, of a venue that does not tell which",
-    ["venue"],
-)
-CONNECTION: Final = "connection"
-"""Why trades are missing: nobody was connected, or the connection lost some."""
 NOT_IN_LOG: Final = "the log does not have them"
 
 
 class LogHoles:
     """Passes over holes for one venue whose trade ids are not consecutive."""
 
-    def __init__(self, store: TradeStore) -> None:
+    def __init__(self, store: TradeStore, backfill: Backfill) -> None:
         self._store = store
+        self._backfill = backfill
 
     async def pass_over(self, tape: OwnedTape, expected: int, seen: int) -> None:
-        """Accept that the numbers `expected`..`seen - 1` are no trades that can be had.
+        """Fill what can be had of the numbers `expected`..`seen - 1`, and accept that the others are no trades.
 
         Raises:
             LeaseLost: the symbol is another worker's.
             RedisError: Redis went away; the hole is found again by the next batch.
         """
-        first = expected
-        for number in sorted(number for number in tape.breaks if expected <= number < seen):
+        first = await self._backfill.go_on(tape, expected)
+        breaks = sorted(number for number in tape.breaks if first <= number < seen)
+        for number, following in zip(breaks, [*breaks, seen][1:], strict=True):
             await self._missing(tape, first, number - 1)
-            await self._store.skip(
-                tape.claim.symbol, number, number, tape.token, reason=CONNECTION, is_break=True
-            )
-            BREAKS.labels(tape.claim.context.name).inc()
-            log.error("trades_break", venue=tape.claim.context.name, symbol=tape.claim.symbol, number=number)
             first = number + 1
+            if following - number > BREAK_ROOM:
+                await self._backfill.fill(tape, number)
+                first += BREAK_ROOM
+                continue
+            await self._store.skip(
+                tape.claim.symbol, number, number, tape.token, reason=CONNECTION, passing="break"
+            )
+            tell_break(tape, number, "the log left no numbers free for them")
         await self._missing(tape, first, seen - 1)
 
     async def _missing(self, tape: OwnedTape, first: int, last: int) -> None:

@@ -65,7 +65,7 @@ class _Filled:
         self.trades = 0
 
 
-class _Patience:
+class Patience:
     """How often and since when one id is asked for in vain.
 
     Args:
@@ -91,6 +91,19 @@ class _Patience:
     def urgency(self) -> Urgency:
         """How much of the limit the next request may draw on."""
         return Urgency.BROKEN if self.attempts < URGENT_ATTEMPTS else Urgency.START
+
+
+def tell_failed(tape: OwnedTape, first: int, attempt: int, problem: str) -> None:
+    """Count and log a request in vain; from the second on the status of the trades says so, too."""
+    name, symbol = tape.claim.context.name, tape.claim.symbol
+    if problem == BEHIND:
+        LAGGING.labels(name).inc()
+        log.warning("repair_behind", venue=name, symbol=symbol, attempt=attempt, first=first)
+    else:
+        FAILED.labels(name).inc()
+        log.warning("repair_failed", venue=name, symbol=symbol, attempt=attempt, error=problem)
+    if attempt > 1:
+        tape.hole_reason = f"The trades from {first} on are missing and cannot be had yet: {problem}"
 
 
 class Repair:
@@ -133,7 +146,7 @@ class Repair:
         """What closes a hole for ever is an answer that proves it, or time; a refusal proves nothing."""
         settings = self._settings
         for_s = min(settings.trades.repair_for_s, settings.streams.trades_ms / 2000)
-        patience = _Patience(settings.trades.repair_attempts, for_s)
+        patience = Patience(settings.trades.repair_attempts, for_s)
         while filled.next_id < seen:
             first = filled.next_id
             try:
@@ -146,7 +159,7 @@ class Repair:
                 problem = BEHIND if found == BEHIND else ""
             if problem:
                 patience.attempts += 1
-                self._tell_failed(tape, first, patience.attempts, problem)
+                tell_failed(tape, first, patience.attempts, problem)
                 if patience.over:
                     await self._accept(tape, first, seen - 1, problem)
                     return
@@ -167,17 +180,6 @@ class Repair:
                 if trade.trade_id <= done.last_id:
                     tape.judge(trade)
             patience.begin()
-
-    def _tell_failed(self, tape: OwnedTape, first: int, attempt: int, problem: str) -> None:
-        name, symbol = tape.claim.context.name, tape.claim.symbol
-        if problem == BEHIND:
-            LAGGING.labels(name).inc()
-            log.warning("repair_behind", venue=name, symbol=symbol, attempt=attempt, first=first)
-        else:
-            FAILED.labels(name).inc()
-            log.warning("repair_failed", venue=name, symbol=symbol, attempt=attempt, error=problem)
-        if attempt > 1:
-            tape.hole_reason = f"The trades from {first} on are missing and cannot be had yet: {problem}"
 
     async def _usable(
         self, tape: OwnedTape, filled: _Filled, seen: int, urgency: Urgency

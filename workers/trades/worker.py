@@ -35,6 +35,7 @@ from workers.store.refusals import refusal_of
 from workers.store.scripts import Scripts
 from workers.store.trades.fold import TradeStore
 from workers.trades import figures
+from workers.trades.backfill import Backfill
 from workers.trades.log_holes import LogHoles
 from workers.trades.lost_data import LostData
 from workers.trades.reading import TapeReading
@@ -98,6 +99,13 @@ class TradeWorker:
         self._repairs = {
             name: Repair(rest[name], store, process.client, process.settings)
             for name, store in self._stores.items()
+        }
+        self._log_holes = {
+            context.name: LogHoles(
+                (store := self._stores[context.name]),
+                Backfill(rest[context.name], store, process.client, context.keys, process.settings),
+            )
+            for context in self._contexts
         }
         self._restarts = {
             name: Restarts(
@@ -324,7 +332,7 @@ class TradeWorker:
         if await self._reading.read_elsewhere(tape, hole):
             return
         if tape.is_numbered:
-            await LogHoles(self._stores[tape.claim.context.name]).pass_over(tape, hole.expected, hole.seen)
+            await self._log_holes[tape.claim.context.name].pass_over(tape, hole.expected, hole.seen)
         else:
             await self._repairs[tape.claim.context.name].fill(tape, hole.expected, hole.seen)
 

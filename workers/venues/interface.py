@@ -56,6 +56,13 @@ class ExchangeInfo(msgspec.Struct):
     """Where the list goes on; None: it is whole."""
 
 
+class Stretch(NamedTuple):
+    """What lies between two trades that the stream had, in the venue's order."""
+
+    before: Trade
+    after: Trade
+
+
 class Tickers(NamedTuple):
     """What every symbol traded, as far as it can be read."""
 
@@ -113,6 +120,18 @@ class Venue(Protocol):
 
     def trades(self, symbol: str, body: bytes) -> list[Trade]:
         """Decode its reply, in id order. Raises: MalformedFrame."""
+
+    def stretch_request(
+        self, symbol: str, stretch: Stretch, rows: Sequence[Trade], now_ms: int
+    ) -> RestRequest | None:
+        """The next request for the trades of a stretch, of a venue whose ids do not show which are missing.
+
+        Args:
+            rows: what the earlier requests brought, the oldest first.
+            now_ms: the time.
+
+        Returns None when REST has no further page of it.
+        """
 
     def time_request(self) -> RestRequest | None:
         """The request for the exchange's clock; None where it shows none."""

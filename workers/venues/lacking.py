@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from workers.errors import MalformedFrame
-from workers.model.events import BookTicker, Snapshot
+from workers.model.events import BookTicker, Snapshot, Trade
 from workers.venues.channels import ExtraChannel
+from workers.venues.interface import Stretch
 from workers.venues.requests import RestRequest
 
 
@@ -14,6 +15,16 @@ class NoChannels:
     """A venue of which no further channels are followed."""
 
     channels: Mapping[str, ExtraChannel] = {}
+
+
+class NoStretches:
+    """A venue whose trade ids are consecutive: they show which trades are missing, and REST is asked by them."""
+
+    def stretch_request(
+        self, symbol: str, stretch: Stretch, rows: Sequence[Trade], now_ms: int
+    ) -> RestRequest | None:
+        """None."""
+        return None
 
 
 class NoBestLevels:

@@ -20,6 +20,7 @@ from workers.api.live.messages import Channel, encode
 from workers.api.live.outlet import Outlet, Source
 from workers.errors import WireError
 from workers.model.events import Level, Trade
+from workers.model.trades.numbering import is_room
 from workers.store.books.shown import text_of
 from workers.store.books.watch import Entry
 from workers.store.log.follower import entry_id
@@ -200,6 +201,9 @@ class Hole(NamedTuple):
     deadline: float
     """Until when the fold may fill it (monotonic seconds)."""
 
+    is_room: bool = False
+    """Whether the log left these numbers free for what REST may have of a break, so that none need be a trade."""
+
     @property
     def size(self) -> int:
         """How many ids."""
@@ -264,7 +268,8 @@ class TradesTopic(Topic):
 
     def _give_up(self, reason: str) -> None:
         lost = self.holes.popleft()
-        self.tell_missing(lost.first, lost.last, reason)
+        if not lost.is_room:
+            self.tell_missing(lost.first, lost.last, reason)
 
     def _open_hole(self, number: int, time_ms: int) -> None:
         """Ids up to the one before a number did not come."""
@@ -273,7 +278,9 @@ class TradesTopic(Topic):
             self._give_up(f"more than {MOST_HOLES} holes at once")
         from_ms, to_ms = sorted((self._last_ms, time_ms))
         deadline = time.monotonic() + HOLE_PATIENCE_S
-        self.holes.append(Hole(self.last_id + 1, number - 1, from_ms, to_ms, deadline))
+        consecutive = self.market.context.venue.facts.trade_ids == "consecutive"
+        room = not consecutive and is_room(self.last_id + 1, number - 1)
+        self.holes.append(Hole(self.last_id + 1, number - 1, from_ms, to_ms, deadline, room))
 
     def send_repaired(self, trades: Sequence[Trade]) -> None:
         """Send trades of a hole, in the order of their ids."""

@@ -118,7 +118,7 @@ class TradeHoles:
         found, missing = filling(hole, rows)
         REPAIRED.labels(venue).inc(len(found))
         topic.send_repaired(found)
-        for first, last in missing:
+        for first, last in () if hole.is_room else missing:
             MISSING.labels(venue).inc(last - first + 1)
             log.warning("api_trades_missing", venue=venue, symbol=topic.market.symbol, first=first, last=last)
             topic.tell_missing(first, last, why)

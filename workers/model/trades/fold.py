@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -28,6 +28,10 @@ from workers.model.trades.windows import INTERVALS_MS, Reason, Window, check, ne
 
 TRIMMED_AT_MOST: Final = 500
 """Members of the latest set removed by one call at most: less than a millisecond of server time."""
+
+Passing = Literal["skip", "break", "fill", "pass"]
+"""Of ids that never come: missing trades; numbers of the log at which any number of trades may be missing, which counts
+as one; numbers at which none is missing any more; numbers that no trade has."""
 
 
 class Hole(msgspec.Struct, frozen=True):
@@ -296,25 +300,28 @@ class TradesFold:
         self._counts["capped"] += max(trimmed - old, 0)
         del self._latest[:trimmed]
 
-    def skip(self, first: int, last: int, *, is_break: bool = False) -> Skipped | None:
+    def skip(self, first: int, last: int, passing: Passing = "skip") -> Skipped | None:
         """Accept that `first`..`last` will never come; None if the hole does not begin after the last id.
 
-        A break is one number of the log, at which any number of trades may be missing. The newest window of every
-        interval is incomplete from now on, and so are the windows that the first trade after the hole falls into.
+        Unless it is filled, or only passed, the newest window of every interval is incomplete from now on, and so are
+        the windows that the first trade after the hole falls into.
         """
         if self._last_id < 0 or first > self._last_id + 1:
             return None
         missing = last - self._last_id
         if missing <= 0:
             return Skipped(0, self._last_id)
+        self._last_id, self._hole_next_id = last, 0
+        if passing in ("fill", "pass"):
+            return Skipped(missing, last)
         for interval in self._intervals.values():
             interval.mark_missing()
             interval.append_revised()
-        if is_break:
-            self._breaks += missing
+        if passing == "break":
+            self._breaks += 1
         else:
             self._counts["missing"] += missing
-        self._last_id, self._hole_next_id, self._lack = last, 0, "missing"
+        self._lack = "missing"
         return Skipped(missing, last)
 
     def restart(self, first: int, last_id: int, since_ms: int) -> bool:

@@ -18,9 +18,17 @@ aggregate trades a day, and no line is away for so long without having been rest
 CONFIRMING: Final = 3
 """Messages in a row, one from another, that confirm each other."""
 
+BREAK_ROOM: Final = 10_000
+"""Numbers that the log leaves free behind a break, for the trades that REST may have of the stretch (see
+`lua/log/append_numbered.lua`)."""
 
 LOWER_CONFIRMING: Final = 20
 """Trades with lower ids and later times that are enough to ask the exchange whether its ids began anew."""
+
+
+def is_room(first: int, last: int) -> bool:
+    """Whether numbers of a log are those that it left free behind a break."""
+    return last - first + 1 == BREAK_ROOM
 
 
 class LowerRun(NamedTuple):

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from workers.errors import BadNumber, LeaseLost, StateUnreadable, StoreError
 from workers.model.plain_text import plain
 from workers.model.trades.fills import Range
-from workers.model.trades.fold import TRIMMED_AT_MOST, Applied, Closed, Hole, Skipped
+from workers.model.trades.fold import TRIMMED_AT_MOST, Applied, Closed, Hole, Passing, Skipped
 from workers.model.trades.latest import EventType, Member
 from workers.model.trades.windows import INTERVALS_MS, NOT_PROVABLE
 from workers.store.keys import TRADES, Keys
@@ -44,7 +44,7 @@ class WindowFigures(NamedTuple):
     """Of a window that lacks the proof alone, too."""
     trades: int
     missing: int
-    """Ids between its first and its last that are not in it."""
+    """Ids between its first and its last that are not in it; of numbers of the log, which may be free: 0."""
 
 
 class _Call:
@@ -167,13 +167,18 @@ class TradeStore:
         token: str = "",
         *,
         reason: str = NOT_HAD,
-        is_break: bool = False,
+        passing: Passing = "skip",
+        filled: str = "no",
     ) -> Skipped:
         """Accept that the ids `first`..`last` will never come: they are counted as missing, and recorded in the gaps.
 
-        A break is one number of the log, at which any number of trades may be missing: it is counted as such. The
-        newest window of every interval and the windows that the first trade after the hole falls into are incomplete; a
-        newest window that the clock had closed is revised. Accepting again is harmless.
+        The newest window of every interval and the windows that the first trade after the hole falls into are
+        incomplete, unless it is filled or no trade has them; a newest window that the clock had closed is revised.
+        Accepting again is harmless.
+
+        Args:
+            passing: what they are.
+            filled: what was filled in at this place, for the gaps.
 
         Raises:
             LeaseLost: the lease is another's; nothing was done.
@@ -182,7 +187,7 @@ class TradeStore:
         reply = await self._scripts.run(
             _SCRIPT,
             [*self._script_keys(symbol), self._keys.gaps(symbol)],
-            [*self._head("break" if is_break else "skip", token), first, last, reason, self._gaps_kept],
+            [*self._head(passing, token), first, last, reason, self._gaps_kept, filled],
         )
         self._refuse_fenced(symbol, token, reply)
         if reply[0] == b"NOT_NEXT":
@@ -323,7 +328,7 @@ class TradeStore:
                 if not all(value and value.isdigit() for value in values):
                     continue  # not there yet, or not ours
                 start, closed, complete, trades, skipped, first, last = map(int, values)
-                missing = max(0, last - first + 1 - trades - skipped)
+                missing = max(0, last - first + 1 - trades - skipped) if self._provable else 0
                 found[symbol][interval] = WindowFigures(
                     start, bool(closed), bool(complete) or reason in _NOTHING_KNOWN, trades, missing
                 )

@@ -21,7 +21,7 @@ from workers.venues.bitfinex.session import BitfinexSession
 from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.symbols import exchange_info, symbol_of, tickers, wire_symbol
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
+from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Stretch, Tickers
 from workers.venues.lacking import NoChannels, NoRestBooks
 from workers.venues.messages import Subscription
 from workers.venues.requests import RestRequest
@@ -131,8 +131,18 @@ class Bitfinex(NoRestBooks, NoChannels):
             from_id: not asked for; what is below it in the page is known.
             from_ms: time of the last trade that is known.
         """
+        return self._history(symbol, start=from_ms)
+
+    def stretch_request(
+        self, symbol: str, stretch: Stretch, rows: Sequence[Trade], now_ms: int
+    ) -> RestRequest | None:
+        """`GET trades/tBTCUSD/hist?start=&end=` by the times of the two trades, both included, the oldest first."""
+        start = rows[-1].trade_time if rows else stretch.before.trade_time
+        return self._history(symbol, start=start, end=max(start, stretch.after.trade_time))
+
+    def _history(self, symbol: str, **times: int) -> RestRequest:
         # the number makes it another page to the caches in between, which hold one for 5 s
-        query = {"start": from_ms, "limit": self.trades_span, "sort": 1, "_": next(self._numbers)}
+        query = {**times, "limit": self.trades_span, "sort": 1, "_": next(self._numbers)}
         return self._request(f"trades/{wire_symbol(symbol)}/hist?{urlencode(query)}")
 
     def trades(self, symbol: str, body: bytes) -> list[Trade]:

@@ -21,7 +21,7 @@ from workers.venues.bitstamp.session import BitstampSession
 from workers.venues.bitstamp.settings import BitstampSettings
 from workers.venues.bitstamp.symbols import markets, symbol_of, tickers, wire_symbol
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Endpoint, ExchangeInfo, Tickers
+from workers.venues.interface import Endpoint, ExchangeInfo, Stretch, Tickers
 from workers.venues.lacking import NoBestLevels, NoChannels
 from workers.venues.messages import Subscription
 from workers.venues.requests import RestRequest
@@ -32,6 +32,8 @@ WHOLE_LEVELS: Final = 100
 _DAY_MS: Final = 86_400_000
 _PAGES: Final = ((60_000, "minute"), (3_600_000, "hour"), (_DAY_MS, "day"))
 """How far back a page of transactions goes, ms, and its name."""
+_STRETCH_SLACK_MS: Final = 5_000
+"""How much older than a trade a page is asked for that shall have it: a request takes its time, and clocks differ."""
 _MOST_BOOK_BYTES: Final = 8 * 2**20
 _MOST_PAGE_BYTES: Final = 32 * 2**20
 """A day of the busiest pair has some 10 MB."""
@@ -147,6 +149,14 @@ class Bitstamp(NoBestLevels, NoChannels):
         age = now_ms - from_ms if now_ms and from_ms else _PAGES[1][0] - 1
         span = next((name for most, name in _PAGES if age < most), _PAGES[-1][1])
         return self._request(f"transactions/{quote(wire_symbol(symbol))}", _MOST_PAGE_BYTES, time=span)
+
+    def stretch_request(
+        self, symbol: str, stretch: Stretch, rows: Sequence[Trade], now_ms: int
+    ) -> RestRequest | None:
+        """The shortest page of `transactions` that has the earlier trade: its times are whole seconds."""
+        if rows:
+            return None
+        return self.trades_request(symbol, None, stretch.before.trade_time - _STRETCH_SLACK_MS, now_ms)
 
     def trades(self, symbol: str, body: bytes) -> list[Trade]:
         """Decode a page; it comes out in id order, each trade once. Its times have no more than seconds."""

@@ -20,7 +20,7 @@ from workers.venues.bybit.session import BybitSession
 from workers.venues.bybit.settings import BybitSettings
 from workers.venues.bybit.symbols import instruments, tickers
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Endpoint, ExchangeInfo, Tickers
+from workers.venues.interface import Endpoint, ExchangeInfo, Stretch, Tickers
 from workers.venues.lacking import NoBestLevels
 from workers.venues.messages import Subscription
 from workers.venues.requests import RestRequest
@@ -147,6 +147,12 @@ class Bybit(NoBestLevels):
         """`GET recent-trade`: the newest there are; no page can be asked for by id or time."""
         query: dict[str, str | int] = {"category": self._settings.market, "symbol": symbol}
         return self._request("recent-trade", _MOST_PAGE_BYTES, **query, limit=self.trades_span)
+
+    def stretch_request(
+        self, symbol: str, stretch: Stretch, rows: Sequence[Trade], now_ms: int
+    ) -> RestRequest | None:
+        """The newest trades alone: REST reaches no further back than 60 of spot, 1,000 of contracts."""
+        return None if rows else self.trades_request(symbol, None)
 
     def trades(self, symbol: str, body: bytes) -> list[Trade]:
         """Decode a page; it comes out oldest first, each trade once."""

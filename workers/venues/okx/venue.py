@@ -18,7 +18,7 @@ from workers.model.books.checksum import ChecksumRule
 from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.facts import Continuity, Facts, Limit, TradeIds
-from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
+from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Stretch, Tickers
 from workers.venues.lacking import NoRestBooks
 from workers.venues.messages import Subscription
 from workers.venues.okx import wire
@@ -185,6 +185,18 @@ class Okx(NoRestBooks):
         if from_id is None or from_id <= 0:
             return self._request("market/trades", _MOST_PAGE_BYTES, instId=symbol, limit=_NEWEST_SPAN)
         after = from_id + self.trades_span if self._settings.history == "older" else from_id - 1
+        query: dict[str, str | int] = {"instId": symbol, "type": 1, "after": after, "limit": self.trades_span}
+        return self._request("market/history-trades", _MOST_PAGE_BYTES, **query)
+
+    def stretch_request(
+        self, symbol: str, stretch: Stretch, rows: Sequence[Trade], now_ms: int
+    ) -> RestRequest | None:
+        """Pages of `market/history-trades` by id, from the later trade back; from the earlier on where `after` means
+        newer ids. They have single fills, and the stream those of one order and price together."""
+        if self._settings.history == "older":
+            after = rows[0].trade_id if rows else stretch.after.trade_id + 1
+        else:
+            after = rows[-1].trade_id if rows else stretch.before.trade_id - 1
         query: dict[str, str | int] = {"instId": symbol, "type": 1, "after": after, "limit": self.trades_span}
         return self._request("market/history-trades", _MOST_PAGE_BYTES, **query)
 
