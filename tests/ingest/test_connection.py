@@ -442,10 +442,11 @@ async def test_a_line_lives_while_its_successor_is_not_settled_and_the_old_socke
 async def test_a_refused_stream_costs_the_others_nothing(session: aiohttp.ClientSession) -> None:
     scripted = Scripted(refused=f"{NAMES[1].lower()}@depth")
     with capture_logs() as logs:
-        async with fed(session, scripted, first_message_s=0.3, refused_retry_s=0.2, silence_s=1.0) as (
+        async with fed(session, scripted, first_message_s=1.5, refused_retry_s=0.2, silence_s=10.0) as (
             feed,
             bench,
         ):
+            await asyncio.sleep(2.0)  # longer than a stream may be without a first message
             await eventually(lambda: len(bench.ids) > 200)
             assert scripted.opened == 1
             assert feed.alive
