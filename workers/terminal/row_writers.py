@@ -75,18 +75,32 @@ def row_writer(output: str, form: str, source: Source) -> Iterator[RowWriter]:
             with _standard_output(form) as file:
                 yield from _writing(file, form, source)
             return
-        path = Path(output)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandError(f"{output} cannot be written: {error}.") from error
+    with whole_file(output) as file:
+        yield from _writing(file, form, source)
+
+
+@contextmanager
+def whole_file(output: str) -> Iterator[BinaryIO]:
+    """A file that appears whole or not at all.
+
+    Raises:
+        CommandError: it cannot be written.
+    """
+    path = Path(output)
+    try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
             try:
-                yield from _writing(cast(BinaryIO, part), form, source)
+                yield cast(BinaryIO, part)
                 part.flush()
                 os.fchmod(part.fileno(), 0o666 & ~_umask())
                 os.replace(part.name, path)
             except BaseException:
                 os.unlink(part.name)
                 raise
-    except BrokenPipeError:
-        raise
     except OSError as error:
         raise CommandError(f"{output} cannot be written: {error}.") from error
 

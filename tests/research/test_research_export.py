@@ -1,0 +1,335 @@
+"""`fleet export` for Tardis and hftbacktest: from a real log, and around again."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from decimal import Decimal
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+
+from workers.cli.application import main
+from workers.model.books.order_book import OrderBook
+from workers.model.events import DepthEvent
+from workers.recordings.tardis.books import BookMessage
+from workers.recordings.tardis.rows import header_of
+from workers.research.book_log import LogFold
+from workers.research.hftbacktest import EventArray
+from workers.research.tardis_rows import Names, TopCells
+from workers.runtime.context import venue_contexts
+from workers.settings.schema import Settings
+from workers.venues.kraken.settings import KrakenSettings
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+RECORDING = DATA / "cryptofeed_binance_spot_20210404.zst"
+SYMBOL = "BTCUSDT"
+CONFIG = '[venues.spot]\nexchange = "binance"\nmarket = "spot"\nsymbols = ["BTCUSDT", "ETHUSDT", "DOTUSDT"]\n'
+BASE = 1_585_699_200_000_000
+needs_recording = pytest.mark.skipif(not RECORDING.is_file(), reason="needs the recordings in ../shared/data")
+NOT_INSTALLED = "hftbacktest is not installed, as it brings 900 MB: pip install hftbacktest"
+
+Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
+
+
+@pytest.fixture(scope="module")
+def world(real_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A log that the workers made of a recording, and a folder."""
+    home = tmp_path_factory.mktemp("research")
+    (home / "spot.toml").write_text(CONFIG)
+    redis.Redis.from_url(real_server).flushall()
+    assert main(["replay", str(RECORDING), "--redis", real_server, "--json"]) == 0
+    yield real_server, home
+    redis.Redis.from_url(real_server).flushall()
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def home(world: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    url, folder = world
+    for name, value in {
+        "FLEET_CONFIG": str(folder / "spot.toml"), "FLEET_HOME": str(tmp_path / "home"), "REDIS_URL": url,
+        "FLEET_ARCHIVE__URL": str(tmp_path / "archive"),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+def export(*options: str) -> int:
+    return main(["export", "--symbol", SYMBOL, "--format", "tardis-csv", *options])
+
+
+def apply(sides: Sides, levels: list[tuple[list, list]]) -> None:
+    for side, changes in zip(sides, levels, strict=True):
+        for price, amount in changes:
+            side[Decimal(price)] = Decimal(amount)
+            if not side[Decimal(price)]:
+                del side[Decimal(price)]
+
+
+def truth(url: str) -> list[tuple[int, Sides]]:
+    """The book after each event of the log from its snapshot on, by the exchange's own rule and nothing of ours."""
+    client = redis.Redis.from_url(url)
+    [(_, fields)] = client.xrange(f"raw:{{{SYMBOL}}}:snapshot")
+    snapshot = json.loads(fields[b"data"])
+    sides: Sides = ({}, {})
+    apply(sides, [snapshot["bids"], snapshot["asks"]])
+    states = []
+    for _, fields in client.xrange(f"raw:{{{SYMBOL}}}:depth"):
+        event = json.loads(fields[b"data"])
+        if event["u"] > snapshot["lastUpdateId"]:
+            apply(sides, [event["b"], event["a"]])
+            states.append((event["E"] * 1000, (dict(sides[0]), dict(sides[1]))))
+    return states
+
+
+def states_of(path: Path) -> list[tuple[int, Sides]]:
+    """The book after each message of a file, one a local time."""
+    sides: Sides = ({}, {})
+    states: list[tuple[int, Sides]] = []
+    before, local, time = False, "", 0
+    with gzip.open(path, "rt") as file:
+        for row in csv.DictReader(file):
+            if local and row["local_timestamp"] != local:
+                states.append((time, (dict(sides[0]), dict(sides[1]))))
+            if (row["is_snapshot"] == "true") > before:
+                sides = ({}, {})
+            before, local, time = row["is_snapshot"] == "true", row["local_timestamp"], int(row["timestamp"])
+            change = [(row["price"], row["amount"])]
+            apply(sides, [change, []] if row["side"] == "bid" else [[], change])
+    return [*states, (time, sides)]
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_log_to_tardis_to_archive_to_tardis_is_the_same_book_at_every_boundary(
+    home: Path, world, capsys: pytest.CaptureFixture[str]
+):
+    first, second = home / "depth.csv.gz", home / "again.csv.gz"
+    assert export("--kind", "depth", "-o", str(first)) == 0
+    expected = truth(world[0])
+    assert len(expected) > 800
+    assert states_of(first) == expected
+    assert main(["import", "--venue", "elsewhere", str(first), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["written"], said["crossed"], said["ignored"], said["holes"]) == (len(expected), 0, 0, 0)
+    assert export("--kind", "depth", "--venue", "elsewhere", "-o", str(second)) == 0
+    assert states_of(second) == expected
+    with gzip.open(first, "rt") as one, gzip.open(second, "rt") as other:
+        assert one.read() == other.read().replace("\nelsewhere,", "\nspot,")
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_log_to_tardis_to_archive_to_tardis_is_the_same_trades(home: Path, world):
+    first, second = home / "trades.csv.gz", home / "again.csv.gz"
+    assert export("--kind", "trades", "-o", str(first)) == 0
+    with gzip.open(first, "rt") as file:
+        rows = list(csv.DictReader(file))
+    expected = []
+    for _, fields in redis.Redis.from_url(world[0]).xrange(f"raw:{{{SYMBOL}}}:aggTrade"):
+        sent = json.loads(fields[b"data"])
+        side = "sell" if sent["m"] else "buy"
+        expected.append(
+            (sent["T"] * 1000, int(fields[b"received"]), str(sent["a"]), side, sent["p"], sent["q"])
+        )
+    names = ("id", "side", "price", "amount")
+    found = [
+        (int(row["timestamp"]), int(row["local_timestamp"]), *(row[name] for name in names)) for row in rows
+    ]
+    assert [(row[0], *row[2:]) for row in found] == [(row[0], *row[2:]) for row in expected]
+    assert all(row[1] >= other[1] for row, other in zip(found, expected, strict=True))
+    assert main(["import", "--venue", "elsewhere", str(first), "--json"]) == 0
+    assert export("--kind", "trades", "--venue", "elsewhere", "--source", "archive", "-o", str(second)) == 0
+    with gzip.open(second, "rt") as file:
+        again = list(csv.DictReader(file))
+    assert [{**row, "exchange": "spot"} for row in again] == rows
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_trades_that_the_log_has_no_more_have_the_exchange_s_time(home: Path, world):
+    client, key = redis.Redis.from_url(world[0]), f"raw:{{{SYMBOL}}}:aggTrade"
+    kept = client.dump(key)
+    assert kept is not None
+    path = home / "trades.csv"
+    client.delete(key)
+    try:
+        assert export("--kind", "trades", "-o", str(path)) == 0
+    finally:
+        client.restore(key, 0, kept)
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert len(rows) == 1227
+    assert rows[0]["timestamp"] == rows[0]["local_timestamp"]
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_a_stretch_begins_with_the_whole_book(home: Path, world):
+    expected = truth(world[0])
+    path, middle = home / "part.csv.gz", expected[400][0] // 1000
+    assert export("--kind", "depth", "--from", str(middle), "--to", str(middle + 5000), "-o", str(path)) == 0
+    assert states_of(path) == [state for state in expected if middle <= state[0] // 1000 < middle + 5000]
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_the_real_hftbacktest_shows_the_same_best_prices(home: Path, world):
+    hft = pytest.importorskip("hftbacktest", reason=NOT_INSTALLED)
+    path = home / "a.npz"
+    assert (
+        main(["export", "--symbol", SYMBOL, "--format", "hftbacktest", "--kind", "depth", "-o", str(path)])
+        == 0
+    )
+    data = np.load(path)["data"]
+    assert data.dtype == hft.types.event_dtype
+    import_module("hftbacktest.data").validate_event_order(data)
+    shown = shown_by(hft, path, 0.01)
+    book, compared, local = OrderBook(), 0, 0
+    depth_path = home / "depth.csv.gz"
+    assert export("--kind", "depth", "-o", str(depth_path)) == 0
+    with gzip.open(depth_path, "rt") as file:
+        for row in csv.DictReader(file):
+            if local and int(row["local_timestamp"]) != local and (found := shown.get(local * 1000)):
+                assert book.best_bid is not None
+                assert book.best_ask is not None
+                assert found == pytest.approx((float(book.best_bid[0]), float(book.best_ask[0])), abs=1e-6)
+                compared += 1
+            local, change = int(row["local_timestamp"]), [(row["price"], row["amount"])]
+            book.apply(change if row["side"] == "bid" else [], change if row["side"] == "ask" else [])
+    assert compared > 800
+
+
+def shown_by(hft: Any, path: Path, tick: float) -> dict[int, tuple[float, float]]:
+    """The best prices of the real package after each feed, by local time, ns."""
+    asset = hft.BacktestAsset().data([str(path)]).linear_asset(1.0).constant_order_latency(0, 0)
+    asset = asset.risk_adverse_queue_model().no_partial_fill_exchange().trading_value_fee_model(0, 0)
+    backtest = hft.HashMapMarketDepthBacktest([asset.tick_size(tick).lot_size(0.000001)])
+    shown = {}
+    while backtest.wait_next_feed(False, 10**12) != 1:
+        depth = backtest.depth(0)
+        shown[backtest.current_timestamp] = (depth.best_bid, depth.best_ask)
+    return shown
+
+
+def test_a_second_whole_book_replaces_the_first_in_the_real_hftbacktest(tmp_path: Path):
+    hft = pytest.importorskip("hftbacktest", reason=NOT_INSTALLED)
+    events, path = EventArray(), tmp_path / "a.npz"
+    for one in [*MESSAGES, message(900_000, [], []), message(950_000, [("1", "2")], [])]:
+        events.book(one)
+    with path.open("wb") as file:
+        events.write(file)
+    shown = shown_by(hft, path, 1.0)
+    assert shown[(BASE + 15) * 1000] == (8, 9)
+    assert shown[(BASE + 500_005) * 1000] == (1, 11)
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_nothing_is_left_where_nothing_is_held(home: Path, capsys: pytest.CaptureFixture[str]):
+    path = home / "a.csv"
+    assert export("--kind", "depth", "--from", "2030-01-01", "-o", str(path)) != 0
+    assert (
+        "Nothing is held of depth of spot BTCUSDT, or no whole book to begin with" in capsys.readouterr().err
+    )
+    assert list(home.glob("*.csv")) == []
+    assert export("--kind", "book", "--depth", "7") != 0
+    assert "Tardis has no dataset of book_snapshot_7" in capsys.readouterr().err
+    assert export("--kind", "depth", "--every", "1s") != 0
+
+
+@pytest.mark.parametrize("dataset", ["quotes", "liquidations", "derivative_ticker"])
+def test_an_imported_dataset_comes_out_as_it_was(tmp_path: Path, monkeypatch, dataset: str):
+    monkeypatch.setenv("FLEET_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FLEET_ARCHIVE__URL", str(tmp_path / "archive"))
+    cells = {"quotes": "1,9,8,2", "liquidations": "id,buy,1,2", "derivative_ticker": f"{BASE},0.1,,,9,,8"}[
+        dataset
+    ]
+    text = "\n".join([header_of(dataset), f"x,{SYMBOL},{BASE},{BASE + 7},{cells}"]) + "\n"
+    path, again = tmp_path / f"{dataset}.csv", tmp_path / "again.csv"
+    path.write_text(text)
+    assert main(["import", str(path)]) == 0
+    options = ("--kind", "raw", "--channel", dataset, "--venue", "x", "--source", "archive")
+    assert export(*options, "-o", str(again)) == 0
+    assert again.read_text() == text
+
+
+def message(at: int, bids: Any, asks: Any, *, whole: bool = False) -> BookMessage:
+    return BookMessage(0, BASE + at, BASE + at + 5, whole, bids, asks)
+
+
+MESSAGES = [
+    message(10, [("8", "1"), ("7", "1")], [("9", "1")], whole=True),
+    message(20, [("7", "3")], []),
+    message(150_000, [("8", "2")], []),
+    message(160_000, [("8", "3")], []),
+    message(450_000, [], [("9", "0")]),
+    message(500_000, [("1", "1")], [("11", "4")], whole=True),
+]
+
+
+def test_quotes_are_told_when_the_best_levels_change():
+    top = TopCells(Names("x", "X"), 1, quotes=True)
+    rows = [row[2:] for one in MESSAGES for row in top.rows(one)] + list(top.finish())
+    assert rows == [
+        (BASE + 10, BASE + 15, "1", "9", "8", "1"),
+        (BASE + 150_000, BASE + 150_005, "1", "9", "8", "2"),
+        (BASE + 160_000, BASE + 160_005, "1", "9", "8", "3"),
+        (BASE + 450_000, BASE + 450_005, None, None, "8", "3"),
+        (BASE + 500_000, BASE + 500_005, "4", "11", "1", "1"),
+    ]
+
+
+def test_a_cadence_is_of_the_exchange_s_clock_and_silent_where_nothing_changed():
+    top = TopCells(Names("x", "X"), 5, every_ms=100)
+    rows = [row[2:8] for one in MESSAGES for row in top.rows(one)] + [row[2:8] for row in top.finish()]
+    assert rows == [
+        (BASE + 100_000, BASE + 25, "9", "1", "8", "1"),
+        (BASE + 200_000, BASE + 160_005, "9", "1", "8", "3"),
+        (BASE + 500_000, BASE + 450_005, None, None, "8", "3"),
+        (BASE + 600_000, BASE + 500_005, "11", "4", "1", "1"),
+    ]
+
+
+def test_an_event_array_is_what_numpy_reads(tmp_path: Path):
+    events = EventArray()
+    events.book(MESSAGES[0])
+    events.trades([("x", "X", BASE + 90, BASE + 40, "1", "sell", "8", "0.5")])
+    events.book(MESSAGES[2])
+    with (tmp_path / "a.npz").open("wb") as file:
+        events.write(file)
+    data = np.load(tmp_path / "a.npz")["data"]
+    both, buy, sell = 3 << 30, 1 << 29, 1 << 28
+    expected = [3 | buy, 3 | sell, 4 | buy, 4 | buy, 4 | sell, 2 | sell, 1 | buy]
+    assert [int(event) for event in data["ev"]] == [event | both for event in expected]
+    assert math.isnan(data["px"][0])
+    assert list(data["px"][2:]) == [8, 7, 9, 8, 8]
+    times = [(BASE + 10, BASE + 15)] * 5 + [(BASE + 40, BASE + 40), (BASE + 150_000, BASE + 150_005)]
+    assert list(zip(data["exch_ts"], data["local_ts"], strict=True)) == [
+        (a * 1000, b * 1000) for a, b in times
+    ]
+
+
+def test_levels_that_leave_the_book_without_a_word_are_deleted():
+    """Kraken tells of its best levels alone, and the reader is to drop what is pushed out."""
+    [context] = venue_contexts(Settings(venues={"kraken": KrakenSettings(symbols=["X"], depth=10)}))
+    fold, told = LogFold(context, "X"), OrderBook()
+    sync = fold._sync
+    whole = DepthEvent(
+        "X", 1, 1, -1, 1, 0, [(str(n), "1") for n in range(20, 10, -1)], [("30", "1")], "snapshot"
+    )
+    change = DepthEvent("X", 2, 2, -1, 2, 0, [("21", "1")], [])
+    for event in (whole, change):
+        sync.on_event(event, 1)
+        found = fold._message(event, event.last_id, whole=event is whole)
+        told.apply(found.bids, found.asks)
+    assert list(told.levels("bid")) == list(sync.book.levels("bid"))
+    assert told.counts == (10, 1)

@@ -1,0 +1,181 @@
+"""Running the export of files of Tardis and of hftbacktest."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final, Literal, NamedTuple
+
+from rich.markup import escape
+
+from workers.errors import CommandError
+from workers.operations.running import running_fleet
+from workers.recordings.tardis.rows import DATASETS, Dataset, Row, parse_row
+from workers.recordings.tardis.writing import RowLines, compressed
+from workers.research.held import Held, held
+from workers.research.hftbacktest import EventArray
+from workers.research.tardis_rows import Names, TopCells, TradeCells
+from workers.terminal.exit_codes import EXIT_FINE
+from workers.terminal.output import PLAIN_EVERY_S, err, seconds_of
+from workers.terminal.row_writers import STDOUT, whole_file
+from workers.verification.stored_sources import SourceName
+
+Form = Literal["tardis-csv", "hftbacktest"]
+FORMS: Final[tuple[Form, ...]] = ("tardis-csv", "hftbacktest")
+_BY_KIND: Final[dict[str, Dataset]] = {"trades": "trades", "depth": "incremental_book_L2", "quotes": "quotes"}
+
+
+class Request(NamedTuple):
+    """The command line."""
+
+    form: Form
+    kind: str
+    symbol: str
+    venue: str
+    from_ms: int
+    to_ms: int
+    output: str
+    source: SourceName
+    channel: str = ""
+    depth: int = 25
+    every: str = ""
+
+    @property
+    def every_ms(self) -> int:
+        """The cadence of books and quotes; 0: at every change. Raises: CommandError."""
+        if self.every.endswith("ms") and self.every[:-2].isdigit() and int(self.every[:-2]):
+            return int(self.every[:-2])
+        return int(seconds_of(self.every) * 1000) if self.every else 0
+
+    @property
+    def dataset(self) -> Dataset:
+        """What is written. Raises: CommandError."""
+        name = {"book": f"book_snapshot_{self.depth}", "raw": self.channel}.get(self.kind)
+        found = _BY_KIND.get(self.kind) or next((one for one in DATASETS if one == name), None)
+        if found is None:
+            what = name or self.kind
+            raise CommandError(f"Tardis has no dataset of {what}: there are {', '.join(DATASETS)}.")
+        return found
+
+
+class _Progress:
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def __call__(self, count: int) -> None:
+        if time.monotonic() - self._said >= PLAIN_EVERY_S:
+            self._said = time.monotonic()
+            _say(f"fleet: {count:,} rows so far")
+
+
+def run_export(request: Request, config: Path | None) -> int:
+    """Export; the exit code."""
+    if request.form == "hftbacktest" and (request.kind != "depth" or request.output == STDOUT):
+        raise CommandError(
+            "An event array is of --kind depth (trades are in it), into a file: name one with -o."
+        )
+    if request.every_ms and request.kind not in ("book", "quotes"):
+        raise CommandError("--every is of --kind book and quotes.")
+    effective, _ = running_fleet(config)
+    started = time.monotonic()
+
+    async def export() -> int:
+        async with held(effective, request.venue, request.symbol, request.source) as found:
+            return await (_events if request.form == "hftbacktest" else _lines)(found, request)
+
+    try:
+        count = asyncio.run(export())
+    except BrokenPipeError:
+        # Whoever read our output has enough; python would complain again when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FINE
+    passed = max(time.monotonic() - started, 1e-3)
+    _say(f"{count:,} rows of {request.symbol} in {passed:.1f} s ({count / passed:,.0f} a second).")
+    return EXIT_FINE
+
+
+async def _lines(found: Held, request: Request) -> int:
+    """Write a dataset; how many rows."""
+    count, shown = 0, _Progress()
+    with _output(request.output) as file:
+        writer = RowLines(file, request.dataset)
+        async for rows in _rows(found, request):
+            writer.rows(rows)
+            count += len(rows)
+            shown(count)
+        _refuse_nothing(found, request, count)
+    return count
+
+
+async def _rows(found: Held, request: Request) -> AsyncIterator[list[Row]]:
+    names = Names(found.venue, request.symbol)
+    stretch = request.from_ms, request.to_ms
+    if request.kind == "trades":
+        cells = TradeCells(names)
+        async for rows in found.trades(*stretch):
+            yield list(cells.rows(rows))
+    elif request.kind == "raw":
+        for line in found.lines(request.dataset, *stretch):
+            yield [parse_row(request.dataset, line)]
+    elif request.kind == "depth":
+        async for message in found.messages(*stretch):
+            yield names.changes(message)
+    else:
+        quotes = request.kind == "quotes"
+        top = TopCells(names, 1 if quotes else request.depth, request.every_ms, quotes=quotes)
+        async for message in found.messages(*stretch):
+            yield list(top.rows(message))
+        yield list(top.finish())
+
+
+async def _events(found: Held, request: Request) -> int:
+    """Write an event array; how many events."""
+    events, shown = EventArray(), _Progress()
+    cells = TradeCells(Names(found.venue, request.symbol))
+    trades = _each(found, cells, request)
+    trade = await anext(trades, None)
+    async for message in found.messages(request.from_ms, request.to_ms):
+        while trade is not None and trade[3] <= message.local_timestamp:
+            events.trades([trade])
+            trade = await anext(trades, None)
+        events.book(message)
+        shown(events.count)
+    while trade is not None:
+        events.trades([trade])
+        trade = await anext(trades, None)
+        shown(events.count)
+    _refuse_nothing(found, request, events.count)
+    with whole_file(request.output) as file:
+        events.write(file)
+    return events.count
+
+
+async def _each(found: Held, cells: TradeCells, request: Request) -> AsyncIterator[Row]:
+    async for rows in found.trades(request.from_ms, request.to_ms):
+        for row in cells.rows(rows):
+            yield row
+
+
+def _refuse_nothing(found: Held, request: Request, count: int) -> None:
+    if not count:
+        whole = "" if request.kind in ("trades", "raw") else ", or no whole book to begin with"
+        raise CommandError(f"Nothing is held of {request.kind} of {found.venue} {request.symbol}{whole}.")
+
+
+@contextmanager
+def _output(output: str) -> Iterator[BinaryIO]:
+    if output == STDOUT:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with whole_file(output) as file, compressed(file, output) as packed:
+        yield packed
+
+
+def _say(sentence: str) -> None:
+    err.print(escape(sentence), highlight=False, soft_wrap=True)

@@ -1,0 +1,180 @@
+"""What is held of a symbol, as the messages and trades of which the files of researchers are made."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from workers.archive.files import parquet
+from workers.archive.files.kept import HeldRows
+from workers.archive.files.layout import DAY_MS, Source, StreamId
+from workers.archive.files.reading import ArchiveReader
+from workers.archive.files.rows import POSITIONS, Values, row_of
+from workers.archive.files.storage import storage_of
+from workers.errors import CommandError, WrongArgument
+from workers.masking import mask
+from workers.model.books.order_book import OrderBook
+from workers.recordings.tardis.books import BookMessage
+from workers.research.book_log import MOST_LEVELS, LogFold, archived_messages
+from workers.runtime.context import VenueContext, venue_contexts
+from workers.settings.loading import Effective, redis_url
+from workers.store.connection import connect
+from workers.store.log.ranges import Ranges
+from workers.verification.stored_sources import SourceName, first_venue_with
+
+_AT: Final = POSITIONS["trades"]
+_PAGE: Final = 8_192
+
+
+class Held:
+    """One symbol of one venue.
+
+    Args:
+        context: None of a venue that only the archive knows.
+        ranges: reads Redis; None: leave it out.
+        archive: reads the files; None: leave them out.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        symbol: str,
+        context: VenueContext | None,
+        ranges: Ranges | None,
+        archive: ArchiveReader | None,
+    ) -> None:
+        self.venue, self.symbol = venue, symbol
+        self._context, self._ranges, self._archive = context, ranges, archive
+
+    async def messages(self, from_ms: int, to_ms: int) -> AsyncIterator[BookMessage]:
+        """Of the book within a stretch by the exchange's clock, beginning with a whole one."""
+        cut, source = _Cut(from_ms * 1000, to_ms * 1000), Source(self.venue, self.symbol, "depth")
+        local = 0
+        if self._archive is not None:
+            for message in archived_messages(self._archive, source, from_ms - from_ms % DAY_MS, to_ms):
+                local = message.local_timestamp
+                for kept in cut.kept(message):
+                    yield kept
+        if self._ranges is not None and self._context is not None:
+            async for message in LogFold(self._context, self.symbol).messages(self._ranges):
+                if message.local_timestamp > local:
+                    for kept in cut.kept(message):
+                        yield kept
+
+    async def trades(self, from_ms: int, to_ms: int) -> AsyncIterator[list[Values]]:
+        """Rows of the archive within a stretch by the exchange's clock, with the time they came where that is known."""
+        source = Source(self.venue, self.symbol, "trades")
+        if self._ranges is None or self._context is None:
+            if self._archive is not None:
+                for page in _pages(self._archive.rows(source, from_ms, to_ms)):
+                    yield page
+            return
+        arrivals = self._arrivals(source)
+        number: int | None = -1
+        received: int | None = None
+        async for rows in HeldRows(self._context, self._ranges, self._archive).rows(source, from_ms, to_ms):
+            page = []
+            for row in rows:
+                if row[_AT["received"]] is None:
+                    while number is not None and number < row[_AT["agg_trade_id"]]:
+                        arrival = await anext(arrivals, None)
+                        number, received = arrival or (None, None)
+                    if number == row[_AT["agg_trade_id"]]:
+                        page.append((*row[: _AT["received"]], received, *row[_AT["received"] + 1 :]))
+                        continue
+                page.append(row)
+            yield page
+
+    async def _arrivals(self, source: Source) -> AsyncIterator[tuple[int | None, int | None]]:
+        """By trade id in the order of the log, when each trade came."""
+        assert self._ranges is not None
+        assert self._context is not None
+        async for page in self._ranges.entries(source.key(self._context.keys), 0):
+            for raw_id, fields in page:
+                row = row_of(source, self._context.venue, StreamId.parse(raw_id), fields).values
+                if row[_AT["agg_trade_id"]] is not None:
+                    yield row[_AT["agg_trade_id"]], row[_AT["received"]]
+
+    def lines(self, channel: str, from_ms: int, to_ms: int) -> Iterable[str]:
+        """The lines of an imported dataset."""
+        if self._archive is None:
+            return
+        place = POSITIONS["raw"]["data"]
+        for row in self._archive.rows(
+            Source(self.venue, self.symbol, "raw", channel=channel), from_ms, to_ms
+        ):
+            yield row[place].decode()
+
+
+class _Cut:
+    """The messages of a stretch; those before it make the whole book that it begins with."""
+
+    def __init__(self, from_us: int, to_us: int) -> None:
+        self._from, self._to = from_us, to_us
+        self._book: OrderBook | None = OrderBook(MOST_LEVELS)
+        self._known = False
+
+    def kept(self, message: BookMessage) -> Iterable[BookMessage]:
+        """Nothing, or the message, or the whole book after it."""
+        if self._book is not None:
+            if message.is_snapshot:
+                self._book.clear()
+                self._known = True
+            self._book.apply(message.bids, message.asks)
+            if message.timestamp < self._from or not self._known:
+                return
+            bids, asks = list(self._book.levels("bid")), list(self._book.levels("ask"))
+            message = message._replace(is_snapshot=True, bids=bids, asks=asks)
+            self._book = None
+        if self._from <= message.timestamp < self._to:
+            yield message
+
+
+def _pages(rows: Iterable[Values]) -> Iterable[list[Values]]:
+    page: list[Values] = []
+    for row in rows:
+        page.append(row)
+        if len(page) >= _PAGE:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+@asynccontextmanager
+async def held(effective: Effective, venue: str, symbol: str, source: SourceName) -> AsyncIterator[Held]:
+    """What is held of a symbol, open for reading; a venue may be one that only the archive knows.
+
+    Raises:
+        WrongArgument: nobody knows the venue.
+        CommandError: Redis does not answer.
+    """
+    settings = effective.settings
+    contexts = {context.name: context for context in venue_contexts(settings)}
+    context = contexts.get(venue) if venue else first_venue_with(effective, symbol)
+    archive = ArchiveReader(storage_of(settings.archive.url, Path(settings.fleet.home)))
+    filed = archive.venues() if source != "redis" else []
+    if context is None and venue not in filed:
+        raise WrongArgument(f"Neither settings nor archive have a venue {venue!r}", [*contexts, *filed])
+    name = context.name if context is not None else venue
+    reader = archive if name in filed else None
+    if reader is not None:
+        parquet.require()
+    if context is None or source == "archive":
+        yield Held(name, symbol, context, None, reader)
+        return
+    client = connect(redis_url(settings))
+    try:
+        await client.ping()
+        yield Held(name, symbol, context, Ranges(client, context.keys), reader)
+    except (RedisError, ConnectionError, FileNotFoundError) as error:
+        url = mask(redis_url(settings))
+        raise CommandError(
+            f"Redis at {url} says: {str(error).rstrip('.')}. To read only the archive: --source archive."
+        ) from error
+    finally:
+        await client.aclose()
