@@ -15,7 +15,7 @@ from test_server import serving, settings
 
 from workers.api.http.health import AWAY_S, SILENT_MS, Health, judge
 from workers.api.http.markets import Markets
-from workers.api.http.types import VenueHealth
+from workers.api.http.state_types import VenueHealth
 from workers.runtime.pulse import Pulse
 from workers.settings.schema import FleetSettings
 from workers.store.books.watch import Sight, Watch

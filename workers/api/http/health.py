@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError
 
 from workers.api.http.markets import Markets
-from workers.api.http.types import HealthState, Healthy, VenueHealth
+from workers.api.http.state_types import HealthState, Healthy, VenueHealth
 from workers.errors import TryLater, Unhealthy
 from workers.runtime.pulse import Pulse
 from workers.settings.schema import FleetSettings

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from workers.api.http.types import Trust
+from workers.api.http.state_types import Trust
 from workers.store.books.shown import UNFOLDED_MS
 
 YOUNG_MS = 60_000

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from workers.api.books.live import LiveBooks
 from workers.api.books.reader import Reader
 from workers.api.http.markets import Market, Markets
-from workers.api.http.types import SymbolState
+from workers.api.http.state_types import SymbolState
 from workers.api.live.messages import Channel, Mode
 from workers.api.live.outlet import Outlet
 from workers.api.live.topics import BookTopic, StatusTopic, Topic, TradesTopic, WindowTopic

@@ -7,7 +7,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from workers.api.http.types import BarRecord, SymbolState, TradeRecord
+from workers.api.http.state_types import SymbolState
+from workers.api.http.types import BarRecord, TradeRecord
 from workers.model.events import Level
 
 Channel = Literal["book", "trades", "bars", "stats", "status"]

@@ -14,7 +14,8 @@ from workers.api.books.live import LiveBooks
 from workers.api.books.replica import Withheld
 from workers.api.http.markets import Market
 from workers.api.http.routes.trades import bar_record
-from workers.api.http.types import SymbolState, TradeRecord
+from workers.api.http.state_types import SymbolState
+from workers.api.http.types import TradeRecord
 from workers.api.live import messages
 from workers.api.live.messages import Channel, encode
 from workers.api.live.outlet import Outlet, Source

@@ -13,8 +13,7 @@ from workers.api.http.health import Health, connected_by
 from workers.api.http.markets import Market, Markets
 from workers.api.http.operations import Operation
 from workers.api.http.queries import NewestQuery, Nothing, rows
-from workers.api.http.trust import Evidence, trades_problem, trust_of
-from workers.api.http.types import (
+from workers.api.http.state_types import (
     Alive,
     AuditEntry,
     AuditsAnswer,
@@ -34,6 +33,7 @@ from workers.api.http.types import (
     TradesProgress,
     VenueInfo,
 )
+from workers.api.http.trust import Evidence, trades_problem, trust_of
 from workers.runtime.process import Process
 from workers.store.books.shown import (
     UNHEARD_MS,

@@ -12,14 +12,7 @@ from workers.api.http.markets import Market, Markets
 from workers.api.http.operations import Operation
 from workers.api.http.queries import BarsQuery, OfSymbol, Time, TradesQuery, number, to_ms
 from workers.api.http.queries import rows as rows_wanted
-from workers.api.http.types import (
-    BarRecord,
-    BarsAnswer,
-    Kline,
-    StatsAnswer,
-    TradeRecord,
-    TradesAnswer,
-)
+from workers.api.http.types import BarRecord, BarsAnswer, Kline, StatsAnswer, TradeRecord, TradesAnswer
 from workers.errors import BadInput
 from workers.model.trades.latest import LatestTrade
 from workers.model.trades.windows import INTERVALS_MS
