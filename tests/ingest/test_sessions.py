@@ -134,8 +134,12 @@ async def test_a_hole_in_the_connection_ends_the_socket(http: aiohttp.ClientSess
     assert bench.ids == [1]
 
 
-async def test_a_hole_in_a_stream_subscribes_that_stream_anew(http: aiohttp.ClientSession) -> None:
+async def test_a_hole_in_a_stream_subscribes_that_stream_anew(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heard: list[str] = []
+    begun: list[tuple[str, str]] = []
+    monkeypatch.setattr(Line, "begun_anew", lambda _, session, names, now_us: begun.extend(names))
     torn = WANTED[0].stream
 
     async def handler(socket: web.WebSocketResponse) -> None:
@@ -143,10 +147,13 @@ async def test_a_hole_in_a_stream_subscribes_that_stream_anew(http: aiohttp.Clie
         await socket.send_str(f"ok {torn}")
         await socket.send_str(f"anew {torn}")
         await read(socket, [f"unsub {torn}", f"sub {torn}"], heard)
+        assert not begun
+        await socket.send_str(f"ok {torn}")
         await socket.close()
 
     async with server(handler) as url:
         await TalkingBench(http, url).connection().run()
+    assert begun == [("depth", WANTED[0].symbol)]
     assert [frame for frame in heard if frame != "ping"] == [f"unsub {torn}", f"sub {torn}"]
 
 

@@ -80,6 +80,9 @@ class Sink(Protocol):
     def torn(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
         """Something is missing in streams (channel, symbol) of a socket."""
 
+    def begun_anew(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
+        """Streams (channel, symbol) of a socket that were asked for anew begin now."""
+
     def ended(self, session: Session, now_us: int, *, succeeded: bool = False) -> None:
         """The socket has ended; `succeeded`: another one brings its streams already."""
 
@@ -296,6 +299,8 @@ class Connection:
             self._accepted(self.streams.acknowledged(event.request_id))
         elif isinstance(event, Accepted):
             self._accepted(self.streams.accept(event.streams))
+            if begun := self.streams.begun_anew():
+                self._sink.begun_anew(self._venue_session, begun, time.time_ns() // 1000)
         elif isinstance(event, Refused):
             self._refused(self.streams.refused(event.request_id, event.code, event.message, self._last_frame))
         elif isinstance(event, RefusedStreams):

@@ -130,6 +130,9 @@ class Subscriptions:
         self._unheard: set[tuple[str, str]] = set()
         self._queue: deque[Request] = deque()
         self._open: dict[int, _Open] = {}
+        self._anew: set[str] = set()
+        """Wire names of those asked for anew, until that is acknowledged."""
+        self._begun: list[Subscription] = []
 
     def __len__(self) -> int:
         """How many are wanted."""
@@ -181,7 +184,20 @@ class Subscriptions:
     def accept(self, names: Sequence[str]) -> list[str]:
         """Streams were acknowledged by name; those that were refused before and are not any more."""
         self._answered(names)
+        self._begin(self._wanted[name] for name in names if name in self._wanted)
         return [name for name in names if self._refusals.end(name)]
+
+    def _begin(self, streams: Iterable[Subscription]) -> None:
+        self._begun += [one for one in streams if one.stream in self._anew]
+        self._anew -= {one.stream for one in self._begun}
+
+    def begun_anew(self) -> list[tuple[str, str]]:
+        """The streams (channel, symbol) that were asked for anew and now begin; each is named once.
+
+        What the exchange sent between the last message and this moment nobody has.
+        """
+        begun, self._begun = self._begun, []
+        return [(one.channel, one.symbol) for one in begun]
 
     def refuse(self, names: Sequence[str], code: int, message: str, now: float) -> list[Refusal]:
         """Streams were refused by name; the refusals that are news. Several at once are asked for apart."""
@@ -283,6 +299,7 @@ class Subscriptions:
         In one breath: what a quiet stream sends while it is not subscribed may be lost on both lines, as they were
         started together and so do this together.
         """
+        self._anew |= {one.stream for one in streams}
         self._push(("unsubscribe", "subscribe"), streams)
 
     def names_of(self, names: Iterable[str]) -> list[tuple[str, str]]:

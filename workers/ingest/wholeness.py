@@ -61,6 +61,8 @@ class Wholeness:
         """Symbols of succeeded sockets whose trades no other has brought yet."""
         self._last_us: dict[Session, int] = {}
         """When the last frame of each socket came."""
+        self._last_trade_us: dict[str, int] = {}
+        """When the last trade of each symbol came."""
 
     def frame(self, session: Session, received_us: int) -> None:
         """Something came over a socket."""
@@ -71,6 +73,7 @@ class Wholeness:
         self._sockets.setdefault(session, set()).add(symbol)
         if self._handed_over:
             self._handed_over.discard(symbol)
+        self._last_trade_us[symbol] = received_us
         if symbol in self._whole:
             return
         self._whole.add(symbol)
@@ -89,6 +92,11 @@ class Wholeness:
                 name=f"break {self._line}-{self._nonce}-{self._returns}",
             )
         )
+
+    def begun_anew(self, symbol: str) -> None:
+        """The stream of a symbol begins anew on its socket: from its last trade on some may be missing."""
+        if symbol in self._whole:
+            self._lose(symbol, self._last_trade_us[symbol])
 
     def ended(self, session: Session, now_us: int, *, succeeded: bool) -> None:
         """A socket has ended.
@@ -115,6 +123,7 @@ class Wholeness:
         """A symbol is given up."""
         self._whole.discard(symbol)
         self._lost_ms.pop(symbol, None)
+        self._last_trade_us.pop(symbol, None)
 
     def _lose(self, symbol: str, last_us: int) -> None:
         self._whole.discard(symbol)

@@ -55,7 +55,7 @@ VENUES: Final = (
         "asked-without-need",
         "Whole books are asked for while all is well, again and again.",
         "They say what the books are; no message is taken twice.",
-        venues=OnVenues(scripts.asked_without_need, in_band),
+        venues=OnVenues(scripts.asked_without_need),
     ),
     Scenario(
         "every-venue",

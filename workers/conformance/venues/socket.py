@@ -50,6 +50,9 @@ class Reader(Protocol):
     def torn(self, socket: ModelSocket, names: list[tuple[str, str]]) -> None:
         """Something is missing in streams (channel, symbol)."""
 
+    def begun_anew(self, socket: ModelSocket, names: list[tuple[str, str]]) -> None:
+        """Streams (channel, symbol) that were asked for anew begin now."""
+
 
 class ModelSocket:
     """A socket as a line has it, and as the exchange has it; used once."""
@@ -130,6 +133,8 @@ class ModelSocket:
             self.streams.acknowledged(event.request_id)
         elif isinstance(event, Accepted):
             self.streams.accept(event.streams)
+            if begun := self.streams.begun_anew():
+                self._reader.begun_anew(self, begun)
         elif isinstance(event, Refused):
             self.streams.refused(event.request_id, event.code, event.message, now)
         elif isinstance(event, RefusedStreams):

@@ -126,6 +126,9 @@ class VenueWorld:
     def torn(self, socket: ModelSocket, names: list[tuple[str, str]]) -> None:
         self.line.torn(socket.session, names, self._now_us)
 
+    def begun_anew(self, socket: ModelSocket, names: list[tuple[str, str]]) -> None:
+        self.line.begun_anew(socket.session, names, self._now_us)
+
     def _append(self, entry: RawEntry) -> None:
         symbol, channel = self._by_key[entry.key]
         if channel == DEPTH:
