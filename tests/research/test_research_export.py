@@ -7,6 +7,8 @@ import gzip
 import json
 import math
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from importlib import import_module
@@ -35,6 +37,7 @@ SYMBOL = "BTCUSDT"
 CONFIG = '[venues.spot]\nexchange = "binance"\nmarket = "spot"\nsymbols = ["BTCUSDT", "ETHUSDT", "DOTUSDT"]\n'
 BASE = 1_585_699_200_000_000
 needs_recording = pytest.mark.skipif(not RECORDING.is_file(), reason="needs the recordings in ../shared/data")
+pytestmark = pytest.mark.xdist_group("research")  # others clear the server that these share
 NOT_INSTALLED = "hftbacktest is not installed, as it brings 900 MB: pip install hftbacktest"
 
 Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
@@ -46,7 +49,19 @@ def world(real_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     home = tmp_path_factory.mktemp("research")
     (home / "spot.toml").write_text(CONFIG)
     redis.Redis.from_url(real_server).flushall()
-    assert main(["replay", str(RECORDING), "--redis", real_server, "--json"]) == 0
+    # a process of its own: it silences the logs, for good
+    replay = [
+        sys.executable,
+        "-P",
+        "-m",
+        "workers.cli",
+        "replay",
+        str(RECORDING),
+        "--redis",
+        real_server,
+        "--json",
+    ]
+    subprocess.run(replay, check=True, capture_output=True)
     yield real_server, home
     redis.Redis.from_url(real_server).flushall()
     shutil.rmtree(home)
