@@ -12,7 +12,7 @@ from typing import Final
 
 from workers.errors import SettingsError
 from workers.operations.open_files import raise_limit
-from workers.operations.parent import end_with_parent
+from workers.operations.parent import end_with_parent, has_lost_supervisord
 from workers.settings.loading import load, redis_url
 from workers.terminal.exit_codes import EXIT_SETTINGS
 
@@ -46,6 +46,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     chosen = parser.parse_args(arguments)
     end_with_parent()
+    if has_lost_supervisord(os.environ):
+        sys.stderr.write("supervisord is gone\n")
+        return 0
     raise_limit()
     try:
         effective = load(chosen.config, os.environ)
