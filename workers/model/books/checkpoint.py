@@ -11,21 +11,19 @@ A fleet writes one per symbol and second into an append-only file, so the size d
 
 from __future__ import annotations
 
-import zlib
-
 import msgspec
 
 from workers.errors import BadNumber, StateUnreadable
 from workers.model.books.order_book import parse_changes, price_key
 from workers.model.books.sequence import SequenceRule
 from workers.model.events import Level
+from workers.model.sealed import Seal
 
 FORMAT_VERSION = 1
 LARGEST_STATE = 64 * 1024 * 1024
 """Bytes after decompression that are still believed; the largest book (5,000 levels a side) has 200 kB."""
 
-_MAGIC = b"MFBK"
-_HEADER = len(_MAGIC) + 1 + 4
+_SEAL = Seal(b"MFBK", FORMAT_VERSION, "a checkpoint of a book", LARGEST_STATE)
 
 
 class Checkpoint(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -66,8 +64,7 @@ _decoder = msgspec.msgpack.Decoder(Checkpoint)
 
 def encode_checkpoint(state: Checkpoint) -> bytes:
     """The bytes of a state that `BookSync.checkpoint` gave. O(n)."""
-    payload = zlib.compress(_encoder.encode(state), 1)
-    return _MAGIC + bytes([FORMAT_VERSION]) + zlib.crc32(payload).to_bytes(4, "big") + payload
+    return _SEAL.deflate(_encoder.encode(state))
 
 
 def decode_checkpoint(data: bytes, key: str = "checkpoint") -> Checkpoint:
@@ -76,23 +73,14 @@ def decode_checkpoint(data: bytes, key: str = "checkpoint") -> Checkpoint:
     Raises:
         StateUnreadable: truncated, damaged, of another format, or not the state of a book; it names `key`.
     """
-    if len(data) < _HEADER or data[: len(_MAGIC)] != _MAGIC:
-        raise StateUnreadable(key, "it is no checkpoint of a book")
-    if data[len(_MAGIC)] != FORMAT_VERSION:
-        raise StateUnreadable(key, f"it has format {data[len(_MAGIC)]}, not {FORMAT_VERSION}")
-    payload = data[_HEADER:]
-    if zlib.crc32(payload) != int.from_bytes(data[_HEADER - 4 : _HEADER], "big"):
-        raise StateUnreadable(key, "its checksum does not match")
+    plain = _SEAL.inflate(data, key)
     try:
-        inflater = zlib.decompressobj()
-        state = _decoder.decode(inflater.decompress(payload, LARGEST_STATE))
-        if not inflater.eof:
-            raise StateUnreadable(key, "it is cut short or larger than any book")
+        state = _decoder.decode(plain)
         SequenceRule(state.rule)
         parse_changes(state.bids, state.asks)
         for edge in state.known:
             if edge not in ("0", "inf"):
                 price_key(edge)
-    except (zlib.error, msgspec.DecodeError, ValueError, BadNumber) as error:
+    except (msgspec.DecodeError, ValueError, BadNumber) as error:
         raise StateUnreadable(key, str(error).rstrip(".")) from error
     return state

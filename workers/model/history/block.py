@@ -16,7 +16,6 @@ columns are compressed by themselves (`history_columns`).
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
@@ -29,6 +28,7 @@ from workers.model.books.order_book import Side, price_key
 from workers.model.events import Level
 from workers.model.history.columns import ZSTD_LEVEL
 from workers.model.history.segment import MOST_SECONDS, PackedSegment, Segment
+from workers.model.sealed import Seal
 
 FORMAT_VERSION = 1
 LARGEST_BLOCK = 16 * 1024 * 1024
@@ -38,8 +38,7 @@ NOT_REACHED = "not reached yet"
 EMPTY = "the book was empty"
 OUTSIDE = "outside the known range"
 
-_MAGIC = b"MFHB"
-_HEADER = len(_MAGIC) + 1 + 4
+_SEAL = Seal(b"MFHB", FORMAT_VERSION, "a block of book history", LARGEST_BLOCK)
 
 Answer = TypeVar("Answer")
 
@@ -208,8 +207,7 @@ class HistoryBlock:
             [part.pack(level) for part in self.parts if isinstance(part, Segment)],
             [part for part in self.parts if isinstance(part, UnknownRun)],
         )
-        payload = _encoder.encode(packed)
-        return _MAGIC + bytes([FORMAT_VERSION]) + zlib.crc32(payload).to_bytes(4, "big") + payload
+        return _SEAL.close(_encoder.encode(packed))
 
     @classmethod
     def decode(cls, data: bytes, key: str = "history") -> HistoryBlock:
@@ -218,15 +216,9 @@ class HistoryBlock:
         Raises:
             StateUnreadable: truncated, damaged, of another format, or no block; it names `key`.
         """
-        if len(data) < _HEADER or data[: len(_MAGIC)] != _MAGIC:
-            raise StateUnreadable(key, "it is no block of book history")
-        if data[len(_MAGIC)] != FORMAT_VERSION:
-            raise StateUnreadable(key, f"it has format {data[len(_MAGIC)]}, not {FORMAT_VERSION}")
         if len(data) > LARGEST_BLOCK:
             raise StateUnreadable(key, "it is larger than any block")
-        payload = data[_HEADER:]
-        if zlib.crc32(payload) != int.from_bytes(data[_HEADER - 4 : _HEADER], "big"):
-            raise StateUnreadable(key, "its checksum does not match")
+        payload = _SEAL.open(data, key)
         try:
             packed = _decoder.decode(payload)
             stored: list[PackedSegment | UnknownRun] = [*packed.segments, *packed.unknown]

@@ -7,7 +7,6 @@ zlib then has less to do with. What it costs, `bench/level3.py` measures.
 
 from __future__ import annotations
 
-import zlib
 from typing import Final
 
 import msgspec
@@ -17,13 +16,13 @@ from workers.model.books.order_book import Side
 from workers.model.level3.book import DEFAULT_MAX_ORDERS, Level3Book
 from workers.model.level3.rules import OrderRules
 from workers.model.level3.sync import OrderSync
+from workers.model.sealed import Seal
 
 FORMAT_VERSION: Final = 1
 LARGEST_STATE: Final = 512 * 1024 * 1024
 """Bytes after decompression that are still believed; a million orders have some 40 MB."""
 
-_MAGIC: Final = b"MFL3"
-_HEADER: Final = len(_MAGIC) + 1 + 4
+_SEAL: Final = Seal(b"MFL3", FORMAT_VERSION, "a checkpoint of orders", LARGEST_STATE)
 
 
 class StoredOrder(msgspec.Struct, array_like=True, gc=False):
@@ -91,8 +90,7 @@ def encode_orders(sync: OrderSync, stream_id: str) -> bytes:
         bids=_stored(book, "bid"),
         asks=_stored(book, "ask"),
     )
-    payload = zlib.compress(_encoder.encode(state), 1)
-    return _MAGIC + bytes([FORMAT_VERSION]) + zlib.crc32(payload).to_bytes(4, "big") + payload
+    return _SEAL.deflate(_encoder.encode(state))
 
 
 def decode_orders(
@@ -124,21 +122,11 @@ def decode_orders(
 
 
 def _state(data: bytes, key: str) -> OrderCheckpoint:
-    if len(data) < _HEADER or data[: len(_MAGIC)] != _MAGIC:
-        raise StateUnreadable(key, "it is no checkpoint of orders")
-    if data[len(_MAGIC)] != FORMAT_VERSION:
-        raise StateUnreadable(key, f"it has format {data[len(_MAGIC)]}, not {FORMAT_VERSION}")
-    payload = data[_HEADER:]
-    if zlib.crc32(payload) != int.from_bytes(data[_HEADER - 4 : _HEADER], "big"):
-        raise StateUnreadable(key, "its checksum does not match")
+    plain = _SEAL.inflate(data, key)
     try:
-        inflater = zlib.decompressobj()
-        state = _decoder.decode(inflater.decompress(payload, LARGEST_STATE))
-    except (zlib.error, msgspec.DecodeError, ValueError) as error:
+        return _decoder.decode(plain)
+    except (msgspec.DecodeError, ValueError) as error:
         raise StateUnreadable(key, str(error).rstrip(".")) from error
-    if not inflater.eof:
-        raise StateUnreadable(key, "it is cut short or larger than any book")
-    return state
 
 
 def _stored(book: Level3Book, side: Side) -> list[StoredLevel]:
