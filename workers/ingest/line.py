@@ -200,13 +200,15 @@ class Line:
             self.torn(session, [(DEPTH, symbol) for symbol in turns.symbols], now_us, turns.name)
 
     def begun_anew(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
-        """Streams (channel, symbol) of a socket that were asked for anew begin now: where no id shows what the exchange
-        sent meanwhile, the log says that something may be missing."""
-        for channel, symbol in names:
-            if channel == DEPTH and self._facts.continuity is Continuity.RISING:
-                self.torn(session, [(channel, symbol)], now_us)
-            elif channel == TRADES and self._wholeness is not None:
-                self._wholeness.begun_anew(symbol)
+        """Streams (channel, symbol) of a socket that were asked for anew begin now: where ids only order messages, the
+        log says that something may be missing."""
+        if self._facts.continuity is not Continuity.RISING:
+            return
+        self.torn(session, names, now_us)
+        if self._wholeness is not None:
+            for channel, symbol in names:
+                if channel == TRADES:
+                    self._wholeness.begun_anew(symbol)
 
     def torn(self, session: Session, names: Iterable[tuple[str, str]], now_us: int, turn: str = "") -> None:
         """Something is missing in streams (channel, symbol) of a socket: their books end here."""
