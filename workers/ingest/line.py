@@ -59,6 +59,8 @@ class Turns(NamedTuple):
 
     name: str
     symbols: set[str]
+    torn: Counter[str]
+    """How often each ended before its socket: another turn follows."""
 
 
 class Line:
@@ -197,7 +199,10 @@ class Line:
             self._wholeness.ended(session, now_us, succeeded=succeeded)
         turns = self._turns.pop(session, None)
         if turns is not None:
-            self.torn(session, [(DEPTH, symbol) for symbol in turns.symbols], now_us, turns.name)
+            for symbol in turns.symbols:
+                times = turns.torn[symbol]
+                name = f"{turns.name}.{times}" if times else turns.name
+                self.torn(session, [(DEPTH, symbol)], now_us, name)
 
     def begun_anew(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
         """Streams (channel, symbol) of a socket that were asked for anew begin now: where ids only order messages, the
@@ -221,15 +226,20 @@ class Line:
                 self._numbers += 1
                 entry = entry._replace(turn=turn or self._turn(session, symbol), number=self._numbers)
             self._append(entry)
+            if not turn and not self._facts.continuity.by_id:  # the turn is over; its name never writes again
+                self._turns[session].torn[symbol] += 1
 
     def _turn(self, session: Session, symbol: str) -> str:
         """The name of the turn of a socket, which writes a symbol's book now."""
         turns = self._turns.get(session)
         if turns is None:
             self._opened += 1
-            turns = self._turns[session] = Turns(f"{self.line}-{self._nonce}-{self._opened}", set())
+            turns = self._turns[session] = Turns(
+                f"{self.line}-{self._nonce}-{self._opened}", set(), Counter()
+            )
         turns.symbols.add(symbol)
-        return turns.name
+        times = turns.torn[symbol]
+        return f"{turns.name}.{times}" if times else turns.name
 
     def _message(self, message: Message, received_us: int, session: Session) -> None:
         stream = self._streams.get((message.channel, message.symbol))
