@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 
@@ -69,6 +70,51 @@ def test_a_socket_that_ends_ends_its_books_and_no_others() -> None:
     line.ended(first, NOW_US + 6_000)  # said twice it is said once
     [end] = entries[2:]
     assert (end.key, end.kind, end.turn, end.event_ms) == (KEY, "break", entries[0].turn, NOW_US // 1000 + 5)
+
+
+async def test_a_line_whose_turn_was_over_writes_again_over_the_socket_it_has(client: Redis) -> None:
+    await client.flushall()
+    streams, entries = NumberedStreams(client, SILENT_MS), list[RawEntry]()
+    lines = {name: lined(name, entries) for name in "ab"}
+    sessions = {name: VENUE.session("") for name in "ab"}
+
+    async def told(name: str, number: int, *, whole: bool) -> None:
+        lines[name].frame(book(number, whole=whole), NOW_US + number, sessions[name])
+        await streams.append(entries, KEPT)
+        entries.clear()
+
+    await told("b", 1, whole=True)
+    lines["b"].torn(sessions["b"], [("depth", S)], NOW_US + 2)
+    await told("a", 3, whole=True)
+    lines["a"].ended(sessions["a"], NOW_US + 4)
+    await told("b", 5, whole=True)
+    await told("b", 6, whole=False)
+    log = await GroupReader(client, "books").range(KEY, "0-0", 99)
+    assert [entry.received_us - NOW_US for entry in log] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_line_that_was_silent_takes_over_again_over_the_socket_it_has(client: Redis) -> None:
+    await client.flushall()
+    streams, entries = NumberedStreams(client, SILENT_MS), list[RawEntry]()
+    lines = {name: lined(name, entries) for name in "ab"}
+    sessions = {name: VENUE.session("") for name in "ab"}
+
+    async def told(name: str, number: int, *, whole: bool) -> None:
+        lines[name].frame(book(number, whole=whole), NOW_US + number, sessions[name])
+        await streams.append(entries, KEPT)
+        entries.clear()
+
+    await told("b", 1, whole=True)
+    await asyncio.sleep(2 * SILENT_MS / 1000)
+    await told("a", 2, whole=True)
+    await told("b", 3, whole=False)
+    await asyncio.sleep(2 * SILENT_MS / 1000)  # now a is silent
+    await told("b", 4, whole=True)
+    lines["b"].taking_over(S)
+    await told("b", 5, whole=True)
+    await told("b", 6, whole=False)
+    log = await GroupReader(client, "books").range(KEY, "0-0", 99)
+    assert [entry.received_us - NOW_US for entry in log] == [1, 2, 5, 6]
 
 
 def test_trades_go_by_their_names() -> None:

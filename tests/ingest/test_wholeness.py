@@ -62,6 +62,10 @@ class TwoLines:
         before, self.sockets[name] = self.sockets[name], VENUE.session("")
         self.lines[name].ended(before, self.now_ms * 1000, succeeded=succeeded)
 
+    def subscribe_anew(self, name: str) -> None:
+        """The exchange has acknowledged that a line asked for the trades anew, over the socket it has."""
+        self.lines[name].begun_anew(self.sockets[name], [(TRADES, S)], self.now_ms * 1000)
+
     def begin_anew(self, name: str) -> None:
         """The process of a line was killed, and the next has begun."""
         self.lines[name], self.sockets[name] = self._line(name), VENUE.session("")
@@ -103,6 +107,27 @@ async def test_what_both_lines_missed_is_a_break_and_what_one_had_is_none(client
     assert msgspec.json.decode(entry.data) == {"since": lost_ms}
 
 
+async def test_what_is_missing_before_a_stream_is_asked_for_anew_is_a_break(client: Redis) -> None:
+    await client.flushall()
+    two = TwoLines(client)
+    two.trade("a", "b")
+    await two.send()
+    lost_ms = two.now_ms - 10
+    two.trade("b")
+    two.subscribe_anew("a")
+    await two.send()
+    two.trade("a", "b")
+    two.trade()  # the stream is dead on both lines, whose sockets live
+    for name in "ab":
+        two.subscribe_anew(name)
+    await two.send()
+    two.trade("a", "b")
+    await two.send(twice=True)
+    assert await two.log() == ["n1", "n2", "n3", "break", "n5"]
+    [entry] = [entry for entry in await two.reader.range(KEY, "0-0", 99) if entry.kind == "break"]
+    assert msgspec.json.decode(entry.data)["since"] == lost_ms + 20
+
+
 async def test_a_line_that_was_silent_before_its_socket_ended_missed_what_the_other_came_back_after(
     client: Redis,
 ) -> None:
@@ -139,7 +164,21 @@ async def test_a_socket_that_is_succeeded_breaks_nothing_and_its_heir_does(clien
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["trade", "trade", "trade", "a ends", "b ends", "a killed", "b killed", "a", "b"]),
+        st.sampled_from(
+            [
+                "trade",
+                "trade",
+                "trade",
+                "a ends",
+                "b ends",
+                "a killed",
+                "b killed",
+                "a anew",
+                "b anew",
+                "a",
+                "b",
+            ]
+        ),
         st.booleans(),
     ),
     max_size=40,
@@ -169,6 +208,10 @@ async def test_between_two_trades_is_a_break_if_some_are_missing_and_only_if_no_
             missing = missing or not connected
         elif step in "ab":
             connected.add(step)
+        elif step.endswith("anew"):
+            if step[0] in connected:
+                two.subscribe_anew(step[0])
+            whole.discard(step[0])
         else:
             name = step[0]
             if name in connected:

@@ -11,7 +11,6 @@ PAUSE_SHARE: Final = 4
 """The pause after a call, in lengths of it: the more comes, or the busier the machine, the more goes together."""
 LEFT_OVER_S: Final = 0.05
 """Pause between two tries of what could not be done yet."""
-
 ENDING_S: Final = 0.1
 """Pause between two tries when it is to end."""
 
@@ -48,9 +47,7 @@ class Gathering:
         loop = asyncio.get_running_loop()
         pause_s = min(PAUSE_SHARE * took_s, self._longest_s)
         if pause_s > 0 and not self._full.is_set():
-            timer = loop.call_later(
-                pause_s, self._full.set
-            )  # `wait_for` of Python 3.11 makes a task each time
+            timer = loop.call_later(pause_s, self._full.set)  # `wait_for` would make a task each time
             await self._full.wait()
             timer.cancel()
         self._full.clear()

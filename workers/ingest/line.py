@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from secrets import token_hex
 from typing import Final, NamedTuple
 
 import structlog
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 
 from workers.errors import MalformedFrame
 from workers.ingest.arrivals import ArrivalClock
+from workers.ingest.book_turns import BookTurns
 from workers.ingest.chain import FAR_HOLD_MS, StreamChain
 from workers.ingest.metrics import (
     ABSURD_IDS,
@@ -54,15 +54,6 @@ class Stream(NamedTuple):
     chain: StreamChain
 
 
-class Turns(NamedTuple):
-    """What one socket writes of books that the log numbers."""
-
-    name: str
-    symbols: set[str]
-    torn: Counter[str]
-    """How often each ended before its socket: another turn follows."""
-
-
 class Line:
     """Files frames, checks their sequence and hands on what the streams shall hold.
 
@@ -101,9 +92,7 @@ class Line:
         self.venue = venue
         self._session = venue.session("")
         self._facts = venue.facts
-        self._turns: dict[Session, Turns] = {}
-        """Of sockets whose books the log numbers."""
-        self._nonce, self._opened, self._numbers = token_hex(4), 0, 0
+        self._turns, self._numbers = BookTurns(line), 0
         self.line = line
         self._keys = keys
         self._settings = settings
@@ -197,49 +186,42 @@ class Line:
         """
         if self._wholeness is not None:
             self._wholeness.ended(session, now_us, succeeded=succeeded)
-        turns = self._turns.pop(session, None)
-        if turns is not None:
-            for symbol in turns.symbols:
-                times = turns.torn[symbol]
-                name = f"{turns.name}.{times}" if times else turns.name
-                self.torn(session, [(DEPTH, symbol)], now_us, name)
+        for symbol, turn in self._turns.close(session).items():
+            self._break(symbol, turn, now_us)
 
     def begun_anew(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
-        """Streams (channel, symbol) of a socket that were asked for anew begin now: where ids only order messages, the
-        log says that something may be missing."""
-        if self._facts.continuity is not Continuity.RISING:
-            return
-        self.torn(session, names, now_us)
-        if self._wholeness is not None:
-            for channel, symbol in names:
-                if channel == TRADES:
-                    self._wholeness.begun_anew(symbol)
+        """Streams (channel, symbol) of a socket that were asked for anew begin now: where no id shows what the exchange
+        sent meanwhile, and no whole book follows, the log says that something may be missing."""
+        for channel, symbol in names:
+            if channel == DEPTH and self._facts.continuity is Continuity.RISING:
+                self.torn(session, [(channel, symbol)], now_us)
+            elif channel == TRADES and self._wholeness is not None:
+                self._wholeness.begun_anew(symbol)
 
-    def torn(self, session: Session, names: Iterable[tuple[str, str]], now_us: int, turn: str = "") -> None:
+    def torn(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
         """Something is missing in streams (channel, symbol) of a socket: their books end here."""
         for channel, symbol in names:
-            stream = self._streams.get((channel, symbol))
-            if stream is None or channel != DEPTH:
+            if channel != DEPTH or (channel, symbol) not in self._streams:
                 continue
-            entry = RawEntry(stream.key, now_us // 1000, 0, b"", now_us, self.line, "break")
-            if not self._facts.continuity.by_id:
-                self._numbers += 1
-                entry = entry._replace(turn=turn or self._turn(session, symbol), number=self._numbers)
-            self._append(entry)
-            if not turn and not self._facts.continuity.by_id:  # the turn is over; its name never writes again
-                self._turns[session].torn[symbol] += 1
+            if self._facts.continuity.by_id:
+                self._break(symbol, "", now_us)
+            else:
+                self._break(symbol, self._turns.of(session, symbol), now_us)
+                self._turns.end(session, symbol)
 
-    def _turn(self, session: Session, symbol: str) -> str:
-        """The name of the turn of a socket, which writes a symbol's book now."""
-        turns = self._turns.get(session)
-        if turns is None:
-            self._opened += 1
-            turns = self._turns[session] = Turns(
-                f"{self.line}-{self._nonce}-{self._opened}", set(), Counter()
-            )
-        turns.symbols.add(symbol)
-        times = turns.torn[symbol]
-        return f"{turns.name}.{times}" if times else turns.name
+    def _break(self, symbol: str, turn: str, now_us: int) -> None:
+        stream = self._streams.get((DEPTH, symbol))
+        if stream is None:
+            return
+        entry = RawEntry(stream.key, now_us // 1000, 0, b"", now_us, self.line, "break")
+        if not self._facts.continuity.by_id:
+            self._numbers += 1
+            entry = entry._replace(turn=turn, number=self._numbers)
+        self._append(entry)
+
+    def taking_over(self, symbol: str) -> None:
+        """Another line wrote a book until now, and this one has asked for the whole of it."""
+        self._turns.end_all(symbol)
 
     def _message(self, message: Message, received_us: int, session: Session) -> None:
         stream = self._streams.get((message.channel, message.symbol))
@@ -272,12 +254,11 @@ class Line:
         if message.channel == DEPTH and not self._facts.continuity.by_id:
             self._numbers += 1
             entry = self._entry(stream.key, message)
-            self._append(
-                entry._replace(update_id=0, turn=self._turn(session, message.symbol), number=self._numbers)
-            )
+            turn = self._turns.of(session, message.symbol)
+            self._append(entry._replace(update_id=0, turn=turn, number=self._numbers))
             return
         if message.channel == DEPTH and self._facts.continuity is Continuity.RISING:
-            self._turn(session, message.symbol)  # its books end with it: no id shows what was missed
+            self._turns.of(session, message.symbol)  # its books end with it: no id shows what was missed
         if self._is_named(message.channel):
             self._append_named(stream.key, message, session)
             return

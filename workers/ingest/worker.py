@@ -259,7 +259,11 @@ class IngestWorker:
         reader, waits = ResubscriptionReader(self._process.client, self._feeds_of), Backoff("resubscribe")
         while True:
             try:
-                self._renew(await self._turns.due(time.monotonic()), TAKEN_OVER)
+                late = await self._turns.due(time.monotonic())
+                for venue, names in late.items():
+                    for _, symbol in names:
+                        self._lines[venue].taking_over(symbol)
+                self._renew(late, TAKEN_OVER)
                 asked = await reader.new()
                 waits.accepted()
             except (RedisError, OSError) as error:

@@ -96,7 +96,12 @@ async def _last_audits(run: FleetRun) -> dict[Book, bytes]:
 
 async def _judged(run: FleetRun, after: dict[Book, bytes]) -> bool:
     """Whether audits since then took every book out of sync, or found it right: the market had mended it before."""
-    return _found(run) or all([b"match" in await _outcomes(run, book, last) for book, last in after.items()])
+    return _found(run) or await _right(run, after)
+
+
+async def _right(run: FleetRun, after: dict[Book, bytes]) -> bool:
+    """Whether audits since then found every book right."""
+    return all([b"match" in await _outcomes(run, book, last) for book, last in after.items()])
 
 
 def _found(run: FleetRun) -> bool:
@@ -160,6 +165,8 @@ async def wrong_quantity(run: FleetRun) -> None:
         await run.struck(numbers, 8)
         await run.remove(numbers)
         await run.until("an audit took every book out of sync", lambda: _found(run))
+        # it may have done so while events were still being spoiled
+        await run.until("an audit finds every book right", partial(_right, run, await _last_audits(run)))
 
 
 async def forbidden(run: FleetRun) -> None:
