@@ -11,8 +11,8 @@ import multiprocessing
 import resource
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from workers.cli.application import main as fleet
 
@@ -29,14 +29,15 @@ EXPORTS = {
 }  # fmt: skip
 
 
-def measure(options: tuple[str, ...], symbol: str, folder: str, told: Any) -> None:
+def measure(options: tuple[str, ...], symbol: str, folder: str) -> tuple[float, float, int]:
+    """CPU seconds, MB more, and bytes of the file, of one export in this process."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, path = time.process_time(), Path(folder, options[-1])
     code = fleet(["export", "--symbol", symbol, *options[:-1], "-o", str(path)])
     used = time.process_time() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert code == 0
-    told.put((used, (peak - before) / 1024, path.stat().st_size))
+    return used, (peak - before) / 1024, path.stat().st_size
 
 
 def main() -> None:
@@ -48,11 +49,8 @@ def main() -> None:
     for name, command in EXPORTS.items():
         for _ in range(options.times):
             with tempfile.TemporaryDirectory() as folder:
-                told = spawn.Queue()
-                child = spawn.Process(target=measure, args=(command, options.symbol, folder, told))
-                child.start()
-                used, memory, size = told.get()
-                child.join()
+                with ProcessPoolExecutor(1, spawn) as process:
+                    used, memory, size = process.submit(measure, command, options.symbol, folder).result()
                 print(f"{name}: {used:.1f} CPU s, {memory:,.0f} MB more, {size:,} bytes")
 
 

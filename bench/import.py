@@ -14,8 +14,8 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from workers.archive.files.storage import LocalStorage
 from workers.recordings.tardis.file import TardisFile
@@ -51,7 +51,8 @@ def trades(rows: int) -> Iterator[str]:
         yield f"binance,BTCUSDT,{local - 2000},{local},{10**9 + row},{side},{price / 10},{amount}"
 
 
-def measure(path: Path, folder: Path, told: Any) -> None:
+def measure(path: Path, folder: Path) -> tuple[int, int, float, float, int]:
+    """Rows, rows filed, CPU seconds, MB more, and bytes of the archive, of one import in this process."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.process_time()
     outcome = TardisImport(TardisFile(path), LocalStorage(folder), 3, "", lambda _: None).run()
@@ -59,7 +60,7 @@ def measure(path: Path, folder: Path, told: Any) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert outcome.fine, outcome.problems
     size = sum(file.stat().st_size for file in folder.rglob("*.parquet"))
-    told.put((outcome.rows, outcome.written, used, (peak - before) / 1024, size))
+    return outcome.rows, outcome.written, used, (peak - before) / 1024, size
 
 
 def main() -> None:
@@ -80,11 +81,9 @@ def main() -> None:
                     packed.write(f"{header_of(dataset)}\n".encode())
                     packed.writelines(f"{line}\n".encode() for line in made(options.rows))
                 for number in range(options.times):
-                    told = spawn.Queue()
-                    child = spawn.Process(target=measure, args=(path, Path(folder, str(number)), told))
-                    child.start()
-                    rows, written, used, memory, size = told.get()
-                    child.join()
+                    with ProcessPoolExecutor(1, spawn) as process:
+                        done = process.submit(measure, path, Path(folder, str(number)))
+                        rows, written, used, memory, size = done.result()
                     print(
                         f"{dataset}{suffix}: {rows:,} rows, {written:,} filed: {rows / used:,.0f} rows a CPU second, "
                         f"{memory:,.0f} MB more, {size / rows:.1f} bytes a row in the archive"
