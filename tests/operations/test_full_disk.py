@@ -109,6 +109,8 @@ def test_a_fleet_outlives_a_full_disk(small_disk: Path):
         for _ in range(3):  # supervisord has to say this in its own log
             supervisor.call("stopProcess", "keeper")
             supervisor.call("startProcess", "keeper", False)
+            # a signal that comes while supervisord has forked and not yet executed it is lost, and stopping takes 30 s
+            until("the keeper runs for the moment", lambda: runs(supervisor, "keeper"))
         time.sleep(3)
         assert supervisor.pid() == pid
         ballast.unlink()
