@@ -38,7 +38,8 @@ ALLOWED: dict[str, set[str]] = {
     "bench": CORE | {"client", "operations", "conformance", "terminal", "bench"},
     "research": CORE
     | {"runtime", "archive", "recordings", "terminal", "operations", "verification", "research"},
-    "cli": CORE | ROLES | PROOFS | {"runtime", "recordings", "sim", "client", "terminal", "cli"},
+    "reading": CORE | {"runtime", "client", "terminal", "operations", "reading"},
+    "cli": CORE | ROLES | PROOFS | {"runtime", "recordings", "sim", "client", "terminal", "reading", "cli"},
 }
 """What a folder or a module at the top may import of ours, besides the version in `workers`. Arrows run downwards
 only: what is in no line above may not be imported."""

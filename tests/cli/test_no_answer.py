@@ -13,8 +13,8 @@ from redis.exceptions import (
     ConnectionError as RedisConnectionError,
 )
 
-from workers.cli.reading.opening import reaching
 from workers.errors import CommandError
+from workers.reading.opening import reaching
 from workers.settings.loading import Effective
 from workers.settings.schema import Settings
 

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from workers.cli.reading.watch import PAGE_S, Screen, fitting
+from workers.reading.watch import PAGE_S, Screen, fitting
 
 NAMES = [f"A{number}USDT" for number in range(9)]
 

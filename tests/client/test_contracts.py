@@ -6,11 +6,11 @@ from typing import Any
 
 from client_world import KEYS, T0, S, World, take
 
-from workers.cli.reading.watch import Watched
 from workers.client import Derivative, FleetClient, Gap, Liquidation
 from workers.client.numbers import Number
 from workers.model.derivatives.figures import Figure
 from workers.model.derivatives.figures import Liquidation as Row
+from workers.reading.watch import Watched
 from workers.store.derivatives.streams import DerivativeStreams, liquidation_id
 
 KEPT_MS = 10**9

@@ -11,7 +11,6 @@ import pytest
 from client_world import KEYS, T0, S, World
 from rich.console import Console
 
-from workers.cli.reading.bars import bars_table
 from workers.client import FleetClient, Number, PriceLevel
 from workers.errors import BookWithheld, SecondUnknown
 from workers.model.books.checkpoint import encode_checkpoint
@@ -19,6 +18,7 @@ from workers.model.books.sync import BookSync, SequenceRule, SyncState
 from workers.model.events import DepthEvent, Snapshot
 from workers.model.history.builder import BlockBuilder
 from workers.model.history.recorder import HistoryRecorder
+from workers.reading.bars import bars_table
 from workers.store.history.writing import HistoryStore
 from workers.store.scripts import Scripts
 from workers.store.trades.fold import TradeStore

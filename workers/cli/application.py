@@ -26,7 +26,7 @@ REGISTERED: Final = (
     "workers.cli.export",
     "workers.cli.import_files",
     "workers.cli.verify_archive",
-    "workers.cli.reading.commands",
+    "workers.cli.reading",
     "workers.cli.doctor",
 )
 """Modules with commands of their own: each has `register(app)`."""

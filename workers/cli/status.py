@@ -12,9 +12,9 @@ import msgspec
 from rich.markup import escape
 from rich.table import Table
 
-from workers.cli.reading.opening import reaching
 from workers.masking import mask
 from workers.operations.running import running_fleet
+from workers.reading.opening import reaching
 from workers.runtime.process import PORT_OFFSETS
 from workers.settings.loading import Effective, redis_url
 from workers.store.books.shown import UNREADABLE, SymbolReading, sentence_of, standing, whole

@@ -19,9 +19,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from workers.cli.reading.opening import fleet_of, notice_text, run_reading, symbol_name
 from workers.client import BookTop, Derivative, FleetClient, Gap, Interrupted, PriceLevel, Trade, Withheld
 from workers.client.feed import Feed
+from workers.reading.opening import fleet_of, notice_text, run_reading, symbol_name
 from workers.terminal.output import err, out
 from workers.terminal.saying import say
 from workers.terminal.times import clock_text

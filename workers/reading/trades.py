@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from workers.cli.reading.opening import NOTICES, fleet_of, run_reading, symbol_name, tell_notice
 from workers.client import FleetClient, Trade
+from workers.reading.opening import NOTICES, fleet_of, run_reading, symbol_name, tell_notice
 from workers.terminal.saying import say, say_json, say_nothing
 from workers.terminal.times import clock_text
 

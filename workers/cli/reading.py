@@ -13,13 +13,13 @@ from workers.terminal.times import time_ms
 
 
 def _complete(incomplete: str) -> list[str]:
-    from workers.cli.reading.opening import known_symbols  # noqa: PLC0415 -- keeps `fleet --help` quick
+    from workers.reading.opening import known_symbols  # noqa: PLC0415 -- keeps `fleet --help` quick
 
     return list(known_symbols(incomplete))
 
 
 def _complete_channel(incomplete: str) -> list[str]:
-    from workers.cli.reading.tail import CHANNELS  # noqa: PLC0415 -- as above
+    from workers.reading.tail import CHANNELS  # noqa: PLC0415 -- as above
 
     return [channel for channel in CHANNELS if channel.startswith(incomplete)]
 
@@ -88,7 +88,7 @@ def book(
 
     Code 3 with the reason while the book is withheld, or where it was not known.
     """
-    from workers.cli.reading.book import run_book  # noqa: PLC0415 -- as above
+    from workers.reading.book import run_book  # noqa: PLC0415 -- as above
 
     at_ms = time_ms(at, "--at") if at else None
     raise typer.Exit(run_book(symbol, depth, at_ms, config, as_json=json))
@@ -108,7 +108,7 @@ def history(
 
     Without --from the last minute. A second that is not known is said to be unknown, never guessed.
     """
-    from workers.cli.reading.history import Request, run_history  # noqa: PLC0415 -- as above
+    from workers.reading.history import Request, run_history  # noqa: PLC0415 -- as above
 
     if not price and (start or end):
         raise typer.BadParameter("it goes with --price.", param_hint="--from, --to")
@@ -131,7 +131,7 @@ def trades(
 
     With --follow each trade as it comes, in the order of the ids; holes are waited for until they are repaired.
     """
-    from workers.cli.reading.trades import Request, run_trades  # noqa: PLC0415 -- as above
+    from workers.reading.trades import Request, run_trades  # noqa: PLC0415 -- as above
 
     request = Request(symbol, *_span(start, end), limit, follow, _seconds(duration))
     raise typer.Exit(run_trades(request, config, as_json=json))
@@ -152,7 +152,7 @@ def bars(
 
     With --follow each window as it closes, and each revision of one.
     """
-    from workers.cli.reading.bars import Request, run_bars  # noqa: PLC0415 -- as above
+    from workers.reading.bars import Request, run_bars  # noqa: PLC0415 -- as above
 
     request = Request(symbol, interval, *_span(start, end), limit, follow, _seconds(duration))
     raise typer.Exit(run_bars(request, config, as_json=json))
@@ -165,7 +165,7 @@ def watch(
     config: Config = None,
 ) -> None:
     """Show books and trades live: ladder and tape on a terminal, one line a second elsewhere."""
-    from workers.cli.reading.watch import run_watch  # noqa: PLC0415 -- as above
+    from workers.reading.watch import run_watch  # noqa: PLC0415 -- as above
 
     raise typer.Exit(run_watch(symbols, depth, _seconds(duration), config))
 
@@ -188,7 +188,7 @@ def tail(
     config: Config = None,
 ) -> None:
     """Follow any stream of a symbol, its entries decoded."""
-    from workers.cli.reading.tail import Request, run_tail  # noqa: PLC0415 -- as above
+    from workers.reading.tail import Request, run_tail  # noqa: PLC0415 -- as above
 
     from_ms, _ = _span(start, "")
     raise typer.Exit(

@@ -10,8 +10,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from workers.cli.reading.opening import fleet_of, reaching, refuse_unknown, symbol_name
 from workers.client import Book, FleetClient
+from workers.reading.opening import fleet_of, reaching, refuse_unknown, symbol_name
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_FINE
 from workers.terminal.output import out

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from workers.cli.reading.opening import NOTICES, fleet_of, run_reading, symbol_name, tell_notice
 from workers.client import Bar, FleetClient
+from workers.reading.opening import NOTICES, fleet_of, run_reading, symbol_name, tell_notice
 from workers.terminal.output import out
 from workers.terminal.saying import say, say_json, say_nothing
 from workers.terminal.times import clock_text

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from workers.cli.reading.opening import fleet_of, run_reading, symbol_name
 from workers.client import FleetClient
+from workers.reading.opening import fleet_of, run_reading, symbol_name
 from workers.store.history.writing import HistoryStatistics
 from workers.terminal.saying import say, say_json
 from workers.terminal.times import clock_text

@@ -12,11 +12,11 @@ import msgspec
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from workers.cli.reading.opening import fleet_of, run_reading, symbol_name, tell_notice
 from workers.client import Gap, Interrupted
 from workers.client.naming import keys_of
 from workers.errors import WrongArgument
 from workers.model.trades.windows import INTERVALS_MS
+from workers.reading.opening import fleet_of, run_reading, symbol_name, tell_notice
 from workers.store.connection import connect_reader, heeding_cancellation
 from workers.store.keys import DEPTH, TRADES, Keys
 from workers.store.log.follower import START, StreamFollower, before, entry_id

@@ -1,1 +1,0 @@
-"""The commands that read a running fleet: book, trades, bars, watch, tail."""

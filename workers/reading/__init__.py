@@ -1,0 +1,1 @@
+"""What the commands that read a running fleet do and show."""
