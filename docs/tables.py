@@ -173,6 +173,15 @@ EVENTS: Final = {
     "fleet_archive_adopted_total": ["archive_file_adopted"],
     "fleet_archive_missing_total": ["archive_rows_missing"],
     "fleet_archive_undecoded_total": ["archive_entries_undecoded"],
+    "fleet_orders_malformed_total": ["orders_malformed"],
+    "fleet_orders_lost_total": ["orders_lost"],
+    "fleet_orders_syncs_total": ["orders_synced"],
+    "fleet_orders_purged_crossing_total": ["orders_purged"],
+    "fleet_orders_purged_level2_total": ["orders_purged"],
+    "fleet_orders_read_elsewhere_total": ["orders_read_elsewhere"],
+    "fleet_orders_checkpoint_unreadable_total": ["orders_checkpoint_unreadable"],
+    "fleet_orders_seeds_total": ["orders_seed", "orders_seed_failed"],
+    "fleet_orders_withheld_total": ["orders_withheld"],
 }
 """The log events that stand for one increase of a metric."""
 
@@ -183,6 +192,7 @@ ROLES: Final = {
     "keeper": "keeper",
     "api": "api",
     "archive": "archive",
+    "orders": "orders",
     "runtime/process.py": "every worker",
     "runtime/logs.py": "every worker",
     "runtime/pulse.py": "every worker",
@@ -194,8 +204,8 @@ ROLES: Final = {
     "runtime/ownership.py": "workers that own symbols",
     "runtime/progress.py": "workers that own symbols",
     "runtime/rest.py": "workers that use REST",
-    "runtime/stream_places.py": "`books` and `trades`",
-    "runtime/rounds.py": "`books` and `trades`",
+    "runtime/stream_places.py": "`books`, `orders` and `trades`",
+    "runtime/rounds.py": "`books`, `orders` and `trades`",
     "runtime/dead_streams.py": "`books` and `keeper`",
 }
 """Who has the metrics of a folder or module, in the order of the page."""
@@ -266,8 +276,8 @@ def _section(name: str, struct: type[msgspec.Struct], node: ast.ClassDef) -> Ite
 
 def settings() -> Iterator[Setting]:
     """Every setting, in the order of `workers/settings/schema.py`; those of a venue as `venues.*.key`."""
-    tree = ast.parse((PACKAGE / "settings" / "schema.py").read_text(encoding="utf-8"))
-    nodes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (PACKAGE / "settings").glob("*.py")]
+    nodes = {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
     for field in msgspec.structs.fields(declared.Settings):
         name, struct = field.name, field.type
         if typing.get_origin(struct) is dict:

@@ -31,6 +31,7 @@ PROGRAMS = {
     "trades:trades-1",
     "keeper",
     "archive",
+    "orders",
     "api",
 }
 
@@ -148,7 +149,11 @@ async def test_start_restart_and_stop_lose_and_double_nothing(supervisorctl: Sup
         stop = asyncio.Event()
         assert await verification.wait_until_synced(120, stop), verification.findings.problems
         states = await asyncio.to_thread(supervisorctl.states)
-        assert states == {**dict.fromkeys(PROGRAMS, "RUNNING"), "archive": "EXITED"}  # it is not enabled
+        assert states == {
+            **dict.fromkeys(PROGRAMS, "RUNNING"),
+            "archive": "EXITED",
+            "orders": "EXITED",
+        }  # they are not enabled
         await verification.run(2, stop)
         for group in ("books:*", "trades:*", "ingest-a"):
             done = await asyncio.to_thread(supervisorctl, "restart", group)
@@ -163,4 +168,4 @@ async def test_start_restart_and_stop_lose_and_double_nothing(supervisorctl: Sup
     done = await asyncio.to_thread(supervisorctl, "stop", "all")
     assert done.returncode == 0, done.stdout + done.stderr
     states = await asyncio.to_thread(supervisorctl.states)
-    assert states == {**dict.fromkeys(PROGRAMS, "STOPPED"), "archive": "EXITED"}
+    assert states == {**dict.fromkeys(PROGRAMS, "STOPPED"), "archive": "EXITED", "orders": "EXITED"}

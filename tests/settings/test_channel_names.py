@@ -62,3 +62,11 @@ def test_the_same_channel_twice() -> None:
 def test_any_other_name_is_taken(exchange: str, market: str, channels: list[str]) -> None:
     effective = parse(FILE.format(exchange=exchange, market=market, channels=channels), "fleet.toml", {})
     assert effective.settings.venues["v"].channels == channels
+
+
+def test_single_orders_of_an_exchange_that_tells_none() -> None:
+    text = FILE.format(exchange="okx", market="swap", channels=[]).replace("BTCUSDT", "BTC-USDT-SWAP")
+    with pytest.raises(
+        SettingsError, match=r"line 7, venues\.v\.orders.*single orders of okx are not followed"
+    ):
+        parse(f"{text}orders = true\n", "fleet.toml", {})

@@ -15,6 +15,7 @@ from workers.ingest.worker import IngestWorker
 from workers.keeper.worker import Keeper
 from workers.model.books.top_of_book import decode_top
 from workers.model.trades.latest import decode_member
+from workers.orders.worker import OrderWorker
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
 from workers.runtime.tasks import end
@@ -27,6 +28,11 @@ from workers.venues.binance.settings import BinanceSettings
 
 SYMBOLS = ["BTCUSDT", "SOLUSDT", "币安人生USDT"]
 KEYS = Keys()
+OWNERS: Mapping[str, type[BookWorker] | type[TradeWorker] | type[OrderWorker]] = {
+    "books": BookWorker,
+    "trades": TradeWorker,
+    "orders": OrderWorker,
+}
 
 
 class Fleet:
@@ -60,7 +66,7 @@ class Fleet:
         self.client: Redis = Redis.from_url(url, protocol=2)
         self.processes: dict[str, Process] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.workers: dict[str, BookWorker | TradeWorker] = {}
+        self.workers: dict[str, BookWorker | TradeWorker | OrderWorker] = {}
 
     def be_patient(self) -> None:
         """Lose and withhold no book because this machine is busy: all workers, and who asks them, share a process."""
@@ -83,8 +89,7 @@ class Fleet:
                     await Keeper(process, session).run()
             else:
                 async with Sessions() as session:
-                    kind = BookWorker if process.role == "books" else TradeWorker
-                    worker = self.workers[name] = kind(process, session)
+                    worker = self.workers[name] = OWNERS[process.role](process, session)
                     await worker.run()
         finally:
             await end([beat])

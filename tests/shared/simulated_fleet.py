@@ -24,7 +24,7 @@ symbols = {symbols}
 websocket_url = "{websocket_url}"
 rest_url = "{url}"
 request_spacing_ms = 20
-[ingest]
+{more}[ingest]
 backoff_first_s = 0.05
 """
 
@@ -33,10 +33,17 @@ class SimulatedFleet(Fleet):
     """Two lines, books and trades of one market; `path` is that of its sockets."""
 
     def __init__(
-        self, exchange: SimulatedExchange, market: str, symbols: list[str], path: str, redis_url: str
+        self,
+        exchange: SimulatedExchange,
+        market: str,
+        symbols: list[str],
+        path: str,
+        redis_url: str,
+        more: str = "",
     ) -> None:
         text = FLEET.format(
             name=exchange.settings.flavour,
+            more=more,
             market=market,
             symbols=str(symbols).replace("'", '"'),
             url=exchange.url,

@@ -13,7 +13,7 @@ from redis.asyncio.client import Pipeline
 from workers.model.symbols.info import SymbolInfo
 from workers.model.trades.windows import INTERVALS_MS
 from workers.store.fleet.symbols import UNLISTED, InfoChange, SymbolStore
-from workers.store.keys import DEPTH, TICKER, TRADES, Keys
+from workers.store.keys import DEPTH, ORDERS, TICKER, TRADES, Keys
 from workers.store.log.streams import CONSUMER, GroupReader
 
 FURTHER = ["kline_1m", "markPrice@1s"]
@@ -66,7 +66,7 @@ def test_every_key_of_a_symbol_is_in_one_of_the_lists() -> None:
     """A new key belongs into `raw_streams`, `folds` or `kept`: else it outlives its symbol."""
     values = {
         "symbol": ["S"],
-        "channel": [DEPTH, TRADES, TICKER, *FURTHER],
+        "channel": [DEPTH, TRADES, TICKER, ORDERS, *FURTHER],
         "named": [TRADES, *FURTHER],
         "interval": list(INTERVALS_MS),
         "role": ["books"],

@@ -29,7 +29,7 @@ from workers.ingest.wholeness import Wholeness
 from workers.model.plain_text import plain
 from workers.model.trades.exchange_clock import ClockCeiling
 from workers.settings.schema import IngestSettings
-from workers.store.keys import DEPTH, TICKER, TRADES, Keys
+from workers.store.keys import DEPTH, ORDERS, TICKER, TRADES, Keys
 from workers.store.log.streams import RawEntry
 from workers.venues.facts import Continuity
 from workers.venues.interface import Venue
@@ -105,7 +105,7 @@ class Line:
         self._labels = (venue.name, line)
         self._messages = {
             channel: MESSAGES.labels(venue.name, line, channel)
-            for channel in (DEPTH, TRADES, TICKER, *venue.channels)
+            for channel in (DEPTH, TRADES, TICKER, ORDERS, *venue.channels)
         }
         self.counts: Counter[str] = Counter()
         self.contradictory: Counter[str] = Counter()
@@ -117,7 +117,7 @@ class Line:
     def follow(self, symbol: str) -> None:
         """Take up a symbol: from now on its messages are appended."""
         self._given_up.discard(symbol)
-        for channel in (DEPTH, TRADES, TICKER, *self.venue.channels):
+        for channel in (DEPTH, TRADES, TICKER, ORDERS, *self.venue.channels):
             key = self._keys.raw(symbol, channel)
             self._streams.setdefault((channel, symbol), Stream(key, StreamChain(joining=self._joining)))
 

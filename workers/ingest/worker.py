@@ -35,7 +35,7 @@ from workers.runtime.tasks import end
 from workers.settings.schema import Settings
 from workers.store.fleet.followed import Changed
 from workers.store.fleet.resubscriptions import ResubscriptionReader
-from workers.store.keys import DEPTH, TICKER, TRADES
+from workers.store.keys import DEPTH, ORDERS, TICKER, TRADES
 from workers.store.log.streams import newest_ids, newest_ms
 from workers.venues.messages import Subscription
 
@@ -71,6 +71,7 @@ def retentions(settings: Settings, contexts: Sequence[VenueContext]) -> dict[str
             kept[context.keys.raw(symbol, DEPTH)] = settings.streams.depth_ms
             kept[context.keys.raw(symbol, TRADES)] = settings.streams.trades_ms
             kept[context.keys.raw(symbol, TICKER)] = settings.streams.ticker_ms
+            kept[context.keys.raw(symbol, ORDERS)] = settings.orders.raw_ms
             for channel in context.venue.channels:
                 kept[context.keys.raw(symbol, channel)] = settings.streams.channels_ms
     return kept
@@ -82,7 +83,7 @@ def gap_keys(contexts: Sequence[VenueContext]) -> dict[str, tuple[str, str]]:
         context.keys.raw(symbol, channel): (context.keys.gaps(symbol), channel)
         for context in contexts
         for symbol in context.symbols
-        for channel in (DEPTH, TRADES, TICKER, *context.venue.channels)
+        for channel in (DEPTH, TRADES, TICKER, ORDERS, *context.venue.channels)
     }
 
 

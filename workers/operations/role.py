@@ -14,7 +14,7 @@ from workers.errors import SettingsError
 from workers.operations.open_files import raise_limit
 from workers.operations.parent import end_with_parent, has_lost_supervisord
 from workers.settings.loading import load, redis_url
-from workers.terminal.exit_codes import EXIT_SETTINGS
+from workers.terminal.exit_codes import EXIT_FINE, EXIT_SETTINGS
 
 WORKERS: Final = {
     "ingest-a": "workers.ingest.worker",
@@ -26,7 +26,10 @@ WORKERS: Final = {
 }
 """The module of each role; it has `async def main(process)`."""
 
-PROGRAMS: Final = ("redis", "exchange", "archive")
+ORDERS: Final = "workers.orders.worker"
+"""That of `orders`, which ends at once where nobody wants it."""
+
+PROGRAMS: Final = ("redis", "exchange", "archive", "orders")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -67,7 +70,11 @@ def main(arguments: Sequence[str]) -> int:
         from workers.operations.archive_program import run_archive  # noqa: PLC0415 -- as above
 
         return run_archive(effective.settings, chosen.number)
+    module = WORKERS.get(chosen.role, ORDERS)
+    if module == ORDERS and not any(venue.orders for venue in effective.settings.venues.values()):
+        sys.stderr.write("no venue has orders = true: there is nothing to do\n")
+        return EXIT_FINE
     from workers.runtime.process import run_role  # noqa: PLC0415 -- the server's wrapper starts without it
 
-    role_main = import_module(WORKERS[chosen.role]).main
+    role_main = import_module(module).main
     return run_role(chosen.role, effective.settings, chosen.number, redis_url(effective.settings), role_main)

@@ -42,14 +42,16 @@ NOT_EXAMINED = Counter(
     "fleet_redis_not_examined_total", "Times the server's version was not to be learned by this user"
 )
 
-PORT_OFFSETS = {"ingest-a": 1, "ingest-b": 2, "keeper": 3, "api": 4, "books": 10, "trades": 40, "archive": 70}
+PORT_OFFSETS = {
+    "ingest-a": 1, "ingest-b": 2, "keeper": 3, "api": 4, "orders": 5, "books": 10, "trades": 40, "archive": 70,
+}  # fmt: skip
 
 
 class Process:
     """One worker process of a role.
 
     Args:
-        role: `ingest-a`, `ingest-b`, `books`, `trades`, `keeper`, `archive`, `api`.
+        role: `ingest-a`, `ingest-b`, `books`, `trades`, `keeper`, `archive`, `orders`, `api`.
         settings: the effective settings.
         number: which of several processes of the role this is, from 0.
         url: the Redis URL (settings resolved: see `workers.settings.loading.redis_url`).

@@ -12,7 +12,18 @@ from workers.settings.symbols import Refusal
 SPELLED: Final = re.compile(r"[!A-Za-z0-9][A-Za-z0-9@_.+-]{0,63}")
 """What a channel may be called: its name is the end of a key, and a part of a path in the archive."""
 TAKEN: Final = frozenset(
-    {"depth", "aggTrade", "bookTicker", "snapshot", "top", "gaps", "audit", "derivatives", "liquidations"}
+    {
+        "depth",
+        "aggTrade",
+        "bookTicker",
+        "orders",
+        "snapshot",
+        "top",
+        "gaps",
+        "audit",
+        "derivatives",
+        "liquidations",
+    }
 )
 """What the fleet's own streams are called."""
 
@@ -26,7 +37,10 @@ def _problem(channel: str, before: Sequence[str], own: Collection[str]) -> str:
 
 
 def check_channels(section: str, venue: VenueSettings, refused: Refusal) -> None:
-    """The channels of a venue. Raises: SettingsError."""
+    """The channels of a venue, and its single orders. Raises: SettingsError."""
+    if venue.orders and not venue.tells_orders:
+        problem = f"single orders of {venue.exchange} are not followed by this release"
+        raise refused(f"{section}.orders", problem, "false")
     key, own = f"{section}.channels", venue.own_channels
     if own is None:
         if not venue.channels:

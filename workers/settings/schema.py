@@ -13,6 +13,7 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta, Struct, field
 
 from workers.model.trades.windows import Interval
+from workers.settings.orders import OrderSettings
 
 Count = Annotated[int, Meta(ge=1)]
 Milliseconds = Annotated[int, Meta(ge=0)]
@@ -72,6 +73,8 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     channels: list[str] = field(default_factory=list)
     """Further streams of the exchange, as it calls them without the symbol (`kline_1m`, `markPrice@1s`, `forceOrder`):
     each goes as it comes into `raw:{S}:<channel>`."""
+    orders: bool = False
+    """Follow every single order too, where the exchange tells them (docs/level3.md)."""
     websocket_url: str = ""
     """Base of every socket, such as `wss://fstream.binance.com`; empty: the production host."""
     rest_url: str = ""
@@ -88,6 +91,11 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     weight_per_minute: Annotated[int, Meta(ge=0)] = 0
     """REST weight we may use a minute; 0: learn it from the exchange and use `weight_share` of it."""
     weight_share: Annotated[float, Meta(gt=0, le=1)] = 0.8
+
+    @property
+    def tells_orders(self) -> bool:
+        """Whether the exchange tells single orders, and this release follows them."""
+        return False
 
     @property
     def own_channels(self) -> Collection[str] | None:
@@ -394,6 +402,7 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     ingest: IngestSettings = field(default_factory=IngestSettings)
     streams: StreamSettings = field(default_factory=StreamSettings)
     books: BookSettings = field(default_factory=BookSettings)
+    orders: OrderSettings = field(default_factory=OrderSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
     trades: TradeSettings = field(default_factory=TradeSettings)
     keeper: KeeperSettings = field(default_factory=KeeperSettings)

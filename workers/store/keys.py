@@ -14,10 +14,12 @@ from workers.model.trades.windows import INTERVALS_MS
 DEPTH: Final = "depth"
 TRADES: Final = "aggTrade"
 TICKER: Final = "bookTicker"
+ORDERS: Final = "orders"
 
 BOOKS_GROUP: Final = "books"
 TRADES_GROUP: Final = "trades"
 ARCHIVE_GROUP: Final = "archive"
+ORDERS_GROUP: Final = "orders"
 """Each role that owns symbols: the name of its consumer groups, of its leases, and of the role."""
 FOLDS: Final = ((DEPTH, BOOKS_GROUP), (TRADES, TRADES_GROUP))
 """What each raw stream is folded by."""
@@ -39,13 +41,17 @@ class Keys:
         return f"{self.prefix}{head}:{{{symbol}}}{':' if tail else ''}{tail}"
 
     def raw(self, symbol: str, channel: str) -> str:
-        """Stream: the exchange's messages of one channel, byte for byte (`depth`, `aggTrade`, `bookTicker`, or one
-        that the settings ask for by the exchange's name)."""
+        """Stream: the exchange's messages of one channel, byte for byte (`depth`, `aggTrade`, `bookTicker`, `orders`,
+        or one that the settings ask for by the exchange's name)."""
         return self._key("raw", symbol, channel)
 
     def raw_writer(self, symbol: str) -> str:
         """Hash: whose turn it is to write a depth stream that the exchange does not number, and how far it came."""
         return writer_of(self.raw(symbol, DEPTH))
+
+    def raw_orders_writer(self, symbol: str) -> str:
+        """Hash: the same of single orders."""
+        return writer_of(self.raw(symbol, ORDERS))
 
     def raw_names(self, symbol: str, named: str = TRADES) -> str:
         """Sorted set: the newest messages of a raw stream by their names: trades where ids only name them, and those
@@ -59,6 +65,10 @@ class Keys:
     def raw_snapshot(self, symbol: str) -> str:
         """Stream: REST depth snapshots as received."""
         return self._key("raw", symbol, "snapshot")
+
+    def raw_orders_snapshot(self, symbol: str) -> str:
+        """Stream: all single orders as REST had them, as received."""
+        return f"{self.raw(symbol, ORDERS)}:snapshot"
 
     def derivatives(self, symbol: str) -> str:
         """Stream: mark and index price, funding and open interest, each with its time."""
@@ -88,6 +98,18 @@ class Keys:
     def book_distrust(self, symbol: str) -> str:
         """String: why the owner must take its book out of sync (set by the audit, taken by the owner)."""
         return self._key("book", symbol, "distrust")
+
+    def orders_top(self, symbol: str) -> str:
+        """Stream: the best levels of the single orders, or why they are withheld."""
+        return self._key("orders", symbol, "top")
+
+    def orders_status(self, symbol: str) -> str:
+        """Hash: why the single orders can or cannot be trusted, and what was counted of them."""
+        return self._key("orders", symbol, "status")
+
+    def orders_checkpoint(self, symbol: str) -> str:
+        """String: all single orders with the stream id they are a fold of."""
+        return self._key("orders", symbol, "checkpoint")
 
     def history(self, symbol: str) -> str:
         """Sorted set: one compressed block of book history a minute."""
@@ -135,17 +157,18 @@ class Keys:
 
     def raw_streams(self, symbol: str) -> list[str]:
         """The streams of the symbol that ingest appends to."""
-        return [self.raw(symbol, channel) for channel in (DEPTH, TRADES, TICKER, *self._channels)]
+        return [self.raw(symbol, channel) for channel in (DEPTH, TRADES, TICKER, ORDERS, *self._channels)]
 
     def _all_names(self, symbol: str) -> list[str]:
         return [self.raw_names(symbol, channel) for channel in (TRADES, *self._channels)]
 
     def folds(self, symbol: str) -> list[str]:
-        """What the folds of books and trades keep of where they stand."""
+        """What the folds of books, orders and trades keep of where they stand."""
         windows = [self.stats(symbol, interval) for interval in INTERVALS_MS]
         return [
             self.book_checkpoint(symbol),
             self.book_distrust(symbol),
+            self.orders_checkpoint(symbol),
             self.trades_state(symbol),
             *windows,
         ]
@@ -154,11 +177,15 @@ class Keys:
         """All other keys of the symbol but its status, leases and fences."""
         return [
             self.raw_writer(symbol),
+            self.raw_orders_writer(symbol),
             *self._all_names(symbol),
             self.raw_claimed(symbol),
             self.raw_snapshot(symbol),
+            self.raw_orders_snapshot(symbol),
             *([self.derivatives(symbol), self.liquidations(symbol)] if self._channels else []),
             self.book_top(symbol),
+            self.orders_top(symbol),
+            self.orders_status(symbol),
             self.history(symbol),
             self.history_index(symbol),
             self.trades_latest(symbol),
@@ -173,16 +200,23 @@ class Keys:
     def types(self, symbol: str) -> dict[str, str]:
         """Every key of the symbol, and the type Redis must say it has."""
         streams = [*self.raw_streams(symbol), self.raw_snapshot(symbol), self.book_top(symbol)]
-        streams += [self.gaps(symbol), self.audit(symbol)]
+        streams += [
+            self.orders_top(symbol),
+            self.raw_orders_snapshot(symbol),
+            self.gaps(symbol),
+            self.audit(symbol),
+        ]
         if self._channels:
             streams += [self.derivatives(symbol), self.liquidations(symbol)]
         streams += [self.bars(symbol, interval) for interval in INTERVALS_MS]
         hashes = [self.book_status(symbol), self.trades_state(symbol), self.trades_status(symbol)]
         hashes += [self.symbol_info(symbol), self.archive(symbol), self.raw_writer(symbol)]
+        hashes += [self.orders_status(symbol), self.raw_orders_writer(symbol)]
         hashes += [self.stats(symbol, interval) for interval in INTERVALS_MS]
         sorted_sets = [self.history(symbol), self.history_index(symbol), self.trades_latest(symbol)]
         sorted_sets += self._all_names(symbol)
         strings = [self.book_checkpoint(symbol), self.book_distrust(symbol), self.raw_claimed(symbol)]
+        strings += [self.orders_checkpoint(symbol)]
         of_type = {"stream": streams, "hash": hashes, "zset": sorted_sets, "string": strings}
         return {key: kind for kind, keys in of_type.items() for key in keys}
 

@@ -17,6 +17,7 @@ from workers.model.symbols.volumes import Ticker
 from workers.venues.channels import ExtraChannel
 from workers.venues.facts import Facts
 from workers.venues.messages import Subscription
+from workers.venues.order_feed import OrderFeed
 from workers.venues.requests import RestRequest
 from workers.venues.session import Session
 
@@ -76,6 +77,8 @@ class Venue(Protocol):
     name: str
     channels: Mapping[str, ExtraChannel]
     """The channels that the settings ask for by name."""
+    order_feed: OrderFeed | None
+    """Its single orders, where the settings ask for them (`orders`)."""
     facts: Facts
     book_rule: BookRule
     """`facts.book_rule`."""

@@ -8,6 +8,7 @@ from workers.errors import MalformedFrame
 from workers.model.events import BookTicker, Snapshot, Trade
 from workers.venues.channels import ExtraChannel
 from workers.venues.interface import Stretch
+from workers.venues.order_feed import OrderFeed
 from workers.venues.requests import RestRequest
 
 
@@ -15,6 +16,12 @@ class NoChannels:
     """A venue of which no further channels are followed."""
 
     channels: Mapping[str, ExtraChannel] = {}
+
+
+class NoOrders:
+    """A venue that tells no single orders, or whose orders are not followed."""
+
+    order_feed: OrderFeed | None = None
 
 
 class NoStretches:

@@ -11,7 +11,7 @@ from workers.model.events import Kind
 Channel = str
 """What a stream feeds: one of `CHANNELS`, in the fleet's words (raw trades feed `aggTrade` too), or a channel that the
 settings ask for, as the exchange calls it."""
-CHANNELS: Final = frozenset({"depth", "aggTrade", "bookTicker", "announcements"})
+CHANNELS: Final = frozenset({"depth", "aggTrade", "bookTicker", "orders", "announcements"})
 
 
 class Subscription(NamedTuple):

@@ -12,7 +12,10 @@ from venue_recordings import bare_frames
 from workers.errors import MalformedFrame
 from workers.model.level3.events import OrderChange
 from workers.model.level3.sync import OrderOutcome, OrderSync
-from workers.venues.bitstamp.orders import LIVE, SEEDED, order_message, order_seed
+from workers.venues.bitstamp.orders import LIVE, SEEDED, order_message, order_numbers, order_seed
+from workers.venues.bitstamp.session import BitstampSession
+from workers.venues.bitstamp.settings import BitstampSettings
+from workers.venues.messages import Message
 
 
 @pytest.fixture
@@ -159,3 +162,24 @@ def test_what_is_no_event_is_refused(frame: bytes):
         order_message("bitstamp", frame)
     with pytest.raises(MalformedFrame):
         order_seed("bitstamp", frame)
+
+
+@pytest.mark.recorded
+def test_the_numbers_by_which_events_are_filed_rise_and_chain_as_their_ids_do(frames: list[bytes]):
+    session = BitstampSession("bitstamp", BitstampSettings(symbols=["BTCUSD"], orders=True))
+    messages = [event for frame in frames for event in session.received(frame, 0)]
+    assert [(one.channel, one.symbol, one.data) for one in messages if isinstance(one, Message)] == [
+        ("orders", "BTCUSD", frame) for frame in frames
+    ]
+    numbers = [(one.previous_id, one.update_id) for one in messages if isinstance(one, Message)]
+    assert all(before < number < 2**64 for before, number in numbers)
+    assert [number for _, number in numbers][:-1] == [before for before, _ in numbers][1:]
+
+
+@pytest.mark.parametrize(
+    "event_id", ["ffffffff-ffff-ffff-0000-000101000020", "000659d4-cba3-ac00-2000-000101000020"]
+)
+def test_an_id_that_no_stream_can_file_is_malformed(event_id: str):
+    frame = {"event_id": event_id, "pre_event_id": "000659d4-cba3-8108-0000-000100000020"}
+    with pytest.raises(MalformedFrame, match="its id is none"):
+        order_numbers("bitstamp", msgspec.json.encode(frame))

@@ -123,15 +123,21 @@ class OrderSync:
         except BadNumber as error:
             return self.lose(f"bad number: {error}")
 
-    def on_level2_top(self, best_bid: Level | None, best_ask: Level | None, now_us: int) -> bool:
+    def on_level2_top(
+        self, best_bid: Level | None, best_ask: Level | None, now_us: int, *, same: bool | None = None
+    ) -> bool:
         """Compare the best levels with the venue's level 2 of about the same time. False: they differ.
 
         The two feeds are some 100 ms apart, so a difference says something only once it lasts. Then seeded orders
         in front of the level-2 top are purged; where there are none the book is lost.
+
+        Args:
+            same: what a caller has found who remembers earlier tops; None: the book as it is now is compared.
         """
         if not self.synced:
             return False
-        same = agrees(self.book, best_bid, best_ask)
+        if same is None:
+            same = agrees(self.book, best_bid, best_ask)
         self.counts["level2_compared"] += 1
         self.counts["level2_differed"] += not same
         if self._differing.after(now_us, holds=not same):

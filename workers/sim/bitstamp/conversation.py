@@ -19,7 +19,7 @@ HEARTBEAT: Final = '{"event":"bts:heartbeat","channel":"","data":{"status":"succ
 _CHANNEL: Final = re.compile(
     r"(?:diff_order_book|detail_order_book|order_book|live_orders|live_trades)_[a-z0-9-]+", re.ASCII
 )
-"""How a channel is spelled; those of single orders are acknowledged and silent here."""
+"""How a channel is spelled; `detail_order_book` is acknowledged and silent here."""
 
 
 class BitstampConversation:

@@ -1,4 +1,4 @@
-"""One market on Bitstamp: `diff_order_book`, `order_book` and `live_trades`. Books are known by their time in µs."""
+"""One market on Bitstamp: books of levels, which are known by their time in µs, single orders, and trades."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_right
 from typing import Any, Final
 
+from workers.sim.bitstamp.orders import BitstampOrders
 from workers.sim.bitstamp.wire import BitstampWire
 from workers.sim.engine.book_channel import BookChannel, Levels, TouchedLevels
 from workers.sim.engine.feed import Phase, Schedule, SymbolFeed
@@ -111,6 +112,7 @@ class BitstampFeed(SymbolFeed):
 
         self.diffs, self.whole = book("diff_order_book", ALL_LEVELS), book("order_book", WHOLE_LEVELS)
         self._trades = topic("live_trades")
+        self.orders = BitstampOrders(self.wire, self.market, topic("live_orders"), settings.seed)
         self.messages = 0
 
     @property
@@ -123,6 +125,7 @@ class BitstampFeed(SymbolFeed):
         self.times.note(at_ms, self.market.last_id)
         self.diffs.note_changes(at_ms)
         self.whole.note_changes(at_ms)
+        self.orders.note_changes(position, at_ms)
 
     def note_fills(self, orders: list[list[Fill]], at_ms: float) -> None:
         """Send each fill in a message of its own."""
@@ -150,10 +153,14 @@ class BitstampFeed(SymbolFeed):
         first, following = wire.trade_id(tape.first_trade_id), wire.trade_id(tape.next_trade_id)
         return {"first_id": first, "next_id": following, "trades": rows}
 
+    def truth_orders(self) -> dict[str, Any]:
+        """The single orders."""
+        return self.orders.truth()
+
     def summary(self) -> dict[str, Any]:
         """Messages of each channel; the last id of the changes is a time."""
         depths = {
             "depth": {"events": self.diffs.events, "last_u": self.diffs.last_micros or None},
             "order_book": {"events": self.whole.events, "last_u": self.whole.last_micros or None},
         }
-        return {"depth": depths, "events": {"live_trades": self.messages}}
+        return {"depth": depths, "events": {"live_trades": self.messages, "live_orders": self.orders.events}}

@@ -8,6 +8,7 @@ from typing import Final
 
 from workers.sim.bitstamp.symbols import PERPETUAL, wire_name
 from workers.sim.engine.history import Fill
+from workers.sim.engine.orders import OrderEvent, SimOrder
 from workers.sim.engine.symbols import Spelling, SymbolSpec
 
 FIRST_PERPETUAL_ID: Final = 2_001_939_623_936_278_528
@@ -61,6 +62,33 @@ class BitstampWire(Spelling):
             f'"buy_order_id":{buyer},"sell_order_id":{seller}}},'
             f'"channel":"live_trades_{self.name}","event":"trade"}}'
         )
+
+    def order_message(self, event: OrderEvent, micros: int, event_id: str, before: str) -> str:
+        """A message of `live_orders`: what is left, and what was there at the beginning."""
+        order, price = event.order, self.price(abs(event.price_key))
+        amount, created = self.quantity(event.quantity), self.quantity(order.created)
+        traded = self.quantity(0 if event.kind == "created" else order.created - event.quantity)
+        return (
+            f'{{"data":{{"id":{order.order_id},"id_str":"{order.order_id}","order_type":{int(order.key < 0)},'
+            f'"order_subtype":0,"datetime":"{micros // 1_000_000}","microtimestamp":"{micros}",'
+            f'"amount":{_number(amount)},"amount_str":"{amount}","amount_traded":"{traded}",'
+            f'"amount_at_create":"{created}","price":{_number(price)},"price_str":"{price}","is_liquidation":false}},'
+            f'"channel":"live_orders_{self.name}","event":"order_{event.kind}","event_id":"{event_id}",'
+            f'"pre_event_id":"{before}","order_source":"orderbook"}}'
+        )
+
+    def order_row(self, order: SimOrder) -> tuple[str, str, str]:
+        """Price, what is left, and id."""
+        return self.price(abs(order.key)), self.quantity(order.quantity), str(order.order_id)
+
+    def order_book(self, bids: Iterable[SimOrder], asks: Iterable[SimOrder], micros: int) -> str:
+        """The reply of REST with `group=2`."""
+        sides = {
+            "bids": [self.order_row(order) for order in bids],
+            "asks": [self.order_row(order) for order in asks],
+        }
+        head = {"timestamp": str(micros // 1_000_000), "microtimestamp": str(micros)}
+        return json.dumps(head | sides, separators=(",", ":"))
 
     def transaction(self, fill: Fill) -> dict[str, str]:
         """A trade of REST; its time has no more than seconds."""

@@ -39,6 +39,7 @@ class ControlApi:
             web.get("/control/truth/book", self._truth_book),
             web.get("/control/truth/trades", self._truth_trades),
             web.get("/control/truth/raw_trades", self._truth_raw_trades),
+            web.get("/control/truth/orders", self._truth_orders),
             web.get("/control/truth/derivatives", self._truth_derivatives),
             web.get("/control/truth/summary", self._truth_summary),
             web.post("/control/pause", self._pause),
@@ -105,6 +106,13 @@ class ControlApi:
                 "trades": [_raw_trade(feed, trade) for trade in rows],
             }
         )
+
+    async def _truth_orders(self, request: web.Request) -> web.Response:
+        """Every single order: `[price, what is left, id]`, best price first, a price in the order of its queue."""
+        feed = self._feed(request)
+        if (orders := feed.truth_orders()) is None:
+            raise _problem(web.HTTPNotFound, "no single orders are told of this symbol")
+        return _json({"market": feed.spec.market, "symbol": feed.spec.symbol, **orders})
 
     async def _truth_derivatives(self, request: web.Request) -> web.Response:
         """Every quote and liquidation of a contract."""

@@ -51,6 +51,7 @@ REST_KINDS: Final = {
     "bad_listing": "exchangeInfo and ticker/24hr have null in the symbol's entry, and more entries that are no symbols",
     "snapshot_stale": "depth is the book of `value` ms (10,000 at most) before the usual cached copy",
     "snapshot_ahead": "depth is the book of this moment; with `delay` on the streams it is far ahead",
+    "snapshot_phantom": "single orders have one more ask, which is none, `value` ticks below the best (1 when 0)",
     "snapshot_empty": "depth has no levels and lastUpdateId -1",
     "snapshot_wrong": "depth has a wrong bid, the one `value` places behind the best, with a lastUpdateId that fits",
 }

@@ -72,6 +72,10 @@ class SymbolFeed(ABC):
     def truth_trades(self, from_id: int, limit: int) -> dict[str, Any]:
         """First and next id of the trades the exchange sends, and up to `limit` of them from an id on."""
 
+    def truth_orders(self) -> dict[str, Any] | None:
+        """Every single order of now; None where the exchange tells none."""
+        return None
+
     def truth_id(self, update_id: int, stream: str) -> int:
         """The market's update id at which a stream's book has an id of the exchange.
 

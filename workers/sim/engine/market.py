@@ -137,6 +137,11 @@ class SymbolMarket:
             self._fair += self._random.gauss(0, self._move)
         self._fair = min(max(self._fair, self._centre * 0.5), self._centre * 2.0)
 
+    @property
+    def acted_ms(self) -> float:
+        """When the market last acted, ms."""
+        return self._acted_ms
+
     def move_to(self, price: float) -> None:
         """Let the fair price be `price` from the next moment on."""
         self._fair = max(50.0, price * 10**self.spec.price_decimals / self.spec.tick_units)

@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 from workers.errors import StateUnreadable
 from workers.model.symbols.info import SymbolInfo
 from workers.model.symbols.names import symbol_problem
-from workers.store.keys import ARCHIVE_GROUP, BOOKS_GROUP, TRADES_GROUP, Keys
+from workers.store.keys import ARCHIVE_GROUP, BOOKS_GROUP, ORDERS_GROUP, TRADES_GROUP, Keys
 from workers.store.replies import unusable
 from workers.store.scripts import Scripts
 
-LEASED_IN: Final = (BOOKS_GROUP, TRADES_GROUP, ARCHIVE_GROUP)
-FOLDING: Final = (BOOKS_GROUP, TRADES_GROUP)
+LEASED_IN: Final = (BOOKS_GROUP, TRADES_GROUP, ARCHIVE_GROUP, ORDERS_GROUP)
+FOLDING: Final = (BOOKS_GROUP, TRADES_GROUP, ORDERS_GROUP)
 """The groups whose folds begin anew when a symbol comes back; the archive goes on where its files end."""
 UNLISTED: Final = "UNLISTED"
 """Status, in our word, of a symbol the exchange has no more."""

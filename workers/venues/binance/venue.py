@@ -28,7 +28,7 @@ from workers.venues.binance.symbols import FAMILIES, exchange_info, stream_symbo
 from workers.venues.binance.wire import milliseconds
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
-from workers.venues.lacking import NoStretches
+from workers.venues.lacking import NoOrders, NoStretches
 from workers.venues.messages import (
     Acknowledged,
     ContractNotice,
@@ -127,7 +127,7 @@ def _depth_event(
     return DepthEvent(event.s, event.U, event.u, event.pu, sent, matched, bids, asks)
 
 
-class Binance(NoStretches):
+class Binance(NoStretches, NoOrders):
     """One Binance market as a `Venue`.
 
     Args:

@@ -22,7 +22,7 @@ from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.symbols import exchange_info, symbol_of, tickers, wire_symbol
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Stretch, Tickers
-from workers.venues.lacking import NoChannels, NoRestBooks
+from workers.venues.lacking import NoChannels, NoOrders, NoRestBooks
 from workers.venues.messages import Subscription
 from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode
@@ -40,7 +40,7 @@ _error_list = msgspec.json.Decoder(tuple[str, int, str])
 _error_object = msgspec.json.Decoder(dict[str, str])
 
 
-class Bitfinex(NoRestBooks, NoChannels):
+class Bitfinex(NoRestBooks, NoChannels, NoOrders):
     """One list of Bitfinex's pairs as a `Venue`.
 
     Trade ids rise over all pairs: one that is missing is seen by the numbers of the socket alone.

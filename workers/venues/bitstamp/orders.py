@@ -15,7 +15,8 @@
 
 `order_type`: 0 bid, 1 ask. `amount_str` is what is left. The price of a change or an end is often that of an execution,
 not the order's: orders are found by id, and never moved (83 of 266 changes had another price, 81 of them takers'). The
-first 16 hexadecimal digits of `event_id` are its time in µs, and as text the ids are in order.
+first 16 hexadecimal digits of `event_id` are its time in µs, the next four count within it, and as text the ids are in
+order.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ from workers.model.books.order_book import Side
 from workers.model.level3.events import Ending, OrderChange, OrderMessage, OrderSeed
 from workers.model.level3.rules import Beginning, Continuity, OrderRules, Unknown
 from workers.venues.bitstamp.wire import Microseconds, Text
-from workers.venues.tolerant_json import decode
+from workers.venues.tolerant_json import decode, malformed
+
+CHANNEL: Final = "live_orders"
+EVENTS: Final = frozenset({"order_created", "order_changed", "order_deleted"})
 
 EventId = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 OrderId = Annotated[str, Meta(pattern=r"^[0-9]{1,19}$")]
@@ -41,6 +45,9 @@ LIVE: Final = OrderRules(
 """Without a seed: nothing false stands in the book, and no level of it is complete."""
 SEEDED: Final = LIVE._replace(beginning=Beginning.REST)
 """With a seed, whose phantoms are purged."""
+
+_COUNT_BITS: Final = 13
+"""Of the number of an event: 8,192 of one µs, and times up to 2041, are in the 64 bits of a stream's id."""
 
 
 class WireOrder(Struct, gc=False):
@@ -62,6 +69,13 @@ class OrderFrame(Struct, gc=False):
     pre_event_id: EventId
 
 
+class OrderHead(Struct, gc=False):
+    """What files a frame of the channel."""
+
+    event_id: EventId
+    pre_event_id: EventId
+
+
 class SeedRow(Struct, array_like=True, gc=False):
     """`["79617.37","0.19000000","2043024885198848"]`"""
 
@@ -79,7 +93,29 @@ class SeedReply(Struct, gc=False):
 
 
 _frame_decoder = msgspec.json.Decoder(OrderFrame, strict=False)
+_head_decoder = msgspec.json.Decoder(OrderHead)
 _seed_decoder = msgspec.json.Decoder(SeedReply, strict=False)
+
+
+def order_numbers(venue: str, frame: bytes | str) -> tuple[int, int, int]:
+    """The time of an event, µs, and two numbers that rise with the ids: its own and that of the event before it.
+
+    Raises:
+        MalformedFrame: it has none, or one that is not of this century.
+    """
+    head = decode(venue, _head_decoder, frame, "order event")
+    try:
+        (micros, number), (_, before) = _numbered(head.event_id), _numbered(head.pre_event_id)
+    except ValueError as error:
+        raise malformed(venue, "order event", str(error), frame) from None
+    return micros, number, before
+
+
+def _numbered(event_id: str) -> tuple[int, int]:
+    micros, within = int(event_id[:18].replace("-", ""), 16), int(event_id[19:23], 16)
+    if micros >> (64 - _COUNT_BITS) or within >> _COUNT_BITS:
+        raise ValueError("its id is none")
+    return micros, micros << _COUNT_BITS | within
 
 
 def order_message(venue: str, data: bytes) -> OrderMessage:

@@ -15,6 +15,8 @@ from msgspec import UNSET, Raw
 from workers.model.events import Kind
 from workers.model.plain_text import plain
 from workers.venues.bitstamp import wire
+from workers.venues.bitstamp.orders import CHANNEL as ORDERS_CHANNEL
+from workers.venues.bitstamp.orders import EVENTS, order_numbers
 from workers.venues.bitstamp.settings import BitstampSettings
 from workers.venues.bitstamp.symbols import symbol_of
 from workers.venues.messages import Ignored, Message, Refused, ShutdownNotice, Subscription
@@ -45,6 +47,7 @@ class BitstampSession:
         self._name = name
         self._book_prefix = f"{settings.depth}_"
         self._trade_prefix = f"{settings.trades}_"
+        self._order_prefix = f"{ORDERS_CHANNEL}_" if settings.orders else ""
         self._whole = settings.depth == "order_book"
         self._open: dict[str, None] = {}
         """Channels asked for and not answered, the oldest first."""
@@ -80,6 +83,8 @@ class BitstampSession:
         if event == "trade" and channel.startswith(self._trade_prefix):
             symbol = self._symbol(channel, self._trade_prefix, frame)
             return self._trade(symbol, self._data(envelope, frame), as_bytes(frame))
+        if event in EVENTS and self._order_prefix and channel.startswith(self._order_prefix):
+            return self._order(self._symbol(channel, self._order_prefix, frame), frame)
         if event == "bts:subscription_succeeded":
             self._open.pop(channel, None)
             return [Accepted([channel]), *self._blamed()]
@@ -121,6 +126,10 @@ class BitstampSession:
     def _trade(self, symbol: str, data: Raw, frame: bytes) -> list[Event]:
         head = decode(self._name, wire.trade_head_decoder, data, "trade")
         return [Message("aggTrade", symbol, frame, head.microtimestamp // 1000, head.id, head.id, -1)]
+
+    def _order(self, symbol: str, frame: bytes | str) -> list[Event]:
+        micros, number, before = order_numbers(self._name, frame)
+        return [Message("orders", symbol, as_bytes(frame), micros // 1000, number, number, before)]
 
     def _refusal(self, channel: str, data: Raw, now_ms: int) -> list[Event]:
         problem = decode(self._name, wire.problem_decoder, data, "error")

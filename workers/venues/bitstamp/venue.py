@@ -8,6 +8,7 @@ In BTC/USD of 2026 a REST book held an ask that no message takes back: books may
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -16,14 +17,16 @@ from msgspec import UNSET
 
 from workers.model.events import DepthEvent, Kind, Snapshot, Trade
 from workers.model.trades.absurd import marked
-from workers.venues.bitstamp import wire
+from workers.venues.bitstamp import orders, wire
 from workers.venues.bitstamp.session import BitstampSession
 from workers.venues.bitstamp.settings import BitstampSettings
 from workers.venues.bitstamp.symbols import markets, symbol_of, tickers, wire_symbol
+from workers.venues.channels import PATIENCE
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Endpoint, ExchangeInfo, Stretch, Tickers
 from workers.venues.lacking import NoBestLevels, NoChannels
 from workers.venues.messages import Subscription
+from workers.venues.order_feed import OrderFeed
 from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode
 
@@ -35,6 +38,8 @@ _PAGES: Final = ((60_000, "minute"), (3_600_000, "hour"), (_DAY_MS, "day"))
 _STRETCH_SLACK_MS: Final = 5_000
 """How much older than a trade a page is asked for that shall have it: a request takes its time, and clocks differ."""
 _MOST_BOOK_BYTES: Final = 8 * 2**20
+_MOST_ORDERS_BYTES: Final = 32 * 2**20
+"""110,000 orders have some 6 MB."""
 _MOST_PAGE_BYTES: Final = 32 * 2**20
 """A day of the busiest pair has some 10 MB."""
 
@@ -76,6 +81,7 @@ class Bitstamp(NoBestLevels, NoChannels):
         self._settings = settings
         self._rest = settings.rest_url.rstrip("/") + "/api/v2"
         self._nonces = count(1)
+        self.order_feed = self._order_feed() if settings.orders else None
 
     def wire_symbol(self, symbol: str) -> str:
         """`BTCUSD-PERP` → `btcusd-perp`."""
@@ -86,14 +92,20 @@ class Bitstamp(NoBestLevels, NoChannels):
         return symbol_of(wire_symbol)
 
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
-        """One socket for all."""
+        """One socket for books and trades, and one for single orders, which are many."""
         settings, names = self._settings, [(symbol, wire_symbol(symbol)) for symbol in symbols]
         streams = [Subscription(f"{settings.depth}_{name}", "depth", symbol) for symbol, name in names]
         if settings.trades != "none":
             streams += [
                 Subscription(f"{settings.trades}_{name}", "aggTrade", symbol) for symbol, name in names
             ]
-        return [Endpoint(settings.websocket_url, streams)]
+        found = [Endpoint(settings.websocket_url, streams)]
+        if settings.orders:
+            single = [
+                Subscription(f"{orders.CHANNEL}_{name}", "orders", symbol, PATIENCE) for symbol, name in names
+            ]
+            found.append(Endpoint(settings.websocket_url, single, extra=True))
+        return found
 
     def session(self, url: str) -> BitstampSession:
         """A new session for a socket."""
@@ -141,6 +153,21 @@ class Bitstamp(NoBestLevels, NoChannels):
         time = book.microtimestamp
         bids, asks = wire.levels(book.bids), wire.levels(book.asks)
         return Snapshot(symbol, time, bids, asks, time // 1000, partial=levels is not None)
+
+    def _order_feed(self) -> OrderFeed:
+        name, seeded = self.name, self._settings.orders_seed
+        return OrderFeed(
+            orders.SEEDED if seeded else orders.LIVE,
+            by_id=True,
+            message=partial(orders.order_message, name),
+            seed_request=self._seed_request if seeded else None,
+            seed=partial(orders.order_seed, name) if seeded else None,
+        )
+
+    def _seed_request(self, symbol: str) -> RestRequest:
+        """`GET order_book` order by order, with a number nobody asked with lately."""
+        path = f"order_book/{quote(wire_symbol(symbol))}"
+        return self._request(path, _MOST_ORDERS_BYTES, group=2, _=next(self._nonces))
 
     def trades_request(
         self, symbol: str, from_id: int | None, from_ms: int = 0, now_ms: int = 0

@@ -21,7 +21,7 @@ from workers.venues.bybit.settings import BybitSettings
 from workers.venues.bybit.symbols import instruments, tickers
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Endpoint, ExchangeInfo, Stretch, Tickers
-from workers.venues.lacking import NoBestLevels
+from workers.venues.lacking import NoBestLevels, NoOrders
 from workers.venues.messages import Subscription
 from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode, malformed
@@ -48,7 +48,7 @@ def facts_of(settings: BybitSettings) -> Facts:
     )
 
 
-class Bybit(NoBestLevels):
+class Bybit(NoBestLevels, NoOrders):
     """One Bybit market as a `Venue`.
 
     Args:

@@ -22,7 +22,7 @@ from workers.venues.coinbase.exchange_session import ExchangeSession
 from workers.venues.coinbase.settings import CoinbaseSettings
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
-from workers.venues.lacking import NoChannels, NoRestBooks, NoStretches
+from workers.venues.lacking import NoChannels, NoOrders, NoRestBooks, NoStretches
 from workers.venues.messages import Subscription
 from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode
@@ -62,7 +62,7 @@ _by_name = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _error = msgspec.json.Decoder(wire.ErrorBody)
 
 
-class Coinbase(NoRestBooks, NoChannels, NoStretches):
+class Coinbase(NoRestBooks, NoChannels, NoStretches, NoOrders):
     """One of Coinbase's two ways as a `Venue`.
 
     Args:

@@ -22,7 +22,7 @@ from workers.venues.kraken.checksum import RULE
 from workers.venues.kraken.session import KrakenSession
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.symbols import listing, old_wire_symbol, symbol_of, tickers, wire_symbol
-from workers.venues.lacking import NoChannels, NoRestBooks, NoStretches
+from workers.venues.lacking import NoChannels, NoOrders, NoRestBooks, NoStretches
 from workers.venues.messages import Subscription
 from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode
@@ -38,7 +38,7 @@ _trades_rows = msgspec.json.Decoder(list[wire.TradesRow])
 _unix_time = msgspec.json.Decoder(int)
 
 
-class Kraken(NoRestBooks, NoChannels, NoStretches):
+class Kraken(NoRestBooks, NoChannels, NoStretches, NoOrders):
     """Kraken spot as a `Venue`.
 
     REST trades go by time, not by id: a page of `trades_request` may begin with trades that are known.

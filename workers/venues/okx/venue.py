@@ -19,7 +19,7 @@ from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.facts import Continuity, Facts, Limit, TradeIds
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Stretch, Tickers
-from workers.venues.lacking import NoRestBooks
+from workers.venues.lacking import NoOrders, NoRestBooks
 from workers.venues.messages import Subscription
 from workers.venues.okx import wire
 from workers.venues.okx.channels import channels_of, endpoints_of
@@ -75,7 +75,7 @@ def facts_of(settings: OkxSettings) -> Facts:
     return facts._replace(continuity=Continuity.CHECKSUM, checksum=rule, second_source="checksum")
 
 
-class Okx(NoRestBooks):
+class Okx(NoRestBooks, NoOrders):
     """One OKX market as a `Venue`.
 
     Args:

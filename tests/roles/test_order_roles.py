@@ -1,0 +1,125 @@
+"""The role `orders` with real sockets, in one process: every single order, as it really stands in its queue."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from simulated_fleet import KEYS, SimulatedFleet
+
+from workers.model.level3.checkpoint import decode_orders
+from workers.model.level3.sync import OrderSync
+from workers.model.level3.top import OrdersTop, decode_orders_top
+from workers.sim import SimSettings, SimulatedExchange
+from workers.venues.bitstamp.orders import SEEDED
+
+SYMBOL = "BTCUSD"
+LONGEST_S = 90.0
+QUICK = """orders = true
+[orders]
+commit_ms = 100
+seed_delay_ms = 300
+seed_retry_s = 0.3
+"""
+
+
+class OrderFleet(SimulatedFleet):
+    """Both lines, the books and one owner of orders; Bitstamp."""
+
+    async def status(self) -> dict[str, str]:
+        found = await self.client.hgetall(KEYS.orders_status(SYMBOL))
+        return {name.decode(): value.decode() for name, value in found.items()}
+
+    async def newest(self) -> OrdersTop | None:
+        found = await self.client.xrevrange(KEYS.orders_top(SYMBOL), count=1)
+        return decode_orders_top(found[0][1][b"data"]) if found else None
+
+    async def shown(self) -> bool:
+        newest = await self.newest()
+        return newest is not None and not newest.withheld
+
+    async def synced_again(self, times: int) -> bool:
+        status = await self.status()
+        return status.get("state") == "synced" and int(status["syncs"]) >= times
+
+    async def stored(self) -> OrderSync | None:
+        found = await self.client.get(KEYS.orders_checkpoint(SYMBOL))
+        return decode_orders(found, SEEDED)[0] if found else None
+
+    async def every_order_as_in_truth(self) -> bool:
+        """Whether the stored book is that of now: each order by id, price and what is left, in its queue's order."""
+        sync = await self.stored()
+        if sync is None or not sync.synced:
+            return False
+        truth = await self.truth("orders", SYMBOL, market=self.market)
+        held = [
+            [
+                [queue.price, order.quantity, order.order_id]
+                for queue in sync.book.levels(side)
+                for order in queue
+            ]
+            for side in ("bid", "ask")
+        ]
+        return sync.last_id == truth["event_id"] and held == [truth["bids"], truth["asks"]]
+
+
+@asynccontextmanager
+async def orders_of(server: str, *faults: str, more: str = QUICK) -> AsyncIterator[OrderFleet]:
+    simulated = SimSettings(
+        flavour="bitstamp",
+        port=0,
+        rate_scale=3.0,
+        levels_per_side=100,
+        symbols={"all": (SYMBOL,)},
+        faults=faults,
+    )
+    async with SimulatedExchange(simulated) as exchange:
+        fleet = OrderFleet(exchange, "all", [SYMBOL], "", server, more)
+        fleet.settings.orders.behind_ms = 60_000  # this process has all roles, and the machine others
+        fleet.settings.books.behind_ms = 60_000
+        for role, name in (
+            ("ingest-a", "a"),
+            ("ingest-b", "b"),
+            ("books", "books-1"),
+            ("orders", "orders-1"),
+        ):
+            fleet.start(role, name)
+        try:
+            yield fleet
+        finally:
+            await fleet.end()
+
+
+async def test_every_order_is_as_in_truth_through_a_seed_a_gap_and_a_takeover(spare_server: str) -> None:
+    async with orders_of(spare_server) as fleet:
+        await fleet.until(fleet.shown, LONGEST_S)
+        await fleet.control("faults", {"fault": "lose stream=live_orders_* count=1"})
+
+        async def lost_and_back() -> bool:
+            return int((await fleet.status()).get("lost", 0)) >= 1 and await fleet.synced_again(2)
+
+        await fleet.until(lost_and_back, LONGEST_S)
+        gaps = await fleet.client.xrange(KEYS.gaps(SYMBOL))
+        assert [fields[b"reason"] for _, fields in gaps if fields[b"channel"] == b"orders"] == [
+            b"a message is missing"
+        ]
+        syncs = (await fleet.status())["syncs"]
+
+        await fleet.crash("orders-1")
+        fleet.start("orders", "orders-2")
+
+        async def taken_over() -> bool:
+            return (await fleet.status())["owner"] == "orders-2" and await fleet.shown()
+
+        await fleet.until(taken_over, LONGEST_S)
+        await fleet.control("pause", {})
+        await fleet.until(fleet.every_order_as_in_truth, LONGEST_S)
+        status = await fleet.status()
+        assert status["syncs"] == syncs, "the next owner goes on from the checkpoint"
+        newest, truth = await fleet.newest(), await fleet.truth("orders", SYMBOL, market="all")
+        assert newest is not None
+        assert newest.whole
+        assert all(level.complete for level in (*newest.b, *newest.a))
+        best = newest.b[0]
+        assert [best.price, best.first[0].quantity, best.first[0].order_id] == truth["bids"][0]
+        assert best.orders == sum(row[0] == best.price for row in truth["bids"])
