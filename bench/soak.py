@@ -1,12 +1,13 @@
 """The fleet under load while workers are killed, frozen and starved and rubbish is put into keys, at random.
 
     python bench/soak.py [--minutes 5] [--symbols 20] [--rate 2] [--seed 1] [--events kill,freeze,starve,rubbish,redis]
+                         [--keep FOLDER]
 
 The whole fleet on its own server and the simulated exchange, each worker started again when it has ended, as
 supervisord would. Every few seconds something happens (bench/chaos.py); what and when is drawn from the seed. Books are
 compared with the exchange's truth all the while, and at the end everything is: every book, trade and bar. Two symbols
 take the rubbish: of those only the books are compared, at the end. Prints one JSON object; exit code 1 when anything
-disagrees, when a role ended that nobody killed, or when a book does not come back.
+disagrees, when a role ended that nobody killed, or when a book does not come back. `--keep` leaves the logs there.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import argparse
 import asyncio
 import json
 import random
+import shutil
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -69,7 +72,7 @@ async def not_back(fleet: RunningFleet, victims: list[Book]) -> list[str]:
 
 
 async def bench(
-    symbols: list[str], seconds: float, seed: int, rate: float, kinds: list[str]
+    symbols: list[str], seconds: float, seed: int, rate: float, kinds: list[str], keep: Path | None
 ) -> dict[str, Any]:
     """One run."""
     async with running_fleet([*symbols, *VICTIMS], rate_scale=rate) as fleet:
@@ -97,6 +100,8 @@ async def bench(
         }
         if ended:
             report["problems"].append(f"processes ended by themselves: {ended}")
+        if keep is not None:
+            shutil.copytree(fleet.logs, keep, dirs_exist_ok=True)
         lines = sum(len(file.read_bytes().splitlines()) for file in fleet.logs.glob("*.log"))
         return {
             "seed": seed,
@@ -117,10 +122,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=2.0, help="events of the exchange, of its usual number")
     parser.add_argument("--events", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave the logs there")
     arguments = parser.parse_args()
     names = symbols_named(arguments.symbols)
     kinds = arguments.events.split(",")
-    result = asyncio.run(bench(names, arguments.minutes * 60, arguments.seed, arguments.rate, kinds))
+    result = asyncio.run(
+        bench(names, arguments.minutes * 60, arguments.seed, arguments.rate, kinds, arguments.keep)
+    )
     print(json.dumps(result, indent=1))
     sys.exit(1 if result["problems"] or any(result[name] for name in FAILED) else 0)
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-PAUSE_SHARE: Final = 4
-"""The pause after a call, in lengths of it: the more comes, or the busier the machine, the more goes together."""
+PAUSE_SHARE: Final = 1
+"""The pause after a call, in lengths of it: the more comes, or the busier the machine, the more goes together. With
+four an event is in the log 1.5 to 2 ms later at 3,500 messages a second; and a hundredth of a core is spared."""
 LEFT_OVER_S: Final = 0.05
 """Pause between two tries of what could not be done yet."""
 ENDING_S: Final = 0.1
