@@ -173,6 +173,12 @@ EVENTS: Final = {
     "fleet_archive_adopted_total": ["archive_file_adopted"],
     "fleet_archive_missing_total": ["archive_rows_missing"],
     "fleet_archive_undecoded_total": ["archive_entries_undecoded"],
+    "fleet_postgres_away_total": ["postgres_away"],
+    "fleet_postgres_refused_total": ["postgres_rows_refused"],
+    "fleet_postgres_rewound_total": ["postgres_stream_rewound"],
+    "fleet_postgres_missing_total": ["postgres_rows_missing"],
+    "fleet_postgres_filled_total": ["postgres_hole_passed"],
+    "fleet_postgres_up": ["postgres_away", "postgres_back"],
     "fleet_orders_malformed_total": ["orders_malformed"],
     "fleet_orders_lost_total": ["orders_lost"],
     "fleet_orders_syncs_total": ["orders_synced"],
@@ -193,6 +199,7 @@ ROLES: Final = {
     "api": "api",
     "archive": "archive",
     "orders": "orders",
+    "postgres": "postgres",
     "runtime/process.py": "every worker",
     "runtime/logs.py": "every worker",
     "runtime/pulse.py": "every worker",
@@ -243,7 +250,7 @@ def _kind(text: str) -> str:
     """A type as the page shows it: `Literal["a", "b"]` is `"a"` or `"b"`."""
     if text.startswith("Annotated["):
         text = text.removeprefix("Annotated[").split(",", 1)[0]
-    if text.startswith("list[Literal[") or text == "list[Interval]":
+    if text.startswith("list[Literal[") or text in ("list[Interval]", "list[Table]"):
         return "list"
     if text.startswith("Literal["):
         return " or ".join(f"`{word.strip()}`" for word in text[8:-1].replace("'", '"').split(","))

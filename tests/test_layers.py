@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "workers"
 GROUND = {"errors", "masking", "settings"}
-ROLES = {"ingest", "books", "trades", "orders", "keeper", "archive", "api"}
+ROLES = {"ingest", "books", "trades", "orders", "keeper", "archive", "postgres", "api"}
 CORE = GROUND | {"model", "venues", "store"}
 PROOFS = {"replay", "conformance", "verification", "operations", "bench", "research"}
 ALLOWED: dict[str, set[str]] = {
@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "terminal": {"errors", "model", "archive", "terminal"},
     "verification": CORE
     | {"runtime", "archive", "recordings", "sim", "client", "terminal", "operations", "verification"},
-    "operations": CORE | {"runtime", "archive", "sim", "client", "terminal", "operations"},
+    "operations": CORE | {"runtime", "archive", "postgres", "sim", "client", "terminal", "operations"},
     "replay": CORE | ROLES | {"runtime", "recordings", "terminal", "operations", "verification", "replay"},
     "conformance": CORE
     | ROLES

@@ -36,6 +36,7 @@ FleetError
 │   └── UnknownSymbol      the fleet does not follow it, or its exchange does not list it
 ├── RecordingError         a capture file cannot be read at some line
 ├── ArchiveUnreadable      a file of the archive is damaged or of another format
+├── SchemaTooNew           a later release has made the tables of the PostgreSQL sink
 ├── ExtraMissing           an optional package is not installed
 ├── TokenUnusable          a resume token cannot be used
 └── CommandError           the command line cannot do what was asked
@@ -394,6 +395,15 @@ class ArchiveUnreadable(FleetError):
         self.path = path
         self.problem = problem
         super().__init__(f"Archive file {path} cannot be used: {problem.rstrip('.')}.")
+
+
+class SchemaTooNew(FleetError):
+    """A later release has made the tables of the PostgreSQL sink."""
+
+    def __init__(self, schema: str, version: int, known: int) -> None:
+        super().__init__(
+            f"The schema {schema!r} has version {version}, and this release knows {known}: run the later release."
+        )
 
 
 class ExtraMissing(FleetError):

@@ -32,6 +32,7 @@ PROGRAMS = {
     "keeper",
     "archive",
     "orders",
+    "postgres",
     "api",
 }
 
@@ -153,6 +154,7 @@ async def test_start_restart_and_stop_lose_and_double_nothing(supervisorctl: Sup
             **dict.fromkeys(PROGRAMS, "RUNNING"),
             "archive": "EXITED",
             "orders": "EXITED",
+            "postgres": "EXITED",
         }  # they are not enabled
         await verification.run(2, stop)
         for group in ("books:*", "trades:*", "ingest-a"):
@@ -168,4 +170,9 @@ async def test_start_restart_and_stop_lose_and_double_nothing(supervisorctl: Sup
     done = await asyncio.to_thread(supervisorctl, "stop", "all")
     assert done.returncode == 0, done.stdout + done.stderr
     states = await asyncio.to_thread(supervisorctl.states)
-    assert states == {**dict.fromkeys(PROGRAMS, "STOPPED"), "archive": "EXITED", "orders": "EXITED"}
+    assert states == {
+        **dict.fromkeys(PROGRAMS, "STOPPED"),
+        "archive": "EXITED",
+        "orders": "EXITED",
+        "postgres": "EXITED",
+    }

@@ -38,11 +38,11 @@ async def fill(stream: OwnedStream, now: float, wait_s: float) -> None:
 async def _fill_first(stream: OwnedStream, now: float, wait_s: float) -> int | None:
     """Fill the first hole or a part of it; how many rows that are, None when it has to wait."""
     hole, symbol, store = stream.buffer.holes[0], stream.source.symbol, stream.parts.store
-    if now - hole.since < wait_s and await store.folded_to(symbol) < hole.last:
+    if now - hole.since < wait_s and await store.folded.last_id(symbol) < hole.last:
         return None
     neighbour = stream.buffer.neighbour_before(hole.before)
     after = neighbour.stream_id if neighbour else stream.offset.stream_id
-    trades = await store.folded_trades(
+    trades = await store.folded.trades(
         symbol, hole.first, hole.last, after.ms - SEARCH_MS, hole.before.ms + SEARCH_MS, FILLED_AT_ONCE
     )
     expected = hole.first

@@ -29,7 +29,7 @@ WORKERS: Final = {
 ORDERS: Final = "workers.orders.worker"
 """That of `orders`, which ends at once where nobody wants it."""
 
-PROGRAMS: Final = ("redis", "exchange", "archive", "orders")
+PROGRAMS: Final = ("redis", "exchange", "archive", "orders", "postgres")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -70,6 +70,10 @@ def main(arguments: Sequence[str]) -> int:
         from workers.operations.archive_program import run_archive  # noqa: PLC0415 -- as above
 
         return run_archive(effective.settings, chosen.number)
+    if chosen.role == "postgres":
+        from workers.operations.postgres_program import run_postgres  # noqa: PLC0415 -- as above
+
+        return run_postgres(effective.settings, chosen.number)
     module = WORKERS.get(chosen.role, ORDERS)
     if module == ORDERS and not any(venue.orders for venue in effective.settings.venues.values()):
         sys.stderr.write("no venue has orders = true: there is nothing to do\n")

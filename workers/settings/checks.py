@@ -14,7 +14,7 @@ from workers.settings.proxies import check_proxy
 from workers.settings.schema import ApiSettings, Settings
 from workers.settings.symbols import Refusal, check_symbol, check_symbols
 
-SECRETS: Final = frozenset({"redis.password"})
+SECRETS: Final = frozenset({"redis.password", "postgres.dsn"})
 """Set by the environment alone, and never shown."""
 
 

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct, field
 
 from workers.model.trades.windows import Interval
 from workers.settings.orders import OrderSettings
+from workers.settings.postgres import PostgresSettings
 
 Count = Annotated[int, Meta(ge=1)]
 Milliseconds = Annotated[int, Meta(ge=0)]
@@ -407,6 +408,7 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     trades: TradeSettings = field(default_factory=TradeSettings)
     keeper: KeeperSettings = field(default_factory=KeeperSettings)
     archive: ArchiveSettings = field(default_factory=ArchiveSettings)
+    postgres: PostgresSettings = field(default_factory=PostgresSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     exchange: ExchangeSettings = field(default_factory=ExchangeSettings)

@@ -20,6 +20,7 @@ BOOKS_GROUP: Final = "books"
 TRADES_GROUP: Final = "trades"
 ARCHIVE_GROUP: Final = "archive"
 ORDERS_GROUP: Final = "orders"
+POSTGRES_GROUP: Final = "postgres"
 """Each role that owns symbols: the name of its consumer groups, of its leases, and of the role."""
 FOLDS: Final = ((DEPTH, BOOKS_GROUP), (TRADES, TRADES_GROUP))
 """What each raw stream is folded by."""

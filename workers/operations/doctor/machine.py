@@ -154,17 +154,18 @@ def _packages(effective: Effective) -> list[Finding]:
         else:
             problem = f"{package} is not installed"
             findings.append(Finding("packages", "problem", problem, means, f"pip install {package}"))
-    if effective.settings.archive.enabled:
-        if found := _installed("pyarrow"):
-            there.append(f"pyarrow {found}")
+    settings = effective.settings
+    extras = (
+        ("archive", settings.archive.enabled, "pyarrow"),
+        ("postgres", settings.postgres.enabled, "psycopg"),
+    )
+    for role, enabled, package in extras:
+        if not enabled:
+            continue
+        if found := _installed(package):
+            there.append(f"{package} {found}")
         else:
-            findings.append(
-                Finding(
-                    "packages",
-                    "problem",
-                    "archive.enabled is true and pyarrow is not installed",
-                    "The archive does not start.",
-                    "pip install 'marketfleet[archive]'",
-                )
-            )
+            problem = f"{role}.enabled is true and {package} is not installed"
+            means, cure = f"The role {role} does not start.", f"pip install 'marketfleet[{role}]'"
+            findings.append(Finding("packages", "problem", problem, means, cure))
     return [Finding("packages", "ok", ", ".join(there)), *findings] if there else findings

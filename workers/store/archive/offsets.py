@@ -14,16 +14,13 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from workers.errors import LeaseLost, OffsetMoved
-from workers.model.events import Trade
-from workers.model.trades.latest import decode_member, trade_of
-from workers.store.books.shown import whole
 from workers.store.keys import ARCHIVE_GROUP, Keys
 from workers.store.log.streams import CONSUMER, GapRecord, GroupReader, record_gap
 from workers.store.refusals import refusal_of
 from workers.store.scripts import Argument, Scripts
+from workers.store.trades.folded import FoldedTrades
 
 _IDS_AT_ONCE: Final = 1_000
-_PAGE: Final = 1_000
 
 Entry = tuple[bytes, Mapping[bytes, bytes] | None]
 """A stream entry's id and fields; None for one trimmed after it was delivered."""
@@ -55,6 +52,7 @@ class ArchiveStore:
         self._scripts = Scripts(client)
         self._keys = keys
         self._gaps_kept = gaps_kept
+        self.folded = FoldedTrades(client, keys)
 
     async def ensure(self, key: str, start: str) -> None:
         """Make the group on a stream, after an id, unless it is there."""
@@ -146,31 +144,3 @@ class ArchiveStore:
         """Say in `gaps:{S}` that ids are not in the archive."""
         gap = GapRecord(ARCHIVE_GROUP, first, last, reason, "no")
         await record_gap(self._client, self._keys.gaps(symbol), gap, self._gaps_kept)
-
-    async def folded_to(self, symbol: str) -> int:
-        """The last aggregate trade id that the trades fold has passed; -1 for none."""
-        found = await self._client.hget(self._keys.trades_state(symbol), "last_id")
-        return -1 if found is None else whole(found.decode(errors="replace"), -1)
-
-    async def folded_trades(
-        self, symbol: str, first: int, last: int, from_ms: int, to_ms: int, at_most: int
-    ) -> list[Trade]:
-        """Trades `first`..`last` of the latest set, in id order: the oldest `at_most` of them.
-
-        Args:
-            from_ms: where to look by trade time, ms, both ends included.
-        """
-        found: dict[int, Trade] = {}
-        key, passed = self._keys.trades_latest(symbol), 0
-        while True:
-            page = await self._client.zrange(
-                key, from_ms, to_ms, byscore=True, offset=passed, num=_PAGE, withscores=True
-            )
-            for member, score in page:
-                row = decode_member(member, symbol, int(score))
-                if first <= row.agg_trade_id <= last:
-                    found[row.agg_trade_id] = trade_of(row)
-            passed += len(page)
-            # Members of one time are not in id order: what is found beyond `at_most` makes sure of those before it.
-            if len(page) < _PAGE or len(found) >= 2 * at_most:
-                return [found[trade_id] for trade_id in sorted(found)[:at_most]]

@@ -1,0 +1,129 @@
+"""A PostgreSQL server of a test's own: in a folder that goes away, on a unix socket, as a user that may run one."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+SOCKET_PORT = "5432"
+DEBIAN = "/usr/lib/postgresql"
+MEMORY = Path("/dev/shm")
+
+
+def find_program(name: str) -> Path | None:
+    """A program of PostgreSQL: on the PATH, or where Debian has it, the newest."""
+    if found := shutil.which(name):
+        return Path(found).resolve()
+    places = sorted(Path(DEBIAN).glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
+    return places[-1] if places else None
+
+
+def _user() -> dict[str, Any]:
+    """Whom the server runs as: it refuses root."""
+    if os.geteuid():
+        return {}
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    raise AssertionError("root has no user to run PostgreSQL as")
+
+
+class PostgresServer:
+    """A server that can be killed and started again.
+
+    Args:
+        on_disk: keep it where a kill of the machine would too; else in memory, where syncing is quick.
+    """
+
+    def __init__(self, *, on_disk: bool = False) -> None:
+        initdb, server = find_program("initdb"), find_program("postgres")
+        assert initdb is not None
+        assert server is not None
+        self._server = server
+        self._as = _user()
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="fleet-pg-", dir=MEMORY if MEMORY.is_dir() and not on_disk else None)
+        )
+        if self._as:
+            os.chown(self.folder, self._as["user"], self._as["group"])
+        self._data = self.folder / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        subprocess.run(
+            [initdb, "-D", self._data, "-U", "fleet", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            env={"PATH": str(initdb.parent), "LC_ALL": "C.UTF-8"},
+            **self._as,
+        )
+
+    @property
+    def dsn(self) -> str:
+        """Its connection string."""
+        return f"host={self.folder} port={SOCKET_PORT} user=fleet dbname=postgres"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        options = {"listen_addresses": "", "unix_socket_directories": self.folder, "port": SOCKET_PORT,
+                   "max_connections": "30", "shared_buffers": "32MB"}  # fmt: skip
+        self._process = subprocess.Popen(
+            [self._server, "-D", self._data, *(f"--{name}={value}" for name, value in options.items())],
+            stdout=subprocess.DEVNULL,
+            stderr=(self.folder / "log").open("ab"),
+            cwd=self.folder,
+            start_new_session=True,
+            **self._as,
+        )
+        self.wait()
+
+    def wait(self) -> None:
+        """Return once it takes connections."""
+        import psycopg
+
+        for _ in range(3000):
+            try:
+                psycopg.connect(self.dsn, connect_timeout=2).close()
+            except psycopg.OperationalError:
+                time.sleep(0.02)
+            else:
+                return
+        raise AssertionError(f"PostgreSQL does not answer: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """kill -9 of the server and of all that it started, as when the machine fails."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def stop(self) -> None:
+        """End it orderly."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(60)
+
+    def remove(self) -> None:
+        """End it, and all it has."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def query(self, statement: str, schema: str = "marketfleet") -> list[tuple[Any, ...]]:
+        """The rows of a statement."""
+        import psycopg
+
+        with psycopg.connect(
+            self.dsn, autocommit=True, options=f"-c search_path={schema},public"
+        ) as connection:
+            found = connection.execute(statement.encode())
+            return found.fetchall() if found.description else []
