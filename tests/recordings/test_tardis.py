@@ -106,16 +106,18 @@ def test_a_malformed_row_names_file_and_line_and_nothing_else_is_lost(tmp_path: 
         l2(5, False, "bid", "1e", "1"),
         l2(5, False, "both", "1", "1"),
         "a,b,1,2,true,bid,1,1",
+        f'a,"b",{l2(5, False, "bid", "1", "1").split(",", 2)[2]}',
     ]
     path = write(tmp_path / "a.csv", [*lines[:5], *bad, header_of(L2), *lines[5:]])
     [batch] = TardisFile(path).batches()
     assert [line_of(row) for row in batch.rows] == lines
-    assert batch.lines == [2, 3, 4, 5, 6, 13, 14, 15, 16, 17]
+    assert batch.lines == [2, 3, 4, 5, 6, 14, 15, 16, 17, 18]
     assert [str(damage) for damage in batch.damages] == [
         f"{path}, line 8: it has 1 cells, not 8.",
         f"{path}, line 9: its price '1e' is no number.",
         f"{path}, line 10: its side 'both' is neither bid nor ask.",
         f"{path}, line 11: its timestamp '1' is no time in µs.",
+        f"{path}, line 12: its symbol '\"b\"' is no name.",
     ]
 
 

@@ -99,6 +99,36 @@ def test_an_import_that_was_ended_goes_on_and_doubles_nothing(home: Path, capsys
     assert (code, said["written"], said["present"], said["files"]) == (0, 0, 40, 0)
 
 
+def test_named_trades_that_a_recorder_told_again_are_filed_once_and_late_ones_are_counted(home: Path, capsys):
+    path = Path(trades_csv(home))
+    lines = path.read_text().splitlines()
+    another = lines[3].replace("0.5", "0.7")  # of the same name, but another trade
+    path.write_text("\n".join([*lines, *lines[-5:], lines[2], another]) + "\n")
+    code, [said] = imported(capsys, str(path))
+    assert (code, said["rows"], said["written"], said["repeated"], said["unordered"]) == (0, 47, 41, 6, 1)
+    assert said["notes"] == [f"{path}, line 48: its local_timestamp is before that of the row above."]
+    found = [row["venue_trade_id"] for row in rows(home, Source("bybit", "X", "trades"))]
+    assert sorted(found) == sorted([*(f"id-{i}" for i in range(40)), "id-2"])
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", ": it is empty."),
+        (
+            header_of("trades") + ",flags\n",
+            ", line 1: its columns 'id,side,price,amount,flags' are those of none of",
+        ),
+    ],
+)
+def test_a_file_without_columns_we_know_says_so(home: Path, capsys, text: str, problem: str):
+    path = home / "a.csv"
+    path.write_text(text)
+    code, [said] = imported(capsys, str(path))
+    assert code == 1
+    assert said["problems"][0].startswith(f"{path}{problem}")
+
+
 def test_trades_that_count_one_by_one_keep_their_ids_under_the_venue_asked_for(home: Path, capsys):
     code, [said] = imported(capsys, trades_csv(home, "binance"), "--venue", "spot")
     assert (code, said["venue"]) == (0, "spot")

@@ -97,7 +97,7 @@ def _report(outcome: Imported, seconds: float) -> None:
         _say(text)
     named = f"{outcome.kind} of {outcome.venue} {' '.join(outcome.symbols)}" if outcome.symbols else "nothing"
     counts = [f"{outcome.rows:,} rows read", f"{outcome.written:,} rows filed in {outcome.files:,} files"]
-    others = ("present", "repeated", "ignored", "holes", "crossed")
+    others = ("present", "repeated", "ignored", "unordered", "holes", "crossed")
     counts += [f"{getattr(outcome, name):,} {name}" for name in others if getattr(outcome, name)]
     if outcome.problem_count:
         counts.append(f"{outcome.problem_count:,} not usable")

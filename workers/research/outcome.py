@@ -34,6 +34,8 @@ class Imported:
     """Changes of a book before its first whole one; windows of klines without a trade."""
     holes: int = 0
     """Whole books in the middle: messages are missing before them."""
+    unordered: int = 0
+    """Trades whose local time is before that of the row above; they are filed."""
     crossed: int = 0
     """Messages after which a book's best bid was at or above its best ask."""
     problem_count: int = 0
@@ -52,6 +54,12 @@ class Imported:
         """Something to know of it."""
         if len(self.notes) < TOLD:
             self.notes.append(text)
+
+    def back_in_time(self, line: int) -> None:
+        """A row that is used, but stands in the wrong place."""
+        if not self.unordered:
+            self.note(f"{self.file}, line {line}: its local_timestamp is before that of the row above.")
+        self.unordered += 1
 
     @property
     def fine(self) -> bool:

@@ -31,8 +31,30 @@ from workers.research.outcome import Imported
 CONSECUTIVE: Final = frozenset({"binance", "binance-futures", "binance-delivery", "binance-us", "coinbase"})
 """Exchanges of Tardis whose trade ids count one by one."""
 MOST_LEVELS: Final = 100_000
+MOST_RECENT: Final = 100_000
+"""Trades after which the name of one is forgotten: a recorder that came back tells the last ones again."""
 _PER_US: Final = 1_000
 """Trades of one µs that can be numbered by their time."""
+
+
+class Recent:
+    """Knows again what it was given not long ago: the last `MOST_RECENT` of it, and up to as many before them.
+
+    Cost: O(1) a value; 100 bytes each.
+    """
+
+    def __init__(self) -> None:
+        self._newer: set[int] = set()
+        self._older: set[int] = set()
+
+    def __contains__(self, value: int) -> bool:
+        return value in self._newer or value in self._older
+
+    def add(self, value: int) -> None:
+        """Remember it."""
+        if len(self._newer) >= MOST_RECENT:
+            self._older, self._newer = self._newer, set()
+        self._newer.add(value)
 
 
 class TradeRows:
@@ -42,9 +64,10 @@ class TradeRows:
         self._by_id = exchange in CONSECUTIVE
         self._last = 0
         self._last_ms = 0
+        self._recent = Recent()
 
     def rows(self, lines: Sequence[int], rows: list[Row], outcome: Imported) -> Iterator[Values]:
-        """The next rows of the file; the same id again is the same trade."""
+        """The next rows of the file; the same id again is the same trade, where ids only name one: with all it says."""
         for line, (_, _, timestamp, local, name, taker, price, amount) in zip(lines, rows, strict=True):
             if self._by_id:
                 if name is None or not name.isdigit() or len(name) > 18:
@@ -60,6 +83,14 @@ class TradeRows:
                         )
                     continue
             else:
+                if name is not None:
+                    told = hash((name, timestamp, taker, price, amount))
+                    if told in self._recent:
+                        outcome.repeated += 1
+                        continue
+                    self._recent.add(told)
+                if local // 1000 < self._last_ms:
+                    outcome.back_in_time(line)
                 number = max(local * _PER_US, self._last + 1)
             self._last = number
             self._last_ms = max(self._last_ms, local // 1000)

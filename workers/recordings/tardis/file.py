@@ -28,6 +28,7 @@ from workers.recordings.tardis.rows import (
 )
 
 _PLAIN: Final = "^(0|[1-9][0-9]{0,39})([.][0-9]{1,40})?$"
+_COMMON: Final = "exchange,symbol,timestamp,local_timestamp,"
 _SIDES: Final = {"side": ("bid", "ask"), "taker": ("buy", "sell", "unknown")}
 _EARLIEST_US: Final = 10**14
 _END_US: Final = 10**17
@@ -43,17 +44,21 @@ class Batch(NamedTuple):
 
 
 def dataset_of(path: Path) -> Dataset | None:
-    """The dataset a file is of, by its header; None where that is of none.
+    """The dataset a file is of, by its header; None where that is none of Tardis' at all.
 
     Trades and liquidations have the same columns: a file is of liquidations where its name or its folders say so.
 
     Raises:
-        RecordingError: the file cannot be read.
+        RecordingError: the file cannot be read, is empty, or has other columns than the datasets we know.
     """
     for _, line in islice(numbered_lines(path), 1):
-        found = HEADERS.get(line.decode(errors="replace").lstrip("\ufeff").rstrip("\r"))
+        header = line.decode(errors="replace").lstrip("\ufeff").rstrip("\r")
+        found = HEADERS.get(header)
+        if found is None and header.startswith(_COMMON):
+            problem = f"its columns {header[len(_COMMON) :]!r} are those of none of {', '.join(COLUMNS)}"
+            raise RecordingError(str(path), 1, problem)
         return "liquidations" if found == "trades" and "liquidations" in str(path) else found
-    return None
+    raise RecordingError(str(path), 0, "it is empty")
 
 
 class TardisFile:
@@ -167,5 +172,5 @@ def _usual(array: Any, kind: CellKind, *, needed: bool) -> bool:
     if kind == "amount" or (kind == "number" and needed):
         return bool(pc.all(pc.match_substring_regex(array, _PLAIN)).as_py())
     if kind in ("name", "text"):
-        return bool(pc.all(pc.match_substring_regex(array, "^[!-~]{1,128}$")).as_py())
+        return bool(pc.all(pc.match_substring_regex(array, "^[!#-~]{1,128}$")).as_py())
     return False  # cells that may be empty

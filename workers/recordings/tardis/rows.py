@@ -89,7 +89,7 @@ def header_of(dataset: Dataset) -> str:
 
 
 def _name(text: str) -> str:
-    if not text or len(text) > LONGEST_NAME or not text.isprintable():
+    if not text or len(text) > LONGEST_NAME or not text.isprintable() or '"' in text:
         raise ValueError("is no name")
     return text
 
