@@ -112,7 +112,8 @@ class Rounds:
         if self._stopping is None:
             self._stopping = loop.create_task(self._stop.wait(), name=f"{self._role}: stop")
             self._stopping.add_done_callback(self._wake)
-        timer = loop.call_later(max(0.0, until - time.monotonic()), self._woken.set)
+        over = asyncio.Event()
+        timer = loop.call_later(max(0.0, until - time.monotonic()), self._expire, over)
         try:
             while True:
                 self._woken.clear()
@@ -120,7 +121,8 @@ class Rounds:
                     return cause
                 if self._ready:
                     return "touched"
-                if self._stop.is_set() or time.monotonic() >= until:
+                # the loop's clock is that of its last turn: its timers come some ms before their time
+                if self._stop.is_set() or over.is_set():
                     return "timer"
                 await self._listen()
                 await self._woken.wait()
@@ -128,6 +130,10 @@ class Rounds:
             timer.cancel()
 
     def _wake(self, _: asyncio.Task[Any]) -> None:
+        self._woken.set()
+
+    def _expire(self, over: asyncio.Event) -> None:
+        over.set()
         self._woken.set()
 
     def _heard_now(self) -> str | None:
