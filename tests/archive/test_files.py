@@ -23,6 +23,7 @@ from workers.archive.files import parquet
 from workers.archive.files.layout import (
     START,
     FileRange,
+    Kind,
     Source,
     StreamId,
     day_of,
@@ -77,19 +78,21 @@ def test_bars_have_every_field_of_the_fold():
     )
 
 
-def test_a_file_of_a_release_without_a_column_is_read_with_nothing_in_it(monkeypatch: pytest.MonkeyPatch):
-    columns = COLUMNS["bars"]
-    at = next(place for place, column in enumerate(columns) if column.name == "reason")
-    rows, file = rows_of("bars"), io.BytesIO()
-    monkeypatch.setitem(cast(dict[str, Any], COLUMNS), "bars", (*columns[:at], *columns[at + 1 :]))
+@pytest.mark.parametrize(
+    ("kind", "column"), [("bars", "reason"), ("trades", "venue_trade_id"), ("depth", "entry")]
+)
+def test_a_file_of_a_release_without_a_column_is_read_with_nothing_in_it(
+    monkeypatch: pytest.MonkeyPatch, kind: Kind, column: str
+):
+    columns, at = COLUMNS[kind], POSITIONS[kind][column]
+    rows, file = rows_of(kind), io.BytesIO()
+    monkeypatch.setitem(cast(dict[str, Any], COLUMNS), kind, (*columns[:at], *columns[at + 1 :]))
     parquet._schema.cache_clear()
-    parquet.write(
-        file, SOURCES["bars"], day_of(MIDNIGHT), [row[:at] + row[at + 1 :] for row in rows], START, 3
-    )
+    parquet.write(file, SOURCES[kind], day_of(MIDNIGHT), [row[:at] + row[at + 1 :] for row in rows], START, 3)
     monkeypatch.undo()
     parquet._schema.cache_clear()
-    assert [row for batch in parquet.read(file, "x", "bars") for row in batch] == rows
-    assert rows[0][at] is None
+    expected = [(*row[:at], None, *row[at + 1 :]) for row in rows]
+    assert [row for batch in parquet.read(file, "x", kind) for row in batch] == expected
 
 
 def rows_of(kind: str, count: int = 5) -> list[tuple[Any, ...]]:

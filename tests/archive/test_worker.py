@@ -215,7 +215,7 @@ async def check_symbol(fleet: Fleet, symbol: str) -> int:
         assert [row[0] for row in found] == [stream_id.decode() for stream_id, _ in entries], source
         for row, (_, fields) in zip(found, entries, strict=True):
             if kind == "depth":
-                assert row[-1] == fields[b"data"]
+                assert row[POSITIONS["depth"]["data"]] == fields[b"data"]
             else:
                 assert [_text(value) for value in row[1:]] == [value.decode() for value in fields.values()]
                 assert [column.name.encode() for column in COLUMNS["bars"][1:]] == list(fields)

@@ -136,10 +136,11 @@ class BookRows:
                 )
                 time = message.timestamp // 1000
                 hole = (f"{local // 1000}-{line - 1}", line - 1, line - 1)
-                yield (*hole, None, time, None, local, ORIGIN, b"")
+                yield (*hole, None, time, None, local, ORIGIN, b"", "break")
             data = encode_change(*self._names, message)
             named = (f"{local // 1000}-{line}", line, line)
-            yield (*named, None, message.timestamp // 1000, None, local, ORIGIN, data)
+            kind = "snapshot" if message.is_snapshot else "update"
+            yield (*named, None, message.timestamp // 1000, None, local, ORIGIN, data, kind)
 
     def _check(self, message: BookMessage, outcome: Imported) -> None:
         book = self._book

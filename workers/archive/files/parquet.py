@@ -20,7 +20,7 @@ from workers.errors import ArchiveUnreadable, ExtraMissing
 
 FORMAT_VERSION: Final = "1"
 _PREFIX: Final = "marketfleet."
-_LATER: Final = ("reason",)
+_LATER: Final = ("reason", "venue_trade_id", "entry")
 """Columns that files of earlier releases do not have: they are read as null."""
 _DICTIONARY: Final = ("number",)
 _DELTA: Final[Mapping[ColumnType, str]] = {

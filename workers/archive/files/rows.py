@@ -84,6 +84,7 @@ COLUMNS: Final[Mapping[Kind, tuple[Column, ...]]] = {
         received="us",
         line="text",
         data="bytes",
+        entry="text",
     ),
     "raw": _columns(stream_id="text", event_time="ms", received="us", line="text", data="bytes"),
 }
@@ -91,8 +92,9 @@ COLUMNS: Final[Mapping[Kind, tuple[Column, ...]]] = {
 
 `undecoded` holds the bytes of a trade that could not be decoded; its other values are null. `venue_trade_id` is the
 venue's own id where ids are not consecutive, and null elsewhere and in files of releases that knew none. A row of
-trades with neither id nor `undecoded` says that trades are missing at its place, and nobody knows how many. `reason` is
-null in bars of releases that knew none.
+trades with neither id nor `undecoded` says that trades are missing at its place, and nobody knows how many. `entry` is
+what a message of a book is, such as `update`, `snapshot` or `break`. It is null in files of releases that knew none, as
+`reason` is in bars.
 """
 TIME_COLUMN: Final[Mapping[Kind, str]] = {
     "trades": "trade_time",
@@ -205,7 +207,7 @@ def _depth(
     try:
         event = depth_of(venue, symbol, entry)
     except MalformedFrame:
-        values: Values = (str(stream_id), None, None, None, None, None, received, line, data)
+        values: Values = (str(stream_id), None, None, None, None, None, received, line, data, entry.kind)
         return Row(stream_id, values, _day(None, stream_id), size, -1, stream_id.sequence, decoded=False)
     previous = event.previous_id if event.previous_id >= 0 else None
     values = (
@@ -218,6 +220,7 @@ def _depth(
         received,
         line,
         data,
+        entry.kind,
     )
     first = event.first_id if previous is None else previous + 1
     return Row(stream_id, values, _day(event.event_time, stream_id), size, first, event.last_id)
