@@ -13,9 +13,10 @@ from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 from test_server import serving, settings
 
-from workers.api.http.health import AWAY_S, SILENT_MS, Health, judge
+from workers.api.http.health import AWAY_S, SILENT_MS, Connections, Health, judge
 from workers.api.http.markets import Markets
 from workers.api.http.state_types import VenueHealth
+from workers.model.symbols.shares import Share
 from workers.runtime.pulse import Pulse
 from workers.settings.schema import FleetSettings
 from workers.store.books.watch import Sight, Watch
@@ -37,6 +38,12 @@ USDM, SPOT = Keys(), Keys("spot:")
         ([VenueHealth("usdm", True, 5, 6, 100)], 0.1, "degraded", "usdm: 1 of 6 books are withheld"),
         ([VenueHealth("usdm", True, 6, 6, SILENT_MS + 1)], 0.1, "degraded", "usdm: nothing has come for 5 s"),
         ([VenueHealth("usdm", True, 0, 0, None)], 0.1, "down", "usdm: no symbol is followed yet"),
+        (
+            [VenueHealth("usdm", True, 6, 6, 100, 2)],
+            0.1,
+            "degraded",
+            "usdm: no line has living sockets for 2 of 6 symbols",
+        ),
         (
             [WELL, VenueHealth("spot", False, 3, 3, 1)],
             0.1,
@@ -83,6 +90,18 @@ async def test_what_is_unreadable_costs_itself_alone(client: Redis) -> None:
     await client.delete(USDM.live_orderbook)
     await client.set(USDM.live_orderbook, "rubbish")
     assert await watch.sights(USDM, ["A", "B"]) == [Sight(False, None)] * 2
+
+
+def test_what_no_process_of_a_line_follows_is_cut_off():
+    told = {"alive": "usdm", "open": "usdm,spot", "processes": "2"}
+    symbols = [f"S{number}" for number in range(20)]
+    one = Connections([{**told, "process": "0"}, {**told, "process": "0"}])
+    assert {symbol for symbol in symbols if one.has("usdm", symbol)} == set(filter(Share(0, 2).has, symbols))
+    assert one.any_to("usdm")
+    assert not one.any_to("spot")
+    assert not one.has("spot", "S1")
+    both = Connections([{**told, "process": "0"}, {**told, "process": "1"}])
+    assert all(both.has("usdm", symbol) for symbol in symbols)
 
 
 async def a_fleet(client: Redis) -> None:
@@ -135,7 +154,8 @@ async def test_the_health_of_a_fleet_that_comes_breaks_and_comes_back(
     status, found = await until(health, lambda found: found[0] == 200)
     assert (found["ok"], found["state"], found["reasons"]) == (True, "ok", [])
     assert found["venues"][0] == {
-        "venue": "usdm", "is_connected": True, "books_shown": 2, "books_followed": 2, "silent_ms": 12
+        "venue": "usdm", "is_connected": True, "books_shown": 2, "books_followed": 2, "silent_ms": 12,
+        "books_cut_off": 0,
     }  # fmt: skip
     await redis.hdel(USDM.live_orderbook, "BTCUSDT")
     status, found = await until(health, lambda found: found[1]["state"] != "ok")

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from workers.books.overtaking import DEAD_S, Overtaking
 from workers.books.stream_watch import ASK_AGAIN_S, StreamWatch
 from workers.model.books.sync import SyncState
+from workers.model.symbols.shares import Share
 from workers.runtime.living_lines import LivingLines
 from workers.settings.schema import FleetSettings
 from workers.store.fleet.leases import Registry
@@ -88,3 +89,16 @@ async def test_a_stream_nobody_can_read_is_not_called_dead(world: World) -> None
     await world.registry.beat("ingest-a", "a", {"open": "usdm", "alive": ""})
     world.book.unreadable = "raw:{A}:depth: it is a string"
     assert await world.passes(20) == []
+
+
+async def test_a_process_of_a_line_vouches_for_its_own_symbols_alone(world: World) -> None:
+    symbols = [f"S{number}" for number in range(20)]
+    first = {symbol for symbol in symbols if Share(0, 2).has(symbol)}
+    told = {"open": "usdm", "alive": "usdm", "since_ms": 1, "process": 0, "processes": 2}
+    await world.registry.beat("ingest-a", "a-0", told)
+    await world.lines.ask(100.0)
+    assert {symbol for symbol in symbols if world.lines.listen_to("usdm", symbol)} == first
+    assert {symbol for symbol in symbols if world.lines.of("usdm", symbol)} == first
+    await world.registry.beat("ingest-b", "b-1", {**told, "process": 1})
+    await world.lines.ask(102.0)
+    assert all(len(world.lines.of("usdm", symbol)) == 1 for symbol in symbols)

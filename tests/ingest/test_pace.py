@@ -43,6 +43,22 @@ def test_no_period_has_more_than_half_of_the_limit(pauses, weight, seconds):
         assert last - first >= seconds + MARGIN_S - 1e-6
 
 
+@given(st.integers(1, 12), st.floats(0.5, 5), st.integers(1, 8))
+def test_all_processes_of_both_lines_stay_within_the_limit(weight, seconds, processes):
+    times = []
+    for _ in range(2 * processes):
+        window, now = Window(Limit(weight, seconds), 2 * processes), 0.0
+        for _ in range(10):  # each of them as fast as it may, and all at once
+            now += max(0.0, window.wait_s(now))
+            window.count(now)
+            times.append(now)
+    # where each may go but once in a while they go together: over so many periods it is no more than the limit
+    span = seconds * max(1.0, 2 * processes / weight)
+    times.sort()
+    for first in times:
+        assert sum(first <= at < first + span for at in times) <= weight * span / seconds + 1e-6
+
+
 @pytest.mark.parametrize(
     ("exchange", "openings"),
     [

@@ -73,8 +73,8 @@ class Fleet:
         self.settings.fleet.lease_ms = 10_000
         self.settings.books.behind_ms = 60_000
 
-    def start(self, role: str, name: str) -> None:
-        process = Process(role, self.settings, 0, self.url)
+    def start(self, role: str, name: str, number: int = 0, processes: int = 1) -> None:
+        process = Process(role, self.settings, number, self.url, processes)
         process.name = name
         self.processes[name] = process
         self.tasks[name] = asyncio.create_task(self._run(process, name))

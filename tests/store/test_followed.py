@@ -5,6 +5,7 @@ from __future__ import annotations
 from redis.asyncio import Redis
 
 from workers.model.symbols.selection import SymbolRule
+from workers.model.symbols.shares import Share
 from workers.store.fleet.followed import Changed, FollowedSymbols, Publication, publish, published
 
 RULE = SymbolRule.parse(["BTCUSDT", "*USDC"])
@@ -63,3 +64,17 @@ async def test_what_was_published_before_a_loss_of_all_data_is_not_taken_for_the
 async def test_venues_have_lists_of_their_own(client: Redis) -> None:
     await publish(client, "spot", RULE.text, ["X"], {})
     assert await FollowedSymbols("usdm", RULE).refresh(client) == NONE
+
+
+async def test_of_a_list_that_changes_each_process_takes_its_share(client: Redis) -> None:
+    both = [FollowedSymbols("usdm", RULE, Share(number, 2)) for number in range(2)]
+    assert sorted([*both[0], *both[1]]) == ["BTCUSDT"]
+    listed = ["BTCUSDT", *(f"S{number}USDC" for number in range(20))]
+    await publish(client, "usdm", RULE.text, listed, {})
+    added = [(await followed.refresh(client)).added for followed in both]
+    assert sorted([*added[0], *added[1]]) == sorted(listed[1:])
+    assert sorted([*both[0], *both[1]]) == sorted(listed)
+    assert all(both)
+    await publish(client, "usdm", RULE.text, listed[:-1], {})
+    removed = [(await followed.refresh(client)).removed for followed in both]
+    assert [*removed[0], *removed[1]] == ["S19USDC"]

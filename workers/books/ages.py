@@ -29,7 +29,7 @@ class Ages:
 
     def judge(self, book: OwnedBook, now: float, now_ms: int) -> None:
         """Withhold a book that may be outdated, or show it again (monotonic seconds, and ms since 1970)."""
-        fresh, lines = book.freshness, self._lines.of(book.claim.context.name)
+        fresh, lines = book.freshness, self._lines.of(book.claim.context.name, book.claim.symbol)
         was_stale, was_to_confirm, was_dead = fresh.stale, fresh.to_confirm, book.overtaking.dead
         silent_s = now - book.heard_at
         fresh.judge(lines, now_ms, silent_s * 1000, self._settings.stale_ms)

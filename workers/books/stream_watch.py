@@ -74,7 +74,7 @@ class StreamWatch:
         self._asked = {book.key: self._asked[book.key] for book in dead if book.key in self._asked}
         for book in dead:
             claim, asked_at = book.claim, self._asked.get(book.key)
-            if not self._lines.listen_to(claim.context.name):
+            if not self._lines.listen_to(claim.context.name, claim.symbol):
                 continue
             if asked_at is None or now - asked_at >= ASK_AGAIN_S:
                 self._asked[book.key] = now

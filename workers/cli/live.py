@@ -63,7 +63,8 @@ def chosen_symbols(texts: Sequence[str], venues: Sequence[str]) -> dict[str, str
 
 def nothing_came(home: Path) -> str:
     """What to say of an exchange that has sent nothing."""
-    why = f"`fleet doctor` and {home / 'log' / 'ingest-a.log'} tell why"
+    log = next(iter(sorted((home / "log").glob("ingest-a*.log"))), home / "log" / "ingest-a.log")
+    why = f"`fleet doctor` and {log} tell why"
     return f"exchange: no message has come for {TROUBLE_AFTER_S:g} s; {why}."
 
 

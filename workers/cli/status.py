@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from workers.masking import mask
+from workers.model.symbols.shares import Share
 from workers.operations.running import running_fleet
 from workers.reading.opening import reaching
 from workers.runtime.process import PORT_OFFSETS
@@ -156,13 +157,19 @@ def _workers_table(workers: list[dict[str, str]]) -> Table:
     for worker in workers:
         beat = f"{int(worker['beat_age_ms']) / 1000:.1f} s ago"
         table.add_row(
-            worker["role"],
+            name_of(worker),
             worker.get("pid", ""),
             beat,
             worker["symbols_owned"],
             escape(worker.get("metrics", "")),
         )
     return table
+
+
+def name_of(worker: Mapping[str, str]) -> str:
+    """A worker's role, and of a line with several processes which one it is."""
+    share = Share.told(worker)
+    return worker["role"] if share.processes <= 1 else f"{worker['role']}-{share.number} of {share.processes}"
 
 
 def symbols_table(rows: list[Mapping[str, Any]]) -> Table:

@@ -1,4 +1,5 @@
-"""How fast a line may open sockets and send control frames, where an exchange limits an address over all of them."""
+"""How fast a process of a line may open sockets and send control frames, where an exchange limits an address over all
+of them."""
 
 from __future__ import annotations
 
@@ -12,17 +13,20 @@ from typing import Final
 from workers.venues.facts import Facts, Limit
 
 LINES: Final = 2
-"""They may have one address, and do not know of each other: each takes its part."""
+"""They may have one address, and do not know of each other: each takes its part, and of that each of its processes."""
 MARGIN_S: Final = 0.25
 """What is sent evenly may arrive unevenly by so much."""
 
 
 class Window:
-    """At most a line's part of a limit within any of its periods. Times are monotonic seconds."""
+    """At most one part of a limit within any of its periods; times are monotonic seconds.
 
-    def __init__(self, limit: Limit) -> None:
-        self._most = max(1, limit.weight // LINES)
-        self._seconds = limit.seconds + MARGIN_S
+    Where there are more parts than the limit has room for, each goes once in a longer period.
+    """
+
+    def __init__(self, limit: Limit, parts: int = LINES) -> None:
+        self._most = max(1, limit.weight // parts)
+        self._seconds = limit.seconds * max(1.0, parts / limit.weight) + MARGIN_S
         self._times: deque[float] = deque(maxlen=self._most)
 
     def wait_s(self, now: float) -> float:
@@ -37,8 +41,8 @@ class Window:
 class _Turns:
     """One after another, each when the window has room."""
 
-    def __init__(self, limit: Limit | None) -> None:
-        self._window = None if limit is None else Window(limit)
+    def __init__(self, limit: Limit | None, parts: int) -> None:
+        self._window = None if limit is None else Window(limit, parts)
         self._one = asyncio.Lock()
 
     @asynccontextmanager
@@ -56,10 +60,15 @@ class _Turns:
 
 
 class Pace:
-    """That of all sockets of one line of a venue."""
+    """That of all sockets of one process of a line of a venue.
 
-    def __init__(self, facts: Facts) -> None:
-        self._openings, self._frames = _Turns(facts.openings), _Turns(facts.frames)
+    Args:
+        processes: how many the line has.
+    """
+
+    def __init__(self, facts: Facts, processes: int = 1) -> None:
+        parts = LINES * processes
+        self._openings, self._frames = _Turns(facts.openings, parts), _Turns(facts.frames, parts)
 
     @asynccontextmanager
     async def opening(self) -> AsyncIterator[None]:

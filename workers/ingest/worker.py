@@ -26,6 +26,7 @@ from workers.ingest.pace import Pace
 from workers.ingest.subscriptions import Refusals
 from workers.ingest.turns import Turns
 from workers.ingest.wholeness import Wholeness, tell_dead
+from workers.model.symbols.shares import Share
 from workers.runtime.backoff import Backoff
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.runtime.follow_symbols import follow
@@ -105,13 +106,13 @@ def incomplete(
 
 
 class IngestWorker:
-    """One line (`a` or `b`) of every venue in the settings."""
+    """One line (`a` or `b`) of every venue in the settings; of its symbols the process's share."""
 
     def __init__(self, process: Process, line: str) -> None:
         self._process = process
         self._line = line
         self._settings = process.settings
-        self._contexts = venue_contexts(process.settings)
+        self._contexts = venue_contexts(process.settings, process.share)
         self._retentions = retentions(process.settings, self._contexts)
         self._gap_keys = gap_keys(self._contexts)
         self._appender = Appender(
@@ -160,7 +161,10 @@ class IngestWorker:
     def _feeds(self, session: aiohttp.ClientSession, context: VenueContext) -> VenueFeeds:
         ingest, line = self._settings.ingest, self._lines[context.name]
         rotate_s = ingest.rotate_s - (ingest.rotate_stagger_s if self._line == "b" else 0)
-        refusals, pace = self._refusals[context.name], Pace(context.venue.facts)
+        refusals, pace = (
+            self._refusals[context.name],
+            Pace(context.venue.facts, self._process.share.processes),
+        )
 
         def opened(url: str, streams: Sequence[Subscription]) -> Connection:
             return Connection(
@@ -216,6 +220,8 @@ class IngestWorker:
             "alive": ",".join(name for name, feeds in self._feeds_of.items() if feeds.alive),
             "open": ",".join(name for name, feeds in self._feeds_of.items() if feeds.is_open),
             "since_ms": self._began_ms,
+            "process": self._process.share.number,
+            "processes": self._process.share.processes,
             "symbols": sum(len(context.symbols) for context in self._contexts),
             "appended": self._appender.appended,
             "repeats": self._appender.repeats,
@@ -241,11 +247,11 @@ class IngestWorker:
                         line.supplied(name, update_id, ms)
 
     async def _watch_other_line(self) -> None:
-        """Tell the log when the other line's process is gone: it goes by what that said last."""
+        """Tell the log when the other line's process of these symbols is gone: it goes by what that said last."""
         other, missed, waits = "b" if self._line == "a" else "a", 0, Backoff("lines")
         while True:
             try:
-                lives = bool(await self._process.registry.live(f"ingest-{other}"))
+                lives = await self._lives(f"ingest-{other}")
                 waits.accepted()
             except (RedisError, OSError) as error:
                 await asyncio.sleep(waits.refused(error))
@@ -254,6 +260,14 @@ class IngestWorker:
             if missed == DEAD_LOOKS:
                 tell_dead(self._contexts, other, self._clock.now_us() // 1000, self._appender.add)
             await asyncio.sleep(OTHER_LINE_EVERY_S)
+
+    async def _lives(self, role: str) -> bool:
+        """Whether a process of a line that follows what this one does lives; any, where the numbers differ."""
+        registry, share = self._process.registry, self._process.share
+        if share.processes == 1:
+            return bool(await registry.live(role))
+        shares = [Share.told(line) for line in await registry.workers((role,))]
+        return share in shares or any(other.processes != share.processes for other in shares)
 
     async def _revive(self) -> None:
         """Subscribe anew to streams that others found dead on both lines."""
@@ -274,7 +288,11 @@ class IngestWorker:
                 self._renew(incomplete(self._contexts, self._appender.left_out), RENEWED)
                 self._appender.left_out.clear()
             for venue, requests in asked.items():
-                names = [(one.channel, one.symbol) for one in requests if self._line in one.line]
+                names = [
+                    (one.channel, one.symbol)
+                    for one in requests
+                    if self._line in one.line and self._process.share.has(one.symbol)
+                ]
                 self._renew({venue: names}, RENEWED)
             dead = {
                 venue: [(one.channel, one.symbol) for one in requests if not one.line]

@@ -111,9 +111,13 @@ class TapeWatch:
             if last != tape.last:
                 tape.longest_s = max(now - tape.moved_at, tape.longest_s * FORGETTING)
                 tape.last, tape.moved_at, tape.pause_s, tape.is_dead = last, now, 0.0, False
-        silent = [symbol for symbol, tape in tapes.items() if self._suspicious(tape, now)]
         await self._lines.ask(now)
-        if silent and now >= self._next[context.name] and self._lines.listen_to(context.name):
+        silent = [
+            symbol
+            for symbol, tape in tapes.items()
+            if self._suspicious(tape, now) and self._lines.listen_to(context.name, symbol)
+        ]
+        if silent and now >= self._next[context.name]:
             self._next[context.name] = now + BETWEEN_S
             await self._check(context, min(silent, key=lambda symbol: tapes[symbol].due), now)
 

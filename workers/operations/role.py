@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from workers.errors import SettingsError
+from workers.model.symbols.shares import MOST_PROCESSES
 from workers.operations.open_files import raise_limit
 from workers.operations.parent import end_with_parent, has_lost_supervisord
 from workers.settings.loading import load, redis_url
@@ -45,9 +46,14 @@ def main(arguments: Sequence[str]) -> int:
         "--number", type=int, default=0, help="which of several processes of the role, from 0"
     )
     parser.add_argument(
+        "--of", type=int, default=1, help="how many processes of the role there are, which share its symbols"
+    )
+    parser.add_argument(
         "--config", type=Path, help="settings file (else FLEET_CONFIG, else config/default.toml)"
     )
     chosen = parser.parse_args(arguments)
+    if chosen.role.startswith("ingest") and not 0 <= chosen.number < chosen.of <= MOST_PROCESSES:
+        parser.error(f"--number {chosen.number} --of {chosen.of}: of at most {MOST_PROCESSES}, from 0 on")
     end_with_parent()
     if has_lost_supervisord(os.environ):
         sys.stderr.write("supervisord is gone\n")
@@ -81,4 +87,5 @@ def main(arguments: Sequence[str]) -> int:
     from workers.runtime.process import run_role  # noqa: PLC0415 -- the server's wrapper starts without it
 
     role_main = import_module(module).main
-    return run_role(chosen.role, effective.settings, chosen.number, redis_url(effective.settings), role_main)
+    url = redis_url(effective.settings)
+    return run_role(chosen.role, effective.settings, chosen.number, url, role_main, chosen.of)

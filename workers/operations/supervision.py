@@ -27,6 +27,7 @@ from supervisor.xmlrpc import SupervisorTransport
 from workers.errors import CommandError
 from workers.operations import process_table
 from workers.operations.parent import end_with_parent
+from workers.operations.process_numbers import cores, process_numbers, with_numbers
 from workers.operations.run_directory import make_run_directory, usable
 from workers.settings.loading import Effective, load
 from workers.settings.paths import data_folder, socket_path
@@ -151,6 +152,7 @@ class Supervisor:
         make_run_directory(self.home)
         text = (data_folder() / CONF).read_text(encoding="utf-8")
         with usable(self.home):
+            text = with_numbers(text, process_numbers(effective.settings, cores()))
             self.conf.write_text(fill_in(text, self.home, sys.executable), encoding="utf-8")
         full = {**environ, "FLEET_HOME": str(self.home)}
         if effective.file:

@@ -269,7 +269,7 @@ class OrderWorker:
         """What the seconds and the others do to books: seeds, living lines, counts."""
         for book in books:
             name = book.claim.context.name
-            book.alive = bool(self._lines.of(name))
+            book.alive = bool(self._lines.of(name, book.claim.symbol))
             self._seeds[name].consider(book, now)
             book.tell_counts()
             if book.sync.synced:

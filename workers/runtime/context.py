@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from workers.model.symbols.selection import SymbolRule
+from workers.model.symbols.shares import WHOLE, Share
 from workers.settings.schema import Settings, VenueSettings
 from workers.store.fleet.followed import FollowedSymbols
 from workers.store.keys import Keys
@@ -23,15 +24,19 @@ class VenueContext(NamedTuple):
     """Those followed now; whoever wants to know of changes calls `refresh` (or `workers.runtime.follow_symbols`)."""
 
 
-def venue_contexts(settings: Settings) -> list[VenueContext]:
-    """The venues of the settings, in their order; the first has no key prefix."""
+def venue_contexts(settings: Settings, share: Share = WHOLE) -> list[VenueContext]:
+    """The venues of the settings, in their order; the first has no key prefix.
+
+    Args:
+        share: which of their symbols are this process's.
+    """
     return [
         VenueContext(
             name,
             venue_of(name, venue),
             venue,
             Keys("" if number == 0 else f"{name}:", venue.channels),
-            FollowedSymbols(name, SymbolRule.parse(venue.symbols, venue.max_symbols)),
+            FollowedSymbols(name, SymbolRule.parse(venue.symbols, venue.max_symbols), share),
         )
         for number, (name, venue) in enumerate(settings.venues.items())
     ]

@@ -1,10 +1,11 @@
-"""Which venues have a line whose sockets are all alive, as the lines' heartbeats say."""
+"""Which symbols have a line whose sockets are all alive, as the heartbeats of the lines' processes say."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from workers.model.books.freshness import LivingLine
+from workers.model.symbols.shares import Share
 from workers.store.fleet.leases import Registry, milliseconds_of
 
 ASKED_EVERY_S = 1.0
@@ -15,17 +16,18 @@ class LivingLines:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._alive: dict[str, list[LivingLine]] = {}
-        self._listening: set[str] = set()
+        self._alive: dict[str, list[tuple[Share, LivingLine]]] = {}
+        self._listening: dict[str, list[Share]] = {}
         self._asked_at = float("-inf")
 
-    def of(self, venue: str) -> Sequence[LivingLine]:
-        """The living lines of a venue."""
-        return self._alive.get(venue, [])
+    def of(self, venue: str, symbol: str) -> Sequence[LivingLine]:
+        """The living lines of a symbol."""
+        return [line for share, line in self._alive.get(venue, ()) if share.has(symbol)]
 
-    def listen_to(self, venue: str) -> bool:
-        """Whether a line has all its sockets to a venue open, whatever they deliver."""
-        return venue in self._listening
+    def listen_to(self, venue: str, symbol: str) -> bool:
+        """Whether the process of a line that follows a symbol has all its sockets to the venue open, whatever they
+        deliver."""
+        return any(share.has(symbol) for share in self._listening.get(venue, ()))
 
     async def ask(self, now: float) -> None:
         """Look about once a second; a heartbeat whose times are none says nothing."""
@@ -33,11 +35,13 @@ class LivingLines:
             return
         self._asked_at = now
         lines = await self._registry.workers(("ingest-a", "ingest-b"))
-        self._alive, self._listening = {}, set()
+        self._alive, self._listening = {}, {}
         for line in lines:
-            self._listening.update(line.get("open", "").split(","))
+            share = Share.told(line)
+            for name in line.get("open", "").split(","):
+                self._listening.setdefault(name, []).append(share)
             beat_ms, since_ms = milliseconds_of(line, "beat_ms"), milliseconds_of(line, "since_ms")
             if beat_ms is None or since_ms is None:
                 continue
             for name in line.get("alive", "").split(","):
-                self._alive.setdefault(name, []).append(LivingLine(beat_ms, since_ms))
+                self._alive.setdefault(name, []).append((share, LivingLine(beat_ms, since_ms)))

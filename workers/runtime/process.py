@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 
 from workers.errors import FleetError, ServerTooOld
 from workers.masking import mask
+from workers.model.symbols.shares import Share
 from workers.runtime.backoff import Backoff
 from workers.runtime.logs import configure_logging
 from workers.runtime.loop_watch import CPU_S, LoopWatch
@@ -46,6 +47,8 @@ PORT_OFFSETS = {
     "ingest-a": 1, "ingest-b": 2, "keeper": 3, "api": 4, "orders": 5, "books": 10, "trades": 40, "archive": 70,
     "postgres": 80,
 }  # fmt: skip
+FURTHER_OFFSETS = {"ingest-a": 100, "ingest-b": 130}
+"""Of all but the first process of a role that had a single one once."""
 
 
 class Process:
@@ -56,12 +59,14 @@ class Process:
         settings: the effective settings.
         number: which of several processes of the role this is, from 0.
         url: the Redis URL (settings resolved: see `workers.settings.loading.redis_url`).
+        processes: how many processes of the role there are; asked for by those that share its symbols so (`share`).
     """
 
-    def __init__(self, role: str, settings: Settings, number: int, url: str) -> None:
+    def __init__(self, role: str, settings: Settings, number: int, url: str, processes: int = 1) -> None:
         self.role = role
         self.settings = settings
         self.number = number
+        self.share = Share(number, processes)
         self.url = url
         # Containers may share host name and pid: two workers of one name would hold one lease.
         self.name = f"{role}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -110,7 +115,7 @@ class Process:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         wanted = self.settings.metrics
-        port = wanted.base_port and wanted.base_port + PORT_OFFSETS.get(self.role, 90) + self.number
+        port = wanted.base_port and wanted.base_port + port_offset(self.role, self.number)
         try:
             await web.TCPSite(runner, wanted.host, port).start()
         except OSError as error:
@@ -185,13 +190,24 @@ class Process:
             log.info("worker_stopped", role=self.role)
 
 
+def port_offset(role: str, number: int) -> int:
+    """By how much the port of a worker's metrics is above the first one."""
+    offsets = FURTHER_OFFSETS if number and role in FURTHER_OFFSETS else PORT_OFFSETS
+    return offsets.get(role, 90) + number
+
+
 def run_role(
-    role: str, settings: Settings, number: int, url: str, main: Callable[[Process], Awaitable[None]]
+    role: str,
+    settings: Settings,
+    number: int,
+    url: str,
+    main: Callable[[Process], Awaitable[None]],
+    processes: int = 1,
 ) -> int:
     """Run a role as this process; the exit code (0: stopped as asked, 1: cannot work at all)."""
     configure_logging(settings.fleet.log_level, settings.fleet.log_format)
     try:
-        uvloop.run(Process(role, settings, number, url).run(main))
+        uvloop.run(Process(role, settings, number, url, processes).run(main))
     except ServerTooOld as error:
         log.error("server_too_old", error=str(error))
         return 1

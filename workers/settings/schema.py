@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, field
 from workers.model.trades.windows import Interval
 from workers.settings.orders import OrderSettings
 from workers.settings.postgres import PostgresSettings
+from workers.settings.processes import ProcessSettings
 
 Count = Annotated[int, Meta(ge=1)]
 Milliseconds = Annotated[int, Meta(ge=0)]
@@ -400,6 +401,7 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     fleet: FleetSettings = field(default_factory=FleetSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     venues: dict[str, VenueSettings]
+    processes: ProcessSettings = field(default_factory=ProcessSettings)
     ingest: IngestSettings = field(default_factory=IngestSettings)
     streams: StreamSettings = field(default_factory=StreamSettings)
     books: BookSettings = field(default_factory=BookSettings)

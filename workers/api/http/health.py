@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from workers.api.http.markets import Markets
 from workers.api.http.state_types import HealthState, Healthy, VenueHealth
 from workers.errors import TryLater, Unhealthy
+from workers.model.symbols.shares import Share
 from workers.runtime.pulse import Pulse
 from workers.settings.schema import FleetSettings
 from workers.store.books.watch import Watch
@@ -82,14 +83,25 @@ class Health:
 
     async def _look(self) -> list[VenueHealth]:
         lines = await self._registry.workers(("ingest-a", "ingest-b"))
-        connected = {name for line in lines for name in connected_by(line)}
+        connections = Connections(lines)
         found = []
         for name, context in self._markets.contexts.items():
             symbols = list(self._markets.symbols(name))
             sights = await self._watch.sights(context.keys, symbols)
             ages = [sight.age_ms for sight in sights if sight.age_ms is not None]
             shown = sum(sight.is_shown for sight in sights)
-            found.append(VenueHealth(name, name in connected, shown, len(symbols), min(ages, default=None)))
+            cut_off = sum(not connections.has(name, symbol) for symbol in symbols)
+            is_connected = cut_off < len(symbols) if symbols else connections.any_to(name)
+            found.append(
+                VenueHealth(
+                    name,
+                    is_connected,
+                    shown,
+                    len(symbols),
+                    min(ages, default=None),
+                    cut_off if is_connected else 0,
+                )
+            )
         return found
 
     def state(self) -> Healthy:
@@ -131,9 +143,27 @@ class Health:
         await self._client.aclose()
 
 
-def connected_by(line: Mapping[str, str]) -> set[str]:
-    """The venues of which a line says that all its sockets are connected and deliver."""
-    return set(line.get("alive", "").split(",")) & set(line.get("open", "").split(",")) - {""}
+class Connections:
+    """Which symbols have a line whose process has all its sockets connected, and they deliver.
+
+    Args:
+        workers: heartbeats, of the lines among others.
+    """
+
+    def __init__(self, workers: Iterable[Mapping[str, str]]) -> None:
+        self._shares: dict[str, list[Share]] = {}
+        for worker in workers:
+            share, alive = Share.told(worker), set(worker.get("alive", "").split(","))
+            for name in alive & set(worker.get("open", "").split(",")) - {""}:
+                self._shares.setdefault(name, []).append(share)
+
+    def has(self, venue: str, symbol: str) -> bool:
+        """Whether a symbol has one. Cost: O(processes of the lines)."""
+        return any(share.has(symbol) for share in self._shares.get(venue, ()))
+
+    def any_to(self, venue: str) -> bool:
+        """Whether any symbol of a venue may have one."""
+        return venue in self._shares
 
 
 def judge(venues: Sequence[VenueHealth], unanswered_s: float, away_s: float = AWAY_S) -> Healthy:
@@ -153,6 +183,9 @@ def judge(venues: Sequence[VenueHealth], unanswered_s: float, away_s: float = AW
             reasons.append(f"{venue.venue}: no line has living sockets to the exchange")
         elif venue.silent_ms is not None and venue.silent_ms > SILENT_MS:
             reasons.append(f"{venue.venue}: nothing has come for {venue.silent_ms / 1000:.0f} s")
+        if venue.books_cut_off:
+            cut_off = f"{venue.books_cut_off} of {venue.books_followed} symbols"
+            reasons.append(f"{venue.venue}: no line has living sockets for {cut_off}")
         if withheld := venue.books_followed - venue.books_shown:
             reasons.append(f"{venue.venue}: {withheld} of {venue.books_followed} books are withheld")
     is_served = any(venue.is_connected for venue in venues) and any(venue.books_shown for venue in venues)

@@ -14,11 +14,13 @@ class VenueHealth(Struct):
 
     venue: str
     is_connected: bool
-    """A line has living sockets to the exchange."""
+    """A line has living sockets to the exchange, for some symbol at least."""
     books_shown: int
     books_followed: int
     silent_ms: int | None
     """Since the stream of any symbol last brought anything; null where none did."""
+    books_cut_off: int = 0
+    """Symbols whose processes of all lines have no living sockets, while those of others have."""
 
 
 class Healthy(Struct):

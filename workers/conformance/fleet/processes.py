@@ -131,10 +131,11 @@ class Processes:
         self._programs[name] = program
         return program
 
-    def add_role(self, role: str, number: int = 0) -> Program:
-        """Register a worker as supervisord would run it."""
-        name = role if role.startswith(("ingest", "keeper", "api")) else f"{role}-{number}"
-        command = [sys.executable, "-P", "-m", "workers.cli", "run", role, "--number", str(number)]
+    def add_role(self, role: str, number: int = 0, of: int = 1) -> Program:
+        """Register a worker as supervisord would run it, one `of` so many that share the symbols of a line."""
+        name = role if of == 1 and role.startswith(("ingest", "keeper", "api")) else f"{role}-{number}"
+        command = [sys.executable, "-P", "-m", "workers.cli", "run", role]
+        command += ["--number", str(number), "--of", str(of)]
         return self.add(name, command)
 
     def add_exchange(self, name: str, settings: str) -> Program:

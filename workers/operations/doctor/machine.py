@@ -10,8 +10,9 @@ from typing import Final
 
 from workers.operations.doctor.findings import Finding, megabytes
 from workers.operations.open_files import raise_limit
+from workers.operations.process_numbers import cores, process_numbers
 from workers.operations.redis_program import port_is_free
-from workers.runtime.process import PORT_OFFSETS
+from workers.runtime.process import PORT_OFFSETS, port_offset
 from workers.settings.loading import Effective
 from workers.settings.schema import Settings
 
@@ -34,11 +35,30 @@ def machine_findings(effective: Effective, *, runs: bool, needed_bytes: float) -
     """
     return [
         _files(effective),
+        processes_finding(effective.settings, cores()),
         _disk(effective, needed_bytes),
         *_ports(effective, runs=runs),
         *_open_port(effective.settings),
         *_packages(effective),
     ]
+
+
+def processes_finding(settings: Settings, cores: int) -> Finding:
+    """The processes that the settings make of lines, books and trades, against the cores there are."""
+    numbers = process_numbers(settings, cores)
+    words = [f"{numbers[role]} {role}" for role in numbers]
+    found = f"{', '.join(words)} (`ingest` of each line) on {cores} cores" if words else f"{cores} cores"
+    details = {**numbers, "cores": cores}
+    if numbers.get("books", 0) <= max(2, cores) and 2 * numbers.get("ingest", 0) <= max(2, cores):
+        return Finding("processes", "ok", found, details=details)
+    return Finding(
+        "processes",
+        "warning",
+        found,
+        "More processes of a role than cores share them out and gain nothing.",
+        'Set processes.ingest and processes.books to fewer, or to "auto".',
+        details,
+    )
 
 
 def _files(effective: Effective) -> Finding:
@@ -113,8 +133,11 @@ def _ports(effective: Effective, *, runs: bool) -> list[Finding]:
             if number:
                 wanted[f"exchange.flavours.{flavour}"] = (settings.exchange.host, number)
     if settings.metrics.base_port:
-        for role, offset in PORT_OFFSETS.items():
-            wanted[f"metrics of {role}"] = (settings.metrics.host, settings.metrics.base_port + offset)
+        numbers = process_numbers(settings, cores())
+        for role in PORT_OFFSETS:
+            for number in range(numbers.get(role.partition("-")[0], 1)):
+                name = f"metrics of {role}{f'-{number}' if number else ''}"
+                wanted[name] = (settings.metrics.host, settings.metrics.base_port + port_offset(role, number))
     taken = {name: place for name, place in wanted.items() if place[1] and not port_is_free(*place)}
     ports = ", ".join(f"{name} {port}" for name, (_, port) in wanted.items() if port)
     if runs:

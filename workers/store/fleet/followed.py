@@ -21,6 +21,7 @@ from workers.errors import StateUnreadable
 from workers.model.plain_text import plain
 from workers.model.symbols.names import symbol_problem
 from workers.model.symbols.selection import NOT_CHOSEN, SymbolRule
+from workers.model.symbols.shares import WHOLE, Share
 from workers.store.keys import followed_symbols
 from workers.store.keys import venues as venues_key
 from workers.store.replies import unusable
@@ -221,12 +222,16 @@ class FollowedSymbols(Sequence[str]):
     It begins with the names in the settings, which need no keeper. A publication that was made for other
     settings than this process has is not taken: settings are changed process by process. One task of a process
     calls `refresh`, since it tells of each change once.
+
+    Args:
+        share: which of them are this process's; the others are as if they were not followed.
     """
 
-    def __init__(self, venue: str, rule: SymbolRule) -> None:
+    def __init__(self, venue: str, rule: SymbolRule, share: Share = WHOLE) -> None:
         self._venue = venue
         self.rule = rule
-        self._symbols: list[str] = list(rule.exact)
+        self._share = share
+        self._symbols: list[str] = [symbol for symbol in rule.exact if share.has(symbol)]
         self._names = frozenset(self._symbols)
         self._generation = 0
         self.chosen = not rule.patterns
@@ -258,8 +263,8 @@ class FollowedSymbols(Sequence[str]):
 
     def replace(self, symbols: Sequence[str]) -> Changed:
         """Follow these from now on; what that changes."""
-        before, self._symbols = self._symbols, list(symbols)
-        names, self._names = self._names, frozenset(symbols)
+        before, self._symbols = self._symbols, [symbol for symbol in symbols if self._share.has(symbol)]
+        names, self._names = self._names, frozenset(self._symbols)
         return Changed(
             [symbol for symbol in self._symbols if symbol not in names],
             [symbol for symbol in before if symbol not in self._names],

@@ -58,6 +58,7 @@ export class Fleet {
     const missing = total(symbols, (one) => one.trades.missing);
     const waiting = total(symbols, (one) => one.lag.depth.waiting + one.lag.trades.waiting);
     const lines = fleet.workers.filter((/** @type {any} */ one) => one.role.startsWith("ingest"));
+    const names = [...new Set(lines.map((/** @type {any} */ one) => one.role.slice(-1)))];
     const keeper = fleet.workers.find((/** @type {any} */ one) => one.role === "keeper") ?? {};
     const { used_memory: used, maxmemory: most, version } = fleet.redis;
     const bad = Number(keeper.audits_mismatch ?? 0);
@@ -66,7 +67,7 @@ export class Fleet {
     this.cards.replaceChildren(
       card("Books in sync", `${synced} of ${symbols.length}`, synced < symbols.length ? "the others are withheld" : "all shown", synced < symbols.length, synced === 0),
       card("Exchange", away.length ? "away" : "connected", away.length ? `no living sockets to ${away.join(", ")}` : venues.join(", "), away.length > 0, away.length === venues.length),
-      card("Lines", lines.length ? lines.map((/** @type {any} */ one) => one.role.slice(-1)).join(" + ") : "none", `${countText(total(lines, (one) => one.appended))} entries appended`, lines.length < 2),
+      card("Lines", names.join(" + ") || "none", `${lines.length > names.length ? `${lines.length} processes, ` : ""}${countText(total(lines, (one) => one.appended))} entries appended`, names.length < 2 || names.some((name) => isPartial(lines, name))),
       card("Workers", String(fleet.workers.length), `in ${new Set(fleet.workers.map((/** @type {any} */ one) => one.role)).size} roles`, fleet.workers.length === 0),
       card("Lag", waiting === 1 ? "1 entry" : `${countText(waiting)} entries`, "waiting for the folds", waiting > 1000),
       card("Gaps", countText(total(symbols, (one) => one.gap_count)), `${countText(missing)} trades missing`, missing > 0),
@@ -160,6 +161,16 @@ function auditRow(audit) {
     momentText(audit.time_ms), audit.outcome, make("td", { class: "num" }, countText(audit.compared)),
     make("td", { class: "num" }, countText(audit.differing)), [audit.reason, audit.differences].filter(Boolean).join(": "),
   ]);
+}
+
+/**
+ * Whether a line lacks one of its processes.
+ * @param {any[]} lines heartbeats
+ * @param {string} name
+ */
+function isPartial(lines, name) {
+  const parts = lines.filter((one) => one.role.endsWith(`-${name}`));
+  return parts.length < Math.max(...parts.map((one) => Number(one.processes ?? 1)));
 }
 
 /**

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from redis.asyncio import Redis
 
-from workers.api.http.health import Health, connected_by
+from workers.api.http.health import Connections, Health
 from workers.api.http.markets import Market, Markets
 from workers.api.http.operations import Operation
 from workers.api.http.queries import NewestQuery, Nothing, rows
@@ -168,14 +168,16 @@ class FleetRoutes:
     async def _read_status(self) -> StatusAnswer:
         workers = await self._process.registry.workers(ROLES)
         memory = await read_memory(self._client)
-        connected = connected_venues(workers)
+        connections = Connections(workers)
         symbols: list[SymbolState] = []
         for name in self._markets.contexts:
-            symbols += await self.states([one for one in self._markets.all() if one.venue == name], connected)
+            symbols += await self.states(
+                [one for one in self._markets.all() if one.venue == name], connections
+            )
         redis = RedisState(memory.used, memory.limit, memory.version)
         return StatusAnswer(FleetState([_typed(one) for one in workers], redis), symbols)
 
-    async def states(self, markets: list[Market], connected: set[str]) -> list[SymbolState]:
+    async def states(self, markets: list[Market], connections: Connections) -> list[SymbolState]:
         """The state of some markets of one venue."""
         if not markets:
             return []
@@ -184,17 +186,23 @@ class FleetRoutes:
         settings = self._process.settings
         expected_ms = int(settings.keeper.audit_s * 1000 * AUDIT_ROUNDS)
         return [
-            symbol_state(market, reading, market.venue in connected, expected_ms, settings.books.stale_ms)
+            symbol_state(
+                market,
+                reading,
+                connections.has(market.venue, market.symbol),
+                expected_ms,
+                settings.books.stale_ms,
+            )
             for market, reading in zip(markets, found, strict=True)
         ]
 
     async def states_of(self, markets: Sequence[Market]) -> list[SymbolState]:
         """The state of some markets of any venues, in their order."""
-        connected = connected_venues(await self._process.registry.workers(("ingest-a", "ingest-b")))
+        connections = Connections(await self._process.registry.workers(("ingest-a", "ingest-b")))
         found: dict[Market, SymbolState] = {}
         for name in self._markets.contexts:
             some = [market for market in markets if market.venue == name]
-            found.update(zip(some, await self.states(some, connected), strict=True))
+            found.update(zip(some, await self.states(some, connections), strict=True))
         return [found[market] for market in markets]
 
     async def symbols(self, _: Nothing) -> SymbolsAnswer:
@@ -285,11 +293,6 @@ def number_or_text(text: str) -> str | int | float:
     if not _NUMBER.fullmatch(text):
         return text
     return float(text) if "." in text else int(text)
-
-
-def connected_venues(workers: list[dict[str, str]]) -> set[str]:
-    """The venues to which a line says that all its sockets are connected and deliver."""
-    return {name for one in workers for name in connected_by(one)}
 
 
 def symbol_state(

@@ -1,0 +1,24 @@
+"""How many processes of each role supervisord runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+from workers.model.symbols.shares import MOST_PROCESSES
+
+AUTO: Final = "auto"
+Processes = Annotated[int, Meta(ge=0, le=MOST_PROCESSES)] | Literal["auto"]
+
+
+class ProcessSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """How many processes of a role run. 0: as many as `numprocs` of supervisord.conf says (1, 2 and 2); `auto`: by the
+    machine's cores and the symbols of the settings."""
+
+    ingest: Processes = 0
+    """Of each line: they share its symbols, each by sockets of its own. Takes effect when the fleet is started."""
+    books: Processes = 0
+    """The same for `books`, which share out the books by leases."""
+    trades: Processes = 0
+    """And for `trades`."""
