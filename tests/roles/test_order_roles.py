@@ -105,6 +105,11 @@ async def test_every_order_is_as_in_truth_through_a_seed_a_gap_and_a_takeover(sp
         ]
         syncs = (await fleet.status())["syncs"]
 
+        async def kept() -> bool:
+            stored = await fleet.stored()
+            return stored is not None and stored.synced and stored.counts["syncs"] == int(syncs)
+
+        await fleet.until(kept, LONGEST_S)
         await fleet.crash("orders-1")
         fleet.start("orders", "orders-2")
 
