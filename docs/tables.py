@@ -23,6 +23,7 @@ PACKAGE: Final = DOCS.parent / "workers"
 sys.path.insert(0, str(DOCS.parent))
 
 from workers.conformance.catalogue.all import SCENARIOS  # noqa: E402 -- as above
+from workers.conformance.orders.runner import fits  # noqa: E402 -- as above
 from workers.conformance.venues.places import places  # noqa: E402 -- as above
 from workers.settings import schema as declared  # noqa: E402 -- from this checkout, wherever it is run
 from workers.settings.exchanges import DEFAULT, exchanges, settings_of  # noqa: E402 -- as above
@@ -386,7 +387,9 @@ def scenarios_table(_: str) -> str:
         known += [
             each.exchange
             for each in markets
-            if one.every_venue or (one.venues and one.venues.needs(each.facts()))
+            if one.every_venue
+            or (one.venues and one.venues.needs(each.facts()))
+            or (one.orders and fits(one.orders, each))
         ]
         exchanges = "all" if len(set(known)) == len(FLAVOURS) else ", ".join(dict.fromkeys(known))
         rows.append((f"`{one.name}`", ", ".join(one.levels), exchanges, one.world, one.reader))

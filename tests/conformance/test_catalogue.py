@@ -27,6 +27,7 @@ from workers.conformance.fleet.settings import (
     simulator,
     symbols_of,
 )
+from workers.conformance.orders import scripts as order_scripts
 from workers.conformance.report import report_object, result_line, result_table
 from workers.conformance.result import LEVELS, Result
 from workers.conformance.venues import scripts as venue_scripts
@@ -85,6 +86,7 @@ def test_every_fault_of_the_exchange_strikes_in_some_scenario(kind: str):
         fleet_subscriptions,
         fleet_trade_ids,
         venue_scripts,
+        order_scripts,
     )
     sources = [inspect.getsource(module) for module in modules]
     begun = [text for one in ON_FLEET for text in one.fleet.from_start]

@@ -65,7 +65,10 @@ def test_every_scenario_of_venues_runs_somewhere_and_every_market_runs_the_calm_
 
 def test_venues_choose_scenarios():
     only_others = chosen([], ["model"], default=False)
-    assert {one.name for one in only_others} == set(BY_NAME)
+    assert {one.name for one in only_others} == {
+        *BY_NAME,
+        *(one.name for one in SCENARIOS if one.orders is not None),
+    }
     assert "wrong-checksum" not in {one.name for one in chosen([], ["model"], others=False)}
     with pytest.raises(WrongArgument, match="No scenario"):
         chosen(["wrong-checksum"], ["model"], others=False)

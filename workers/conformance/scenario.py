@@ -8,13 +8,16 @@ from importlib.util import find_spec
 
 from workers.conformance.fleet.run import FleetRun
 from workers.conformance.model.world import ModelWorld
+from workers.conformance.orders.world import OrdersWorld
 from workers.conformance.result import LEVELS, Level
 from workers.conformance.venues.needs import every_venue
 from workers.conformance.venues.world import VenueWorld
 from workers.venues.facts import Facts
+from workers.venues.order_feed import OrderFeed
 
 ModelScript = Callable[[ModelWorld], None]
 VenueScript = Callable[[VenueWorld], None]
+OrdersScript = Callable[[OrdersWorld], None]
 FleetScript = Callable[[FleetRun], Awaitable[None]]
 
 
@@ -47,6 +50,23 @@ class OnVenues:
 
     script: VenueScript
     needs: Callable[[Facts], bool] = every_venue
+
+
+def every_feed(feed: OrderFeed) -> bool:
+    """Any exchange that tells single orders knows it."""
+    return True
+
+
+@dataclass(frozen=True)
+class OnOrders:
+    """How a scenario runs on the single orders of the exchanges that are simulated with them.
+
+    script: what the world does, step by step, and what it expects besides the truth.
+    needs: whether a venue knows what happens, by how it tells its orders.
+    """
+
+    script: OrdersScript
+    needs: Callable[[OrderFeed], bool] = every_feed
 
 
 @dataclass(frozen=True)
@@ -94,6 +114,7 @@ class Scenario:
     needs: str = ""
     takes_long: bool = False
     venues: OnVenues | None = None
+    orders: OnOrders | None = None
     every_venue: bool = False
 
     @property
@@ -105,7 +126,7 @@ class Scenario:
     def levels(self) -> list[Level]:
         """Where it runs."""
         on = {
-            "model": self.model is not None or self.venues is not None,
+            "model": any(where is not None for where in (self.model, self.venues, self.orders)),
             "fleet": self.fleet is not None or self.every_venue,
         }
         return [level for level in LEVELS if on[level]]
@@ -114,4 +135,5 @@ class Scenario:
         """Whether it runs on a level where the default exchange, or others, are asked for."""
         if level == "fleet":
             return (default and self.fleet is not None) or (others and self.every_venue)
-        return (default and self.model is not None) or (others and self.venues is not None)
+        on_others = self.venues is not None or self.orders is not None
+        return (default and self.model is not None) or (others and on_others)

@@ -20,6 +20,7 @@ from workers.conformance.fleet.every_venue import run_every_venue
 from workers.conformance.fleet.quota import Quota
 from workers.conformance.fleet.runner import run_fleet
 from workers.conformance.model.runner import run_model
+from workers.conformance.orders.runner import run_orders
 from workers.conformance.report import list_table, report_object, result_line, result_table
 from workers.conformance.result import LEVELS, Level, Result
 from workers.conformance.scenario import Scenario
@@ -119,7 +120,7 @@ async def _run(
     if "model" in levels:
         configure_logging("critical", "console")
         on_default = run_model(scenarios, load_adapter(adapter)) if default else ()
-        for result in chain(on_default, run_venues(scenarios, markets)):
+        for result in chain(on_default, run_venues(scenarios, markets), run_orders(scenarios, markets)):
             results.append(result)
             _tell(result)
     if "fleet" in levels and default:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from workers.conformance.catalogue.answers import SNAPSHOTS, SOCKETS
+from workers.conformance.catalogue.orders import ORDERS
 from workers.conformance.catalogue.streams import CALM, MARKETS, STREAMS
 from workers.conformance.catalogue.venues import VENUES
 from workers.conformance.fleet import archive, failover, machines, rubbish, starvation, zombies
@@ -180,7 +181,15 @@ MACHINES: Final = (
     ),
 )
 
-SCENARIOS: Final[tuple[Scenario, ...]] = (*STREAMS, *MARKETS, *SNAPSHOTS, *SOCKETS, *MACHINES, *VENUES)
+SCENARIOS: Final[tuple[Scenario, ...]] = (
+    *STREAMS,
+    *MARKETS,
+    *SNAPSHOTS,
+    *SOCKETS,
+    *MACHINES,
+    *VENUES,
+    *ORDERS,
+)
 
 
 def chosen(
@@ -189,7 +198,7 @@ def chosen(
     """The scenarios whose names fit one of the shell patterns (all without any) and that run on a wanted level.
 
     Args:
-        default: on the exchange that every scenario but those of `VENUES` is for.
+        default: on the exchange that every scenario but those of `VENUES` and `ORDERS` is for.
         others: on the other ones.
 
     Raises:

@@ -14,6 +14,7 @@ from workers.sim.flavours import FLAVOURS
 from workers.sim.settings import SimSettings
 from workers.venues.facts import Facts
 from workers.venues.interface import Venue
+from workers.venues.order_feed import OrderFeed
 from workers.venues.registry import venue_of
 
 
@@ -38,9 +39,15 @@ class Place(NamedTuple):
         """The settings of the venue that follows it, on an exchange at these addresses."""
         return _settings(self.exchange, self.market, self.symbols, websocket + self.path, rest)
 
-    def venue(self) -> Venue:
-        """The venue that follows it."""
-        return venue_of(self.name, self.settings())
+    def venue(self, settings: VenueSettings | None = None) -> Venue:
+        """The venue that follows it, as it is set if not otherwise."""
+        return venue_of(self.name, settings or self.settings())
+
+    def order_feed(self) -> OrderFeed | None:
+        """How it tells its single orders; None where it tells none."""
+        settings = self.settings()
+        settings.orders = settings.tells_orders
+        return self.venue(settings).order_feed
 
     def facts(self) -> Facts:
         """What is true of it."""

@@ -23,6 +23,7 @@ class BitstampOrders:
         self._orders: SimOrders | None = None
         self.micros = 0
         self.event_id = _event_id(0, 0)
+        """Of the last event: the queues are as after it."""
         self.events = 0
         topic.first = self._first
 
@@ -43,13 +44,18 @@ class BitstampOrders:
         """Levels have changed: an event for each thing that an order did, all of one µs."""
         if self._orders is None:
             return
-        happened = self._orders.change(self._market.changes.since(position).items(), at_ms)
+        before, happened = (
+            self.event_id,
+            self._orders.change(self._market.changes.since(position).items(), at_ms),
+        )
         if happened:
             self.micros = max(self.micros + 1, int(at_ms * 1000))
+            self.event_id = _event_id(self.micros, len(happened) - 1)
+            self.events += len(happened)
         for within, event in enumerate(happened):
-            before, self.event_id = self.event_id, _event_id(self.micros, within)
-            self.events += 1
-            self._topic.publish(self._wire.order_message(event, self.micros, self.event_id, before))
+            event_id = _event_id(self.micros, within)
+            self._topic.publish(self._wire.order_message(event, self.micros, event_id, before))
+            before = event_id
 
     def book(self, at_ms: float, phantom_ticks: int = 0) -> str:
         """The reply of REST; `phantom_ticks`: with an ask that is none, so many ticks below the best."""

@@ -1,0 +1,85 @@
+"""What the world does to single orders, step by step, and what it expects besides the truth."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from workers.conformance.orders.world import OrdersWorld
+from workers.model.level3.rules import Continuity
+
+WHILE_S: Final = 4.0
+TAKEOVERS: Final = 20
+
+
+def calm(world: OrdersWorld) -> None:
+    """Nothing goes wrong."""
+    world.start()
+    world.run(WHILE_S)
+    world.expect(not world.reasons, f"the book left sync for {world.reasons}.")
+
+
+def lost(world: OrdersWorld) -> None:
+    """A message is sent to nobody."""
+    world.start()
+    world.fault("lose count=1")
+    world.back()
+    world.expect(len(world.reasons) == 1, f"the book left sync for {world.reasons}, not once.")
+
+
+def doubled(world: OrdersWorld) -> None:
+    """Every message comes twice, and old ones come again."""
+    world.start()
+    world.fault("duplicate")
+    world.fault("repeat share=0.5")
+    world.run(WHILE_S)
+    if world.feed.rules.continuity is not Continuity.ELSEWHERE:
+        world.expect(not world.reasons, f"the book left sync for {world.reasons}.")
+
+
+def swapped(world: OrdersWorld) -> None:
+    """Messages come after those that follow them."""
+    world.start()
+    world.fault("swap share=0.2")
+    world.run(WHILE_S)
+    if world.feed.by_id:
+        world.expect(not world.reasons, f"the book left sync for {world.reasons}.")
+
+
+def taken_over(world: OrdersWorld) -> None:
+    """One owner after the other goes on from the checkpoint of the one before."""
+    world.start()
+    for _ in range(TAKEOVERS):
+        world.run(0.2)
+        world.take_over()
+    world.expect(not world.reasons, f"the book left sync for {world.reasons}.")
+    world.expect(
+        world.sync.counts["syncs"] == 1, f"it came into sync {world.sync.counts['syncs']} times, not once."
+    )
+
+
+def phantoms_across(world: OrdersWorld) -> None:
+    """The seed names an order that is none and crosses the book."""
+    world.compares_level2 = False
+    _phantom(world, "snapshot_phantom value=5000 count=1")
+    world.expect(world.sync.counts["purged_crossing"] >= 1, "no order was purged for crossing.")
+
+
+def phantoms_inside(world: OrdersWorld) -> None:
+    """The seed names an order that is none, between the best prices."""
+    _phantom(world, "snapshot_phantom value=1 count=1")
+    purged = world.sync.counts["purged_level2"] + world.sync.counts["purged_crossing"]
+    world.expect(purged >= 1, "no order was purged.")
+
+
+def _phantom(world: OrdersWorld, fault: str) -> None:
+    world.fault(fault, of_orders=False)
+    world.until("the book is in sync", lambda: world.sync.synced)
+    world.problems.clear()  # with it the book is wrong until the rules have seen it
+    world.until("the phantom is purged", lambda: _purged(world) > 0)
+    world.problems.clear()
+    world.run(WHILE_S)
+    world.expect(not world.reasons, f"the book left sync for {world.reasons}.")
+
+
+def _purged(world: OrdersWorld) -> int:
+    return world.sync.counts["purged_level2"] + world.sync.counts["purged_crossing"]

@@ -1,0 +1,280 @@
+"""Single orders of a simulated market and who follows them, in one process: every order is compared as it comes.
+
+The frames are the exchange's, and go the way they go in a fleet: session, line, decoder, sync. Two lines, Redis and
+processes are left to the tests of the role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from workers.conformance.venues.places import Place, root_of
+from workers.conformance.venues.rest import ModelRest
+from workers.conformance.venues.socket import ModelSocket
+from workers.errors import MalformedFrame
+from workers.ingest.line import Line
+from workers.ingest.subscriptions import Refusals
+from workers.model.events import Level
+from workers.model.level3.checkpoint import decode_orders, encode_orders
+from workers.model.level3.rules import Beginning
+from workers.model.level3.sync import OrderSync
+from workers.settings.schema import IngestSettings
+from workers.sim.engine.exchange import Exchange
+from workers.sim.engine.faults import Fault
+from workers.sim.flavours import FLAVOURS
+from workers.sim.settings import SimSettings
+from workers.store.keys import ORDERS, Keys
+from workers.store.log.streams import RawEntry
+from workers.venues.interface import Endpoint
+from workers.venues.messages import Message
+from workers.venues.session import Event
+
+BEGIN_MS: Final = 1_700_000_000_000
+STEP_MS: Final = 40
+LONGEST_S: Final = 20.0
+"""Of the market's time."""
+ASK_S: Final = 1.5
+"""Pause before a seed, or the whole book, is asked for."""
+MOST_PROBLEMS: Final = 5
+LEVELS: Final = 50
+
+
+class OrdersWorld:
+    """The single orders of one market of one exchange, followed; `symbol` is the one that suffers.
+
+    Args:
+        faults: what is wrong from the start.
+    """
+
+    def __init__(self, place: Place, faults: Iterable[str] = ()) -> None:
+        self.place = place
+        self.symbol = place.symbols[0]
+        self.settings = place.settings()
+        self.settings.orders = True
+        self.venue = place.venue(self.settings)
+        assert self.venue.order_feed is not None
+        self.feed = self.venue.order_feed
+        simulated = SimSettings(
+            flavour=place.exchange,
+            symbols={place.market: (self.symbol,)},
+            levels_per_side=LEVELS,
+            rate_scale=2.0,
+            jump_every_s=0,
+            burst_every_s=0,
+            faults=tuple(faults),
+        )
+        self.exchange: Exchange[Any] = Exchange(FLAVOURS[place.exchange](simulated), simulated, BEGIN_MS)
+        self._rest = ModelRest(self.exchange)
+        self.sync = OrderSync(self.symbol, self.feed.rules)
+        self.line = Line(
+            self.venue, Keys(), "a", IngestSettings(), [self.symbol], self._append, recorded=True
+        )
+        self._key = Keys().raw(self.symbol, ORDERS)
+        self.stream = ""
+        """What the exchange calls the stream of the orders, once it was heard."""
+        self.compared = self.malformed = self.entries = 0
+        self.reasons: list[str] = []
+        """For which the book left sync."""
+        self.problems: list[str] = []
+        self.compares_level2 = self.feed.rules.beginning is Beginning.REST
+        """Whether the best prices are held against those of the levels, as the role does."""
+        self._ask_at_s = 0.0
+        self._refusals = Refusals(2.0)
+        self.sockets: list[ModelSocket] = []
+        for endpoint in self.venue.endpoints([self.symbol]):
+            if any(stream.channel == ORDERS for stream in endpoint.subscriptions):
+                self._open(endpoint)
+
+    def _open(self, endpoint: Endpoint) -> None:
+        root = root_of(self.exchange.flavour, self.place.market, endpoint.url)
+        assert root is not None
+        socket = ModelSocket(self.exchange, root, self.venue, self.settings, endpoint, self._refusals, self)
+        self.sockets.append(socket)
+
+    @property
+    def _now_us(self) -> int:
+        return int(self.exchange.now_ms * 1000)
+
+    @property
+    def _simulated(self) -> Any:
+        return self.exchange.listed(self.place.market)[self.symbol]
+
+    def frame(self, socket: ModelSocket, payload: bytes, stream: str) -> Iterable[Event]:
+        """Take in a frame."""
+        events = self.line.frame(payload, self._now_us, socket.session)
+        if events is None:
+            self.malformed += 1
+            return ()
+        if any(isinstance(event, Message) and event.channel == ORDERS for event in events) and stream:
+            self.stream = stream
+        return events
+
+    def told_all(self) -> None:
+        """The last frame of an event of the exchange has been taken in."""
+        self.compare()
+
+    def torn(self, socket: ModelSocket, names: list[tuple[str, str]]) -> None:
+        """Something is missing in streams."""
+        self.line.torn(socket.session, names, self._now_us)
+
+    def begun_anew(self, socket: ModelSocket, names: list[tuple[str, str]]) -> None:
+        """Streams that were asked for anew begin now."""
+        self.line.begun_anew(socket.session, names, self._now_us)
+
+    def _append(self, entry: RawEntry) -> None:
+        if entry.key != self._key:
+            return
+        self.entries += 1
+        was_synced = self.sync.synced
+        if entry.kind == "break":
+            self.sync.lose("connection")
+        else:
+            try:
+                message = self.feed.message(entry.data)
+            except MalformedFrame:
+                self.sync.lose("malformed message")
+            else:
+                if message is not None:
+                    self.sync.on_message(message)
+        self._note(was_synced=was_synced)
+
+    def _note(self, *, was_synced: bool) -> None:
+        if was_synced and not self.sync.synced:
+            self.reasons.append(self.sync.reason)
+
+    def run(self, seconds: float) -> None:
+        """Let so much of the market's time pass."""
+        end_ms = self.exchange.now_ms + seconds * 1000
+        while self.exchange.now_ms < end_ms:
+            self.exchange.advance(min(end_ms, self.exchange.now_ms + STEP_MS))
+            self._step()
+
+    def _step(self) -> None:
+        for socket in list(self.sockets):
+            socket.tick()
+            if socket.over:
+                socket.end()
+                self.sockets.remove(socket)
+                self.line.ended(socket.session, self._now_us)
+                self._open(socket.endpoint)
+        self.line.tick(self._now_us)
+        self._consider(self.exchange.now_ms / 1000)
+        if self.sync.synced and self.sync.book.whole and self.compares_level2:
+            bid, ask = self._best("bids"), self._best("asks")
+            self.sync.on_level2_top(bid, ask, self._now_us)
+            self._note(was_synced=True)
+
+    def _best(self, side: str) -> Level | None:
+        feed = self._simulated
+        levels = feed.market.book.top(1)[0 if side == "bids" else 1]
+        if not levels:
+            return None
+        return feed.spelling.price(levels[0][0]), feed.spelling.quantity(levels[0][1])
+
+    def _consider(self, now_s: float) -> None:
+        """Ask for all orders as their owner would: after a while, and paced."""
+        if self.sync.synced or not self.sockets:
+            self._ask_at_s = 0.0
+        elif not self._ask_at_s:
+            self._ask_at_s = now_s + ASK_S
+        elif now_s >= self._ask_at_s:
+            self._ask_at_s = now_s + ASK_S
+            if self.feed.seed_request is None or self.feed.seed is None:
+                for socket in self.sockets:
+                    socket.streams.renew([(ORDERS, self.symbol)])
+            elif self.sync.needs_seed:
+                body = self._rest.get(self.feed.seed_request(self.symbol).url)
+                if body is not None:
+                    self.sync.on_seed(self.feed.seed(body))
+
+    def fault(self, text: str, *, of_orders: bool = True) -> int:
+        """Switch a fault on, of the stream of the orders alone if wanted; its number."""
+        scope = f" market={self.place.market} symbol={self.symbol}"
+        if of_orders:
+            scope += f" stream={self.stream}"
+        return self.exchange.set_fault(Fault.parse(text + scope)).number
+
+    def remove(self) -> None:
+        """Take all faults back."""
+        self.exchange.remove_faults(None)
+
+    def take_over(self) -> None:
+        """Another owner goes on from the checkpoint."""
+        self.sync, _ = decode_orders(encode_orders(self.sync, "0-0"), self.feed.rules)
+
+    def until(self, what: str, condition: Callable[[], bool], longest_s: float = LONGEST_S) -> bool:
+        """Let time pass until something is so; a problem when it does not come."""
+        end_ms = self.exchange.now_ms + longest_s * 1000
+        while not condition():
+            if self.exchange.now_ms >= end_ms:
+                self.problem(f"in {longest_s:g} s it did not come true that {what}.")
+                return False
+            self.run(STEP_MS / 1000)
+        return True
+
+    def start(self) -> None:
+        """Let the book come into sync."""
+        self.until("the book is in sync", lambda: self.sync.trusted)
+        self.run(1.0)
+
+    def back(self) -> bool:
+        """Let the book leave sync and come back."""
+        before = self.sync.counts["syncs"]
+        return self.until(
+            "the book is in sync anew", lambda: self.sync.trusted and self.sync.counts["syncs"] > before
+        )
+
+    def problem(self, sentence: str) -> None:
+        """Note what differs."""
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(f"{self.place.name}, orders: {sentence}")
+
+    def expect(self, held: bool, sentence: str) -> None:
+        """Note a problem unless something holds."""
+        if not held:
+            self.problem(sentence)
+
+    def compare(self) -> None:
+        """Where the book stands at what the exchange told last, it has every order of it, in its place."""
+        sync = self.sync
+        if not sync.trusted:
+            return
+        truth = self._simulated.truth_orders()
+        if sync.last_id != truth["event_id"]:
+            return
+        self.compared += 1
+        for side, name in (("bid", "bids"), ("ask", "asks")):
+            held = [
+                (queue.price, order.quantity, order.order_id)
+                for queue in sync.book.levels("bid" if side == "bid" else "ask")
+                for order in queue
+            ]
+            if held != truth[name]:
+                at = next(
+                    (
+                        place
+                        for place, pair in enumerate(zip(held, truth[name], strict=False))
+                        if pair[0] != pair[1]
+                    ),
+                    min(len(held), len(truth[name])),
+                )
+                ours, really = held[at : at + 1], truth[name][at : at + 1]
+                self.problem(
+                    f"{side} {at + 1} is {ours}, really {really} (after {truth['event_id'] or 'an event'})."
+                )
+
+    def finish(self) -> None:
+        """Unless something differs already, let the market go on in good order, stop it, and compare once more."""
+        if self.problems:
+            return
+        self.remove()
+        self.until("the book is in sync in the end", lambda: self.sync.trusted)
+        self.run(1.0)
+        self.exchange.pause()
+        self._step()
+        self.line.tick(self._now_us, all_held=True)
+        before = self.compared
+        self.compare()
+        self.expect(self.compared > before, "the book does not stand where the exchange does in the end.")
+        self.sync.book.check()
