@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "workers"
 GROUND = {"errors", "masking", "settings"}
 ROLES = {"ingest", "books", "trades", "orders", "keeper", "archive", "postgres", "api"}
 CORE = GROUND | {"model", "venues", "store"}
-PROOFS = {"replay", "conformance", "verification", "operations", "bench", "research"}
+PROOFS = {"replay", "conformance", "verification", "operations", "bench", "research", "tardis"}
 ALLOWED: dict[str, set[str]] = {
     "errors": {"masking"},
     "masking": set(),
@@ -38,6 +38,8 @@ ALLOWED: dict[str, set[str]] = {
     "bench": CORE | {"client", "operations", "conformance", "terminal", "bench"},
     "research": CORE
     | {"runtime", "archive", "recordings", "terminal", "operations", "verification", "research"},
+    "tardis": CORE
+    | {"runtime", "archive", "api", "client", "recordings", "terminal", "operations", "research", "tardis"},
     "reading": CORE | {"runtime", "client", "terminal", "operations", "reading"},
     "cli": CORE | ROLES | PROOFS | {"runtime", "recordings", "sim", "client", "terminal", "reading", "cli"},
 }

@@ -12,11 +12,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from client_world import KEYS, T0, S, World
+from client_world import KEYS, T0, S, World, lay_book
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from test_outage import Server
-from test_reads import lay_book
 
 from workers.operations.foreground import free_ports
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 import redis as redis_sync
-from client_world import KEYS, T0, S, World
+from client_world import KEYS, T0, S, World, lay_book
 from redis.asyncio import Redis
-from test_reads import lay_book, lay_history
+from test_reads import lay_history
 from typer.testing import CliRunner
 
 from workers.cli import application

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from client_world import KEYS, T0, S, World
+from client_world import KEYS, T0, S, World, lay_book
 from rich.console import Console
 
 from workers.client import FleetClient, Number, PriceLevel
@@ -22,31 +22,6 @@ from workers.reading.bars import bars_table
 from workers.store.history.writing import HistoryStore
 from workers.store.scripts import Scripts
 from workers.store.trades.fold import TradeStore
-
-
-async def lay_book(world: World) -> None:
-    """A checkpoint at update id 10 and two events after it."""
-    sync = BookSync(S, SequenceRule.FUTURES)
-    sync.on_event(DepthEvent(S, 10, 10, 9, T0, T0, [], []), 0)
-    sync.on_snapshot(Snapshot(S, 10, [("100.0", "1"), ("99.0", "2")], [("101.0", "3")], limit=2), 0)
-    await world.redis.set(KEYS.book_checkpoint(S), encode_checkpoint(sync.checkpoint(f"{T0}-10")))
-    for u, bids in ((11, [["100.5", "4"]]), (12, [["100.0", "0"]])):
-        row = {
-            "e": "depthUpdate",
-            "E": T0 + u,
-            "T": T0,
-            "s": S,
-            "U": u,
-            "u": u,
-            "pu": u - 1,
-            "b": bids,
-            "a": [],
-        }
-        await world.redis.xadd(
-            KEYS.raw(S, "depth"), {"data": json.dumps(row), "received": 1}, id=f"{T0 + u}-{u}"
-        )
-    await world.own()
-    await world.publish(12)
 
 
 def texts(levels: list[PriceLevel]) -> list[tuple[str, str]]:

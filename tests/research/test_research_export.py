@@ -6,10 +6,6 @@ import csv
 import gzip
 import json
 import math
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +20,7 @@ from workers.model.books.order_book import OrderBook
 from workers.model.events import DepthEvent
 from workers.recordings.tardis.books import BookMessage
 from workers.recordings.tardis.rows import header_of
-from workers.research.book_log import LogFold
+from workers.research.book_log import ToldBook
 from workers.research.hftbacktest import EventArray
 from workers.research.tardis_rows import Names, TopCells
 from workers.runtime.context import venue_contexts
@@ -34,48 +30,12 @@ from workers.venues.kraken.settings import KrakenSettings
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 RECORDING = DATA / "cryptofeed_binance_spot_20210404.zst"
 SYMBOL = "BTCUSDT"
-CONFIG = '[venues.spot]\nexchange = "binance"\nmarket = "spot"\nsymbols = ["BTCUSDT", "ETHUSDT", "DOTUSDT"]\n'
 BASE = 1_585_699_200_000_000
 needs_recording = pytest.mark.skipif(not RECORDING.is_file(), reason="needs the recordings in ../shared/data")
 pytestmark = pytest.mark.xdist_group("research")  # others clear the server that these share
 NOT_INSTALLED = "hftbacktest is not installed, as it brings 900 MB: pip install hftbacktest"
 
 Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
-
-
-@pytest.fixture(scope="module")
-def world(real_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A log that the workers made of a recording, and a folder."""
-    home = tmp_path_factory.mktemp("research")
-    (home / "spot.toml").write_text(CONFIG)
-    redis.Redis.from_url(real_server).flushall()
-    # a process of its own: it silences the logs, for good
-    replay = [
-        sys.executable,
-        "-P",
-        "-m",
-        "workers.cli",
-        "replay",
-        str(RECORDING),
-        "--redis",
-        real_server,
-        "--json",
-    ]
-    subprocess.run(replay, check=True, capture_output=True)
-    yield real_server, home
-    redis.Redis.from_url(real_server).flushall()
-    shutil.rmtree(home)
-
-
-@pytest.fixture
-def home(world: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    url, folder = world
-    for name, value in {
-        "FLEET_CONFIG": str(folder / "spot.toml"), "FLEET_HOME": str(tmp_path / "home"), "REDIS_URL": url,
-        "FLEET_ARCHIVE__URL": str(tmp_path / "archive"),
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    return tmp_path
 
 
 def export(*options: str) -> int:
@@ -336,15 +296,15 @@ def test_an_event_array_is_what_numpy_reads(tmp_path: Path):
 def test_levels_that_leave_the_book_without_a_word_are_deleted():
     """Kraken tells of its best levels alone, and the reader is to drop what is pushed out."""
     [context] = venue_contexts(Settings(venues={"kraken": KrakenSettings(symbols=["X"], depth=10)}))
-    fold, told = LogFold(context, "X"), OrderBook()
-    sync = fold._sync
+    rule, told = context.venue.book_rule, OrderBook()
+    sync, messages = rule.sync("X"), ToldBook(rule)
     whole = DepthEvent(
         "X", 1, 1, -1, 1, 0, [(str(n), "1") for n in range(20, 10, -1)], [("30", "1")], "snapshot"
     )
     change = DepthEvent("X", 2, 2, -1, 2, 0, [("21", "1")], [])
     for event in (whole, change):
         sync.on_event(event, 1)
-        found = fold._message(event, event.last_id, whole=event is whole)
+        found = messages.message(event, sync.book, event.last_id, whole=event is whole)
         told.apply(found.bids, found.asks)
     assert list(told.levels("bid")) == list(sync.book.levels("bid"))
     assert told.counts == (10, 1)

@@ -26,6 +26,7 @@ REGISTERED: Final = (
     "workers.cli.export",
     "workers.cli.import_files",
     "workers.cli.verify_archive",
+    "workers.cli.serve_tardis",
     "workers.cli.reading",
     "workers.cli.doctor",
 )
@@ -38,7 +39,7 @@ EXIT_CODES: Final = (
 PANELS: Final = {
     "Run a fleet": ("demo", "live", "status", "stop", "config", "doctor"),
     "Read it": ("book", "trades", "bars", "history", "watch", "tail"),
-    "Files": ("export", "import", "verify-archive", "replay"),
+    "Files": ("export", "import", "verify-archive", "replay", "serve-tardis"),
     "Prove it": ("test", "conform", "bench", "fault"),
 }
 """The commands by what one wants to do, as the help lists them."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -28,6 +30,17 @@ from workers.verification.stored_sources import SourceName, first_venue_with
 
 _AT: Final = POSITIONS["trades"]
 _PAGE: Final = 8_192
+LATE_MS: Final = 600_000
+"""By how much a message may have come after, or before, the time the exchange gives it."""
+_Item = TypeVar("_Item")
+
+
+async def paged(items: Iterable[_Item], size: int = 500) -> AsyncIterator[_Item]:
+    """Items of an iterator that reads files, in a thread of its own, so that nothing else waits meanwhile."""
+    iterator = iter(items)
+    while page := await asyncio.to_thread(list, islice(iterator, size)):
+        for item in page:
+            yield item
 
 
 class Held:
@@ -52,18 +65,32 @@ class Held:
 
     async def messages(self, from_ms: int, to_ms: int) -> AsyncIterator[BookMessage]:
         """Of the book within a stretch by the exchange's clock, beginning with a whole one."""
-        cut, source = _Cut(from_ms * 1000, to_ms * 1000), Source(self.venue, self.symbol, "depth")
+        cut = _Cut(from_ms * 1000, to_ms * 1000, lambda message: message.timestamp)
+        async for message in self._messages(from_ms - from_ms % DAY_MS, to_ms):
+            for kept in cut.kept(message):
+                yield kept
+
+    async def messages_by_arrival(self, from_us: int, to_us: int) -> AsyncIterator[BookMessage]:
+        """The same within a stretch (µs) by the local times."""
+        cut, from_ms = _Cut(from_us, to_us, lambda message: message.local_timestamp), from_us // 1000
+        async for message in self._messages(from_ms - from_ms % DAY_MS, to_us // 1000 + LATE_MS):
+            if message.local_timestamp >= to_us:
+                return
+            for kept in cut.kept(message):
+                yield kept
+
+    async def _messages(self, from_ms: int, to_ms: int) -> AsyncIterator[BookMessage]:
+        """Of imported files from a time on, by the exchange's clock, and then all that the log has."""
         local = 0
         if self._archive is not None:
-            for message in archived_messages(self._archive, source, from_ms - from_ms % DAY_MS, to_ms):
+            source = Source(self.venue, self.symbol, "depth")
+            async for message in paged(archived_messages(self._archive, source, from_ms, to_ms)):
                 local = message.local_timestamp
-                for kept in cut.kept(message):
-                    yield kept
+                yield message
         if self._ranges is not None and self._context is not None:
             async for message in LogFold(self._context, self.symbol).messages(self._ranges):
                 if message.local_timestamp > local:
-                    for kept in cut.kept(message):
-                        yield kept
+                    yield message
 
     async def trades(self, from_ms: int, to_ms: int) -> AsyncIterator[list[Values]]:
         """Rows of the archive within a stretch by the exchange's clock, with the time they came where that is known."""
@@ -113,8 +140,8 @@ class Held:
 class _Cut:
     """The messages of a stretch; those before it make the whole book that it begins with."""
 
-    def __init__(self, from_us: int, to_us: int) -> None:
-        self._from, self._to = from_us, to_us
+    def __init__(self, from_us: int, to_us: int, time_of: Callable[[BookMessage], int]) -> None:
+        self._from, self._to, self._time_of = from_us, to_us, time_of
         self._book: OrderBook | None = OrderBook(MOST_LEVELS)
         self._known = False
 
@@ -125,12 +152,12 @@ class _Cut:
                 self._book.clear()
                 self._known = True
             self._book.apply(message.bids, message.asks)
-            if message.timestamp < self._from or not self._known:
+            if self._time_of(message) < self._from or not self._known:
                 return
             bids, asks = list(self._book.levels("bid")), list(self._book.levels("ask"))
-            message = message._replace(is_snapshot=True, bids=bids, asks=asks)
+            message = message._replace(is_snapshot=True, bids=bids, asks=asks, hole_from=0)
             self._book = None
-        if self._from <= message.timestamp < self._to:
+        if self._from <= self._time_of(message) < self._to:
             yield message
 
 

@@ -32,13 +32,18 @@ _PRECISION: Final = (38, 18)
 _BATCH_ROWS: Final = 8_192
 
 
+def is_installed() -> bool:
+    """Whether Parquet files can be written and read."""
+    return find_spec("pyarrow") is not None
+
+
 def require() -> None:
     """Check that Parquet files can be written and read.
 
     Raises:
         ExtraMissing: pyarrow is not installed.
     """
-    if find_spec("pyarrow") is None:
+    if not is_installed():
         raise ExtraMissing("Parquet files", "pyarrow", "archive")
 
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from workers.archive.files import parquet
-from workers.archive.files.layout import FileRange, Source, StreamId, day_of, day_of_folder, decoded
+from workers.archive.files.layout import FileRange, Source, StreamId, day_of, day_of_folder, decoded, encoded
 from workers.archive.files.rows import POSITIONS, TIME_COLUMN, Values
 from workers.archive.files.storage import Storage
 
 _VENUE: Final = "venue="
+_KIND: Final = "kind="
+_SYMBOL: Final = "symbol="
 
 
 def stream_id_of(row: Values) -> StreamId:
@@ -29,6 +31,18 @@ class ArchiveReader:
         """The venues that have files."""
         names = self._storage.names("")
         return [decoded(name.removeprefix(_VENUE)) for name in names if name.startswith(_VENUE)]
+
+    def symbols(self, venue: str) -> list[str]:
+        """The symbols of a venue that have files."""
+        folder = f"{_VENUE}{encoded(venue)}"
+        found: set[str] = set()
+        for kind in self._storage.names(folder):
+            if kind.startswith(_KIND):
+                names = self._storage.names(f"{folder}/{kind}")
+                found.update(
+                    decoded(name.removeprefix(_SYMBOL)) for name in names if name.startswith(_SYMBOL)
+                )
+        return sorted(found)
 
     def days(self, source: Source) -> list[int]:
         """The days that have rows of a stream."""

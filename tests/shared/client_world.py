@@ -7,6 +7,10 @@ import json
 from typing import Any
 
 from workers.client.feed import Feed
+from workers.model.books.checkpoint import encode_checkpoint
+from workers.model.books.sequence import SequenceRule
+from workers.model.books.sync import BookSync
+from workers.model.events import DepthEvent, Snapshot
 from workers.model.events import Trade as WireTrade
 from workers.model.trades.latest import Member
 from workers.store.keys import Keys
@@ -93,3 +97,28 @@ async def take(feed: Feed[Any], count: int, seconds: float = 60.0) -> list[Any]:
     """The next records of a feed; fails when they do not come."""
     async with asyncio.timeout(seconds):
         return [await anext(feed) for _ in range(count)]
+
+
+async def lay_book(world: World) -> None:
+    """A checkpoint at update id 10 and two events after it."""
+    sync = BookSync(S, SequenceRule.FUTURES)
+    sync.on_event(DepthEvent(S, 10, 10, 9, T0, T0, [], []), 0)
+    sync.on_snapshot(Snapshot(S, 10, [("100.0", "1"), ("99.0", "2")], [("101.0", "3")], limit=2), 0)
+    await world.redis.set(KEYS.book_checkpoint(S), encode_checkpoint(sync.checkpoint(f"{T0}-10")))
+    for u, bids in ((11, [["100.5", "4"]]), (12, [["100.0", "0"]])):
+        row = {
+            "e": "depthUpdate",
+            "E": T0 + u,
+            "T": T0,
+            "s": S,
+            "U": u,
+            "u": u,
+            "pu": u - 1,
+            "b": bids,
+            "a": [],
+        }
+        await world.redis.xadd(
+            KEYS.raw(S, "depth"), {"data": json.dumps(row), "received": 1}, id=f"{T0 + u}-{u}"
+        )
+    await world.own()
+    await world.publish(12)

@@ -1,0 +1,1 @@
+"""Tardis' protocol: serving what the fleet holds as tardis-machine would."""

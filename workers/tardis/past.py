@@ -1,0 +1,157 @@
+"""What is held, as the messages of tardis-machine: each kind of one symbol, in the order of the local times.
+
+A book begins with a whole one: at the beginning of the stretch, made of what came before it. Before a whole book in
+the middle, and before a trade whose id does not follow, stands a `Disconnect` of the symbol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from workers.archive.files.rows import POSITIONS, Values
+from workers.model.derivatives.figures import figures_from
+from workers.recordings.tardis import messages as told
+from workers.recordings.tardis.messages import Message
+from workers.recordings.tardis.rows import Dataset, Row, parse_row
+from workers.research.held import LATE_MS, paged
+from workers.research.tardis_import import CONSECUTIVE
+from workers.research.tardis_rows import Names, TradeCells
+from workers.store.log.follower import entry_id
+from workers.store.log.ranges import Ranges
+from workers.tardis.holdings import Holdings, Part
+
+_AT: Final = POSITIONS["trades"]
+Messages = AsyncIterator[Message]
+
+
+class Past:
+    """A symbol of an exchange, between two local times (µs), the second excluded."""
+
+    def __init__(self, holdings: Holdings, parts: list[Part], symbol: str, from_us: int, to_us: int) -> None:
+        self._holdings = holdings
+        self._parts = parts
+        self.symbol = symbol
+        self._from_us, self._to_us = from_us, to_us
+        self._around = max(0, from_us // 1000 - LATE_MS), to_us // 1000 + LATE_MS
+
+    def of(self, kind: str) -> Messages:
+        """The messages of a type that is told as it came."""
+        by_kind: dict[str, Callable[[], Messages]] = {
+            "book_change": self._changes,
+            "trade": self._trades,
+            "derivative_ticker": self._tickers,
+            "liquidation": self._liquidations,
+        }
+        return by_kind[kind]()
+
+    def _is_within(self, local: int) -> bool:
+        return self._from_us <= local < self._to_us
+
+    async def _changes(self) -> Messages:
+        local = 0
+        for part in self._parts:
+            held = self._holdings.held(part, self.symbol)
+            async for book in held.messages_by_arrival(self._from_us, self._to_us):
+                if book.local_timestamp <= local:
+                    continue  # two parts may have the same time
+                if book.hole_from:
+                    yield told.Disconnect(self.symbol, max(book.hole_from, self._from_us))
+                local = book.local_timestamp
+                yield told.BookChange(self.symbol, book)
+
+    async def _trades(self) -> Messages:
+        local = 0
+        for part in self._parts:
+            cells = TradeCells(Names(part.venue, self.symbol))
+            follows = part.context is not None or part.venue in CONSECUTIVE
+            before, after = local, 0
+            async for rows in self._holdings.held(part, self.symbol).trades(*self._around):
+                for row in rows:
+                    number = row[_AT["agg_trade_id"]]
+                    torn = _is_hole(row) or (follows and after and number is not None and number > after)
+                    if torn and self._is_within(local):
+                        yield told.Disconnect(self.symbol, local)
+                    after = number + 1 if number is not None else 0
+                    for _, _, time, came, name, side, price, amount in cells.rows([row]):
+                        if came > before and self._is_within(came):
+                            local = came
+                            yield told.Trade(
+                                self.symbol, None if name is None else str(name), price, amount, side, time, came
+                            )  # fmt: skip
+
+    async def _tickers(self) -> Messages:
+        local = 0
+        async for row in self._imported("derivative_ticker"):
+            _, _, time, local, funding_time, funding, predicted, interest, last, index, mark = row
+            yield told.DerivativeTicker(
+                self.symbol, last, interest, funding, funding_time, predicted, index, mark, time, local
+            )
+        for part, ranges in self._logs():
+            key = part.context.keys.derivatives(self.symbol) if part.context is not None else ""
+            async for page in ranges.entries(key, self._from_us // 1000):
+                for raw_id, fields in page:
+                    message = ticker_of(self.symbol, entry_id(raw_id)[0] * 1000, fields)
+                    if message.local_timestamp >= self._to_us:
+                        return
+                    if message.local_timestamp > local:
+                        yield message
+
+    async def _liquidations(self) -> Messages:
+        local = 0
+        async for _, _, time, local, name, side, price, amount in self._imported("liquidations"):
+            yield told.Liquidation(self.symbol, name, price, amount, side, time, local)
+        for part, ranges in self._logs():
+            key = part.context.keys.liquidations(self.symbol) if part.context is not None else ""
+            async for page in ranges.entries(key, self._from_us // 1000):
+                for raw_id, fields in page:
+                    came = entry_id(raw_id)[0] * 1000
+                    if came >= self._to_us:
+                        return
+                    if came > local:
+                        yield told.Liquidation(
+                            self.symbol,
+                            fields.get(b"id", b"").decode(errors="replace") or None,
+                            fields[b"price"].decode(),
+                            fields[b"quantity"].decode(),
+                            fields[b"side"].decode(),
+                            int(fields[b"time"]) * 1000,
+                            came,
+                        )
+
+    async def _imported(self, dataset: Dataset) -> AsyncIterator[Row]:
+        for part in self._parts:
+            lines = self._holdings.held(part, self.symbol).lines(dataset, *self._around)
+            async for line in paged(lines):
+                row = parse_row(dataset, line)
+                if self._is_within(row[3]):
+                    yield row
+
+    def _logs(self) -> list[tuple[Part, Ranges]]:
+        client = self._holdings.client
+        return [(part, Ranges(client, part.context.keys)) for part in self._parts if part.context is not None]
+
+
+def ticker_of(symbol: str, local_us: int, fields: object) -> told.DerivativeTicker:
+    """What an entry of `derivatives:{S}` says."""
+    figures = figures_from(fields)  # type: ignore[arg-type]  # fields as Redis gives them
+    values = {name: figure.value for name, figure in figures.items()}
+    funding = values.get("next_funding_time")
+    newest = max((figure.time_ms for figure in figures.values()), default=0)
+    return told.DerivativeTicker(
+        symbol,
+        None,
+        values.get("open_interest"),
+        values.get("funding_rate"),
+        int(funding) * 1000 if funding is not None and funding.isdigit() else None,
+        None,
+        values.get("index_price"),
+        values.get("mark_price"),
+        newest * 1000 or local_us,
+        local_us,
+    )
+
+
+def _is_hole(row: Values) -> bool:
+    """A row that says that trades are missing at its place."""
+    return row[_AT["agg_trade_id"]] is None and row[_AT["undecoded"]] is None
