@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hiredis import pack_command
-from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio import Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import (
     Sentinel,
@@ -18,62 +16,32 @@ from redis.asyncio.sentinel import (
     SentinelManagedSSLConnection,
 )
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.exceptions import RedisError
 
 from workers.settings.addresses import Address, address_of
-from workers.store.refusals import refusal_of
+from workers.store.wire import Wired, WiredClient, WiredPool
 
 RESPONSE_S = 5.0
 """How long a reply may take before the connection is given up."""
 
 
-def _packed(arguments: tuple[Any, ...]) -> bytes:
-    command = arguments[0]
-    if isinstance(command, str) and " " in command:  # redis-py's name with a subcommand: "XGROUP CREATE"
-        arguments = (*command.split(), *arguments[1:])
-    return bytes(pack_command(arguments))
-
-
-class _Packing(AbstractConnection):
-    """Packs commands with hiredis: redis-py's asyncio connections do it in Python, several times slower.
-
-    And gives a connection up once its server says that it is no primary: a client would stay with it for ever, as
-    nothing is wrong with the connection. The next one looks its name up anew.
-    """
-
-    def pack_command(self, *arguments: Any) -> list[bytes]:
-        return [_packed(arguments)]
-
-    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
-        return [b"".join(_packed(tuple(command)) for command in commands)]
-
-    async def read_response(self, *arguments: Any, **options: Any) -> Any:
-        try:
-            return await super().read_response(*arguments, **options)
-        except RedisError as error:
-            if refusal_of(error).elsewhere:
-                self.mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py has no types there; done on release
-            raise
-
-
-class _TcpConnection(_Packing, Connection):
+class _TcpConnection(Wired, Connection):
     pass
 
 
-class _TlsConnection(_Packing, SSLConnection):
+class _TlsConnection(Wired, SSLConnection):
     pass
 
 
-class _UnixConnection(_Packing, UnixDomainSocketConnection):
+class _UnixConnection(Wired, UnixDomainSocketConnection):
     pass
 
 
-class _SentinelConnection(_Packing, SentinelManagedConnection):
-    pass
+class _SentinelConnection(Wired, SentinelManagedConnection):
+    moved_is_lost = True
 
 
-class _SentinelTlsConnection(_Packing, SentinelManagedSSLConnection):
-    pass
+class _SentinelTlsConnection(Wired, SentinelManagedSSLConnection):
+    moved_is_lost = True
 
 
 @contextmanager
@@ -90,7 +58,7 @@ def heeding_cancellation() -> Iterator[None]:
         raise asyncio.CancelledError
 
 
-class _SentinelPool(SentinelConnectionPool):
+class _SentinelPool(SentinelConnectionPool, WiredPool):
     """Closes what it asks for the master, too."""
 
     async def aclose(self) -> None:
@@ -110,7 +78,7 @@ def _client(url: str, **ours: Any) -> Redis:
     if address.sentinels:
         return _of_master(address, options)
     kind = _UnixConnection if "path" in options else _TlsConnection if address.tls else _TcpConnection
-    return Redis(connection_pool=ConnectionPool(connection_class=kind, **options))
+    return WiredClient(connection_pool=WiredPool(connection_class=kind, **options))
 
 
 def _of_master(address: Address, options: dict[str, Any]) -> Redis:
@@ -127,7 +95,7 @@ def _of_master(address: Address, options: dict[str, Any]) -> Redis:
     sentinel = Sentinel(list(address.sentinels), sentinel_kwargs=asked)  # type: ignore[no-untyped-call]  # redis-py's
     kind = _SentinelTlsConnection if address.tls else _SentinelConnection
     pool = _SentinelPool(address.master, sentinel, connection_class=kind, **options)  # type: ignore[no-untyped-call]  # too
-    return Redis(connection_pool=pool)
+    return WiredClient(connection_pool=pool)
 
 
 def connect(url: str) -> Redis:
