@@ -63,7 +63,8 @@ MEANING: Final = {
     "history.enabled": "Keep the history of the books.",
     "history.hours": "How far it reaches back.",
     "trades.read_count": "Entries read from one stream at once.",
-    "trades.gather_ms": "Longest pause between two rounds of reading while there is something to read.",
+    "trades.gather_ms": "Trades are folded that often at most; the first after a pause at once. What it spares: "
+    "[rounds](decisions/event-driven-rounds.md).",
     "trades.close_grace_ms": "How long after its end a quiet window is closed by the clock.",
     "trades.repair_timeout_s": "Time a request for missing trades may take once it is sent.",
     "trades.repair_attempts": "Failed requests in a row (pauses up to 15 s) before the trades may count as missing.",

@@ -8,12 +8,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from workers.runtime.deadlines import Deadlines
 from workers.runtime.rounds import MANY, Rounds
+from workers.runtime.tasks import end
 from workers.store.connection import connect_reader
 
 NEVER_S = 60.0
@@ -50,12 +52,12 @@ class Stream:
 
 @asynccontextmanager
 async def rounds_of(
-    url: str, *keys: str
+    url: str, *keys: str, gather_ms: int = 0, times: float = 4
 ) -> AsyncIterator[tuple[Rounds, dict[str, Stream], Redis, asyncio.Event]]:
     reader, client = connect_reader(url), Redis.from_url(url, protocol=2)
     await client.flushall()  # the server is this test process's own
     streams, stop = {key: Stream() for key in keys}, asyncio.Event()
-    rounds = Rounds(reader, stop, "books", streams, 0)
+    rounds = Rounds(reader, stop, "books", streams, gather_ms, times)
     try:
         yield rounds, streams, client, stop
     finally:
@@ -100,6 +102,30 @@ async def test_a_timer_that_comes_early_ends_the_wait_of_who_owns_nothing(monkey
         assert done
     finally:
         await rounds.close()
+
+
+@pytest.mark.parametrize(("times", "waits"), [(0, False), (math.inf, True)])
+async def test_what_follows_is_gathered_as_long_as_it_may_wait(
+    real_server: str, times: float, waits: bool
+) -> None:
+    async with rounds_of(real_server, "one", gather_ms=120_000, times=times) as (rounds, streams, client, _):
+        async with asyncio.timeout(NEVER_S / 2):
+            rounds.touch("one")  # as when it was taken up
+            await until_never(rounds)
+            rounds.took(1, more=False)
+            streams["one"].last_stream_id = await client.xadd("one", {"data": "x"})
+        if not waits:
+            async with asyncio.timeout(NEVER_S / 2):
+                adding = later(client, "one")
+                assert await until_never(rounds) == {"one"}
+                await adding
+            return
+        adding = later(client, "one")
+        following = asyncio.create_task(until_never(rounds))
+        await adding
+        done, _ = await asyncio.wait([following], timeout=0.3)
+        assert not done
+        await end([following])
 
 
 async def test_what_another_was_given_is_heard_of_once(real_server: str) -> None:

@@ -31,7 +31,7 @@ ROUNDS = Counter("fleet_rounds_total", "Rounds of this worker, by what began the
 MANY: Final = 4
 """Entries of one round after which the next does not wait for a first one."""
 TIMES: Final = 4
-"""For as long as the last round took, times this, entries are gathered before the next one."""
+"""Where every ms counts, as for books: what the gathering after a round is at most, in lengths of that round."""
 
 
 class Followed(Protocol):
@@ -53,16 +53,25 @@ class Rounds:
         stop: ends every wait.
         streams: those owned, by key.
         gather_ms: the longest that entries are gathered.
+        times: for as long as the last round took, times this, entries are gathered before the next one; infinity: for
+            `gather_ms` in any case.
     """
 
     def __init__(
-        self, client: Redis, stop: asyncio.Event, role: str, streams: Mapping[str, Followed], gather_ms: int
+        self,
+        client: Redis,
+        stop: asyncio.Event,
+        role: str,
+        streams: Mapping[str, Followed],
+        gather_ms: int,
+        times: float = TIMES,
     ) -> None:
         self._client = client
         self._stop = stop
         self._role = role
         self._streams = streams
         self._gather_s = gather_ms / 1000
+        self._times = times
         self._woken = asyncio.Event()
         self._ready: set[str] = set()
         self._heard: dict[str, bytes] = {}
@@ -93,9 +102,9 @@ class Rounds:
         Returns the keys of the streams to be read; None: all, as any may have brought something.
         """
         ended_at = time.monotonic()
-        cause, window_s = "load", 0.0 if self._more else self._gather_s
+        cause, window_s = "load", 0.0 if self._more or not self._began_at else self._gather_s
         if self._entries < MANY and not self._more:
-            window_s = min(window_s, TIMES * (ended_at - self._began_at))
+            window_s = min(window_s, self._times * (ended_at - self._began_at))
             cause = await self._wait(until)
             window_s -= time.monotonic() - ended_at
         if window_s > 0 or cause == "load":

@@ -126,8 +126,10 @@ class TradeWorker:
             process.settings.trades.read_count, StreamPlaces(process.client, GROUP, self.quarantine),
         )  # fmt: skip
         self._rounds = Rounds(
-            self._reader_client, process.stop, GROUP, self.tapes, process.settings.trades.gather_ms
+            self._reader_client, process.stop, GROUP, self.tapes, process.settings.trades.gather_ms, math.inf
         )
+        self._is_behind = False
+        """Whether a symbol has more waiting than one round applies."""
         self._deadlines = Deadlines()
         self._deadlines.set(ALL, 0.0)
         self._unfinished: set[str] = set()
@@ -458,6 +460,7 @@ class TradeWorker:
         """Go on soon with what waits, and see to windows when they are over."""
         now, grace_ms = time.monotonic(), self._settings.trades.close_grace_ms
         self._unfinished.clear()
+        self._is_behind = False
         for tape in tapes:
             if self.tapes.get(tape.key) is not tape:
                 continue
@@ -468,6 +471,7 @@ class TradeWorker:
                 )
                 if may:
                     self._unfinished.add(tape.key)
+                    self._is_behind |= len(tape.waiting) >= APPLIED_AT_ONCE
                 self._deadlines.set(tape.key, now + (AGAIN_S if may else LOOK_ALL_S))
             elif tape.next_end_ms and exchange_ms is not None and tape.key not in self._deadlines:
                 # one set before comes first, and is followed by another
@@ -487,7 +491,8 @@ class TradeWorker:
         while not self._process.stop.is_set():
             ready = await self._rounds.next(self._deadlines.next)
             try:
-                self._rounds.took(await self.step(ready), more=self._reading.has_more)
+                taken = await self.step(ready)
+                self._rounds.took(taken, more=self._reading.has_more or self._is_behind)
                 waits.accepted()
             except (RedisError, OSError) as error:
                 self._reread = True  # a lost reply may have carried entries: they are pending now
