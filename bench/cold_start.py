@@ -1,12 +1,13 @@
-"""From nothing, and from a restart, to every book served.
+"""From nothing, and from a restart, to every book served, and to all its levels.
 
     python bench/cold_start.py [--symbols 200] [--rate 0.3] [--restart]
 
 Cold: empty server, N symbols, the simulated exchange with Binance's futures limit of 2,400 weight a minute and
-snapshots of 500 levels (weight 10), of which the fleet may use 80 %, and a first sync 80 % of that: with the small
-second snapshot of each book (weight 2) 128 books a minute. Reported: seconds to the first and to the last book, how
-full the fullest minute's budget was, what became of the snapshots, and the requests the exchange refused (must be
-none). What has been reached is told on standard error every few seconds.
+snapshots of 500 levels (weight 10), of which the fleet may use 80 %, and a first sync 80 % of that. A crowd of books
+begins with 50 levels (weight 2, and 2 for the second opinion) and gets the rest afterwards. Reported: seconds to the
+first and to the last book, and until the last one has its levels, how full the fullest minute's budget was, what became
+of the snapshots, memory, and the requests the exchange refused (must be none). What has been reached is told on
+standard error every few seconds.
 
 With --restart everything is then ended and started again, the server too: first one line, then the other, so that
 the stream has no hole, then all the rest at once while the lines hold what arrives. Reported: seconds from there
@@ -28,11 +29,14 @@ from typing import Any
 from redis.exceptions import RedisError
 from running_fleet import RunningFleet, running_fleet, symbols_named
 
+from workers.bench.usage import usage_of
 from workers.store.keys import budget
 
 GIVE_UP_S = 600.0
 TELL_S = 5.0
 SETTLE_S = 5.0
+SMALL = 50
+"""Levels of a small snapshot."""
 LINE_S = 20.0
 """Time a restarted line has to come up before the other one goes."""
 
@@ -67,6 +71,33 @@ async def until_served(fleet: RunningFleet, since_us: float) -> dict[str, Any]:
     }
 
 
+async def until_deep(fleet: RunningFleet, started: float) -> dict[str, Any]:
+    """Seconds until every book has taken a snapshot of all levels, which the log tells."""
+    limit = fullest = 0
+    shallow, told = set(fleet.symbols), 0.0
+    while shallow and (took := time.monotonic() - started) < GIVE_UP_S:
+        shallow -= {
+            one["symbol"]
+            for one in fleet.logged("snapshot")
+            if one["levels"] > SMALL and one["outcome"] in ("ACCEPTED", "REFRESHED", "HELD")
+        }
+        used, known = await fleet.client.hmget(budget("um+cm"), "used", "limit")
+        fullest, limit = max(fullest, int(used or 0)), int(known or 0)
+        if took - told >= TELL_S:
+            told = took
+            deep = len(fleet.symbols) - len(shallow)
+            print(f"{took:.0f} s: {deep} of {len(fleet.symbols)} books deep", file=sys.stderr, flush=True)
+        await asyncio.sleep(1)
+    took_s = round(time.monotonic() - started, 1)
+    return {"all_s": took_s, "left": len(shallow), "fullest_minute": fullest, "limit": limit}
+
+
+def megabytes(fleet: RunningFleet) -> dict[str, int]:
+    """Resident memory of each process."""
+    programs = [program for program in fleet.processes.named("") if program.name != "exchange"]
+    return {program.name: round(usage_of(program.pid).resident_bytes / 1e6) for program in programs}
+
+
 async def restart(fleet: RunningFleet) -> float:
     """End and start everything but the exchange, without a hole in the streams; when the last step began, µs."""
     for line in fleet.processes.named("ingest"):
@@ -93,7 +124,10 @@ async def restart(fleet: RunningFleet) -> float:
 async def bench(symbols: list[str], rate: float, *, restarted: bool) -> dict[str, Any]:
     """One run."""
     async with running_fleet(symbols, rate_scale=rate, levels_per_side=300) as fleet:
+        started = time.monotonic()
         result: dict[str, Any] = {"symbols": len(symbols), "cold": await until_served(fleet, 0)}
+        result["deep"] = await until_deep(fleet, started)
+        result["megabytes"] = megabytes(fleet)
         if restarted:
             await asyncio.sleep(SETTLE_S)
             before = fleet.snapshots()
@@ -116,7 +150,13 @@ def main() -> None:
     print(json.dumps(result, indent=1))
     again = result.get("restart", {"left": 0, "snapshots_asked": 0})
     sys.exit(
-        1 if result["refused"] or result["cold"]["left"] or again["left"] or again["snapshots_asked"] else 0
+        1
+        if result["refused"]
+        or result["cold"]["left"]
+        or result["deep"]["left"]
+        or again["left"]
+        or again["snapshots_asked"]
+        else 0
     )
 
 

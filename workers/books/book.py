@@ -90,6 +90,8 @@ class OwnedBook:
         self.snapshot_at = 0.0
         self.snapshot_pauses = Pauses(settings.snapshot_retry_s, settings.snapshot_retry_max_s)
         self.fetching = False
+        self.shallow = False
+        """Whether it began with a small snapshot, and shall have all its levels when there is weight for them."""
         self.best_levels = BestLevelCheck() if claim.context.settings.book_ticker else None
         """Compares the best levels with the exchange's bookTicker, where that is followed."""
         self.told_comparisons = (0, 0)
@@ -240,7 +242,15 @@ class OwnedBook:
             last_event_ms = max(self.received_us // 1000, self.sync.last_event_time)
             self.heard_at = time.monotonic() - max(0, now_ms - last_event_ms) / 1000
             self.current_at = self.heard_at  # until its stream has been read to its end
+            self.shallow = self._is_shallow()
             self.freshness.recovered(now_ms, last_event_ms)
+
+    def _is_shallow(self) -> bool:
+        """Whether so little of it is known that its last owner can have had but a small snapshot."""
+        book = self.sync.book
+        has_edge = book.known_low != "0" or book.known_high != "inf"
+        by_rest = self.claim.context.venue.facts.snapshots == "rest"
+        return by_rest and has_edge and max(book.known_counts) <= self._settings.compared_levels
 
     def forget(self) -> None:
         """The book is no longer ours."""
@@ -259,7 +269,7 @@ class OwnedBook:
             self.decided
             and self.showable
             and self.sync.crossed_since_ms is None
-            and not (self.fetching or self.freshness.to_confirm or self.sync.wants_comparison)
+            and not (self.fetching or self.shallow or self.freshness.to_confirm or self.sync.wants_comparison)
         )
 
     @property

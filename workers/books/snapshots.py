@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from prometheus_client import Counter
@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from workers.books.book import OwnedBook
 from workers.errors import BadNumber, MalformedFrame, RateLimited, RestError
 from workers.model.books.reference import Reference
-from workers.model.books.sync import SnapshotOutcome, SyncState
+from workers.model.books.sync import SAME_ID_MS, SnapshotOutcome, SyncState
 from workers.model.events import Snapshot
 from workers.runtime.rest import RestClient
 from workers.runtime.steady_clock import steady_ms
@@ -26,6 +26,14 @@ from workers.venues.entries import depth_of
 log = structlog.get_logger()
 
 REFRESH_CHECK_S = 0.25
+CROWD = 8
+"""When all books that wait for their first snapshot need more than one part in so many of what may be asked for in a
+minute, each begins with a small one."""
+SMALL = 3
+"""So many times cheaper a small one has to be."""
+
+TAKEN = (SnapshotOutcome.ACCEPTED, SnapshotOutcome.HELD, SnapshotOutcome.REFRESHED)
+"""What makes a book as deep as the snapshot, or will when the events have reached it."""
 
 SNAPSHOTS = Counter(
     "fleet_snapshots_total", "Snapshots asked for, by what became of them", ["venue", "outcome"]
@@ -42,6 +50,8 @@ class SnapshotFetcher:
 
     Lost books, and those whose market nears the edge of what they know, ask at once. Of the books that were never
     in sync one at a time waits for the budget, always the busiest: that is where a fleet that starts is missed most.
+    Where many wait, each begins with as few levels as a comparison has, which is enough to show it; when no other one
+    waits, these shallow books ask for all their levels, one at a time, first the one nearest to its edge.
 
     Args:
         still_owned: False once a book is no longer this worker's; its answer is then thrown away.
@@ -63,6 +73,9 @@ class SnapshotFetcher:
         self._still_owned = still_owned
         self._tasks: set[asyncio.Task[None]] = set()
         self._never_synced: list[OwnedBook] = []
+        self._shallow: list[OwnedBook] = []
+        self._crowded = False
+        """Whether many waited for their first snapshot when one was started last."""
         self._in_turn: OwnedBook | None = None
 
     def consider(self, book: OwnedBook, now: float) -> None:
@@ -75,6 +88,9 @@ class SnapshotFetcher:
             return
         if not book.sync.wants_snapshot:
             if book.sync.state is not SyncState.SYNCED:
+                return
+            if not to_compare and book.shallow:
+                self._shallow.append(book)
                 return
             if not to_compare and not self._near_edge(book, now):
                 return
@@ -90,11 +106,28 @@ class SnapshotFetcher:
             self._never_synced.append(book)
 
     def start_busiest(self) -> None:
-        """Of the books considered that were never in sync, start the busiest, unless one waits for the budget."""
-        if self._never_synced and self._in_turn is None:
+        """Of the books considered that were never in sync, start the busiest, unless one waits for the budget; where
+        there is none, a shallow one."""
+        if self._in_turn is None and self._never_synced:
+            self._crowded = self._is_crowd(self._never_synced)
             self._in_turn = max(self._never_synced, key=lambda book: len(book.pending))
             self._start(self._in_turn)
+        elif self._in_turn is None and self._shallow:
+            self._in_turn = min(self._shallow, key=lambda book: book.sync.book.edge_distance())
+            if not self._in_turn.sync.refreshing:
+                self._in_turn.sync.begin_refresh()
+            self._start(self._in_turn)
         self._never_synced.clear()
+        self._shallow.clear()
+
+    def _is_crowd(self, waiting: Sequence[OwnedBook]) -> bool:
+        """Whether so many wait that each shall begin with a small snapshot, where that is much cheaper."""
+        context, symbol = waiting[0].claim
+        whole = context.venue.snapshot_request(symbol)
+        small = context.venue.snapshot_request(symbol, self._books.compared_levels)
+        if whole is None or small is None or small.weight * SMALL > whole.weight:
+            return False
+        return len(waiting) * whole.weight * CROWD > context.venue.facts.weight_a_minute
 
     def _end_turn(self, book: OwnedBook) -> None:
         if self._in_turn is book:
@@ -133,7 +166,9 @@ class SnapshotFetcher:
             self._end_turn(book)
             book.fetching = False
             if outcome in ("accepted", "same") and book.sync.wants_comparison:
-                wait_s = self._books.compare_after_ms / 1000
+                # in a crowd a copy of the first one would cost another book its turn: after this time it is none
+                least_ms = SAME_ID_MS if book.shallow else 0
+                wait_s = max(self._books.compare_after_ms, least_ms) / 1000
             book.snapshot_at = time.monotonic() + wait_s
             if outcome in ("accepted", "refreshed", "agreed", "same"):
                 book.snapshot_pauses.reset()
@@ -143,16 +178,19 @@ class SnapshotFetcher:
 
     async def _ask(self, book: OwnedBook) -> str:
         venue, symbol, sync = book.claim.context.venue, book.claim.symbol, book.sync
-        levels = self._books.compared_levels if sync.wants_comparison else None
+        begins_shallow = self._crowded and self._in_turn is book and not sync.sync_count
+        levels = self._books.compared_levels if sync.wants_comparison or begins_shallow else None
         # a comparison costs little and keeps a book from being shown: it goes before what may wait
         broken = sync.wants_comparison or (sync.sync_count and sync.wants_snapshot)
+        usual = Urgency.DEPTH if book.shallow else Urgency.START
         body = await self._rest.get(
             venue.snapshot_request(symbol, levels),
-            Urgency.BROKEN if broken else Urgency.START,
+            Urgency.BROKEN if broken else usual,
             self._books.snapshot_timeout_s,
             lambda: self._end_turn(book),
         )
         snapshot = venue.snapshot(symbol, body, levels)
+        snapshot.partial = snapshot.partial and not begins_shallow
         if not self._still_owned(book):
             return "not owned"
         bid, ask = (side[0] if side else None for side in (snapshot.bids, snapshot.asks))
@@ -160,11 +198,15 @@ class SnapshotFetcher:
         outcome = sync.on_snapshot(snapshot, steady_ms())
         if outcome is SnapshotOutcome.TOO_OLD:
             outcome = await self._over_the_log(book, snapshot)
+        if outcome in TAKEN:
+            book.shallow = begins_shallow or (book.shallow and levels is not None)
         book.noticed()
         if outcome in (SnapshotOutcome.REFRESHED, SnapshotOutcome.AGREED):
             book.borne_out()
-        log.info("snapshot", venue=venue.name, symbol=symbol, u=snapshot.last_update_id, outcome=outcome.name)
-        if outcome is not SnapshotOutcome.TOO_OLD and not snapshot.partial:
+        log.info("snapshot", venue=venue.name, symbol=symbol, u=snapshot.last_update_id, levels=snapshot.limit,
+                 outcome=outcome.name)  # fmt: skip
+        # whoever reads a kept one takes it for as many levels as are always asked for
+        if outcome is not SnapshotOutcome.TOO_OLD and levels is None:
             await self._store.keep_snapshot(symbol, body, time.time_ns() // 1000, self._kept)
         return outcome.name.lower()
 

@@ -21,6 +21,8 @@ class Urgency(IntEnum):
     """How much of the limit a request may draw on, in thousandths of the share the settings allow."""
 
     AUDIT = 500
+    DEPTH = 750
+    """More levels of a book that is shown: books that were never in sync come before them."""
     START = 800
     BROKEN = 1000
 
