@@ -78,6 +78,9 @@ MEANING: Final = {
     "exchange.rate_scale": "Factor on the number of its events.",
     "exchange.spot_symbols": "Spot symbols it lists; empty: those of the spot venues.",
     "exchange.usdm_symbols": "USD-M symbols it lists; empty: those of the USD-M venues.",
+    "alerts.webhook_form": "What it takes: JSON for programs, or the form of Slack.",
+    "alerts.webhook_timeout_s": "Time one try may take.",
+    "alerts.commentary_timeout_s": "Time a question may take.",
     "archive.enabled": "Run the archive.",
     "archive.read_count": "Entries read from one stream at once.",
     "archive.poll_ms": "Pause between two rounds of reading.",
@@ -183,6 +186,12 @@ EVENTS: Final = {
     "fleet_postgres_missing_total": ["postgres_rows_missing"],
     "fleet_postgres_filled_total": ["postgres_hole_passed"],
     "fleet_postgres_up": ["postgres_away", "postgres_back"],
+    "fleet_alerts_fired_total": ["alert_fired"],
+    "fleet_alerts_resolved_total": ["alert_resolved"],
+    "fleet_alerts_webhook_failed_total": ["alerts_webhook_failed"],
+    "fleet_alerts_webhook_dropped_total": ["alerts_webhook_dropped"],
+    "fleet_alerts_comments_failed_total": ["alerts_comment_failed"],
+    "fleet_alerts_comments_skipped_total": ["alerts_comment_skipped"],
     "fleet_orders_malformed_total": ["orders_malformed"],
     "fleet_orders_lost_total": ["orders_lost"],
     "fleet_orders_syncs_total": ["orders_synced"],
@@ -202,6 +211,7 @@ ROLES: Final = {
     "keeper": "keeper",
     "api": "api",
     "archive": "archive",
+    "alerts": "alerts",
     "orders": "orders",
     "postgres": "postgres",
     "tardis": "fleet serve-tardis",
@@ -259,7 +269,14 @@ def _kind(text: str) -> str:
         return "list"
     if text.startswith("Literal["):
         return " or ".join(f"`{word.strip()}`" for word in text[8:-1].replace("'", '"').split(","))
-    names = {"Count": "int", "Milliseconds": "int", "Port": "int", "Seconds": "float", "list[str]": "list"}
+    names = {
+        "Count": "int",
+        "Milliseconds": "int",
+        "Port": "int",
+        "Seconds": "float",
+        "list[str]": "list",
+        "list[RuleSettings]": "list",
+    }
     return names.get(text, "table" if text.startswith("dict") else text.replace(" | None", ""))
 
 

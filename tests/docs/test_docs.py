@@ -208,7 +208,8 @@ def spelled_keys() -> set[str]:
     ]
     calls += [keys.resubscriptions, keys.resubscription_asked]
     calls += [keys.workers, keys.worker, keys.budget, keys.followed_symbols, keys.venues]
-    found = {keys.Keys().live_orderbook}
+    found = {keys.Keys().live_orderbook, keys.ALERTS, keys.OPEN_ALERTS}
+    found |= {keys.ALERT_COMMENTS, keys.ALERT_PLACES, keys.ALERT_SPENDING}
     for call in calls:
         known = [values[parameter] for parameter in inspect.signature(call).parameters]
         chosen: list[list[str]] = [[]]

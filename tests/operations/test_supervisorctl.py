@@ -33,6 +33,7 @@ PROGRAMS = {
     "archive",
     "orders",
     "postgres",
+    "alerts",
     "api",
 }
 
@@ -155,6 +156,7 @@ async def test_start_restart_and_stop_lose_and_double_nothing(supervisorctl: Sup
             "archive": "EXITED",
             "orders": "EXITED",
             "postgres": "EXITED",
+            "alerts": "EXITED",
         }  # they are not enabled
         await verification.run(2, stop)
         for group in ("books:*", "trades:*", "ingest-a"):
@@ -172,7 +174,5 @@ async def test_start_restart_and_stop_lose_and_double_nothing(supervisorctl: Sup
     states = await asyncio.to_thread(supervisorctl.states)
     assert states == {
         **dict.fromkeys(PROGRAMS, "STOPPED"),
-        "archive": "EXITED",
-        "orders": "EXITED",
-        "postgres": "EXITED",
+        **dict.fromkeys(("archive", "orders", "alerts", "postgres"), "EXITED"),
     }

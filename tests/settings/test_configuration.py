@@ -226,7 +226,16 @@ def test_a_socket_in_a_long_path_moves_to_a_short_one():
 def test_lines_of_keys():
     text = 'a.b = 1\n[t] # c\n"k y" = 2\n[[list]]\nx = 3\n[t."u.v"]\n# y = 1\nz = """\n"""\n'
     found = locate_keys(text)
-    assert found == {"a.b": 1, "t": 2, "t.k y": 3, "list": 4, "list.x": 5, "t.u.v": 6, "t.u.v.z": 8}
+    assert found == {
+        "a.b": 1,
+        "t": 2,
+        "t.k y": 3,
+        "list": 4,
+        "list[0]": 4,
+        "list[0].x": 5,
+        "t.u.v": 6,
+        "t.u.v.z": 8,
+    }
     assert nearest_line(found, "t.k y.deeper") == 3
     assert nearest_line(found, "unknown.key") is None
 

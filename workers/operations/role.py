@@ -15,6 +15,7 @@ from workers.model.symbols.shares import MOST_PROCESSES
 from workers.operations.open_files import raise_limit
 from workers.operations.parent import end_with_parent, has_lost_supervisord
 from workers.settings.loading import load, redis_url
+from workers.settings.schema import Settings
 from workers.terminal.exit_codes import EXIT_FINE, EXIT_SETTINGS
 
 WORKERS: Final = {
@@ -27,10 +28,19 @@ WORKERS: Final = {
 }
 """The module of each role; it has `async def main(process)`."""
 
-ORDERS: Final = "workers.orders.worker"
-"""That of `orders`, which ends at once where nobody wants it."""
+WANTED: Final = {"orders": "workers.orders.worker", "alerts": "workers.alerts.worker"}
+"""Those that end at once where nobody wants them."""
 
-PROGRAMS: Final = ("redis", "exchange", "archive", "orders", "postgres")
+PROGRAMS: Final = ("redis", "exchange", "archive", "postgres", *WANTED)
+
+
+def unwanted(role: str, settings: Settings) -> str:
+    """Why a role has nothing to do by these settings; empty: it has."""
+    if role == "orders" and not any(venue.orders for venue in settings.venues.values()):
+        return "no venue has orders = true"
+    if role == "alerts" and not settings.alerts.rules:
+        return "there are no alerts.rules"
+    return ""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -80,12 +90,11 @@ def main(arguments: Sequence[str]) -> int:
         from workers.operations.postgres_program import run_postgres  # noqa: PLC0415 -- as above
 
         return run_postgres(effective.settings, chosen.number)
-    module = WORKERS.get(chosen.role, ORDERS)
-    if module == ORDERS and not any(venue.orders for venue in effective.settings.venues.values()):
-        sys.stderr.write("no venue has orders = true: there is nothing to do\n")
+    if reason := unwanted(chosen.role, effective.settings):
+        sys.stderr.write(f"{reason}: there is nothing to do\n")
         return EXIT_FINE
     from workers.runtime.process import run_role  # noqa: PLC0415 -- the server's wrapper starts without it
 
-    role_main = import_module(module).main
+    role_main = import_module({**WORKERS, **WANTED}[chosen.role]).main
     url = redis_url(effective.settings)
     return run_role(chosen.role, effective.settings, chosen.number, url, role_main, chosen.of)

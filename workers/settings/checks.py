@@ -9,12 +9,13 @@ from workers.errors import AddressUnusable, SettingsError
 from workers.masking import mask_address
 from workers.model.host_names import host_of, is_loopback_host
 from workers.settings.addresses import address_of
+from workers.settings.alert_rules import check_alerts
 from workers.settings.channels import check_channels
 from workers.settings.proxies import check_proxy
 from workers.settings.schema import ApiSettings, Settings
 from workers.settings.symbols import Refusal, check_symbol, check_symbols
 
-SECRETS: Final = frozenset({"redis.password", "postgres.dsn"})
+SECRETS: Final = frozenset({"redis.password", "postgres.dsn", "alerts.webhook_url", "alerts.commentary_key"})
 """Set by the environment alone, and never shown."""
 
 
@@ -37,13 +38,17 @@ def check_meaning(settings: Settings, origin: Mapping[str, str], name: str) -> N
     """
 
     def refused(key: str, problem: str, suggestion: str = "") -> SettingsError:
-        return SettingsError(f"{origin.get(key, name)}, {key}", problem, suggestion)
+        # Of a table in an array: its key, the table, or all of them, as the environment gives them.
+        places = (origin.get(part) for part in (key, key.rpartition(".")[0], key.partition("[")[0]))
+        place = origin.get(key, name) if "[" not in key else next(filter(None, places), name)
+        return SettingsError(f"{place}, {key}", problem, suggestion)
 
     for secret in SECRETS:
         if not origin.get(secret, "environment").startswith("environment"):
             variable = f"FLEET_{secret.replace('.', '__').upper()}"
             raise refused(secret, f"a secret does not belong in a file: set {variable} in the environment")
     _check_access(settings.api, refused)
+    check_alerts(settings.alerts, refused)
     for venue, keys in settings.venues.items():
         check_symbols(f"venues.{venue}", keys, refused)
         check_channels(f"venues.{venue}", keys, refused)

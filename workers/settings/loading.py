@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import tomllib
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -80,6 +80,8 @@ class _Given:
     raw: Any
     place: str
     strict: bool = True
+    elements: Sequence[str] = ()
+    """Of an array of tables: where each of them was written."""
 
     @property
     def shown(self) -> str:
@@ -145,7 +147,14 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> Effective:
         line = nearest_line(lines, key)
         return f"{name}, line {line}" if line else name
 
-    given = [_Given(key, raw, place(".".join(key))) for key, raw in _leaves(table)]
+    given = [
+        _Given(
+            key, raw, place(".".join(key)), elements=[place(f"{'.'.join(key)}[{n}]") for n in range(len(raw))]
+        )
+        if isinstance(raw, list) and raw and isinstance(raw[0], dict)
+        else _Given(key, raw, place(".".join(key)))
+        for key, raw in _leaves(table)
+    ]
     venues = _venue_types(given, environ)
     given += _from_environment(environ, venues)
     values: dict[str, Any] = {}
@@ -153,6 +162,10 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> Effective:
     for item in given:
         _assign(values, item, venues)
         origin[".".join(item.key)] = item.place
+    for key in lines:  # tables of arrays, as long as the environment does not replace them all
+        array = key.partition("[")[0]
+        if array != key and origin.get(array) == place(array):
+            origin[key] = place(key)
     _check_venues(values, name, place, origin, venues)
     sections = {
         venue: msgspec.convert(keys, venues.get(venue, settings_of(DEFAULT)))
@@ -316,9 +329,9 @@ def _assign(values: dict[str, Any], given: _Given, venues: VenueTypes) -> None:
         raise given.refused(f"{given.shown} cannot be used: this is a section, it takes keys")
     if not section:
         try:
-            value = msgspec.convert(given.raw, wanted, strict=given.strict)
+            value = _converted(given, wanted)
         except msgspec.ValidationError as error:
-            problem = str(error)[:1].lower() + str(error)[1:]
+            problem = _lowered(error)
             words = typing.get_args(wanted) if typing.get_origin(wanted) is list else (wanted,)
             if typing.get_origin(words[0]) is typing.Literal:
                 each = "it is" if words[0] is wanted else "each is"
@@ -332,6 +345,31 @@ def _assign(values: dict[str, Any], given: _Given, venues: VenueTypes) -> None:
         )
     if not section:
         target[given.key[-1]] = value
+
+
+def _converted(given: _Given, wanted: Any) -> Any:
+    """The value as the schema wants it; of an array of tables, each by itself, so that a message says which.
+
+    Raises:
+        ValidationError: it is of another type.
+    """
+    element = next(iter(typing.get_args(wanted)), None)
+    if not (typing.get_origin(wanted) is list and _is_struct(element) and isinstance(given.raw, list)):
+        return msgspec.convert(given.raw, wanted, strict=given.strict)
+    made = []
+    for index, table in enumerate(given.raw):
+        try:
+            made.append(msgspec.convert(table, element, strict=given.strict))
+        except msgspec.ValidationError as error:
+            named = table.get("name") if isinstance(table, dict) else None
+            key = f"{'.'.join(given.key)}[{index}]" + (f" ({named})" if isinstance(named, str) else "")
+            place = given.elements[index] if index < len(given.elements) else given.place
+            raise SettingsError(f"{place}, {key}", _lowered(error)) from error
+    return made
+
+
+def _lowered(error: msgspec.ValidationError) -> str:
+    return str(error)[:1].lower() + str(error)[1:]
 
 
 def _defaults(key: Key) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta, Struct, field
 
 from workers.model.trades.windows import Interval
+from workers.settings.alerts import AlertSettings
 from workers.settings.orders import OrderSettings
 from workers.settings.postgres import PostgresSettings
 from workers.settings.processes import ProcessSettings
@@ -411,6 +412,7 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     keeper: KeeperSettings = field(default_factory=KeeperSettings)
     archive: ArchiveSettings = field(default_factory=ArchiveSettings)
     postgres: PostgresSettings = field(default_factory=PostgresSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     exchange: ExchangeSettings = field(default_factory=ExchangeSettings)

@@ -273,3 +273,15 @@ def resubscription_asked(venue: str, symbol: str, channel: str) -> str:
 def budget(pool: str) -> str:
     """Hash: the request weight of a REST pool in the current minute."""
     return f"fleet:budget:{pool}"
+
+
+ALERTS: Final = "alerts"
+"""Stream: what became of alerts. It and the other keys of alerts share a slot."""
+OPEN_ALERTS: Final = "{alerts}:open"
+"""Hash: the alerts that are open, by rule and target."""
+ALERT_COMMENTS: Final = "{alerts}:comments"
+"""Hash: what a language model said of open alerts, by the same fields."""
+ALERT_PLACES: Final = "{alerts}:places"
+"""Hash: up to which entry each stream of happenings was looked at, and alerts were sent."""
+ALERT_SPENDING: Final = "{alerts}:spending"
+"""Hash: what the language model was asked this hour, and cost today."""

@@ -48,7 +48,18 @@ from workers.store.books.shown import (
     whole,
 )
 
-ROLES = ("ingest-a", "ingest-b", "books", "trades", "keeper", "archive", "orders", "postgres", "api")
+ROLES = (
+    "ingest-a",
+    "ingest-b",
+    "books",
+    "trades",
+    "keeper",
+    "archive",
+    "orders",
+    "postgres",
+    "alerts",
+    "api",
+)
 FRESH_S = 0.5
 """How long one reading of the whole fleet is given to everybody who asks; longer where reading takes long."""
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")

@@ -1,0 +1,43 @@
+-- Store what became of alerts, tell it, and note how far streams were looked at: in one step, and only for the owner.
+--
+-- KEYS[1]  lease hash           KEYS[2]  stream of what became of alerts
+-- KEYS[3]  open alerts          KEYS[4]  comments on them
+-- KEYS[5]  places
+-- ARGV[1]  fencing number       ARGV[2]  entries kept, about, in the stream
+-- ARGV[3]  n: how many changes; then four for each: what, the field of the open alerts, the alert's id, the record
+-- ARGV[4+4n ..]  places: name, id
+--
+-- What: fired opens an alert, unless the field has one; updated, unsilenced, resolved and commented are of the open alert
+-- with that id alone. So the same call again, after a lost reply, changes and tells nothing. The value of an open alert is
+-- its id, a line feed and the record.
+--
+-- Returns how many changes were made, or -1 when the fencing number is not the lease's.
+-- Cost: at most one HGET, one HSET or HDEL and one XADD a change.
+if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
+    return -1
+end
+local made = 0
+local places = 4 + 4 * tonumber(ARGV[3])
+for at = 4, places - 1, 4 do
+    local what, field, id, record = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+    local held = redis.call('HGET', KEYS[3], field)
+    local same = held and string.sub(held, 1, #id + 1) == id .. '\n'
+    if same and what ~= 'fired' or not held and what == 'fired' then
+        if what == 'resolved' then
+            redis.call('HDEL', KEYS[3], field)
+            redis.call('HDEL', KEYS[4], field)
+        elseif what == 'commented' then
+            redis.call('HSET', KEYS[4], field, record)
+        else
+            redis.call('HSET', KEYS[3], field, id .. '\n' .. record)
+        end
+        if what ~= 'updated' then
+            redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', 'event', what, 'alert', id, 'data', record)
+        end
+        made = made + 1
+    end
+end
+for at = places, #ARGV, 2 do
+    redis.call('HSET', KEYS[5], ARGV[at], ARGV[at + 1])
+end
+return made

@@ -1,0 +1,32 @@
+"""What the role counts."""
+
+from prometheus_client import Counter, Gauge
+
+FIRED = Counter("fleet_alerts_fired_total", "Alerts that fired", ["rule", "severity"])
+RESOLVED = Counter("fleet_alerts_resolved_total", "Alerts that were resolved", ["rule"])
+OPEN = Gauge("fleet_alerts_open", "Alerts that are open, of this owner")
+PENDING = Gauge("fleet_alerts_pending", "Conditions that are met, and not for long enough yet")
+COMMANDS = Counter("fleet_alerts_commands_total", "Commands sent to Redis to look at values")
+ROUND = Gauge("fleet_alerts_round_seconds", "How long the last look at all values took")
+
+SENT = Counter("fleet_alerts_webhook_sent_total", "Messages that the webhook took")
+FAILED = Counter(
+    "fleet_alerts_webhook_failed_total", "Tries to send a message that the webhook did not take", ["reason"]
+)
+DROPPED = Counter(
+    "fleet_alerts_webhook_dropped_total",
+    "Messages never taken by the webhook: refused, tried for too long, or too many waiting",
+    ["reason"],
+)
+
+COMMENTED = Counter("fleet_alerts_comments_total", "Alerts that the language model commented on")
+COMMENT_FAILED = Counter(
+    "fleet_alerts_comments_failed_total",
+    "Questions to the language model without a usable answer",
+    ["reason"],
+)
+COMMENT_SKIPPED = Counter(
+    "fleet_alerts_comments_skipped_total",
+    "Alerts the language model was not asked about: a limit is reached, or too many wait",
+    ["reason"],
+)

@@ -1,0 +1,133 @@
+"""Who owns the alerts: one worker, by one lease; and what it knows of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from workers.alerts.metrics import OPEN, PENDING
+from workers.errors import LeaseLost
+from workers.model.alerts.machine import AlertMachine
+from workers.model.alerts.records import Alert, Change, Comment
+from workers.model.alerts.rules import Rule
+from workers.runtime.backoff import Backoff
+from workers.runtime.process import Process
+from workers.store.alerts.book import LEASE, ROLE, AlertBook
+from workers.store.fleet.leases import Leases
+from workers.store.keys import Keys
+
+log = structlog.get_logger()
+
+RENEWED_TIMES: Final = 6
+"""In the length of a lease."""
+WEBHOOK: Final = "webhook"
+"""The place up to which messages were sent."""
+
+
+class AlertOwner:
+    """The alerts as long as this worker owns them; `machine` is None while it does not.
+
+    What changed is kept until it is stored: only then anything else is looked at.
+    """
+
+    def __init__(self, process: Process, rules: Sequence[Rule]) -> None:
+        self._process = process
+        self._rules = rules
+        self.book = AlertBook(process.client, process.settings.alerts.kept)
+        self._leases = Leases(process.client, Keys(), ROLE, process.name, process.settings.fleet.lease_ms)
+        self.machine: AlertMachine | None = None
+        self.places: dict[str, str] = {}
+        """How far each stream was looked at, and messages were sent."""
+        self._changes: list[Change] = []
+        self._moved: dict[str, str] = {}
+        self.told = asyncio.Event()
+        """Set when something was told in the stream `alerts`."""
+
+    @property
+    def token(self) -> int:
+        """The fencing number; 0 while the alerts are not owned."""
+        return self._leases.held.get(LEASE, 0) if self.machine is not None else 0
+
+    async def keep(self) -> None:
+        """Take the lease when it is free and renew it, until cancelled."""
+        pause_s, waits = self._process.settings.fleet.lease_ms / 1000 / RENEWED_TIMES, Backoff("leases")
+        while True:
+            wait_s = pause_s
+            try:
+                await self._take_or_renew()
+                waits.accepted()
+            except (RedisError, OSError) as error:
+                wait_s = max(pause_s, waits.refused(error))
+            await asyncio.sleep(wait_s)
+
+    async def _take_or_renew(self) -> None:
+        if self.machine is not None and LEASE in self._leases.held:
+            if await self._leases.renew():
+                self.lost()
+            return
+        if LEASE not in self._leases.held and not await self._leases.take([LEASE]):
+            return
+        opened, places = await self.book.take_up(), await self.book.places()
+        self._changes, self._moved, self.places = [], {}, places
+        if not self._process.settings.alerts.webhook_url:
+            self.changed([], {WEBHOOK: ""} if places.get(WEBHOOK) else {})
+        elif not places.get(WEBHOOK):  # what was told before there was a webhook is not for it
+            self.changed([], {WEBHOOK: await self.book.last()})
+        self.machine = AlertMachine(self._rules, opened)
+        log.info("lease_taken", role=ROLE, symbol=LEASE, token=self.token, open=len(opened))
+
+    def lost(self) -> None:
+        """Forget everything: the alerts are another worker's."""
+        log.warning("lease_lost", role=ROLE, symbol=LEASE)
+        self._leases.forget(LEASE)
+        self.machine = None
+
+    def changed(self, changes: Sequence[Change], places: Mapping[str, str]) -> None:
+        """Take note of what is to be stored."""
+        self._changes += changes
+        self._moved |= places
+        self.places |= places
+
+    async def store(self) -> list[Change]:
+        """Store and tell what changed; what was told, for who counts it.
+
+        Raises:
+            RedisError: it is kept for the next call.
+            LeaseLost: it is not ours to tell.
+        """
+        changes, moved = self._changes, self._moved
+        await self.book.commit(self.token, changes, moved)
+        self._changes, self._moved = [], {}
+        if any(change.event != "updated" for change in changes):
+            self.told.set()
+        if self.machine is not None:
+            OPEN.set(len(self.machine.open_alerts()))
+            PENDING.set(self.machine.pending)
+        return changes
+
+    async def sent(self, place: str) -> None:
+        """Note how far messages were sent. Raises: RedisError; LeaseLost."""
+        await self.book.commit(self.token, places={WEBHOOK: place})
+        self.places[WEBHOOK] = place
+
+    async def comment(self, field: str, comment: Comment) -> None:
+        """Store what a machine said of an alert, if that is open still. Raises: RedisError; LeaseLost."""
+        await self.book.commit(self.token, comments=[(field, comment)])
+        self.told.set()
+
+    def is_open(self, alert: Alert) -> bool:
+        """Whether an alert is open, and ours."""
+        return self.machine is not None and any(one.id == alert.id for one in self.machine.open_alerts())
+
+    async def release(self) -> None:
+        """Store what there is to store and give the lease back."""
+        try:
+            if self.token:
+                await self.store()
+            await self._leases.release([LEASE])
+        except (RedisError, OSError, LeaseLost) as error:
+            log.warning("release_failed", role=ROLE, symbol=LEASE, error=str(error))

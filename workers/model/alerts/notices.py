@@ -1,0 +1,48 @@
+"""What is told of alerts outside of the fleet: JSON for programs, and the form that Slack's webhooks take.
+
+Slack: https://docs.slack.dev/messaging/formatting-message-text (`&`, `<` and `>` are escaped: else a name could call
+people or hide a link).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from workers.model.alerts.records import Alert, Comment
+
+_SIGNS: Final = {"fired": "🔴", "unsilenced": "🔴", "resolved": "🟢"}
+
+
+def json_notice(event: str, record: Alert | Comment) -> bytes:
+    """`{"event": "fired", "alert": {…}}`, or with `comment` where a machine commented."""
+    return msgspec.json.encode(
+        {"event": event, "comment" if isinstance(record, Comment) else "alert": record}
+    )
+
+
+def slack_notice(event: str, record: Alert | Comment) -> bytes:
+    """A message for people."""
+    return msgspec.json.encode({"text": _escaped(sentence(event, record)), "mrkdwn": False})
+
+
+def sentence(event: str, record: Alert | Comment) -> str:
+    """What happened, in one line."""
+    if isinstance(record, Comment):
+        return f"🤖 Written by a machine ({record.model}) on {record.alert}: {record.text}"
+    head = f"{_SIGNS.get(event, '')} {record.severity} {event}: {record.rule} at {record.target}, {record.condition}"
+    if event == "resolved":
+        return f"{head}: {record.resolution}"
+    return f"{head}: {said(record.value)}"
+
+
+def said(value: float | bool | str | None) -> str:
+    """A value as people read it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.10g}" if isinstance(value, float | int) else str(value)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,166 @@
+"""The alerts in Redis: the open ones, what became of them, and how far their owner has looked.
+
+Only the owner of the lease writes them; whoever likes reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+
+from workers.errors import LeaseLost
+from workers.model.alerts.records import (
+    Alert,
+    Change,
+    Comment,
+    decode_alert,
+    decode_comment,
+    encode,
+    field_of,
+)
+from workers.store import keys as names
+from workers.store.keys import Keys
+from workers.store.scripts import Argument, Scripts
+
+LEASE: Final = "alerts"
+"""What the owner has the lease of: all alerts."""
+ROLE: Final = "alerts"
+
+
+class Told(NamedTuple):
+    """An entry of the stream `alerts`."""
+
+    id: str
+    event: str
+    record: Alert | Comment
+
+
+class OpenAlert(NamedTuple):
+    """An alert that is open, and what a machine said of it, if anything."""
+
+    alert: Alert
+    comment: Comment | None
+
+
+class AlertBook:
+    """The alerts of a fleet.
+
+    Args:
+        kept: entries kept, about, in the stream.
+    """
+
+    def __init__(self, client: Redis, kept: int = 10_000) -> None:
+        self._client: Any = client
+        self._scripts = Scripts(client)
+        self._kept = kept
+
+    async def commit(
+        self,
+        token: int,
+        changes: Sequence[Change] = (),
+        places: Mapping[str, str] | None = None,
+        comments: Sequence[tuple[str, Comment]] = (),
+    ) -> None:
+        """Store and tell changes, and comments by the fields of their alerts; the same again changes nothing. One
+        call.
+
+        Raises:
+            LeaseLost: another worker owns the alerts now.
+        """
+        rows: list[Argument] = []
+        for change in changes:
+            rows += [change.event, change.field, change.alert.id, encode(change.alert)]
+        for field, comment in comments:
+            rows += ["commented", field, comment.alert, encode(comment)]
+        if not rows and not places:
+            return
+        arguments = [token, self._kept, len(rows) // 4, *rows]
+        for name, place in (places or {}).items():
+            arguments += [name, place]
+        keys = [
+            Keys().lease(ROLE, LEASE),
+            names.ALERTS,
+            names.OPEN_ALERTS,
+            names.ALERT_COMMENTS,
+            names.ALERT_PLACES,
+        ]
+        if await self._scripts.run("alerts/commit", keys, arguments) < 0:
+            raise LeaseLost(LEASE, token)
+
+    async def places(self) -> dict[str, str]:
+        """How far each stream was looked at, and alerts were sent. One round trip."""
+        found = await self._client.hgetall(names.ALERT_PLACES)
+        return {
+            name.decode(errors="replace"): place.decode(errors="replace") for name, place in found.items()
+        }
+
+    async def take_up(self) -> list[Alert]:
+        """The open alerts, for their new owner, who removes what is none: nothing else could open there."""
+        opened = await self.opened()
+        fields = {field_of(one.alert.rule, one.alert.target) for one in opened}
+        held = await self._client.hkeys(names.OPEN_ALERTS)
+        if others := [field for field in held if field.decode(errors="replace") not in fields]:
+            await self._client.hdel(names.OPEN_ALERTS, *others)
+        return [one.alert for one in opened]
+
+    async def opened(self) -> list[OpenAlert]:
+        """The open alerts, the oldest first; what is no alert of ours is left out. One round trip."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.hgetall(names.OPEN_ALERTS)
+        pipe.hgetall(names.ALERT_COMMENTS)
+        held, comments = await pipe.execute()
+        found = []
+        for field, value in held.items():
+            try:
+                alert = decode_alert(value.partition(b"\n")[2])
+                comment = decode_comment(comments[field]) if field in comments else None
+            except msgspec.MsgspecError:
+                continue
+            if field.decode(errors="replace") == field_of(alert.rule, alert.target):
+                found.append(OpenAlert(alert, comment if comment and comment.alert == alert.id else None))
+        return sorted(found, key=lambda one: (one.alert.fired_ms, one.alert.id))
+
+    async def newest(self, count: int) -> list[Told]:
+        """What became of alerts, newest first. One round trip."""
+        return _told(await self._client.xrevrange(names.ALERTS, count=count))
+
+    async def after(self, place: str, count: int) -> list[Told]:
+        """The entries after one, the oldest first. One round trip."""
+        return _told(await self._client.xrange(names.ALERTS, min=f"({place}", max="+", count=count))
+
+    async def last(self) -> str:
+        """The id of the newest entry; `0-0` where there is none. One round trip."""
+        found = await self._client.xrevrange(names.ALERTS, count=1)
+        return found[0][0].decode() if found else "0-0"
+
+    async def waiting(self, place: str, most: int) -> list[str]:
+        """The ids of the newest entries after one, newest first, at most so many. One round trip."""
+        found = await self._client.xrevrange(names.ALERTS, max="+", min=f"({place}", count=most)
+        return [entry_id.decode() for entry_id, _ in found]
+
+    async def ids_after(self, place: str, end: str, count: int) -> list[str]:
+        """The ids of the entries after one, up to an end, the oldest first. One round trip."""
+        found = await self._client.xrange(names.ALERTS, min=f"({place}", max=end, count=count)
+        return [entry_id.decode() for entry_id, _ in found]
+
+    async def spend(self, now_ms: int, questions: int, tokens_a_day: int, cost: int) -> bool:
+        """Reserve a question of a cost in tokens, or give back tokens (negative); False: a limit is reached. One
+        call."""
+        hour, day = now_ms // 3_600_000, now_ms // 86_400_000
+        arguments = [hour, questions, day, tokens_a_day, cost]
+        return bool(await self._scripts.run("alerts/spend", [names.ALERT_SPENDING], arguments))
+
+
+def _told(entries: Sequence[Any]) -> list[Told]:
+    told = []
+    for entry_id, fields in entries:
+        event = fields.get(b"event", b"").decode(errors="replace")
+        decode = decode_comment if event == "commented" else decode_alert
+        try:
+            told.append(Told(entry_id.decode(), event, decode(fields.get(b"data", b""))))
+        except msgspec.MsgspecError:
+            continue  # what others wrote into the stream is none
+    return told
