@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from unittest.mock import ANY
 
 import pytest
 
@@ -10,8 +11,12 @@ from workers.conformance.catalogue.all import SCENARIOS
 from workers.conformance.orders.runner import fits, played
 from workers.conformance.venues.places import places
 from workers.ingest.chain import StreamChain
+from workers.ingest.line import Line
 from workers.model.level3 import checkpoint, sync
+from workers.model.level3.queue import PriceQueue
 from workers.model.level3.sync import OrderSync
+from workers.venues.bitfinex.session import BitfinexSession
+from workers.venues.bitfinex.wire import data_frame
 
 BY_NAME = {one.name: one.orders for one in SCENARIOS if one.orders is not None}
 
@@ -57,9 +62,42 @@ def no_purges(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sync, "purge_beyond", lambda *_: 0)
 
 
+def no_ranks(patch: pytest.MonkeyPatch) -> None:
+    """What comes into view goes to the end of its queue."""
+    real = PriceQueue.insert
+    patch.setattr(PriceQueue, "insert", lambda self, order, rank: real(self, order, None))
+
+
+def no_checksums(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("workers.venues.bitfinex.orders.orders_checksum", lambda _: ANY)
+
+
+def no_highest_rank(patch: pytest.MonkeyPatch) -> None:
+    """What comes into view is new."""
+    patch.setattr(OrderSync, "highest_rank", property(lambda _: -1, lambda *_: None), raising=False)
+
+
+def no_breaks(patch: pytest.MonkeyPatch) -> None:
+    """The end of a socket, and of its numbers, is not told."""
+    patch.setattr(Line, "_break", lambda *_: None)
+    patch.setattr(BitfinexSession, "_data", unnumbered(BitfinexSession._data))
+
+
+def unnumbered(real):
+    def data(self, frame):
+        self._sequence = data_frame(frame).sequence - 1
+        return real(self, frame)
+
+    return data
+
+
 def test_every_exchange_that_tells_single_orders_runs_the_calm_scenario():
     told = {one.exchange for one in places() if one.order_feed() is not None}
-    assert told == {one.exchange for one in places() if fits(BY_NAME["orders-calm"], one)} >= {"bitstamp"}
+    assert (
+        told
+        == {one.exchange for one in places() if fits(BY_NAME["orders-calm"], one)}
+        == {"bitstamp", "bitfinex"}
+    )
     for chosen in BY_NAME.values():
         assert any(fits(chosen, one) for one in places())
 
@@ -71,6 +109,10 @@ def test_every_exchange_that_tells_single_orders_runs_the_calm_scenario():
         (no_repeats, "orders-doubled", "bitstamp"),
         (no_order_of_the_line, "orders-swapped", "bitstamp"),
         (no_place_in_the_stream, "orders-taken-over", "bitstamp"),
+        (no_ranks, "orders-window", "bitfinex"),
+        (no_highest_rank, "orders-window", "bitfinex"),
+        (no_checksums, "orders-checksum", "bitfinex"),
+        (no_breaks, "orders-lost", "bitfinex"),
         (no_crossing_rule, "orders-phantom-across", "bitstamp"),
         (no_purges, "orders-phantom-inside", "bitstamp"),
     ],

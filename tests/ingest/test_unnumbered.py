@@ -21,7 +21,7 @@ from workers.model.symbols.selection import SymbolRule
 from workers.runtime.context import VenueContext
 from workers.settings.schema import IngestSettings
 from workers.store.fleet.followed import FollowedSymbols
-from workers.store.keys import Keys
+from workers.store.keys import DEPTH, Keys
 from workers.store.log.numbered import NumberedStreams
 from workers.store.log.streams import GroupReader, RawEntry, newest_ms
 from workers.venues.binance.settings import BinanceSettings
@@ -110,7 +110,7 @@ async def test_a_line_that_was_silent_takes_over_again_over_the_socket_it_has(cl
     await told("b", 3, whole=False)
     await asyncio.sleep(2 * SILENT_MS / 1000)  # now a is silent
     await told("b", 4, whole=True)
-    lines["b"].taking_over(S)
+    lines["b"].taking_over(DEPTH, S)
     await told("b", 5, whole=True)
     await told("b", 6, whole=False)
     log = await GroupReader(client, "books").range(KEY, "0-0", 99)

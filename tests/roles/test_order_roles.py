@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from simulated_fleet import KEYS, SimulatedFleet
 
 from workers.model.level3.checkpoint import decode_orders
+from workers.model.level3.rules import OrderRules
 from workers.model.level3.sync import OrderSync
 from workers.model.level3.top import OrdersTop, decode_orders_top
 from workers.sim import SimSettings, SimulatedExchange
-from workers.venues.bitstamp.orders import SEEDED
+from workers.venues.registry import venue_of
 
 SYMBOL = "BTCUSD"
 LONGEST_S = 90.0
@@ -24,7 +26,9 @@ seed_retry_s = 0.3
 
 
 class OrderFleet(SimulatedFleet):
-    """Both lines, the books and one owner of orders; Bitstamp."""
+    """Both lines, the books and one owner of orders."""
+
+    rules: OrderRules
 
     async def status(self) -> dict[str, str]:
         found = await self.client.hgetall(KEYS.orders_status(SYMBOL))
@@ -44,7 +48,7 @@ class OrderFleet(SimulatedFleet):
 
     async def stored(self) -> OrderSync | None:
         found = await self.client.get(KEYS.orders_checkpoint(SYMBOL))
-        return decode_orders(found, SEEDED)[0] if found else None
+        return decode_orders(found, self.rules)[0] if found else None
 
     async def every_order_as_in_truth(self) -> bool:
         """Whether the stored book is that of now: each order by id, price and what is left, in its queue's order."""
@@ -64,17 +68,15 @@ class OrderFleet(SimulatedFleet):
 
 
 @asynccontextmanager
-async def orders_of(server: str, *faults: str, more: str = QUICK) -> AsyncIterator[OrderFleet]:
+async def orders_of(server: str, exchange_name: str, market: str, path: str) -> AsyncIterator[OrderFleet]:
     simulated = SimSettings(
-        flavour="bitstamp",
-        port=0,
-        rate_scale=3.0,
-        levels_per_side=100,
-        symbols={"all": (SYMBOL,)},
-        faults=faults,
+        flavour=exchange_name, port=0, rate_scale=3.0, levels_per_side=100, symbols={market: (SYMBOL,)}
     )
     async with SimulatedExchange(simulated) as exchange:
-        fleet = OrderFleet(exchange, "all", [SYMBOL], "", server, more)
+        fleet = OrderFleet(exchange, market, [SYMBOL], path, server, QUICK)
+        feed = venue_of(exchange_name, fleet.settings.venues[exchange_name]).order_feed
+        assert feed is not None
+        fleet.rules = feed.rules
         fleet.settings.orders.behind_ms = 60_000  # this process has all roles, and the machine others
         fleet.settings.books.behind_ms = 60_000
         for role, name in (
@@ -90,19 +92,26 @@ async def orders_of(server: str, *faults: str, more: str = QUICK) -> AsyncIterat
             await fleet.end()
 
 
-async def test_every_order_is_as_in_truth_through_a_seed_a_gap_and_a_takeover(spare_server: str) -> None:
-    async with orders_of(spare_server) as fleet:
+@pytest.mark.parametrize(
+    ("exchange", "market", "path", "stream", "reason"),
+    [
+        ("bitstamp", "all", "", "live_orders_*", b"a message is missing"),
+        ("bitfinex", "spot", "/ws/2", "book.R0.*", b"connection"),
+    ],
+)
+async def test_every_order_is_as_in_truth_through_a_loss_and_a_takeover(
+    spare_server: str, exchange: str, market: str, path: str, stream: str, reason: bytes
+) -> None:
+    async with orders_of(spare_server, exchange, market, path) as fleet:
         await fleet.until(fleet.shown, LONGEST_S)
-        await fleet.control("faults", {"fault": "lose stream=live_orders_* count=1"})
+        await fleet.control("faults", {"fault": f"lose stream={stream} count=1"})
 
         async def lost_and_back() -> bool:
             return int((await fleet.status()).get("lost", 0)) >= 1 and await fleet.synced_again(2)
 
         await fleet.until(lost_and_back, LONGEST_S)
         gaps = await fleet.client.xrange(KEYS.gaps(SYMBOL))
-        assert [fields[b"reason"] for _, fields in gaps if fields[b"channel"] == b"orders"] == [
-            b"a message is missing"
-        ]
+        assert reason in [fields[b"reason"] for _, fields in gaps if fields[b"channel"] == b"orders"]
         syncs = (await fleet.status())["syncs"]
 
         async def kept() -> bool:
@@ -121,7 +130,7 @@ async def test_every_order_is_as_in_truth_through_a_seed_a_gap_and_a_takeover(sp
         await fleet.until(fleet.every_order_as_in_truth, LONGEST_S)
         status = await fleet.status()
         assert status["syncs"] == syncs, "the next owner goes on from the checkpoint"
-        newest, truth = await fleet.newest(), await fleet.truth("orders", SYMBOL, market="all")
+        newest, truth = await fleet.newest(), await fleet.truth("orders", SYMBOL, market=market)
         assert newest is not None
         assert newest.whole
         assert all(level.complete for level in (*newest.b, *newest.a))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 from workers.conformance.fleet.run import FleetRun
@@ -63,10 +63,12 @@ class OnOrders:
 
     script: what the world does, step by step, and what it expects besides the truth.
     needs: whether a venue knows what happens, by how it tells its orders.
+    settings: of the venue.
     """
 
     script: OrdersScript
     needs: Callable[[OrderFeed], bool] = every_feed
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,8 @@ class Appender:
             if used >= self._settings.buffer_entries and self._is_spare(entry):
                 SKIPPED.labels(self._line).inc()
                 self.left_out.add(entry.key)
+                if breaks_book(entry):
+                    self._breaks.setdefault(entry.key, break_for(entry))
                 return
         buffer.append(entry)
         self._gathering.came()

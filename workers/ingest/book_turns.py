@@ -7,20 +7,33 @@ past (lua/log/append_numbered.lua), so a book that ended on a socket that lives 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from secrets import token_hex
 from typing import NamedTuple
 
+from workers.store.keys import DEPTH, ORDERS
+from workers.venues.interface import Venue
 from workers.venues.session import Session
+
+Book = tuple[str, str]
+"""Channel (`depth` or `orders`) and symbol."""
+
+
+def written_by_turns(venue: Venue) -> Collection[str]:
+    """The channels of books whose messages the exchange does not number: one line at a time writes them."""
+    feed = venue.order_feed
+    channels = [DEPTH] if not venue.facts.continuity.by_id else []
+    return [*channels, ORDERS] if feed is not None and not feed.by_id else channels
 
 
 class _Socket(NamedTuple):
     name: str
-    symbols: set[str]
-    ended: Counter[str]
+    books: set[Book]
+    ended: Counter[Book]
     """How many turns of each are past."""
 
-    def turn(self, symbol: str) -> str:
-        return f"{self.name}.{self.ended[symbol]}" if self.ended[symbol] else self.name
+    def turn(self, book: Book) -> str:
+        return f"{self.name}.{self.ended[book]}" if self.ended[book] else self.name
 
 
 class BookTurns:
@@ -30,26 +43,26 @@ class BookTurns:
         self._prefix, self._opened = f"{line}-{token_hex(4)}", 0
         self._sockets: dict[Session, _Socket] = {}
 
-    def of(self, session: Session, symbol: str) -> str:
+    def of(self, session: Session, book: Book) -> str:
         """The turn in which a book is written over a socket now."""
         socket = self._sockets.get(session)
         if socket is None:
             self._opened += 1
             socket = self._sockets[session] = _Socket(f"{self._prefix}-{self._opened}", set(), Counter())
-        socket.symbols.add(symbol)
-        return socket.turn(symbol)
+        socket.books.add(book)
+        return socket.turn(book)
 
-    def end(self, session: Session, symbol: str) -> None:
+    def end(self, session: Session, book: Book) -> None:
         """The turn of a book on a socket is past: another follows."""
-        self._sockets[session].ended[symbol] += 1
+        self._sockets[session].ended[book] += 1
 
-    def end_all(self, symbol: str) -> None:
+    def end_all(self, book: Book) -> None:
         """The line does not write a book any more: whatever it may write of it again is another turn."""
         for socket in self._sockets.values():
-            if symbol in socket.symbols:
-                socket.ended[symbol] += 1
+            if book in socket.books:
+                socket.ended[book] += 1
 
-    def close(self, session: Session) -> dict[str, str]:
-        """A socket has ended: by symbol, the turns that end with it."""
+    def close(self, session: Session) -> dict[Book, str]:
+        """A socket has ended: by book, the turns that end with it."""
         socket = self._sockets.pop(session, None)
-        return {symbol: socket.turn(symbol) for symbol in socket.symbols} if socket else {}
+        return {book: socket.turn(book) for book in socket.books} if socket else {}

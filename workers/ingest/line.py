@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from workers.errors import MalformedFrame
 from workers.ingest.arrivals import ArrivalClock
-from workers.ingest.book_turns import BookTurns
+from workers.ingest.book_turns import BookTurns, written_by_turns
 from workers.ingest.chain import FAR_HOLD_MS, StreamChain
 from workers.ingest.metrics import (
     ABSURD_IDS,
@@ -92,6 +92,7 @@ class Line:
         self.venue = venue
         self._session = venue.session("")
         self._facts = venue.facts
+        self._by_turns = written_by_turns(venue)
         self._turns, self._numbers = BookTurns(line), 0
         self.line = line
         self._keys = keys
@@ -186,8 +187,8 @@ class Line:
         """
         if self._wholeness is not None:
             self._wholeness.ended(session, now_us, succeeded=succeeded)
-        for symbol, turn in self._turns.close(session).items():
-            self._break(symbol, turn, now_us)
+        for name, turn in self._turns.close(session).items():
+            self._break(name, turn, now_us)
 
     def begun_anew(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
         """Streams (channel, symbol) of a socket that were asked for anew begin now: where no id shows what the exchange
@@ -201,27 +202,25 @@ class Line:
     def torn(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
         """Something is missing in streams (channel, symbol) of a socket: their books end here."""
         for channel, symbol in names:
-            if channel != DEPTH or (channel, symbol) not in self._streams:
-                continue
-            if self._facts.continuity.by_id:
-                self._break(symbol, "", now_us)
-            else:
-                self._break(symbol, self._turns.of(session, symbol), now_us)
-                self._turns.end(session, symbol)
+            if channel in self._by_turns:
+                self._break((channel, symbol), self._turns.of(session, (channel, symbol)), now_us)
+                self._turns.end(session, (channel, symbol))
+            elif channel == DEPTH:
+                self._break((channel, symbol), "", now_us)
 
-    def _break(self, symbol: str, turn: str, now_us: int) -> None:
-        stream = self._streams.get((DEPTH, symbol))
+    def _break(self, name: tuple[str, str], turn: str, now_us: int) -> None:
+        stream = self._streams.get(name)
         if stream is None:
             return
         entry = RawEntry(stream.key, now_us // 1000, 0, b"", now_us, self.line, "break")
-        if not self._facts.continuity.by_id:
+        if name[0] in self._by_turns:
             self._numbers += 1
             entry = entry._replace(turn=turn, number=self._numbers)
         self._append(entry)
 
-    def taking_over(self, symbol: str) -> None:
+    def taking_over(self, channel: str, symbol: str) -> None:
         """Another line wrote a book until now, and this one has asked for the whole of it."""
-        self._turns.end_all(symbol)
+        self._turns.end_all((channel, symbol))
 
     def _message(self, message: Message, received_us: int, session: Session) -> None:
         stream = self._streams.get((message.channel, message.symbol))
@@ -251,14 +250,16 @@ class Line:
             message.event_ms = self._believed(message, now_ms)
         self.counts[message.channel] += 1
         message.received_us = received_us
-        if message.channel == DEPTH and not self._facts.continuity.by_id:
+        if message.channel in self._by_turns:
             self._numbers += 1
             entry = self._entry(stream.key, message)
-            turn = self._turns.of(session, message.symbol)
+            turn = self._turns.of(session, (message.channel, message.symbol))
             self._append(entry._replace(update_id=0, turn=turn, number=self._numbers))
             return
         if message.channel == DEPTH and self._facts.continuity is Continuity.RISING:
-            self._turns.of(session, message.symbol)  # its books end with it: no id shows what was missed
+            self._turns.of(
+                session, (DEPTH, message.symbol)
+            )  # its books end with it: no id shows what was missed
         if self._is_named(message.channel):
             self._append_named(stream.key, message, session)
             return

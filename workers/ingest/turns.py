@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from workers.ingest.appender import Standby
+from workers.ingest.book_turns import written_by_turns
 from workers.runtime.context import VenueContext
-from workers.store.keys import DEPTH
 
 HEARD_S: Final = 3.0
 """A stream that brought this line something so recently lives, so its writer is late; of others the log is asked."""
@@ -64,12 +64,13 @@ class Turns:
         }
         if not late:
             return {}
-        followed = [
-            (context.keys.raw(symbol, DEPTH), context.name, symbol)
+        followed = {
+            context.keys.raw(symbol, channel): (context.name, (channel, symbol))
             for context in self._contexts
+            for channel in written_by_turns(context.venue)
             for symbol in context.symbols
-        ]
-        late.intersection_update(key for key, _, _ in followed)
+        }
+        late &= followed.keys()
         quiet = [key for key in late if now - standby[key].at >= HEARD_S]
         newest_ms = await self._newest_ms(quiet) if quiet else {}
         for key in quiet:
@@ -81,7 +82,7 @@ class Turns:
         self._tried_at = {key: at for key, at in self._tried_at.items() if now - at < QUIET_AGAIN_S}
         self._tried_at |= dict.fromkeys(late, now)
         due: dict[str, list[tuple[str, str]]] = {}
-        for key, venue, symbol in followed:
+        for key, (venue, name) in followed.items():
             if key in late:
-                due.setdefault(venue, []).append((DEPTH, symbol))
+                due.setdefault(venue, []).append(name)
         return due

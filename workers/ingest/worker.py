@@ -276,8 +276,8 @@ class IngestWorker:
             try:
                 late = await self._turns.due(time.monotonic())
                 for venue, names in late.items():
-                    for _, symbol in names:
-                        self._lines[venue].taking_over(symbol)
+                    for name in names:
+                        self._lines[venue].taking_over(*name)
                 self._renew(late, TAKEN_OVER)
                 asked = await reader.new()
                 waits.accepted()

@@ -135,11 +135,14 @@ class OwnedOrders:
     def take(self, entry: Delivered) -> OrderOutcome | None:
         """Fold one stream entry in; None for one that says nothing of orders."""
         self.pending.append(entry.stream_id)
+        follows = self.feed.by_id or _number(entry.stream_id) == _number(self.last_stream_id) + 1
         self.before_last, self.last_stream_id = self.last_stream_id, entry.stream_id
         self.heard_at = time.monotonic()
         self.changed = True
         if entry.kind == "break":
             return self._lose("connection")
+        if not follows and self.sync.synced and entry.kind != "snapshot":
+            return self._lose("a message is missing")
         if not entry.data:
             return self._lose("trimmed before it was read")
         try:
@@ -316,3 +319,8 @@ class OwnedOrders:
         """A commit was accepted."""
         del self.pending[: len(ids)]
         self.committed_at = now
+
+
+def _number(stream_id: bytes) -> int:
+    """The log's own count of an entry, where the exchange has none."""
+    return int(stream_id.partition(b"-")[2])

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 from prometheus_client import Counter
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from workers.errors import BadNumber, MalformedFrame, RateLimited, RestError
@@ -18,13 +19,57 @@ from workers.runtime.rest import RestClient
 from workers.runtime.tasks import end, seen
 from workers.settings.orders import OrderSettings
 from workers.store.fleet.budget import Urgency
+from workers.store.fleet.resubscriptions import ask_anew
+from workers.store.keys import ORDERS
 from workers.store.orders.publishing import OrderStore
 
 log = structlog.get_logger()
 
+FIRST_S: Final = 2.0
+"""How long a book waits for what the subscription itself brings before it asks for it."""
+PACE_MS: Final = 1_000
+"""Requests for one book within this time are one."""
 SEEDS_KEPT: Final = 1
 """In `raw:{S}:orders:snapshot`: they have megabytes."""
 SEEDS = Counter("fleet_orders_seeds_total", "Seeds asked for, by what became of them", ["venue", "outcome"])
+
+
+class WholeOrders:
+    """What `SeedFetcher` is for books that their streams bring. Both lines are asked: one may be away, or stand by."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def consider(self, book: OwnedOrders, now: float) -> None:
+        """Ask, if the book is to begin anew and its pause is over (monotonic seconds)."""
+        if book.sync.synced or book.fetching or now < book.seed_at:
+            return
+        if not book.seed_at:  # the subscription itself brings it
+            book.seed_at = now + FIRST_S
+            return
+        book.fetching = True
+        task = seen(asyncio.create_task(self._ask(book), name=f"orders: whole book of {book.key}"))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, book: OwnedOrders) -> None:
+        name, symbol, outcome = book.claim.context.name, book.claim.symbol, "failed"
+        try:
+            why = book.sync.reason
+            asked = await ask_anew(self._client, name, symbol, ORDERS, why, line="ab", pace_ms=PACE_MS)
+            outcome = "asked" if asked else "asked before"
+            log.info("orders_seed", venue=name, symbol=symbol, outcome=outcome)
+        except (RedisError, OSError) as error:
+            log.warning("orders_seed_failed", venue=name, symbol=symbol, error=str(error))
+        finally:
+            book.fetching = False
+            book.seed_at = time.monotonic() + book.seed_pauses.take()
+            SEEDS.labels(name, outcome).inc()
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await end(list(self._tasks))
 
 
 class SeedFetcher:

@@ -19,7 +19,7 @@ from workers.orders.book import OwnedOrders
 from workers.orders.level2 import Level2Watch
 from workers.orders.publishing import OrderPublishing
 from workers.orders.reading import OrderReading
-from workers.orders.seeds import SeedFetcher
+from workers.orders.seeds import SeedFetcher, WholeOrders
 from workers.runtime.backoff import MOST_PAUSE_S, Backoff
 from workers.runtime.context import venue_contexts
 from workers.runtime.deadlines import Deadlines
@@ -74,7 +74,7 @@ class OrderWorker:
             context.name: OrderStore(process.client, context.keys, settings.top_entries)
             for context in self._contexts
         }
-        self._seeds = {
+        self._seeds: dict[str, SeedFetcher | WholeOrders] = {
             context.name: SeedFetcher(
                 RestClient(sessions.rest(context), process.client, context),
                 self._stores[context.name],
@@ -82,6 +82,8 @@ class OrderWorker:
                 lambda book: self.books.get(book.key) is book,
                 self._stumbled,
             )
+            if context.venue.order_feed is not None and context.venue.order_feed.seed_request is not None
+            else WholeOrders(process.client)
             for context in self._contexts
         }
         self.books: dict[str, OwnedOrders] = {}

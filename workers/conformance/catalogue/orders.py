@@ -9,6 +9,18 @@ from workers.conformance.scenario import OnOrders, Scenario
 from workers.venues.order_feed import OrderFeed
 
 
+def _is_numbered(feed: OrderFeed) -> bool:
+    return feed.by_id
+
+
+def _shows_a_window(feed: OrderFeed) -> bool:
+    return feed.rules.window > 0
+
+
+def _sends_checksums(feed: OrderFeed) -> bool:
+    return feed.rules.checksum is not None
+
+
 def _seeds_phantoms(feed: OrderFeed) -> bool:
     return feed.rules.phantoms
 
@@ -30,13 +42,25 @@ ORDERS: Final = (
         "orders-doubled",
         "Every message of single orders comes twice, and old ones come again.",
         "No order is created, filled or removed twice.",
-        orders=OnOrders(scripts.doubled),
+        orders=OnOrders(scripts.doubled, _is_numbered),
     ),
     Scenario(
         "orders-swapped",
         "Messages of single orders come after those that follow them.",
-        "Where they are numbered they are put in order; elsewhere the book is never wrong while it is in sync.",
-        orders=OnOrders(scripts.swapped),
+        "They are put in order, and the book never leaves sync.",
+        orders=OnOrders(scripts.swapped, _is_numbered),
+    ),
+    Scenario(
+        "orders-window",
+        "The exchange shows the best orders alone: they fall out of view and come back.",
+        "Every order in view is in its place by its id; one that came back is not taken for new.",
+        orders=OnOrders(scripts.windowed, _shows_a_window, {"orders_depth": 25}),
+    ),
+    Scenario(
+        "orders-checksum",
+        "The checksums of single orders are wrong for a moment.",
+        "The book leaves sync for it, once, and the whole of it is asked for.",
+        orders=OnOrders(scripts.wrong_checksum, _sends_checksums),
     ),
     Scenario(
         "orders-taken-over",

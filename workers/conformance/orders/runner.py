@@ -37,7 +37,7 @@ def run_orders(scenarios: Iterable[Scenario], places: Sequence[Place]) -> Iterat
 
 def played(chosen: OnOrders, place: Place) -> OrdersWorld:
     """The world after a scenario has happened in it."""
-    world = OrdersWorld(place)
+    world = OrdersWorld(place, **chosen.settings)
     try:
         chosen.script(world)
         world.finish()

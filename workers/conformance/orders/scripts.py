@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from workers.conformance.orders.world import OrdersWorld
-from workers.model.level3.rules import Continuity
 
 WHILE_S: Final = 4.0
 TAKEOVERS: Final = 20
+TOLD_MS: Final = 60
+"""A new order is told so soon."""
 
 
 def calm(world: OrdersWorld) -> None:
@@ -32,8 +33,7 @@ def doubled(world: OrdersWorld) -> None:
     world.fault("duplicate")
     world.fault("repeat share=0.5")
     world.run(WHILE_S)
-    if world.feed.rules.continuity is not Continuity.ELSEWHERE:
-        world.expect(not world.reasons, f"the book left sync for {world.reasons}.")
+    world.expect(not world.reasons, f"the book left sync for {world.reasons}.")
 
 
 def swapped(world: OrdersWorld) -> None:
@@ -41,8 +41,26 @@ def swapped(world: OrdersWorld) -> None:
     world.start()
     world.fault("swap share=0.2")
     world.run(WHILE_S)
-    if world.feed.by_id:
-        world.expect(not world.reasons, f"the book left sync for {world.reasons}.")
+    world.expect(not world.reasons, f"the book left sync for {world.reasons}.")
+
+
+def windowed(world: OrdersWorld) -> None:
+    """Orders fall out of the window that the exchange shows, and come back into it."""
+    world.start()
+    world.run(2 * WHILE_S)
+    world.expect(not world.reasons, f"the book left sync for {world.reasons}.")
+    wrong = world.wrong_ages(TOLD_MS)
+    world.expect(not wrong, f"{wrong} came back into view and pass for new.")
+
+
+def wrong_checksum(world: OrdersWorld) -> None:
+    """Checksums are wrong until the book is lost for it."""
+    world.start()
+    world.fault("checksum")
+    world.until("the book is lost", lambda: bool(world.reasons))
+    world.remove()
+    world.until("the book is in sync anew", lambda: world.sync.trusted)
+    world.expect(world.reasons == ["checksum"], f"the book left sync for {world.reasons}.")
 
 
 def taken_over(world: OrdersWorld) -> None:

@@ -32,7 +32,7 @@ from workers.venues.session import Event
 
 BEGIN_MS: Final = 1_700_000_000_000
 STEP_MS: Final = 40
-LONGEST_S: Final = 20.0
+LONGEST_S: Final = 12.0
 """Of the market's time."""
 ASK_S: Final = 1.5
 """Pause before a seed, or the whole book, is asked for."""
@@ -44,14 +44,16 @@ class OrdersWorld:
     """The single orders of one market of one exchange, followed; `symbol` is the one that suffers.
 
     Args:
-        faults: what is wrong from the start.
+        settings: of the venue, besides what every test has.
     """
 
-    def __init__(self, place: Place, faults: Iterable[str] = ()) -> None:
+    def __init__(self, place: Place, **settings: Any) -> None:
         self.place = place
         self.symbol = place.symbols[0]
         self.settings = place.settings()
         self.settings.orders = True
+        for name, value in settings.items():
+            setattr(self.settings, name, value)
         self.venue = place.venue(self.settings)
         assert self.venue.order_feed is not None
         self.feed = self.venue.order_feed
@@ -62,7 +64,6 @@ class OrdersWorld:
             rate_scale=2.0,
             jump_every_s=0,
             burst_every_s=0,
-            faults=tuple(faults),
         )
         self.exchange: Exchange[Any] = Exchange(FLAVOURS[place.exchange](simulated), simulated, BEGIN_MS)
         self._rest = ModelRest(self.exchange)
@@ -79,7 +80,7 @@ class OrdersWorld:
         self.problems: list[str] = []
         self.compares_level2 = self.feed.rules.beginning is Beginning.REST
         """Whether the best prices are held against those of the levels, as the role does."""
-        self._ask_at_s = 0.0
+        self._ask_at_s, self._compared_at = 0.0, 0
         self._refusals = Refusals(2.0)
         self.sockets: list[ModelSocket] = []
         for endpoint in self.venue.endpoints([self.symbol]):
@@ -111,8 +112,18 @@ class OrdersWorld:
         return events
 
     def told_all(self) -> None:
-        """The last frame of an event of the exchange has been taken in."""
-        self.compare()
+        """The last frame of an event of the exchange has been taken in.
+
+        Where its messages have ids, those of one moment are several events: the book is compared after all of them.
+        """
+        if not self.feed.by_id:
+            self._compare_changed()
+
+    def _compare_changed(self) -> None:
+        """What brought nothing leaves the book as it was."""
+        if self._compared_at != self.entries:
+            self.compare()
+        self._compared_at = self.entries
 
     def torn(self, socket: ModelSocket, names: list[tuple[str, str]]) -> None:
         """Something is missing in streams."""
@@ -159,6 +170,8 @@ class OrdersWorld:
                 self.line.ended(socket.session, self._now_us)
                 self._open(socket.endpoint)
         self.line.tick(self._now_us)
+        if self.feed.by_id:
+            self._compare_changed()
         self._consider(self.exchange.now_ms / 1000)
         if self.sync.synced and self.sync.book.whole and self.compares_level2:
             bid, ask = self._best("bids"), self._best("asks")
@@ -198,6 +211,17 @@ class OrdersWorld:
     def remove(self) -> None:
         """Take all faults back."""
         self.exchange.remove_faults(None)
+
+    def wrong_ages(self, most_ms: int) -> list[str]:
+        """The orders that have an age, and were placed longer before than so many ms."""
+        placed_ms = self._simulated.truth_orders()["placed_ms"]
+        return [
+            order.order_id
+            for side in self.sync.book.sides()
+            for queue in side.from_best()
+            for order in queue
+            if order.placed_us >= 0 and not 0 <= order.placed_us / 1000 - placed_ms[order.order_id] <= most_ms
+        ]
 
     def take_over(self) -> None:
         """Another owner goes on from the checkpoint."""

@@ -129,9 +129,9 @@ class BitfinexConversation:
         if about["channel"] not in ("book", "trades"):
             return UNKNOWN_CHANNEL, "channel: unknown"
         if about["channel"] == "book":
-            if about["prec"] != "P0":
+            if about["prec"] not in ("P0", "R0"):
                 return FAILED, "prec: invalid"
-            if about["freq"] not in INTERVALS_MS:
+            if about["freq"] not in INTERVALS_MS or (about["prec"] == "R0" and about["freq"] != "F0"):
                 return FAILED, "freq: invalid"
             if about["len"] not in map(str, LENGTHS):
                 return FAILED, "len: invalid"

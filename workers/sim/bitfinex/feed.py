@@ -1,10 +1,11 @@
-"""One pair on Bitfinex: `book` of price levels in four lengths and two speeds, and `trades`."""
+"""One pair on Bitfinex: `book` of price levels in four lengths and two speeds, of single orders, and `trades`."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import Any, Final
 
+from workers.sim.bitfinex.orders import BitfinexOrders, BitfinexWindow
 from workers.sim.bitfinex.wire import BitfinexWire, first_fill, frame, trade_id
 from workers.sim.engine.book_channel import BookChannel, Levels
 from workers.sim.engine.feed import Phase, Schedule, SymbolFeed
@@ -90,6 +91,10 @@ class BitfinexFeed(SymbolFeed):
             for frequency in INTERVALS_MS
             for length in LENGTHS
         }
+        self.orders = BitfinexOrders(self.wire, self.market, settings.seed, schedule)
+        self.orders.windows = [
+            BitfinexWindow(self.orders, topic(f"book.R0.F0.{length}"), length) for length in LENGTHS
+        ]
         self._trades = topic("trades")
         self._trades.first = self._newest_trades
         self._updates: deque[tuple[float, Fill]] = deque()
@@ -111,6 +116,7 @@ class BitfinexFeed(SymbolFeed):
         """A message of every length is due."""
         for book in self.books.values():
             book.note_changes(at_ms)
+        self.orders.note_changes(position, at_ms)
 
     def note_fills(self, orders: list[list[Fill]], at_ms: float) -> None:
         """Send each fill as executed, and a little later once more as updated."""
@@ -133,6 +139,8 @@ class BitfinexFeed(SymbolFeed):
         """Send the pending messages of every length, and the trades that are not updated yet."""
         for book in self.books.values():
             book.flush(at_ms)
+        for window in self.orders.windows:
+            window.flush(at_ms)
         self._send_updates(at_ms + TRADE_UPDATE_MS)
 
     def truth_trades(self, from_id: int, limit: int) -> dict[str, Any]:
@@ -144,6 +152,10 @@ class BitfinexFeed(SymbolFeed):
             rows.append(fill_row(self.wire, fill) | {"a": sent, "f": sent, "l": sent})
         first, following = trade_id(tape.first_trade_id), trade_id(tape.next_trade_id)
         return {"first_id": first, "next_id": following, "trades": rows}
+
+    def truth_orders(self) -> dict[str, Any]:
+        """The single orders in view."""
+        return self.orders.truth()
 
     def summary(self) -> dict[str, Any]:
         """Messages of each stream, of books by their levels; books have no ids."""

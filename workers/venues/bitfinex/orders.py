@@ -29,6 +29,8 @@ from workers.venues.bitfinex.wire import Signed32, data_frame, rows
 from workers.venues.tolerant_json import UNUSABLE, malformed
 from workers.venues.wire_values import number_text
 
+PRECISION: Final = "R0"
+"""Of a book of single orders."""
 WINDOW: Final = 250
 """Orders a side of the longest subscription."""
 

@@ -14,6 +14,7 @@ import msgspec
 from workers.errors import MalformedFrame
 from workers.model.events import Kind
 from workers.venues.bitfinex import wire
+from workers.venues.bitfinex.orders import PRECISION as ORDERS_PRECISION
 from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.symbols import symbol_of, wire_symbol
 from workers.venues.messages import Channel, Ignored, Message, Refused, Subscription
@@ -28,7 +29,9 @@ OF_SUBSCRIPTIONS: Final = frozenset({10300, 10302, 10305})
 RESTART: Final = 20051
 MAINTENANCE: Final = 20060
 MAINTENANCE_OVER: Final = 20061
-_CHANNELS: Final[dict[Channel, str]] = {"depth": "book", "aggTrade": "trades"}
+_CHANNELS: Final[dict[Channel, str]] = {"depth": "book", "aggTrade": "trades", "orders": "book"}
+_BOOKS: Final[dict[str, Channel]] = {"book": "depth", "orders": "orders"}
+"""What feeds what: `book` of the exchange, and `orders` as we call a book of the precision of single orders."""
 
 _event = msgspec.json.Decoder(wire.Event)
 _trade_head = msgspec.json.Decoder(wire.TradeHead)
@@ -78,8 +81,10 @@ class BitfinexSession:
                 "channel": _CHANNELS[stream.channel],
                 "symbol": wire_symbol(stream.symbol),
             }
+            settings = self._settings
+            if stream.channel == "orders":
+                request |= {"prec": ORDERS_PRECISION, "freq": "F0", "len": str(settings.orders_depth)}
             if stream.channel == "depth":
-                settings = self._settings
                 request |= {
                     "prec": settings.precision,
                     "freq": settings.frequency,
@@ -142,7 +147,7 @@ class BitfinexSession:
     def _pause(self) -> list[Event]:
         """Nothing is to be asked for until maintenance is over; what the books are told meanwhile is not relied on."""
         self._in_maintenance = True
-        books = [channel for channel in self._channels.values() if channel.name == "book"]
+        books = [channel for channel in self._channels.values() if channel.name in _BOOKS]
         for channel in books:
             channel.stale = True
         return (
@@ -152,13 +157,13 @@ class BitfinexSession:
         )
 
     def _subscribed(self, event: wire.Event, data: bytes) -> list[Event]:
-        stream = f"{event.channel}:{event.symbol}"
+        stream = _stream_of(event)
         try:
             symbol = symbol_of(event.symbol) if event.channel in _CHANNELS.values() else ""
         except ValueError as error:
             raise MalformedFrame(self._name, "frame", str(error), data) from None
         self._pending.pop(stream, None)
-        channel = self._channels[event.chanId] = _Subscribed(event.channel, symbol, stream)
+        channel = self._channels[event.chanId] = _Subscribed(_name_of(event), symbol, stream)
         events: list[Event] = [Accepted([stream])]
         if stream in self._unwanted:
             self._unwanted.discard(stream)
@@ -173,13 +178,13 @@ class BitfinexSession:
     def _refused(self, event: wire.Event) -> list[Event]:
         if event.code == SUBSCRIBED_ALREADY:
             return [Ignored("subscribed already")]
-        stream = f"{event.channel}:{event.symbol}"
+        stream = _stream_of(event)
         if stream in self._pending or (event.channel and event.symbol):
             streams = [stream]
         elif event.symbol:
             streams = [stream for stream in self._pending if stream.endswith(f":{event.symbol}")]
         elif event.code in OF_SUBSCRIPTIONS or event.channel:
-            streams = [stream for stream in self._pending if stream.startswith(event.channel)]
+            streams = [stream for stream in self._pending if stream.startswith(_name_of(event))]
         else:
             streams = []
         if not streams:
@@ -216,7 +221,7 @@ class BitfinexSession:
             return [Ignored("a channel without a name")]
         if channel.stale:
             return [Ignored("what came before a snapshot")]
-        if channel.name == "book":
+        if channel.name in _BOOKS:
             return self._book(channel, frame, frame.payload, data)
         if channel.name == "trades":
             return self._trades(channel, frame, frame.payload)
@@ -236,7 +241,7 @@ class BitfinexSession:
             channel.with_snapshot = True
         elif not channel.with_snapshot:
             return [Ignored("a checksum before its snapshot")]
-        return [Message("depth", channel.symbol, data, frame.time_ms, 0, 0, 0, kind=kind)]
+        return [Message(_BOOKS[channel.name], channel.symbol, data, frame.time_ms, 0, 0, 0, kind=kind)]
 
     def _trades(self, channel: _Subscribed, frame: wire.DataFrame, payload: msgspec.Raw) -> list[Event]:
         """One message each, the oldest first; `tu` says again what `te` said."""
@@ -250,6 +255,15 @@ class BitfinexSession:
             )
         messages.sort(key=lambda message: message.update_id)
         return list(messages)
+
+
+def _name_of(event: wire.Event) -> str:
+    return "orders" if event.channel == "book" and event.prec == ORDERS_PRECISION else event.channel
+
+
+def _stream_of(event: wire.Event) -> str:
+    """The wire name of the stream that an answer is about; single orders are a book too, of another precision."""
+    return f"{_name_of(event)}:{event.symbol}"
 
 
 def _text_frame(request: dict[str, Any]) -> str:

@@ -21,6 +21,13 @@ class BitfinexSettings(VenueSettings, forbid_unknown_fields=True, kw_only=True):
     """Significant digits of prices; `P0` has all five."""
     frequency: Literal["F0", "F1"] = "F0"
     """`F0` as it happens, `F1` every two seconds."""
+    orders_depth: Literal[1, 25, 100, 250] = 250
+    """Best orders a side of what `orders` follows: a window, out of which orders fall and into which they come back."""
     trades: Literal["trades", "none"] = "trades"
     streams_per_socket: Count = 25
     """Documents say 25 and 30, the wire took 36."""
+
+    @property
+    def tells_orders(self) -> bool:
+        """True."""
+        return True

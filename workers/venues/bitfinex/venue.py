@@ -6,6 +6,7 @@ Sources: Bitfinex's v2 documentation and the tests of its Go SDK, live measureme
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import Final
 from urllib.parse import urlencode
@@ -17,13 +18,16 @@ from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.bitfinex import wire
 from workers.venues.bitfinex.checksum import LEVELS, RULE
+from workers.venues.bitfinex.orders import order_message, order_rules
 from workers.venues.bitfinex.session import BitfinexSession
 from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.symbols import exchange_info, symbol_of, tickers, wire_symbol
+from workers.venues.channels import PATIENCE
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Stretch, Tickers
-from workers.venues.lacking import NoChannels, NoOrders, NoRestBooks
+from workers.venues.lacking import NoChannels, NoRestBooks
 from workers.venues.messages import Subscription
+from workers.venues.order_feed import OrderFeed
 from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode
 from workers.venues.wire_values import number_text
@@ -40,7 +44,7 @@ _error_list = msgspec.json.Decoder(tuple[str, int, str])
 _error_object = msgspec.json.Decoder(dict[str, str])
 
 
-class Bitfinex(NoRestBooks, NoChannels, NoOrders):
+class Bitfinex(NoRestBooks, NoChannels):
     """One list of Bitfinex's pairs as a `Venue`.
 
     Trade ids rise over all pairs: one that is missing is seen by the numbers of the socket alone.
@@ -69,19 +73,31 @@ class Bitfinex(NoRestBooks, NoChannels, NoOrders):
             subscriptions=settings.streams_per_socket,
         )
         self.book_rule = self.facts.book_rule
+        self.order_feed = (
+            OrderFeed(order_rules(settings.orders_depth), by_id=False, message=partial(order_message, name))
+            if settings.orders
+            else None
+        )
         self._settings = settings
         self._rest = f"{settings.rest_url.rstrip('/')}/v2"
         self._numbers = count(1)
 
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
-        """One kind of socket for all."""
+        """One kind of socket for books and trades, and one for single orders."""
         streams = []
         for symbol in symbols:
             pair = wire_symbol(symbol)
             streams.append(Subscription(f"book:{pair}", "depth", symbol))
             if self._settings.trades != "none":
                 streams.append(Subscription(f"trades:{pair}", "aggTrade", symbol))
-        return [Endpoint(self._settings.websocket_url, streams)]
+        found = [Endpoint(self._settings.websocket_url, streams)]
+        if self._settings.orders:
+            single = [
+                Subscription(f"orders:{wire_symbol(symbol)}", "orders", symbol, PATIENCE)
+                for symbol in symbols
+            ]
+            found.append(Endpoint(self._settings.websocket_url, single, extra=True))
+        return found
 
     def session(self, url: str) -> BitfinexSession:
         """Of a new socket."""

@@ -51,6 +51,7 @@ class Event(Struct, gc=False):
     channel: Name = ""
     chanId: Count = 0  # noqa: N815 -- the wire's own key
     symbol: Name = ""
+    prec: Name = ""
     code: int = 0
     msg: str = ""
     status: str = ""
