@@ -130,10 +130,17 @@ async def test_every_order_is_as_in_truth_through_a_loss_and_a_takeover(
         await fleet.until(fleet.every_order_as_in_truth, LONGEST_S)
         status = await fleet.status()
         assert status["syncs"] == syncs, "the next owner goes on from the checkpoint"
-        newest, truth = await fleet.newest(), await fleet.truth("orders", SYMBOL, market=market)
-        assert newest is not None
-        assert newest.whole
-        assert all(level.complete for level in (*newest.b, *newest.a))
-        best = newest.b[0]
-        assert [best.price, best.first[0].quantity, best.first[0].order_id] == truth["bids"][0]
-        assert best.orders == sum(row[0] == best.price for row in truth["bids"])
+
+        async def shows_the_last_change() -> bool:
+            newest, truth = await fleet.newest(), await fleet.truth("orders", SYMBOL, market=market)
+            best = newest.b[0] if newest is not None and newest.b else None
+            return (
+                newest is not None
+                and best is not None
+                and [best.price, best.first[0].quantity, best.first[0].order_id] == truth["bids"][0]
+                and best.orders == sum(row[0] == best.price for row in truth["bids"])
+                and newest.whole
+                and all(level.complete for level in (*newest.b, *newest.a))
+            )
+
+        await fleet.until(shows_the_last_change, LONGEST_S)
