@@ -207,7 +207,7 @@ def spelled_keys() -> set[str]:
         getattr(keys.Keys(), name) for name in dir(keys.Keys) if name[0] != "_" and name != "live_orderbook"
     ]
     calls += [keys.resubscriptions, keys.resubscription_asked]
-    calls += [keys.workers, keys.worker, keys.budget, keys.followed_symbols, keys.venues]
+    calls += [keys.workers, keys.worker, keys.budget, keys.followed_symbols, keys.venues, keys.plan]
     found = {keys.Keys().live_orderbook, keys.ALERTS, keys.OPEN_ALERTS}
     found |= {keys.ALERT_COMMENTS, keys.ALERT_PLACES, keys.ALERT_SPENDING}
     for call in calls:
@@ -227,7 +227,7 @@ def test_every_key_is_documented():
         general = key
         for interval in INTERVALS_MS:
             general = re.sub(rf":{interval}$", ":<interval>", general)
-        general = re.sub(r"^(fleet:(?:lease|fence|workers)):books", r"\1:<role>", general)
+        general = re.sub(r"^(fleet:(?:lease|fence|workers|plan)):books", r"\1:<role>", general)
         general = general.replace("fleet:worker:books", "fleet:worker:<name>")
         general = general.replace("fleet:budget:spot", "fleet:budget:<pool>")
         general = re.sub(r"^fleet:resubscribe:spot", "fleet:resubscribe:<venue>", general)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
-from workers.bench.postgres_server import PostgresServer, find_program
+from postgres_server import PostgresServer, find_program
 
 
 @pytest.fixture(scope="session")

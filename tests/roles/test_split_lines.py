@@ -6,6 +6,7 @@ from in_process import KEYS, fleet_of, settle
 
 from workers.model.symbols.shares import Share
 from workers.runtime.tasks import end
+from workers.store.keys import plan
 
 SYMBOLS = ["SIM000USDT", "SIM001USDT", "SIM002USDT", "SIM003USDT", "SIM004USDT"]
 SHARES = {number: [symbol for symbol in SYMBOLS if Share(number, 2).has(symbol)] for number in range(2)}
@@ -19,8 +20,10 @@ async def test_a_process_of_a_line_that_is_killed_costs_its_symbols_on_its_line_
         fleet.be_patient()
         for line, number in (("a", 0), ("a", 1), ("b", 1)):
             fleet.start(f"ingest-{line}", f"{line}-{number}", number, 2)
-        fleet.start("books", "books-1")
-        fleet.start("trades", "trades-1")
+        fleet.settings.processes.balance_s = 0.5
+        for number in (1, 2):
+            fleet.start("books", f"books-{number}")
+            fleet.start("trades", f"trades-{number}")
         await fleet.until(fleet.all_shown)
 
         async def told(name: str) -> dict[str, str]:
@@ -62,6 +65,11 @@ async def test_a_process_of_a_line_that_is_killed_costs_its_symbols_on_its_line_
             return int(found.get("appended", 0)) + int(found.get("repeats", 0)) > len(SHARES[1])
 
         await fleet.until(it_is_back, 60)
+
+        async def shares_are_planned() -> bool:  # of workers that give and take by it
+            return await fleet.client.exists(plan("books"), plan("trades")) == 2
+
+        await fleet.until(shares_are_planned, 60)
         await settle(fleet)
         await fleet.check_books()
         await fleet.check_trades()

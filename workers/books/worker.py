@@ -105,7 +105,7 @@ class BookWorker:
         )
         self.books: dict[str, OwnedBook] = {}
         """The books owned and recovered, by raw stream key."""
-        self.ownership = Ownership(process, "books", self._contexts, self, self.quarantine)
+        self.ownership = Ownership(process, "books", self._contexts, self, self.quarantine, DEPTH)
         self._reading = BookReading(
             self._reader,
             self.books,

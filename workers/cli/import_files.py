@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -18,12 +19,8 @@ def register(app: typer.Typer) -> None:
 
 def import_files(
     files: Annotated[
-        list[str],
-        typer.Argument(
-            help="Tardis CSV (plain, .gz, .zst), .zip or .csv of data.binance.vision, also at URLs that fsspec knows; "
-            "or what a tardis-machine replays: tardis://HOST:PORT/EXCHANGE?symbols=A,B&from=TIME&to=TIME.",
-            metavar="FILES...",
-        ),
+        list[Path],
+        typer.Argument(help="Tardis CSV (plain, .gz, .zst), or .zip or .csv of data.binance.vision."),
     ],
     venue: Annotated[
         str, typer.Option("--venue", help="File under it. Else Tardis' own name, or Binance's market.")

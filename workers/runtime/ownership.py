@@ -24,9 +24,10 @@ from workers.runtime.follow_symbols import refreshed
 from workers.runtime.process import Process
 from workers.runtime.progress import PATIENCE_LEASES, Progress
 from workers.runtime.quarantine import Quarantine
+from workers.runtime.sharing import Sharing
 from workers.runtime.tasks import end
 from workers.runtime.unreadable import UnreadableKeys
-from workers.store.fleet.leases import Leases, share_of
+from workers.store.fleet.leases import Leases
 from workers.store.refusals import refusal_of
 
 log = structlog.get_logger()
@@ -69,7 +70,11 @@ class Owner(Protocol):
 
 
 class Ownership:
-    """The leases of one worker in one role, over all venues."""
+    """The leases of one worker in one role, over all venues.
+
+    Args:
+        channel: by whose messages symbols are shared out; empty: by their number.
+    """
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class Ownership:
         contexts: Iterable[VenueContext],
         owner: Owner,
         quarantine: Quarantine | None = None,
+        channel: str = "",
     ) -> None:
         self._process = process
         self._role = role
@@ -95,6 +101,7 @@ class Ownership:
         self._room = asyncio.Event()
         self._retired: dict[str, list[str]] = {}
         self._unreadable = UnreadableKeys(role)
+        self._sharing = Sharing(process, role, self._contexts, channel)
         self._quarantine = quarantine or Quarantine(process.client, role)
         self.progress = Progress(role)
         """Of the role's rounds and of what is done with the leases; to be told of finished pieces."""
@@ -218,11 +225,12 @@ class Ownership:
         live = await self._process.registry.live(self._role)
         if self._process.name not in live:
             live = sorted([*live, self._process.name])
+        await self._sharing.look(live)
         for context in self._contexts:
             leases = self._leases[context.name]
             removed = self._retired.setdefault(context.name, [])
             removed += (await refreshed(self._process, context, self._unreadable)).removed
-            share = share_of(self._process.name, context.symbols, live)
+            share = self._sharing.share(context, live)
             unrecovered = {symbol for venue, symbol in self._unrecovered if venue == context.name}
             await self._give_back(context, set(leases.held) - share - unrecovered)
             while removed:

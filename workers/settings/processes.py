@@ -22,3 +22,6 @@ class ProcessSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """The same for `books`, which share out the books by leases."""
     trades: Processes = 0
     """And for `trades`."""
+    balance_s: Annotated[float, Meta(ge=0)] = 30
+    """How often the messages of each symbol are counted, and symbols given from a worker of `books` or `trades` that
+    has much more of them to one that has fewer; 0: each has as many symbols, whatever they cost."""

@@ -250,6 +250,11 @@ def worker(name: str) -> str:
     return f"fleet:worker:{name}"
 
 
+def plan(role: str) -> str:
+    """Hash: who shall own which symbols in a role, by their load."""
+    return f"fleet:plan:{role}"
+
+
 def venues() -> str:
     """String: a JSON list of the sections of the settings; the first one's keys have no prefix."""
     return "fleet:venues"

@@ -120,7 +120,7 @@ class TradeWorker:
         self.tapes: dict[str, OwnedTape] = {}
         """The tapes owned and recovered, by raw stream key."""
         self.quarantine = Quarantine(process.client, GROUP)
-        self.ownership = Ownership(process, GROUP, self._contexts, self, self.quarantine)
+        self.ownership = Ownership(process, GROUP, self._contexts, self, self.quarantine, TRADES)
         self._reading = TapeReading(
             GroupReader(self._reader_client, GROUP), self.tapes, self.ownership, self.quarantine,
             process.settings.trades.read_count, StreamPlaces(process.client, GROUP, self.quarantine),
