@@ -36,7 +36,14 @@ START_S: Final = 90.0
 ENDED_EVERY_S: Final = 0.5
 CONNECT_S: Final = 1.0
 DEFAULT_FILE: Final = Path("demo.toml")
-FAILED: Final = ("books_differ", "trades_missing", "trades_doubled", "trades_differ", "bars_differ")
+FAILED: Final = (
+    "books_differ",
+    "trades_missing",
+    "trades_doubled",
+    "trades_differ",
+    "bars_differ",
+    "orders_differ",
+)
 
 
 def run_demo(

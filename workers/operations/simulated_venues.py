@@ -7,7 +7,7 @@ from typing import Final
 
 from workers.errors import SettingsError
 from workers.operations.foreground import free_ports
-from workers.settings.exchanges import DEFAULT
+from workers.settings.exchanges import DEFAULT, settings_of
 from workers.settings.schema import Settings
 from workers.sim.flavours import FLAVOURS
 from workers.sim.settings import SimSettings
@@ -50,6 +50,8 @@ def environment_with(texts: Sequence[str]) -> dict[str, str]:
             f"{section}__WEBSOCKET_URL": f"ws://127.0.0.1:{port}{path}",
             f"{section}__REST_URL": f"http://127.0.0.1:{port}",
         }
+        if settings_of(name)(exchange=name, market=market, symbols=[]).tells_orders:
+            said[f"{section}__ORDERS"] = "true"
     return said
 
 

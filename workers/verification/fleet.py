@@ -16,6 +16,7 @@ from workers.model.trades.windows import INTERVALS_MS
 from workers.store.keys import FOLDS, TRADES, TRADES_GROUP
 from workers.store.refusals import refusal_of
 from workers.terminal.output import Totals
+from workers.verification.orders import check_orders
 from workers.verification.stored import Book, Held
 from workers.verification.truth import (
     Findings,
@@ -192,6 +193,7 @@ class Verification:
         for book, last in last_ids.items():
             await self._check_full_book(book, last)
             await self._check_trades_and_bars(book)
+            await check_orders(self._held.client, book, self._source_of(book), self.findings)
 
     async def _wait_for_groups(self, summary: Mapping[Book, dict[str, Any]]) -> None:
         deadline = time.monotonic() + CATCH_UP_S
@@ -321,6 +323,8 @@ class Verification:
             "bars_equal": found.bars_equal,
             "bars_differ": found.bars_differ,
             "bars_expired": found.bars_expired,
+            "orders_equal": found.orders_equal,
+            "orders_differ": found.orders_differ,
             "resyncs": sum(max(0, int(status.get("sync_count", 0)) - 1) for status in statuses),
             "gaps": sum([await self._held.gaps(book) for book in self.books]),
             "p50_ms": _rounded(percentile(self.latencies_ms, 0.5)),

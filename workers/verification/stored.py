@@ -73,7 +73,7 @@ class Held:
     """
 
     def __init__(self, client: Redis, settings: Settings) -> None:
-        self._client = client
+        self.client = client
         self.contexts = venue_contexts(settings)
         self.books = [Book(context, symbol) for context in self.contexts for symbol in context.symbols]
         self._top_from: dict[str, str] = {}
@@ -84,7 +84,7 @@ class Held:
             with suppress(
                 StateUnreadable
             ):  # the keeper publishes again soon; until then what was known holds
-                await context.symbols.refresh(self._client)
+                await context.symbols.refresh(self.client)
         known = {(book.context.name, book.symbol): book for book in self.books}
         self.books = [
             known.get((context.name, symbol)) or Book(context, symbol)
@@ -115,7 +115,7 @@ class Held:
 
     async def totals(self) -> Totals:
         """Books in sync, messages taken in and trades applied so far."""
-        pipe = self._client.pipeline(transaction=False)
+        pipe = self.client.pipeline(transaction=False)
         for context in self.contexts:
             pipe.hlen(context.keys.live_orderbook)
         for book in self.books:
@@ -142,12 +142,12 @@ class Held:
 
     async def _entries(self, key: str, after: str, count: int | None = None) -> list[Entry]:
         # redis-py's types cover decoded replies and both protocols at once; ours are bytes.
-        return cast(list[Entry], await self._client.xrange(key, min=after, count=count))
+        return cast(list[Entry], await self.client.xrange(key, min=after, count=count))
 
     async def _hash(self, key: str) -> dict[str, str]:
         """What a hash holds; nothing where the key is none."""
         try:
-            found = await self._client.hgetall(key)
+            found = await self.client.hgetall(key)
         except ResponseError as error:
             if unusable(key, error) is None:
                 raise
@@ -168,7 +168,7 @@ class Held:
         Raises:
             StateUnreadable: it cannot be decoded.
         """
-        return await stored_checkpoint(self._client, book.context.keys, book.symbol)
+        return await stored_checkpoint(self.client, book.context.keys, book.symbol)
 
     async def gaps(self, book: Book) -> int:
         """How many holes were recorded; what only marks ids, and what others wrote there, is none."""
@@ -184,7 +184,7 @@ class Held:
     async def readings(self, context: VenueContext) -> list[tuple[Book, SymbolReading]]:
         """What Redis says of every symbol of a venue."""
         books = [book for book in self.books if book.context is context]
-        found = await read_symbols(self._client, context.keys, [book.symbol for book in books])
+        found = await read_symbols(self.client, context.keys, [book.symbol for book in books])
         return list(zip(books, found, strict=True))
 
     async def holes(self, book: Book, channel: str) -> list[Gap]:
@@ -200,17 +200,17 @@ class Held:
         """How far a group has come with one raw stream."""
         key = book.context.keys.raw(book.symbol, channel)
         try:
-            groups = await self._client.xinfo_groups(key)
+            groups = await self.client.xinfo_groups(key)
         except ResponseError:
             return GroupState()
         for found in groups:
             if found["name"] == group.encode():
-                return GroupState(True, await undelivered(self._client, key, found), int(found["pending"]))
+                return GroupState(True, await undelivered(self.client, key, found), int(found["pending"]))
         return GroupState()
 
     async def ids_after(self, book: Book) -> int:
         """The newest trade time before the ids of trades began anew, ms; 0: they never did."""
-        return await ids_after_of(self._client, book.context.keys, book.symbol)
+        return await ids_after_of(self.client, book.context.keys, book.symbol)
 
     async def last_trade_id(self, book: Book) -> int | None:
         """The last aggregate id of the trades fold."""
@@ -225,7 +225,7 @@ class Held:
         while True:
             page = cast(
                 list[tuple[bytes, float]],
-                await self._client.zrange(key, len(members), len(members) + PAGE - 1, withscores=True),
+                await self.client.zrange(key, len(members), len(members) + PAGE - 1, withscores=True),
             )
             for member, score in page:
                 row = decode_member(member, book.symbol, int(score))
@@ -241,7 +241,7 @@ class Held:
         key = keys.bars(book.symbol, interval)
         closed = [bar async for bar in self._bar_stream(key)]
         try:
-            added = _added(await self._client.xinfo_stream(key))
+            added = _added(await self.client.xinfo_stream(key))
         except ResponseError:
             added = 0
         stats = await self._hash(keys.stats(book.symbol, interval))
@@ -265,7 +265,7 @@ class Held:
                 keys.trades_state(book.symbol),
                 keys.book_checkpoint(book.symbol),
             ]
-            found += [name for name in names if await self._client.exists(name)]
+            found += [name for name in names if await self.client.exists(name)]
         return found
 
 

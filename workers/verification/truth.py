@@ -51,6 +51,10 @@ class Findings:
     trades_differ: int = 0
     bars_equal: int = 0
     bars_differ: int = 0
+    orders_equal: int = 0
+    """Single orders that are as in truth, of the books of which all are."""
+    orders_differ: int = 0
+    """Books of single orders that are not."""
     bars_expired: int = 0
     """Windows older than what the bar streams keep: there is nothing to compare."""
 

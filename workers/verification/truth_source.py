@@ -106,6 +106,11 @@ class TruthSource:
                 return trades
             from_id = trades[-1].trade_id + 1
 
+    async def orders(self, market: str, symbol: str) -> dict[str, Any]:
+        """Every single order of a symbol as it is now, and after which event."""
+        found: dict[str, Any] = await self._ask("GET", "/control/truth/orders", market=market, symbol=symbol)
+        return found
+
     async def pause(self) -> None:
         """Stop the markets; everything generated has been sent when this returns."""
         await self._ask("POST", "/control/pause")
