@@ -180,6 +180,7 @@ EVENTS: Final = {
     "fleet_archive_adopted_total": ["archive_file_adopted"],
     "fleet_archive_missing_total": ["archive_rows_missing"],
     "fleet_archive_undecoded_total": ["archive_entries_undecoded"],
+    "fleet_archive_unread_total": ["archive_not_read"],
     "fleet_postgres_away_total": ["postgres_away"],
     "fleet_postgres_refused_total": ["postgres_rows_refused"],
     "fleet_postgres_rewound_total": ["postgres_stream_rewound"],

@@ -73,7 +73,8 @@ local function identity(kind, received, line, data)
     return kind .. ' ' .. received .. ' ' .. line .. ' ' .. data
 end
 
--- Read the newest entries of a key once, back to a time.
+-- Read the newest entries of a key once, back to a time. What is found may be older, where an entry before looked further:
+-- it counts only if it is not, so that what becomes of an entry does not depend on those it came with.
 local function look_back(i, ms)
     if looked_from[i] and looked_from[i] <= ms then
         return
@@ -83,10 +84,10 @@ local function look_back(i, ms)
     for _, entry in ipairs(newest) do
         local fields = entry[2]
         if fields[7] == 'kind' then
-            entries_of[i][identity(fields[8], fields[4], fields[6], fields[2])] = true
+            local itself, entry_ms = identity(fields[8], fields[4], fields[6], fields[2]), tonumber(match(entry[1], '^%d+'))
+            entries_of[i][itself] = entries_of[i][itself] or entry_ms
             if fields[8] == 'restart' and not restarts[i] then
-                local ms_of_restart = tonumber(match(entry[1], '^%d+'))
-                restarts[i] = { ms = ms_of_restart, line = fields[6], received = tonumber(fields[4]) }
+                restarts[i] = { ms = entry_ms, line = fields[6], received = tonumber(fields[4]) }
             end
         end
     end
@@ -95,7 +96,7 @@ end
 local function is_from_before_a_restart(i, ms, line, received)
     look_back(i, ms)
     local restart = restarts[i]
-    if restart == nil then
+    if restart == nil or restart.ms < ms then
         return false
     elseif line == restart.line then
         return tonumber(received) < restart.received
@@ -128,7 +129,7 @@ local function take(i, event_ms, id, received, line, kind, data)
         end
     else
         look_back(i, ms)
-        if entries_of[i][itself] or kind == 'restart' and is_known_restart(i, ms, line) then
+        if (entries_of[i][itself] or -1) >= ms or kind == 'restart' and is_known_restart(i, ms, line) then
             wanted = false
         else
             ms, ms_text = math.max(ms, last_ms[i] + 1), nil
@@ -156,7 +157,7 @@ local function take(i, event_ms, id, received, line, kind, data)
         return reply
     end
     if itself then
-        entries_of[i][itself] = true
+        entries_of[i][itself] = ms
         if kind == 'restart' then
             restarts[i] = { ms = ms, line = line, received = tonumber(received) }
         end

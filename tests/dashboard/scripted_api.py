@@ -58,6 +58,8 @@ class ScriptedApi:
         self.asks = side(84_554.4, 0.1)
         self.withheld: dict[str, str] | None = None
         self.has_history = True
+        self.archived_s = 0
+        """How far the archive reaches back beyond the hour that Redis has; 0: there is none."""
         self.owned = True
         self.connected = True
         self.troubles: list[str] = []
@@ -320,6 +322,8 @@ class ScriptedApi:
                 "seconds_held": 3590,
                 "blocks": 60,
                 "bytes": 1,
+                "archived_from": self.now_s - 3600 - self.archived_s if self.archived_s else None,
+                "archived_to": self.now_s - 3600 if self.archived_s else None,
                 "gaps": [{"from": self.now_s - 2000, "to": self.now_s - 1990, "reason": "gap"}],
             }
         )

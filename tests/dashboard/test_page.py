@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from urllib.parse import urlsplit
 
@@ -197,6 +198,18 @@ async def test_the_slider_shows_the_book_of_that_second(market: Page, api: Scrip
     await market.locator("#live").click()
     await expect(market.locator("#ladder .bids tr").first).to_contain_text("8.888")
     await expect(market.locator("#state")).to_contain_text("synced")
+
+
+async def test_the_date_field_reaches_into_the_archive(api: ScriptedApi, page: Page, watch: Watch):
+    api.archived_s = 3 * 86_400
+    await page.goto(api.url)
+    await expect(page.locator("#history-note")).to_contain_text("archive since")
+    second = api.now_s - 2 * 86_400
+    await page.locator("#moment-text").fill(datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
+    await page.locator("#moment-text").dispatch_event("change")
+    await expect(page.locator("#ladder .bids tr").first).to_contain_text(api.past_book(second)[0][0][0])
+    await page.locator("#second-back").click()
+    await expect(page.locator("#ladder .bids tr").first).to_contain_text(api.past_book(second - 1)[0][0][0])
 
 
 async def test_without_history_the_slider_is_off_and_says_why(api: ScriptedApi, page: Page, watch: Watch):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from postgres_server import PostgresServer, find_program
+
+from workers.bench.postgres_server import PostgresServer, find_program
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from postgres_server import PostgresServer
 from redis.asyncio import Redis
 
+from workers.bench.postgres_server import PostgresServer
 from workers.postgres.worker import PostgresWorker
 from workers.runtime.process import Process
 from workers.runtime.tasks import end

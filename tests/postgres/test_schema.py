@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from postgres_server import PostgresServer
 
+from workers.bench.postgres_server import PostgresServer
 from workers.errors import SchemaTooNew
 
 pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")

@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from postgres_server import PostgresServer
 from redis.asyncio import Redis
 from sink_world import KEYS, MIDNIGHT, RAW, SYMBOL, Sink, bar, trade
 
+from workers.bench.postgres_server import PostgresServer
 from workers.postgres import worker as worker_module
 
 COUNT = "SELECT count(*) FROM trades"

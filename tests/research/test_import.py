@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from workers.archive.files.layout import Source
@@ -234,3 +236,25 @@ def test_klines_become_bars_but_for_windows_without_a_trade(home: Path, capsys):
         (f"{start}-0", "10", "4"),
         (f"{start + 120_000}-0", "7", "4"),
     ]
+
+
+def test_files_at_urls_are_fetched_and_taken_there_when_whole(home: Path, capsys):
+    files = fsspec.filesystem("memory")
+    path = Path(trades_csv(home, count=4))
+    path.write_text(path.read_text() + "rubbish\n")
+    files.put_file(str(path), "/bucket/day.csv")
+    url = "memory://bucket/day.csv"
+    [code, [said]] = imported(capsys, url)
+    assert (code, said["written"], said["file"]) == (1, 4, url)
+    assert said["problems"][0].startswith(f"{url}, line 6: ")
+    command = ["export", "--kind", "trades", "--format", "tardis-csv", "--symbol", "X", "--source", "archive"]
+    assert main([*command, "--venue", "bybit", "-o", "memory://bucket/out.csv.gz"]) == 0
+    with files.open("/bucket/out.csv.gz") as file:
+        assert len(gzip.decompress(file.read()).splitlines()) == 5
+    assert (
+        main([*command, "--venue", "bybit", "--from", "1", "--to", "2", "-o", "memory://bucket/no.csv"]) != 0
+    )
+    assert not files.exists("/bucket/no.csv")
+    [code, [said]] = imported(capsys, "memory://bucket/nothing.csv")
+    assert (code, said["fine"]) == (1, False)
+    assert "it cannot be read" in said["problems"][0]

@@ -172,6 +172,22 @@ entries = st.builds(
 )
 
 
+async def test_what_becomes_of_an_entry_does_not_depend_on_those_it_comes_with(client: Redis) -> None:
+    """Of one call, an entry before it looks further back."""
+    streams, twin = RawStreams(client, RESET_MS), Twin()
+    batches = [
+        [entry(1000, 0), entry(1000, 0, "restart", "b", received=2), entry(11_001, 0)],
+        # the first asks for restarts since 1000, the other since 1002
+        [entry(1000, 1), entry(1002, 2, line="b", received=1)],
+        [entry(2000, 9, "checksum"), entry(20_000, 10)],
+        [entry(2000, 9, "checksum"), entry(11_003, 9, "checksum")],
+    ]
+    for batch in batches:
+        done = await streams.append(batch, KEPT)
+        assert (done.appended, done.repeats, done.resets) == twin.append(batch)
+    assert await filed(client) == twin.log
+
+
 @SLOW
 @given(st.lists(st.lists(entries, min_size=1, max_size=8), min_size=1, max_size=8), st.data())
 async def test_the_script_does_what_its_twin_does(

@@ -23,6 +23,7 @@ from workers.api.live.trade_holes import TradeHoles
 from workers.api.live.websocket import LiveSocket
 from workers.api.security.access import Access
 from workers.api.security.connections import RESERVED, Connections, GuardedSite, raise_descriptor_limit
+from workers.archive.files.past import readable_archive
 from workers.runtime.follow_symbols import follow
 from workers.runtime.process import Process
 from workers.runtime.tasks import end
@@ -45,7 +46,7 @@ class Api:
         self.markets = Markets(settings)
         self.reader = Reader(Watch(self._reader_client), settings.api.read_ms)
         self.books = LiveBooks(process.client, self.reader, settings)
-        histories = Histories(self.markets, process.client)
+        histories = Histories(self.markets, process.client, readable_archive(settings))
         self.health = Health(process.url, settings.fleet, self.markets, process.pulse)
         fleet = FleetRoutes(process, self.markets, self.health)
         holes = TradeHoles(process.client, self.reader.watch)

@@ -16,6 +16,7 @@ from workers.archive.buffer import Limits
 from workers.archive.files import parquet
 from workers.archive.files.layout import Source, sources_of
 from workers.archive.files.storage import Storage, storage_of
+from workers.archive.history import HistoryFiler
 from workers.archive.holes import fill
 from workers.archive.metrics import BUFFERED, BUFFERED_BYTES, LAG
 from workers.archive.stream import OwnedStream, Parts
@@ -52,6 +53,7 @@ class ArchiveWorker:
         """The streams owned and recovered, by key."""
         self._claims: dict[str, Claim] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self.history = HistoryFiler(process, storage)
         self._writing = asyncio.Semaphore(WRITTEN_AT_ONCE)
         self.ownership = Ownership(process, ARCHIVE_GROUP, self._contexts, self)
 
@@ -86,6 +88,7 @@ class ArchiveWorker:
     async def recover(self, claim: Claim, token: int) -> None:
         """Take up a symbol; where its files stand is found out by the next round."""
         parts = self._parts[claim.context.name]
+        self.history.own(claim, token)
         for source in self._sources(claim):
             stream = OwnedStream(parts, source, token, self._limits(source))
             stream.buffer.spread = _spread(stream.key)
@@ -103,6 +106,7 @@ class ArchiveWorker:
 
     def forget(self, claim: Claim) -> None:
         """Drop a symbol."""
+        self.history.forget(claim)
         for key in self._keys_of(claim):
             del self.streams[key], self._claims[key], self._locks[key]
 
@@ -270,6 +274,7 @@ class ArchiveWorker:
     async def run(self) -> None:
         """Serve until told to stop; then write what is buffered and give everything back."""
         leasing, waits = asyncio.create_task(self.ownership.run(), name="archive: leases"), Backoff("archive")
+        filing = asyncio.create_task(self.history.run(), name="archive: history")
         try:
             while not self._process.stop.is_set():
                 if leasing.done():
@@ -284,7 +289,7 @@ class ArchiveWorker:
             # The leases are kept meanwhile: many files take longer than a lease lasts.
             await asyncio.gather(*(self._finish(key) for key in list(self.streams)))
         finally:
-            await end([leasing])
+            await end([leasing, filing])
             await self.ownership.release_all()
             await self._reader_client.aclose()
 

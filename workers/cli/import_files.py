@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -19,8 +18,12 @@ def register(app: typer.Typer) -> None:
 
 def import_files(
     files: Annotated[
-        list[Path],
-        typer.Argument(help="Tardis CSV (plain, .gz, .zst), or .zip or .csv of data.binance.vision."),
+        list[str],
+        typer.Argument(
+            help="Tardis CSV (plain, .gz, .zst), .zip or .csv of data.binance.vision, also at URLs that fsspec knows; "
+            "or what a tardis-machine replays: tardis://HOST:PORT/EXCHANGE?symbols=A,B&from=TIME&to=TIME.",
+            metavar="FILES...",
+        ),
     ],
     venue: Annotated[
         str, typer.Option("--venue", help="File under it. Else Tardis' own name, or Binance's market.")

@@ -17,6 +17,7 @@ from workers.client.decoding import WireDecoder, bar, book_top, decoder_of, leve
 from workers.client.derivatives import DerivativeFeed, LiquidationFeed
 from workers.client.naming import folded, keys_of, prefix_of, settled
 from workers.client.numbers import Number
+from workers.client.past import Past
 from workers.client.raw import RawFeed
 from workers.client.records import Bar, Book, BookTop, Trade
 from workers.client.trades import TradeFeed
@@ -50,15 +51,17 @@ class FleetClient:
     Args:
         url: `redis://host:port/db`, `rediss://…` or `unix:///path`.
         exchange: the exchange whose messages the raw streams hold where the fleet's keeper has not told it yet.
+        archive: the fleet's archive, a folder or a URL that fsspec knows: it answers questions about the past where
+            Redis ends.
     """
 
-    def __init__(self, url: str, *, exchange: str = "binance") -> None:
+    def __init__(self, url: str, *, exchange: str = "binance", archive: str = "") -> None:
         self._url = url
         self._exchange = exchange
         self._client: Any = connect(url)
         self._decoders: dict[str, WireDecoder] = {}
         """By the prefix of a name: that of its venue."""
-        self._readers: dict[str, HistoryReader] = {}
+        self._past = Past(self._client, archive)
         self._names: dict[str, str] = {}
 
     async def __aenter__(self) -> FleetClient:
@@ -198,7 +201,7 @@ class FleetClient:
         return book_top(symbol, "", shown.payload)
 
     async def get_book(self, symbol: str, at: float | None = None) -> Book:
-        """The whole book now, or as it was at a second of the last 24 hours.
+        """The whole book now, or as it was at a second of the last 24 hours, or of what the archive has.
 
         Args:
             at: None: now, from checkpoint and stream; else a time in seconds since 1970, and the book is that after
@@ -275,28 +278,14 @@ class FleetClient:
         return [(second, None if quantity is None else Number(quantity)) for second, quantity in found]
 
     async def get_history(self, symbol: str) -> HistoryStatistics:
-        """What is held of a symbol's past: first and last second, seconds known, blocks, bytes, gaps with reasons."""
+        """What Redis has of a symbol's past: first and last second, seconds known, blocks, bytes, gaps with reasons."""
         reader, name = await self._history(symbol)
         return await reader.statistics(name)
 
     async def _history(self, symbol: str) -> tuple[HistoryReader, str]:
-        """The reader of the symbol's past, which keeps decoded blocks, and its plain name.
-
-        The rule its events are chained by stands in its checkpoint; without one only whole blocks answer anyway.
-        """
+        """The reader of the symbol's past, and its plain name."""
         symbol = await self._name(symbol)
-        keys, name = keys_of(symbol)
-        known = self._readers.get(symbol)
-        if known is not None:
-            return known, name
-        key = keys.book_checkpoint(name)
-        stored = await self._client.get(key)
-        rule = SequenceRule(decode_checkpoint(stored, key).rule) if stored else SequenceRule.FUTURES
-        decoder = await self._decoder(symbol)
-        reader = HistoryReader(self._client, keys, rule=BookRule(rule, decoder.stream), decode=decoder.depth)
-        if stored is not None:
-            self._readers[symbol] = reader
-        return reader, name
+        return await self._past.books(symbol, await self._decoder(symbol)), keys_of(symbol)[1]
 
     async def get_trades(
         self, symbol: str, *, from_ms: int | None = None, to_ms: int | None = None, limit: int = 1_000

@@ -65,14 +65,14 @@ class Held:
 
     async def messages(self, from_ms: int, to_ms: int) -> AsyncIterator[BookMessage]:
         """Of the book within a stretch by the exchange's clock, beginning with a whole one."""
-        cut = _Cut(from_ms * 1000, to_ms * 1000, lambda message: message.timestamp)
+        cut = Cut(from_ms * 1000, to_ms * 1000, lambda message: message.timestamp)
         async for message in self._messages(from_ms - from_ms % DAY_MS, to_ms):
             for kept in cut.kept(message):
                 yield kept
 
     async def messages_by_arrival(self, from_us: int, to_us: int) -> AsyncIterator[BookMessage]:
         """The same within a stretch (µs) by the local times."""
-        cut, from_ms = _Cut(from_us, to_us, lambda message: message.local_timestamp), from_us // 1000
+        cut, from_ms = Cut(from_us, to_us, lambda message: message.local_timestamp), from_us // 1000
         async for message in self._messages(from_ms - from_ms % DAY_MS, to_us // 1000 + LATE_MS):
             if message.local_timestamp >= to_us:
                 return
@@ -137,13 +137,18 @@ class Held:
             yield row[place].decode()
 
 
-class _Cut:
+class Cut:
     """The messages of a stretch; those before it make the whole book that it begins with."""
 
     def __init__(self, from_us: int, to_us: int, time_of: Callable[[BookMessage], int]) -> None:
         self._from, self._to, self._time_of = from_us, to_us, time_of
         self._book: OrderBook | None = OrderBook(MOST_LEVELS)
         self._known = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a whole book has come."""
+        return self._known
 
     def kept(self, message: BookMessage) -> Iterable[BookMessage]:
         """Nothing, or the message, or the whole book after it."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +14,7 @@ from rich.markup import escape
 
 from workers.archive.files import parquet
 from workers.archive.files.storage import Storage, storage_of
+from workers.archive.files.transfer import fetched, is_url
 from workers.errors import RecordingError, WrongArgument
 from workers.model.symbols.names import fold_symbol
 from workers.operations.running import running_fleet
@@ -21,6 +24,7 @@ from workers.recordings.tardis.file import TardisFile, dataset_of
 from workers.research.official_import import import_official
 from workers.research.outcome import Imported
 from workers.research.tardis_import import TardisImport
+from workers.research.tardis_replay import import_replay, is_replay
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
 from workers.terminal.output import PLAIN_EVERY_S, err, json_line, out
@@ -30,7 +34,7 @@ from workers.verification.archive import refuse_other_ids, venue_of_file
 class Request(NamedTuple):
     """The command line."""
 
-    files: Sequence[Path]
+    files: Sequence[str]
     venue: str
     symbol: str
     market: Market | None
@@ -39,14 +43,14 @@ class Request(NamedTuple):
 class _Progress:
     """A line now and then."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._said = time.monotonic()
 
     def __call__(self, rows: int) -> None:
         if time.monotonic() - self._said >= PLAIN_EVERY_S:
             self._said = time.monotonic()
-            _say(f"fleet: {self._path}: {rows:,} rows so far")
+            _say(f"fleet: {self._name}: {rows:,} rows so far")
 
 
 def run_import(request: Request, config: Path | None, *, as_json: bool) -> int:
@@ -56,12 +60,12 @@ def run_import(request: Request, config: Path | None, *, as_json: bool) -> int:
     archive = effective.settings.archive
     storage = storage_of(archive.url, Path(effective.settings.fleet.home))
     fine = True
-    for path in request.files:
+    for name in request.files:
         started = time.monotonic()
         try:
-            outcome = _import(path, request, effective, storage, archive.compression_level)
+            outcome = _import(name, request, effective, storage, archive.compression_level)
         except RecordingError as error:
-            outcome = Imported(str(path), "", request.venue)
+            outcome = Imported(name, "", request.venue)
             outcome.problem(str(error))
         fine &= outcome.fine
         if as_json:
@@ -71,8 +75,26 @@ def run_import(request: Request, config: Path | None, *, as_json: bool) -> int:
     return EXIT_FINE if fine else EXIT_DISAGREEMENT
 
 
-def _import(path: Path, request: Request, effective: Effective, storage: Storage, level: int) -> Imported:
-    shown = _Progress(path)
+def _import(name: str, request: Request, effective: Effective, storage: Storage, level: int) -> Imported:
+    if is_replay(name):
+        shown = _Progress(name)
+        return import_replay(name, storage, level, request.venue, os.environ, shown)
+    if not is_url(name):
+        return _import_file(Path(name), request, effective, storage, level)
+    with ExitStack() as copy:
+        try:
+            path = copy.enter_context(fetched(name))
+        except OSError as error:
+            raise RecordingError(name, 0, f"it cannot be read: {error}") from error
+        outcome = _import_file(path, request, effective, storage, level)
+        outcome.rename(str(path), name)
+        return outcome
+
+
+def _import_file(
+    path: Path, request: Request, effective: Effective, storage: Storage, level: int
+) -> Imported:
+    shown = _Progress(str(path))
     if path.suffix != ".zip" and dataset_of(path) is not None:
         return TardisImport(TardisFile(path), storage, level, request.venue, shown).run()
     official = OfficialFile(path)

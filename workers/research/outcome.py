@@ -61,6 +61,12 @@ class Imported:
             self.note(f"{self.file}, line {line}: its local_timestamp is before that of the row above.")
         self.unordered += 1
 
+    def rename(self, file: str, name: str) -> None:
+        """Call the file by what it is a copy of."""
+        self.file = name
+        self.problems = [text.replace(file, name) for text in self.problems]
+        self.notes = [text.replace(file, name) for text in self.notes]
+
     @property
     def fine(self) -> bool:
         """Whether every row was used, and every book was one."""

@@ -108,23 +108,24 @@ class BookRows:
 
     def __init__(self, exchange: str, symbol: str) -> None:
         self._names = exchange, symbol
-        self._messages = BookMessages()
+        self._of_rows = BookMessages()
         self._book = OrderBook(MOST_LEVELS)
 
     def rows(self, lines: Sequence[int], rows: list[Row], outcome: Imported) -> Iterator[Values]:
         """The messages that are whole after the next rows of the file."""
-        return self._filed(self._messages.take(lines, rows), outcome)
+        return self.messages(self._of_rows.take(lines, rows), outcome)
 
     def finish(self, outcome: Imported) -> Iterator[Values]:
         """The last message."""
-        yield from self._filed(self._messages.finish(), outcome)
-        outcome.ignored += self._messages.ignored
-        for line in self._messages.out_of_order:
+        yield from self.messages(self._of_rows.finish(), outcome)
+        outcome.ignored += self._of_rows.ignored
+        for line in self._of_rows.out_of_order:
             outcome.problem(
                 f"{outcome.file}, line {line}: its local_timestamp is before that of the row above."
             )
 
-    def _filed(self, messages: Iterator[BookMessage], outcome: Imported) -> Iterator[Values]:
+    def messages(self, messages: Iterator[BookMessage], outcome: Imported) -> Iterator[Values]:
+        """The rows of messages, the numbers of whose lines rise."""
         for message in messages:
             self._check(message, outcome)
             local, line = message.local_timestamp, 2 * message.line

@@ -281,10 +281,10 @@ class ArchiveSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     enabled: bool = False
     url: str = "archive"
     """A folder, relative to the run directory, or any URL that fsspec knows (`s3://bucket/archive`)."""
-    kinds: list[Literal["trades", "bars", "depth", "raw"]] = field(
-        default_factory=lambda: ["trades", "bars", "depth", "raw"]
+    kinds: list[Literal["trades", "bars", "depth", "raw", "history"]] = field(
+        default_factory=lambda: ["trades", "bars", "depth", "raw", "history"]
     )
-    """What is archived; `raw`: the further channels of the venues' `channels`."""
+    """What is archived; `raw`: the further channels of the venues' `channels`; `history`: the books of every second."""
     intervals: list[Interval] = field(default_factory=lambda: list(get_args(Interval)))
     """Which bars."""
     rotate_rows: Count = 100_000

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Protocol, cast
 from workers.archive.files.layout import Source
 from workers.archive.files.parquet import ExportWriter
 from workers.archive.files.rows import COLUMNS, Values
+from workers.archive.files.transfer import is_url, put
 from workers.errors import CommandError
 
 STDOUT = "-"
@@ -85,13 +86,20 @@ def row_writer(output: str, form: str, source: Source) -> Iterator[RowWriter]:
 
 @contextmanager
 def whole_file(output: str) -> Iterator[BinaryIO]:
-    """A file that appears whole or not at all.
+    """A file that appears whole or not at all; `output` may be a URL that fsspec knows.
 
     Raises:
         CommandError: it cannot be written.
+        ExtraMissing: it is a URL, and fsspec is not installed.
     """
     path = Path(output)
     try:
+        if is_url(output):
+            with tempfile.NamedTemporaryFile(prefix="fleet-") as copy:
+                yield cast(BinaryIO, copy)
+                copy.flush()
+                put(copy.name, output)
+            return
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
             try:
                 yield cast(BinaryIO, part)

@@ -112,6 +112,10 @@ class HistoryAnswer(Struct, kw_only=True):
     blocks: int
     bytes: int
     gaps: list[HistoryGapRecord]
+    archived_from: int | None = None
+    """Second at which the first block in the archive starts; null without any."""
+    archived_to: int | None = None
+    """Second at which the last one starts; it is of a minute."""
 
 
 class HistoryBookAnswer(Struct, kw_only=True):

@@ -19,8 +19,9 @@ from urllib.parse import quote, unquote
 
 from workers.store.keys import DEPTH, TRADES, Keys
 
-Kind = Literal["trades", "bars", "depth", "raw"]
+Kind = Literal["trades", "bars", "depth", "raw", "history"]
 KINDS: Final[tuple[Kind, ...]] = ("trades", "bars", "depth", "raw")
+"""Those that are streams; `history` is what the books of every second are read from."""
 INCOMPLETE: Final = "_incomplete"
 DAY_MS: Final = 86_400_000
 _EPOCH: Final = date(1970, 1, 1)
@@ -63,12 +64,16 @@ class Source(NamedTuple):
         """What the stream is called where its symbol is known: `aggTrade`, `depth`, `bars:1m`, `markPrice@1s`."""
         if self.kind == "raw":
             return self.channel
+        if self.kind == "history":
+            return self.kind
         if self.kind == "bars":
             return f"bars:{self.interval}"
         return TRADES if self.kind == "trades" else DEPTH
 
     def key(self, keys: Keys) -> str:
         """Its key in Redis."""
+        if self.kind == "history":
+            return keys.history(self.symbol)
         return (
             keys.bars(self.symbol, self.interval) if self.kind == "bars" else keys.raw(self.symbol, self.name)
         )

@@ -87,6 +87,7 @@ COLUMNS: Final[Mapping[Kind, tuple[Column, ...]]] = {
         entry="text",
     ),
     "raw": _columns(stream_id="text", event_time="ms", received="us", line="text", data="bytes"),
+    "history": _columns(stream_id="text", start="ms", summary="text", data="bytes"),
 }
 """The columns of each kind, in the order of a row's values. Every one may be null but `stream_id`.
 
@@ -101,6 +102,7 @@ TIME_COLUMN: Final[Mapping[Kind, str]] = {
     "bars": "start",
     "depth": "event_time",
     "raw": "event_time",
+    "history": "start",
 }
 """The event time: it decides the date."""
 POSITIONS: Final[Mapping[Kind, Mapping[str, int]]] = {

@@ -138,21 +138,21 @@ class RemoteStorage:
 
     def create(self, path: str) -> BinaryIO:
         """See `Storage`."""
-        with _as_os_error():
+        with as_os_error():
             with suppress(NotImplementedError):
                 self._files.makedirs(str(PurePosixPath(self._path(path)).parent), exist_ok=True)
             return cast(BinaryIO, self._files.open(self._path(path), "wb"))
 
     def sync(self, file: BinaryIO) -> int:
         """See `Storage`; a remote file is whole once it is closed."""
-        with _as_os_error():
+        with as_os_error():
             length = file.tell()
             file.close()
             return length
 
     def publish(self, incomplete: str, path: str) -> None:
         """See `Storage`."""
-        with _as_os_error():
+        with as_os_error():
             with suppress(NotImplementedError):
                 self._files.makedirs(str(PurePosixPath(self._path(path)).parent), exist_ok=True)
             self._files.mv(self._path(incomplete), self._path(path))
@@ -160,12 +160,12 @@ class RemoteStorage:
 
     def remove(self, path: str) -> None:
         """See `Storage`."""
-        with _as_os_error(), suppress(FileNotFoundError):
+        with as_os_error(), suppress(FileNotFoundError):
             self._files.rm_file(self._path(path))
 
     def names(self, folder: str) -> list[str]:
         """See `Storage`."""
-        with _as_os_error():
+        with as_os_error():
             self._files.invalidate_cache()
             try:
                 found: list[Any] = self._files.ls(self._path(folder), detail=False)
@@ -175,13 +175,13 @@ class RemoteStorage:
 
     def exists(self, path: str) -> bool:
         """See `Storage`."""
-        with _as_os_error():
+        with as_os_error():
             self._files.invalidate_cache()
             return bool(self._files.exists(self._path(path)))
 
     def open(self, path: str) -> BinaryIO:
         """See `Storage`."""
-        with _as_os_error():
+        with as_os_error():
             return cast(BinaryIO, self._files.open(self._path(path), "rb"))
 
     def shown(self, path: str) -> str:
@@ -190,7 +190,7 @@ class RemoteStorage:
 
 
 @contextmanager
-def _as_os_error() -> Iterator[None]:
+def as_os_error() -> Iterator[None]:
     """File systems raise errors of their own libraries; here they are all OSError."""
     try:
         yield

@@ -88,14 +88,14 @@ def header_of(dataset: Dataset) -> str:
     return ",".join(column.name for column in COLUMNS[dataset])
 
 
-def _name(text: str) -> str:
+def name_of(text: str) -> str:
     if not text or len(text) > LONGEST_NAME or not text.isprintable() or '"' in text:
         raise ValueError("is no name")
     return text
 
 
 def _text(text: str) -> str | None:
-    return _name(text) if text else None
+    return name_of(text) if text else None
 
 
 def _us(text: str) -> int:
@@ -126,7 +126,7 @@ def _taker(text: str) -> str:
     return text
 
 
-def _number(text: str) -> str | None:
+def number_of(text: str) -> str | None:
     if not text or _PLAIN.fullmatch(text):
         return text or None
     if not _SCIENTIFIC.fullmatch(text):
@@ -134,23 +134,23 @@ def _number(text: str) -> str | None:
     return f"{Decimal(text):f}"
 
 
-def _amount(text: str) -> str:
-    number = _number(text)
+def amount_of(text: str) -> str:
+    number = number_of(text)
     if number is None or number.startswith("-"):
         raise ValueError("is no amount")
     return number
 
 
 _PARSERS: Final[Mapping[CellKind, Callable[[str], Any]]] = {
-    "name": _name,
+    "name": name_of,
     "text": _text,
     "us": _us,
     "later": _later,
     "flag": _flag,
     "side": _side,
     "taker": _taker,
-    "number": _number,
-    "amount": _amount,
+    "number": number_of,
+    "amount": amount_of,
 }
 
 

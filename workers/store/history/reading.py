@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+import msgspec
 from redis.asyncio import Redis
 
 from workers.errors import StateUnreadable, WireError
@@ -34,9 +35,38 @@ CACHED_BLOCKS = 64
 KEPT_VIEWS = 12
 """Blocks folded from the stream that are kept; the stream reaches ten minutes back."""
 PAGE = 500
+FILED_SECONDS = 3_600
+"""Of a long series so many seconds are asked for at once of those that Redis does not have."""
 UNREADABLE = "block unreadable"
 
 Answer = TypeVar("Answer")
+
+
+class FiledBlock(NamedTuple):
+    """A block, and what its index says of it, as Redis had them."""
+
+    summary: bytes
+    data: bytes
+
+
+class FiledHistory(Protocol):
+    """The blocks that are kept elsewhere once Redis has them no more."""
+
+    async def blocks(self, symbol: str, first: int, last: int) -> list[FiledBlock]:
+        """Those that say something of seconds `first..last`, oldest first. Raises StateUnreadable."""
+
+
+async def finished_blocks(
+    client: Redis, keys: Keys, symbol: str, after: int, before: int, at_most: int
+) -> list[FiledBlock]:
+    """Blocks of Redis that start after one second and before another, oldest first, a page of them."""
+    span = f"({after * 1000}", f"({before * 1000}"
+    pipe: Any = client.pipeline(transaction=True)
+    pipe.zrange(keys.history_index(symbol), *span, byscore=True, offset=0, num=at_most, withscores=True)
+    pipe.zrange(keys.history(symbol), *span, byscore=True, offset=0, num=at_most, withscores=True)
+    summaries, blocks = await pipe.execute()
+    by_start = {score: bytes(data) for data, score in blocks}
+    return [FiledBlock(bytes(text), by_start[score]) for text, score in summaries if score in by_start]
 
 
 class HistoryReader:
@@ -50,6 +80,7 @@ class HistoryReader:
         rule: how the venue's depth events chain.
         decode: makes the event of a symbol's entry; raises WireError for what it cannot use.
         clock: seconds since 1970; of seconds that are not over by it nothing is known, whatever the log says.
+        filed: what is asked for seconds before those that Redis has; None: nobody.
     """
 
     def __init__(
@@ -61,6 +92,7 @@ class HistoryReader:
         decode: Callable[[str, Delivered], DepthEvent],
         cached_blocks: int = CACHED_BLOCKS,
         clock: Callable[[], float] = time.time,
+        filed: FiledHistory | None = None,
     ) -> None:
         self._client: Any = client
         self._keys = keys
@@ -68,6 +100,7 @@ class HistoryReader:
         self._decode = decode
         self._most = cached_blocks
         self._clock = clock
+        self._filed = filed
         self._blocks: OrderedDict[tuple[str, int], HistoryBlock] = OrderedDict()
         self._lengths: dict[str, int] = {}
         self._tails: dict[str, _Tail] = {}
@@ -95,9 +128,10 @@ class HistoryReader:
         index = self._keys.history_index(symbol)
         to_come, last = last, min(last, int(self._clock()))
         members = await self._client.zrangebyscore(index, (first - MOST_SECONDS) * 1000, last * 1000)
-        found: list[tuple[int, str | None]] = []
-        upcoming = first
-        for summary in map(decode_summary, members):
+        summaries = [decode_summary(member) for member in members]
+        found = await self._filed_series(symbol, price, first, summaries[0].first - 1 if summaries else last)
+        upcoming = first + len(found)
+        for summary in summaries:
             if summary.last < upcoming:
                 continue
             block = await self._stored(symbol, summary)
@@ -115,6 +149,21 @@ class HistoryReader:
             found += tail.series(price, upcoming, end)
             upcoming = end + 1
         return found + [(second, None) for second in range(upcoming, to_come + 1)]
+
+    async def _filed_series(
+        self, symbol: str, price: str, first: int, last: int
+    ) -> list[tuple[int, str | None]]:
+        """The same of seconds before those that Redis has, as far as anybody else has told of them."""
+        found: list[tuple[int, str | None]] = []
+        for begin in range(first, last + 1, FILED_SECONDS) if self._filed else ():
+            end = min(last, begin + FILED_SECONDS - 1)
+            for filed in await self._filed_blocks(symbol, begin, end) or ():
+                block = self._decoded(symbol, filed)
+                start = max(first + len(found), begin, block.first if block else end + 1)
+                if block is not None and start <= min(end, block.last):
+                    found += [(second, None) for second in range(first + len(found), start)]
+                    found += block.series(price, start, min(end, block.last))
+        return found
 
     async def statistics(self, symbol: str) -> HistoryStatistics:
         """What is held in blocks. Cost: 0.2 kB and 3 µs a block."""
@@ -139,10 +188,10 @@ class HistoryReader:
         pipe.zrange(index, 0, 0, desc=True)
         at, newest = await pipe.execute()
         if not at:
-            return Unknown(second, NOT_RECORDED)
+            return await self._filed_block(symbol, second)
         summary = decode_summary(at[0])
         if second < summary.first or (second > summary.last and newest != at):
-            return Unknown(second, NOT_RECORDED)
+            return await self._filed_block(symbol, second)
         block = await self._stored(symbol, summary)
         if block is None:
             return Unknown(second, UNREADABLE)
@@ -151,6 +200,38 @@ class HistoryReader:
         tail = self._tails.setdefault(symbol, _Tail())
         async with tail.lock:
             return await tail.reach(self, symbol, block, second)
+
+    async def _filed_block(self, symbol: str, second: int) -> HistoryBlock | Unknown:
+        """What answers for a second that Redis does not have."""
+        filed = await self._filed_blocks(symbol, second, second)
+        if not filed:
+            return Unknown(second, UNREADABLE if filed is None else NOT_RECORDED)
+        return self._decoded(symbol, filed[-1]) or Unknown(second, UNREADABLE)
+
+    async def _filed_blocks(self, symbol: str, first: int, last: int) -> list[FiledBlock] | None:
+        """None: they cannot be read now."""
+        try:
+            return await self._filed.blocks(symbol, first, last) if self._filed else []
+        except StateUnreadable:
+            return None
+
+    def _decoded(self, symbol: str, filed: FiledBlock) -> HistoryBlock | None:
+        try:
+            start = decode_summary(filed.summary).start
+            if (block := self._blocks.get((symbol, start))) is not None:
+                return block
+            block = HistoryBlock.decode(filed.data, f"a file of the history of {symbol}")
+        except (StateUnreadable, msgspec.DecodeError):
+            return None
+        self._keep(symbol, start, block)
+        return block
+
+    def _keep(self, symbol: str, start: int, block: HistoryBlock) -> None:
+        self._lengths[symbol] = block.length
+        self._blocks[symbol, start] = block
+        self._blocks.move_to_end((symbol, start))
+        while len(self._blocks) > self._most:
+            self._blocks.popitem(last=False)
 
     def _cached(self, symbol: str, second: int) -> HistoryBlock | None:
         length = self._lengths.get(symbol)
@@ -178,11 +259,7 @@ class HistoryReader:
             block = HistoryBlock.decode(bytes(found[0]), key)
         except StateUnreadable:
             return None  # the answer says so
-        self._lengths[symbol] = block.length
-        self._blocks[name] = block
-        self._blocks.move_to_end(name)
-        while len(self._blocks) > self._most:
-            self._blocks.popitem(last=False)
+        self._keep(symbol, summary.start, block)
         return block
 
     async def entries_after(self, symbol: str, stream_id: str) -> list[tuple[bytes, DepthEvent | None]]:

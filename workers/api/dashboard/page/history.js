@@ -32,7 +32,7 @@ export class History {
     ]);
     /** The second shown; null: live. @type {number|null} */
     this.at = null;
-    /** @type {{from: number, to: number}|null} */
+    /** `from` and `to`: what the slider spans; `earliest`: the archive may reach back further. @type {{from: number, to: number, earliest: number}|null} */
     this.span = null;
     /** The newest second that an event has proven; later ones than in the blocks come from the stream. */
     this.newest = 0;
@@ -90,7 +90,7 @@ export class History {
   /** @param {number} at seconds since 1970 */
   goTo(at) {
     if (this.span === null || this.chosen === null) return;
-    const second = Math.min(this.span.to, Math.max(this.span.from, at));
+    const second = Math.min(this.span.to, Math.max(this.span.earliest, at));
     this.#shown(second);
     this.slider.value = String(second);
     this.onMoment(second);
@@ -118,9 +118,11 @@ export class History {
       const found = await get("/history", asked);
       if (asked !== this.chosen) return;
       this.gaps = found.gaps ?? [];
-      const to = Math.max(found.to ?? 0, this.newest);
-      const empty = found.from === null || to <= found.from;
-      this.#offer(empty ? null : { from: found.from, to }, empty ? "nothing held yet" : "");
+      const archived = found.archived_from ?? null;
+      const from = found.from ?? archived;
+      const to = Math.max(found.to ?? 0, this.newest, found.archived_to ?? 0);
+      const empty = from === null || to <= from;
+      this.#offer(empty ? null : { from, to, earliest: Math.min(from, archived ?? from) }, empty ? "nothing held yet" : "");
     } catch (error) {
       if (asked !== this.chosen) return;
       const missing = error instanceof Problem && error.status === 404 && error.title === "Not found";
@@ -128,7 +130,7 @@ export class History {
     }
   }
 
-  /** @param {{from: number, to: number}|null} span @param {string} reason why there is none */
+  /** @param {{from: number, to: number, earliest: number}|null} span @param {string} reason why there is none */
   #offer(span, reason) {
     this.span = span;
     for (const control of [this.slider, this.field, ...this.steps.map(([button]) => button)]) control.disabled = span === null;
@@ -136,7 +138,7 @@ export class History {
       this.slider.min = String(span.from);
       this.slider.max = String(span.to);
       if (this.at === null) this.slider.value = String(span.to);
-      this.field.min = momentText(span.from * 1000).replace(" ", "T");
+      this.field.min = momentText(span.earliest * 1000).replace(" ", "T");
       this.field.max = momentText(span.to * 1000).replace(" ", "T");
     }
     this.#describe(reason);
@@ -160,9 +162,10 @@ export class History {
       setText(this.note, reason || "nothing held yet");
       return;
     }
-    const { from, to } = this.span;
+    const { from, to, earliest } = this.span;
     const holes = this.gaps.length === 0 ? "no gap" : this.gaps.length === 1 ? "1 gap" : `${this.gaps.length} gaps`;
-    const held = `${durationText((to - from) * 1000)} held, ${holes}`;
+    const archive = earliest < from ? `, archive since ${momentText(earliest * 1000)}` : "";
+    const held = `${durationText((to - from) * 1000)} held, ${holes}${archive}`;
     setText(this.note, this.at === null ? held : `${momentText(this.at * 1000)} UTC · ${held}`);
     this.slider.setAttribute("aria-valuetext", this.at === null ? "live" : `${momentText(this.at * 1000)} UTC`);
   }

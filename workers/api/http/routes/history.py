@@ -1,4 +1,4 @@
-"""Questions about a book at a second of the last 24 h."""
+"""Questions about a book at a second of the last 24 h, and beyond them where an archive is kept."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from workers.api.http.queries import (
     to_second,
 )
 from workers.api.http.types import HistoryAnswer, HistoryBookAnswer, HistoryGapRecord, HistoryQuantityAnswer
+from workers.archive.files.past import FiledPast
+from workers.archive.files.storage import Storage
 from workers.errors import BadInput, NotKnown
 from workers.model.history.block import Unknown
 from workers.store.history.reading import HistoryReader
@@ -30,12 +32,21 @@ MOST_BEHIND_S = 3 * 86_400
 
 
 class Histories:
-    """The history of every venue's books."""
+    """The history of every venue's books.
 
-    def __init__(self, markets: Markets, client: Redis) -> None:
+    Args:
+        archive: has what Redis has no more; None: nobody has.
+    """
+
+    def __init__(self, markets: Markets, client: Redis, archive: Storage | None = None) -> None:
+        self._past = {name: FiledPast(archive, name) for name in markets.contexts} if archive else {}
         self._readers = {
             name: HistoryReader(
-                client, context.keys, rule=context.venue.book_rule, decode=partial(depth_of, context.venue)
+                client,
+                context.keys,
+                rule=context.venue.book_rule,
+                decode=partial(depth_of, context.venue),
+                filed=self._past.get(name),
             )
             for name, context in markets.contexts.items()
         }
@@ -43,6 +54,13 @@ class Histories:
     def of(self, market: Market) -> HistoryReader:
         """The reader for a market."""
         return self._readers[market.venue]
+
+    async def archived(self, market: Market) -> tuple[int, int] | None:
+        """The seconds at which the first and the last archived block start; None: there is none."""
+        try:
+            return await self._past[market.venue].ends(market.symbol) if self._past else None
+        except OSError:
+            return None  # whoever asks for one of its seconds is told
 
     async def quantity(self, market: Market, price: str, second: int) -> str | None:
         """The quantity at a price in a second, `"0"` for none; None: not known."""
@@ -85,7 +103,8 @@ class HistoryRoutes:
                 OfSymbol,
                 problems=(404, 422, 503),
                 described="`from` and `to` are the first and the last second told of in blocks; newer seconds are "
-                "answered from the stream.",
+                "answered from the stream. Seconds from `archived_from` to the minute of `archived_to` are in the "
+                "archive, and are answered as the others are; `gaps` tells of the blocks in Redis alone.",
             ),
             Operation(
                 "GET",
@@ -119,7 +138,8 @@ class HistoryRoutes:
         """`GET /history`."""
         market = self._markets.find(query.symbol, query.venue)
         stored = await self._histories.of(market).statistics(market.symbol)
-        if not stored.blocks:
+        archived = await self._histories.archived(market)
+        if not stored.blocks and not archived:
             market.refuse_unlisted("query.symbol")
         return HistoryAnswer(
             venue=market.venue,
@@ -129,6 +149,8 @@ class HistoryRoutes:
             seconds_held=stored.seconds_held,
             blocks=stored.blocks,
             bytes=stored.bytes,
+            archived_from=archived[0] if archived else None,
+            archived_to=archived[1] if archived else None,
             gaps=[HistoryGapRecord(from_=gap.first, to=gap.last, reason=gap.reason) for gap in stored.gaps],
         )
 
@@ -161,7 +183,7 @@ class HistoryRoutes:
         if last - first >= self._most_seconds:
             raise BadInput("The range is too long", f"at most {self._most_seconds} seconds", "query.to")
         if first > time.time() + MOST_BEHIND_S:
-            raise BadInput("The range has not come yet", "ask for the last 24 h", "query.from")
+            raise BadInput("The range has not come yet", "ask for the past", "query.from")
         series = await self._histories.of(market).series(market.symbol, price, first, last)
         return HistoryQuantityAnswer(
             venue=market.venue,

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own: in a folder that goes away, on a unix socket, as a user that may run one."""
+"""A PostgreSQL server for tests and measurements: in a folder that goes away, on a unix socket alone."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-SOCKET_PORT = "5432"
-DEBIAN = "/usr/lib/postgresql"
-MEMORY = Path("/dev/shm")
+from workers.errors import CommandError
+
+PORT: Final = "5432"
+DEBIAN: Final = "/usr/lib/postgresql"
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 -- a folder of our own is made in it
 
 
 def find_program(name: str) -> Path | None:
@@ -35,7 +37,7 @@ def _user() -> dict[str, Any]:
         except KeyError:
             continue
         return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    raise AssertionError("root has no user to run PostgreSQL as")
+    raise CommandError("PostgreSQL does not run as root, and there is no user postgres or nobody.")
 
 
 class PostgresServer:
@@ -47,8 +49,8 @@ class PostgresServer:
 
     def __init__(self, *, on_disk: bool = False) -> None:
         initdb, server = find_program("initdb"), find_program("postgres")
-        assert initdb is not None
-        assert server is not None
+        if initdb is None or server is None:
+            raise CommandError("There is no PostgreSQL server on this machine (Debian: postgresql).")
         self._server = server
         self._as = _user()
         self.folder = Path(
@@ -58,7 +60,7 @@ class PostgresServer:
             os.chown(self.folder, self._as["user"], self._as["group"])
         self._data = self.folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
-        subprocess.run(
+        subprocess.run(  # noqa: S603 -- of the system
             [initdb, "-D", self._data, "-U", "fleet", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"],
             check=True,
             capture_output=True,
@@ -70,15 +72,15 @@ class PostgresServer:
     @property
     def dsn(self) -> str:
         """Its connection string."""
-        return f"host={self.folder} port={SOCKET_PORT} user=fleet dbname=postgres"
+        return f"host={self.folder} port={PORT} user=fleet dbname=postgres"
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         if self._process is not None and self._process.poll() is None:
             return
-        options = {"listen_addresses": "", "unix_socket_directories": self.folder, "port": SOCKET_PORT,
+        options = {"listen_addresses": "", "unix_socket_directories": self.folder, "port": PORT,
                    "max_connections": "30", "shared_buffers": "32MB"}  # fmt: skip
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 -- as above
             [self._server, "-D", self._data, *(f"--{name}={value}" for name, value in options.items())],
             stdout=subprocess.DEVNULL,
             stderr=(self.folder / "log").open("ab"),
@@ -90,7 +92,7 @@ class PostgresServer:
 
     def wait(self) -> None:
         """Return once it takes connections."""
-        import psycopg
+        import psycopg  # noqa: PLC0415 -- an extra
 
         for _ in range(3000):
             try:
@@ -99,7 +101,7 @@ class PostgresServer:
                 time.sleep(0.02)
             else:
                 return
-        raise AssertionError(f"PostgreSQL does not answer: {(self.folder / 'log').read_text()[-2000:]}")
+        raise CommandError(f"PostgreSQL does not answer: {(self.folder / 'log').read_text()[-2000:]}")
 
     def kill(self) -> None:
         """kill -9 of the server and of all that it started, as when the machine fails."""
@@ -120,7 +122,7 @@ class PostgresServer:
 
     def query(self, statement: str, schema: str = "marketfleet") -> list[tuple[Any, ...]]:
         """The rows of a statement."""
-        import psycopg
+        import psycopg  # noqa: PLC0415 -- an extra
 
         with psycopg.connect(
             self.dsn, autocommit=True, options=f"-c search_path={schema},public"
