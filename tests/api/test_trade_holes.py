@@ -26,6 +26,7 @@ from workers.errors import TryLater
 from workers.model.events import Trade
 from workers.model.trades.latest import json_member
 from workers.settings.schema import Settings
+from workers.store.alerts.book import AlertBook
 from workers.store.books.watch import Watch
 from workers.venues.binance.settings import BinanceSettings
 
@@ -246,7 +247,15 @@ def hub_of(client: Redis) -> tuple[Hub, Reader]:
         return []
 
     holes = TradeHoles(client, reader.watch)
-    return Hub(SETTINGS.api, MARKETS, LiveBooks(client, reader, SETTINGS), reader, no_states, holes), reader
+    return Hub(
+        SETTINGS.api,
+        MARKETS,
+        LiveBooks(client, reader, SETTINGS),
+        reader,
+        no_states,
+        holes,
+        AlertBook(client),
+    ), reader
 
 
 async def test_subscribed_means_that_whatever_comes_after_it_is_sent_once(client: Redis) -> None:

@@ -72,6 +72,8 @@ class ScriptedApi:
         self.steps: dict[str, str] = {}
         self.sources: dict[str, tuple[str, int]] = {}
         """By venue: by what its books are compared with the exchange, and how often that was; empty: audited."""
+        self.alerts: list[dict[str, Any]] = []
+        self.alerts_owner: str | None = "alerts-host-1"
         self.url = ""
 
     def application(self) -> web.Application:
@@ -87,6 +89,7 @@ class ScriptedApi:
             "/healthz": self._healthz,
             "/gaps": self._gaps,
             "/audits": self._audits,
+            "/alerts": self._alerts,
             "/history": self._history,
             "/history/book": self._history_book,
             "/ws": self._ws,
@@ -306,6 +309,9 @@ class ScriptedApi:
             "repaired": "resync",
         }
         return web.json_response({"gaps": [gap]})
+
+    async def _alerts(self, _: web.Request) -> web.Response:
+        return web.json_response({"owner": self.alerts_owner, "open": self.alerts, "newest": []})
 
     async def _audits(self, _: web.Request) -> web.Response:
         return web.json_response({"audits": []})

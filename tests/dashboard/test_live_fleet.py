@@ -18,9 +18,13 @@ from page_watch import LONGEST_MS, Watch
 from playwright.async_api import Page, expect
 
 from workers.api.server import Api
+from workers.model.alerts.records import Change, open_alert
+from workers.model.alerts.rules import Target, make_rule, parse_condition
 from workers.runtime.process import Process
 from workers.sim import SimSettings, SimulatedExchange
+from workers.store.alerts.book import LEASE, ROLE, AlertBook
 from workers.store.books.publishing import BookStore
+from workers.store.fleet.leases import Leases
 from workers.store.keys import Keys
 from workers.venues.kraken.settings import KrakenSettings
 
@@ -295,3 +299,16 @@ async def test_the_fleet_page_says_what_the_status_says(running: Running, page: 
         json.dumps(status["symbols"][0]["symbol"], ensure_ascii=False).strip('"')
         in await page.locator("#books tbody tr").first.inner_text()
     )
+
+
+async def test_an_alert_comes_to_the_fleet_page_and_goes(running: Running, page: Page):
+    leases = Leases(running.fleet.client, Keys(), ROLE, "alerts-1", 600_000)
+    await leases.take([LEASE])
+    book, watched = AlertBook(running.fleet.client), make_rule("wide", parse_condition("mid > 5", "", ""), "")
+    alert = open_alert(watched, Target("usdm", "BTCUSDT"), 7.5, 1_000, 2_000)
+    await page.goto(f"{running.url}/#fleet")
+    await expect(page.locator("#alerts tbody")).to_have_text("no alert is open")
+    await book.commit(leases.held[LEASE], [Change("fired", alert)])
+    await expect(page.locator("#alerts tbody tr").first).to_contain_text("BTCUSDT · usdm")
+    await book.commit(leases.held[LEASE], [Change("resolved", alert)])
+    await expect(page.locator("#alerts tbody")).to_have_text("no alert is open")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from page_watch import Watch
 from playwright.async_api import Page, Route, expect
-from scripted_api import ScriptedApi
+from scripted_api import START_MS, ScriptedApi
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 
@@ -234,6 +234,28 @@ async def test_the_fleet_page_tells_workers_symbols_and_memory(market: Page):
     await expect(market.locator("#gaps tbody")).to_contain_text("resync")
     await market.locator("#books a").last.click()
     await expect(market.locator("#title")).to_have_text("BNBBTCspot")
+
+
+async def test_open_alerts_are_listed_and_what_others_wrote_is_text(api: ScriptedApi, page: Page):
+    api.alerts_owner = None
+    await page.goto(f"{api.url}/#fleet")
+    await expect(page.locator("#alerts-note")).to_have_text("no worker looks")
+    await expect(page.locator("#alerts tbody")).to_have_text("no alert is open")
+    nasty = "<img src=x onerror=document.title='owned'>"
+    alert = {"rule": "wide", "severity": "critical", "venue": "usdm", "symbol": nasty, "condition": "spread_bps > 5",
+             "last_value": 7.25, "fired_ms": START_MS, "silenced": False}  # fmt: skip
+    api.alerts, api.alerts_owner = (
+        [{"alert": alert, "comment": {"model": "m1", "text": nasty}}],
+        "alerts-host-1",
+    )
+    cells = page.locator("#alerts tbody tr").first.locator("th, td")
+    await expect(cells).to_have_text(
+        [re.compile("^2024-08-09 00:00:00"), "critical", "wide", f"{nasty} · usdm", "spread_bps > 5", "7.25",
+         f"m1: {nasty}"]
+    )  # fmt: skip
+    await expect(page.locator("#alerts-note")).to_have_text("1 open")
+    assert await page.locator("#alerts img").count() == 0
+    assert await page.title() != "owned"
 
 
 async def test_books_that_nobody_owns_are_not_in_sync_on_the_fleet_page(api: ScriptedApi, page: Page):

@@ -13,6 +13,7 @@ from workers.api.dashboard.files import Dashboard
 from workers.api.http.application import Application
 from workers.api.http.health import Health
 from workers.api.http.markets import Markets
+from workers.api.http.routes.alerts import AlertRoutes
 from workers.api.http.routes.books import BookRoutes
 from workers.api.http.routes.fleet import FleetRoutes
 from workers.api.http.routes.history import Histories, HistoryRoutes
@@ -27,6 +28,7 @@ from workers.archive.files.past import readable_archive
 from workers.runtime.follow_symbols import follow
 from workers.runtime.process import Process
 from workers.runtime.tasks import end
+from workers.store.alerts.book import AlertBook
 from workers.store.books.watch import Watch
 from workers.store.connection import connect_reader
 
@@ -50,11 +52,13 @@ class Api:
         self.health = Health(process.url, settings.fleet, self.markets, process.pulse)
         fleet = FleetRoutes(process, self.markets, self.health)
         holes = TradeHoles(process.client, self.reader.watch)
-        self.hub = Hub(settings.api, self.markets, self.books, self.reader, fleet.states_of, holes)
+        alerts = AlertBook(process.client)
+        self.hub = Hub(settings.api, self.markets, self.books, self.reader, fleet.states_of, holes, alerts)
         self.operations = [
             *fleet.operations(),
             *BookRoutes(self.markets, self.books, histories).operations(),
             *HistoryRoutes(self.markets, histories, settings.api.most_seconds).operations(),
+            *AlertRoutes(self.health, alerts, settings.api.most_rows).operations(),
             *TradeRoutes(self.markets, process.client, settings.api.most_rows).operations(),
         ]
         descriptors = raise_descriptor_limit()

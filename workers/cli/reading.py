@@ -48,6 +48,7 @@ def register(app: typer.Typer) -> None:
     )
     app.command(name="bars", epilog="Example: fleet bars spot:ETHUSDT --interval 5m --limit 12")(bars)
     app.command(name="watch", epilog="Example: fleet watch BTCUSDT ETHUSDT")(watch)
+    app.command(name="alerts", epilog="Example: fleet alerts --follow --json")(alerts)
     app.command(name="tail", epilog="Example: fleet tail BTCUSDT depth --count 3")(tail)
 
 
@@ -168,6 +169,15 @@ def watch(
     from workers.reading.watch import run_watch  # noqa: PLC0415 -- as above
 
     raise typer.Exit(run_watch(symbols, depth, _seconds(duration), config))
+
+
+def alerts(
+    follow: Follow = False, duration: For = "", json: JsonLines = False, config: Config = None
+) -> None:
+    """Show the alerts that are open, with what a machine said of them; with --follow what becomes of alerts, too."""
+    from workers.reading.alerts import run_alerts  # noqa: PLC0415 -- as above
+
+    raise typer.Exit(run_alerts(config, _seconds(duration), follow=follow, as_json=json))
 
 
 def tail(

@@ -31,13 +31,17 @@ from workers.errors import (
     UnknownSymbol,
     UnknownVenue,
 )
+from workers.model.alerts.records import Alert, Comment
+from workers.store.alerts.book import OpenAlert, Told
 
 __all__ = [
+    "Alert",
     "BadNumber",
     "Bar",
     "Book",
     "BookTop",
     "BookWithheld",
+    "Comment",
     "Derivative",
     "ExtraMissing",
     "FleetClient",
@@ -48,11 +52,13 @@ __all__ = [
     "Liquidation",
     "Notice",
     "Number",
+    "OpenAlert",
     "PriceLevel",
     "RawMessage",
     "SecondUnknown",
     "StateUnreadable",
     "TokenUnusable",
+    "Told",
     "Trade",
     "UnknownSymbol",
     "UnknownVenue",

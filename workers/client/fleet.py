@@ -27,6 +27,7 @@ from workers.model.books.in_band import BookRule
 from workers.model.books.sync import SequenceRule, SyncState
 from workers.model.history.block import Unknown
 from workers.model.trades.windows import INTERVALS_MS
+from workers.store.alerts.book import AlertBook, OpenAlert, Told
 from workers.store.books.rebuilding import rebuild
 from workers.store.books.shown import shown_books
 from workers.store.connection import connect, connect_reader
@@ -181,6 +182,14 @@ class FleetClient:
         The venue's `channels` decide what of it there is; `resume` and `from_ms` are those of `raw`.
         """
         return DerivativeFeed(self._reader, symbols, resume=resume, from_ms=from_ms)
+
+    async def alerts(self) -> list[OpenAlert]:
+        """The alerts that are open now, the oldest first, each with what a language model said of it, if anything."""
+        return await AlertBook(self._client).opened()
+
+    async def newest_alerts(self, count: int = 100) -> list[Told]:
+        """What became of alerts, newest first: `event`, and the `Alert` or `Comment` it is about."""
+        return await AlertBook(self._client).newest(count)
 
     def liquidations(
         self, symbols: Sequence[str], *, resume: str | None = None, from_ms: int | None = None

@@ -104,6 +104,12 @@ class NewestQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
     limit: Rows | UnsetType = UNSET
 
 
+class AlertsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The open alerts, and the newest entries of what became of alerts."""
+
+    limit: Rows | UnsetType = UNSET
+
+
 class HistoryBookQuery(BookQuery, forbid_unknown_fields=True, kw_only=True):
     """A book at a second."""
 

@@ -18,6 +18,7 @@ from workers.api.books.live import LiveBooks
 from workers.api.books.reader import Reader
 from workers.api.http.markets import Market, Markets
 from workers.api.http.state_types import SymbolState
+from workers.api.live.alert_topics import AlertsTopic
 from workers.api.live.messages import Channel, Mode
 from workers.api.live.outlet import Outlet
 from workers.api.live.topics import BookTopic, StatusTopic, Topic, TradesTopic, WindowTopic
@@ -26,7 +27,10 @@ from workers.errors import BadInput, TryLater
 from workers.model.trades.windows import Interval
 from workers.runtime.tasks import end, seen
 from workers.settings.schema import ApiSettings
-from workers.store.keys import DEPTH, TRADES
+from workers.store.alerts.book import AlertBook
+from workers.store.alerts.book import told as told_of
+from workers.store.books.watch import Entry
+from workers.store.keys import ALERTS, DEPTH, TRADES
 
 log = structlog.get_logger()
 
@@ -76,6 +80,7 @@ class Hub:
     Args:
         states: reads the state of markets, for the channel `status`.
         holes: fills the holes in what the channel `trades` sends.
+        alerts: what the channel `alerts` tells of.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class Hub:
         reader: Reader,
         states: States,
         holes: TradeHoles,
+        alerts: AlertBook,
     ) -> None:
         self._settings = settings
         self._markets = markets
@@ -93,12 +99,14 @@ class Hub:
         self._reader = reader
         self._states = states
         self._holes = holes
+        self._alerts = alerts
         self._topics: dict[Name, Topic] = {}
         self._clients: set[Client] = set()
         self._reading_states: asyncio.Task[None] | None = None
         reader.after_each_round(self._publish_books)
         self._hurry_windows = reader.every(settings.status_ms / 1000, self._poll_windows)
         self._hurry_states = reader.every(STATUS_S, self._poll_states)
+        self._hurry_alerts = reader.every(STATUS_S, self._poll_alerts)
         reader.every(POLL_S, self._poll_holes)
 
     @property
@@ -219,6 +227,11 @@ class Hub:
         if request.channel == "status":
             self._hurry_states()
             return StatusTopic(market)
+        if request.channel == "alerts":
+            if not self._alert_topics():
+                self._reader.follow(ALERTS, self._take_alerts, ends[ALERTS])
+            self._hurry_alerts()
+            return AlertsTopic(market)
         window = WindowTopic(request.channel, market, _interval(request))
         self._hurry_windows()
         if request.channel == "bars":
@@ -232,8 +245,26 @@ class Hub:
             self._books.replica(topic.market).watchers -= 1
         elif isinstance(topic, TradesTopic):
             self._reader.leave(keys.raw(symbol, TRADES))
+        elif isinstance(topic, AlertsTopic):
+            if not self._alert_topics():
+                self._reader.leave(ALERTS)
         elif isinstance(topic, WindowTopic) and topic.channel == "bars":
             self._reader.leave(keys.bars(symbol, topic.interval))
+
+    def _alert_topics(self) -> list[AlertsTopic]:
+        return [topic for topic in self._topics.values() if isinstance(topic, AlertsTopic)]
+
+    def _take_alerts(self, entries: Sequence[Entry]) -> None:
+        told = told_of(entries)
+        for topic in self._alert_topics():
+            topic.told(told)
+        self._hurry_alerts()
+
+    async def _poll_alerts(self) -> None:
+        if topics := self._alert_topics():
+            opened = await self._alerts.opened()
+            for topic in topics:
+                topic.opened(opened)
 
     def _publish_books(self) -> None:
         now = time.monotonic()
@@ -283,6 +314,8 @@ def _stream(request: Wanted, market: Market) -> str:
     """The key of the stream a subscription follows by its end; empty where there is none."""
     if request.channel == "trades":
         return market.context.keys.raw(market.symbol, TRADES)
+    if request.channel == "alerts":
+        return ALERTS
     return market.context.keys.bars(market.symbol, _interval(request)) if request.channel == "bars" else ""
 
 

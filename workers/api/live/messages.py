@@ -7,11 +7,12 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from workers.api.http.alert_types import AlertEvent, AlertWithComment
 from workers.api.http.state_types import SymbolState
 from workers.api.http.types import BarRecord, TradeRecord
 from workers.model.events import Level
 
-Channel = Literal["book", "trades", "bars", "stats", "status"]
+Channel = Literal["book", "trades", "bars", "stats", "status", "alerts"]
 Mode = Literal["snapshots", "diffs"]
 
 
@@ -113,6 +114,24 @@ class Status(Struct, tag_field="channel", tag="status"):
     venue: str
     symbol: str
     status: SymbolState
+
+
+class OpenAlerts(Struct, tag_field="channel", tag="alerts"):
+    """The alerts that are open now, of a market, its venue and the fleet."""
+
+    venue: str
+    symbol: str
+    open: list[AlertWithComment]
+    type: Literal["open"] = "open"
+
+
+class AlertTold(Struct, tag_field="channel", tag="alerts"):
+    """What became of an alert."""
+
+    venue: str
+    symbol: str
+    told: AlertEvent
+    type: Literal["event"] = "event"
 
 
 encode = msgspec.json.Encoder().encode

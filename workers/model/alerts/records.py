@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -11,6 +11,7 @@ from workers.model.alerts.rules import Rule, Severity, Target
 Event = Literal["fired", "unsilenced", "resolved", "commented"]
 """What an entry of the stream says: an alert opened; the silence it opened in is over; it is over; a language model
 said something of it."""
+EVENTS: Final = frozenset(get_args(Event))
 
 
 class Alert(msgspec.Struct, gc=False):

@@ -6,16 +6,18 @@ Only the owner of the lease writes them; whoever likes reads them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 from redis.asyncio import Redis
 
 from workers.errors import LeaseLost
 from workers.model.alerts.records import (
+    EVENTS,
     Alert,
     Change,
     Comment,
+    Event,
     decode_alert,
     decode_comment,
     encode,
@@ -34,7 +36,7 @@ class Told(NamedTuple):
     """An entry of the stream `alerts`."""
 
     id: str
-    event: str
+    event: Event
     record: Alert | Comment
 
 
@@ -123,13 +125,18 @@ class AlertBook:
                 found.append(OpenAlert(alert, comment if comment and comment.alert == alert.id else None))
         return sorted(found, key=lambda one: (one.alert.fired_ms, one.alert.id))
 
+    async def owner(self) -> str:
+        """The worker that looks; empty: nobody does. One round trip."""
+        found = await self._client.hget(Keys().lease(ROLE, LEASE), "owner")
+        return found.decode(errors="replace") if found else ""
+
     async def newest(self, count: int) -> list[Told]:
         """What became of alerts, newest first. One round trip."""
-        return _told(await self._client.xrevrange(names.ALERTS, count=count))
+        return told(await self._client.xrevrange(names.ALERTS, count=count))
 
     async def after(self, place: str, count: int) -> list[Told]:
         """The entries after one, the oldest first. One round trip."""
-        return _told(await self._client.xrange(names.ALERTS, min=f"({place}", max="+", count=count))
+        return told(await self._client.xrange(names.ALERTS, min=f"({place}", max="+", count=count))
 
     async def last(self) -> str:
         """The id of the newest entry; `0-0` where there is none. One round trip."""
@@ -154,13 +161,16 @@ class AlertBook:
         return bool(await self._scripts.run("alerts/spend", [names.ALERT_SPENDING], arguments))
 
 
-def _told(entries: Sequence[Any]) -> list[Told]:
-    told = []
+def told(entries: Sequence[Any]) -> list[Told]:
+    """Entries of the stream; what others wrote into it is left out."""
+    found = []
     for entry_id, fields in entries:
         event = fields.get(b"event", b"").decode(errors="replace")
+        if event not in EVENTS:
+            continue
         decode = decode_comment if event == "commented" else decode_alert
         try:
-            told.append(Told(entry_id.decode(), event, decode(fields.get(b"data", b""))))
+            found.append(Told(entry_id.decode(), cast(Event, event), decode(fields.get(b"data", b""))))
         except msgspec.MsgspecError:
-            continue  # what others wrote into the stream is none
-    return told
+            continue
+    return found

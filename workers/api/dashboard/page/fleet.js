@@ -4,6 +4,7 @@ import { byId, make, row, setText } from "./dom.js";
 import { bytesText, countText, durationText, momentText } from "./format.js";
 import { get } from "./rest.js";
 import { auditText } from "./summary.js";
+import { alertRow } from "./alerts.js";
 
 const RENEW_MS = 2_000;
 const ROWS = 50;
@@ -36,7 +37,9 @@ export class Fleet {
 
   async #renew() {
     const query = { venue: this.venue || undefined, symbol: this.symbol || undefined, limit: ROWS };
-    const [status, gaps, audits] = await Promise.allSettled([get("/status", {}, soon()), get("/gaps", query, soon()), get("/audits", query, soon())]);
+    const [status, gaps, audits, alerts] = await Promise.allSettled([
+      get("/status", {}, soon()), get("/gaps", query, soon()), get("/audits", query, soon()), get("/alerts", { limit: 1 }, soon()),
+    ]);
     if (status.status === "fulfilled") {
       this.#cards(status.value);
       this.#workers(status.value.fleet.workers);
@@ -45,6 +48,7 @@ export class Fleet {
     this.trouble.hidden = status.status === "fulfilled";
     byId("fleet").classList.toggle("old", status.status === "rejected");
     if (status.status === "rejected") setText(this.trouble, `These values are old. ${messageOf(status.reason)}`);
+    showAlerts(alerts);
     const name = this.symbol ? `${this.symbol} · ${this.venue}` : "";
     setText(byId("gaps-note"), gaps.status === "rejected" ? messageOf(gaps.reason) : name);
     setText(byId("audits-note"), audits.status === "rejected" ? messageOf(audits.reason) : name);
@@ -113,6 +117,14 @@ export class Fleet {
       ]);
     }), "no symbol is followed");
   }
+}
+
+/** The open alerts, or why they are not known. @param {PromiseSettledResult<any>} alerts */
+function showAlerts(alerts) {
+  const known = alerts.status === "fulfilled";
+  const { owner, open } = known ? alerts.value : { owner: "", open: [] };
+  setText(byId("alerts-note"), known ? (owner ? `${open.length} open` : "no worker looks") : messageOf(alerts.reason));
+  fill("alerts", open.map(alertRow), known ? "no alert is open" : "not known");
 }
 
 /** An answer that takes longer than the next question is none. */
