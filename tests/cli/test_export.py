@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import redis as redis_sync
 from held_tape import ARCHIVED, COUNT, FIRST, MIDNIGHT, SYMBOL, TRIMMED, environment, lay, tape
+from pyarrow import ipc
 
 from workers.cli.application import main
 
@@ -230,3 +231,9 @@ def test_the_latest_set_is_read_page_by_page(export: Export, monkeypatch: pytest
         assert [int(row["agg_trade_id"]) for row in read_csv(out)] == list(
             range(FIRST + TRIMMED, FIRST + COUNT)
         )
+
+
+def test_arrow_is_parquet_in_another_file(export: Export, tmp_path: Path):
+    for name in ("t.arrow", "t.parquet"):
+        assert export("--kind", "trades", "-o", str(tmp_path / name)) == 0
+    assert ipc.open_file(tmp_path / "t.arrow").read_all().equals(pq.read_table(tmp_path / "t.parquet"))

@@ -12,16 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import redis
+from pyarrow import ipc
 
 from workers.cli.application import main
+from workers.errors import CommandError
 from workers.model.books.order_book import OrderBook
 from workers.model.events import DepthEvent
 from workers.recordings.tardis.books import BookMessage
-from workers.recordings.tardis.rows import header_of
+from workers.recordings.tardis.rows import COLUMNS, header_of
 from workers.research.book_log import ToldBook
 from workers.research.hftbacktest import EventArray
+from workers.research.tables import table_writer
 from workers.research.tardis_rows import Names, TopCells
 from workers.runtime.context import venue_contexts
 from workers.settings.schema import Settings
@@ -308,3 +313,115 @@ def test_levels_that_leave_the_book_without_a_word_are_deleted():
         told.apply(found.bids, found.asks)
     assert list(told.levels("bid")) == list(sync.book.levels("bid"))
     assert told.counts == (10, 1)
+
+
+def table_of(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file, cells as numbers, times in µs."""
+    if path.suffix == ".csv":
+        with path.open() as file:
+            rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    else:
+        table = pq.read_table(path) if path.suffix == ".parquet" else ipc.open_file(path).read_all()
+        whole = [
+            column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+            for column in table.columns
+        ]
+        rows = pa.Table.from_arrays(whole, names=table.column_names).to_pylist()
+    return [{name: cell(value) for name, value in row.items()} for row in rows]
+
+
+def cell(value: Any) -> Any:
+    try:
+        return Decimal(value)
+    except (ArithmeticError, TypeError, ValueError):
+        return value or None
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_books_of_any_depth_and_cadence_are_the_same_in_every_format(home: Path, world):
+    found = {}
+    for form in ("csv", "parquet", "arrow"):
+        path = home / f"book.{form}"
+        assert (
+            main(
+                [
+                    "export",
+                    "--symbol",
+                    SYMBOL,
+                    "--kind",
+                    "book",
+                    "--depth",
+                    "7",
+                    "--every",
+                    "500ms",
+                    "-o",
+                    str(path),
+                ]
+            )
+            == 0
+        )
+        found[form] = table_of(path)
+    assert len(found["csv"]) > 100
+    assert len(found["csv"][0]) == 4 + 4 * 7
+    assert found["parquet"] == found["csv"] == found["arrow"]
+    assert (
+        export("--kind", "book", "--depth", "5", "--every", "500ms", "-o", str(home / "of_tardis.csv")) == 0
+    )
+    by_time = {row["timestamp"]: row for row in found["csv"]}
+    for row in table_of(home / "of_tardis.csv"):
+        assert row.items() <= by_time[row["timestamp"]].items()
+    assert main(["export", "--symbol", SYMBOL, "--kind", "quotes", "-o", str(home / "quotes.arrow")]) == 0
+    assert export("--kind", "quotes", "-o", str(home / "quotes.csv")) == 0
+    assert table_of(home / "quotes.arrow") == table_of(home / "quotes.csv")
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_what_is_said_of_contracts_is_exported_from_the_fleet_s_own_streams(home: Path, world, capsys):
+    client, time = redis.Redis.from_url(world[0]), 1_617_566_700_000
+    keys = f"derivatives:{{{SYMBOL}}}", f"liquidations:{{{SYMBOL}}}"
+    figures = {
+        "mark_price": "84554.30",
+        "mark_price_at": time,
+        "funding_rate": "-0.0001",
+        "funding_rate_at": time - 5,
+    }
+    row = {"side": "sell", "price": "9910", "quantity": "0.014", "time": time, "event_time": time + 1}
+    client.xadd(keys[0], figures, id=f"{time}-0")
+    client.xadd(keys[1], row, id=f"{time}-7")
+    try:
+        for kind, expected in (
+            (
+                "derivatives",
+                {
+                    "mark_price": Decimal("84554.30"),
+                    "funding_rate": Decimal("-0.0001"),
+                    "open_interest": None,
+                },
+            ),
+            (
+                "liquidations",
+                {"side": "sell", "price": Decimal("9910"), "amount": Decimal("0.014"), "id": None},
+            ),
+        ):
+            for name in (f"{kind}.parquet", f"{kind}.csv"):
+                path = home / name
+                assert main(["export", "--symbol", SYMBOL, "--kind", kind, "-o", str(path)]) == 0
+                [found] = table_of(path)
+                assert (found["timestamp"], found["local_timestamp"]) == (time * 1000, time * 1000)
+                assert expected.items() <= found.items()
+            assert export("--kind", kind, "-o", str(home / "tardis.csv")) == 0
+            assert table_of(home / "tardis.csv") == table_of(home / f"{kind}.csv")
+    finally:
+        client.delete(*keys)
+    assert main(["export", "--symbol", SYMBOL, "--kind", "derivatives", "-o", str(home / "no.csv")]) == 3
+    assert "Nothing is held of derivatives of spot BTCUSDT." in capsys.readouterr().err
+
+
+def test_a_number_that_no_column_can_hold_is_not_left_out(tmp_path: Path):
+    with (tmp_path / "x").open("wb") as file:
+        writer = table_writer(file, COLUMNS["derivative_ticker"], "parquet")
+        writer.rows([("x", "X", BASE, BASE, None, "0.0000000000000000000001", *(None,) * 5)])
+        with pytest.raises(CommandError, match=r"funding_rate 0\.0+1 does not fit"):
+            writer.close()

@@ -1,4 +1,4 @@
-"""`fleet export`: a stretch of what is held, from Redis and the archive, as CSV or Parquet."""
+"""`fleet export`: a stretch of what is held, from Redis and the archive, as a file."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def register(app: typer.Typer) -> None:
 
 def export(
     kind: Annotated[
-        Literal["trades", "bars", "depth", "raw", "book", "quotes"],
-        typer.Option("--kind", help="What to export; book and quotes as tardis-csv."),
+        Literal["trades", "bars", "depth", "raw", "book", "quotes", "derivatives", "liquidations"],
+        typer.Option("--kind", help="What to export."),
     ],
     symbol: Annotated[str, typer.Option("--symbol", help="Whose.")],
     venue: Annotated[
@@ -39,7 +39,7 @@ def export(
         str, typer.Option("--channel", help="Of raw: one of the venue's `channels`, such as kline_1m.")
     ] = "",
     form: Annotated[
-        Literal["csv", "parquet", "tardis-csv", "hftbacktest"] | None,
+        Literal["csv", "parquet", "arrow", "tardis-csv", "hftbacktest"] | None,
         typer.Option("--format", help="Else what the file's name ends in, else csv. hftbacktest is .npz."),
     ] = None,
     output: Annotated[
@@ -53,7 +53,9 @@ def export(
         Literal["newest", "all"],
         typer.Option("--versions", help="Of bars: one row a window, or also what a later revision replaced."),
     ] = "newest",
-    depth: Annotated[int, typer.Option("--depth", help="Of book: levels a side, 5 or 25.")] = 25,
+    depth: Annotated[
+        int, typer.Option("--depth", help="Of book: levels a side; as tardis-csv 5 or 25.")
+    ] = 25,
     every: Annotated[
         str,
         typer.Option("--every", metavar="TIME", help="Of book and quotes: at that cadence, such as 100ms."),
@@ -72,19 +74,20 @@ def export(
         raise typer.BadParameter("it must be later than --from.", param_hint="--to")
     if (kind == "raw") != bool(channel):
         raise typer.BadParameter("it goes with --kind raw, which needs it.", param_hint="--channel")
-    match form:
-        case "tardis-csv" | "hftbacktest":
+    match form, kind:
+        case ("tardis-csv" | "hftbacktest", _) | (_, "book" | "quotes" | "derivatives" | "liquidations"):
             from workers.research import exporting  # noqa: PLC0415 -- as above
 
             where = (symbol, venue, from_ms, to_ms, output, source, channel)
             raise typer.Exit(
                 exporting.run_export(exporting.Request(form, kind, *where, depth, every), config)
             )
-    match kind:
-        case "book" | "quotes":
-            raise typer.BadParameter("it goes with --format tardis-csv.", param_hint="--kind")
+        case _, "trades" | "bars" | "depth" | "raw" as archived:
+            pass
     if every:
-        raise typer.BadParameter("it goes with --format tardis-csv.", param_hint="--every")
+        raise typer.BadParameter("it goes with --kind book and quotes.", param_hint="--every")
     of_bars = interval if kind == "bars" else ""
-    request = Request(kind, symbol, venue, from_ms, to_ms, of_bars, form, output, source, versions, channel)
+    request = Request(
+        archived, symbol, venue, from_ms, to_ms, of_bars, form, output, source, versions, channel
+    )
     raise typer.Exit(run_export(request, config))

@@ -1,4 +1,4 @@
-"""Running the export of files of Tardis and of hftbacktest."""
+"""Running the export of files of Tardis and of hftbacktest, and of books and contracts as tables."""
 
 from __future__ import annotations
 
@@ -7,33 +7,46 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, NamedTuple
 
 from rich.markup import escape
 
+from workers.archive.files import parquet
 from workers.errors import CommandError
 from workers.operations.running import running_fleet
 from workers.recordings.tardis.rows import DATASETS, Dataset, Row, parse_row
 from workers.recordings.tardis.writing import RowLines, compressed
+from workers.research.contract_rows import DATASETS as CONTRACT_DATASETS
+from workers.research.contract_rows import contract_rows
 from workers.research.held import Held, held
 from workers.research.hftbacktest import EventArray
+from workers.research.tables import FORMS as TABLE_FORMS
+from workers.research.tables import TableForm, columns_of, table_writer
 from workers.research.tardis_rows import Names, TopCells, TradeCells
 from workers.terminal.exit_codes import EXIT_FINE
 from workers.terminal.output import PLAIN_EVERY_S, err, seconds_of
 from workers.terminal.row_writers import STDOUT, whole_file
 from workers.verification.stored_sources import SourceName
 
-Form = Literal["tardis-csv", "hftbacktest"]
-FORMS: Final[tuple[Form, ...]] = ("tardis-csv", "hftbacktest")
-_BY_KIND: Final[dict[str, Dataset]] = {"trades": "trades", "depth": "incremental_book_L2", "quotes": "quotes"}
+Form = Literal["tardis-csv", "hftbacktest", "csv", "parquet", "arrow"]
+_BY_KIND: Final[dict[str, Dataset]] = {
+    "trades": "trades",
+    "depth": "incremental_book_L2",
+    "quotes": "quotes",
+    **CONTRACT_DATASETS,
+}
+TABLES: Final = ("book", "quotes", *CONTRACT_DATASETS)
+"""The kinds that are also told as tables; of the others the archive makes these."""
+DEEPEST: Final = 1_000
 
 
 class Request(NamedTuple):
     """The command line."""
 
-    form: Form
+    form: Form | None
+    """None: what the file's name ends in, else CSV."""
     kind: str
     symbol: str
     venue: str
@@ -44,6 +57,17 @@ class Request(NamedTuple):
     channel: str = ""
     depth: int = 25
     every: str = ""
+
+    @property
+    def table_form(self) -> TableForm:
+        """Of tables: the format asked for, or what the file's name ends in."""
+        suffix = Path(self.output).suffix.removeprefix(".")
+        return next((form for form in TABLE_FORMS if form == (self.form or suffix)), "csv")
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is told as a table, and not in a format of others."""
+        return self.form not in ("tardis-csv", "hftbacktest")
 
     @property
     def every_ms(self) -> int:
@@ -84,9 +108,15 @@ def run_export(request: Request, config: Path | None) -> int:
     effective, _ = running_fleet(config)
     started = time.monotonic()
 
+    if not 0 < request.depth <= DEEPEST:
+        raise CommandError(f"--depth is from 1 to {DEEPEST:,}.")
+    if request.is_table and request.table_form != "csv":
+        parquet.require()
+
     async def export() -> int:
         async with held(effective, request.venue, request.symbol, request.source) as found:
-            return await (_events if request.form == "hftbacktest" else _lines)(found, request)
+            write = _events if request.form == "hftbacktest" else _table if request.is_table else _lines
+            return await write(found, request)
 
     try:
         count = asyncio.run(export())
@@ -112,6 +142,20 @@ async def _lines(found: Held, request: Request) -> int:
     return count
 
 
+async def _table(found: Held, request: Request) -> int:
+    """Write a table; how many rows."""
+    count, shown = 0, _Progress()
+    with _output(request.output, packed=request.table_form == "csv") as file:
+        writer = table_writer(file, columns_of(request.kind, request.depth), request.table_form)
+        with closing(writer):
+            async for rows in _rows(found, request):
+                writer.rows(rows)
+                count += len(rows)
+                shown(count)
+        _refuse_nothing(found, request, count)
+    return count
+
+
 async def _rows(found: Held, request: Request) -> AsyncIterator[list[Row]]:
     names = Names(found.venue, request.symbol)
     stretch = request.from_ms, request.to_ms
@@ -119,6 +163,9 @@ async def _rows(found: Held, request: Request) -> AsyncIterator[list[Row]]:
         cells = TradeCells(names)
         async for rows in found.trades(*stretch):
             yield list(cells.rows(rows))
+    elif request.kind in CONTRACT_DATASETS:
+        async for row in contract_rows(found, request.kind, *stretch):
+            yield [row]
     elif request.kind == "raw":
         for line in found.lines(request.dataset, *stretch):
             yield [parse_row(request.dataset, line)]
@@ -163,18 +210,23 @@ async def _each(found: Held, cells: TradeCells, request: Request) -> AsyncIterat
 
 def _refuse_nothing(found: Held, request: Request, count: int) -> None:
     if not count:
-        whole = "" if request.kind in ("trades", "raw") else ", or no whole book to begin with"
+        whole = (
+            ""
+            if request.kind in ("trades", "raw", *CONTRACT_DATASETS)
+            else ", or no whole book to begin with"
+        )
         raise CommandError(f"Nothing is held of {request.kind} of {found.venue} {request.symbol}{whole}.")
 
 
 @contextmanager
-def _output(output: str) -> Iterator[BinaryIO]:
+def _output(output: str, *, packed: bool = True) -> Iterator[BinaryIO]:
+    """What is written to; `packed`: the end of the name tells the compression."""
     if output == STDOUT:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    with whole_file(output) as file, compressed(file, output) as packed:
-        yield packed
+    with whole_file(output) as file, compressed(file, output if packed else "") as stream:
+        yield stream
 
 
 def _say(sentence: str) -> None:

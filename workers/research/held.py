@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from workers.research.book_log import MOST_LEVELS, LogFold, archived_messages
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.settings.loading import Effective, redis_url
 from workers.store.connection import connect
+from workers.store.keys import Keys
 from workers.store.log.ranges import Ranges
 from workers.verification.stored_sources import SourceName, first_venue_with
 
@@ -125,6 +126,15 @@ class Held:
                 row = row_of(source, self._context.venue, StreamId.parse(raw_id), fields).values
                 if row[_AT["agg_trade_id"]] is not None:
                     yield row[_AT["agg_trade_id"]], row[_AT["received"]]
+
+    async def entries(
+        self, key_of: Callable[[Keys, str], str], from_ms: int
+    ) -> AsyncIterator[tuple[bytes, Mapping[bytes, bytes]]]:
+        """The entries of a stream that only Redis has, from a time on."""
+        if self._ranges is not None and self._context is not None:
+            async for page in self._ranges.entries(key_of(self._context.keys, self.symbol), from_ms):
+                for entry in page:
+                    yield entry
 
     def lines(self, channel: str, from_ms: int, to_ms: int) -> Iterable[str]:
         """The lines of an imported dataset."""

@@ -10,15 +10,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from workers.archive.files.rows import POSITIONS, Values
-from workers.model.derivatives.figures import figures_from
 from workers.recordings.tardis import messages as told
 from workers.recordings.tardis.messages import Message
-from workers.recordings.tardis.rows import Dataset, Row, parse_row
-from workers.research.held import LATE_MS, paged
+from workers.recordings.tardis.rows import Row
+from workers.research.contract_rows import contract_rows
+from workers.research.held import LATE_MS
 from workers.research.tardis_import import CONSECUTIVE
 from workers.research.tardis_rows import Names, TradeCells
-from workers.store.log.follower import entry_id
-from workers.store.log.ranges import Ranges
 from workers.tardis.holdings import Holdings, Part
 
 _AT: Final = POSITIONS["trades"]
@@ -81,75 +79,38 @@ class Past:
                             )  # fmt: skip
 
     async def _tickers(self) -> Messages:
-        local = 0
-        async for row in self._imported("derivative_ticker"):
-            _, _, time, local, funding_time, funding, predicted, interest, last, index, mark = row
+        async for (
+            _,
+            _,
+            time,
+            local,
+            funding_time,
+            funding,
+            predicted,
+            interest,
+            last,
+            index,
+            mark,
+        ) in self._contracts("derivatives"):
             yield told.DerivativeTicker(
                 self.symbol, last, interest, funding, funding_time, predicted, index, mark, time, local
             )
-        for part, ranges in self._logs():
-            key = part.context.keys.derivatives(self.symbol) if part.context is not None else ""
-            async for page in ranges.entries(key, self._from_us // 1000):
-                for raw_id, fields in page:
-                    message = ticker_of(self.symbol, entry_id(raw_id)[0] * 1000, fields)
-                    if message.local_timestamp >= self._to_us:
-                        return
-                    if message.local_timestamp > local:
-                        yield message
 
     async def _liquidations(self) -> Messages:
-        local = 0
-        async for _, _, time, local, name, side, price, amount in self._imported("liquidations"):
+        async for _, _, time, local, name, side, price, amount in self._contracts("liquidations"):
             yield told.Liquidation(self.symbol, name, price, amount, side, time, local)
-        for part, ranges in self._logs():
-            key = part.context.keys.liquidations(self.symbol) if part.context is not None else ""
-            async for page in ranges.entries(key, self._from_us // 1000):
-                for raw_id, fields in page:
-                    came = entry_id(raw_id)[0] * 1000
-                    if came >= self._to_us:
-                        return
-                    if came > local:
-                        yield told.Liquidation(
-                            self.symbol,
-                            fields.get(b"id", b"").decode(errors="replace") or None,
-                            fields[b"price"].decode(),
-                            fields[b"quantity"].decode(),
-                            fields[b"side"].decode(),
-                            int(fields[b"time"]) * 1000,
-                            came,
-                        )
 
-    async def _imported(self, dataset: Dataset) -> AsyncIterator[Row]:
+    async def _contracts(self, kind: str) -> AsyncIterator[Row]:
+        local = 0
         for part in self._parts:
-            lines = self._holdings.held(part, self.symbol).lines(dataset, *self._around)
-            async for line in paged(lines):
-                row = parse_row(dataset, line)
-                if self._is_within(row[3]):
+            before = local
+            held = self._holdings.held(part, self.symbol)
+            async for row in contract_rows(held, kind, *self._around):
+                if row[3] >= self._to_us:
+                    break
+                if row[3] > before and self._is_within(row[3]):
+                    local = row[3]
                     yield row
-
-    def _logs(self) -> list[tuple[Part, Ranges]]:
-        client = self._holdings.client
-        return [(part, Ranges(client, part.context.keys)) for part in self._parts if part.context is not None]
-
-
-def ticker_of(symbol: str, local_us: int, fields: object) -> told.DerivativeTicker:
-    """What an entry of `derivatives:{S}` says."""
-    figures = figures_from(fields)  # type: ignore[arg-type]  # fields as Redis gives them
-    values = {name: figure.value for name, figure in figures.items()}
-    funding = values.get("next_funding_time")
-    newest = max((figure.time_ms for figure in figures.values()), default=0)
-    return told.DerivativeTicker(
-        symbol,
-        None,
-        values.get("open_interest"),
-        values.get("funding_rate"),
-        int(funding) * 1000 if funding is not None and funding.isdigit() else None,
-        None,
-        values.get("index_price"),
-        values.get("mark_price"),
-        newest * 1000 or local_us,
-        local_us,
-    )
 
 
 def _is_hole(row: Values) -> bool:

@@ -1,4 +1,4 @@
-"""Rows as CSV or Parquet, into a file that appears whole or not at all, or to standard output."""
+"""Rows as CSV, Parquet or Arrow, into a file that appears whole or not at all, or to standard output."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class CsvWriter:
 
 @contextmanager
 def row_writer(output: str, form: str, source: Source) -> Iterator[RowWriter]:
-    """A writer of a format (`csv`, `parquet`) into a file or to standard output (`-`).
+    """A writer of a format (`csv`, `parquet`, `arrow`) into a file or to standard output (`-`).
 
     Raises:
         CommandError: the file cannot be written.
-        ExtraMissing: Parquet is wanted and pyarrow is not installed.
+        ExtraMissing: Parquet or Arrow is wanted and pyarrow is not installed.
     """
     try:
         if output == STDOUT:
@@ -114,7 +114,7 @@ def whole_file(output: str) -> Iterator[BinaryIO]:
 
 
 def _writing(file: BinaryIO, form: str, source: Source) -> Iterator[RowWriter]:
-    writer: RowWriter = CsvWriter(file, source) if form == "csv" else ExportWriter(file, source)
+    writer: RowWriter = CsvWriter(file, source) if form == "csv" else ExportWriter(file, source, form=form)
     try:
         yield writer
     finally:

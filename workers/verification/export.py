@@ -22,7 +22,7 @@ from workers.terminal.row_writers import row_writer
 from workers.terminal.times import LATEST_MS
 from workers.verification.stored_sources import SourceName, first_venue_with, held_rows, venue_named
 
-SUFFIXES = (".csv", ".parquet")
+SUFFIXES = (".csv", ".parquet", ".arrow")
 
 
 class Request(NamedTuple):
@@ -34,7 +34,7 @@ class Request(NamedTuple):
     from_ms: int
     to_ms: int
     interval: str
-    form: Literal["csv", "parquet"] | None
+    form: Literal["csv", "parquet", "arrow"] | None
     output: str
     source: SourceName
     versions: Literal["newest", "all"] = "newest"

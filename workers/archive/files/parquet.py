@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Protocol
 
 from workers.archive.files.layout import FileRange, Kind, Source, StreamId, day_text
 from workers.archive.files.rows import COLUMNS, ColumnType, Values
@@ -96,7 +96,8 @@ def _exact(text: str | None) -> Decimal | None:
     return number
 
 
-def _decimals(texts: Any) -> Any:
+def decimals(texts: Any) -> Any:
+    """Texts as decimal128(38, 18); null for one that it cannot hold exactly."""
     pa, _ = _arrow()
     wanted = pa.decimal128(*_PRECISION)
     try:
@@ -112,7 +113,7 @@ def _table(kind: Kind, rows: Sequence[Values]) -> Any:
         array = pa.array(values, _type_of(column_type))
         arrays.append(array)
         if column_type == "number":
-            arrays.append(_decimals(array))
+            arrays.append(decimals(array))
     return pa.Table.from_arrays(arrays, schema=_schema(kind))
 
 
@@ -171,17 +172,70 @@ class Writer:
         """Write a table as its own row groups."""
         self._writer.write_table(table)
 
+    def close(self) -> None:
+        """Write the end of the file."""
+        self._writer.close()
+
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class TableFile(Protocol):
+    """Takes tables of one schema into an open file, which it leaves open."""
+
+    def table(self, table: Any) -> None:
+        """Write a table."""
+
+    def close(self) -> None:
+        """Write the end of the file."""
+
+
+class PlainParquet:
+    """See `TableFile`: Parquet, a row group a table."""
+
+    def __init__(self, file: BinaryIO, schema: Any, level: int = 3) -> None:
+        _, parquet = _arrow()
+        self._writer = parquet.ParquetWriter(file, schema, compression="zstd", compression_level=level)
+
+    def table(self, table: Any) -> None:
+        """See `TableFile`."""
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        """See `TableFile`."""
+        self._writer.close()
+
+
+class ArrowFile:
+    """See `TableFile`: an Arrow IPC file (Feather 2), a record batch a table, packed with zstd."""
+
+    def __init__(self, file: BinaryIO, schema: Any) -> None:
+        pa, _ = _arrow()
+        # the file is given out by descriptor or pipe: pyarrow would close it with the writer
+        self._sink = pa.PythonFile(file, mode="w")
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        self._writer = pa.ipc.new_file(self._sink, schema, options=options)
+
+    def table(self, table: Any) -> None:
+        """See `TableFile`."""
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        """See `TableFile`."""
         self._writer.close()
 
 
 class ExportWriter:
-    """Writes rows of one stream with its symbol (and interval) in every row, as `fleet export` gives them out."""
+    """Writes rows of one stream with its symbol (and interval) in every row, as `fleet export` gives them out.
 
-    def __init__(self, file: BinaryIO, source: Source, level: int = 3) -> None:
+    Args:
+        form: `parquet` or `arrow`.
+    """
+
+    def __init__(self, file: BinaryIO, source: Source, level: int = 3, form: str = "parquet") -> None:
         pa, _ = _arrow()
         self._kind = source.kind
         self._named = {"symbol": source.symbol, **dict(source.within)}
@@ -189,7 +243,11 @@ class ExportWriter:
         self._schema = schema.with_metadata(
             {f"{_PREFIX}format": FORMAT_VERSION, f"{_PREFIX}venue": source.venue}
         )
-        self._writer = Writer(file, self._kind, self._schema, level)
+        self._writer: TableFile = (
+            ArrowFile(file, self._schema)
+            if form == "arrow"
+            else Writer(file, self._kind, self._schema, level)
+        )
 
     def rows(self, rows: Sequence[Values]) -> None:
         """Write rows as a row group of their own."""
@@ -200,7 +258,7 @@ class ExportWriter:
 
     def close(self) -> None:
         """Write the end of the file."""
-        self._writer.__exit__()
+        self._writer.close()
 
 
 def _open(file: BinaryIO, path: str) -> Any:

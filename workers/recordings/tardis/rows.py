@@ -46,7 +46,8 @@ def _columns(**kinds: CellKind) -> tuple[Column, ...]:
     return tuple(Column(name, kind) for name, kind in {**common, **kinds}.items())  # type: ignore[arg-type]
 
 
-def _levels(depth: int) -> tuple[Column, ...]:
+def level_columns(depth: int) -> tuple[Column, ...]:
+    """The columns of `book_snapshot_<depth>`."""
     names = [
         f"{side}[{level}].{what}"
         for level in range(depth)
@@ -59,8 +60,8 @@ def _levels(depth: int) -> tuple[Column, ...]:
 COLUMNS: Final[Mapping[Dataset, tuple[Column, ...]]] = {
     "incremental_book_L2": _columns(is_snapshot="flag", side="side", price="number", amount="amount"),
     "trades": _columns(id="text", side="taker", price="number", amount="amount"),
-    "book_snapshot_5": _levels(5),
-    "book_snapshot_25": _levels(25),
+    "book_snapshot_5": level_columns(5),
+    "book_snapshot_25": level_columns(25),
     "quotes": _columns(ask_amount="number", ask_price="number", bid_price="number", bid_amount="number"),
     "derivative_ticker": _columns(
         funding_timestamp="later",
