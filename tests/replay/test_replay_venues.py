@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from replay_captures import replayed
 
@@ -110,3 +111,26 @@ def test_bare_frames(
     nothing_lost(found)
     assert found["messages"] == {f"{symbol}@depth": frames}
     assert checksums(found) == sums
+
+
+def test_single_orders_of_bitstamp(server: PrivateServer, recorded_folder: Path):
+    path = recorded_folder / "venues" / "tickvault" / "bitstamp_live_orders.jsonl"
+    found = replayed(server.url, path)
+    assert found["problems"] == []
+    assert (found["messages"], found["malformed"], found["books"]) == ({"BTCUSD@orders": 500}, 0, {})
+    book = found["orders"]["BTCUSD"]
+    assert (book["state"], book["orders"], book["whole"]) == ("synced", 96, False)
+    assert (book["syncs"], book["lost"], book["repeated"], book["unknown"]) == (1, 0, 0, 99)
+    assert (book["bids"][0], book["asks"][0]) == (["79623.80", "0.25", 1], ["79626.93", "0.75398394", 7])
+    assert msgspec.json.decode(path.read_bytes().splitlines()[-1])["event_id"] == book["id"]
+
+
+def test_one_recorded_order_event_less_is_told(server: PrivateServer, recorded_folder: Path, tmp_path: Path):
+    lines = (
+        (recorded_folder / "venues" / "tickvault" / "bitstamp_live_orders.jsonl").read_bytes().splitlines()
+    )
+    cut = tmp_path / "cut.jsonl"
+    cut.write_bytes(b"\n".join([*lines[:250], *lines[251:]]))
+    found = replayed(server.url, cut)
+    assert found["problems"] == ["BTCUSD: the single orders left sync 1 time(s)."]
+    assert found["orders"]["BTCUSD"]["syncs"] == 2

@@ -85,7 +85,10 @@ _TRAITS: Final[dict[str, dict[str, re.Pattern[bytes]]]] = {
         "v1": re.compile(rb'^\[|"event":\s*"(?:systemStatus|subscriptionStatus)"'),
     },
     "bitfinex": {"depth": re.compile(rb'"len":\s*"?(\d+)')},
-    "bitstamp": {"depth": re.compile(rb"(diff_order_book|order_book)_")},
+    "bitstamp": {
+        "depth": re.compile(rb"(diff_order_book|order_book)_"),
+        "orders": re.compile(rb'"(live_orders)_'),
+    },
     "coinbase": {"exchange": re.compile(rb'"product_ids"|"type":\s*"(?:l2update|match)"|^\{"type"')},
 }
 """By exchange: what of its frames shows how the recorder had subscribed, by the name of the trait."""
@@ -128,8 +131,10 @@ def settings_as_recorded(source: Source, traits: Traits, urls: list[str]) -> Ven
             values["legacy"] = "book" in found and "numbered" not in found
         case "coinbase":
             values = {"market": "exchange" if "exchange" in found else "advanced"} | chosen
-        case "bitstamp" if "depth" in found:
-            values["depth"] = found["depth"]
+        case "bitstamp":
+            values |= {"depth": found["depth"]} if "depth" in found else {}
+            # a seed that was recorded names no place in the stream: books begin empty
+            values |= {"orders": True, "orders_seed": False} if "orders" in found else {}
         case "kraken" if "v1" in found:
             values["websocket_url"] = "wss://ws.kraken.com"
     if source.exchange in ("bybit", "kraken", "bitfinex") and "depth" in found:

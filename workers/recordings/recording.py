@@ -167,9 +167,11 @@ class Recording:
 
     @property
     def symbols(self) -> list[str]:
-        """The symbols of its depth and trade streams, in order of appearance."""
+        """The symbols of its streams of books, single orders and trades, in order of appearance."""
         wanted = [
-            stream for stream in self.streams if stream.is_depth or stream.kind in ("trade", "aggTrade")
+            stream
+            for stream in self.streams
+            if stream.is_depth or stream.is_orders or stream.kind in ("trade", "aggTrade")
         ]
         return list(dict.fromkeys(stream.symbol for stream in wanted))
 

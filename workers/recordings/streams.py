@@ -23,7 +23,7 @@ class Stream:
         name: such as `btcusdt@depth@100ms`.
     """
 
-    __slots__ = ("is_depth", "is_partial", "is_ticker", "is_trades", "kind", "name", "symbol")
+    __slots__ = ("is_depth", "is_orders", "is_partial", "is_ticker", "is_trades", "kind", "name", "symbol")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -36,6 +36,7 @@ class Stream:
         """Whether each of its frames is the top of a book anew."""
         self.is_trades = self.kind in ("trade", "aggTrade")
         self.is_ticker = self.kind == "bookTicker"
+        self.is_orders = self.kind == "orders"
 
 
 class _Head(msgspec.Struct, gc=False):

@@ -16,6 +16,7 @@ from workers.books.worker import BookWorker
 from workers.errors import FleetError, RecordingError
 from workers.ingest.appender import Appender
 from workers.model.books.sync import SyncState
+from workers.orders.worker import OrderWorker
 from workers.recordings.recording import Recording, merged
 from workers.recordings.records import Damage, Market, Opened, Received, RecordedSnapshot
 from workers.recordings.streams import Stream, quote_of, stream_of
@@ -67,6 +68,7 @@ class Feeder:
         appender: Appender,
         books: BookWorker,
         trades: TradeWorker,
+        orders: OrderWorker,
         rest: RecordedRest,
         ends: StreamEnds,
         workers: Iterable[asyncio.Task[None]],
@@ -80,6 +82,7 @@ class Feeder:
         self._appender = appender
         self._books = books
         self._trades = trades
+        self._orders = orders
         self._rest = rest
         self._ends = ends
         self._workers = list(workers)
@@ -282,7 +285,7 @@ class Feeder:
             await self.until(taken, f"read {key}", key)
 
     def _taken(self, key: str) -> int:
-        owned = self._books.books.get(key) or self._trades.tapes.get(key)
+        owned = self._books.books.get(key) or self._trades.tapes.get(key) or self._orders.books.get(key)
         if owned is None:
             return -1
         return max(int(owned.last_stream_id.partition(b"-")[2]), self._known.get(key, -1))

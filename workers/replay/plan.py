@@ -12,6 +12,7 @@ from workers.model.trades.windows import INTERVALS_MS
 from workers.recordings.recording import Recording
 from workers.recordings.records import Market
 from workers.recordings.streams import Stream
+from workers.settings.orders import OrderSettings
 from workers.settings.schema import (
     BookSettings,
     FleetSettings,
@@ -98,8 +99,12 @@ class ReplayPlan:
         return problem
 
     def symbols(self, market: Market) -> list[str]:
-        """The symbols of a market's depth and trade streams."""
-        wanted = (stream.symbol for stream in self.streams[market] if stream.is_depth or stream.is_trades)
+        """The symbols of a market's streams of books, single orders and trades."""
+        wanted = (
+            stream.symbol
+            for stream in self.streams[market]
+            if stream.is_depth or stream.is_orders or stream.is_trades
+        )
         return list(dict.fromkeys(wanted))
 
     def prefix(self, market: Market) -> str:
@@ -206,6 +211,14 @@ class ReplayPlan:
                 stale_ms=NEVER_MS,
                 behind_ms=NEVER_MS,
                 crossed_ms=int(BookSettings().crossed_ms / speed) if speed else NEVER_MS,
+            ),
+            orders=OrderSettings(
+                read_count=1000,
+                gather_ms=1,
+                compare_ms=0,
+                stale_ms=NEVER_MS,
+                behind_ms=NEVER_MS,
+                commit_ms=100,
             ),
             trades=TradeSettings(
                 retention_ms=0,

@@ -22,7 +22,9 @@ from workers.model.books.in_band import InBandSync
 from workers.model.books.sync import BookSync, SyncState
 from workers.model.events import Level
 from workers.model.trades.windows import INTERVALS_MS
+from workers.orders.book import OwnedOrders
 from workers.replay.feed import Feeder
+from workers.replay.orders import add_orders
 from workers.replay.plan import ReplayPlan
 from workers.replay.quotes import QuoteCheck
 from workers.replay.tape import Tape, bars_of, tape_of
@@ -99,6 +101,8 @@ class Replayed:
     """By name in the report."""
     odd: Mapping[str, OddTrades]
     """Trades that were applied, by name in the report."""
+    orders: Mapping[str, OwnedOrders]
+    """Single orders, by name in the report."""
     crossed: int
     """Events after which a book in sync was crossed."""
     snapshots_served: int
@@ -142,6 +146,8 @@ async def report(
     }
     found["notes"] = list(plan.notes)
     found |= {"bookticker": _quotes(plan, replayed, problems), "trades": {}, "bars": {}}
+    found["orders"] = {}
+    await add_orders(client, held, replayed.orders, found, problems)
     found |= {"not_market": {}, "contradictory": {}, **{name: {} for name in OddTrades._fields}}
     for book in held.books:
         market = book.context.name
@@ -306,6 +312,8 @@ def tables(found: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_totals(found), _books_table(found)]
     if found["trades"]:
         parts += [_trades_table(found), _bars_table(found)]
+    if found["orders"]:
+        parts.append(_orders_table(found))
     parts += [escape(f"note: {note}") for note in found["notes"]]
     parts += [f"[red]{escape(f'problem: {sentence}')}[/red]" for sentence in found["problems"]]
     return Group(*parts)
@@ -330,6 +338,18 @@ def _books_table(found: Mapping[str, Any]) -> Table:
         sums = found["checksums"].get(name)
         agreed = f"{sums['ok']:,} of {sums['of']:,}" if sums else ""
         table.add_row(escape(name), found["states"][name], str(book["u"]), *best, levels, exact, agreed)
+    return table
+
+
+def _orders_table(found: Mapping[str, Any]) -> Table:
+    table = _table("Single orders", "", "state", "orders", "best bid", "best ask", "left sync", "unknown")
+    for name, book in found["orders"].items():
+        best = [
+            f"{side[0][1]} at {side[0][0]}, of {side[0][2]}" if side else ""
+            for side in (book["bids"], book["asks"])
+        ]
+        numbers = (_number(book["lost"]), _number(book["unknown"]))
+        table.add_row(escape(name), book["state"], _number(book["orders"]), *best, *numbers)
     return table
 
 

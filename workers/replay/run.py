@@ -17,9 +17,12 @@ from workers.errors import CommandError
 from workers.ingest.appender import Appender
 from workers.ingest.worker import gap_keys, retentions
 from workers.masking import mask
+from workers.orders.worker import OrderWorker
 from workers.recordings.records import Market
 from workers.replay.ends import StreamEnds
 from workers.replay.feed import Feeder
+from workers.replay.orders import outcomes as outcomes_of_orders
+from workers.replay.orders import unsettled as unsettled_orders
 from workers.replay.plan import LINE, ReplayPlan
 from workers.replay.quotes import QuoteCheck
 from workers.replay.report import BookOutcome, Replayed, report
@@ -139,18 +142,18 @@ async def _replay(
     observer = Observer(quotes)
     async with (
         Sessions(limit=0, timeout_s=None, direct=True) as sessions,
-        _workers(settings, options.url, sessions, observer) as (books, trades, tasks),
+        _workers(settings, options.url, sessions, observer) as (books, trades, orders, tasks),
     ):
         appender = _appender(client, settings, held)
         feeder = _feeder(
-            plan, options, client, settings, held, quotes, appender, books, trades, rest, tasks, stop
+            plan, options, client, settings, held, quotes, appender, books, trades, orders, rest, tasks, stop
         )
         shown(feeder)
-        await _owned(feeder, books, trades, held)
+        await _owned(feeder, books, trades, orders, held)
         began = time.monotonic()
         await feeder.run()
         rest.end()
-        unsettled = await _settle(books, trades, held)
+        unsettled = await _settle(books, trades, orders, held)
         seconds = time.monotonic() - began
         outcomes = {
             f"{book.claim.context.keys.prefix}{book.claim.symbol}": BookOutcome.of(book)
@@ -159,7 +162,8 @@ async def _replay(
         odd = {
             f"{tape.claim.context.keys.prefix}{tape.claim.symbol}": tape.odd for tape in trades.tapes.values()
         }
-    replayed = Replayed(feeder, quotes, outcomes, odd, observer.crossed, rest.served, seconds)
+        single = outcomes_of_orders(orders)
+    replayed = Replayed(feeder, quotes, outcomes, odd, single, observer.crossed, rest.served, seconds)
     return await report(client, held, plan, replayed, appender, unsettled)
 
 
@@ -178,6 +182,7 @@ def _feeder(
     appender: Appender,
     books: BookWorker,
     trades: TradeWorker,
+    orders: OrderWorker,
     rest: RecordedRest,
     tasks: Sequence[asyncio.Task[None]],
     stop: asyncio.Event,
@@ -199,6 +204,7 @@ def _feeder(
         appender,
         books,
         trades,
+        orders,
         rest,
         StreamEnds(client),
         tasks,
@@ -212,17 +218,19 @@ def _feeder(
 @asynccontextmanager
 async def _workers(
     settings: Settings, url: str, sessions: Sessions, observer: Observer
-) -> AsyncIterator[tuple[BookWorker, TradeWorker, list[asyncio.Task[None]]]]:
-    """The two workers, running; on the way out they commit and give their symbols back."""
-    processes = [Process(role, settings, 0, url) for role in ("books", "trades")]
+) -> AsyncIterator[tuple[BookWorker, TradeWorker, OrderWorker, list[asyncio.Task[None]]]]:
+    """The workers, running; on the way out they commit and give their symbols back."""
+    processes = [Process(role, settings, 0, url) for role in ("books", "trades", "orders")]
     books = BookWorker(processes[0], sessions, observer.applied)
     trades = TradeWorker(processes[1], sessions)
+    orders = OrderWorker(processes[2], sessions)
     tasks = [
         asyncio.create_task(processes[0].serve(lambda _: books.run()), name="replay: books"),
         asyncio.create_task(processes[1].serve(lambda _: trades.run()), name="replay: trades"),
+        asyncio.create_task(processes[2].serve(lambda _: orders.run()), name="replay: orders"),
     ]
     try:
-        yield books, trades, tasks
+        yield books, trades, orders, tasks
     finally:
         for process in processes:
             process.stop.set()
@@ -233,20 +241,24 @@ async def _workers(
         task.result()
 
 
-async def _owned(feeder: Feeder, books: BookWorker, trades: TradeWorker, held: Held) -> None:
+async def _owned(
+    feeder: Feeder, books: BookWorker, trades: TradeWorker, orders: OrderWorker, held: Held
+) -> None:
     """Wait until the workers have taken up every symbol."""
     symbols = len(held.books)
     traded = sum(len(context.symbols) for context in held.contexts if context.settings.trades != "none")
+    told = sum(len(context.symbols) for context in held.contexts if context.venue.order_feed is not None)
     await feeder.until(
-        lambda: len(books.books) == symbols and len(trades.tapes) == traded, "take up every symbol"
+        lambda: (len(books.books), len(trades.tapes), len(orders.books)) == (symbols, traded, told),
+        "take up every symbol",
     )
 
 
-async def _settle(books: BookWorker, trades: TradeWorker, held: Held) -> list[str]:
+async def _settle(books: BookWorker, trades: TradeWorker, orders: OrderWorker, held: Held) -> list[str]:
     """Wait until everything read is applied, committed and published; what is not, in sentences."""
     deadline = time.monotonic() + SETTLE_S
     while True:
-        unsettled = await _unsettled(books, trades, held)
+        unsettled = [*await _unsettled(books, trades, held), *unsettled_orders(orders)]
         if not unsettled or time.monotonic() > deadline:
             return unsettled
         await asyncio.sleep(POLL_S)
