@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import gzip
 import json
@@ -18,6 +19,11 @@ import pytest
 import redis
 from pyarrow import ipc
 
+from workers.archive.files import parquet
+from workers.archive.files.layout import START, FileRange, Source, StreamId
+from workers.archive.files.past import block_row
+from workers.archive.files.rows import row_of
+from workers.archive.files.storage import LocalStorage
 from workers.cli.application import main
 from workers.errors import CommandError
 from workers.model.books.order_book import OrderBook
@@ -30,6 +36,10 @@ from workers.research.tables import table_writer
 from workers.research.tardis_rows import Names, TopCells
 from workers.runtime.context import venue_contexts
 from workers.settings.schema import Settings
+from workers.store.connection import connect
+from workers.store.history.reading import FiledBlock, finished_blocks
+from workers.store.keys import Keys
+from workers.venues.binance.settings import BinanceSettings
 from workers.venues.kraken.settings import KrakenSettings
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -105,6 +115,81 @@ def test_log_to_tardis_to_archive_to_tardis_is_the_same_book_at_every_boundary(
     assert states_of(second) == expected
     with gzip.open(first, "rt") as one, gzip.open(second, "rt") as other:
         assert one.read() == other.read().replace("\nelsewhere,", "\nspot,")
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_a_log_without_its_snapshot_begins_with_the_book_of_the_history(home: Path, world):
+    """As the log of a fleet that has been running for longer than the log is kept."""
+    client, path = redis.Redis.from_url(world[0]), home / "depth.csv.gz"
+    keys = [f"raw:{{{SYMBOL}}}:{name}" for name in ("depth", "snapshot")]
+    kept, expected = [client.dump(key) for key in keys], truth(world[0])
+    [(newest, _)] = client.xrevrange(keys[0], count=1)
+    try:
+        client.delete(keys[1])
+        client.xtrim(keys[0], minid=int(newest.partition(b"-")[0]) - 60_000, approximate=False)
+        assert export("--kind", "depth", "-o", str(path)) == 0
+    finally:
+        for key, dump in zip(keys, kept, strict=True):
+            assert dump is not None
+            client.restore(key, 0, dump, replace=True)
+    found = states_of(path)
+    assert 500 < len(found) < len(expected)
+    assert [time for time, _ in found] == [time for time, _ in expected[-len(found) :]]
+    # the history knows 1,000 levels a side and what changed since
+    for (_, sides), (_, whole) in zip(found, expected[-len(found) :], strict=True):
+        for side, other in zip(sides, whole, strict=True):
+            assert side.items() <= other.items()
+            best = sorted(other, reverse=other is whole[0])[:500]
+            assert [side.get(price) for price in best] == [other[price] for price in best]
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_the_archive_s_own_depth_has_a_book_from_any_second_on(home: Path, world):
+    """Neither files nor Redis have a snapshot: the blocks of the history begin the book, and the entries go on."""
+    client, storage = redis.Redis.from_url(world[0]), LocalStorage(home / "archive")
+    [context] = venue_contexts(settings_of_world())
+    rows, expected, path = [], truth(world[0]), home / "depth.csv.gz"
+    for raw_id, fields in client.xrange(f"raw:{{{SYMBOL}}}:depth"):
+        rows.append(row_of(Source("spot", SYMBOL, "depth"), context.venue, StreamId.parse(raw_id), fields))
+    file_rows(storage, Source("spot", SYMBOL, "depth"), rows[0].day, [row.values for row in rows])
+    blocks = asyncio.run(blocks_of(world[0], context.keys))
+    assert len(blocks) >= 2
+    file_rows(storage, Source("spot", SYMBOL, "history"), rows[0].day, [block_row(block) for block in blocks])
+    from_ms = expected[len(expected) // 2][0] // 1000
+    assert export("--kind", "depth", "--source", "archive", "--from", str(from_ms), "-o", str(path)) == 0
+    found = states_of(path)
+    assert [time for time, _ in found] == [time for time, _ in expected if time // 1000 >= from_ms]
+    for (_, sides), (_, whole) in zip(found, expected[-len(found) :], strict=True):
+        for side, other in zip(sides, whole, strict=True):
+            assert side.items() <= other.items()
+            best = sorted(other, reverse=other is whole[0])[:500]
+            assert [side.get(price) for price in best] == [other[price] for price in best]
+
+
+def settings_of_world() -> Settings:
+    """One spot venue."""
+    return Settings(venues={"spot": BinanceSettings(market="spot", symbols=[SYMBOL])})
+
+
+def file_rows(storage: LocalStorage, source: Source, day: int, rows: list[tuple[Any, ...]]) -> None:
+    """One file of the archive."""
+    held = FileRange(StreamId.parse(rows[0][0]), StreamId.parse(rows[-1][0]))
+    file = storage.create(source.incomplete("1"))
+    parquet.write(file, source, day, rows, START, 3)
+    storage.sync(file)
+    file.close()
+    storage.publish(source.incomplete("1"), f"{source.day_folder(day)}/{held.name}")
+
+
+async def blocks_of(url: str, keys: Keys) -> list[FiledBlock]:
+    """All blocks of the history that Redis has."""
+    client: Any = connect(url)
+    try:
+        return await finished_blocks(client, keys, SYMBOL, 0, 10**10, 1000)
+    finally:
+        await client.aclose()
 
 
 @pytest.mark.recorded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -14,23 +15,38 @@ from redis.exceptions import RedisError
 from workers.archive.files import parquet
 from workers.archive.files.kept import HeldRows
 from workers.archive.files.layout import DAY_MS, Source, StreamId
+from workers.archive.files.past import FiledPast
 from workers.archive.files.reading import ArchiveReader
 from workers.archive.files.rows import POSITIONS, Values, row_of
 from workers.archive.files.storage import storage_of
 from workers.errors import CommandError, WrongArgument
 from workers.masking import mask
 from workers.model.books.order_book import OrderBook
+from workers.model.events import Snapshot
 from workers.recordings.tardis.books import BookMessage
-from workers.research.book_log import MOST_LEVELS, LogFold, archived_messages
+from workers.research.book_log import (
+    MOST_LEVELS,
+    LogFold,
+    SecondBooks,
+    archived,
+    archived_messages,
+    logged,
+    logged_snapshots,
+)
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.settings.loading import Effective, redis_url
 from workers.store.connection import connect
+from workers.store.history.reading import HistoryReader
 from workers.store.keys import Keys
 from workers.store.log.ranges import Ranges
+from workers.store.log.streams import Delivered
+from workers.venues.entries import depth_of
 from workers.verification.stored_sources import SourceName, first_venue_with
 
 _AT: Final = POSITIONS["trades"]
 _PAGE: Final = 8_192
+LEAD_MS: Final = 2_000
+"""So long before a stretch its whole book is looked for in the history."""
 LATE_MS: Final = 600_000
 """By how much a message may have come after, or before, the time the exchange gives it."""
 _Item = TypeVar("_Item")
@@ -74,24 +90,54 @@ class Held:
     async def messages_by_arrival(self, from_us: int, to_us: int) -> AsyncIterator[BookMessage]:
         """The same within a stretch (µs) by the local times."""
         cut, from_ms = Cut(from_us, to_us, lambda message: message.local_timestamp), from_us // 1000
-        async for message in self._messages(from_ms - from_ms % DAY_MS, to_us // 1000 + LATE_MS):
+        async for message in self._messages(from_ms, to_us // 1000 + LATE_MS):
             if message.local_timestamp >= to_us:
                 return
             for kept in cut.kept(message):
                 yield kept
 
     async def _messages(self, from_ms: int, to_ms: int) -> AsyncIterator[BookMessage]:
-        """Of imported files from a time on, by the exchange's clock, and then all that the log has."""
-        local = 0
+        """Of imported files and then of the log, from a whole book before a time on, by the exchange's clock."""
+        local, source = 0, Source(self.venue, self.symbol, "depth")
         if self._archive is not None:
-            source = Source(self.venue, self.symbol, "depth")
-            async for message in paged(archived_messages(self._archive, source, from_ms, to_ms)):
+            day_ms = from_ms - from_ms % DAY_MS
+            async for message in paged(archived_messages(self._archive, source, day_ms, to_ms)):
                 local = message.local_timestamp
                 yield message
-        if self._ranges is not None and self._context is not None:
-            async for message in LogFold(self._context, self.symbol).messages(self._ranges):
-                if message.local_timestamp > local:
-                    yield message
+        if self._context is None:
+            return
+        snapshots = (
+            _nothing() if self._ranges is None else logged_snapshots(self._context, self.symbol, self._ranges)
+        )
+        fold = LogFold(self._context, self.symbol, self._seconds(self._context))
+        async for message in fold.messages(self._log(self._context, from_ms, to_ms), snapshots):
+            if message.local_timestamp > local:
+                yield message
+
+    def _seconds(self, context: VenueContext) -> SecondBooks:
+        filed = FiledPast(self._archive.storage, self.venue) if self._archive is not None else None
+        if self._ranges is None:
+            return SecondBooks(self.symbol, None, filed)
+        decode = partial(depth_of, context.venue)
+        reader = HistoryReader(
+            self._ranges.client, context.keys, rule=context.venue.book_rule, decode=decode, filed=filed
+        )
+        return SecondBooks(self.symbol, reader, filed)
+
+    async def _log(self, context: VenueContext, from_ms: int, to_ms: int) -> AsyncIterator[Delivered]:
+        """The entries in files from where the book of a time is known, or else its day began; then those of Redis."""
+        after = b"0-0"
+        if self._archive is not None:
+            begin_ms = max(0, from_ms - LEAD_MS)
+            if await self._seconds(context).at(begin_ms // 1000 + 1) is None:
+                begin_ms = from_ms - from_ms % DAY_MS
+            source = Source(self.venue, self.symbol, "depth")
+            async for entry in paged(archived(self._archive, source, begin_ms, to_ms)):
+                after = entry.stream_id
+                yield entry
+        if self._ranges is not None:
+            async for entry in logged(context, self.symbol, self._ranges, after):
+                yield entry
 
     async def trades(self, from_ms: int, to_ms: int) -> AsyncIterator[list[Values]]:
         """Rows of the archive within a stretch by the exchange's clock, with the time they came where that is known."""
@@ -174,6 +220,13 @@ class Cut:
             self._book = None
         if self._from <= self._time_of(message) < self._to:
             yield message
+
+
+async def _nothing() -> AsyncIterator[Snapshot]:
+    """No snapshots."""
+    nothing: tuple[Snapshot, ...] = ()
+    for snapshot in nothing:
+        yield snapshot
 
 
 def _pages(rows: Iterable[Values]) -> Iterable[list[Values]]:

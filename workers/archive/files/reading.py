@@ -25,20 +25,20 @@ class ArchiveReader:
     """Reads of one archive. Blocking; every call may raise OSError or ArchiveUnreadable."""
 
     def __init__(self, storage: Storage) -> None:
-        self._storage = storage
+        self.storage = storage
 
     def venues(self) -> list[str]:
         """The venues that have files."""
-        names = self._storage.names("")
+        names = self.storage.names("")
         return [decoded(name.removeprefix(_VENUE)) for name in names if name.startswith(_VENUE)]
 
     def symbols(self, venue: str) -> list[str]:
         """The symbols of a venue that have files."""
         folder = f"{_VENUE}{encoded(venue)}"
         found: set[str] = set()
-        for kind in self._storage.names(folder):
+        for kind in self.storage.names(folder):
             if kind.startswith(_KIND):
-                names = self._storage.names(f"{folder}/{kind}")
+                names = self.storage.names(f"{folder}/{kind}")
                 found.update(
                     decoded(name.removeprefix(_SYMBOL)) for name in names if name.startswith(_SYMBOL)
                 )
@@ -46,12 +46,12 @@ class ArchiveReader:
 
     def days(self, source: Source) -> list[int]:
         """The days that have rows of a stream."""
-        days = [day_of_folder(name) for name in self._storage.names(source.folder)]
+        days = [day_of_folder(name) for name in self.storage.names(source.folder)]
         return sorted(day for day in days if day is not None)
 
     def files(self, source: Source, day: int) -> list[FileRange]:
         """The files of one day, in stream order."""
-        found = [FileRange.parse(name) for name in self._storage.names(source.day_folder(day))]
+        found = [FileRange.parse(name) for name in self.storage.names(source.day_folder(day))]
         return sorted(held for held in found if held)
 
     def ends(self, source: Source) -> tuple[StreamId, StreamId] | None:
@@ -85,8 +85,8 @@ class ArchiveReader:
 
     def _file(self, source: Source, day: int, held: FileRange) -> Iterator[Values]:
         path = f"{source.day_folder(day)}/{held.name}"
-        with self._storage.open(path) as file:
-            for rows in parquet.read(file, self._storage.shown(path), source.kind):
+        with self.storage.open(path) as file:
+            for rows in parquet.read(file, self.storage.shown(path), source.kind):
                 yield from rows
 
 

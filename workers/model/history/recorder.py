@@ -7,7 +7,7 @@ from workers.model.books.in_band import BookRule
 from workers.model.books.order_book import price_key
 from workers.model.books.sync import BookSync, Outcome, SequenceRule, SyncState
 from workers.model.events import DepthEvent
-from workers.model.history.block import HistoryBlock, Unknown
+from workers.model.history.block import BookAt, HistoryBlock, Unknown
 from workers.model.history.builder import DEFAULT_LEVELS, BlockBuilder
 
 LONGEST_SILENCE_S = 3_600
@@ -124,7 +124,7 @@ class HistoryFold:
         self.builder = BlockBuilder(block.symbol, levels=levels, length=length or block.length)
         self.builder.resume(block)
         self._sync = rule.sync(block.symbol, max_levels=max(levels, 1) * 5)
-        self._sync.restore(_checkpoint(block, rule.sequence))
+        self._sync.restore(checkpoint_of(block.symbol, rule.sequence, block.book_at(block.last)))
         self.recorder = HistoryRecorder(self._sync, self.builder)
 
     @property
@@ -138,19 +138,18 @@ class HistoryFold:
         self.recorder.after(event, self._sync.on_event(event, ms))
 
 
-def _checkpoint(block: HistoryBlock, rule: SequenceRule) -> Checkpoint:
-    """The last second of a block as the state of a book."""
-    book = block.book_at(block.last)
+def checkpoint_of(symbol: str, rule: SequenceRule, book: BookAt | Unknown) -> Checkpoint:
+    """The book of a second as the state of one that is kept in step."""
     known = not isinstance(book, Unknown)
     bids, asks = ([], []) if isinstance(book, Unknown) else (book.bids, book.asks)
     return Checkpoint(
-        symbol=block.symbol,
+        symbol=symbol,
         rule=rule.value,
         stream_id="",
         synced=known,
         unconfirmed=False,
         last_update_id=-1 if isinstance(book, Unknown) else book.update_id,
-        last_event_time=block.last * 1000,
+        last_event_time=book.second * 1000,
         synced_at=0,
         lost_at=0,
         crossed_since_ms=None,

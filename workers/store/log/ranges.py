@@ -27,18 +27,18 @@ class Ranges:
     """Reads of one venue's keys."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
-        self._client: Any = client
+        self.client: Any = client
         self._keys = keys
 
     async def trades(self, symbol: str, from_ms: int, to_ms: int) -> AsyncIterator[list[Trade]]:
         """The pages of `LatestTrades.pages` as trades."""
-        async for page in LatestTrades(self._client, self._keys).pages(symbol, from_ms, to_ms, PAGE):
+        async for page in LatestTrades(self.client, self._keys).pages(symbol, from_ms, to_ms, PAGE):
             yield [trade_of(row) for row in page]
 
     async def newest_trades(self, symbol: str, to_ms: int, count: int) -> list[Trade]:
         """At most `count` of the newest trades before a time (ms), oldest first. Cost: one round trip."""
         key = self._keys.trades_latest(symbol)
-        found = await self._client.zrange(
+        found = await self.client.zrange(
             key, f"({to_ms}", "-inf", byscore=True, desc=True, offset=0, num=count, withscores=True
         )
         return [trade_of(decode_member(member, symbol, int(score))) for member, score in reversed(found)]
@@ -46,7 +46,7 @@ class Ranges:
     async def trade_ids(self, symbol: str) -> tuple[int, int] | None:
         """The ids of the first and the last trade of the latest set; None when it is empty."""
         key = self._keys.trades_latest(symbol)
-        ends = [await self._client.zrange(key, at, at, withscores=True) for at in (0, -1)]
+        ends = [await self.client.zrange(key, at, at, withscores=True) for at in (0, -1)]
         if not ends[0] or not ends[1]:
             return None
         first, last = (
@@ -59,6 +59,6 @@ class Ranges:
     async def entries(self, key: str, from_ms: int) -> AsyncIterator[list[Entry]]:
         """The entries of a stream from a time on."""
         after = str(max(from_ms, 0))
-        while page := await self._client.xrange(key, min=after, max="+", count=PAGE):
+        while page := await self.client.xrange(key, min=after, max="+", count=PAGE):
             yield page
             after = f"({page[-1][0].decode()}"
