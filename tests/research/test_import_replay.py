@@ -223,6 +223,9 @@ async def test_messages_of_every_kind_with_a_disconnect_as_a_hole_and_rubbish_na
     [ticker] = filed(home, "raw", "bybit", "derivative_ticker")
     assert ticker[4].decode().endswith(",,-0.00001,,,,,2.5")
     assert len(filed(home, "raw", "bybit", "liquidations")) == 1
+    told[:] = [message(2, type="derivative_ticker", markPrice=3), *told[2:4]]  # a reply that begins elsewhere
+    code, said = await imported(capsys, url_of(server, "bybit", **types))
+    assert (code, said["present"], said["written"]) == (0, 2, 1), said
 
 
 async def test_a_stretch_that_begins_in_the_middle_begins_with_the_whole_book(

@@ -7,6 +7,7 @@ import csv
 import gzip
 import json
 import math
+import re
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +33,7 @@ from workers.recordings.tardis.books import BookMessage
 from workers.recordings.tardis.rows import COLUMNS, header_of
 from workers.research.book_log import ToldBook
 from workers.research.hftbacktest import EventArray
+from workers.research.nautilus import CatalogFile
 from workers.research.tables import table_writer
 from workers.research.tardis_rows import Names, TopCells
 from workers.runtime.context import venue_contexts
@@ -510,3 +512,81 @@ def test_a_number_that_no_column_can_hold_is_not_left_out(tmp_path: Path):
         writer.rows([("x", "X", BASE, BASE, None, "0.0000000000000000000001", *(None,) * 5)])
         with pytest.raises(CommandError, match=r"funding_rate 0\.0+1 does not fit"):
             writer.close()
+
+
+def catalog(home: Path, *kinds: str) -> Path:
+    """A catalog of NautilusTrader."""
+    path = home / "catalog"
+    for kind in kinds:
+        of_nautilus = ["--format", "nautilus", "--instrument", "BTCUSDT.BINANCE", "-o", str(path)]
+        assert main(["export", "--symbol", SYMBOL, "--kind", kind, *of_nautilus]) == 0
+    return path
+
+
+def units(raw: bytes) -> Decimal:
+    return Decimal(int.from_bytes(raw, "little", signed=True)).scaleb(-16)
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_a_catalog_has_the_same_book_and_the_same_trades(home: Path, world):
+    path = catalog(home, "depth", "trades")
+    [deltas] = path.glob("data/order_book_delta/BTCUSDT.BINANCE/*.parquet")
+    rows = pq.read_table(deltas).to_pylist()
+    sides: Sides = ({}, {})
+    states = []
+    for row in rows:
+        if row["action"] == 4:
+            sides = ({}, {})
+        else:
+            assert (row["action"] == 3) == (not units(row["size"]))
+            apply(
+                sides,
+                [[(units(row["price"]), units(row["size"]))] if row["side"] == n else [] for n in (1, 2)],
+            )
+        if row["flags"] & 128:
+            states.append((row["ts_event"] // 1000, (dict(sides[0]), dict(sides[1]))))
+    assert states == truth(world[0])
+    [trades] = path.glob("data/trade_tick/BTCUSDT.BINANCE/*.parquet")
+    assert pq.ParquetFile(trades).metadata.metadata[b"size_precision"] == b"6"
+    assert export("--kind", "trades", "-o", str(home / "trades.csv")) == 0
+    expected = table_of(home / "trades.csv")
+    told = pq.read_table(trades).to_pylist()
+    assert [(units(row["price"]), units(row["size"]), row["ts_init"] // 1000) for row in told] == [
+        (row["price"], row["amount"], row["local_timestamp"]) for row in expected
+    ]
+    names = [re.sub(r"[^0-9_]", "", file.stem).split("_") for file in (trades, deltas)]
+    assert all(int(first) < int(last) for first, last in names)
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_the_real_nautilus_trader_reads_the_catalog_and_has_the_same_best_prices(home: Path, world):
+    why = "nautilus_trader is not installed, as it brings 400 MB: pip install nautilus_trader"
+    persistence = pytest.importorskip("nautilus_trader.persistence.catalog", reason=why)
+    book_module = import_module("nautilus_trader.model.book")
+    enums, ids = (import_module(f"nautilus_trader.model.{name}") for name in ("enums", "identifiers"))
+    found = persistence.ParquetDataCatalog(str(catalog(home, "depth", "trades", "quotes")))
+    name = "BTCUSDT.BINANCE"
+    assert len(found.trade_ticks(instrument_ids=[name])) == 1227
+    book = book_module.OrderBook(ids.InstrumentId.from_str(name), enums.BookType.L2_MBP)
+    best = {}
+    for delta in found.order_book_deltas(instrument_ids=[name]):
+        book.apply_delta(delta)
+        if delta.flags & 128:
+            best[delta.ts_init] = str(book.best_bid_price()), str(book.best_ask_price())
+    quotes = found.quote_ticks(instrument_ids=[name])
+    assert len(quotes) > 500
+    assert [best[one.ts_init] for one in quotes] == [
+        (str(one.bid_price), str(one.ask_price)) for one in quotes
+    ]
+
+
+def test_an_empty_or_broken_catalog_file_is_not_left_behind(tmp_path: Path):
+    file = CatalogFile(tmp_path, "trades", "A/B.X")
+    assert file.close() is None
+    file = CatalogFile(tmp_path, "trades", "A/B.X")
+    with pytest.raises(CommandError, match="more decimals"):
+        file.trades([("x", "X", BASE, BASE, "1", "buy", "0.00000000000000001", "1")])
+    file.discard()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

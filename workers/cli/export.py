@@ -39,8 +39,11 @@ def export(
         str, typer.Option("--channel", help="Of raw: one of the venue's `channels`, such as kline_1m.")
     ] = "",
     form: Annotated[
-        Literal["csv", "parquet", "arrow", "tardis-csv", "hftbacktest"] | None,
-        typer.Option("--format", help="Else what the file's name ends in, else csv. hftbacktest is .npz."),
+        Literal["csv", "parquet", "arrow", "tardis-csv", "hftbacktest", "nautilus"] | None,
+        typer.Option(
+            "--format",
+            help="Else what the file's name ends in, else csv. hftbacktest is .npz, nautilus a catalog.",
+        ),
     ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="`-` is standard output.")
@@ -60,6 +63,9 @@ def export(
         str,
         typer.Option("--every", metavar="TIME", help="Of book and quotes: at that cadence, such as 100ms."),
     ] = "",
+    instrument: Annotated[
+        str, typer.Option("--instrument", metavar="ID", help="Of nautilus: its id. Else SYMBOL.VENUE.")
+    ] = "",
     config: Config = None,
 ) -> None:
     """Export trades, bars, depth or a further channel of one symbol from Redis and the archive.
@@ -75,12 +81,15 @@ def export(
     if (kind == "raw") != bool(channel):
         raise typer.BadParameter("it goes with --kind raw, which needs it.", param_hint="--channel")
     match form, kind:
-        case ("tardis-csv" | "hftbacktest", _) | (_, "book" | "quotes" | "derivatives" | "liquidations"):
+        case ("tardis-csv" | "hftbacktest" | "nautilus", _) | (
+            _,
+            "book" | "quotes" | "derivatives" | "liquidations",
+        ):
             from workers.research import exporting  # noqa: PLC0415 -- as above
 
             where = (symbol, venue, from_ms, to_ms, output, source, channel)
             raise typer.Exit(
-                exporting.run_export(exporting.Request(form, kind, *where, depth, every), config)
+                exporting.run_export(exporting.Request(form, kind, *where, depth, every, instrument), config)
             )
         case _, "trades" | "bars" | "depth" | "raw" as archived:
             pass

@@ -22,6 +22,7 @@ from workers.research.contract_rows import DATASETS as CONTRACT_DATASETS
 from workers.research.contract_rows import contract_rows
 from workers.research.held import Held, held
 from workers.research.hftbacktest import EventArray
+from workers.research.nautilus import FOLDERS, CatalogFile
 from workers.research.tables import FORMS as TABLE_FORMS
 from workers.research.tables import TableForm, columns_of, table_writer
 from workers.research.tardis_rows import Names, TopCells, TradeCells
@@ -30,7 +31,7 @@ from workers.terminal.output import PLAIN_EVERY_S, err, seconds_of
 from workers.terminal.row_writers import STDOUT, whole_file
 from workers.verification.stored_sources import SourceName
 
-Form = Literal["tardis-csv", "hftbacktest", "csv", "parquet", "arrow"]
+Form = Literal["tardis-csv", "hftbacktest", "nautilus", "csv", "parquet", "arrow"]
 _BY_KIND: Final[dict[str, Dataset]] = {
     "trades": "trades",
     "depth": "incremental_book_L2",
@@ -57,6 +58,8 @@ class Request(NamedTuple):
     channel: str = ""
     depth: int = 25
     every: str = ""
+    instrument: str = ""
+    """What NautilusTrader calls it; empty: the symbol and the venue."""
 
     @property
     def table_form(self) -> TableForm:
@@ -67,7 +70,7 @@ class Request(NamedTuple):
     @property
     def is_table(self) -> bool:
         """Whether it is told as a table, and not in a format of others."""
-        return self.form not in ("tardis-csv", "hftbacktest")
+        return self.form not in ("tardis-csv", "hftbacktest", "nautilus")
 
     @property
     def every_ms(self) -> int:
@@ -103,6 +106,12 @@ def run_export(request: Request, config: Path | None) -> int:
         raise CommandError(
             "An event array is of --kind depth (trades are in it), into a file: name one with -o."
         )
+    if request.form == "nautilus":
+        if request.kind not in FOLDERS or request.output == STDOUT:
+            raise CommandError(
+                f"A catalog has --kind {', '.join(FOLDERS)}, and is a folder: name it with -o."
+            )
+        parquet.require()
     if request.every_ms and request.kind not in ("book", "quotes"):
         raise CommandError("--every is of --kind book and quotes.")
     effective, _ = running_fleet(config)
@@ -115,8 +124,8 @@ def run_export(request: Request, config: Path | None) -> int:
 
     async def export() -> int:
         async with held(effective, request.venue, request.symbol, request.source) as found:
-            write = _events if request.form == "hftbacktest" else _table if request.is_table else _lines
-            return await write(found, request)
+            write = {"hftbacktest": _events, "nautilus": _catalog, "tardis-csv": _lines}
+            return await write.get(request.form or "", _table)(found, request)
 
     try:
         count = asyncio.run(export())
@@ -178,6 +187,32 @@ async def _rows(found: Held, request: Request) -> AsyncIterator[list[Row]]:
         async for message in found.messages(*stretch):
             yield list(top.rows(message))
         yield list(top.finish())
+
+
+async def _catalog(found: Held, request: Request) -> int:
+    """Write a file into a catalog of NautilusTrader; how many rows."""
+    instrument = request.instrument or f"{request.symbol}.{found.venue.upper()}"
+    shown = _Progress()
+    try:
+        file = CatalogFile(Path(request.output), request.kind, instrument)  # type: ignore[arg-type]  # one of FOLDERS
+        try:
+            if request.kind == "depth":
+                async for message in found.messages(request.from_ms, request.to_ms):
+                    file.book(message)
+                    shown(file.count)
+            else:
+                take = file.trades if request.kind == "trades" else file.quotes
+                async for rows in _rows(found, request):
+                    take(rows)
+                    shown(file.count)
+            _refuse_nothing(found, request, file.count)
+        except BaseException:
+            file.discard()
+            raise
+        file.close()
+    except OSError as error:
+        raise CommandError(f"{request.output} cannot be written: {error}.") from error
+    return file.count
 
 
 async def _events(found: Held, request: Request) -> int:

@@ -204,6 +204,10 @@ class PlainParquet:
         """See `TableFile`."""
         self._writer.write_table(table)
 
+    def metadata(self, values: Mapping[str, str]) -> None:
+        """Say something of the file at its end."""
+        self._writer.add_key_value_metadata(values)
+
     def close(self) -> None:
         """See `TableFile`."""
         self._writer.close()
