@@ -18,7 +18,9 @@ pytestmark = pytest.mark.e2e
 
 
 def test_the_fleet_is_measured_and_compared(fleet: Run):
-    done = fleet("bench", "--rates", "200", "--symbols", "2", "--for", "2s", "--no-idle", "--json")
+    done = fleet(
+        "bench", "--rates", "200", "--symbols", "2", "--for", "2s", "--burst", "10", "--no-idle", "--json"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1
@@ -35,6 +37,12 @@ def test_the_fleet_is_measured_and_compared(fleet: Run):
         assert found["samples"] > 0, stage
     assert result["idle_percent"] is None
     assert result["is_right"] is True
+    burst = measured["burst"]
+    assert (burst["factor"], burst["seconds"]) == (10, 2)
+    assert burst["messages"] > 1_000
+    assert burst["caught_up_s"] > 0
+    assert set(burst["most"]) == {"waiting", "behind_ms", "dropped"}
+    assert burst["most"]["dropped"] == 0
     assert "comparing" in done.stderr
 
 

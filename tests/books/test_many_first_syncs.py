@@ -113,11 +113,11 @@ def is_deep(book: OwnedBook) -> bool:
 
 
 async def test_many_books_are_shown_by_small_snapshots_and_deepened_afterwards() -> None:
-    world = World(60)
+    world = World(90)
     await world.until(is_borne_out)
     shown = Counter(limit for _, limit, _ in world.asked)
     # the last of them, when no crowd is left, and those that are deepened meanwhile, may ask for all
-    assert shown[50] >= 60 + 25
+    assert shown[50] >= 90 + 25
     first = {name: limit for name, limit, _ in reversed(world.asked)}
     crowd = sum(limit == 50 for limit in first.values())
     assert crowd >= 25
@@ -151,7 +151,7 @@ async def test_few_books_begin_with_all_their_levels() -> None:
 
 
 async def test_a_shallow_book_is_known_again_by_its_next_owner() -> None:
-    world = World(60)
+    world = World(90)
     await world.until(is_borne_out)
     book = next(book for book in world.books.values() if book.shallow)
     sync = world.context.venue.book_rule.sync(book.claim.symbol, two_snapshots=True)

@@ -18,7 +18,7 @@ from workers.bench.latency import (
     with_pacing,
     without_pacing,
 )
-from workers.bench.plant import add_server, begin, compared_side, compared_trades
+from workers.bench.plant import Lag, add_server, begin, compared_side, compared_trades
 from workers.bench.reader import Reader
 from workers.bench.tape import FIRST_TRADE_ID, SentTrade, names
 from workers.client.fleet import FleetClient
@@ -27,7 +27,9 @@ from workers.model.books.top_of_book import decode_top
 from workers.operations.run_directory import make_socket_folder
 from workers.settings.loading import load, redis_url
 from workers.store.connection import connect
-from workers.store.keys import DEPTH, Keys
+from workers.store.fleet.leases import Registry
+from workers.store.keys import BOOKS_GROUP, DEPTH, Keys
+from workers.store.log.streams import GroupReader
 
 LEAST_LEVELS: Final = 900
 """Of a snapshot of 1,000, of which some were removed."""
@@ -45,16 +47,26 @@ def one_of_each(lines: int) -> tuple[tuple[str, int], ...]:
 
 
 class FleetPlant:
-    """A fleet on its own server, with its settings as shipped."""
+    """A fleet on its own server, with its settings as shipped.
+
+    Args:
+        more: further sections of its settings.
+    """
 
     name = "fleet"
     lacks: Sequence[str] = ("log", "books", "trades")
 
     def __init__(
-        self, home: Path, exchange: int, api: int, symbols: int, roles: Sequence[tuple[str, int]]
+        self,
+        home: Path,
+        exchange: int,
+        api: int,
+        symbols: int,
+        roles: Sequence[tuple[str, int]],
+        more: str = "",
     ) -> None:
         file = home / "bench.toml"
-        file.write_text(_settings_text(home, exchange, api, symbols), encoding="utf-8")
+        file.write_text(_settings_text(home, exchange, api, symbols) + more, encoding="utf-8")
         settings = load(file, {}).settings
         self.processes = begin(home, exchange, symbols, file)
         make_socket_folder(home)
@@ -67,6 +79,7 @@ class FleetPlant:
         self._keys = Keys()
         self.url = redis_url(settings)
         self._client: Any = connect(self.url)
+        self._registry = Registry(self._client, settings.fleet)
         self._pace_us = settings.books.publish_ms * 1000
 
     def streams(self, symbol: str) -> list[str]:
@@ -74,13 +87,29 @@ class FleetPlant:
         return [self._keys.raw(symbol, DEPTH), self._keys.book_top(symbol)]
 
     async def ready(self) -> bool:
-        """Whether every book is shown and every trades fold has begun."""
+        """Whether every book is shown, with all its levels, and every trades fold has begun."""
         pipe = self._client.pipeline(transaction=False)
         pipe.hlen(self._keys.live_orderbook)
         for symbol in self._symbols:
             pipe.exists(self._keys.trades_state(symbol))
         shown, *begun = await pipe.execute()
-        return bool(shown == len(self._symbols) and all(begun))
+        if shown != len(self._symbols) or not all(begun):
+            return False
+        told = await self._registry.workers(("books",))
+        in_sync, shallow = (sum(int(one.get(name, 0)) for one in told) for name in ("in_sync", "shallow"))
+        return in_sync == len(self._symbols) and not shallow
+
+    async def lag(self) -> Lag:
+        """As `/status` tells it: what waits for the group of the books, and how far they are behind."""
+        pipe = self._client.pipeline(transaction=False)
+        for symbol in self._symbols:
+            pipe.hget(self._keys.book_status(symbol), "behind_ms")
+        behind = [int(found or 0) for found in await pipe.execute()]
+        reader = GroupReader(self._client, BOOKS_GROUP)
+        lags = [await reader.lag(self._keys.raw(symbol, DEPTH)) for symbol in self._symbols]
+        lines = await self._registry.workers(("ingest-a", "ingest-b"))
+        buffered, dropped = (sum(int(line.get(name, 0)) for line in lines) for name in ("waiting", "dropped"))
+        return Lag(buffered + sum(waiting for waiting, _ in lags), max(behind), dropped)
 
     async def lacking(self, sent: Mapping[str, Sent]) -> dict[str, int]:
         """By the last entry of each log, by what `LIVE_ORDERBOOK` shows, by the last trade folded."""

@@ -92,6 +92,9 @@ class PeerPlant:
         keys = [key for symbol in self._symbols for key in (*self.streams(symbol), self._trades(symbol))]
         return bool(await self._client.exists(*keys) == len(keys))
 
+    async def lag(self) -> None:
+        """It tells nothing."""
+
     async def lacking(self, sent: Mapping[str, Sent]) -> dict[str, int]:
         """By the time of the last delta, and the id of the last trade."""
         pipe = self._client.pipeline(transaction=False)

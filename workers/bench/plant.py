@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from workers.bench.exchange import Sent
 from workers.bench.latency import Percentiles
@@ -16,6 +16,21 @@ from workers.conformance.fleet.processes import Processes, plain_environment
 from workers.operations.redis_program import server_command
 from workers.settings.schema import Settings
 from workers.store.server import find_server
+
+
+class Lag(NamedTuple):
+    """How far behind a plant says that it is."""
+
+    waiting: int
+    """Entries of depth in the log, or before it in the lines' buffers, that no book has yet."""
+    behind_ms: int
+    """Of the book that is farthest behind, as its status tells."""
+    dropped: int
+    """Messages that the lines had to drop since they were started."""
+
+    def worse(self, other: Lag) -> Lag:
+        """The worse of two looks in each respect."""
+        return Lag(*map(max, self, other))
 
 
 class Plant(Protocol):
@@ -35,6 +50,9 @@ class Plant(Protocol):
 
     async def ready(self) -> bool:
         """Whether it has every book."""
+
+    async def lag(self) -> Lag | None:
+        """What it says of itself; None: it says nothing."""
 
     async def lacking(self, sent: Mapping[str, Sent]) -> dict[str, int]:
         """At each stage, of how many symbols it lacks the last message that was sent."""

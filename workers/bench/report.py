@@ -8,7 +8,7 @@ from typing import Final
 from rich.table import Table
 
 from workers.bench.latency import Percentiles
-from workers.bench.run import Measured
+from workers.bench.run import Burst, Measured
 from workers.bench.suite import Outcome, Plan, run
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
 from workers.terminal.output import err, json_line, out
@@ -48,7 +48,8 @@ def _object(outcome: Outcome) -> dict[str, object]:
     measured = []
     for one in outcome.measured:
         delays = {stage: found and found._asdict() for stage, found in one.delays_ms.items()}
-        measured.append({**one._asdict(), "delays_ms": delays})
+        burst = one.burst and {**one.burst._asdict(), "most": one.burst.most and one.burst.most._asdict()}
+        measured.append({**one._asdict(), "delays_ms": delays, "burst": burst})
     return {
         "machine": outcome.machine._asdict(),
         "idle_percent": outcome.idle_percent,
@@ -92,11 +93,30 @@ def _show(one: Measured) -> None:
     dry = ", ".join(
         f"{stage} {'never' if at is None else f'{at:.1f} s'}" for stage, at in one.run_dry_s.items()
     )
+    if one.burst is not None:
+        out.print(_burst_told(one.burst), highlight=False)
     verdict = "keeps up" if one.kept_up else "FALLS BEHIND"
     handled = "" if one.handled_per_s is None else f"; {one.handled_per_s:,.0f} messages/s handled"
     out.print(f"{verdict}: all handled after the last message: {dry}{handled}.", highlight=False)
     for sentence in one.differences or ["Books and trades are what was sent."]:
         out.print(sentence, highlight=False, markup=False)
+
+
+def _burst_told(burst: Burst) -> str:
+    caught_up = (
+        "never caught up"
+        if burst.caught_up_s is None
+        else f"caught up {burst.caught_up_s:.1f} s after its end"
+    )
+    load = f"{burst.factor:g} times the rate for {burst.seconds:.0f} s"
+    told = f"Burst, {load} ({burst.messages:,} messages): {caught_up}"
+    if burst.most is None:
+        return f"{told}."
+    waiting, behind_ms, dropped = burst.most
+    return (
+        f"{told}; at worst {waiting:,} entries waited and a book was {behind_ms:,} ms behind, as it told; "
+        f"{dropped:,} messages dropped."
+    )
 
 
 def _cells(found: Percentiles | None) -> list[str]:

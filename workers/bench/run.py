@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from workers.bench.exchange import Exchange, Sent
 from workers.bench.latency import Percentiles
-from workers.bench.plant import Plant
+from workers.bench.plant import Lag, Plant
 from workers.bench.reader import Reader
 from workers.bench.tape import names
 from workers.bench.usage import Usage, usage_by_role
@@ -31,10 +31,28 @@ KEPT_UP_S: Final = 1.0
 """A plant that has handled all so soon after the last message is said to keep up."""
 FIRST_RATE: Final = 10.0
 """Messages a second and symbol while a plant starts, or fewer."""
+BURST_S: Final = 10.0
+"""How long a burst lasts, or as long as is measured before it."""
+CAUGHT_UP_S: Final = 5.0
+"""A plant that has handled all so soon after a burst is said to have caught up."""
+LAG_EVERY_S: Final = 0.25
 SAMPLED: Final = 3
 """Symbols whose delays are measured: a reader of all would be a load of its own."""
 MOST_STARTS: Final = 3
 POLL_S: Final = 0.05
+
+
+class Burst(NamedTuple):
+    """What became of a burst, after which nothing more was sent."""
+
+    factor: float
+    """Times the rate before."""
+    seconds: float
+    messages: int
+    caught_up_s: float | None
+    """Until all was handled, from its end on; None: not in time."""
+    most: Lag | None
+    """The worst that the plant told of itself."""
 
 
 class Measured(NamedTuple):
@@ -61,6 +79,7 @@ class Measured(NamedTuple):
     unsent_mb: float
     """What the plant had not taken from its sockets at the end of those seconds."""
     differences: list[str]
+    burst: Burst | None
 
 
 Make = Callable[[Path, int, int], Plant]
@@ -128,8 +147,14 @@ def _last_words(home: Path, name: str) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-async def measure(make: Make, rate: float, symbols: int, seconds: float, tell: Tell) -> Measured:
-    """Measure a plant at a rate of messages a second, over all symbols."""
+async def measure(
+    make: Make, rate: float, symbols: int, seconds: float, tell: Tell, burst_factor: float = 0.0
+) -> Measured:
+    """Measure a plant at a rate of messages a second, over all symbols.
+
+    Args:
+        burst_factor: for a while after what is measured so many times the rate; 0: nothing. Delays are of both.
+    """
     async with running(make, symbols, tell) as (plant, exchange):
         pids = {name: plant.processes[name].pid for name in ("exchange", *plant.roles)}
         tell(f"{plant.name}: {rate:,.0f} messages/s of {symbols} symbols for {seconds:.0f} s")
@@ -144,6 +169,11 @@ async def measure(make: Make, rate: float, symbols: int, seconds: float, tell: T
             began, first, usage = time.monotonic(), await exchange.state(), usage_by_role(pids)
             await asyncio.sleep(seconds)
             took, last, after = time.monotonic() - began, await exchange.state(), usage_by_role(pids)
+            burst_s, most = min(BURST_S, seconds), None
+            if burst_factor:
+                tell(f"{plant.name}: {rate * burst_factor:,.0f} messages/s for {burst_s:.0f} s")
+                await exchange.set_rate(rate * burst_factor)
+                most = await _worst_lag(plant, burst_s)
             await exchange.set_rate(0)
             loaded_s = time.monotonic() - loaded
             sent = await exchange.sent()
@@ -158,6 +188,8 @@ async def measure(make: Make, rate: float, symbols: int, seconds: float, tell: T
             tell(f"{plant.name}: comparing")
         messages = last.messages - first.messages
         end = await exchange.state()
+        caught_up_s = max(dry) if is_dry else None
+        burst = Burst(burst_factor, burst_s, end.messages - last.messages, caught_up_s, most)
         return Measured(
             plant=plant.name,
             rate=rate,
@@ -172,7 +204,7 @@ async def measure(make: Make, rate: float, symbols: int, seconds: float, tell: T
             resident_mb={name: round(used.resident_bytes / 2**20, 1) for name, used in after.items()},
             delays_ms=plant.delays(reader, sent),
             run_dry_s=run_dry_s,
-            kept_up=is_dry and max(dry) <= KEPT_UP_S,
+            kept_up=is_dry and max(dry) <= (CAUGHT_UP_S if burst_factor else KEPT_UP_S),
             handled_per_s=round((end.messages - before_load.messages) / (loaded_s + max(dry)), 1)
             if is_dry
             else None,
@@ -180,7 +212,18 @@ async def measure(make: Make, rate: float, symbols: int, seconds: float, tell: T
             differences=await plant.differences(sent)
             if is_dry
             else [f"not compared: not all was handled within {RUN_DRY_S:.0f} s of the last message"],
+            burst=burst if burst_factor else None,
         )
+
+
+async def _worst_lag(plant: Plant, seconds: float) -> Lag | None:
+    """What a plant tells of itself for so long, at worst."""
+    deadline, worst = time.monotonic() + seconds, await plant.lag()
+    while (left := deadline - time.monotonic()) > 0:
+        await asyncio.sleep(min(LAG_EVERY_S, left))
+        lag = await plant.lag()
+        worst = worst.worse(lag) if worst and lag else lag
+    return worst
 
 
 def _percent(before: Mapping[str, Usage], after: Mapping[str, Usage], took_s: float) -> dict[str, float]:

@@ -34,6 +34,8 @@ class Plan(NamedTuple):
     """What is measured after the fleet, at each rate; empty: nothing."""
     cache: Path
     """Where the peer's venv is kept."""
+    burst: float = 0.0
+    """After each rate so many times of it for a while; 0: nothing."""
 
 
 class Machine(NamedTuple):
@@ -96,7 +98,7 @@ async def run(plan: Plan, tell: Tell, measured: Callable[[Measured], None]) -> O
         if python is not None:
             makes.append(partial(_cryptofeed, symbols=plan.symbols, python=python))
         for make in makes:
-            found.append(await measure(make, rate, plan.symbols, plan.seconds, tell))
+            found.append(await measure(make, rate, plan.symbols, plan.seconds, tell, plan.burst))
             measured(found[-1])
     return Outcome(machine, idle, found)
 

@@ -26,7 +26,7 @@ from workers.venues.entries import depth_of
 log = structlog.get_logger()
 
 REFRESH_CHECK_S = 0.25
-CROWD = 8
+CROWD = 4
 """When all books that wait for their first snapshot need more than one part in so many of what may be asked for in a
 minute, each begins with a small one."""
 SMALL = 3

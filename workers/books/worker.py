@@ -294,6 +294,7 @@ class BookWorker:
         self._process.details = {
             "symbols": len(self.books),
             "in_sync": in_sync,
+            "shallow": sum(book.shallow for book in self.books.values()),
             "gaps": sum(book.sync.gap_count for book in self.books.values()),
         }
 

@@ -29,6 +29,15 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(metavar="PEER", help="Measure this after the fleet, at each rate: cryptofeed."),
         ] = None,
+        burst: Annotated[
+            float,
+            typer.Option(
+                metavar="FACTOR",
+                min=0,
+                max=1000,
+                help="After each rate so many times of it for 10 s, and how long it takes to catch up; 0: none.",
+            ),
+        ] = 0.0,
         no_idle: Annotated[
             bool, typer.Option("--no-idle", help="Leave out the whole fleet without any message.")
         ] = False,
@@ -52,7 +61,7 @@ def register(app: typer.Typer) -> None:
         except CommandError as error:
             raise typer.BadParameter(str(error), param_hint="--for") from error
         cache = load(config, os.environ).home / "bench"
-        plan = Plan(_rates(rates), symbols, seconds, lines, not no_idle, against or "", cache)
+        plan = Plan(_rates(rates), symbols, seconds, lines, not no_idle, against or "", cache, burst)
         raise typer.Exit(run_bench(plan, as_json=json))
 
 
