@@ -1,0 +1,344 @@
+"""Walls, icebergs and flicker: their rules one by one, what holds whatever comes, and how well they find."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workers.model.analytics import icebergs as icebergs_module
+from workers.model.analytics.flicker import FlickerParameters, LevelFlicker, OrderFlicker
+from workers.model.analytics.icebergs import IcebergDetector, IcebergParameters
+from workers.model.analytics.level2_icebergs import Level2IcebergDetector, Level2IcebergParameters
+from workers.model.analytics.order_flow import OrderEvent, order_events
+from workers.model.analytics.walls import WallDetector, WallParameters
+from workers.model.level3.book import Level3Book
+from workers.model.level3.events import OrderChange, OrderMessage
+
+MS = 1000
+ASKS = [(101.0 + number, 1.0) for number in range(10)]
+
+
+def load_bench() -> ModuleType:
+    path = Path(__file__).resolve().parents[3] / "bench" / "analytics.py"
+    spec = importlib.util.spec_from_file_location("bench_analytics", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_icebergs_and_walls_of_a_tape_are_found_as_published():
+    bench = load_bench()
+    market = bench.Participants(42)
+    scores = bench.scores(market, bench.detect(market.run(120)))
+    level3 = scores["icebergs, level 3, 1 or more refills"]
+    assert level3.there >= 40
+    assert level3.precision >= 0.9
+    assert level3.recall >= 0.75  # of 43; on the long tapes more than 0.8
+    walls = scores["walls, level 2"]
+    assert walls.there >= 10
+    assert walls.precision >= 0.7
+    assert walls.recall >= 0.7
+
+
+def bids_with(quantity: float, price: float = 95.0) -> list[tuple[float, float]]:
+    levels = [(100.0 - number, 1.0) for number in range(10)]
+    return [(at, quantity if at == price else other) for at, other in levels if quantity or at != price]
+
+
+def kinds(events) -> list[str]:
+    return [event.kind for event in events]
+
+
+@pytest.mark.parametrize(("traded", "kind"), [(0.0, "wall_vanished"), (9.0, "wall_eaten")])
+def test_a_large_level_is_a_wall_once_it_lasts_and_ends_by_what_was_traded(traded, kind):
+    detector = WallDetector(WallParameters(levels=10))
+    assert kinds(detector.on_levels(bids_with(10), ASKS, 0)) == []
+    assert kinds(detector.on_levels(bids_with(10), ASKS, 1999 * MS)) == []
+    assert kinds(detector.on_levels(bids_with(10), ASKS, 2000 * MS)) == ["wall_appeared"]
+    assert [(wall.side, wall.price) for wall in detector.walls()] == [("bid", 95.0)]
+    detector.on_trade("bid", 95.0, traded)
+    assert kinds(detector.on_levels(bids_with(5), ASKS, 2100 * MS)) == []
+    ended = detector.on_levels(bids_with(0), ASKS, 2200 * MS)
+    assert (kinds(ended), ended[0].figures["traded"]) == ([kind], traded)
+    detector.check()
+
+
+def test_a_wall_out_of_sight_neither_stands_nor_ends():
+    detector = WallDetector(WallParameters(levels=10))
+    for now in (0, 3000 * MS):
+        detector.on_levels(bids_with(10, 91.0), ASKS, now)
+    higher = [(110.0 - number, 1.0) for number in range(10)]
+    assert detector.on_levels(higher, ASKS, 4000 * MS) == []
+    assert detector.on_levels(higher, ASKS, 70_000 * MS) == []
+    assert detector.walls() == []
+
+
+levels = st.lists(st.tuples(st.integers(1, 30).map(float), st.integers(1, 40).map(float)), max_size=8)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(levels, levels, st.integers(0, 3000), st.integers(1, 30).map(float)), max_size=15))
+def test_what_the_detectors_hold_of_level_2_is_sound_whatever_comes(told):
+    walls, now = WallDetector(WallParameters(levels=3, ratio=2)), 0
+    icebergs, flicker = (
+        Level2IcebergDetector(Level2IcebergParameters()),
+        LevelFlicker(FlickerParameters(least=1)),
+    )
+    for bid_levels, ask_levels, pause, traded_at in told:
+        now += pause * MS
+        bids = sorted(dict(bid_levels).items(), reverse=True)
+        asks = sorted(dict(ask_levels).items())
+        for side in ("bid", "ask"):
+            walls.on_trade(side, traded_at, 1.0)
+            icebergs.on_trade(side, traded_at, 1.0, now)
+            flicker.on_trade(side, traded_at)
+        for detector in (walls, icebergs, flicker):
+            detector.on_levels(bids, asks, now)
+            detector.check()
+
+
+def added(number: int, now_us: int, price: float = 100.0, quantity: float = 1.0) -> OrderEvent:
+    return OrderEvent("added", str(number), "bid", price, quantity, quantity, now_us, 0, 100.0)
+
+
+def filled(number: int, now_us: int, left: float = 0.0, quantity: float = 1.0) -> OrderEvent:
+    return OrderEvent("filled", str(number), "bid", 100.0, quantity, left, now_us, -1, 100.0)
+
+
+def parts(delay_us: int, refills: int, *, quantity: float = 1.0) -> list[OrderEvent]:
+    """A part that is used up every second, and the next one after the delay."""
+    events = [filled(0, 0)]
+    for number in range(1, refills + 1):
+        now = number * 1_000_000
+        events += [added(number, now - 1_000_000 + delay_us, quantity=quantity), filled(number, now)]
+    return events
+
+
+def told(events: list[OrderEvent], detector: IcebergDetector | None = None) -> list[str]:
+    detector = detector or IcebergDetector(IcebergParameters())
+    found = []
+    for event in events:
+        found += detector.on_event(event)
+        detector.check()
+    return kinds(found)
+
+
+def test_parts_that_follow_at_once_and_alike_are_an_iceberg_until_no_more_follow():
+    detector = IcebergDetector(IcebergParameters())
+    assert told(parts(100, 4), detector) == ["iceberg_found", "iceberg_confirmed"]
+    (iceberg,) = detector.icebergs()
+    assert (iceberg.refills, iceberg.traded, iceberg.part) == (4, 5.0, 1.0)
+    assert iceberg.hidden > 0
+    (ended,) = detector.on_time(60_000_000)
+    assert (ended.kind, ended.figures["withdrawn"], detector.icebergs()) == ("iceberg_exhausted", 0, [])
+
+
+def test_a_maker_that_quotes_again_late_is_none_and_neither_is_one_refill():
+    assert told(parts(60_000, 20)) == []
+    assert told(parts(100, 1)) == []
+    assert told([filled(0, 0), *[added(number, 100, quantity=0.1 * number) for number in range(1, 9)]]) == []
+
+
+def test_a_part_under_the_same_id_needs_no_same_size():
+    events = [
+        filled(0, 0),
+        added(0, 50, quantity=0.3),
+        filled(0, 900, quantity=0.3),
+        added(0, 950, quantity=0.7),
+    ]
+    assert told(events) == ["iceberg_found"]
+    grown = OrderEvent("grown", "7", "bid", 100.0, 0.5, 1.0, 5, -1, 100.0)
+    assert told([filled(7, 0, 0.5, 0.5), grown, filled(7, 9, 0.5, 0.5), grown]) == ["iceberg_found"]
+
+
+def test_what_ended_icebergs_had_left_is_what_others_are_expected_to_have():
+    detector = IcebergDetector(IcebergParameters())
+    before = detector.expected_refills(3)
+    for start in range(30):
+        for event in parts(100, 9):
+            shifted = OrderEvent(
+                event.what, f"{start}-{event.order_id}", "bid", 100.0, 1.0, event.left,
+                event.time_us + start * 60_000_000, -1, 100.0,
+            )  # fmt: skip
+            detector.on_event(shifted)
+    detector.on_time(40 * 60_000_000)
+    assert before == 3.0
+    assert 5 < detector.expected_refills(3) <= 6
+
+
+happenings = st.tuples(
+    st.sampled_from(["added", "filled", "filled", "grown", "cancelled"]),
+    st.integers(1, 6),
+    st.integers(0, 120_000),
+    st.integers(1, 3).map(float),
+)
+
+
+class Twin:
+    """Every chain in one list, looked through each time."""
+
+    def __init__(self, rules: IcebergParameters) -> None:
+        self.detector = IcebergDetector(rules)
+        self.chains: list[dict] = []
+
+    def on_event(self, event: OrderEvent) -> None:
+        late = event.time_us - self.detector.parameters.refill_ms * MS
+        self.chains = [chain for chain in self.chains if not (chain["waits"] and chain["last"] < late)]
+        mine = [chain for chain in self.chains if not chain["waits"] and chain["id"] == event.order_id]
+        if event.what == "filled":
+            if not mine:
+                mine = [{"id": event.order_id, "refills": 0, "traded": 0.0, "waits": False}]
+                mine[0].update(part=event.quantity + event.left, price=event.price)
+                self.chains += mine
+            mine[0].update(
+                last=event.time_us, waits=not event.left, traded=mine[0]["traded"] + event.quantity
+            )
+        elif event.what == "added":
+            waiting = [chain for chain in self.chains if chain["waits"] and chain["price"] == event.price]
+            best = max(waiting, key=lambda chain: self.fit(chain, event), default=None)
+            if best is not None:
+                best.update(waits=False, id=event.order_id)
+                self.refilled(best, event)
+        elif event.what == "grown" and mine:
+            self.refilled(mine[0], event)
+        elif event.what == "cancelled" and mine:
+            self.chains.remove(mine[0])
+
+    def fit(self, chain: dict, event: OrderEvent) -> tuple:
+        difference = abs(event.quantity - chain["part"]) / chain["part"]
+        likeness = 2 if difference < 1e-6 else 1 if difference <= 0.25 else 0
+        return chain["id"] == event.order_id, (0, 1, 2)[likeness], chain["last"]
+
+    def refilled(self, chain: dict, event: OrderEvent) -> None:
+        if event.left <= chain["part"] * 1.25:
+            chain["part"] = max(chain["part"], event.left)
+        chain.update(refills=chain["refills"] + 1, last=event.time_us)
+
+    def state(self) -> list[tuple]:
+        return sorted((c["id"], c["waits"], c["refills"], c["traded"], c["part"]) for c in self.chains)
+
+
+@given(st.lists(happenings, max_size=40))
+def test_chains_are_those_of_a_twin_that_looks_through_all(happened):
+    detector, twin, now = IcebergDetector(IcebergParameters()), Twin(IcebergParameters()), 0
+    resting: dict[str, float] = {}
+    for what, number, pause, size in happened:
+        now += pause + 1
+        order_id, quantity = str(number), size
+        if (what == "added") == (order_id in resting):
+            continue
+        left = {"added": quantity, "cancelled": 0.0}.get(what, 0.0)
+        if what == "filled":
+            left = max(0.0, resting[order_id] - quantity)
+            quantity = resting[order_id] - left
+        elif what == "grown":
+            left = resting[order_id] + quantity
+        event = OrderEvent(what, order_id, "bid", 100.0, quantity, left, now, -1, 100.0)
+        if left:
+            resting[order_id] = left
+        else:
+            del resting[order_id]
+        detector.on_event(event)
+        twin.on_event(event)
+        detector.check()
+        chains = detector._chains.values()
+        assert twin.state() == sorted(
+            (chain.order_id, chain.waited, chain.refills, chain.traded, chain.part) for chain in chains
+        )
+
+
+def test_chains_are_bounded(monkeypatch):
+    monkeypatch.setattr(icebergs_module, "MOST_CANDIDATES", 5)
+    detector = IcebergDetector(IcebergParameters())
+    for number in range(50):
+        detector.on_event(filled(number, number, left=1.0))
+        detector.check()
+    assert len(detector._chains) == 5
+
+
+def test_a_level_that_loses_nothing_to_trades_holds_an_iceberg():
+    detector, found = Level2IcebergDetector(Level2IcebergParameters()), []
+    detector.on_levels(bids_with(2, 100.0), ASKS, 0)
+    for number in range(1, 6):
+        detector.on_trade("bid", 100.0, 1.5, number * 100 * MS)
+        found += detector.on_levels(bids_with(2, 100.0), ASKS, number * 100 * MS)
+    assert kinds(found) == ["iceberg_found", "iceberg_confirmed"]
+    (iceberg,) = detector.icebergs()
+    assert (iceberg.traded, iceberg.most, iceberg.hidden) == (7.5, 2.0, 5.5)
+    assert kinds(detector.on_levels(bids_with(0, 100.0), ASKS, 700 * MS)) == ["iceberg_exhausted"]
+
+
+def test_a_level_that_loses_what_is_traded_holds_none():
+    detector = Level2IcebergDetector(Level2IcebergParameters())
+    left = 10.0
+    detector.on_levels(bids_with(left, 100.0), ASKS, 0)
+    while left > 1:
+        detector.on_trade("bid", 100.0, left / 2, 1)
+        left /= 2
+        assert detector.on_levels(bids_with(left, 100.0), ASKS, 1) == []
+
+
+def test_orders_that_are_withdrawn_at_once_near_the_top_flicker_and_others_do_not():
+    detector, found = OrderFlicker(FlickerParameters(least=5)), []
+
+    def shown_and_withdrawn(number: int, price: float, age_us: int) -> None:
+        now = number * 1_000_000
+        events = [
+            added(number, now, price),
+            OrderEvent("cancelled", str(number), "bid", price, 1.0, 0.0, now + 1, age_us, 100.0),
+        ]
+        found.extend(event for happened in events if (event := detector.on_event(happened)))
+
+    for number in range(10):
+        shown_and_withdrawn(number, 99.0, 10 * MS)  # far away
+        shown_and_withdrawn(number, 100.0, 900 * MS)  # not at once
+        shown_and_withdrawn(number, 100.0, -1)  # nobody knows
+    assert found == []
+    for number in range(10, 40):
+        shown_and_withdrawn(number, 100.0, 10 * MS)
+    assert kinds(found) == ["flicker"]
+    assert found[0].figures["times"] >= 5
+    detector.check()
+
+
+@pytest.mark.parametrize(("traded", "times"), [(False, 1), (True, 0)])
+def test_a_large_level_that_is_gone_at_once_flickers_unless_it_was_traded_with(traded, times):
+    detector = LevelFlicker(FlickerParameters(near_bps=1000))
+    for now, quantity in ((0, 1.0), (100, 9.0), (200, 1.0)):
+        if traded and now == 200:
+            detector.on_trade("bid", 95.0)
+        detector.on_levels(bids_with(quantity), ASKS, now * MS)
+    assert detector.counter.counts("bid", 200 * MS) == (1, times)
+
+
+def test_what_happens_to_orders_is_told_before_the_book_has_it():
+    book = Level3Book()
+    book.add("1", "bid", "100.0", "2", placed_us=5)
+    book.add("2", "ask", "101.0", "1", placed_us=5)
+
+    def happened(change: OrderChange, *, moves: bool = False) -> list[tuple]:
+        events = order_events(book, OrderMessage(9, [change]), moves=moves)
+        return [(event.what, event.price, event.quantity, event.left, event.age_us) for event in events]
+
+    assert happened(OrderChange("add", "3", "bid", "99", "4")) == [("added", 99.0, 4.0, 4.0, 0)]
+    assert happened(OrderChange("add", "3", "bid", "101", "4")) == []  # takes
+    assert happened(OrderChange("set", "1", "bid", "100.5", "0.5")) == [("filled", 100.0, 1.5, 0.5, 4)]
+    assert happened(OrderChange("set", "1", "bid", "100", "3")) == [("grown", 100.0, 1.0, 3.0, 4)]
+    assert happened(OrderChange("fill", "1", "bid", quantity="2")) == [("filled", 100.0, 2.0, 0.0, 4)]
+    assert happened(OrderChange("remove", "1", "bid", ending="filled")) == [("filled", 100.0, 2.0, 0.0, 4)]
+    assert happened(OrderChange("remove", "1", "bid", ending="cancelled")) == [
+        ("cancelled", 100.0, 2.0, 0.0, 4)
+    ]
+    assert happened(OrderChange("remove", "1", "bid")) == []
+    moved = happened(OrderChange("set", "1", "bid", "99.5", "2"), moves=True)
+    assert [row[:2] for row in moved] == [("cancelled", 100.0), ("added", 99.5)]
+    assert happened(OrderChange("set", "9", "bid", "99.5", "2")) == []
