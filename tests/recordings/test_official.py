@@ -10,7 +10,9 @@ import pytest
 
 from workers.errors import RecordingError
 from workers.model.trades.reordering import in_order
-from workers.recordings.official import OfficialFile, Period
+from workers.recordings.oddities import NAMED, REMEMBERED, Oddities
+from workers.recordings.official import OfficialFile
+from workers.recordings.records import Period
 
 FUTURES = "3466782974,84551.1,0.030,8123344783,8123344783,1790526538883,false\n"
 SPOT = "26129,0.01633102,4.70443515,27781,27790,1735689600000123,True,True\n"
@@ -117,3 +119,30 @@ def test_a_package_that_is_none(tmp_path: Path):
 def test_rows_come_in_order_of_their_ids():
     assert list(in_order([3, 1, 2, 5, 4, 4], lambda number: number, 2)) == [1, 2, 3, 4, 4, 5]
     assert list(in_order([], lambda number: number, 2)) == []
+
+
+def test_rows_that_are_odd_are_named_with_their_lines(tmp_path: Path):
+    day = 1_590_019_200_000
+    ids = [(5, day), (7, day + 1), (6, day + 2), (7, day + 1), (8, day - 1), (9, day + 86_400_000)]
+    path = tmp_path / "X-aggTrades-2020-05-21.csv"
+    path.write_text("".join(f"{number},1,2,3,4,{time},true\n" for number, time in ids))
+    file = OfficialFile(path)
+    assert len(list(file.trades())) == len(list(file.trades())) == len(ids)
+    odd = file.oddities
+    assert (odd.unordered, odd.doubled, odd.other_day) == (1, 1, 2)
+    assert odd.named == [
+        "line 3: its id 6 is below 7 of the row above.",
+        "line 4: its id 7 stands in line 2 too.",
+        "line 5: its id 8 is of another day than the file.",
+        "line 6: its id 9 is of another day than the file.",
+    ]
+
+
+def test_many_odd_rows_are_counted_and_the_first_named():
+    odd = Oddities()
+    for number in range(3 * REMEMBERED, 0, -1):
+        odd.look(1, number, 0)
+    assert (odd.unordered, len(odd.named)) == (3 * REMEMBERED - 1, NAMED)
+    odd.look(9, 1, 0)
+    odd.look(10, 3 * REMEMBERED, 0)
+    assert odd.doubled == 1

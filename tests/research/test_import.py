@@ -209,6 +209,9 @@ def test_official_trades_in_any_order_doubled_across_days(home: Path, capsys):
         (4, 1, 2, 1),
     ]
     assert said[1]["problems"] == [f"{second}: two rows of the id 9 differ in price."]
+    assert [(one["unordered"], one["other_day"]) for one in said] == [(1, 1), (1, 1)]
+    assert f"{first}, line 4: its id 5 stands in line 2 too." in said[0]["notes"]
+    assert f"{second}, line 3: its id 7 is of another day than the file." in said[1]["notes"]
     found = rows(home, Source("usdm", "X", "trades"))
     assert [row["agg_trade_id"] for row in found] == [5, 6, 7, 8, 9]
     assert [row["trade_time"] for row in found] == [day - 9, day - 5, day - 1, day, day + 3]

@@ -100,6 +100,9 @@ def test_one_of_two_rows_of_one_id_is_equal_and_the_other_told(verify: Verify):
         code, found = verify(OFFICIAL / "um_same_id_other_content.csv", held)
         assert (code, found["equal"], found["different"], found["contradictory"]) == (1, 20, 0, 1)
         assert (found["missing"], found["extra"]) == (0, 0)
+        assert [row.split(" stands")[0] for row in found["rows"]] == [
+            f"line {1 + len(rows)}: its id {rows[-1][0]}"
+        ]
 
 
 def test_rows_that_are_no_trade_are_not_missing(verify: Verify):

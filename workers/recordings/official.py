@@ -24,11 +24,12 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from hashlib import file_digest
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TextIO, cast
+from typing import Final, Literal, TextIO, cast
 
 from workers.errors import RecordingError
 from workers.model.events import Trade
-from workers.recordings.records import Market
+from workers.recordings.oddities import Oddities
+from workers.recordings.records import Market, Period
 
 MICROSECONDS_FROM: Final = 10**14
 """Times this large are microseconds; as ms they would be the year 5138."""
@@ -41,13 +42,6 @@ _HEADING: Final = re.compile(r"[A-Za-z_][A-Za-z_ ]*")
 _COINM: Final = re.compile(r".+USD_(?:PERP|\d{6})")
 _FOLDERS: Final[dict[str, Market]] = {"spot": "spot", "um": "usdm", "cm": "coinm"}
 _TRUTH: Final = {"true": True, "false": False, "1": True, "0": False}
-
-
-class Period(NamedTuple):
-    """A stretch of time, ms, without its end."""
-
-    start_ms: int
-    end_ms: int
 
 
 class OfficialFile:
@@ -64,6 +58,8 @@ class OfficialFile:
         """Empty where the file's name does not tell it."""
         self.period = _period(int(named["year"]), int(named["month"]), named["day"]) if named else None
         """The days the file's name says it holds."""
+        self.oddities = Oddities(self.period)
+        """What is odd about the rows that `trades` has given since it was last asked."""
 
     def verify_checksum(self) -> bool:
         """Compare with the `.CHECKSUM` beside the file; False when there is none.
@@ -126,12 +122,15 @@ class OfficialFile:
             RecordingError: the file cannot be read at some line.
         """
         parse = self._raw if self.kind() == "trades" else self._aggregate
+        oddities = self.oddities = Oddities(self.period)
         for line, row in self._rows():
             try:
-                yield parse(row)
+                trade = parse(row)
             except (ValueError, KeyError, IndexError):
                 problem = f"{','.join(row)[:80]!r} is no row of {self.kind()}"
                 raise RecordingError(str(self.path), line, problem) from None
+            oddities.look(line, trade.trade_id, trade.trade_time)
+            yield trade
 
     def _aggregate(self, row: list[str]) -> Trade:
         maker, time = _TRUTH[row[6].strip().lower()], _ms(row[5])

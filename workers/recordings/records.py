@@ -65,3 +65,10 @@ class Damage(NamedTuple):
 
 Parsed = Received | RecordedSnapshot | Note | Opened
 Record = Parsed | Damage
+
+
+class Period(NamedTuple):
+    """A stretch of time, ms, without its end."""
+
+    start_ms: int
+    end_ms: int

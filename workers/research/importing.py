@@ -119,8 +119,10 @@ def _report(outcome: Imported, seconds: float) -> None:
         _say(text)
     named = f"{outcome.kind} of {outcome.venue} {' '.join(outcome.symbols)}" if outcome.symbols else "nothing"
     counts = [f"{outcome.rows:,} rows read", f"{outcome.written:,} rows filed in {outcome.files:,} files"]
-    others = ("present", "repeated", "ignored", "unordered", "holes", "crossed")
-    counts += [f"{getattr(outcome, name):,} {name}" for name in others if getattr(outcome, name)]
+    others = ("present", "repeated", "ignored", "unordered", "holes", "crossed", "other_day")
+    counts += [
+        f"{getattr(outcome, name):,} {name.replace('_', ' ')}" for name in others if getattr(outcome, name)
+    ]
     if outcome.problem_count:
         counts.append(f"{outcome.problem_count:,} not usable")
     _say(f"{outcome.file}: {named}: {', '.join(counts)}; {seconds:.1f} s.")

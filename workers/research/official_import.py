@@ -66,6 +66,10 @@ def _trades(file: OfficialFile, outcome: Imported, shown: Callable[[int], None])
             page = []
             shown(outcome.rows)
     sorter.put(page)
+    outcome.unordered += file.oddities.unordered
+    outcome.other_day += file.oddities.other_day
+    for text in file.oddities.named:
+        outcome.note(f"{file.path}, {text}")
     last: Trade | None = None
     ms = 0
     for trade in sorter.in_order():

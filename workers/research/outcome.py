@@ -35,7 +35,9 @@ class Imported:
     holes: int = 0
     """Whole books in the middle: messages are missing before them."""
     unordered: int = 0
-    """Trades whose local time is before that of the row above; they are filed."""
+    """Trades whose local time, or whose id in an official file, is before that of the row above; they are filed."""
+    other_day: int = 0
+    """Trades of another day than the official file's name says; they are filed."""
     crossed: int = 0
     """Messages after which a book's best bid was at or above its best ask."""
     problem_count: int = 0

@@ -19,8 +19,8 @@ from workers.archive.files.rows import POSITIONS, trade_of
 from workers.errors import CommandError, RecordingError, WrongArgument
 from workers.model.symbols.names import fold_symbol
 from workers.operations.running import running_fleet
-from workers.recordings.official import FileKind, OfficialFile, Period
-from workers.recordings.records import Market
+from workers.recordings.official import FileKind, OfficialFile
+from workers.recordings.records import Market, Period
 from workers.recordings.sorting import TradeSorter
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.settings.loading import Effective
@@ -42,6 +42,8 @@ COUNTS = (
     ("different", "different"),
     ("contradictory", "contradictory rows of the file"),
     ("repeated", "repeated rows of the file"),
+    ("unordered", "rows of the file out of order"),
+    ("other_day", "rows of the file that are of another day"),
     ("not_market", "rows of the file that are no trade (price or quantity 0)"),
     ("incomplete", "held as incomplete, so not compared"),
     ("empty", "windows of the file without a trade"),
@@ -151,6 +153,7 @@ async def _verify_trades(official: OfficialFile, context: VenueContext, held: He
     claim, stretch = _claim(official)
     rows = TradeSorter()
     rows.put(official.trades())
+    oddities = official.oddities
     ours, said = TradeSorter(), time.monotonic()
     undecoded, trade_id = POSITIONS["trades"]["undecoded"], POSITIONS["trades"]["agg_trade_id"]
     count = 0
@@ -180,6 +183,9 @@ async def _verify_trades(official: OfficialFile, context: VenueContext, held: He
         "held_last_id": ids[1],
         "same": result.differences == 0,
         **asdict(result),
+        "unordered": oddities.unordered,
+        "other_day": oddities.other_day,
+        "rows": oddities.named,
     }
 
 
@@ -219,5 +225,6 @@ def _report(found: dict[str, Any]) -> tuple[Table, list[str]]:
     lines.append(f"checksum  {found['checksum']}")
     for what, examples in found["examples"].items():
         lines += [f"{what:10}{msgspec.json.encode(example).decode()}" for example in examples]
+    lines += [f"row       {text}" for text in found.get("rows", ())]
     lines.append("The same." if found["same"] else "Not the same.")
     return table, lines
