@@ -13,9 +13,9 @@ local PAGE = 100
 local function next_bar_id(w, start)
   if start > w.bar_ms then
     w.bar_ms, w.bar_sequence = start, 0
-  else
-    w.bar_sequence = w.bar_sequence + 1
+    return format('%d-0', start)
   end
+  w.bar_sequence = w.bar_sequence + 1
   return format('%d-%d', w.bar_ms, w.bar_sequence)
 end
 

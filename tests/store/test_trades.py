@@ -316,6 +316,27 @@ async def test_bars_that_go_are_not_read_where_no_revision_is_among_them(real_se
         await client.aclose()
 
 
+async def test_a_call_costs_few_commands_however_much_it_changes(real_server: str) -> None:
+    """Of the server: one for the figures of each window and each bar that ended, and five more."""
+    client = Redis.from_url(real_server, protocol=2)
+    try:
+        await client.flushall()
+        store = trade_store(client, retention_ms=86_400_000)
+        entries = await deliver(client, [trade(n, T0 + n // 2 * 100, price=f"{10 + n}.0") for n in range(40)])
+        await store.apply(SYMBOL, entries[:1])
+        await client.config_resetstat()
+        for entry in entries[1:6]:
+            await store.apply(SYMBOL, [entry])  # each a new high of every window
+        await store.apply(SYMBOL, entries[6:])
+        found = await client.info("commandstats")
+    finally:
+        await client.flushall()
+        await client.aclose()
+    calls = {name.removeprefix("cmdstat_"): row["calls"] for name, row in found.items()}
+    del calls["config|resetstat"], calls["evalsha"]
+    assert calls == {"hmget": 6, "zadd": 6, "hset": 6 * 8, "zcount": 6, "xack": 6, "xadd": 19}
+
+
 async def test_revisions_push_no_bars_out(client: Redis) -> None:
     store = trade_store(client, bar_retention={"100ms": 200})
     count = 0
