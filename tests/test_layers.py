@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
         "research",
         "tardis",
     },
-    "reading": CORE | {"runtime", "client", "terminal", "operations", "reading"},
+    "reading": CORE | {"runtime", "archive.files", "client", "terminal", "operations", "reading"},
     "cli": CORE
     | ROLES
     | PROOFS

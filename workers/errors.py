@@ -29,7 +29,7 @@ FleetError
 │   ├── BadInput           422: a parameter or a body that cannot be used
 │   ├── BookNotServed      503: the book is not in sync, so there is nothing true to say
 │   ├── Unhealthy          503: nothing that is live can be served
-│   └── TryLater           503: Redis or the time ran out
+│   └── TryLater           503: Redis, the archive or the time ran out
 ├── SymbolError            a text names no symbol that can be asked about
 │   ├── UnknownVenue       the settings have no such section
 │   ├── InvalidSymbol      no symbol is written like that
@@ -308,7 +308,7 @@ class Unhealthy(RequestProblem):
 
 
 class TryLater(RequestProblem):
-    """Redis did not answer, or the answer took too long."""
+    """Redis or the archive did not answer, or the answer took too long."""
 
     status = 503
 

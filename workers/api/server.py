@@ -48,7 +48,8 @@ class Api:
         self.markets = Markets(settings)
         self.reader = Reader(Watch(self._reader_client), settings.api.read_ms)
         self.books = LiveBooks(process.client, self.reader, settings)
-        histories = Histories(self.markets, process.client, readable_archive(settings))
+        archive = readable_archive(settings)
+        histories = Histories(self.markets, process.client, archive)
         self.health = Health(process.url, settings.fleet, self.markets, process.pulse)
         fleet = FleetRoutes(process, self.markets, self.health)
         holes = TradeHoles(process.client, self.reader.watch)
@@ -59,7 +60,7 @@ class Api:
             *BookRoutes(self.markets, self.books, histories).operations(),
             *HistoryRoutes(self.markets, histories, settings.api.most_seconds).operations(),
             *AlertRoutes(self.health, alerts, settings.api.most_rows).operations(),
-            *TradeRoutes(self.markets, process.client, settings.api.most_rows).operations(),
+            *TradeRoutes(self.markets, process.client, settings.api.most_rows, archive).operations(),
         ]
         descriptors = raise_descriptor_limit()
         self.connections = Connections(

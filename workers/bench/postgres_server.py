@@ -79,7 +79,7 @@ class PostgresServer:
         if self._process is not None and self._process.poll() is None:
             return
         options = {"listen_addresses": "", "unix_socket_directories": self.folder, "port": PORT,
-                   "max_connections": "30", "shared_buffers": "32MB"}  # fmt: skip
+                   "max_connections": "30", "shared_buffers": "32MB", "dynamic_shared_memory_type": "mmap"}  # fmt: skip
         self._process = subprocess.Popen(  # noqa: S603 -- as above
             [self._server, "-D", self._data, *(f"--{name}={value}" for name, value in options.items())],
             stdout=subprocess.DEVNULL,

@@ -85,9 +85,10 @@ def book(
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Show the book of a symbol now, with what makes it trustworthy, or as it was at a second of the last 24 hours.
+    """Show the book of a symbol now, with what makes it trustworthy, or as it was at a second of the past.
 
-    Code 3 with the reason while the book is withheld, or where it was not known.
+    The past is the last 24 hours, and what the archive has. Code 3 with the reason while the book is withheld, or
+    where it was not known.
     """
     from workers.reading.book import run_book  # noqa: PLC0415 -- as above
 
@@ -128,7 +129,9 @@ def trades(
     json: JsonLines = False,
     config: Config = None,
 ) -> None:
-    """Show the trades of a symbol: the newest ones, or those from a time on, at most 24 hours back.
+    """Show the trades of a symbol: the newest ones, or those from a time on.
+
+    They reach back 24 hours, or as far as the archive.
 
     With --follow each trade as it comes, in the order of the ids; holes are waited for until they are repaired.
     """

@@ -299,11 +299,16 @@ class FleetClient:
     async def get_trades(
         self, symbol: str, *, from_ms: int | None = None, to_ms: int | None = None, limit: int = 1_000
     ) -> list[Trade]:
-        """Trades of the latest set, in the order of their ids; where those began anew lower, the older ones first.
+        """Trades of the latest set, and of `archive` before it, in the order of their ids.
+
+        Where ids began anew lower, the older ones come first.
 
         Args:
             from_ms, to_ms: a stretch of trade time, its end excluded; without `from_ms` the newest ones before the end.
             limit: at most so many.
+
+        Raises:
+            ArchiveUnreadable: what is older than all in Redis cannot be read.
         """
         symbol = await self._name(symbol)
         keys, name = keys_of(symbol)
@@ -311,7 +316,7 @@ class FleetClient:
         if from_ms is None:
             found = await ranges.newest_trades(name, end, limit)
         else:
-            found = []
+            found = await self._past.trades(symbol, from_ms, end, limit)
             async for page in ranges.trades(name, from_ms, end):
                 found += page
                 if len(found) >= limit:
@@ -344,6 +349,9 @@ class FleetClient:
         keys, name = keys_of(symbol)
         span = range(0 if from_ms is None else from_ms, LATEST_MS if to_ms is None else to_ms)
         found: dict[int, Bar] = {}
+        past = (symbol, interval, from_ms, span.stop, limit) if from_ms is not None else None
+        for filed in await self._past.bars(*past) if past else ():
+            found[int(filed[b"start"])] = bar(symbol, interval, "", filed)
         regular = 0
         async for stream_id, fields in self._bar_entries(keys.bars(name, interval), from_ms):
             if int(fields[b"start"]) in span:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from workers.client import Book, FleetClient
-from workers.reading.opening import fleet_of, reaching, refuse_unknown, symbol_name
+from workers.reading.opening import archive_of, fleet_of, reaching, refuse_unknown, symbol_name
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_FINE
 from workers.terminal.output import out
@@ -35,7 +35,7 @@ def run_book(symbol: str, depth: int, at_ms: int | None, config: Path | None, *,
 
 async def _read(effective: Effective, url: str, name: str, at_ms: int | None) -> Book:
     await refuse_unknown(effective, url, [name])
-    async with FleetClient(url) as fleet:
+    async with FleetClient(url, archive=archive_of(effective)) as fleet:
         return await fleet.get_book(name, None if at_ms is None else at_ms // 1000)
 
 

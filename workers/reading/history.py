@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from workers.client import FleetClient
-from workers.reading.opening import fleet_of, run_reading, symbol_name
+from workers.reading.opening import archive_of, fleet_of, run_reading, symbol_name
 from workers.store.history.writing import HistoryStatistics
 from workers.terminal.saying import say, say_json
 from workers.terminal.times import clock_text
@@ -34,7 +34,7 @@ def run_history(request: Request, config: Path | None, *, as_json: bool) -> int:
     place = {"venue": venue or next(iter(effective.settings.venues)), "symbol": symbol}
 
     async def read(url: str) -> None:
-        async with FleetClient(url) as fleet:
+        async with FleetClient(url, archive=archive_of(effective)) as fleet:
             if not request.price:
                 statistics = await fleet.get_history(name)
                 if as_json:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 from rich.markup import escape
 
+from workers.archive.files.past import readable_archive
 from workers.client import Gap, Interrupted, Withheld
 from workers.client.naming import held_keys
 from workers.errors import CommandError, FleetError, StateUnreadable
@@ -31,6 +32,14 @@ from workers.terminal.output import err, sentence
 from workers.terminal.saying import say_json
 
 NOTICES: Final = (Gap, Withheld, Interrupted)
+
+
+def archive_of(effective: Effective) -> str:
+    """The fleet's archive, where it keeps one that can be read here; else empty."""
+    archive = effective.settings.archive
+    if readable_archive(effective.settings) is None:
+        return ""
+    return archive.url if "://" in archive.url else str(effective.home / Path(archive.url).expanduser())
 
 
 def fleet_of(config: Path | None) -> Effective:

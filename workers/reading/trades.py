@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from workers.client import FleetClient, Trade
-from workers.reading.opening import NOTICES, fleet_of, run_reading, symbol_name, tell_notice
+from workers.reading.opening import NOTICES, archive_of, fleet_of, run_reading, symbol_name, tell_notice
 from workers.terminal.saying import say, say_json, say_nothing
 from workers.terminal.times import clock_text
 
@@ -28,7 +28,7 @@ def run_trades(request: Request, config: Path | None, *, as_json: bool) -> int:
     name = symbol_name(effective, request.symbol)
 
     async def read(url: str) -> None:
-        async with FleetClient(url) as fleet:
+        async with FleetClient(url, archive=archive_of(effective)) as fleet:
             if request.follow:
                 await _follow(fleet, name, request, as_json=as_json)
                 return

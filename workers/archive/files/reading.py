@@ -76,14 +76,15 @@ class ArchiveReader:
         """All rows of a day, in stream order, none twice."""
         last: str | None = None
         for group in _overlapping(self.files(source, day)):
-            readers = [self._file(source, day, held) for held in group]
+            readers = [self.rows_of_file(source, day, held) for held in group]
             rows = readers[0] if len(readers) == 1 else heapq.merge(*readers, key=stream_id_of)
             for row in rows:
                 if row[0] != last:
                     last = row[0]
                     yield row
 
-    def _file(self, source: Source, day: int, held: FileRange) -> Iterator[Values]:
+    def rows_of_file(self, source: Source, day: int, held: FileRange) -> Iterator[Values]:
+        """All rows of one file, in stream order."""
         path = f"{source.day_folder(day)}/{held.name}"
         with self.storage.open(path) as file:
             for rows in parquet.read(file, self.storage.shown(path), source.kind):

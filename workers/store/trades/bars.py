@@ -70,6 +70,11 @@ class BarReader:
             if len(starts) >= limit or len(found) < size:
                 return [newest[start] for start in starts[-limit:]]
 
+    async def oldest_ms(self, symbol: str, interval: str) -> int | None:
+        """From which start on windows are held, ms. One round trip."""
+        found = await self._client.xrange(self._keys.bars(symbol, interval), count=1)
+        return int(found[0][0].partition(b"-")[0]) if found else None
+
     async def between(self, symbol: str, interval: str, from_ms: int, to_ms: int, limit: int) -> list[Fields]:
         """At most `limit` closed windows with `from_ms <= start < to_ms`, oldest first, each in its last revision."""
         key = self._keys.bars(symbol, interval)

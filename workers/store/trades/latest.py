@@ -25,6 +25,16 @@ class LatestTrades:
         self._client: Any = client
         self._keys = keys
 
+    async def oldest_ms(self, symbol: str) -> int | None:
+        """The time of the oldest trade held, ms. One round trip."""
+        found = await self._client.zrange(self._keys.trades_latest(symbol), 0, 0, withscores=True)
+        return int(found[0][1]) if found else None
+
+    async def holds(self, symbol: str, trade_id: int) -> bool:
+        """Whether a trade is held. Cost: 2 log n round trips."""
+        found = await self._client.zcard(self._keys.trades_latest(symbol))
+        return bool(found) and (await self._place(symbol, trade_id))[1]
+
     async def newest(self, symbol: str, limit: int) -> list[LatestTrade]:
         """The last `limit` trades, oldest first."""
         key = self._keys.trades_latest(symbol)
@@ -51,7 +61,7 @@ class LatestTrades:
         """
         after = (0, -1)
         if after_id is not None:
-            after = await self._place(symbol, after_id)
+            after, _ = await self._place(symbol, after_id)
             from_ms = max(from_ms, after[0])
         rows: list[LatestTrade] = []
         async for page in self.pages(symbol, from_ms, to_ms, max(PAGE, limit)):
@@ -89,8 +99,11 @@ class LatestTrades:
                 return
             from_ms, rows_read = last, size
 
-    async def _place(self, symbol: str, trade_id: int) -> tuple[int, int]:
-        """Where a trade stands, or would stand by its id, by bisection over the ranks: 2 log n round trips."""
+    async def _place(self, symbol: str, trade_id: int) -> tuple[tuple[int, int], bool]:
+        """Where a trade stands, or would stand by its id, and whether it is held.
+
+        By bisection over the ranks: 2 log n round trips.
+        """
         key = self._keys.trades_latest(symbol)
         anew_at, end = 0, int(await self._client.zcard(key))
         if ids_after := await ids_after_of(self._client, self._keys, symbol):
@@ -99,8 +112,8 @@ class LatestTrades:
         if anew_at and not held:
             newest = max((row.agg_trade_id for row in await self.newest(symbol, 1)), default=-1)
             if trade_id > newest or place < (ids_after, 0):
-                place, _ = await self._place_among(symbol, trade_id, 0, anew_at)
-        return place
+                place, held = await self._place_among(symbol, trade_id, 0, anew_at)
+        return place, held
 
     async def _place_among(
         self, symbol: str, trade_id: int, begin: int, end: int

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import structlog
 from msgspec import UnsetType
 from redis.asyncio import Redis
 
@@ -13,20 +15,32 @@ from workers.api.http.operations import Operation
 from workers.api.http.queries import BarsQuery, OfSymbol, Time, TradesQuery, number, to_ms
 from workers.api.http.queries import rows as rows_wanted
 from workers.api.http.types import BarRecord, BarsAnswer, Kline, StatsAnswer, TradeRecord, TradesAnswer
-from workers.errors import BadInput
+from workers.archive.files.past_trades import FiledTrades
+from workers.archive.files.storage import Storage
+from workers.errors import ArchiveUnreadable, BadInput, TryLater
+from workers.model.events import Trade
 from workers.model.trades.latest import LatestTrade
 from workers.model.trades.windows import INTERVALS_MS
 from workers.store.trades.bars import BarReader, interval_ms
 from workers.store.trades.latest import LatestTrades
+
+log = structlog.get_logger()
 
 NO_END_MS = 4_102_444_800_000
 """Where a range without an end ends (the year 2100): our clock may be behind the exchange's by anything."""
 
 
 class TradeRoutes:
-    """`/trades`, `/bars`, `/stats`."""
+    """`/trades`, `/bars`, `/stats`.
 
-    def __init__(self, markets: Markets, client: Redis, most_rows: int) -> None:
+    Args:
+        archive: has what Redis has no more; None: nobody has.
+    """
+
+    def __init__(
+        self, markets: Markets, client: Redis, most_rows: int, archive: Storage | None = None
+    ) -> None:
+        self._filed = {name: FiledTrades(archive, name) for name in markets.contexts} if archive else {}
         self._markets = markets
         self._most_rows = most_rows
         self._trades = {name: LatestTrades(client, one.keys) for name, one in markets.contexts.items()}
@@ -39,14 +53,15 @@ class TradeRoutes:
                 "GET",
                 "/trades",
                 "getTrades",
-                "Trades of the last 24 h",
+                "Trades of the last 24 h, and of the archive",
                 "trades",
                 TradesAnswer,
                 self.trades,
                 TradesQuery,
                 problems=(404, 422, 503),
                 described="Without `from` and `after_id` the newest `limit`; with them the oldest that fit. "
-                "`next_after_id` leads to the next page.",
+                "`next_after_id` leads to the next page. A stretch that begins before what Redis has begins with "
+                "what the archive has.",
             ),
             Operation(
                 "GET",
@@ -86,7 +101,15 @@ class TradeRoutes:
             rows = await reader.newest(market.symbol, limit)
         else:
             begin, end = range_of(asked.from_, asked.to)
-            rows = await reader.between(market.symbol, begin, end, limit, after)
+            rows = await self._filed_trades(market, begin, end, limit, after)
+            if len(rows) < limit:
+                rows += await reader.between(
+                    market.symbol,
+                    _after(begin, rows),
+                    end,
+                    limit - len(rows),
+                    rows[-1].agg_trade_id if rows else after,
+                )
         if not rows:
             market.refuse_unlisted("query.symbol")
         full = len(rows) == limit and not newest
@@ -115,7 +138,10 @@ class TradeRoutes:
         if newest:
             rows = list(await reader.newest(market.symbol, asked.interval, limit))
         else:
-            rows = list(await reader.between(market.symbol, asked.interval, begin, end, limit))
+            rows = list(await self._filed_bars(market, asked.interval, begin, end, limit))
+            if len(rows) < limit:
+                first = int(rows[-1]["start"]) + 1 if rows else begin
+                rows += await reader.between(market.symbol, asked.interval, first, end, limit - len(rows))
         if len(rows) == limit and not newest:
             return rows
         current = (await reader.open_windows(market.symbol, [asked.interval])).get(asked.interval)
@@ -124,6 +150,35 @@ class TradeRoutes:
             if begin <= start < end and (not rows or start > int(rows[-1]["start"])):
                 rows.append(current)
         return rows[-limit:]
+
+    async def _filed_trades(
+        self, market: Market, begin: int, end: int, limit: int, after: int | None
+    ) -> list[LatestTrade]:
+        """Those of the archive that are older than all in Redis."""
+        reader, filed = self._trades[market.venue], self._filed.get(market.venue)
+        if filed is None:
+            return []
+        oldest = await reader.oldest_ms(market.symbol)
+        before = end if oldest is None else min(end, oldest)
+        if begin >= before or (after is not None and await reader.holds(market.symbol, after)):
+            return []
+        with archive_problems(market):
+            return [
+                _latest(trade) for trade in await filed.trades(market.symbol, begin, before, limit, after)
+            ]
+
+    async def _filed_bars(
+        self, market: Market, interval: str, begin: int, end: int, limit: int
+    ) -> list[dict[str, str]]:
+        filed = self._filed.get(market.venue)
+        if filed is None:
+            return []
+        oldest = await self._bars[market.venue].oldest_ms(market.symbol, interval)
+        before = end if oldest is None else min(end, oldest)
+        if begin >= before:
+            return []
+        with archive_problems(market):
+            return await filed.bars(market.symbol, interval, begin, before, limit)
 
     async def stats(self, asked: OfSymbol) -> StatsAnswer:
         """`GET /stats`."""
@@ -142,6 +197,28 @@ def range_of(begin: Time | UnsetType, end: Time | UnsetType) -> tuple[int, int]:
     if to <= from_ms and not isinstance(end, UnsetType):
         raise BadInput("The range is empty", "`to` must be later than `from`", "query.to")
     return from_ms, to
+
+
+@contextmanager
+def archive_problems(market: Market) -> Iterator[None]:
+    """What the archive cannot do now is said, rather than answered as nothing. Raises: TryLater."""
+    try:
+        yield
+    except (OSError, ArchiveUnreadable) as error:
+        log.error("archive_not_read", venue=market.venue, symbol=market.symbol, error=str(error))
+        raise TryLater(
+            "The archive cannot be read", "what Redis has can be asked for by a later `from`"
+        ) from error
+
+
+def _latest(trade: Trade) -> LatestTrade:
+    ids = trade.trade_id, trade.price, trade.quantity, trade.first_trade_id, trade.last_trade_id
+    times = trade.trade_time, trade.is_buyer_maker, trade.name
+    return LatestTrade("aggTrade", trade.event_time, trade.symbol, *ids, *times)
+
+
+def _after(begin: int, rows: Sequence[LatestTrade]) -> int:
+    return max([begin, *(row.trade_time for row in rows[-1:])])
 
 
 def trade_record(row: LatestTrade, numbers: bool) -> TradeRecord:
