@@ -55,7 +55,7 @@ MEANING: Final = {
     "books.publish_ms": "Least pause between two publications of one book.",
     "books.read_count": "Entries read from one stream at once.",
     "books.gather_ms": "Longest pause between two rounds of reading while there is something to read.",
-    "books.commit_ms": "Longest pause between two checkpoints of a book that changes.",
+    "books.commit_ms": "Longest pause between two checkpoints of a book that changes; five times that with few events.",
     "books.commit_entries": "Entries after which a checkpoint is made earlier.",
     "books.snapshot_timeout_s": "Time a snapshot request may take once it is sent.",
     "books.snapshot_retry_max_s": "Longest pause between two snapshot requests of one symbol.",

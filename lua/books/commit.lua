@@ -4,19 +4,23 @@
 -- KEYS[3]  checkpoint string
 -- ARGV[1]  fencing number       ARGV[2]  consumer group
 -- ARGV[3]  checkpoint ("" keeps the stored one)
--- ARGV[4 ..]  stream ids to acknowledge
+-- ARGV[4]  what the owner has read without its group: "<entries> <id of the last>", or ""; see include/take_entries.lua
+-- ARGV[5 ..]  stream ids to acknowledge
 --
--- Returns the number of entries acknowledged, or -1 when the fencing number is not the lease's.
--- Cost: one XACK per 1000 ids.
+-- Returns the number of entries acknowledged, or -1 when the fencing number is not the lease's; and 1 when the group gave
+-- out other entries than the owner had read, else 0.
+-- Cost: one XACK per 1000 ids, 3 commands with entries read.
+-- include: take_entries
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
-    return -1
+    return { -1, 0 }
 end
 if ARGV[3] ~= '' then
     redis.call('SET', KEYS[3], ARGV[3])
 end
+local elsewhere = take_entries(KEYS[2], ARGV[4]) and 0 or 1
 local done = 0
-for first = 4, #ARGV, 1000 do
+for first = 5, #ARGV, 1000 do
     local last = math.min(first + 999, #ARGV)
     done = done + redis.call('XACK', KEYS[2], ARGV[2], unpack(ARGV, first, last))
 end
-return done
+return { done, elsewhere }

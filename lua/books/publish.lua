@@ -1,9 +1,10 @@
 -- Publish the top of several books, each only if the publisher still owns the symbol.
 --
--- KEYS[1]  LIVE_ORDERBOOK hash; then 4 per book: lease hash, book:{S}:top stream, book:{S}:status hash,
---          book:{S}:distrust string
+-- KEYS[1]  LIVE_ORDERBOOK hash; then 5 per book: lease hash, book:{S}:top stream, book:{S}:status hash,
+--          book:{S}:distrust string, raw stream
 -- ARGV[1]  entries kept in a top stream
--- then 4 per book:  symbol, fencing number, payload ("" leaves what is shown, "-" withdraws the book), status
+-- then 5 per book:  symbol, fencing number, payload ("" leaves what is shown, "-" withdraws the book), status, and what
+--          the owner has read without its group: "<entries> <id of the last>", or ""; see include/take_entries.lua
 -- A status is lines "field\nvalue\nfield\nvalue\n"; "" leaves it as it is. To it comes `told_ms`, the server's time: by
 -- its age readers know whether the owner still says anything, whatever the clocks of the two are set to.
 --
@@ -13,9 +14,11 @@
 --                      status shows that the sync it was first said of is over: a reply may be lost
 --   GONE               a status says "synced" and LIVE_ORDERBOOK has no such book: somebody removed or spoiled it
 --   REFUSED <error>    a key of the book is of another type, or no id is left in its stream; the others of it, and the other books, were written
+--   ELSEWHERE          the group gave out other entries than the owner had read
 --   REPLACED <type>    (position 0) LIVE_ORDERBOOK was no hash and was removed: it is made of the books
 -- A call that is repeated says and writes the same again, but for `told_ms`, and appends nothing.
--- Cost: 5 commands per book with a payload, 3 more with a status, 2 per call.
+-- Cost: 5 commands per book with a payload, 3 more with a status, 3 more with entries read, 2 per call.
+-- include: take_entries
 local OUT_OF_SYNC = { waiting = true, confirming = true, broken = true }
 local kept = ARGV[1]
 local signals = {}
@@ -80,13 +83,15 @@ local function alone(position, work, ...)
     end
 end
 local function publish(i)
-    local first = 4 * i - 2
-    local lease, top, status, distrust = KEYS[first], KEYS[first + 1], KEYS[first + 2], KEYS[first + 3]
-    local at = 4 * i - 2
-    local symbol, token, payload, told = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+    local at = 5 * i - 3
+    local lease, top, status, distrust, raw = KEYS[at], KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], KEYS[at + 4]
+    local symbol, token, payload, told, read = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
     if redis.call('HGET', lease, 'token') ~= token then
         signal(i, 'FENCED')
         return
+    end
+    if not take_entries(raw, read) then
+        signal(i, 'ELSEWHERE')
     end
     if payload == '-' then
         redis.call('HDEL', KEYS[1], symbol)
@@ -103,7 +108,7 @@ if kind ~= 'hash' and kind ~= 'none' then
     redis.call('DEL', KEYS[1])
     signal(0, 'REPLACED ' .. kind)
 end
-for i = 1, (#KEYS - 1) / 4 do
+for i = 1, (#KEYS - 1) / 5 do
     alone(i, publish, i)
 end
 return signals

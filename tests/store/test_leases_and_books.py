@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from workers.errors import LeaseLost
 from workers.settings.schema import FleetSettings
-from workers.store.books.publishing import BookStore, Publication, Signals
+from workers.store.books.publishing import BookStore, Publication, Read, Signals
 from workers.store.fleet.leases import Leases, Registry, owner_of, share_of
 from workers.store.keys import Keys, workers
 from workers.store.log.streams import GroupReader, RawEntry, RawStreams
@@ -112,10 +112,10 @@ async def test_a_commit_stores_and_acknowledges_in_one_step(client: Redis) -> No
     await RawStreams(client, 10_000).append(entries, {key: 1000})
     taken = [found.stream_id for found in (await reader.new([key], 5000))[key]]
     store = BookStore(client, KEYS, 100)
-    assert await store.commit(S, one.held[S], "depth", b"state", taken[:2500]) == 2500
+    assert await store.commit(S, one.held[S], "depth", b"state", taken[:2500]) == (2500, False)
     assert await client.get(KEYS.book_checkpoint(S)) == b"state"
     assert await reader.lag(key) == (0, 1)
-    assert await store.commit(S, one.held[S], "depth", None, []) == 0
+    assert await store.commit(S, one.held[S], "depth", None, []) == (0, False)
     assert await client.get(KEYS.book_checkpoint(S)) == b"state"
 
 
@@ -164,3 +164,63 @@ async def test_a_heartbeat_that_ran_out_or_is_of_no_possible_time_is_nobody(clie
         ("trades", "other"),
         ("books", "one"),
     ]
+
+
+KEY = KEYS.raw(S, "depth")
+
+
+async def read_alone(client: Redis, count: int) -> tuple[int, BookStore, list[bytes]]:
+    """A stream of so many entries, none of which its group has given out: token, store, ids."""
+    one = leases(client, "one")
+    await one.take([S])
+    await GroupReader(client, "books").ensure(KEY)
+    entries = [RawEntry(KEY, 1, update_id, b"{}", 1, "a") for update_id in range(1, count + 1)]
+    await RawStreams(client, 10_000).append(entries, {KEY: 1000})
+    return one.held[S], BookStore(client, KEYS, 100), [b"1-%d" % number for number in range(1, count + 1)]
+
+
+async def pending(client: Redis) -> list[bytes]:
+    return [entry.stream_id for entry in await GroupReader(client, "books").pending(KEY, "0", 100)]
+
+
+async def test_what_was_read_alone_is_given_with_the_next_publication_once(client: Redis) -> None:
+    token, store, ids = await read_alone(client, 5)
+    made = Publication(S, token, b"{}", False, {}, Read(3, ids[2]))
+    for _ in range(2):  # also where the reply was lost
+        assert await store.publish([made]) == Signals([], {})
+        assert await pending(client) == ids[:3]
+    zombie = made._replace(token=token - 1, read=Read(2, ids[4]))
+    assert (await store.publish([zombie])).fenced == [S]
+    assert await pending(client) == ids[:3]  # nothing is taken from the next owner
+    assert await store.commit(S, token, "depth", b"state", ids, Read(2, ids[4])) == (5, False)
+    assert await GroupReader(client, "books").lag(KEY) == (0, 0)
+
+
+@pytest.mark.parametrize("by", ["publication", "commit"])
+@pytest.mark.parametrize("away", ["given to another", "the group", "the stream", "the first"])
+async def test_an_owner_learns_that_the_group_gave_something_else(client: Redis, by: str, away: str) -> None:
+    token, store, ids = await read_alone(client, 5)
+    reader = GroupReader(client, "books")
+    if away == "given to another":
+        assert len((await reader.new([KEY], 4))[KEY]) == 4
+        await reader.acknowledge(KEY, ids[:4])
+    elif away == "the group":
+        await client.xgroup_destroy(KEY, "books")
+    elif away == "the stream":
+        await client.delete(KEY)
+    else:
+        await client.xdel(KEY, ids[0])
+    read = Read(2, ids[1])
+    if by == "publication":
+        told = await store.publish([Publication(S, token, b"{}", False, {}, read)])
+        assert told.elsewhere == (S,)
+        assert await client.hget("LIVE_ORDERBOOK", S) == b"{}"
+    else:
+        assert (await store.commit(S, token, "depth", b"state", ids[:2], read)).elsewhere
+        assert await client.get(KEYS.book_checkpoint(S)) == b"state"
+
+
+async def test_a_group_that_was_behind_is_brought_up(client: Redis) -> None:
+    token, store, ids = await read_alone(client, 6)
+    assert not (await store.commit(S, token, "depth", None, [], Read(2, ids[5]))).elsewhere
+    assert await pending(client) == ids

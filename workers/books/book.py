@@ -9,6 +9,7 @@ from itertools import islice
 import structlog
 from prometheus_client import Counter, Gauge
 
+from workers.books.delivery import Delivery
 from workers.books.overtaking import Overtaking, same_level
 from workers.errors import BadNumber, MalformedFrame
 from workers.model.books.audit import BestLevelCheck
@@ -54,8 +55,8 @@ class OwnedBook:
         self.sync = sync
         self.pace = Pace(settings.publish_ms)
         self._settings = settings
-        self.pending: list[bytes] = []
-        """Stream ids taken in and not acknowledged."""
+        self.delivery = Delivery()
+        self._events = {one: EVENTS.labels(claim.context.name, one.value) for one in Outcome}
         self.last_stream_id = b"0-0"
         self.received_us = 0
         self.transaction_time = 0
@@ -100,8 +101,7 @@ class OwnedBook:
         """Takes down its history, once that has been taken up."""
         self.malformed = 0
         """Entries that could not be decoded so far."""
-        self.crossed_events = 0
-        self.applied = 0
+        self.crossed_events = self.applied = 0
         self.wake: Callable[[], None] = lambda: None
         """Called when something happened to it: the next round is to see to it."""
         self._was_synced = sync.state is SyncState.SYNCED
@@ -117,7 +117,7 @@ class OwnedBook:
 
     def take(self, entry: Delivered, now_ms: int) -> Outcome | None:
         """Fold one stream entry in; None for one that cannot be used (the gap it leaves is found by its ids)."""
-        self.pending.append(entry.stream_id)
+        self.delivery.pending.append(entry.stream_id)
         self.before_last, self.last_stream_id = self.last_stream_id, entry.stream_id
         self.heard = True
         self.heard_at = time.monotonic()
@@ -140,7 +140,7 @@ class OwnedBook:
             return None
         if self.recorder is not None:
             self.recorder.after(event, outcome)
-        EVENTS.labels(self.claim.context.name, outcome.value).inc()
+        self._events[outcome].inc()
         agrees = event.kind == "checksum" or event.last_id == self.sync.last_update_id
         if event.kind != "update" and agrees and self.sync.state is SyncState.SYNCED:
             self.borne_out()  # by a whole book, or a checksum, that agrees
@@ -216,9 +216,8 @@ class OwnedBook:
             self.withdraw = True
             if self.best_levels is not None:
                 self.best_levels.reset()
-            self.lost = (
-                self.sync.reason != "gap"
-            )  # a gap is looked into first: the log may have what is missing
+            # a gap is looked into first: the log may have what is missing
+            self.lost = self.sync.reason != "gap"
             # REST answers from a cache that lags the stream: asked at once, it would be older than the gap
             self.snapshot_at = time.monotonic() + self._settings.snapshot_delay_ms / 1000
             log.warning("sync_lost", venue=name, symbol=self.claim.symbol, reason=self.sync.reason)
@@ -372,13 +371,12 @@ class OwnedBook:
 
     def commit_due(self, now: float) -> bool:
         """Whether a checkpoint is due (monotonic seconds)."""
-        if not (self.pending or self.lost or self.unsaved):
+        if not (self.delivery.pending or self.lost or self.unsaved):
             return False
-        return (
-            self.lost
-            or len(self.pending) >= self._settings.commit_entries
-            or now - self.committed_at >= self._settings.commit_ms / 1000
-        )
+        usual_s = self._settings.commit_ms / 1000
+        more_comes = now - self.heard_at < usual_s and not self.unsaved
+        at_once = self.lost or len(self.delivery.pending) >= self._settings.commit_entries
+        return at_once or now - self.committed_at >= self.delivery.pause_s(usual_s, more_comes=more_comes)
 
     def checkpoint(self) -> tuple[bytes | None, list[bytes]]:
         """What to commit now: the checkpoint (None: leave the stored one) and the ids it allows to acknowledge.
@@ -386,14 +384,16 @@ class OwnedBook:
         Out of sync the loss alone is stored; entries stay pending for the next owner, up to a bound.
         """
         if self.sync.state is SyncState.SYNCED:
-            return encode_checkpoint(self.sync.checkpoint(self.last_stream_id.decode())), self.pending[:]
-        excess = len(self.pending) - self._settings.commit_entries
-        state = encode_checkpoint(self.sync.checkpoint(self.last_stream_id.decode())) if self.lost else None
-        return state, self.pending[: max(0, excess)]
+            return self._state(), self.delivery.pending[:]
+        excess = len(self.delivery.pending) - self._settings.commit_entries
+        return self._state() if self.lost else None, self.delivery.pending[: max(0, excess)]
+
+    def _state(self) -> bytes:
+        return encode_checkpoint(self.sync.checkpoint(self.last_stream_id.decode()))
 
     def committed(self, ids: list[bytes], now: float, *, told_loss: bool, told_snapshot: bool) -> None:
         """A commit was accepted; `told_loss`, `told_snapshot`: `lost` and `unsaved` when it was made."""
-        del self.pending[: len(ids)]
+        self.delivery.acknowledged(len(ids))
         self.committed_at = now
         self.lost = self.lost and not told_loss
         self.unsaved = self.unsaved and not told_snapshot

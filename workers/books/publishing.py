@@ -113,7 +113,9 @@ class BookPublishing:
         payload = book.top() if due else None
         status = book.status(owner) if status_due or book.withdraw else {}
         withdraw = book.withdraw and not showable
-        return book, Publication(book.claim.symbol, book.token, payload, withdraw, status)
+        return book, Publication(
+            book.claim.symbol, book.token, payload, withdraw, status, book.delivery.to_be_given
+        )
 
     async def _heed(self, context: VenueContext, signals: Signals, tokens: Mapping[str, int]) -> None:
         """Act on what a publication told."""
@@ -126,6 +128,9 @@ class BookPublishing:
         for symbol in signals.gone:
             if (gone := self._books.get(context.keys.raw(symbol, DEPTH))) is not None:
                 gone.pace.changed()
+        for symbol in signals.elsewhere:
+            if (misled := self._books.get(context.keys.raw(symbol, DEPTH))) is not None:
+                misled.reread = True
         for symbol, error in signals.refused.items():
             if self._quarantine.due(context, symbol, "publish"):
                 await self._quarantine.failed(context, symbol, "publish", error)
@@ -150,6 +155,8 @@ class BookPublishing:
             elif withdrawn:
                 book.published = False
                 WITHDRAWN.labels(book.claim.context.name).inc()
+            if made.read is not None:
+                book.delivery.given(made.read.last)
             # a snapshot that came while the server was asked may have taken the book out of sync
             book.withdraw = book.withdraw and not withdrawn and not book.showable
             if told:

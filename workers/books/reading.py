@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -15,6 +15,7 @@ from workers.books.book import OwnedBook
 from workers.runtime.ownership import Ownership
 from workers.runtime.pulse import Breath
 from workers.runtime.quarantine import Quarantine
+from workers.runtime.rounds import Heard
 from workers.runtime.steady_clock import steady_ms
 from workers.runtime.stream_places import ReadStream, StreamPlaces
 from workers.settings.schema import BookSettings
@@ -108,18 +109,30 @@ class BookReading:
         """Whether no book is left behind, and nothing is to be read again."""
         return not (self._again or self._busy or self._attention.left)
 
-    async def ready(self, keys: Iterable[str]) -> dict[str, int]:
-        """Read what is new in some streams, while all can be kept up with; the number of entries by stream.
+    async def ready(self, heard: Mapping[str, Heard]) -> dict[str, int]:
+        """Take in what was heard of some streams, while all can be kept up with; the number of entries by stream.
 
         Otherwise, and ever so often, it is `round` that reads.
         """
         self.has_more = False
-        read = [
-            key
-            for key in keys
-            if (book := self._books.get(key)) is not None and not book.reread and self._may_read(book)
-        ]
-        return await self._new(read) if read else {}
+        taken, unheard = dict[str, int](), []
+        for key, (after, entries) in heard.items():
+            book = self._books.get(key)
+            if book is None or book.reread or not self._may_read(book):
+                continue
+            if not entries or goes_on(book.last_stream_id, after):
+                unheard.append(key)
+                continue
+            new = [entry for entry in entries if goes_on(book.last_stream_id, entry.stream_id)]
+            if new:
+                self._fold(book, new)
+                book.delivery.read_alone(len(new))
+                taken[key] = len(new)
+            book.read_until(time.monotonic(), steady_ms() * 1000, end=False)
+            self._was_read(book)
+            self._ownership.progress.made()
+            await self._breath.taken()
+        return taken | await self._new(unheard) if unheard else taken
 
     async def round(self, last_s: float) -> dict[str, int]:
         """Read what is new, as far as there is time for it; the number of entries by stream, where there were any.
@@ -169,16 +182,28 @@ class BookReading:
         for key in keys:
             if key in refused or (book := self._books.get(key)) is None:
                 continue
-            found = entries.get(key, [])
-            if found:
-                self._fold(book, found)
-                taken[key] = len(found)
-                self.has_more = self.has_more or len(found) >= self._count
+            if not (found := entries.get(key)):
+                book.current_at = began
+                if not book.read or book.unreadable:
+                    self._was_read(book)
+                continue
+            self._fold(book, self._given(book, found))
+            taken[key] = len(found)
+            self.has_more = self.has_more or len(found) >= self._count
             book.read_until(began, steady_ms() * 1000, end=len(found) < self._count)
             self._was_read(book)
             self._ownership.progress.made()
             await self._breath.taken()
+        self._ownership.progress.made()
         return taken
+
+    @staticmethod
+    def _given(book: OwnedBook, entries: list[Delivered]) -> list[Delivered]:
+        """Of what the group has given, what was not read without it."""
+        if book.delivery.to_be_given is not None:
+            book.delivery.given(entries[-1].stream_id)
+            entries = [entry for entry in entries if goes_on(book.last_stream_id, entry.stream_id)]
+        return entries
 
     def _was_read(self, book: OwnedBook) -> None:
         book.read = True
@@ -189,6 +214,7 @@ class BookReading:
     async def _pending(self, book: OwnedBook, after: bytes) -> None:
         """Fold what was delivered and not acknowledged, committing on the way: who goes on after us has less to do."""
         while entries := await self._reader.pending(book.key, after, PENDING_AT_ONCE):
+            book.delivery.given(entries[-1].stream_id)
             self._fold(book, entries)
             if goes_on(after, entries[-1].stream_id):
                 self._ownership.progress.made()

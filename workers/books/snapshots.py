@@ -110,7 +110,7 @@ class SnapshotFetcher:
         there is none, a shallow one."""
         if self._in_turn is None and self._never_synced:
             self._crowded = self._is_crowd(self._never_synced)
-            self._in_turn = max(self._never_synced, key=lambda book: len(book.pending))
+            self._in_turn = max(self._never_synced, key=lambda book: len(book.delivery.pending))
             self._start(self._in_turn)
         elif self._in_turn is None and self._shallow:
             self._in_turn = min(self._shallow, key=lambda book: book.sync.book.edge_distance())

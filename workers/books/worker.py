@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -32,7 +32,7 @@ from workers.runtime.proxies import Sessions
 from workers.runtime.pulse import Breath
 from workers.runtime.quarantine import Quarantine
 from workers.runtime.rest import RestClient
-from workers.runtime.rounds import MANY, Rounds
+from workers.runtime.rounds import MANY, Heard, Rounds
 from workers.runtime.steady_clock import steady_ms
 from workers.runtime.stream_places import StreamPlaces
 from workers.runtime.tasks import seen
@@ -117,8 +117,9 @@ class BookWorker:
             StreamPlaces(process.client, BOOKS_GROUP, self.quarantine),
         )
         self._rounds = Rounds(
-            self._reader_client, process.stop, "books", self.books, process.settings.books.gather_ms
-        )
+            self._reader_client, process.stop, "books", self.books, process.settings.books.gather_ms,
+            count=process.settings.books.read_count,
+        )  # fmt: skip
         self._look_all_s = min(
             LOOK_ALL_S, process.settings.books.behind_ms / 4000, process.settings.books.commit_ms / 4000
         )
@@ -243,11 +244,12 @@ class BookWorker:
 
     async def _commit(self, book: OwnedBook) -> None:
         (checkpoint, ids), lost, unsaved = book.checkpoint(), book.lost, book.unsaved
+        read = book.delivery.to_be_given
         store, place = self._stores[book.claim.context.name], (book.claim.context.name, book.claim.symbol)
         if not self._committing.due(*place):
             return
         try:
-            await store.commit(book.claim.symbol, book.token, DEPTH, checkpoint, ids)
+            done = await store.commit(book.claim.symbol, book.token, DEPTH, checkpoint, ids, read)
         except LeaseLost:
             self.ownership.lost(book.claim, book.token)
             return
@@ -256,6 +258,9 @@ class BookWorker:
             return
         self._committing.accepted(*place)
         COMMITTED.inc()
+        book.reread = book.reread or done.elsewhere
+        if read is not None:
+            book.delivery.given(read.last)
         book.committed(ids, time.monotonic(), told_loss=lost, told_snapshot=unsaved)
 
     def _look_after(self, books: Iterable[OwnedBook], now: float, *, at_restless: bool) -> None:
@@ -298,12 +303,12 @@ class BookWorker:
             "gaps": sum(book.sync.gap_count for book in self.books.values()),
         }
 
-    async def step(self, ready: Collection[str] | None = None) -> int:
+    async def step(self, ready: Mapping[str, Heard] | None = None) -> int:
         """One round: read, fold, publish, commit; the number of entries taken in.
 
         Args:
-            ready: the streams to be read, whose books are seen to; None: all are read. Books are also seen to whose
-                streams brought something or that something is due for, and now and then all of them.
+            ready: what was heard of which streams, whose books are seen to; None: all are read. Books are also seen to
+                whose streams brought something or that something is due for, and now and then all of them.
         """
         began = time.monotonic()
         due = set(self._deadlines.due(began))

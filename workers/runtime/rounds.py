@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from prometheus_client import Counter
 from redis.asyncio import Redis
@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from workers.runtime.backoff import Backoff
 from workers.runtime.tasks import end
 from workers.store.log.doorbell import new_entries
-from workers.store.log.streams import goes_on
+from workers.store.log.streams import Delivered, goes_on
 
 ROUNDS = Counter("fleet_rounds_total", "Rounds of this worker, by what began them", ["role", "cause"])
 
@@ -45,6 +45,17 @@ class Followed(Protocol):
         """Whether a new entry of it can be read at once."""
 
 
+class Heard(NamedTuple):
+    """What a stream has after a place, as it was heard of: no group has given it to anybody."""
+
+    after: bytes
+    entries: Sequence[Delivered]
+    """In a row after that place; none: something else happened to the symbol."""
+
+
+NOTHING: Final = Heard(b"0-0", ())
+
+
 class Rounds:
     """Waits between the rounds of one role.
 
@@ -55,6 +66,7 @@ class Rounds:
         gather_ms: the longest that entries are gathered.
         times: for as long as the last round took, times this, entries are gathered before the next one; infinity: for
             `gather_ms` in any case.
+        count: entries of one stream heard of at once, at most.
     """
 
     def __init__(
@@ -65,6 +77,7 @@ class Rounds:
         streams: Mapping[str, Followed],
         gather_ms: int,
         times: float = TIMES,
+        count: int = 1,
     ) -> None:
         self._client = client
         self._stop = stop
@@ -72,13 +85,14 @@ class Rounds:
         self._streams = streams
         self._gather_s = gather_ms / 1000
         self._times = times
+        self._count = count
         self._woken = asyncio.Event()
-        self._ready: set[str] = set()
+        self._ready: dict[str, Heard] = {}
         self._heard: dict[str, bytes] = {}
         """By key, the entry last heard of, until it has been read."""
-        self._call: asyncio.Task[dict[str, bytes]] | None = None
-        self._listening: Collection[str] = ()
-        """The keys of the call under way."""
+        self._call: asyncio.Task[dict[str, list[Delivered]]] | None = None
+        self._listening: Mapping[str, bytes] = {}
+        """The places of the call under way, by key."""
         self._outdated = False
         """Whether that call lacks a stream."""
         self._stopping: asyncio.Task[bool] | None = None
@@ -88,7 +102,7 @@ class Rounds:
 
     def touch(self, key: str) -> None:
         """Something happened to a symbol elsewhere than in a round: the next one is to see to it, at once."""
-        self._ready.add(key)
+        self._ready.setdefault(key, NOTHING)
         self._outdated = self._outdated or key not in self._listening
         self._woken.set()
 
@@ -96,21 +110,22 @@ class Rounds:
         """A round is over that took so many entries in; `more`: not all that there was."""
         self._entries, self._more = entries, more
 
-    async def next(self, until: float) -> frozenset[str] | None:
+    async def next(self, until: float) -> Mapping[str, Heard] | None:
         """Return when a round is to begin: something has come, or it is `until` (monotonic seconds).
 
-        Returns the keys of the streams to be read; None: all, as any may have brought something.
+        Returns what was heard of which streams; None: all are to be read, as any may have brought something.
         """
         ended_at = time.monotonic()
-        cause, window_s = "load", 0.0 if self._more or not self._began_at else self._gather_s
+        cause, window_s = "load", 0.0
+        if self._began_at and not self._more:
+            window_s = min(self._gather_s, self._times * (ended_at - self._began_at))
         if self._entries < MANY and not self._more:
-            window_s = min(window_s, self._times * (ended_at - self._began_at))
             cause = await self._wait(until)
             window_s -= time.monotonic() - ended_at
         if window_s > 0 or cause == "load":
             await asyncio.sleep(max(0.0, window_s))
         self._began_at, self._entries, self._more = time.monotonic(), 0, False
-        ready, self._ready = frozenset(self._ready), set()
+        ready, self._ready = self._ready, {}
         ROUNDS.labels(self._role, cause).inc()
         reads_all = cause in ("load", "deaf") or (cause == "entries" and window_s > 0)
         return None if reads_all else ready
@@ -157,10 +172,11 @@ class Rounds:
             asyncio.get_running_loop().call_later(self._deaf.refused(error), self._woken.set)
             return "deaf"
         self._deaf.accepted()
-        for key, entry in heard.items():
-            if key in self._streams and goes_on(self._streams[key].last_stream_id, entry):
-                self._heard[key] = entry
-                self._ready.add(key)
+        for key, entries in heard.items():
+            last = entries[-1].stream_id
+            if key in self._streams and goes_on(self._streams[key].last_stream_id, last):
+                self._heard[key] = last
+                self._ready[key] = Heard(self._listening[key], entries)
         return "entries" if self._ready else None
 
     async def _listen(self) -> None:
@@ -182,7 +198,7 @@ class Rounds:
         self._listening, self._outdated = places, False
         if places:
             self._call = asyncio.create_task(
-                new_entries(self._client, places), name=f"{self._role}: listening"
+                new_entries(self._client, places, self._count), name=f"{self._role}: listening"
             )
             self._call.add_done_callback(self._wake)
 

@@ -19,6 +19,18 @@ from workers.store.scripts import Argument, Scripts
 PAGE: Final = 500
 
 
+class Read(NamedTuple):
+    """Entries of a raw stream that its owner has read by a plain read, in a row after the place of the group."""
+
+    entries: int
+    last: bytes
+    """The stream id of the last."""
+
+
+def _told(read: Read | None) -> bytes:
+    return b"%d %b" % read if read is not None else b""
+
+
 class Publication(NamedTuple):
     """One write of a book: what it changes of the shown payload and of the status."""
 
@@ -29,6 +41,8 @@ class Publication(NamedTuple):
     withdraw: bool
     """Remove what is shown (there is no payload then)."""
     status: Mapping[str, str | int | float]
+    read: Read | None = None
+    """What was read without the group since the last time: the group gives it to the owner."""
 
 
 class Signals(NamedTuple):
@@ -44,6 +58,16 @@ class Signals(NamedTuple):
     """Symbols of which a key is of another type; what their other keys hold was written."""
     replaced: str = ""
     """The type `LIVE_ORDERBOOK` had before it was made anew, empty; an empty text: none but its own."""
+    elsewhere: Sequence[str] = ()
+    """Symbols whose group gave out other entries than the owner had read, or none."""
+
+
+class Committed(NamedTuple):
+    """What a commit did."""
+
+    acknowledged: int
+    elsewhere: bool
+    """As of `Signals`."""
 
 
 class BookStore:
@@ -66,18 +90,20 @@ class BookStore:
             return Signals([], {})
         keys = [self._keys.live_orderbook]
         arguments: list[Argument] = [self._top_entries]
-        for symbol, token, payload, withdraw, status in publications:
+        for symbol, token, payload, withdraw, status, read in publications:
             keys += (
                 self._keys.lease(BOOKS_GROUP, symbol),
                 self._keys.book_top(symbol),
                 self._keys.book_status(symbol),
                 self._keys.book_distrust(symbol),
+                self._keys.raw(symbol, DEPTH),
             )
             fields = "".join(f"{name}\n{value}\n" for name, value in status.items())
-            arguments += (symbol, token, b"-" if withdraw else payload or b"", fields)
+            arguments += (symbol, token, b"-" if withdraw else payload or b"", fields, _told(read))
         reply = await self._scripts.run("books/publish", keys, arguments)
         fenced, distrusted, gone, replaced = list[str](), dict[str, str](), list[str](), ""
         refused: dict[str, ResponseError] = {}
+        elsewhere = list[str]()
         for position, said in zip(reply[::2], reply[1::2], strict=True):
             signal, _, what = said.decode(errors="replace").partition(" ")
             symbol = publications[position - 1].symbol
@@ -89,20 +115,29 @@ class BookStore:
                 distrusted[symbol] = what
             elif signal == "GONE":
                 gone.append(symbol)
+            elif signal == "ELSEWHERE":
+                elsewhere.append(symbol)
             else:
                 refused[symbol] = ResponseError(what)
-        return Signals(fenced, distrusted, tuple(gone), refused, replaced)
+        return Signals(fenced, distrusted, tuple(gone), refused, replaced, tuple(elsewhere))
 
     async def distrust(self, symbol: str, reason: str) -> None:
         """Make the owner of a book take it out of sync, within a second or so, and sync it anew."""
         await self._client.set(self._keys.book_distrust(symbol), reason, ex=60)
 
     async def commit(
-        self, symbol: str, token: int, channel: str, checkpoint: bytes | None, ids: Sequence[bytes]
-    ) -> int:
+        self,
+        symbol: str,
+        token: int,
+        channel: str,
+        checkpoint: bytes | None,
+        ids: Sequence[bytes],
+        read: Read | None = None,
+    ) -> Committed:
         """Store a checkpoint (None keeps the stored one) and acknowledge `ids`.
 
-        Returns the number acknowledged.
+        Args:
+            read: as of a `Publication`.
 
         Raises:
             LeaseLost: another worker owns the symbol; nothing was written.
@@ -112,12 +147,11 @@ class BookStore:
             self._keys.raw(symbol, channel),
             self._keys.book_checkpoint(symbol),
         ]
-        done = int(
-            await self._scripts.run("books/commit", keys, [token, BOOKS_GROUP, checkpoint or b"", *ids])
-        )
+        arguments: list[Argument] = [token, BOOKS_GROUP, checkpoint or b"", _told(read), *ids]
+        done, elsewhere = await self._scripts.run("books/commit", keys, arguments)
         if done < 0:
             raise LeaseLost(symbol, token)
-        return done
+        return Committed(int(done), bool(elsewhere))
 
     async def log_from(self, symbol: str, update_id: int) -> AsyncIterator[list[Delivered]]:
         """The depth entries from the one that contains an update id on, page by page, whoever read them.

@@ -1,4 +1,4 @@
-"""Hearing that streams have new entries, and of which: without taking one of them."""
+"""Hearing of new entries of streams, without taking one of them from whoever owns the stream next."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from workers.store.log.streams import Delivered, unparsed
+
 _READ: Final = b"XREAD"
 """As bytes, redis-py knows no parser for it and leaves the reply as it came."""
 LONGEST_MS: Final = 1_000
 """Of one call; well below the time after which a client gives its connection up (`RESPONSE_S`)."""
 
 
-async def new_entries(client: Redis, places: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Wait until a stream has an entry after its place; the first such entry's id, by stream, of all that have one.
+async def new_entries(client: Redis, places: Mapping[str, bytes], count: int) -> dict[str, list[Delivered]]:
+    """Wait until a stream has an entry after its place; by stream, the first of those, of all that have some.
 
     Empty: none had for `LONGEST_MS`. A plain read: no group gives anything away for it, so a worker that has lost a
     symbol meanwhile takes nothing from its next owner, and a reply that is lost, or a call that is cancelled, loses
@@ -27,6 +29,6 @@ async def new_entries(client: Redis, places: Mapping[str, bytes]) -> dict[str, b
     """
     connection: Any = client
     reply = await connection.execute_command(
-        _READ, "COUNT", 1, "BLOCK", LONGEST_MS, "STREAMS", *places, *places.values()
+        _READ, "COUNT", count, "BLOCK", LONGEST_MS, "STREAMS", *places, *places.values()
     )
-    return {key.decode(): entries[0][0] for key, entries in reply or ()}
+    return {key.decode(): unparsed(entries) for key, entries in reply or ()}

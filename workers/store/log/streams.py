@@ -158,8 +158,8 @@ def delivered(entries: Iterable[tuple[bytes, Mapping[bytes, bytes] | None]]) -> 
     return found
 
 
-def _unparsed(entries: Iterable[tuple[bytes, Sequence[bytes] | None]]) -> list[Delivered]:
-    """The same of entries as the server gave them: id, and names and values in turn."""
+def unparsed(entries: Iterable[tuple[bytes, Sequence[bytes] | None]]) -> list[Delivered]:
+    """The same as `delivered`, of entries as the server gave them: id, and names and values in turn."""
     found = []
     for stream_id, fields in entries:
         if fields and len(fields) == 6 and fields[0] == b"data" and fields[2] == b"received":
@@ -229,7 +229,7 @@ class GroupReader:
             if refusal_of(error).of_server:
                 raise
             return await self._each(keys, count)
-        return {key.decode(): _unparsed(entries) for key, entries in found}
+        return {key.decode(): unparsed(entries) for key, entries in found}
 
     async def _each(self, keys: Sequence[str], count: int) -> dict[str, list[Delivered]]:
         pipe = self._client.pipeline(transaction=False)
@@ -243,13 +243,13 @@ class GroupReader:
                 raise reply
             else:
                 for _, found in reply.items() if isinstance(reply, dict) else reply or []:
-                    entries[key] = _unparsed(found)
+                    entries[key] = unparsed(found)
         return entries
 
     async def pending(self, key: str, after: bytes | str, count: int) -> list[Delivered]:
         """Entries delivered to an owner but not acknowledged, in stream order, after a stream id."""
         for _, entries in await self._read([key], [after], count):
-            return _unparsed(entries)
+            return unparsed(entries)
         return []
 
     async def _read(
