@@ -187,6 +187,8 @@ EVENTS: Final = {
     "fleet_postgres_missing_total": ["postgres_rows_missing"],
     "fleet_postgres_filled_total": ["postgres_hole_passed"],
     "fleet_postgres_up": ["postgres_away", "postgres_back"],
+    "fleet_analytics_unusable_total": ["analytics_unusable"],
+    "fleet_analytics_missed_total": ["analytics_missed"],
     "fleet_alerts_fired_total": ["alert_fired"],
     "fleet_alerts_resolved_total": ["alert_resolved"],
     "fleet_alerts_webhook_failed_total": ["alerts_webhook_failed"],
@@ -213,6 +215,7 @@ ROLES: Final = {
     "api": "api",
     "archive": "archive",
     "alerts": "alerts",
+    "analytics": "analytics",
     "orders": "orders",
     "postgres": "postgres",
     "tardis": "fleet serve-tardis",
@@ -229,7 +232,7 @@ ROLES: Final = {
     "runtime/progress.py": "workers that own symbols",
     "runtime/rest.py": "workers that use REST",
     "runtime/stream_places.py": "`books`, `orders` and `trades`",
-    "runtime/rounds.py": "`books`, `orders` and `trades`",
+    "runtime/rounds.py": "`books`, `orders`, `analytics` and `trades`",
     "runtime/dead_streams.py": "`books` and `keeper`",
 }
 """Who has the metrics of a folder or module, in the order of the page."""

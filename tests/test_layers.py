@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "workers"
 GROUND = {"errors", "masking", "settings"}
-ROLES = {"ingest", "books", "trades", "orders", "keeper", "archive", "postgres", "alerts", "api"}
+ROLES = {"ingest", "books", "trades", "orders", "keeper", "archive", "postgres", "alerts", "analytics", "api"}
 CORE = GROUND | {"model", "venues", "store"}
 PROOFS = {"replay", "conformance", "verification", "operations", "bench", "research", "tardis"}
 FILES = "workers.archive.files"

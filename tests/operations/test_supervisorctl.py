@@ -34,6 +34,7 @@ PROGRAMS = {
     "orders",
     "postgres",
     "alerts",
+    "analytics",
     "api",
 }
 
@@ -157,6 +158,7 @@ async def test_start_restart_and_stop_lose_and_double_nothing(supervisorctl: Sup
             "orders": "EXITED",
             "postgres": "EXITED",
             "alerts": "EXITED",
+            "analytics": "EXITED",
         }  # they are not enabled
         await verification.run(2, stop)
         for group in ("books:*", "trades:*", "ingest-a"):
@@ -174,5 +176,5 @@ async def test_start_restart_and_stop_lose_and_double_nothing(supervisorctl: Sup
     states = await asyncio.to_thread(supervisorctl.states)
     assert states == {
         **dict.fromkeys(PROGRAMS, "STOPPED"),
-        **dict.fromkeys(("archive", "orders", "alerts", "postgres"), "EXITED"),
+        **dict.fromkeys(("archive", "orders", "alerts", "analytics", "postgres"), "EXITED"),
     }

@@ -28,7 +28,11 @@ WORKERS: Final = {
 }
 """The module of each role; it has `async def main(process)`."""
 
-WANTED: Final = {"orders": "workers.orders.worker", "alerts": "workers.alerts.worker"}
+WANTED: Final = {
+    "orders": "workers.orders.worker",
+    "alerts": "workers.alerts.worker",
+    "analytics": "workers.analytics.worker",
+}
 """Those that end at once where nobody wants them."""
 
 PROGRAMS: Final = ("redis", "exchange", "archive", "postgres", *WANTED)
@@ -40,6 +44,8 @@ def unwanted(role: str, settings: Settings) -> str:
         return "no venue has orders = true"
     if role == "alerts" and not settings.alerts.rules:
         return "there are no alerts.rules"
+    if role == "analytics" and not settings.analytics.enabled:
+        return "analytics.enabled is false"
     return ""
 
 

@@ -44,7 +44,7 @@ NOT_EXAMINED = Counter(
 )
 
 PORT_OFFSETS = {
-    "ingest-a": 1, "ingest-b": 2, "keeper": 3, "api": 4, "orders": 5, "alerts": 6,
+    "ingest-a": 1, "ingest-b": 2, "keeper": 3, "api": 4, "orders": 5, "alerts": 6, "analytics": 7,
     "books": 10, "trades": 40, "archive": 70, "postgres": 80,
 }  # fmt: skip
 FURTHER_OFFSETS = {"ingest-a": 100, "ingest-b": 130}
@@ -55,7 +55,8 @@ class Process:
     """One worker process of a role.
 
     Args:
-        role: `ingest-a`, `ingest-b`, `books`, `trades`, `keeper`, `archive`, `orders`, `postgres`, `alerts`, `api`.
+        role: `ingest-a`, `ingest-b`, `books`, `trades`, `keeper`, `archive`, `orders`, `postgres`, `alerts`,
+            `analytics`, `api`.
         settings: the effective settings.
         number: which of several processes of the role this is, from 0.
         url: the Redis URL (settings resolved: see `workers.settings.loading.redis_url`).

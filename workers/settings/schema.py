@@ -14,6 +14,7 @@ from msgspec import Meta, Struct, field
 
 from workers.model.trades.windows import Interval
 from workers.settings.alerts import AlertSettings
+from workers.settings.analytics import AnalyticsSettings
 from workers.settings.orders import OrderSettings
 from workers.settings.postgres import PostgresSettings
 from workers.settings.processes import ProcessSettings
@@ -413,6 +414,7 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     archive: ArchiveSettings = field(default_factory=ArchiveSettings)
     postgres: PostgresSettings = field(default_factory=PostgresSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    analytics: AnalyticsSettings = field(default_factory=AnalyticsSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     exchange: ExchangeSettings = field(default_factory=ExchangeSettings)

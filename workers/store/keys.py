@@ -20,6 +20,7 @@ BOOKS_GROUP: Final = "books"
 TRADES_GROUP: Final = "trades"
 ARCHIVE_GROUP: Final = "archive"
 ORDERS_GROUP: Final = "orders"
+ANALYTICS_GROUP: Final = "analytics"
 POSTGRES_GROUP: Final = "postgres"
 """Each role that owns symbols: the name of its consumer groups, of its leases, and of the role."""
 FOLDS: Final = ((DEPTH, BOOKS_GROUP), (TRADES, TRADES_GROUP))
@@ -112,6 +113,14 @@ class Keys:
         """String: all single orders with the stream id they are a fold of."""
         return self._key("orders", symbol, "checkpoint")
 
+    def analytics(self, symbol: str) -> str:
+        """Hash: figures of the best levels and trades, or that they are withheld."""
+        return self._key("analytics", symbol)
+
+    def analytics_events(self, symbol: str) -> str:
+        """Stream: walls, icebergs and flicker, as they were found and ended."""
+        return self._key("analytics", symbol, "events")
+
     def history(self, symbol: str) -> str:
         """Sorted set: one compressed block of book history a minute."""
         return self._key("history", symbol)
@@ -187,6 +196,8 @@ class Keys:
             self.book_top(symbol),
             self.orders_top(symbol),
             self.orders_status(symbol),
+            self.analytics(symbol),
+            self.analytics_events(symbol),
             self.history(symbol),
             self.history_index(symbol),
             self.trades_latest(symbol),
@@ -203,6 +214,7 @@ class Keys:
         streams = [*self.raw_streams(symbol), self.raw_snapshot(symbol), self.book_top(symbol)]
         streams += [
             self.orders_top(symbol),
+            self.analytics_events(symbol),
             self.raw_orders_snapshot(symbol),
             self.gaps(symbol),
             self.audit(symbol),
@@ -212,7 +224,7 @@ class Keys:
         streams += [self.bars(symbol, interval) for interval in INTERVALS_MS]
         hashes = [self.book_status(symbol), self.trades_state(symbol), self.trades_status(symbol)]
         hashes += [self.symbol_info(symbol), self.archive(symbol), self.raw_writer(symbol)]
-        hashes += [self.orders_status(symbol), self.raw_orders_writer(symbol)]
+        hashes += [self.orders_status(symbol), self.analytics(symbol), self.raw_orders_writer(symbol)]
         hashes += [self.stats(symbol, interval) for interval in INTERVALS_MS]
         sorted_sets = [self.history(symbol), self.history_index(symbol), self.trades_latest(symbol)]
         sorted_sets += self._all_names(symbol)

@@ -1,0 +1,147 @@
+"""The analytics of one owned symbol: its best levels and trades in, figures and events out. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from workers.model.analytics import figures
+from workers.model.analytics.events import AnalyticsEvent
+from workers.model.analytics.figures import FloatLevel, LiquidityScale
+from workers.model.analytics.flicker import FlickerParameters, LevelFlicker
+from workers.model.analytics.level2_icebergs import Level2IcebergDetector, Level2IcebergParameters
+from workers.model.analytics.quoting import QuoteParameters, suggest_quote
+from workers.model.analytics.rolling import OrderFlowImbalance, Volatility, Vwap
+from workers.model.analytics.walls import WallDetector, WallParameters
+from workers.model.books.order_book import Side
+from workers.model.books.top_of_book import TOP_LEVELS, TopOfBook
+from workers.model.events import Level, Trade
+from workers.settings.analytics import AnalyticsSettings
+
+OF_THE_BOOK: Final = (
+    "spread", "spread_bps", "mid", "microprice", "depth_imbalance", "order_flow_imbalance", "liquidity",
+    "volatility", "quote_bid", "quote_ask", "reservation", "walls", "icebergs",
+)  # fmt: skip
+"""Figures that are withheld with the book. VWAP is of trades alone."""
+MOST_WAITING: Final = 500
+"""Events that wait to be written while Redis refuses; of more the oldest go."""
+
+
+def floats(levels: Sequence[Level]) -> list[FloatLevel]:
+    return [(float(price), float(quantity)) for price, quantity in levels]
+
+
+class SymbolAnalytics:
+    """Folds tops and trades in the order of their times. Memory: that of the detectors, and `MOST_WAITING` events."""
+
+    def __init__(self, settings: AnalyticsSettings) -> None:
+        self._settings = settings
+        window_ms = settings.window_s * 1000 // 60 * 60 or 60
+        self._flow = OrderFlowImbalance(window_ms)
+        self._vwap = Vwap(window_ms)
+        self._volatility = Volatility(window_ms)
+        self._walls = WallDetector(
+            WallParameters(ratio=settings.wall_ratio, levels=TOP_LEVELS, persist_ms=settings.wall_ms)
+        )
+        self._icebergs = Level2IcebergDetector(Level2IcebergParameters(found=settings.iceberg_confidence))
+        self._flicker = LevelFlicker(FlickerParameters(lived_ms=settings.flicker_ms, window_ms=window_ms))
+        self._bids: list[FloatLevel] = []
+        self._asks: list[FloatLevel] = []
+        self.now_us = 0
+        """Exchange µs of the newest top or trade."""
+        self.shown = False
+        self.changed = False
+        self._synced_at = 0
+        self.events: list[AnalyticsEvent] = []
+
+    def on_top(self, top: TopOfBook) -> None:
+        """The book as it was published. One that was lost meanwhile and synced anew is another book."""
+        if top.synced_at != self._synced_at:
+            self.withhold()
+            self._synced_at = top.synced_at
+        self.now_us = max(self.now_us, top.E * 1000)
+        self._bids, self._asks = floats(top.b), floats(top.a)
+        bids, asks, now = self._bids, self._asks, self.now_us
+        self.shown = self.changed = True
+        self._flow.on_top(bids, asks, now)
+        if (middle := figures.mid(bids, asks)) is not None:
+            self._volatility.on_mid(middle, now)
+        for detector in (self._walls, self._icebergs, self._flicker):
+            self.events += detector.on_levels(bids, asks, now)
+        del self.events[:-MOST_WAITING]
+
+    def on_trade(self, trade: Trade) -> None:
+        """A trade of the market; one with what rests on a side."""
+        if not trade.is_market:
+            return
+        price, quantity = float(trade.price), float(trade.quantity)
+        self.now_us = max(self.now_us, trade.trade_time * 1000)
+        resting: Side = "bid" if trade.is_buyer_maker else "ask"
+        self.changed = True
+        self._vwap.on_trade(price, quantity, self.now_us)
+        self._walls.on_trade(resting, price, quantity)
+        self._icebergs.on_trade(resting, price, quantity, self.now_us)
+        self._flicker.on_trade(resting, price)
+
+    def withhold(self) -> None:
+        """The book is not shown: what was inferred of it holds no more, and what comes next begins anew."""
+        if self.shown:
+            self.shown, self.changed = False, True
+        self._bids, self._asks = [], []
+        self._flow.begin_anew()
+        self._volatility.begin_anew()
+        for detector in (self._walls, self._icebergs, self._flicker):
+            detector.clear()
+
+    def figures(self) -> dict[str, str]:
+        """The fields of `analytics:{S}`: empty text where there is no such figure now."""
+        values: dict[str, str] = dict.fromkeys(OF_THE_BOOK, "")
+        values["state"] = "shown" if self.shown else "withheld"
+        values["window_ms"] = str(self._settings.window_s * 1000)
+        values["event_time"] = str(self.now_us // 1000)
+        values["vwap"] = _text(self._vwap.value(self.now_us))
+        if not self.shown:
+            return values
+        bids, asks = self._bids, self._asks
+        scale = LiquidityScale(
+            self._settings.band_bps, self._settings.half_spread_bps, self._settings.half_depth
+        )
+        micro, volatility = figures.microprice(bids, asks), self._volatility.value(self.now_us)
+        values["spread"] = _text(figures.spread(bids, asks))
+        values["spread_bps"] = _text(figures.spread_bps(bids, asks))
+        values["mid"] = _text(figures.mid(bids, asks))
+        values["microprice"] = _text(micro)
+        values["depth_imbalance"] = _text(figures.depth_imbalance(bids, asks))
+        values["order_flow_imbalance"] = _text(self._flow.value(self.now_us))
+        values["liquidity"] = _text(figures.liquidity_score(bids, asks, scale))
+        values["volatility"] = _text(volatility)
+        if micro is not None and volatility is not None:
+            quote = suggest_quote(micro, volatility, self._quoting())
+            values["quote_bid"], values["quote_ask"] = _text(quote.bid), _text(quote.ask)
+            values["reservation"] = _text(quote.reservation)
+        walls = [[wall.side, wall.price, wall.quantity, round(wall.ratio, 2)] for wall in self._walls.walls()]
+        icebergs = [
+            [level.side, level.price, level.hidden, round(level.confidence, 3)]
+            for level in self._icebergs.icebergs()
+        ]
+        values["walls"] = msgspec.json.encode(walls).decode()
+        values["icebergs"] = msgspec.json.encode(icebergs).decode()
+        return values
+
+    def _quoting(self) -> QuoteParameters:
+        settings = self._settings
+        return QuoteParameters(
+            settings.risk_aversion, settings.fill_decay, settings.horizon_s, settings.inventory
+        )
+
+    def check(self) -> None:
+        """Assert the invariants of all that is held."""
+        assert len(self.events) <= MOST_WAITING
+        for part in (self._flow, self._vwap, self._volatility, self._walls, self._icebergs, self._flicker):
+            part.check()
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else f"{value:.10g}"
