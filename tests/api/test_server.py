@@ -215,7 +215,7 @@ async def test_of_a_few_values_all_are_listed(api: TestClient) -> None:  # type:
     problem = await (await api.get("/bars/1m?format=x")).json()
     assert problem["detail"].startswith("Expected one of records, klines;")
     problem = await (await api.get("/sse?channel=x&symbols=BTCUSDT")).json()
-    assert problem["detail"].startswith("Expected one of book, trades, bars, stats, status;")
+    assert problem["detail"].startswith("Expected one of book, trades, bars, stats, status")
 
 
 async def test_numbers_of_heartbeats_are_numbers(api: TestClient, redis: Redis) -> None:  # type: ignore[type-arg]
@@ -316,7 +316,7 @@ async def test_without_redis_the_answer_is_503(api: TestClient, monkeypatch: pyt
     async def refuse(*_: object, **__: object) -> None:
         raise ConnectionError("refused")
 
-    monkeypatch.setattr("redis.asyncio.Redis.execute_command", refuse)
+    monkeypatch.setattr("workers.store.wire.WiredClient.execute_command", refuse)
     response = await api.get("/gaps")
     assert response.status == 503
     assert "Redis" in (await response.json())["title"]
