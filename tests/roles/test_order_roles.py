@@ -104,6 +104,12 @@ async def test_every_order_is_as_in_truth_through_a_loss_and_a_takeover(
 ) -> None:
     async with orders_of(spare_server, exchange, market, path) as fleet:
         await fleet.until(fleet.shown, LONGEST_S)
+
+        async def compared_with_levels() -> bool:
+            return int((await fleet.status())["level2_compared"]) >= 3
+
+        await fleet.until(compared_with_levels, LONGEST_S)
+        assert (await fleet.status())["level2_differed"] == "0"
         await fleet.control("faults", {"fault": f"lose stream={stream} count=1"})
 
         async def lost_and_back() -> bool:

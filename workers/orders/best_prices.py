@@ -12,6 +12,9 @@ from workers.model.level3.sync import OrderSync
 APART_US: Final = 1_000_000
 """Two streams of one market differ by less: Bitstamp's by some 300 ms."""
 KEPT_US: Final = 3 * APART_US
+Best = tuple[Level | None, Level | None]
+"""Best bid and ask; None: the side is empty."""
+MOST_TOLD: Final = 100
 MOST: Final = 10_000
 """Changes remembered of a side, should nothing pass of the time."""
 
@@ -20,11 +23,31 @@ class BestPrices:
     """The best prices a book of orders had lately, by the exchange's time."""
 
     def __init__(self) -> None:
+        self._told: deque[tuple[int, Best]] = deque(maxlen=MOST_TOLD)
         self._sides: tuple[deque[tuple[int, str]], deque[tuple[int, str]]] = deque(), deque()
         """Of bids and asks: since when (µs), and the price; empty: no order."""
 
+    def told(self, best: Best, at_us: int) -> None:
+        """The book of levels has these best prices at a time (exchange µs): compared once the orders are past it."""
+        if not self._told or self._told[-1][0] < at_us:
+            self._told.append((at_us, best))
+
+    def compared(self, now_us: int) -> list[tuple[Best, bool]]:
+        """What was told that can be compared now, and whether the book of orders had it.
+
+        Args:
+            now_us: the time up to which the orders have come.
+        """
+        found = []
+        while self._told and self._told[0][0] + APART_US <= now_us:
+            at_us, best = self._told.popleft()
+            if (same := self.had(best, at_us, now_us)) is not None:
+                found.append((best, same))
+        return found
+
     def forget(self) -> None:
         """The book is another from now on."""
+        self._told.clear()
         for side in self._sides:
             side.clear()
 
@@ -38,7 +61,7 @@ class BestPrices:
             while len(side) > MOST or (len(side) > 1 and side[1][0] < sync.last_us - KEPT_US):
                 side.popleft()
 
-    def had(self, best: tuple[Level | None, Level | None], at_us: int, now_us: int) -> bool | None:
+    def had(self, best: Best, at_us: int, now_us: int) -> bool | None:
         """Whether the book of orders had both best prices within a second of a time (exchange µs).
 
         Args:

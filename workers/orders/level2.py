@@ -54,10 +54,9 @@ class Level2Watch:
 
 def _compare(book: OwnedOrders, top: TopOfBook) -> None:
     sync = book.sync
-    best = top.b[0] if top.b else None, top.a[0] if top.a else None
-    same = book.best.had(best, top.E * 1000, sync.last_us)
-    if same is None or not sync.synced:
-        return
-    sync.on_level2_top(*best, sync.last_us, same=same)
-    book.changed = True
+    book.best.told((top.b[0] if top.b else None, top.a[0] if top.a else None), top.E * 1000)
+    for best, same in book.best.compared(sync.last_us):
+        if sync.synced:
+            sync.on_level2_top(*best, sync.last_us, same=same)
+            book.changed = True
     book.noticed()
