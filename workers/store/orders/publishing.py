@@ -86,7 +86,7 @@ class OrderStore:
             self._keys.raw(symbol, ORDERS),
             self._keys.orders_checkpoint(symbol),
         ]
-        if int(await self._scripts.run("books/commit", keys, [token, ORDERS_GROUP, checkpoint, *ids])) < 0:
+        if int(await self._scripts.run("orders/commit", keys, [token, ORDERS_GROUP, checkpoint, *ids])) < 0:
             raise LeaseLost(symbol, token)
 
     async def checkpoint(self, symbol: str) -> bytes | None:
