@@ -173,6 +173,7 @@ EVENTS: Final = {
     "fleet_api_redis_trouble_total": ["api_redis_trouble"],
     "fleet_api_replica_mismatch_total": ["replica_mismatch"],
     "fleet_api_rebuilds_total": ["replica_not_rebuilt"],
+    "fleet_api_orders_rebuilds_total": ["orders_not_rebuilt"],
     "fleet_archive_files_total": ["archive_file_written"],
     "fleet_archive_failures_total": ["archive_write_failed"],
     "fleet_tardis_answer_failed_total": ["tardis_answer_failed"],

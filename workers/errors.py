@@ -28,6 +28,7 @@ FleetError
 │   ├── WrongHost          421: a name this server does not answer to
 │   ├── BadInput           422: a parameter or a body that cannot be used
 │   ├── BookNotServed      503: the book is not in sync, so there is nothing true to say
+│   ├── OrdersNotServed    503: the single orders are not in sync
 │   ├── Unhealthy          503: nothing that is live can be served
 │   └── TryLater           503: Redis, the archive or the time ran out
 ├── SymbolError            a text names no symbol that can be asked about
@@ -295,6 +296,17 @@ class BookNotServed(RequestProblem):
         super().__init__(
             f"The book of {symbol} at {venue} is withheld", f"{why}; try again, or follow GET /status"
         )
+
+
+class OrdersNotServed(RequestProblem):
+    """The single orders of a symbol are not in sync: nothing true can be said of them now."""
+
+    status = 503
+
+    def __init__(self, venue: str, symbol: str, state: str, reason: str) -> None:
+        self.state = state
+        why = f"their state is {state!r}" + (f", because of {reason!r}" if reason else "")
+        super().__init__(f"The orders of {symbol} at {venue} are withheld", f"{why}; try again")
 
 
 class Unhealthy(RequestProblem):

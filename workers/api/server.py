@@ -17,11 +17,13 @@ from workers.api.http.routes.alerts import AlertRoutes
 from workers.api.http.routes.books import BookRoutes
 from workers.api.http.routes.fleet import FleetRoutes
 from workers.api.http.routes.history import Histories, HistoryRoutes
+from workers.api.http.routes.orders import OrderRoutes
 from workers.api.http.routes.trades import TradeRoutes
 from workers.api.live.hub import Hub
 from workers.api.live.sse import LiveEvents
 from workers.api.live.trade_holes import TradeHoles
 from workers.api.live.websocket import LiveSocket
+from workers.api.orders.live import LiveOrders
 from workers.api.security.access import Access
 from workers.api.security.connections import RESERVED, Connections, GuardedSite, raise_descriptor_limit
 from workers.archive.files.past import readable_archive
@@ -48,6 +50,7 @@ class Api:
         self.markets = Markets(settings)
         self.reader = Reader(Watch(self._reader_client), settings.api.read_ms)
         self.books = LiveBooks(process.client, self.reader, settings)
+        self.orders = LiveOrders(process.client, self.reader, settings)
         archive = readable_archive(settings)
         histories = Histories(self.markets, process.client, archive)
         self.health = Health(process.url, settings.fleet, self.markets, process.pulse)
@@ -59,6 +62,7 @@ class Api:
             *fleet.operations(),
             *BookRoutes(self.markets, self.books, histories).operations(),
             *HistoryRoutes(self.markets, histories, settings.api.most_seconds).operations(),
+            *OrderRoutes(self.markets, self.orders).operations(),
             *AlertRoutes(self.health, alerts, settings.api.most_rows).operations(),
             *TradeRoutes(self.markets, process.client, settings.api.most_rows, archive).operations(),
         ]
@@ -78,7 +82,9 @@ class Api:
         )
         self._process = process
         self.reader.every(1.0, self._tell)
-        self.reader.is_idle = lambda: not self.hub.clients and not self.books.followed
+        self.reader.is_idle = lambda: (
+            not self.hub.clients and not self.books.followed and not self.orders.followed
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -106,6 +112,7 @@ class Api:
         await end(self._tasks)
         await self.hub.close()
         await self.books.close()
+        await self.orders.close()
         await self.health.close()
         await self._reader_client.aclose()
 

@@ -38,7 +38,7 @@ EXIT_CODES: Final = (
 
 PANELS: Final = {
     "Run a fleet": ("demo", "live", "status", "stop", "config", "doctor"),
-    "Read it": ("book", "trades", "bars", "history", "watch", "tail", "alerts"),
+    "Read it": ("book", "orders", "trades", "bars", "history", "watch", "tail", "alerts"),
     "Files": ("export", "import", "verify-archive", "replay", "serve-tardis"),
     "Prove it": ("test", "conform", "bench", "fault"),
 }

@@ -48,6 +48,7 @@ def register(app: typer.Typer) -> None:
     )
     app.command(name="bars", epilog="Example: fleet bars spot:ETHUSDT --interval 5m --limit 12")(bars)
     app.command(name="watch", epilog="Example: fleet watch BTCUSDT ETHUSDT")(watch)
+    app.command(name="orders", epilog="Example: fleet orders BTCUSD --depth 5")(orders)
     app.command(name="alerts", epilog="Example: fleet alerts --follow --json")(alerts)
     app.command(name="tail", epilog="Example: fleet tail BTCUSDT depth --count 3")(tail)
 
@@ -172,6 +173,23 @@ def watch(
     from workers.reading.watch import run_watch  # noqa: PLC0415 -- as above
 
     raise typer.Exit(run_watch(symbols, depth, _seconds(duration), config))
+
+
+def orders(
+    symbol: Symbol,
+    depth: Annotated[int, typer.Option("--depth", min=1, help="Levels a side.")] = 10,
+    first: Annotated[int, typer.Option("--first", min=0, help="Orders of each queue, from its head.")] = 8,
+    order: Annotated[str, typer.Option("--id", help="Show where this order stands instead.")] = "",
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show the single orders of a symbol in their queues, oldest first, or where one of them stands.
+
+    `?`: from a seed, its creation was not seen; `≥`: more may rest there than is known.
+    """
+    from workers.reading.orders import Request, run_orders  # noqa: PLC0415 -- as above
+
+    raise typer.Exit(run_orders(Request(symbol, depth, first, order), config, as_json=json))
 
 
 def alerts(

@@ -104,6 +104,24 @@ class NewestQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
     limit: Rows | UnsetType = UNSET
 
 
+class OrdersQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """The best levels of single orders."""
+
+    depth: (
+        Annotated[int, Meta(ge=1, le=1000, description="Levels of each side. Default: 10.")] | UnsetType
+    ) = UNSET
+    first: (
+        Annotated[int, Meta(ge=0, le=1000, description="Orders of each queue, from its head. Default: 20.")]
+        | UnsetType
+    ) = UNSET
+
+
+class OrderQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """One order."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=64, description="The exchange's id of the order.")]
+
+
 class AlertsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     """The open alerts, and the newest entries of what became of alerts."""
 

@@ -1,0 +1,109 @@
+"""Rebuilding the single orders of a symbol from what Redis holds: their checkpoint and the stream's entries after
+it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from redis.asyncio import Redis
+
+from workers.errors import MalformedFrame
+from workers.model.level3.checkpoint import decode_orders
+from workers.model.level3.events import OrderMessage
+from workers.model.level3.rules import OrderRules
+from workers.model.level3.sync import OrderSync
+from workers.store.books.shown import server_ms, text_of, unheard_ms
+from workers.store.keys import ORDERS, ORDERS_GROUP, Keys
+from workers.store.log.streams import Delivered, GroupReader
+from workers.store.orders.publishing import OrderStore
+from workers.store.replies import unusable
+
+PAGE: Final = 500
+START: Final = b"0-0"
+
+
+class OrderDecoding(NamedTuple):
+    """How a venue tells its orders (`workers/venues/order_feed.py`)."""
+
+    rules: OrderRules
+    by_id: bool
+    message: Callable[[bytes], OrderMessage | None]
+
+
+class OrderStatement(NamedTuple):
+    """What the owner of single orders said of them last."""
+
+    fields: dict[str, str]
+    owner: str
+    """Who has the lease now; empty: nobody."""
+    unheard_ms: int
+
+
+class OrderFold:
+    """A book of orders as a fold of its stream, by whoever does not own it: it asks nobody for a seed."""
+
+    def __init__(self, sync: OrderSync, decoding: OrderDecoding, stream_id: bytes) -> None:
+        self.sync = sync
+        self.stream_id = stream_id
+        """The entry up to and including which it is one."""
+        self._decoding = decoding
+
+    def take(self, entry: Delivered) -> None:
+        """Fold one entry in; the book is out of sync where one is missing, or cannot be read."""
+        before, self.stream_id = self.stream_id, entry.stream_id
+        follows = self._decoding.by_id or _number(entry.stream_id) == _number(before) + 1
+        if entry.kind == "break" or (not follows and self.sync.synced and entry.kind != "snapshot"):
+            self.sync.lose("connection" if entry.kind == "break" else "a message is missing")
+            return
+        try:
+            message = self._decoding.message(entry.data)
+        except MalformedFrame:
+            self.sync.lose("malformed message")
+            return
+        if message is not None:
+            self.sync.on_message(message)
+
+
+async def rebuild_orders(
+    client: Redis, keys: Keys, symbol: str, decoding: OrderDecoding, max_orders: int
+) -> OrderFold:
+    """The orders of a symbol now, as far as Redis tells; not in sync without a checkpoint that is.
+
+    Nothing is written, and the exchange is not asked.
+
+    Raises:
+        StateUnreadable: the checkpoint cannot be decoded.
+
+    Cost: one GET, one XRANGE per 500 entries; O(orders + entries · log n).
+    """
+    stored = await OrderStore(client, keys, 1).checkpoint(symbol)
+    fold = OrderFold(OrderSync(symbol, decoding.rules, max_orders), decoding, START)
+    if stored is not None:
+        key = keys.orders_checkpoint(symbol)
+        sync, stream_id = decode_orders(stored, decoding.rules, max_orders, key)
+        fold = OrderFold(sync, decoding, stream_id.encode())
+    reader = GroupReader(client, ORDERS_GROUP)
+    while entries := await reader.range(keys.raw(symbol, ORDERS), fold.stream_id, PAGE):
+        for entry in entries:
+            fold.take(entry)
+    return fold
+
+
+async def order_statement(client: Redis, keys: Keys, symbol: str) -> OrderStatement:
+    """What the owner said last, and whether it is heard. One round trip. Raises: StateUnreadable."""
+    pipe: Any = client.pipeline(transaction=False)
+    pipe.time()
+    pipe.hgetall(keys.orders_status(symbol))
+    pipe.hget(keys.lease(ORDERS_GROUP, symbol), "owner")
+    time, status, owner = await pipe.execute(raise_on_error=False)
+    if (problem := unusable(keys.orders_status(symbol), status)) is not None:
+        raise problem
+    fields = text_of(status)
+    named = owner.decode(errors="replace") if isinstance(owner, bytes) else ""
+    return OrderStatement(fields, named, unheard_ms(fields.get("told_ms"), server_ms(time)))
+
+
+def _number(stream_id: bytes) -> int:
+    """The log's own count of an entry, where the exchange has none."""
+    return int(stream_id.partition(b"-")[2])
