@@ -27,6 +27,8 @@ S, KEYS, VENUE = "BTC", Keys(), MadeUp()
 KEY = KEYS.raw(S, TRADES)
 KEPT = {KEY: 600_000}
 NOW_MS = 1_790_000_000_000
+WHOLE_SCORE = 2**52
+"""The score of a line that receives a stream whole is this and the ms since when."""
 
 
 def trade(number: int) -> bytes:
@@ -259,18 +261,36 @@ async def test_both_lines_cut_leave_a_break_and_one_of_them_none(spare_server: s
     key = FLEET_KEYS.raw(pair, TRADES)
     async with SimulatedExchange(simulated) as exchange:
         fleet = SimulatedFleet(exchange, "spot", [pair], "/ws/2", spare_server)
-        marks: set[tuple[bytes, float]] = set()
+        whole_since_ms: dict[str, int] = {}
+        heard_later: list[str] = []
 
-        async def connections() -> list[int]:
+        async def connection_of(line: str) -> int:
             address = f"{exchange.url}/control/connections"
             async with aiohttp.ClientSession() as session, session.get(address) as response:
-                return [int(row["id"]) for row in (await response.json())["connections"]]
+                rows = (await response.json())["connections"]
+            [number] = [row["id"] for row in rows if f"line-{line}" in row["agent"]]
+            return int(number)
 
         async def both_whole() -> bool:
             members = await fleet.client.zrange(names_of(key), 0, -1, withscores=True)
-            marks.clear()
-            marks.update((member, score) for member, score in members if member in (b" a", b" b"))
-            return len(marks) == 2
+            whole_since_ms.clear()
+            whole_since_ms.update(
+                (member.decode().strip(), int(score) - WHOLE_SCORE)
+                for member, score in members
+                if member in (b" a", b" b")
+            )
+            return len(whole_since_ms) == 2
+
+        async def one_heard_since_both_whole() -> bool:
+            """What came in the ms between a line's last frame and the other's first trade is nobody's, so a break."""
+            if not await both_whole():
+                return False
+            heard_later[:] = [
+                fields[b"line"].decode()
+                for _, fields in await fleet.client.xrange(key)
+                if int(fields[b"received"]) // 1000 >= max(whole_since_ms.values())
+            ]
+            return bool(heard_later)
 
         async def breaks() -> int:
             entries = await fleet.client.xrange(key)
@@ -279,13 +299,12 @@ async def test_both_lines_cut_leave_a_break_and_one_of_them_none(spare_server: s
         try:
             fleet.start("ingest-a", "a")
             fleet.start("ingest-b", "b")
-            await fleet.until(both_whole, 90.0)
-            before = set(marks)
-            [line_a, _] = await connections()
-            await fleet.control("disconnect", {"id": line_a})
+            await fleet.until(one_heard_since_both_whole, 90.0)
+            before = dict(whole_since_ms)
+            await fleet.control("disconnect", {"id": await connection_of(heard_later[0])})
 
             async def back() -> bool:
-                return await both_whole() and marks != before
+                return await both_whole() and whole_since_ms != before
 
             await fleet.until(back, 90.0)
             assert await breaks() == 0
