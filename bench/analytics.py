@@ -56,7 +56,7 @@ class Resting:
     after_fill: Callable[[Resting], None] | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Planted:
     """What is known to be there."""
 
@@ -69,6 +69,8 @@ class Planted:
     hidden: float = 0.0
     hidden_at: list[tuple[int, float]] = field(default_factory=list)
     in_sight_us: int = 0
+    order_ids: set[str] = field(default_factory=set)
+    """Of an iceberg: the orders that showed its parts."""
 
 
 @dataclass
@@ -319,6 +321,7 @@ class IcebergOwner:
         self.order.after_fill = self.after_fill
         self.plant = Planted(f"iceberg, {kind}", side, self.order.ticks / 100, market.now)
         market.planted.append(self.plant)
+        self.plant.order_ids.add(self.order.order_id)
         self.tell_hidden()
         market.after(rng.uniform(10e6, 60e6), self.withdraw)
 
@@ -356,6 +359,7 @@ class IcebergOwner:
         order_id = self.order.order_id if native else ""
         self.order = self.market.add(self.order.side, self.order.ticks, self.next_part(), order_id)
         self.order.after_fill = self.after_fill
+        self.plant.order_ids.add(self.order.order_id)
         self.plant.refills += self.order.ticks / 100 == self.plant.price
         self.tell_hidden()
 
@@ -428,18 +432,31 @@ LATE_US = 300_000
 
 
 def fits(plant: Planted, event: AnalyticsEvent) -> bool:
+    """Where the event names an order that has to be one of the plant's; else side, price and time have to agree."""
+    if event.order_id:
+        return event.order_id in plant.order_ids
     at_price = (event.side, event.price) == (plant.side, plant.price)
     return at_price and plant.since_us <= event.time_us <= plant.until_us + LATE_US
 
 
+def matches(events: list[AnalyticsEvent], plants: list[Planted]) -> list[tuple[AnalyticsEvent, Planted]]:
+    """Each detection with one plant that it fits, and each plant with one detection at most.
+
+    Of several plants a detection, in the order of time, takes the one that ends first: so most are matched.
+    """
+    free, matched = sorted(plants, key=lambda plant: plant.until_us), []
+    for event in sorted(events, key=lambda event: event.time_us):
+        plant = next((plant for plant in free if fits(plant, event)), None)
+        if plant is not None:
+            free.remove(plant)
+            matched.append((event, plant))
+    return matched
+
+
 def score(events: list[AnalyticsEvent], plants: list[Planted], there: list[Planted]) -> Score:
-    """Of all that was planted each detection must fit one; of those that were there to be seen each should be found."""
-    return Score(
-        len(events),
-        sum(any(fits(plant, event) for plant in plants) for event in events),
-        len(there),
-        sum(any(fits(plant, event) for event in events) for plant in there),
-    )
+    """Detections are matched with all that was planted; of those that were `there` to be seen each should be."""
+    matched = matches(events, plants)
+    return Score(len(events), len(matched), len(there), sum(plant in there for _, plant in matched))
 
 
 def of_kind(events: list[AnalyticsEvent], kind: str) -> list[AnalyticsEvent]:
@@ -468,12 +485,10 @@ def scores(market: Market, found: Detected) -> dict[str, Score]:
 def hidden_errors(market: Market, events: list[AnalyticsEvent]) -> list[float]:
     """Estimated by true hidden size, of every iceberg that was found rightly and had something left."""
     ratios = []
-    for event in of_kind(events, "iceberg_found"):
-        for plant in market.planted:
-            if plant.hidden_at and fits(plant, event):
-                left = [hidden for time_us, hidden in plant.hidden_at if time_us <= event.time_us][-1]
-                ratios += [event.figures["hidden"] / left] if left > 1e-6 else []
-                break
+    icebergs = [plant for plant in market.planted if plant.hidden_at]
+    for event, plant in matches(of_kind(events, "iceberg_found"), icebergs):
+        left = [hidden for time_us, hidden in plant.hidden_at if time_us <= event.time_us][-1:]
+        ratios += [event.figures["hidden"] / hidden for hidden in left if hidden > 1e-6]
     return sorted(ratios)
 
 

@@ -19,11 +19,12 @@ EventKind = Literal[
 ]
 
 
-class AnalyticsEvent(Struct, frozen=True):
+class AnalyticsEvent(Struct, frozen=True, omit_defaults=True):
     """Something at a price.
 
     time_us: exchange µs since 1970, of what showed it.
     figures: by name; what each kind has is in docs/analytics.md.
+    order_id: level 3, of an iceberg: the order that shows its part, or showed its last one. Level 2 knows none.
     """
 
     kind: EventKind
@@ -31,3 +32,4 @@ class AnalyticsEvent(Struct, frozen=True):
     price: float
     time_us: int
     figures: dict[str, float] = field(default_factory=dict)
+    order_id: str = ""

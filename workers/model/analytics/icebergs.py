@@ -40,16 +40,16 @@ class IcebergParameters(Struct, frozen=True):
     least_refills: int = 2
     confirmed_refills: int = 3
     refill_ms: float = 100.0
-    part_ms: float = 0.7
-    delayed_ms: float = 15.0
+    part_ms: float = 0.5
+    delayed_ms: float = 12.0
     delayed_share: float = 0.25
-    ordinary_ms: float = 250.0
+    ordinary_ms: float = 100.0
     requoted_ms: float = 6.0
     requoted_share: float = 0.7
     goes_on: float = 0.9
     ordinary_goes_on: float = 0.6
-    same_size: float = 0.8
-    similar_size: float = 0.15
+    same_size: float = 0.85
+    similar_size: float = 0.1
     ordinary_same_size: float = 0.3
     ordinary_similar_size: float = 0.15
     prior: float = 0.01
@@ -69,11 +69,22 @@ EXPECTED_REFILLS = 3.0
 EXPECTED_WEIGHT = 4.0
 
 
+class Refill(Struct, frozen=True):
+    """The newest refill of a chain while a likelier one may still come: of what the chain was before it."""
+
+    evidence: float
+    filled_us: int
+    order_id: str
+    odds: float
+    part: float
+
+
 class Iceberg(Struct, eq=False):
     """A chain of parts.
 
     part: size of a whole part. order_id: of the part that rests, or of the last one while the next is `waited` for.
     odds: logarithm. traded: all that was taken. told: 1 once found, 2 once confirmed. hidden: what may still come.
+    newest: the refill that rests, unless it has its order's own id, or was filled since.
     """
 
     side: Side
@@ -88,6 +99,7 @@ class Iceberg(Struct, eq=False):
     told: int = 0
     hidden: float = 0.0
     waited: bool = False
+    newest: Refill | None = None
 
     @property
     def confidence(self) -> float:
@@ -100,7 +112,7 @@ class IcebergDetector:
     Memory: an order takes part from its first fill on, in at most `MOST_CANDIDATES` chains.
     """
 
-    __slots__ = ("_by_order", "_chains", "_finished", "_waiting", "parameters")
+    __slots__ = ("_by_order", "_chains", "_finished", "_refilled_at", "_waiting", "parameters")
 
     def __init__(self, parameters: IcebergParameters) -> None:
         self.parameters = parameters
@@ -112,6 +124,8 @@ class IcebergDetector:
         self._chains: OrderedDict[int, Iceberg] = OrderedDict()
         self._by_order: dict[str, Iceberg] = {}
         self._waiting: dict[tuple[Side, float], list[Iceberg]] = {}
+        self._refilled_at: dict[tuple[Side, float], list[Iceberg]] = {}
+        """Chains with a `newest` refill."""
 
     def icebergs(self) -> list[Iceberg]:
         """Those that were told and have not ended, most confident first."""
@@ -149,6 +163,7 @@ class IcebergDetector:
             )  # fmt: skip
             self._chains[id(chain)] = self._by_order[event.order_id] = chain
             self._bound()
+        self._settle(chain)
         chain.traded += event.quantity
         self._touch(chain, event.time_us)
         if not event.left:
@@ -159,20 +174,65 @@ class IcebergDetector:
     def _on_added(self, event: OrderEvent, events: list[AnalyticsEvent]) -> None:
         waiting = self._waiting.get((event.side, event.price))
         if not waiting:
+            self._on_likelier(event, events)
             return
         chain = max(
             waiting,
             key=lambda chain: (
                 chain.order_id == event.order_id,
-                self._size_evidence(chain, event.quantity),
+                self._likelihood(chain, event),
                 chain.last_us,
             ),
         )
-        same = chain.order_id == event.order_id
         self._stop_waiting(chain)
+        self._continue(chain, event, events)
+
+    def _continue(self, chain: Iceberg, event: OrderEvent, events: list[AnalyticsEvent]) -> None:
+        before = chain.last_us, chain.order_id, chain.odds, chain.part
+        same = chain.order_id == event.order_id
         chain.order_id, chain.waited = event.order_id, False
         self._by_order[event.order_id] = chain
         self._refilled(chain, event.quantity, event.time_us, events, same=same)
+        if not same:
+            chain.newest = Refill(chain.odds - before[2], *before)
+            self._refilled_at.setdefault((chain.side, chain.price), []).append(chain)
+
+    def _on_likelier(self, event: OrderEvent, events: list[AnalyticsEvent]) -> None:
+        """Another came first and was taken for the next part; this one fits better, and takes its place."""
+        best: tuple[float, Iceberg, Refill] | None = None
+        for chain in self._refilled_at.get((event.side, event.price), ()):
+            newest = chain.newest
+            assert newest is not None
+            delay_ms = (event.time_us - newest.filled_us) / 1000
+            if delay_ms > self.parameters.refill_ms:
+                continue
+            own = MOST_EVIDENCE if event.order_id == newest.order_id else 0.0
+            size = self._size_evidence(chain, event.quantity)
+            gain = own + self._delay_evidence(delay_ms) + size - newest.evidence
+            if gain > 0 and (best is None or gain > best[0]):
+                best = gain, chain, newest
+        if best is not None:
+            _, chain, newest = best
+            self._settle(chain)
+            del self._by_order[chain.order_id]
+            chain.last_us, chain.order_id = newest.filled_us, newest.order_id
+            chain.odds, chain.part, chain.refills = newest.odds, newest.part, chain.refills - 1
+            self._continue(chain, event, events)
+
+    def _likelihood(self, chain: Iceberg, event: OrderEvent) -> float:
+        """How much likelier the order is where the chain may be an iceberg, and this its next part, than by itself."""
+        delay = self._delay_evidence((event.time_us - chain.last_us) / 1000)
+        ratio = math.exp(delay + self._size_evidence(chain, event.quantity))
+        return chain.confidence * ratio + 1 - chain.confidence
+
+    def _settle(self, chain: Iceberg) -> None:
+        """No other refill may take the place of the newest one any more."""
+        if chain.newest is not None:
+            chain.newest = None
+            chains = self._refilled_at[chain.side, chain.price]
+            chains.remove(chain)
+            if not chains:
+                del self._refilled_at[chain.side, chain.price]
 
     def _on_grown(self, event: OrderEvent, events: list[AnalyticsEvent]) -> None:
         """More of an order that was filled before: a part of a native iceberg, at its end of the queue."""
@@ -257,6 +317,7 @@ class IcebergDetector:
 
     def _forget(self, chain: Iceberg) -> None:
         del self._chains[id(chain)]
+        self._settle(chain)
         if chain.waited:
             self._stop_waiting(chain)
         else:
@@ -273,6 +334,11 @@ class IcebergDetector:
         assert all(self._waiting.values()), "nobody waits where there is a list"
         assert {id(chain) for chain in (*waiting, *self._by_order.values())} == set(self._chains)
         assert len(waiting) + len(self._by_order) == len(self._chains), "no chain stands twice"
+        replaceable = [chain for chains in self._refilled_at.values() for chain in chains]
+        assert all(self._refilled_at.values())
+        assert {id(chain) for chain in replaceable} == {
+            key for key, chain in self._chains.items() if chain.newest
+        }
         for order_id, chain in self._by_order.items():
             assert chain.order_id == order_id
             assert not chain.waited
@@ -290,4 +356,4 @@ def _event(kind: EventKind, chain: Iceberg, now_us: int) -> AnalyticsEvent:
         "confidence": chain.confidence, "part": chain.part, "refills": float(chain.refills),
         "traded": chain.traded, "hidden": chain.hidden, "age_ms": (now_us - chain.since_us) / 1000,
     }  # fmt: skip
-    return AnalyticsEvent(kind, chain.side, chain.price, now_us, figures)
+    return AnalyticsEvent(kind, chain.side, chain.price, now_us, figures, chain.order_id)
