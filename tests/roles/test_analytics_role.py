@@ -6,10 +6,14 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
 
 from workers.analytics.symbol import OF_THE_BOOK, SymbolAnalytics
 from workers.analytics.worker import AnalyticsWorker
+from workers.api.server import Api
+from workers.client import FleetClient
+from workers.errors import StateUnreadable
 from workers.model.books.top_of_book import TopOfBook, encode_top
 from workers.operations.role import unwanted
 from workers.runtime.ownership import Claim
@@ -162,3 +166,66 @@ def test_it_runs_only_where_it_is_wanted() -> None:
     venues = {"usdm": BinanceSettings(market="usdm", symbols=[SYMBOL])}
     assert unwanted("analytics", Settings(venues=venues))
     assert not unwanted("analytics", Settings(venues=venues, analytics=AnalyticsSettings(enabled=True)))
+
+
+@pytest.fixture
+async def api(driven: Driven, real_server: str) -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
+    process = Process("api", driven.worker._process.settings, 0, real_server)
+    served = Api(process)
+    served.start()
+    async with TestClient(TestServer(served.application.build())) as client:
+        yield client
+    await served.close()
+    await process.client.aclose()
+
+
+async def test_the_api_serves_figures_with_their_time_and_events_and_withholds_them_with_the_book(
+    driven: Driven,
+    api: TestClient,  # type: ignore[type-arg]
+) -> None:
+    nothing = await (await api.get("/analytics?symbol=ETHUSDT&events=5")).json()
+    assert nothing == {"venue": "usdm", "symbol": OTHER, "owner": None, "figures": None, "events": []}
+    await driven.client.hset(KEYS.lease("analytics", SYMBOL), "owner", "analytics-1")
+    for second in range(5):
+        await driven.show(top_of(T0 + second * 1000, wall="20" if second < 4 else "1"))
+        await driven.round()
+    await driven.trade(T0 + 4500)
+    await driven.round()
+    answer = await (await api.get("/analytics?events=1")).json()
+    figures = answer["figures"]
+    assert (answer["owner"], figures["state"], figures["event_time"]) == ("analytics-1", "shown", T0 + 4500)
+    assert (figures["mid"], figures["vwap"], figures["walls"], figures["told_ms"] > T0) == (
+        100.5,
+        100,
+        [],
+        True,
+    )
+    assert [(event["kind"], event["price"]) for event in answer["events"]] == [("wall_vanished", 95.0)]
+    both = (await (await api.get("/analytics?events=9")).json())["events"]
+    assert [event["kind"] for event in both] == ["wall_vanished", "wall_appeared"]
+    assert (await (await api.get("/analytics")).json())["events"] == []
+    await driven.client.hdel(KEYS.live_orderbook, SYMBOL)
+    await driven.round()
+    withheld = (await (await api.get("/analytics")).json())["figures"]
+    assert (withheld["state"], withheld["vwap"]) == ("withheld", 100)
+    assert {withheld[name] for name in OF_THE_BOOK} == {None}
+    assert (await api.get("/analytics?events=x")).status == 422
+    assert (await api.get("/analytics?symbol=NOSUCH")).status == 404
+
+
+async def test_the_client_reads_figures_and_events_and_refuses_rubbish(
+    driven: Driven, real_server: str
+) -> None:
+    for second in range(4):
+        await driven.show(top_of(T0 + second * 1000, wall="20"))
+    await driven.round()
+    async with FleetClient(real_server) as fleet:
+        owner, figures = await fleet.get_analytics(SYMBOL)
+        assert figures is not None
+        assert figures.walls is not None
+        assert (owner, figures.mid, [wall.price for wall in figures.walls]) == ("", 100.5, [95.0])
+        await driven.client.xadd(KEYS.analytics_events(SYMBOL), {"data": "rubbish"})
+        assert [event.kind for event in await fleet.newest_analytics(SYMBOL)] == ["wall_appeared"]
+        await driven.client.hset(KEYS.analytics(SYMBOL), "mid", "rubbish")
+        with pytest.raises(StateUnreadable):
+            await fleet.get_analytics(SYMBOL)

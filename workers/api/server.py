@@ -14,6 +14,7 @@ from workers.api.http.application import Application
 from workers.api.http.health import Health
 from workers.api.http.markets import Markets
 from workers.api.http.routes.alerts import AlertRoutes
+from workers.api.http.routes.analytics import AnalyticsRoutes
 from workers.api.http.routes.books import BookRoutes
 from workers.api.http.routes.fleet import FleetRoutes
 from workers.api.http.routes.history import Histories, HistoryRoutes
@@ -64,6 +65,7 @@ class Api:
             *HistoryRoutes(self.markets, histories, settings.api.most_seconds).operations(),
             *OrderRoutes(self.markets, self.orders).operations(),
             *AlertRoutes(self.health, alerts, settings.api.most_rows).operations(),
+            *AnalyticsRoutes(self.markets, self.health, process.client, settings.api.most_rows).operations(),
             *TradeRoutes(self.markets, process.client, settings.api.most_rows, archive).operations(),
         ]
         descriptors = raise_descriptor_limit()

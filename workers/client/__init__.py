@@ -32,10 +32,14 @@ from workers.errors import (
     UnknownVenue,
 )
 from workers.model.alerts.records import Alert, Comment
+from workers.model.analytics.events import AnalyticsEvent
 from workers.store.alerts.book import OpenAlert, Told
+from workers.store.analytics.reading import AnalyticsNow, Figures
 
 __all__ = [
     "Alert",
+    "AnalyticsEvent",
+    "AnalyticsNow",
     "BadNumber",
     "Bar",
     "Book",
@@ -44,6 +48,7 @@ __all__ = [
     "Comment",
     "Derivative",
     "ExtraMissing",
+    "Figures",
     "FleetClient",
     "FleetError",
     "Gap",

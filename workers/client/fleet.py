@@ -15,6 +15,7 @@ from workers.client.bars import BarFeed
 from workers.client.books import BookFeed
 from workers.client.decoding import WireDecoder, bar, book_top, decoder_of, levels, trade
 from workers.client.derivatives import DerivativeFeed, LiquidationFeed
+from workers.client.findings import FindingsClient
 from workers.client.naming import folded, keys_of, prefix_of, settled
 from workers.client.numbers import Number
 from workers.client.past import Past
@@ -27,7 +28,6 @@ from workers.model.books.in_band import BookRule
 from workers.model.books.sync import SequenceRule, SyncState
 from workers.model.history.block import Unknown
 from workers.model.trades.windows import INTERVALS_MS
-from workers.store.alerts.book import AlertBook, OpenAlert, Told
 from workers.store.books.rebuilding import rebuild
 from workers.store.books.shown import shown_books
 from workers.store.connection import connect, connect_reader
@@ -43,7 +43,7 @@ LATEST_MS: Final = 253_402_300_800_000
 PAGE: Final = 1_000
 
 
-class FleetClient:
+class FleetClient(FindingsClient):
     """Reads of one fleet's Redis. It writes nothing, and no consumer group is touched.
 
     Symbols are named `BTCUSDT` for the first venue of the fleet's settings, `spot:BTCUSDT` for another, in capitals or
@@ -182,14 +182,6 @@ class FleetClient:
         The venue's `channels` decide what of it there is; `resume` and `from_ms` are those of `raw`.
         """
         return DerivativeFeed(self._reader, symbols, resume=resume, from_ms=from_ms)
-
-    async def alerts(self) -> list[OpenAlert]:
-        """The alerts that are open now, the oldest first, each with what a language model said of it, if anything."""
-        return await AlertBook(self._client).opened()
-
-    async def newest_alerts(self, count: int = 100) -> list[Told]:
-        """What became of alerts, newest first: `event`, and the `Alert` or `Comment` it is about."""
-        return await AlertBook(self._client).newest(count)
 
     def liquidations(
         self, symbols: Sequence[str], *, resume: str | None = None, from_ms: int | None = None

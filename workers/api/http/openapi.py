@@ -30,6 +30,7 @@ TAGS: Final = {
     "books": "Order books as they are now",
     "history": "Order books at any second of the last 24 h",
     "trades": "Trades and their windows",
+    "analytics": "What is computed and inferred of books and trades",
     "fleet": "The fleet, its symbols, and what went wrong",
 }
 

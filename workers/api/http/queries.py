@@ -122,6 +122,15 @@ class OrderQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
     id: Annotated[str, Meta(min_length=1, max_length=64, description="The exchange's id of the order.")]
 
 
+class AnalyticsQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
+    """The figures, and so many of the newest events."""
+
+    events: (
+        Annotated[int, Meta(ge=0, le=5000, description="Default: none; the most is `api.most_rows`.")]
+        | UnsetType
+    ) = UNSET
+
+
 class AlertsQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     """The open alerts, and the newest entries of what became of alerts."""
 
@@ -211,12 +220,12 @@ def to_second(time: float) -> int:
     return to_ms(time) // 1000
 
 
-def rows(limit: int | UnsetType, most: int) -> int:
-    """How many rows are wanted. Raises: BadInput, for more than `most`."""
+def rows(limit: int | UnsetType, most: int, name: str = "limit") -> int:
+    """How many rows the parameter of that name wants. Raises: BadInput, for more than `most`."""
     if isinstance(limit, UnsetType):
         return min(DEFAULT_ROWS, most)
     if limit > most:
-        raise BadInput("limit is too large", f"at most {most}", "query.limit")
+        raise BadInput(f"{name} is too large", f"at most {most}", f"query.{name}")
     return limit
 
 

@@ -1,0 +1,117 @@
+"""The figures and events of a symbol as whoever likes reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Struct
+from redis.asyncio import Redis
+
+from workers.errors import StateUnreadable
+from workers.model.analytics.events import AnalyticsEvent
+from workers.model.books.order_book import Side
+from workers.store.keys import ANALYTICS_GROUP, Keys
+
+
+class WallNow(Struct, array_like=True):
+    """A wall that stands; `ratio`: its quantity by that of the levels around it."""
+
+    side: Side
+    price: float
+    quantity: float
+    ratio: float
+
+
+class IcebergNow(Struct, array_like=True):
+    """A level that seems to hold an iceberg: the estimate of what is hidden, and how sure it is (0 … 1)."""
+
+    side: Side
+    price: float
+    hidden: float
+    confidence: float
+
+
+class Figures(Struct, kw_only=True):
+    """The hash `analytics:{S}`: None where there is no such figure now; withheld: all but `vwap`.
+
+    window_ms: what figures of a window reach back. event_time: exchange ms of the newest top or trade. told_ms: when it
+    was written, ms by the server's clock.
+    """
+
+    state: Literal["shown", "withheld"]
+    event_time: int
+    told_ms: int
+    window_ms: int
+    spread: float | None = None
+    spread_bps: float | None = None
+    mid: float | None = None
+    microprice: float | None = None
+    depth_imbalance: float | None = None
+    order_flow_imbalance: float | None = None
+    liquidity: float | None = None
+    volatility: float | None = None
+    vwap: float | None = None
+    quote_bid: float | None = None
+    quote_ask: float | None = None
+    reservation: float | None = None
+    walls: list[WallNow] | None = None
+    icebergs: list[IcebergNow] | None = None
+
+
+class AnalyticsNow(NamedTuple):
+    """What is told of a symbol now.
+
+    owner: the worker that computes; empty: nobody does, and `figures` are old. figures: None: there never were any.
+    """
+
+    owner: str
+    figures: Figures | None
+
+
+class AnalyticsReader:
+    """The analytics of one venue."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._client: Any = client
+        self._keys = keys
+
+    async def now(self, symbol: str) -> AnalyticsNow:
+        """Two round trips. Raises: StateUnreadable, if the hash has what no owner writes."""
+        key = self._keys.analytics(symbol)
+        owner = await self._client.hget(self._keys.lease(ANALYTICS_GROUP, symbol), "owner")
+        fields = await self._client.hgetall(key)
+        return AnalyticsNow(owner.decode(errors="replace") if owner else "", figures_of(key, fields))
+
+    async def newest(self, symbol: str, count: int) -> list[AnalyticsEvent]:
+        """The newest events, newest first: at most `count`. One round trip: each entry has at least one."""
+        key = self._keys.analytics_events(symbol)
+        entries = await self._client.xrevrange(key, count=count) if count else []
+        return events_of(entries)[:count]
+
+
+def figures_of(key: str, fields: dict[bytes, bytes]) -> Figures | None:
+    """The fields of the hash; None: it is not there. Raises: StateUnreadable."""
+    if not fields:
+        return None
+    try:
+        values: dict[str, Any] = {name.decode(): value.decode() for name, value in fields.items() if value}
+        for name in ("walls", "icebergs"):
+            if name in values:
+                values[name] = msgspec.json.decode(values[name])
+        return msgspec.convert(values, Figures, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StateUnreadable(key, str(error).rstrip(".")) from error
+
+
+def events_of(entries: Sequence[Any]) -> list[AnalyticsEvent]:
+    """Of entries, newest first, the events, newest first; what others wrote among them is left out."""
+    found: list[AnalyticsEvent] = []
+    for _, fields in entries:
+        try:
+            told = msgspec.json.decode(fields.get(b"data", b""), type=list[AnalyticsEvent])
+        except msgspec.MsgspecError:
+            continue
+        found += reversed(told)
+    return found
