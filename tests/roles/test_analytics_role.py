@@ -226,6 +226,9 @@ async def test_the_client_reads_figures_and_events_and_refuses_rubbish(
         assert (owner, figures.mid, [wall.price for wall in figures.walls]) == ("", 100.5, [95.0])
         await driven.client.xadd(KEYS.analytics_events(SYMBOL), {"data": "rubbish"})
         assert [event.kind for event in await fleet.newest_analytics(SYMBOL)] == ["wall_appeared"]
+        two = [{"kind": "flicker", "side": side, "price": 1.0, "time_us": 5} for side in ("bid", "ask")]
+        await driven.client.xadd(KEYS.analytics_events(SYMBOL), {"data": json.dumps(two)})
+        assert [event.side for event in await fleet.newest_analytics(SYMBOL, 1)] == ["ask"]
         await driven.client.hset(KEYS.analytics(SYMBOL), "mid", "rubbish")
         with pytest.raises(StateUnreadable):
             await fleet.get_analytics(SYMBOL)
