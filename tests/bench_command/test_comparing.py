@@ -44,7 +44,21 @@ def test_deltas_of_the_peer_are_folded():
 
 def measured(plant: str, rate: float, kept_up: bool, differences: list[str]) -> Measured:
     return Measured(
-        plant, rate, 1, 1.0, 10, {}, {}, {}, {}, {}, kept_up, rate if kept_up else 700.0, 0.0, differences
+        plant,
+        rate,
+        1,
+        1.0,
+        10,
+        {},
+        {},
+        {},
+        {},
+        {},
+        kept_up,
+        rate if kept_up else 700.0,
+        0.0,
+        differences,
+        None,
     )
 
 
