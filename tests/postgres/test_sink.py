@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+
+pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
+
 from sink_world import KEYS, MIDNIGHT, RAW, SYMBOL, Sink, bar, trade
 
 from workers.bench.postgres_server import PostgresServer
