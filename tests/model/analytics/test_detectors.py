@@ -349,6 +349,18 @@ def test_orders_that_are_withdrawn_at_once_near_the_top_flicker_and_others_do_no
     detector.check()
 
 
+@pytest.mark.parametrize(("staying", "told"), [(10, ["flicker"]), (11, [])])
+def test_what_flickers_is_told_only_if_it_is_much_of_what_is_shown(staying: int, told: list[str]):
+    detector, found = OrderFlicker(FlickerParameters(least=10, share=0.5)), []
+    for number in range(staying):
+        detector.on_event(added(number, number, 100.0))
+    for number in range(100, 110):
+        detector.on_event(added(number, number, 100.0))
+        gone = OrderEvent("cancelled", str(number), "bid", 100.0, 1.0, 0.0, number + 1, 10 * MS, 100.0)
+        found.extend(event for event in [detector.on_event(gone)] if event)
+    assert kinds(found) == told
+
+
 @pytest.mark.parametrize(("traded", "times"), [(False, 1), (True, 0)])
 def test_a_large_level_that_is_gone_at_once_flickers_unless_it_was_traded_with(traded, times):
     detector = LevelFlicker(FlickerParameters(near_bps=1000))
