@@ -27,6 +27,7 @@ from workers.conformance.orders.runner import fits  # noqa: E402 -- as above
 from workers.conformance.venues.places import places  # noqa: E402 -- as above
 from workers.settings import schema as declared  # noqa: E402 -- from this checkout, wherever it is run
 from workers.settings.exchanges import DEFAULT, exchanges, settings_of  # noqa: E402 -- as above
+from workers.settings.signed import SignedVenueSettings  # noqa: E402 -- as above
 from workers.sim.engine import faults  # noqa: E402 -- as above
 from workers.sim.flavours import FLAVOURS  # noqa: E402 -- as above
 
@@ -318,12 +319,12 @@ def settings() -> Iterator[Setting]:
         if typing.get_origin(struct) is dict:
             name, struct = f"{name}.*", typing.get_args(struct)[1]
             for exchange in exchanges():
-                yield from _venue(exchange)
+                yield from _venue(exchange, nodes[SignedVenueSettings.__name__])
         yield from _section(name, struct, nodes[struct.__name__])
 
 
-def _venue(exchange: str) -> Iterator[Setting]:
-    """What an exchange has besides what every venue has."""
+def _venue(exchange: str, signed: ast.ClassDef) -> Iterator[Setting]:
+    """What an exchange has besides what every venue has; `signed` declares the key of those that take one."""
     source = PACKAGE / "venues" / exchange / "settings.py"
     struct = settings_of(exchange)
     [node] = [
@@ -332,6 +333,8 @@ def _venue(exchange: str) -> Iterator[Setting]:
         if isinstance(node, ast.ClassDef) and node.name == struct.__name__
     ]
     yield from _section(f"venues.*.{exchange}", struct, node)
+    if issubclass(struct, SignedVenueSettings):
+        yield from _section(f"venues.*.{exchange}", struct, signed)
 
 
 def _metric(call: ast.Call, constants: dict[str, ast.expr], where: str) -> Metric | None:

@@ -8,8 +8,10 @@ import pytest
 
 from workers.errors import SettingsError
 from workers.masking import mask
+from workers.settings.exchanges import description
 from workers.settings.loading import find_file, load, parse, redis_url
 from workers.settings.paths import data_folder, socket_path
+from workers.settings.signed import SignedVenueSettings
 from workers.settings.toml_lines import locate_keys, nearest_line
 
 VENUE = '[venues.usdm]\nmarket = "usdm"\nsymbols = ["BTCUSDT"]\n'
@@ -246,3 +248,37 @@ def test_symbols_are_spelled_as_the_exchange_does_however_they_are_written():
     found = parse(text, "my.toml", {"FLEET_EXCHANGE__SPOT_SYMBOLS": "bnbbtc"}).settings
     assert found.venues["spot"].symbols == ["BTCUSDT", "ETHUSDT", "币安人生USDT", "*USDC", "!*UPUSDC", "all"]
     assert found.exchange.spot_symbols == ["BNBBTC"]
+
+
+KRAKEN = '[venues.kraken]\nexchange = "kraken"\nmarket = "spot"\nsymbols = ["BTC-USD"]\n'
+KEY = {"FLEET_VENUES__KRAKEN__API_KEY": "wOpEn", "FLEET_VENUES__KRAKEN__API_SECRET": "c2VzYW1l"}
+
+
+def test_a_key_of_the_users_own_comes_from_the_environment_and_is_never_shown():
+    found = parse(KRAKEN, "my.toml", KEY)
+    venue = found.settings.venues["kraken"]
+    assert isinstance(venue, SignedVenueSettings)
+    assert (venue.api_key, venue.api_secret) == ("wOpEn", "c2VzYW1l")
+    rows = {key: value for key, value, _ in found.rows()}
+    assert (rows["venues.kraken.api_key"], rows["venues.kraken.api_secret"]) == ("***", "***")
+    told = [str(rows), repr(venue), repr(found.settings), str(description(venue))]
+    assert not any(part in text for part in KEY.values() for text in told)
+    assert refused(KRAKEN, {"FLEET_VENUES__KRAKEN__API_KEY__X": "wOpEn"}).find("wOpEn") == -1
+
+
+@pytest.mark.parametrize("name", ["api_key", "api_secret"])
+def test_a_key_in_a_file_is_refused(name: str):
+    said = refused(f'{KRAKEN}{name} = "wOpEn"\n')
+    assert f"set FLEET_VENUES__KRAKEN__{name.upper()} in the environment" in said
+    assert "my.toml, line 5" in said
+    assert "wOpEn" not in said
+
+
+def test_a_key_that_lacks_a_part_says_which():
+    venue = parse(KRAKEN, "my.toml", {"FLEET_VENUES__KRAKEN__API_KEY": "wOpEn"}).settings.venues["kraken"]
+    assert isinstance(venue, SignedVenueSettings)
+    assert venue.missing_key("kraken") == (
+        "kraken tells this to holders of a key alone: set FLEET_VENUES__KRAKEN__API_SECRET in the environment"
+    )
+    venue.api_secret = "c2VzYW1l"
+    assert venue.missing_key("kraken") == ""

@@ -13,10 +13,16 @@ from workers.settings.alert_rules import check_alerts
 from workers.settings.channels import check_channels
 from workers.settings.proxies import check_proxy
 from workers.settings.schema import ApiSettings, Settings
+from workers.settings.signed import is_part_of_key
 from workers.settings.symbols import Refusal, check_symbol, check_symbols
 
 SECRETS: Final = frozenset({"redis.password", "postgres.dsn", "alerts.webhook_url", "alerts.commentary_key"})
-"""Set by the environment alone, and never shown."""
+"""Set by the environment alone, and never shown; so are the parts of venues' keys."""
+
+
+def is_secret(key: str) -> bool:
+    """Whether a dotted key is of a secret."""
+    return key in SECRETS or is_part_of_key(key)
 
 
 def _check_access(api: ApiSettings, refused: Refusal) -> None:
@@ -43,8 +49,8 @@ def check_meaning(settings: Settings, origin: Mapping[str, str], name: str) -> N
         place = origin.get(key, name) if "[" not in key else next(filter(None, places), name)
         return SettingsError(f"{place}, {key}", problem, suggestion)
 
-    for secret in SECRETS:
-        if not origin.get(secret, "environment").startswith("environment"):
+    for secret in filter(is_secret, origin):
+        if not origin[secret].startswith("environment"):
             variable = f"FLEET_{secret.replace('.', '__').upper()}"
             raise refused(secret, f"a secret does not belong in a file: set {variable} in the environment")
     _check_access(settings.api, refused)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from workers.settings.schema import VenueSettings
+from workers.settings.signed import KEY_FIELDS
 
 _FOLDER: Final = "workers.venues"
 DEFAULT: Final = "binance"
@@ -42,8 +43,9 @@ def settings_of(exchange: str) -> type[VenueSettings]:
 
 
 def description(settings: VenueSettings) -> dict[str, Any]:
-    """What of a section says how its messages are read: no symbols or limits, and no address: one may hold a secret."""
-    general = {*VenueSettings.__struct_fields__} - {"exchange", "market", "trades"}
+    """What of a section says how its messages are read: no symbols or limits, and no key and no address: one may hold a
+    secret."""
+    general = {*VenueSettings.__struct_fields__, *KEY_FIELDS} - {"exchange", "market", "trades"}
     found: dict[str, Any] = msgspec.to_builtins(settings)
     return {name: value for name, value in found.items() if name not in general}
 

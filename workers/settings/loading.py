@@ -25,7 +25,7 @@ from msgspec.structs import FieldInfo, fields
 
 from workers.errors import SettingsError
 from workers.masking import MASK, mask
-from workers.settings.checks import SECRETS, check_meaning
+from workers.settings.checks import check_meaning, is_secret
 from workers.settings.exchanges import DEFAULT, exchanges, settings_of
 from workers.settings.paths import absolute_home, data_folder, socket_path
 from workers.settings.schema import Settings, VenueSettings
@@ -67,7 +67,7 @@ class Effective:
             name = ".".join(key)
             yield (
                 name,
-                MASK if value and name in SECRETS else _masked(value),
+                MASK if value and is_secret(name) else _masked(value),
                 self.origin.get(name, "default"),
             )
 
@@ -86,7 +86,7 @@ class _Given:
     @property
     def shown(self) -> str:
         """The value as a message may show it."""
-        return MASK if ".".join(self.key) in SECRETS else repr(_masked(self.raw))
+        return MASK if is_secret(".".join(self.key)) else repr(_masked(self.raw))
 
     def refused(self, problem: str, suggestion: str = "") -> SettingsError:
         return SettingsError(f"{self.place}, {'.'.join(self.key)}", problem, suggestion)

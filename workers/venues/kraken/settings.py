@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from workers.settings.schema import VenueSettings
+from workers.settings.signed import SignedVenueSettings
 
 
-class KrakenSettings(VenueSettings, forbid_unknown_fields=True, kw_only=True):
+class KrakenSettings(SignedVenueSettings, forbid_unknown_fields=True, kw_only=True):
     """Kraken spot."""
 
     exchange: Literal["kraken"] = "kraken"

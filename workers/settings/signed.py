@@ -1,0 +1,43 @@
+"""The user's own key with an exchange, for what it tells nobody without one: of the environment alone, never shown."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from workers.settings.schema import VenueSettings
+
+KEY_FIELDS: Final = ("api_key", "api_secret", "api_passphrase")
+"""What the parts of a key are called in a venue's section."""
+
+
+class SignedVenueSettings(VenueSettings, forbid_unknown_fields=True, kw_only=True):
+    """A venue that has something to tell to those with a key; one with a passphrase adds `api_passphrase`."""
+
+    api_key: str = ""
+    """Name of your own key, for what the exchange tells nobody without one; a secret: set it as
+    `FLEET_VENUES__NAME__API_KEY`."""
+    api_secret: str = ""
+    """What requests are signed with; a secret: set it as `FLEET_VENUES__NAME__API_SECRET`."""
+
+    def __repr__(self) -> str:
+        """Without the key: what is printed may end up in a log."""
+        return f"{type(self).__name__}({self.exchange!r}, {self.market!r})"
+
+    def missing_key(self, section: str) -> str:
+        """What is to be done where a part of the key is not set, as a sentence; empty where all are."""
+        missing = [name for name in KEY_FIELDS if getattr(self, name, "set") == ""]
+        if not missing:
+            return ""
+        variables = " and ".join(variable(section, name) for name in missing)
+        return f"{self.exchange} tells this to holders of a key alone: set {variables} in the environment"
+
+
+def variable(section: str, name: str) -> str:
+    """The environment's name of a setting of a venue: `FLEET_VENUES__KRAKEN__API_KEY`."""
+    return f"FLEET_VENUES__{section}__{name}".upper()
+
+
+def is_part_of_key(key: str) -> bool:
+    """Whether a dotted key of the settings is a part of a venue's key."""
+    section, _, name = key.rpartition(".")
+    return section.startswith("venues.") and name in KEY_FIELDS
