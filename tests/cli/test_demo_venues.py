@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from workers.operations.exchange_program import flavour_settings
 from workers.operations.simulated_venues import environment_with
 from workers.settings.exchanges import DEFAULT
 from workers.settings.loading import load
+from workers.settings.signed import SignedVenueSettings, key_of
 from workers.sim.flavours import FLAVOURS
 from workers.sim.settings import SimSettings
 from workers.venues.registry import venue_of
@@ -26,5 +28,9 @@ def test_every_market_can_be_followed(exchange: str) -> None:
     for name, section in markets.items():
         listed = list(flavour.listed(section.market))
         assert section.symbols == listed
+        if isinstance(section, SignedVenueSettings):
+            assert section.missing_key(name) == ""
+            [known] = [one.key for one in flavour_settings(settings) if one.flavour == exchange]
+            assert known == key_of(section)
         paths = {urlsplit(endpoint.url).path or "/" for endpoint in venue_of(name, section).endpoints(listed)}
         assert paths <= {route for root in flavour.roots for route in root.routes}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from unittest.mock import ANY
 
 import pytest
+from msgspec.structs import replace
 
 from workers.conformance.catalogue.all import SCENARIOS
 from workers.conformance.orders.runner import fits, played
@@ -13,10 +14,12 @@ from workers.conformance.venues.places import places
 from workers.ingest.chain import StreamChain
 from workers.ingest.line import Line
 from workers.model.level3 import checkpoint, sync
+from workers.model.level3.book import Level3Book
 from workers.model.level3.queue import PriceQueue
 from workers.model.level3.sync import OrderSync
 from workers.venues.bitfinex.session import BitfinexSession
 from workers.venues.bitfinex.wire import data_frame
+from workers.venues.kraken.access import OrderAccess
 
 BY_NAME = {one.name: one.orders for one in SCENARIOS if one.orders is not None}
 
@@ -70,6 +73,53 @@ def no_ranks(patch: pytest.MonkeyPatch) -> None:
 
 def no_checksums(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("workers.venues.bitfinex.orders.orders_checksum", lambda _: ANY)
+    patch.setattr("workers.venues.kraken.orders.orders_checksum", lambda _: ANY)
+
+
+def nothing_against_repeats(patch: pytest.MonkeyPatch) -> None:
+    """Neither a checksum nor an order that is created twice ends the book."""
+    no_checksums(patch)
+    real = OrderSync._add
+
+    def add(self, change, *, seen):
+        if self.book.order(change.order_id) is None:
+            real(self, change, seen=seen)
+
+    patch.setattr(OrderSync, "_add", add)
+
+
+def no_cut(patch: pytest.MonkeyPatch) -> None:
+    """What falls out of view is kept."""
+    patch.setattr(Level3Book, "keep_levels", lambda *_: None)
+
+
+def no_ages(patch: pytest.MonkeyPatch) -> None:
+    """What comes into view is as old as the message that tells it."""
+    real = OrderSync._add
+
+    def add(self, change, *, seen):
+        real(self, replace(change, time_us=self.last_us + 1_000_000), seen=seen)
+
+    patch.setattr(OrderSync, "_add", add)
+
+
+def no_queues_in_checkpoints(patch: pytest.MonkeyPatch) -> None:
+    """A checkpoint has the orders of a price in another order."""
+    real = checkpoint.decode_orders
+
+    def mixed_up(*arguments):
+        found, stream_id = real(*arguments)
+        for side in ("bid", "ask"):
+            for queue in list(found.book.levels(side)):
+                for order in list(queue)[:-1]:
+                    found.book.move(order.order_id, queue.price, order.quantity)
+        return found, stream_id
+
+    patch.setattr("workers.conformance.orders.world.decode_orders", mixed_up)
+
+
+def no_new_token(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(OrderAccess, "may_try_again", lambda *_: False)
 
 
 def no_highest_rank(patch: pytest.MonkeyPatch) -> None:
@@ -96,7 +146,7 @@ def test_every_exchange_that_tells_single_orders_runs_the_calm_scenario():
     assert (
         told
         == {one.exchange for one in places() if fits(BY_NAME["orders-calm"], one)}
-        == {"bitstamp", "bitfinex"}
+        == {"bitstamp", "bitfinex", "kraken"}
     )
     for chosen in BY_NAME.values():
         assert any(fits(chosen, one) for one in places())
@@ -113,6 +163,14 @@ def test_every_exchange_that_tells_single_orders_runs_the_calm_scenario():
         (no_highest_rank, "orders-window", "bitfinex"),
         (no_checksums, "orders-checksum", "bitfinex"),
         (no_breaks, "orders-lost", "bitfinex"),
+        (no_checksums, "orders-lost", "kraken"),
+        (no_checksums, "orders-checksum", "kraken"),
+        (nothing_against_repeats, "orders-doubled-unnumbered", "kraken"),
+        (no_checksums, "orders-swapped-unnumbered", "kraken"),
+        (no_cut, "orders-best-prices", "kraken"),
+        (no_ages, "orders-best-prices", "kraken"),
+        (no_queues_in_checkpoints, "orders-taken-over", "kraken"),
+        (no_new_token, "orders-old-token", "kraken"),
         (no_crossing_rule, "orders-phantom-across", "bitstamp"),
         (no_purges, "orders-phantom-inside", "bitstamp"),
     ],

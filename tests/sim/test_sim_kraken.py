@@ -1,15 +1,21 @@
 """Kraken as it is simulated, against a client written from its documents: checksums, truncation, refusals, REST."""
 
+import base64
+import hashlib
+import hmac
 import json
 import zlib
 from decimal import Decimal
 
+import aiohttp
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sim_sockets import ModelSocket, exchange_of, run
 
+from workers.sim import SimSettings, SimulatedExchange
 from workers.sim.engine.faults import Fault
+from workers.sim.kraken.tokens import KrakenTokens
 from workers.sim.kraken.wire import checksum
 
 LISTS = {"symbols": {"spot": ("BTC-USD", "DOGE-USD")}}
@@ -262,3 +268,66 @@ def test_levels_that_fall_out_of_the_depth_are_not_told():
     for text in books(socket):
         book.take(text)
     assert max(map(len, book.sides.values())) > 20
+
+
+KEY = {"api_key": "sesame", "api_secret": "b3BlbiBzZXNhbWU="}
+
+
+def signed(
+    nonce: int, key: str = KEY["api_key"], secret: str = KEY["api_secret"]
+) -> tuple[dict[str, str], str]:
+    """Headers and body of a request for a token, as Kraken's guide has them."""
+    body = f"nonce={nonce}"
+    message = b"/0/private/GetWebSocketsToken" + hashlib.sha256(f"{nonce}{body}".encode()).digest()
+    mac = hmac.new(base64.b64decode(secret), message, hashlib.sha512).digest()
+    return {"API-Key": key, "API-Sign": base64.b64encode(mac).decode()}, body
+
+
+def test_a_token_is_for_those_who_sign_with_the_key():
+    tokens = KrakenTokens(KEY["api_key"], KEY["api_secret"])
+    assert tokens.answer(*signed(5, key="other"), 0) == {"error": ["EAPI:Invalid key"]}
+    assert tokens.answer(*signed(5, secret="b3BlbiBzYW1lc2U="), 0) == {"error": ["EAPI:Invalid signature"]}
+    assert tokens.answer({"API-Key": KEY["api_key"]}, "nonce=5", 0) == {"error": ["EAPI:Invalid signature"]}
+    assert tokens.answer({"API-Key": KEY["api_key"]}, "", 0) == {"error": ["EAPI:Invalid nonce"]}
+    first = tokens.answer(*signed(5), 0)
+    assert (first["error"], first["result"]["expires"]) == ([], 900)
+    assert tokens.answer(*signed(5), 0) == {"error": ["EAPI:Invalid nonce"]}
+    assert tokens.answer(*signed(6), 0)["result"] != first["result"]
+    token = first["result"]["token"]
+    assert tokens.given_ms(token, 900_000) == 0
+    assert tokens.given_ms(token, 900_001) is None
+    assert tokens.given_ms("made up", 0) is None
+    assert KrakenTokens("", "").answer(*signed(7, key=""), 0) == {"error": ["EAPI:Invalid key"]}
+
+
+async def test_rest_gives_tokens_and_sockets_of_orders_want_them():
+    simulated = SimSettings(
+        flavour="kraken", port=0, key=KEY, symbols={"spot": ("BTC-USD",)}, levels_per_side=50
+    )
+    request = subscribe("level3", "BTC/USD", depth=10)
+    async with SimulatedExchange(simulated) as exchange, aiohttp.ClientSession() as client:
+
+        async def said(path: str, token: str | None) -> dict:
+            """What is answered to the request, after the status."""
+            async with client.ws_connect(f"{exchange.websocket_url}{path}") as socket:
+                params = request["params"] | ({} if token is None else {"token": token})
+                await socket.send_json(request | {"params": params})
+                assert (await socket.receive_json())["channel"] == "status"
+                return await socket.receive_json()
+
+        headers, body = signed(1)
+        url = f"{exchange.url}/0/private/GetWebSocketsToken"
+        async with client.post(url, data=body, headers=headers) as response:
+            token = (await response.json())["result"]["token"]
+        assert "unavailable on this endpoint" in (await said("/v2", token))["error"]
+        assert (await said("/l3/v2", None))["error"] == "Token(s) not found"
+        assert (await said("/l3/v2", "made up"))["error"] == "ESession:Invalid session"
+        good = await said("/l3/v2", token)
+        assert good["result"] == {"channel": "level3", "depth": 10, "snapshot": True, "symbol": "BTC/USD"}
+        exchange.step()  # so that the fault is later than the token
+        exchange.exchange.set_fault(Fault.parse("old_token"))
+        exchange.step()
+        assert (await said("/l3/v2", token))["error"] == "ESession:Invalid session"
+        async with client.post(url, data=signed(2)[1], headers=signed(2)[0]) as response:
+            newer = (await response.json())["result"]["token"]
+        assert (await said("/l3/v2", newer))["success"]

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, Protocol
 
 import aiohttp
@@ -13,12 +14,13 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from workers.ingest.pace import Pace
+from workers.ingest.rest_questions import RestQuestions
 from workers.ingest.subscriptions import Method, Refusal, Refusals, Subscriptions, named
 from workers.runtime.tasks import end
 from workers.settings.schema import IngestSettings, VenueSettings
 from workers.venues.interface import Venue
 from workers.venues.messages import Acknowledged, Message, Refused, ShutdownNotice, Subscription
-from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send, Session, Stale
+from workers.venues.session import Accepted, Ask, Broken, Event, RefusedStreams, Send, Session, Stale
 
 log = structlog.get_logger()
 
@@ -139,6 +141,7 @@ class Connection:
         self.settled = asyncio.Event()
         self.replace = asyncio.Event()
         self.reason = ""
+        self._questions = RestQuestions(session, self._labels, settings.open_timeout_s)
         self.subscribe(subscriptions)
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
@@ -201,7 +204,7 @@ class Connection:
             succeeded = not any(task.done() for task in (receiving, *tasks))
             self._sink.ended(self._venue_session, time.time_ns() // 1000, succeeded=succeeded)
             CONNECTED.labels(*self._labels).dec()
-            await end([receiving, *tasks])
+            await end([receiving, *tasks, *self._questions.tasks])
             with suppress(Exception):
                 await asyncio.wait_for(socket.close(), 1)
             self._log.info("disconnected", reason=self.reason, code=socket.close_code)
@@ -308,6 +311,8 @@ class Connection:
         elif isinstance(event, Send):
             async with self._pace.frame():
                 await self._send(socket, [event.text])
+        elif isinstance(event, Ask):
+            self._questions.ask(event, partial(self._act, socket))
         elif isinstance(event, Broken):
             BROKEN.labels(*self._labels).inc()
             self._log.warning("connection_broken", why=event.reason, expected=event.expected, got=event.got)

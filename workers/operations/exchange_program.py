@@ -13,6 +13,7 @@ from workers.errors import SettingsError
 from workers.model.symbols.selection import SymbolRule
 from workers.runtime.logs import configure_logging
 from workers.settings.schema import Settings
+from workers.settings.signed import key_of
 from workers.sim.server import serve
 from workers.sim.settings import SimSettings
 from workers.terminal.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
@@ -62,12 +63,18 @@ def flavour_settings(settings: Settings) -> list[SimSettings]:
                 rate_scale=exchange.rate_scale,
                 symbols=_named_symbols(settings, name),
                 faults=tuple(exchange.faults),
+                key=_key(settings, name),
             )
             for name, port in exchange.flavours.items()
             if port
         ]
     except ValueError as error:
         raise SettingsError("exchange", str(error)) from error
+
+
+def _key(settings: Settings, exchange: str) -> dict[str, str]:
+    """That of the first venue of an exchange, which it knows as its user's."""
+    return next((key_of(venue) for venue in settings.venues.values() if venue.exchange == exchange), {})
 
 
 def _named_symbols(settings: Settings, exchange: str) -> dict[str, tuple[str, ...]]:

@@ -246,7 +246,7 @@ def with_free_ports(effective: Effective, environ: Mapping[str, str]) -> dict[st
         variable = f"FLEET_EXCHANGE__FLAVOURS__{name.upper()}"
         moved[exchange.flavours[name]] = environment.setdefault(variable, str(port))
     for name, venue in effective.settings.venues.items():
-        for key in ("websocket_url", "rest_url"):
+        for key in (*venue.socket_urls, "rest_url"):
             url: str = getattr(venue, key)
             for old, new in moved.items():
                 if f"//{exchange.host}:{old}/" in f"{url}/":

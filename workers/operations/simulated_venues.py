@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
+from secrets import token_bytes
 from typing import Final
 
 from workers.errors import SettingsError
 from workers.operations.foreground import free_ports
 from workers.settings.exchanges import DEFAULT, settings_of
 from workers.settings.schema import Settings
-from workers.sim.flavours import FLAVOURS
+from workers.settings.signed import KEY_FIELDS, SignedVenueSettings
+from workers.sim.flavours import FLAVOURS, ORDERS_PATHS
 from workers.sim.settings import SimSettings
 
 WEBSOCKET_PATHS: Final = {"kraken": "/v2", "coinbase": "/{market}", "bitfinex": "/ws/2"}
@@ -52,7 +55,17 @@ def environment_with(texts: Sequence[str]) -> dict[str, str]:
         }
         if settings_of(name)(exchange=name, market=market, symbols=[]).tells_orders:
             said[f"{section}__ORDERS"] = "true"
+        if name in ORDERS_PATHS:
+            said[f"{section}__ORDERS_URL"] = f"ws://127.0.0.1:{port}{ORDERS_PATHS[name]}"
+        if issubclass(settings_of(name), SignedVenueSettings):
+            said |= {f"{section}__{part}".upper(): made for part, made in _made_up_key(name).items()}
     return said
+
+
+def _made_up_key(exchange: str) -> dict[str, str]:
+    """A key that the simulated exchange will know, and nobody else: each time another one."""
+    parts = [name for name in KEY_FIELDS if name in settings_of(exchange).__struct_fields__]
+    return {name: b64encode(token_bytes(48)).decode() for name in parts}
 
 
 def refuse_other_markets(settings: Settings) -> None:
@@ -70,9 +83,10 @@ def refuse_other_markets(settings: Settings) -> None:
             raise SettingsError(
                 f"venues.{name}.market", f"the simulated exchange has no {venue.market} market"
             )
-        if here not in f"{venue.rest_url}/" or here not in f"{venue.websocket_url}/":
+        addresses = (*venue.socket_urls, "rest_url")
+        if any(here not in f"{getattr(venue, address)}/" for address in addresses):
             raise SettingsError(
                 f"venues.{name}",
-                f"rest_url and websocket_url do not point at the simulated exchange ({here}…), so there would be "
+                f"{' and '.join(addresses)} do not point at the simulated exchange ({here}…), so there would be "
                 "nothing to compare with: write them as config/demo.toml does",
             )

@@ -98,6 +98,13 @@ async def _error_body(response: aiohttp.ClientResponse) -> bytes:
         return b""
 
 
+def _sent(session: aiohttp.ClientSession, request: RestRequest) -> aiohttp.client._RequestContextManager:
+    if request.post is None:
+        return session.get(request.url, allow_redirects=False)
+    body, headers = request.post
+    return session.post(request.url, data=body, headers=headers, allow_redirects=False)
+
+
 async def fetch(session: aiohttp.ClientSession, request: RestRequest, timeout_s: float) -> Reply:
     """Send a request and read its reply.
 
@@ -105,10 +112,7 @@ async def fetch(session: aiohttp.ClientSession, request: RestRequest, timeout_s:
         RestUnavailable: there was none, or not a whole one, within the time.
     """
     try:
-        async with (
-            asyncio.timeout(timeout_s),
-            session.get(request.url, allow_redirects=False) as response,
-        ):
+        async with asyncio.timeout(timeout_s), _sent(session, request) as response:
             if response.status == 200:
                 body, overlong = await read_body(response, request.most_bytes)
                 overlong = overlong or body.count(b",") > request.most_bytes // BYTES_PER_ELEMENT

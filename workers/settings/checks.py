@@ -72,7 +72,9 @@ def check_meaning(settings: Settings, origin: Mapping[str, str], name: str) -> N
         raise refused("redis.url", f"{error.url!r}: {error.problem}", error.suggestion) from error
     urls: dict[str, tuple[str, tuple[str, ...]]] = {}
     for venue, keys in settings.venues.items():
-        urls[f"venues.{venue}.websocket_url"] = (keys.websocket_url, ("ws://", "wss://"))
+        urls |= {
+            f"venues.{venue}.{url}": (getattr(keys, url), ("ws://", "wss://")) for url in keys.socket_urls
+        }
         urls[f"venues.{venue}.rest_url"] = (keys.rest_url, ("http://", "https://"))
         check_proxy(f"venues.{venue}.proxy", keys.proxy, refused)
     for key, (url, schemes) in urls.items():

@@ -102,6 +102,11 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
         return False
 
     @property
+    def socket_urls(self) -> tuple[str, ...]:
+        """The settings that say where its sockets are."""
+        return ("websocket_url",)
+
+    @property
     def own_channels(self) -> Collection[str] | None:
         """The streams that are followed without being named in `channels`; None: no `channels` of the exchange are."""
         return None

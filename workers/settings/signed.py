@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from workers.settings.schema import VenueSettings
 
@@ -23,6 +23,10 @@ class SignedVenueSettings(VenueSettings, forbid_unknown_fields=True, kw_only=Tru
         """Without the key: what is printed may end up in a log."""
         return f"{type(self).__name__}({self.exchange!r}, {self.market!r})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """The same where rich prints it."""
+        return [("exchange", self.exchange), ("market", self.market)]
+
     def missing_key(self, section: str) -> str:
         """What is to be done where a part of the key is not set, as a sentence; empty where all are."""
         missing = [name for name in KEY_FIELDS if getattr(self, name, "set") == ""]
@@ -30,6 +34,11 @@ class SignedVenueSettings(VenueSettings, forbid_unknown_fields=True, kw_only=Tru
             return ""
         variables = " and ".join(variable(section, name) for name in missing)
         return f"{self.exchange} tells this to holders of a key alone: set {variables} in the environment"
+
+
+def key_of(venue: VenueSettings) -> dict[str, str]:
+    """The parts of a venue's key by their names; none where the exchange takes none."""
+    return {name: getattr(venue, name) for name in KEY_FIELDS if hasattr(venue, name)}
 
 
 def variable(section: str, name: str) -> str:

@@ -14,7 +14,7 @@ from workers.sim.bybit.exchange import BybitFlavour
 from workers.sim.coinbase.exchange import CoinbaseFlavour
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.flavour import FeedOfFlavour, Flavour
-from workers.sim.kraken.exchange import KrakenFlavour
+from workers.sim.kraken.exchange import ORDERS_PATH, KrakenFlavour
 from workers.sim.okx.exchange import OkxFlavour
 from workers.sim.settings import SimSettings
 
@@ -42,3 +42,6 @@ FLAVOURS: Final[dict[str, Callable[[SimSettings], WholeFlavour[Any]]]] = {
     BitfinexFlavour.name: BitfinexFlavour,
     BitstampFlavour.name: BitstampFlavour,
 }
+
+ORDERS_PATHS: Final = {KrakenFlavour.name: ORDERS_PATH}
+"""Where single orders are, of exchanges that have them elsewhere than books."""

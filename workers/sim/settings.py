@@ -25,6 +25,8 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Identity
         flavour: which exchange it plays (`workers.sim.flavours`).
+        key: of the one user who may see what wants a key, where the exchange has such: the parts as it would give
+            them, by `api_key`, `api_secret`, `api_passphrase`.
         seed: of every random draw; the same seed and the same start time give the same tape.
         host, port: where to listen; port 0 takes any free port.
     Markets
@@ -69,6 +71,7 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     seed: int = 1
     host: str = "127.0.0.1"
     port: int = 8900
+    key: dict[str, str] = {}
 
     symbols: dict[str, tuple[str, ...]] = {}
     spot_symbols: tuple[str, ...] = DEFAULT_SPOT_SYMBOLS

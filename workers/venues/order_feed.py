@@ -19,6 +19,7 @@ class OrderFeed(NamedTuple):
     message: decodes an entry of the log; None: it says nothing of orders. Raises: MalformedFrame.
     seed_request: asks REST for all orders of a symbol; None: the stream brings them.
     seed: decodes the reply. Raises: MalformedFrame.
+    by_token: the stream is for those who show a token, which does not last.
     """
 
     rules: OrderRules
@@ -26,3 +27,4 @@ class OrderFeed(NamedTuple):
     message: Callable[[bytes], OrderMessage | None]
     seed_request: Callable[[str], RestRequest] | None = None
     seed: Callable[[bytes], OrderSeed] | None = None
+    by_token: bool = False

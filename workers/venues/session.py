@@ -14,7 +14,7 @@ and not answered. A session is used for one socket and thrown away with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -28,6 +28,7 @@ from workers.venues.messages import (
     ShutdownNotice,
     Subscription,
 )
+from workers.venues.requests import RestRequest
 
 
 class Send(msgspec.Struct, gc=False):
@@ -67,6 +68,16 @@ class Stale(msgspec.Struct, gc=False):
     reason: Literal["sequence", "reset", "checksum", "maintenance"]
 
 
+class Ask(msgspec.Struct):
+    """REST is to be asked for something that the socket cannot go on without: a token.
+
+    take: told the body of a reply of status 200, None where there was none, and the time; what follows from it.
+    """
+
+    request: RestRequest
+    take: Callable[[bytes | None, int], list[Event]]
+
+
 class Unusable(msgspec.Struct, gc=False):
     """A part of a frame that is malformed; what else the frame says can be used."""
 
@@ -77,6 +88,7 @@ Event = (
     Message
     | Unusable
     | Send
+    | Ask
     | Accepted
     | RefusedStreams
     | Broken

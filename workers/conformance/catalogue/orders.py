@@ -6,6 +6,7 @@ from typing import Final
 
 from workers.conformance.orders import scripts
 from workers.conformance.scenario import OnOrders, Scenario
+from workers.model.level3.rules import Unknown
 from workers.venues.order_feed import OrderFeed
 
 
@@ -15,6 +16,18 @@ def _is_numbered(feed: OrderFeed) -> bool:
 
 def _shows_a_window(feed: OrderFeed) -> bool:
     return feed.rules.window > 0
+
+
+def _shows_best_prices(feed: OrderFeed) -> bool:
+    return feed.rules.levels > 0
+
+
+def _checks_every_message(feed: OrderFeed) -> bool:
+    return feed.rules.checksum is not None and feed.rules.unknown is Unknown.DOUBT
+
+
+def _wants_a_token(feed: OrderFeed) -> bool:
+    return feed.by_token
 
 
 def _sends_checksums(feed: OrderFeed) -> bool:
@@ -49,6 +62,30 @@ ORDERS: Final = (
         "Messages of single orders come after those that follow them.",
         "They are put in order, and the book never leaves sync.",
         orders=OnOrders(scripts.swapped, _is_numbered),
+    ),
+    Scenario(
+        "orders-doubled-unnumbered",
+        "Messages of single orders, which have checksums and no numbers, come twice, and old ones come again.",
+        "The book is right or out of sync, and begins anew.",
+        orders=OnOrders(scripts.doubled_unnumbered, _checks_every_message),
+    ),
+    Scenario(
+        "orders-swapped-unnumbered",
+        "Messages of single orders, which have checksums and no numbers, come after those that follow them.",
+        "The book is right or out of sync, and begins anew.",
+        orders=OnOrders(scripts.swapped_unnumbered, _checks_every_message),
+    ),
+    Scenario(
+        "orders-old-token",
+        "A lost message ends the book when the token that was shown is worth nothing any more.",
+        "Another token is asked for, and the book begins anew; nothing counts as refused.",
+        orders=OnOrders(scripts.old_token, _wants_a_token),
+    ),
+    Scenario(
+        "orders-best-prices",
+        "The exchange shows the orders of the best prices alone, and does not say which fall out of view.",
+        "What is in view is known, order by order, and nothing else; what comes back has the age that it has.",
+        orders=OnOrders(scripts.windowed, _shows_best_prices),
     ),
     Scenario(
         "orders-window",

@@ -44,6 +44,35 @@ def swapped(world: OrdersWorld) -> None:
     world.expect(not world.reasons, f"the book left sync for {world.reasons}.")
 
 
+def doubled_unnumbered(world: OrdersWorld) -> None:
+    """Messages without numbers come twice, and old ones come again: the book is right, or out of sync."""
+    _disturbed(world, "duplicate share=0.3", "repeat share=0.3")
+
+
+def swapped_unnumbered(world: OrdersWorld) -> None:
+    """Messages without numbers come after those that follow them: the book is right, or out of sync."""
+    _disturbed(world, "swap share=0.2")
+
+
+def _disturbed(world: OrdersWorld, *faults: str) -> None:
+    world.start()
+    for fault in faults:
+        world.fault(fault)
+    world.until("the book is lost", lambda: bool(world.reasons))
+    world.run(WHILE_S)
+    world.remove()
+    world.until("the book is in sync anew", lambda: world.sync.trusted)
+
+
+def old_token(world: OrdersWorld) -> None:
+    """The token that was shown is worth nothing any more when the book has to begin anew."""
+    world.start()
+    world.fault("old_token", of_orders=False)
+    world.fault("lose count=1")
+    world.back()
+    world.expect(not world.refused, f"{world.refused} were refused.")
+
+
 def windowed(world: OrdersWorld) -> None:
     """Orders fall out of the window that the exchange shows, and come back into it."""
     world.start()

@@ -20,6 +20,7 @@ from workers.model.level3.checkpoint import decode_orders, encode_orders
 from workers.model.level3.rules import Beginning
 from workers.model.level3.sync import OrderSync
 from workers.settings.schema import IngestSettings
+from workers.settings.signed import key_of
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.faults import Fault
 from workers.sim.flavours import FLAVOURS
@@ -64,6 +65,7 @@ class OrdersWorld:
             rate_scale=2.0,
             jump_every_s=0,
             burst_every_s=0,
+            key=key_of(self.settings),
         )
         self.exchange: Exchange[Any] = Exchange(FLAVOURS[place.exchange](simulated), simulated, BEGIN_MS)
         self._rest = ModelRest(self.exchange)
@@ -200,6 +202,11 @@ class OrdersWorld:
                 body = self._rest.get(self.feed.seed_request(self.symbol).url)
                 if body is not None:
                     self.sync.on_seed(self.feed.seed(body))
+
+    @property
+    def refused(self) -> list[str]:
+        """The streams that the exchange refuses."""
+        return self._refusals.names()
 
     def fault(self, text: str, *, of_orders: bool = True) -> int:
         """Switch a fault on, of the stream of the orders alone if wanted; its number."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from workers.errors import WrongArgument
 from workers.settings.exchanges import DEFAULT, settings_of
 from workers.settings.schema import VenueSettings
+from workers.settings.signed import key_of
 from workers.sim.engine.flavour import Flavour, Root
-from workers.sim.flavours import FLAVOURS
+from workers.sim.flavours import FLAVOURS, ORDERS_PATHS
 from workers.sim.settings import SimSettings
 from workers.venues.facts import Facts
 from workers.venues.interface import Venue
 from workers.venues.order_feed import OrderFeed
 from workers.venues.registry import venue_of
+
+KEY: Final = "b3BlbiBzZXNhbWU="
+"""Each part of the user's key, where an exchange wants one."""
 
 
 class Place(NamedTuple):
@@ -59,6 +63,11 @@ def _settings(exchange: str, market: str, symbols: Sequence[str], websocket: str
     made: VenueSettings = kind(
         exchange=exchange, market=market, symbols=list(symbols), websocket_url=websocket, rest_url=rest
     )
+    for name in key_of(made):
+        setattr(made, name, KEY)
+    if exchange in ORDERS_PATHS:
+        parts = urlsplit(websocket)
+        made.orders_url = f"{parts.scheme}://{parts.netloc}{ORDERS_PATHS[exchange]}"  # type: ignore[attr-defined]
     return made
 
 

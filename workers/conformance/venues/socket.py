@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, cast
 
 from aiohttp import web
 
+from workers.conformance.venues.rest import ModelRest
 from workers.ingest.subscriptions import Refusals, Subscriptions
 from workers.settings.schema import IngestSettings, VenueSettings
 from workers.sim.engine.exchange import Exchange
@@ -18,7 +19,7 @@ from workers.sim.engine.subscriptions import Subscriptions as ExchangeSubscripti
 from workers.sim.engine.topics import Event as SentEvent
 from workers.venues.interface import Endpoint, Venue
 from workers.venues.messages import Acknowledged, Message, Refused, ShutdownNotice
-from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send, Stale
+from workers.venues.session import Accepted, Ask, Broken, Event, RefusedStreams, Send, Stale
 
 AGENT: Final = "line-a"
 FIRST_MESSAGE_S: Final = 10.0
@@ -141,6 +142,10 @@ class ModelSocket:
             self.streams.refuse(event.streams, event.code, event.message, now)
         elif isinstance(event, Send):
             self._send([event.text])
+        elif isinstance(event, Ask):
+            body = ModelRest(self._exchange).ask(event.request)
+            for following in event.take(body, int(self._exchange.now_ms)):
+                self._act(following)
         elif isinstance(event, Stale):
             self._reader.torn(self, self.streams.names_of(event.streams))
             self.streams.anew(event.streams)

@@ -35,6 +35,7 @@ CONNECTION_KINDS: Final = {
     "stall": "the socket stays open and nothing comes: no events, no replies, no pings, no pongs",
     "mute": "the streams that are subscribed are dead: they bring nothing until they are subscribed anew",
     "refuse_stream": "a SUBSCRIBE that names the stream is refused as a whole, with the error code `value` (2 when 0)",
+    "old_token": "tokens that were given before it came on are refused, where the exchange gives any",
     "silent_stream": "a subscription to the stream is acknowledged and brings nothing",
     "snapshot_first": "a subscription that begins with a snapshot gets it before the acknowledgement",
     "refuse": "websocket upgrades are refused with HTTP status `value` (503 when 0)",

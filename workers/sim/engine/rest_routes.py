@@ -65,9 +65,17 @@ class RestRoutes:
         """A route on which every request costs one of the pool."""
         return web.get(path, self._handler(pool, answer))
 
-    def _handler(self, pool: WeightPool, answer: Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def posted(self, path: str, pool: WeightPool, answer: Answer) -> web.RouteDef:
+        """The same of a POST; the answer gets its headers too, and its text as `body`."""
+        return web.post(path, self._handler(pool, answer, posted=True))
+
+    def _handler(
+        self, pool: WeightPool, answer: Answer, *, posted: bool = False
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
             query: Query = {**request.query, **request.match_info}
+            if posted:
+                query = {**query, **request.headers, "body": await request.text()}
             faults = RestFaults(
                 self._board,
                 self._market_of(query),

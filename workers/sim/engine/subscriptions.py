@@ -96,6 +96,13 @@ class Subscriptions:
                     return name, fault
         return None
 
+    def forgotten(self, given_ms: float) -> bool:
+        """Whether a fault has made worthless what was given to the client at a time."""
+        return any(
+            self._meant(active.fault) and given_ms <= active.starts_ms and active.strikes()
+            for active in self._faults.on("old_token")
+        )
+
     def strikes(self, kind: str, topic: Topic) -> bool:
         """Whether a fault of a kind strikes the wish for a topic."""
         for active in self._faults.on(kind):

@@ -10,12 +10,17 @@ from workers.sim.engine.flavour import Close, Output
 from workers.sim.engine.subscriptions import Subscriptions
 from workers.sim.engine.topics import Event
 from workers.sim.kraken.feed import DEPTHS
+from workers.sim.kraken.orders import DEPTHS as ORDER_DEPTHS
+from workers.sim.kraken.tokens import KrakenTokens
 from workers.sim.kraken.wire import timestamp
 
 HEARTBEAT_S: Final = 1.0
 SILENCE_S: Final = 60.0
 HEARTBEAT: Final = '{"channel":"heartbeat"}'
 SILENT: Final = Close(1001, "")
+ELSEWHERE: Final = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com"
+ABSENT: Final = "Token(s) not found"
+WORTHLESS: Final = "ESession:Invalid session"
 
 
 class KrakenConversation:
@@ -23,10 +28,14 @@ class KrakenConversation:
 
     Args:
         number: of the connection; greater than 2^53.
+        tokens: those with which single orders are to be had here; None: none are.
     """
 
-    def __init__(self, number: int, subscriptions: Subscriptions, now_s: float) -> None:
+    def __init__(
+        self, number: int, subscriptions: Subscriptions, now_s: float, tokens: KrakenTokens | None
+    ) -> None:
         self._connection_id = number
+        self._tokens = tokens
         self._subscriptions = subscriptions
         self._streams: dict[str, None] = {}
         self._sent_s = now_s
@@ -34,7 +43,7 @@ class KrakenConversation:
 
     @property
     def streams(self) -> Collection[str]:
-        """`book.10:BTC/USD`, `trade:BTC/USD`, `instrument:`."""
+        """`book.10:BTC/USD`, `trade:BTC/USD`, `level3.10:BTC/USD`, `instrument:`."""
         return self._streams
 
     @property
@@ -75,8 +84,9 @@ class KrakenConversation:
             )
         symbols = params.get("symbol", [""])
         outputs: list[Output] = []
+        refusal = self._refusal(params, clock_ms) if params.get("channel") == "level3" else ""
         for symbol in symbols if isinstance(symbols, list) else ():
-            outputs += self._perform(method, params, str(symbol), known, times)
+            outputs += self._perform(method, params, str(symbol), refusal, known, times)
         return outputs
 
     def _perform(
@@ -84,18 +94,19 @@ class KrakenConversation:
         method: str,
         params: dict[str, Any],
         symbol: str,
+        refusal: str,
         known: dict[str, Any],
         times: dict[str, str],
     ) -> list[Output]:
         channel, depth = params.get("channel", ""), params.get("depth", DEPTHS[0])
         snapshot = params.get("snapshot", True) is not False
-        stream = f"book.{depth}:{symbol}" if channel == "book" else f"{channel}:{symbol}"
-        problem = self._problem(method, channel, depth, symbol, stream)
+        stream = f"{channel}.{depth}:{symbol}" if channel in ("book", "level3") else f"{channel}:{symbol}"
+        problem = refusal or self._problem(method, channel, depth, symbol, stream)
         if problem:
             body = {"error": problem, "method": method} | known | {"success": False}
             return [_json(body | ({"symbol": symbol} if symbol else {}) | times)]
         result: dict[str, object] = {"channel": channel}
-        if channel == "book":
+        if channel in ("book", "level3"):
             result["depth"] = depth
         if method == "subscribe":
             result["snapshot"] = snapshot
@@ -113,9 +124,18 @@ class KrakenConversation:
             return [reply]
         return [*self._subscriptions.begin(stream, topic, reply)]
 
+    def _refusal(self, params: dict[str, Any], clock_ms: int) -> str:
+        """Why somebody may not see single orders here; empty where he may."""
+        if self._tokens is None:
+            return ELSEWHERE
+        if "token" not in params:
+            return ABSENT
+        given_ms = self._tokens.given_ms(params["token"], clock_ms)
+        return WORTHLESS if given_ms is None or self._subscriptions.forgotten(given_ms) else ""
+
     def _problem(self, method: str, channel: str, depth: object, symbol: str, stream: str) -> str:
         """Why a symbol of a request is refused, in the exchange's words; empty when it is not."""
-        if channel == "book" and depth not in DEPTHS:
+        if depth not in {"book": DEPTHS, "level3": ORDER_DEPTHS}.get(channel, (depth,)):
             return f"Subscription depth not supported: {depth}"
         if self._subscriptions.find(stream) is None:
             return f"Currency pair not supported {symbol}"

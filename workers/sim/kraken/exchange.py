@@ -1,4 +1,4 @@
-"""Kraken as a flavour of the simulated exchange: `/v2` and `/0/public`."""
+"""Kraken as a flavour of the simulated exchange: `/v2`, `/l3/v2` in the place of a host of its own, and `/0`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from workers.sim.kraken.conversation import KrakenConversation
 from workers.sim.kraken.feed import KrakenFeed
 from workers.sim.kraken.rest import KrakenRest
 from workers.sim.kraken.symbols import DEFAULT_SYMBOLS, listed_symbol
+from workers.sim.kraken.tokens import KrakenTokens
 from workers.sim.settings import SimSettings
 
 FIRST_CONNECTION: Final = 806_193_442_143_087_786
 LARGEST_REQUEST: Final = 256 * 1024
+ORDERS_PATH: Final = "/l3/v2"
 _NUMBER: Final = re.compile(r'"\\u0000([^"]*)"')
 """A number as `decode` keeps it: text behind a mark."""
 
@@ -64,7 +66,7 @@ class KrakenShape(JsonShape):
 
     def spoil_checksum(self, body: dict[str, Any]) -> None:
         """A checksum that is wrong by a bit."""
-        if body.get("channel") == "book":
+        if body.get("channel") in ("book", "level3"):
             body["data"][0]["checksum"] ^= 1
 
 
@@ -81,11 +83,13 @@ class KrakenFlavour:
     shape = KrakenShape()
     roots: Sequence[Root] = (
         Root("/v2", "spot", frozenset({"public"}), ("/v2",), largest_frame=LARGEST_REQUEST),
+        Root(ORDERS_PATH, "spot", frozenset({"orders"}), (ORDERS_PATH,), largest_frame=LARGEST_REQUEST),
     )
 
     def __init__(self, settings: SimSettings) -> None:
         self._settings = settings
         self._connections = count(FIRST_CONNECTION)
+        self._tokens = KrakenTokens(settings.key.get("api_key", ""), settings.key.get("api_secret", ""))
         self._feeds: list[KrakenFeed] = []
 
     def listed(self, market: str) -> Sequence[str]:
@@ -116,8 +120,9 @@ class KrakenFlavour:
         self, root: Root, subscriptions: Subscriptions, request: web.Request, now_s: float
     ) -> KrakenConversation:
         """The conversation of a socket."""
-        return KrakenConversation(next(self._connections), subscriptions, now_s)
+        tokens = self._tokens if root.path == ORDERS_PATH else None
+        return KrakenConversation(next(self._connections), subscriptions, now_s, tokens)
 
     def rest(self, exchange: Exchange[KrakenFeed], clock_ms: Callable[[], float]) -> KrakenRest:
         """The REST side."""
-        return KrakenRest(exchange, clock_ms)
+        return KrakenRest(exchange, clock_ms, self._tokens)

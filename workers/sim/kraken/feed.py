@@ -1,4 +1,4 @@
-"""One pair on Kraken: `book` of five depths, `trade`, and its place in `instrument`."""
+"""One pair on Kraken: `book` of five depths, `level3` of three, `trade`, and its place in `instrument`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from workers.sim.engine.fills import fill_row
 from workers.sim.engine.history import Fill, TruthTooOldError
 from workers.sim.engine.symbols import SymbolSpec
 from workers.sim.engine.topics import Topic, TopicRegistry
+from workers.sim.kraken.orders import DEPTHS as ORDER_DEPTHS
+from workers.sim.kraken.orders import KrakenOrders, KrakenWindow
 from workers.sim.kraken.wire import KrakenWire
 from workers.sim.settings import SimSettings
 
@@ -75,10 +77,14 @@ class KrakenFeed(SymbolFeed):
         super().__init__(self.wire, settings, start_ms, schedule)
         self._instruments = instruments
 
-        def topic(channel: str) -> Topic:
-            return topics.create(spec.market, "public", spec.symbol, f"{channel}:{self.wire.name}")
+        def topic(channel: str, to: str = "public") -> Topic:
+            return topics.create(spec.market, to, spec.symbol, f"{channel}:{self.wire.name}")
 
         self.books = {depth: KrakenBook(self, topic(f"book.{depth}"), depth) for depth in DEPTHS}
+        self.orders = KrakenOrders(self.wire, self.market, settings.seed, schedule)
+        self.orders.windows = [
+            KrakenWindow(self.orders, topic(f"level3.{depth}", "orders"), depth) for depth in ORDER_DEPTHS
+        ]
         self._trades = topic("trade")
         self._trades.first = self._newest_trades
         self.messages = 0
@@ -97,6 +103,7 @@ class KrakenFeed(SymbolFeed):
         """A message of every depth is due."""
         for book in self.books.values():
             book.note_changes(at_ms)
+        self.orders.note_changes(position, at_ms)
 
     def note_fills(self, orders: list[list[Fill]], at_ms: float) -> None:
         """Send the fills of all orders in one message."""
@@ -108,6 +115,8 @@ class KrakenFeed(SymbolFeed):
         """Send the pending message of every depth."""
         for book in self.books.values():
             book.flush(at_ms)
+        for window in self.orders.windows:
+            window.flush(at_ms)
 
     def announce(self, now_ms: float) -> None:
         """Push the pair on `instrument`."""
@@ -126,6 +135,10 @@ class KrakenFeed(SymbolFeed):
         tape = self.market.tape
         rows = [fill_row(self.wire, fill) for fill in tape.trades(from_id, limit)]
         return {"first_id": tape.first_trade_id, "next_id": tape.next_trade_id, "trades": rows}
+
+    def truth_orders(self) -> dict[str, Any]:
+        """The single orders in view."""
+        return self.orders.truth()
 
     def summary(self) -> dict[str, Any]:
         """Messages of each stream, of books by their levels; books have no ids."""

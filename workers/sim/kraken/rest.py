@@ -1,4 +1,4 @@
-"""Kraken's REST under `/0/public` (Kraken docs): `{"error":[],"result":{…}}`, always with status 200."""
+"""Kraken's REST under `/0` (Kraken docs): `{"error":[],"result":{…}}`, always with status 200."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from workers.sim.engine.rest_faults import RestErrors, RestFaults
 from workers.sim.engine.rest_routes import Answer, Query, RestRefusal, RestRoutes, whole
 from workers.sim.kraken.feed import KrakenFeed
 from workers.sim.kraken.symbols import alternative_name, internal_name, websocket_name
+from workers.sim.kraken.tokens import PATH, KrakenTokens
 
 REQUESTS: Final = 15
 WINDOW_S: Final = 15
@@ -29,11 +30,14 @@ BAD_ARGUMENT: Final = RestRefusal(200, {"error": ["EGeneral:Invalid arguments"]}
 
 
 class KrakenRest:
-    """Public market data."""
+    """Public market data, and tokens for sockets."""
 
-    def __init__(self, exchange: Exchange[KrakenFeed], clock_ms: Callable[[], float]) -> None:
+    def __init__(
+        self, exchange: Exchange[KrakenFeed], clock_ms: Callable[[], float], tokens: KrakenTokens
+    ) -> None:
         self._exchange = exchange
         self._clock_ms = clock_ms
+        self._tokens = tokens
 
     def routes(self) -> list[web.RouteDef]:
         """About one request a second for all routes."""
@@ -53,9 +57,13 @@ class KrakenRest:
             "Depth": self._depth,
             "Trades": self._trades,
         }
-        return [
+        public = [
             routes.route(f"/0/public/{name}", pool, _enveloped(answer)) for name, answer in answers.items()
         ]
+        return [*public, routes.posted(PATH, WeightPool(REQUESTS, WINDOW_S, NEVER, 1.0), self._token)]
+
+    def _token(self, posted: Query, _faults: RestFaults) -> dict[str, Any]:
+        return self._tokens.answer(posted, posted["body"], self._clock_ms())
 
     def _named(self, query: Query) -> list[KrakenFeed]:
         """The pairs a request names in any spelling of REST, else all."""

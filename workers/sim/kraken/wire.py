@@ -26,6 +26,31 @@ def checksum(asks: Iterable[tuple[str, str]], bids: Iterable[tuple[str, str]]) -
     return zlib.crc32("".join(texts).encode())
 
 
+def order_id(number: int) -> str:
+    """`OAAAAA-AAAAA-BAREZF`."""
+    letters = []
+    for _ in range(15):
+        number, digit = divmod(number, 26)
+        letters.append(chr(ord("A") + digit))
+    text = "".join(reversed(letters))
+    return f"O{text[:5]}-{text[5:10]}-{text[10:]}X"
+
+
+def nanoseconds(at_ms: float) -> int:
+    """A time in the unit of the times of orders."""
+    return int(at_ms * 1_000_000)
+
+
+def order_row(wire: Spelling, number: int, key: int, quantity: int, at_ms: float, event: str = "") -> str:
+    """An order of a snapshot, or with what has happened to it; times have nine digits."""
+    head = f'"event":"{event}",' if event else ""
+    micros, part = divmod(nanoseconds(at_ms), 1000)
+    return (
+        f'{{{head}"order_id":"{order_id(number)}","limit_price":{wire.price(abs(key))},'
+        f'"order_qty":{wire.quantity(quantity)},"timestamp":"{timestamp(micros)[:-1]}{part:03d}Z"}}'
+    )
+
+
 class KrakenWire(Spelling):
     """Spells the messages of one pair."""
 
@@ -56,6 +81,13 @@ class KrakenWire(Spelling):
         return (
             f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"{self.name}","bids":{self._levels(bids)},'
             f'"asks":{self._levels(asks)},"checksum":{check},"timestamp":"{timestamp(micros)}"}}]}}'
+        )
+
+    def orders(self, kind: str, bids: Sequence[str], asks: Sequence[str], check: int, micros: int) -> str:
+        """A `snapshot` or `update` of `level3`."""
+        return (
+            f'{{"channel":"level3","type":"{kind}","data":[{{"symbol":"{self.name}","bids":[{",".join(bids)}],'
+            f'"asks":[{",".join(asks)}],"checksum":{check},"timestamp":"{timestamp(micros)}"}}]}}'
         )
 
     def trades(self, kind: str, fills: Iterable[Fill]) -> str:

@@ -100,7 +100,9 @@ def order_message(venue: str, data: bytes) -> OrderMessage:
     (orders,) = frame.data
     try:
         changes = [*_changes(orders.bids, "bid"), *_changes(orders.asks, "ask")]
-        time_us = _nanoseconds(orders.timestamp) // 1000 if orders.timestamp else 0
+        # a snapshot may be without a time of its own
+        newest_us = max((change.time_us for change in changes), default=0)
+        time_us = _nanoseconds(orders.timestamp) // 1000 if orders.timestamp else newest_us
     except (KeyError, ValueError) as error:
         raise malformed(venue, "order message", str(error), data) from None
     return OrderMessage(time_us, changes, whole=frame.type == "snapshot", checksum=orders.checksum or None)

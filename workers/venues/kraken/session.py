@@ -1,14 +1,15 @@
-"""A socket of Kraken's v2.
+"""A socket of Kraken's v2, of books and trades or of single orders.
 
 Books are not numbered: each message carries a checksum of the book after it, which the reader of the book compares.
 What a socket has to remember is what was asked for, and for which symbols a snapshot has come: a change before it is
-of a book that nobody knows.
+of a book that nobody knows. Single orders are asked for with a token, see `access.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import count
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
@@ -16,12 +17,16 @@ from msgspec import UNSET
 from workers.errors import MalformedFrame
 from workers.model.events import Kind
 from workers.venues.kraken import wire
+from workers.venues.kraken.access import KrakenKey, OrderAccess, Wish, is_of_token
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.symbols import symbol_of, wire_symbol
-from workers.venues.messages import Ignored, Message, Refused, Subscription
-from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send
+from workers.venues.messages import Channel, Ignored, Message, Refused, Subscription
+from workers.venues.session import Accepted, Ask, Broken, Event, RefusedStreams, Send
 from workers.venues.tolerant_json import as_bytes, decode
 from workers.venues.wire_values import milliseconds
+
+_OURS: Final[dict[str, Channel]] = {"book": "depth", "trade": "aggTrade", "level3": "orders"}
+"""What the exchange's channels are to us."""
 
 _envelope = msgspec.json.Decoder(wire.Envelope)
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
@@ -35,17 +40,25 @@ class _Request(msgspec.Struct):
 
     number: int
     method: str
-    streams: dict[str, str]
+    channel: str
+    streams: dict[str, Subscription]
+    token: str = ""
 
 
 class KrakenSession:
-    """One socket; see `workers.venues.session.Session`."""
+    """One socket; see `workers.venues.session.Session`.
 
-    def __init__(self, name: str, settings: KrakenSettings) -> None:
+    Args:
+        key: the user's own, for single orders.
+    """
+
+    def __init__(self, name: str, settings: KrakenSettings, key: KrakenKey) -> None:
         self._name = name
         self._settings = settings
+        self._access = OrderAccess(settings, key)
         self._requests: dict[int, _Request] = {}
-        self._with_snapshot: set[str] = set()
+        self._numbers = count(1)
+        self._with_snapshot: set[tuple[Channel, str]] = set()
         self._system = ""
         self._broken = False
         self._pinged_ms = 0
@@ -57,7 +70,7 @@ class KrakenSession:
 
     def subscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
         """`{"method":"subscribe","params":{"channel":"book","symbol":["BTC/USD"],"depth":10,"snapshot":true},
-        "req_id":2}`, and another for trades."""
+        "req_id":2}`, and another for trades; single orders wait for `tick`."""
         return self._control("subscribe", streams, request_id)
 
     def unsubscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
@@ -65,32 +78,36 @@ class KrakenSession:
         return self._control("unsubscribe", streams, request_id)
 
     def _control(self, method: str, streams: Sequence[Subscription], request_id: int) -> list[str]:
+        self._access.want(method, [stream for stream in streams if stream.channel == "orders"], request_id)
         frames = []
-        for of_trades in (False, True):
+        for channel in ("book", "trade"):
             named = {
-                wire_symbol(stream.symbol): stream.stream
-                for stream in streams
-                if (stream.channel == "aggTrade") is of_trades
+                wire_symbol(stream.symbol): stream for stream in streams if stream.channel == _OURS[channel]
             }
-            if not named:
-                continue
-            params: dict[str, Any] = {"channel": "trade" if of_trades else "book", "symbol": list(named)}
-            if not of_trades:
-                params["depth"] = self._settings.depth
-            if method == "subscribe":
-                params["snapshot"] = self._settings.old_trades if of_trades else True
-            # a refusal names its symbol but not its channel: each channel has a number of its own
-            number = 2 * request_id + of_trades
-            self._requests[number] = _Request(request_id, method, named)
-            request = {"method": method, "params": params, "req_id": number}
-            frames.append(msgspec.json.encode(request).decode())
+            if named:
+                frames.append(self._frame(_Request(request_id, method, channel, named)))
         return frames
+
+    def _frame(self, request: _Request) -> str:
+        """The frame of a request, which from now on is open."""
+        settings, channel = self._settings, request.channel
+        params: dict[str, Any] = {"channel": channel, "symbol": list(request.streams)}
+        if channel != "trade":
+            params["depth"] = settings.depth if channel == "book" else settings.orders_depth
+        if request.method == "subscribe":
+            params["snapshot"] = settings.old_trades if channel == "trade" else True
+        if request.token:
+            params["token"] = request.token
+        # a refusal names its symbol but not its channel: each channel has a number of its own
+        number = next(self._numbers)
+        self._requests[number] = request
+        return msgspec.json.encode({"method": request.method, "params": params, "req_id": number}).decode()
 
     def received(self, frame: bytes | str, now_ms: int) -> list[Event]:
         """File one frame. Raises: MalformedFrame."""
         data = as_bytes(frame)
         envelope = decode(self._name, _envelope, data, "frame")
-        if envelope.channel in ("book", "trade"):
+        if envelope.channel in _OURS:
             if envelope.data is UNSET or envelope.type not in ("snapshot", "update"):
                 raise MalformedFrame(
                     self._name, "frame", "its channel has neither a snapshot nor an update", data
@@ -100,7 +117,8 @@ class KrakenSession:
             elements = decode(self._name, _elements, envelope.data, f"{envelope.channel} frame")
             if envelope.channel == "trade":
                 return self._trades(elements)
-            return self._books(elements, "snapshot" if envelope.type == "snapshot" else "update", data)
+            kind: Kind = "snapshot" if envelope.type == "snapshot" else "update"
+            return self._books(_OURS[envelope.channel], elements, kind, data)
         if envelope.channel == "heartbeat" or envelope.method == "pong":
             return []
         if envelope.channel == "status":
@@ -112,26 +130,47 @@ class KrakenSession:
         raise MalformedFrame(self._name, "frame", "neither data, nor a reply, nor an error", data)
 
     def tick(self, now_ms: int) -> list[Event]:
-        """A ping where one is due."""
+        """A ping where one is due, and what single orders wait for."""
+        events = self._ask_for_orders(now_ms)
         pause_ms = self._settings.ping_seconds * 1000
-        if not pause_ms or now_ms - self._pinged_ms < pause_ms:
-            return []
-        self._pinged_ms = now_ms
-        return [Send('{"method":"ping"}')]
+        if pause_ms and now_ms - self._pinged_ms >= pause_ms:
+            self._pinged_ms = now_ms
+            events.append(Send('{"method":"ping"}'))
+        return events
 
-    def _books(self, elements: list[msgspec.Raw], kind: Kind, frame: bytes) -> list[Event]:
+    def _ask_for_orders(self, now_ms: int) -> list[Event]:
+        """The frames whose time has come, or the request for the token that they lack."""
+        if hopeless := self._access.hopeless():
+            return hopeless
+        if (request := self._access.request(now_ms)) is not None:
+            return [Ask(request, self._took_token)]
+        return [Send(self._orders_frame(wishes)) for wishes in self._access.due(now_ms)]
+
+    def _took_token(self, body: bytes | None, now_ms: int) -> list[Event]:
+        return self._access.took(body, now_ms) or self._ask_for_orders(now_ms)
+
+    def _orders_frame(self, wishes: Sequence[Wish]) -> str:
+        streams = {wire_symbol(wish.stream.symbol): wish.stream for wish in wishes}
+        first, token = wishes[0], self._access.token
+        return self._frame(_Request(first.request_id, first.method, "level3", streams, token))
+
+    def _books(self, channel: Channel, elements: list[msgspec.Raw], kind: Kind, frame: bytes) -> list[Event]:
         messages = []
         for element in elements:
             head = decode(self._name, _book_head, element, "book")
             time_ms = -1 if head.timestamp is None else milliseconds(head.timestamp)
             data = frame if len(elements) == 1 else bytes(element)
+            if channel == "orders" and len(elements) > 1:  # what it is, is said of the frame
+                data = b'{"type":"%b","data":[%b]}' % (kind.encode(), data)
             symbol = self._symbol(head.symbol, data)
-            messages.append(Message("depth", symbol, data, time_ms, 0, 0, 0, kind=kind))
+            messages.append(Message(channel, symbol, data, time_ms, 0, 0, 0, kind=kind))
         if kind == "snapshot":
-            self._with_snapshot.update(message.symbol for message in messages)
+            self._with_snapshot.update((channel, message.symbol) for message in messages)
             return list(messages)
         return [
-            message if message.symbol in self._with_snapshot else Ignored("book before its snapshot")
+            message
+            if (channel, message.symbol) in self._with_snapshot
+            else Ignored("book before its snapshot")
             for message in messages
         ]
 
@@ -167,22 +206,39 @@ class KrakenSession:
         result = envelope.result or wire.Result()
         number, request = self._request_of(envelope, result)
         wire_name = envelope.symbol or result.symbol
-        stream = self._answered(number, request, wire_name, result)
         message = envelope.error or "refused without a word"
         refused = not envelope.success or envelope.error is not None
+        of_token = refused and request is not None and request.token and is_of_token(message)
+        if of_token and request is not None and self._with_new_token(number, request, wire_name):
+            return [Ignored("a token that is worth nothing")]
+        stream = self._answered(number, request, wire_name, result)
         if envelope.method == "unsubscribe":
             if refused:
                 return [Refused(request.number if request else None, 0, message)]
-            self._forget(wire_name, result.channel)
+            self._forget(wire_name, result.channel or (request.channel if request else "book"))
             return [Ignored("unsubscribed")]
         if not refused or "already subscribed" in message.lower():
+            if request is not None and request.token:
+                self._access.accepted()
             return [Accepted([stream])] if stream else [Ignored(envelope.method)]
         if stream:
             return [RefusedStreams([stream], 0, message)]
         if request is not None and request.method == "subscribe":
             del self._requests[number]
-            return [RefusedStreams(list(request.streams.values()), 0, message)]
+            return [RefusedStreams([one.stream for one in request.streams.values()], 0, message)]
         return [Refused(None, 0, message)]
+
+    def _with_new_token(self, number: int, request: _Request, wire_name: str) -> bool:
+        """Whether what was refused for its token waits for a new one: one symbol of a request, or all of it."""
+        names = (
+            [name for name in (wire_name,) if name in request.streams] if wire_name else [*request.streams]
+        )
+        if not names or not self._access.may_try_again(request.token):
+            return False
+        self._access.want(request.method, [request.streams.pop(name) for name in names], request.number)
+        if not request.streams:
+            self._requests.pop(number, None)
+        return True
 
     def _request_of(self, envelope: wire.Envelope, result: wire.Result) -> tuple[int, _Request | None]:
         """The open request that a reply answers; of one without a number, the oldest that it can be."""
@@ -193,7 +249,7 @@ class KrakenSession:
             if (
                 envelope.method in ("", request.method)
                 and (not wire_name or wire_name in request.streams)
-                and (not result.channel or (result.channel == "trade") is bool(number % 2))
+                and result.channel in ("", request.channel)
             ):
                 return number, request
         return -1, None
@@ -201,17 +257,16 @@ class KrakenSession:
     def _answered(self, number: int, request: _Request | None, wire_name: str, result: wire.Result) -> str:
         """The stream that a reply is about, no longer open; empty where the reply names none that is known."""
         if request is not None and wire_name in request.streams:
-            stream = request.streams.pop(wire_name)
+            stream = request.streams.pop(wire_name).stream
             if not request.streams:
                 del self._requests[number]
             return stream
-        if wire_name and result.channel == "book":
-            return f"book-{result.depth}:{wire_name}"
+        if wire_name and result.channel in ("book", "level3"):
+            return f"{result.channel}-{result.depth}:{wire_name}"
         return f"{result.channel}:{wire_name}" if wire_name and result.channel else ""
 
     def _forget(self, wire_name: str, channel: str) -> None:
-        if channel in ("", "book"):
-            try:
-                self._with_snapshot.discard(symbol_of(wire_name))
-            except ValueError:
-                return
+        try:
+            self._with_snapshot.discard((_OURS.get(channel, ""), symbol_of(wire_name)))
+        except ValueError:
+            return

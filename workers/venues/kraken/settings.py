@@ -16,6 +16,10 @@ class KrakenSettings(SignedVenueSettings, forbid_unknown_fields=True, kw_only=Tr
     rest_url: str = "https://api.kraken.com"
     depth: Literal[10, 25, 100, 500, 1000] = 10
     """Levels a side. The checksum covers ten: only depth 10 is verified whole."""
+    orders_url: str = "wss://ws-l3.kraken.com/v2"
+    """Where the sockets of single orders are."""
+    orders_depth: Literal[10, 100, 1000] = 10
+    """Levels a side of what `orders` follows. The checksum covers ten: only depth 10 is verified whole."""
     trades: Literal["trade", "none"] = "trade"
     old_trades: bool = True
     """Each subscription to trades begins with the last 50, which heals short gaps."""
@@ -23,3 +27,13 @@ class KrakenSettings(SignedVenueSettings, forbid_unknown_fields=True, kw_only=Tr
     """Between pings of ours, 0: none. Kraken sends heartbeats once anything is subscribed."""
     rest_names: Literal["wsname", "altname"] = "wsname"
     """How REST is asked for a pair. `wsname` (`XBT/USD`) is unambiguous, `altname` (`XBTUSD`) the older way."""
+
+    @property
+    def tells_orders(self) -> bool:
+        """True, to those with a key."""
+        return True
+
+    @property
+    def socket_urls(self) -> tuple[str, ...]:
+        """Those of single orders are on a host of their own."""
+        return ("websocket_url", "orders_url")

@@ -6,6 +6,7 @@ Sources: Kraken's v2 documentation and its official Go SDK, recordings of v1 (20
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -14,16 +15,20 @@ import msgspec
 from workers.errors import MalformedFrame
 from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
+from workers.venues.channels import PATIENCE
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
 from workers.venues.kraken import wire
+from workers.venues.kraken.access import KrakenKey
 from workers.venues.kraken.archive_session import KrakenArchiveSession, book_change
 from workers.venues.kraken.checksum import RULE
+from workers.venues.kraken.orders import order_message, order_rules
 from workers.venues.kraken.session import KrakenSession
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.symbols import listing, old_wire_symbol, symbol_of, tickers, wire_symbol
-from workers.venues.lacking import NoChannels, NoOrders, NoRestBooks, NoStretches
+from workers.venues.lacking import NoChannels, NoRestBooks, NoStretches
 from workers.venues.messages import Subscription
+from workers.venues.order_feed import OrderFeed
 from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode
 from workers.venues.wire_values import milliseconds, number_text, seconds_text_ms
@@ -38,7 +43,7 @@ _trades_rows = msgspec.json.Decoder(list[wire.TradesRow])
 _unix_time = msgspec.json.Decoder(int)
 
 
-class Kraken(NoRestBooks, NoChannels, NoStretches, NoOrders):
+class Kraken(NoRestBooks, NoChannels, NoStretches):
     """Kraken spot as a `Venue`.
 
     REST trades go by time, not by id: a page of `trades_request` may begin with trades that are known.
@@ -69,25 +74,44 @@ class Kraken(NoRestBooks, NoChannels, NoStretches, NoOrders):
             clock_step_ms=1000,
         )
         self.book_rule = self.facts.book_rule
+        self.order_feed = (
+            OrderFeed(
+                order_rules(settings.orders_depth),
+                by_id=False,
+                message=partial(order_message, name),
+                by_token=True,
+            )
+            if settings.orders
+            else None
+        )
         self._settings = settings
+        self._key = KrakenKey(name, settings)
         self._rest = f"{settings.rest_url.rstrip('/')}/0/public"
         self._by_key: dict[str, str] = {}
         self._altnames: dict[str, str] = {}
 
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
-        """One kind of socket for all."""
+        """One kind of socket for books and trades, and one for single orders."""
         streams = []
         for symbol in symbols:
             pair = wire_symbol(symbol)
             streams.append(Subscription(f"book-{self._settings.depth}:{pair}", "depth", symbol))
             if self._settings.trades != "none":
                 streams.append(Subscription(f"trade:{pair}", "aggTrade", symbol))
-        return [Endpoint(self._settings.websocket_url, streams)]
+        found = [Endpoint(self._settings.websocket_url, streams)]
+        if self._settings.orders:
+            depth = self._settings.orders_depth
+            single = [
+                Subscription(f"level3-{depth}:{wire_symbol(symbol)}", "orders", symbol, PATIENCE)
+                for symbol in symbols
+            ]
+            found.append(Endpoint(self._settings.orders_url, single, extra=True))
+        return found
 
     def session(self, url: str) -> KrakenSession | KrakenArchiveSession:
         """Of v2 where the path says so, else of v1: `wss://ws.kraken.com`."""
         if "v2" in urlsplit(url).path.split("/"):
-            return KrakenSession(self.name, self._settings)
+            return KrakenSession(self.name, self._settings, self._key)
         return KrakenArchiveSession(self.name, self._settings)
 
     def wire_symbol(self, symbol: str) -> str:
