@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,11 @@ import msgspec
 import pytest
 from replay_captures import replayed
 
+from workers.conformance.orders.world import OrdersWorld
+from workers.conformance.venues.places import places
+from workers.conformance.venues.socket import ModelSocket
 from workers.replay.server import PrivateServer
+from workers.venues.session import Event
 
 pytestmark = pytest.mark.recorded
 
@@ -123,6 +127,36 @@ def test_single_orders_of_bitstamp(server: PrivateServer, recorded_folder: Path)
     assert (book["syncs"], book["lost"], book["repeated"], book["unknown"]) == (1, 0, 0, 99)
     assert (book["bids"][0], book["asks"][0]) == (["79623.80", "0.25", 1], ["79626.93", "0.75398394", 7])
     assert msgspec.json.decode(path.read_bytes().splitlines()[-1])["event_id"] == book["id"]
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_single_orders_of_kraken(server: PrivateServer, tmp_path: Path, is_whole: bool):
+    """No recording of them is public: one is made of the simulated exchange, of all that came over a socket."""
+    [place] = places(["kraken"])
+    world = OrdersWorld(place)
+    frames: list[bytes] = []
+    real = world.frame
+
+    def recorded(socket: ModelSocket, payload: bytes, stream: str) -> Iterable[Event]:
+        frames.append(payload)
+        return real(socket, payload, stream)
+
+    world.frame = recorded  # type: ignore[method-assign]
+    world.run(3.0)
+    changing = next(n for n in range(len(frames) // 2, len(frames)) if b'"update"' in frames[n])
+    path = tmp_path / "kraken_level3.jsonl"
+    path.write_bytes(b"\n".join(frames if is_whole else [*frames[:changing], *frames[changing + 1 :]]))
+    found = replayed(server.url, path)
+    if not is_whole:
+        assert "BTC-USD: the single orders left sync 1 time(s)." in found["problems"]
+        assert found["orders"]["BTC-USD"]["state"] == "broken"
+        return
+    assert found["problems"] == []
+    book = found["orders"]["BTC-USD"]
+    assert (book["state"], book["orders"], book["whole"]) == ("synced", len(world.sync.book), True)
+    assert (book["syncs"], book["lost"], book["unknown"]) == (1, 0, 0)
+    tops = [next(iter(world.sync.book.levels(side))) for side in ("bid", "ask")]
+    assert [book["bids"][0][0], book["asks"][0][0]] == [queue.price for queue in tops]
 
 
 def test_one_recorded_order_event_less_is_told(server: PrivateServer, recorded_folder: Path, tmp_path: Path):

@@ -261,6 +261,7 @@ def test_a_key_of_the_users_own_comes_from_the_environment_and_is_never_shown():
     assert (venue.api_key, venue.api_secret) == ("wOpEn", "c2VzYW1l")
     rows = {key: value for key, value, _ in found.rows()}
     assert (rows["venues.kraken.api_key"], rows["venues.kraken.api_secret"]) == ("***", "***")
+    assert not {"websocket_url", "orders_url", "api_key"} & description(venue).keys()
     told = [str(rows), repr(venue), repr(found.settings), str(description(venue)), str(venue.__rich_repr__())]
     assert not any(part in text for part in KEY.values() for text in told)
     assert refused(KRAKEN, {"FLEET_VENUES__KRAKEN__API_KEY__X": "wOpEn"}).find("wOpEn") == -1

@@ -25,7 +25,7 @@ _FRAMES: Final = (
     (
         "kraken",
         re.compile(
-            rb'"event":\s*"(systemStatus|subscriptionStatus)"|"channel":\s*"(status|book|trade|heartbeat)"|"book-\d+"'
+            rb'"event":\s*"(systemStatus|subscriptionStatus)"|"channel":\s*"(status|book|trade|heartbeat|level3)"|"book-\d+"'
         ),
     ),
 )
@@ -82,6 +82,8 @@ _TRAITS: Final[dict[str, dict[str, re.Pattern[bytes]]]] = {
     },
     "kraken": {
         "depth": re.compile(rb'"book-(\d+)"|"depth":\s*(\d+)'),
+        "orders": re.compile(rb'"channel":\s*"(level3)"'),
+        "orders_depth": re.compile(rb'"level3"[^{}]*"depth":\s*(\d+)'),
         "v1": re.compile(rb'^\[|"event":\s*"(?:systemStatus|subscriptionStatus)"'),
     },
     "bitfinex": {"depth": re.compile(rb'"len":\s*"?(\d+)')},
@@ -137,6 +139,8 @@ def settings_as_recorded(source: Source, traits: Traits, urls: list[str]) -> Ven
             values |= {"orders": True, "orders_seed": False} if "orders" in found else {}
         case "kraken" if "v1" in found:
             values["websocket_url"] = "wss://ws.kraken.com"
+        case "kraken" if "orders" in found:
+            values |= {"orders": True, "orders_depth": int(found.get("orders_depth", 10))}
     if source.exchange in ("bybit", "kraken", "bitfinex") and "depth" in found:
         values["depth"] = int(found["depth"])
     return settings_of(source.exchange)(symbols=[], **values)

@@ -45,7 +45,11 @@ def settings_of(exchange: str) -> type[VenueSettings]:
 def description(settings: VenueSettings) -> dict[str, Any]:
     """What of a section says how its messages are read: no symbols or limits, and no key and no address: one may hold a
     secret."""
-    general = {*VenueSettings.__struct_fields__, *KEY_FIELDS} - {"exchange", "market", "trades"}
+    general = {*VenueSettings.__struct_fields__, *KEY_FIELDS, *settings.socket_urls} - {
+        "exchange",
+        "market",
+        "trades",
+    }
     found: dict[str, Any] = msgspec.to_builtins(settings)
     return {name: value for name, value in found.items() if name not in general}
 

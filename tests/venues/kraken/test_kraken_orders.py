@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 from zlib import crc32
 
 import pytest
@@ -12,6 +13,8 @@ from workers.errors import MalformedFrame
 from workers.model.level3.events import OrderChange
 from workers.model.level3.sync import OrderOutcome, OrderSync
 from workers.venues.kraken.orders import order_message, order_rules, orders_checksum
+from workers.venues.kraken.settings import KrakenSettings
+from workers.venues.kraken.venue import Kraken
 
 NOON = "2025-11-10T12:00:00"
 NOON_NS = 1762776000 * 10**9
@@ -108,3 +111,21 @@ def test_messages_become_changes():
 def test_what_is_no_message_is_refused(data: bytes):
     with pytest.raises(MalformedFrame):
         order_message("k", data)
+
+
+@pytest.mark.parametrize("setting", ["keep", "lose"])
+def test_whether_an_order_that_is_made_larger_keeps_its_place_is_a_setting(setting: Literal["keep", "lose"]):
+    venue = Kraken("kraken", KrakenSettings(symbols=["S"], orders=True, orders_larger=setting))
+    assert venue.order_feed is not None
+    sync = OrderSync("BTC-USD", venue.order_feed.rules)
+    bids = [order(1, "12.0", "0.10000"), order(2, "12.0", "0.10000")]
+    sync.on_message(order_message("kraken", frame("snapshot", bids, [], crc32(b"12010000" * 2))))
+    sums = {"keep": crc32(b"1202000012010000"), "lose": crc32(b"1201000012020000")}
+    larger = frame("update", [order(1, "12.0", "0.20000", "modify", f"{NOON}.4Z")], [], sums[setting])
+    assert sync.on_message(order_message("kraken", larger)) is OrderOutcome.APPLIED
+
+
+def test_a_snapshot_without_a_time_is_as_late_as_its_newest_order():
+    whole = frame("snapshot", [order(1, "12.0", "1"), order(7_000, "12.0", "1")], [])
+    whole = whole.replace(f',"timestamp":"{NOON}.5Z"}}]'.encode(), b"}]")
+    assert order_message("kraken", whole).time_us == (NOON_NS + 7_000) // 1000

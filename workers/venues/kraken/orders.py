@@ -8,8 +8,9 @@
      "order_qty":0.45210000,"timestamp":"2025-11-10T17:04:11.097010033Z"}],"asks":[]}]}
 
 `event`: add, modify (what is left), delete. Numbers are JSON numbers, perhaps with an exponent, whose text is part of
-the checksum. A queue is ordered by the orders' times; that a `modify` of the quantity alone keeps the place is how the
-exchange's own client has it, and the checksum of the next message would show it if it were otherwise.
+the checksum. A queue is ordered by the orders' times. A `modify` of the quantity alone keeps the place, also one to
+more: so clients have it, while the exchange's words on amendments are that more costs the place. It is a setting, and
+each checksum shows whether it is right.
 """
 
 from __future__ import annotations
@@ -67,12 +68,16 @@ class OrderFrame(Struct, gc=False):
 _decoder = msgspec.json.Decoder(OrderFrame)
 
 
-def order_rules(depth: int) -> OrderRules:
-    """Of a subscription of so many prices a side. An unknown order is left to the checksum, which every message has."""
+def order_rules(depth: int, *, keeps_place: bool = True) -> OrderRules:
+    """Of a subscription of so many prices a side. An unknown order is left to the checksum, which every message has.
+
+    Args:
+        keeps_place: an order that is made larger keeps its place.
+    """
     return OrderRules(
         Continuity.ELSEWHERE,
         Beginning.IN_BAND,
-        keeps_place=True,
+        keeps_place=keeps_place,
         unknown=Unknown.DOUBT,
         levels=depth,
         checksum=orders_checksum,

@@ -20,6 +20,9 @@ class KrakenSettings(SignedVenueSettings, forbid_unknown_fields=True, kw_only=Tr
     """Where the sockets of single orders are."""
     orders_depth: Literal[10, 100, 1000] = 10
     """Levels a side of what `orders` follows. The checksum covers ten: only depth 10 is verified whole."""
+    orders_larger: Literal["keep", "lose"] = "keep"
+    """Whether an order that is made larger keeps its place in the queue. Clients and documents disagree; where it is
+    set wrong, each such order costs the book (`checksum`)."""
     trades: Literal["trade", "none"] = "trade"
     old_trades: bool = True
     """Each subscription to trades begins with the last 50, which heals short gaps."""

@@ -76,7 +76,7 @@ class Kraken(NoRestBooks, NoChannels, NoStretches):
         self.book_rule = self.facts.book_rule
         self.order_feed = (
             OrderFeed(
-                order_rules(settings.orders_depth),
+                order_rules(settings.orders_depth, keeps_place=settings.orders_larger == "keep"),
                 by_id=False,
                 message=partial(order_message, name),
                 by_token=True,
