@@ -22,6 +22,7 @@ from redis.asyncio import Redis
 from workers.bench.postgres_server import PostgresServer
 from workers.postgres.worker import PostgresWorker
 from workers.runtime.process import Process
+from workers.settings.analytics import AnalyticsSettings
 from workers.settings.postgres import PostgresSettings
 from workers.settings.schema import FleetSettings, Settings
 from workers.store.keys import Keys
@@ -66,6 +67,19 @@ def top(symbol: str, number: int) -> tuple[str, str, dict[str, Any]]:
     return KEYS.book_top(symbol), f"{ms}-0", {"data": json.dumps(data)}
 
 
+def event(symbol: str, number: int) -> tuple[str, str, dict[str, Any]]:
+    ms = START + number * 100
+    figures = {
+        "quantity": number % 613 / 1000,
+        "most": 0.7,
+        "ratio": number % 977 / 97,
+        "age_ms": 2000.0,
+        "traded": 0.0,
+    }
+    told = {"kind": "wall_appeared", "side": "bid", "price": 84000 + number % 977 / 10, "time_us": ms * 1000}
+    return KEYS.analytics_events(symbol), f"{ms}-0", {"data": json.dumps([{**told, "figures": figures}])}
+
+
 async def feed(client: Any, make: Any) -> None:
     for first in range(0, COUNT // len(SYMBOLS), 2_000):
         pipe = client.pipeline(transaction=False)
@@ -101,6 +115,7 @@ async def main() -> None:
             settings = Settings(
                 fleet=FleetSettings(lease_ms=600_000),
                 venues={"usdm": BinanceSettings(market="usdm", symbols=SYMBOLS)},
+                analytics=AnalyticsSettings(enabled=True),
                 postgres=PostgresSettings(enabled=True, dsn=postgres.dsn),
             )
             process = Process("postgres", settings, 0, url)
@@ -108,7 +123,12 @@ async def main() -> None:
             await worker.ownership.share()
             await worker.ownership.recover_taken()
             await worker.writer.round()
-            for table, make in (("trades", trade), ("bars", bar), ("top_of_book", top)):
+            for table, make in (
+                ("trades", trade),
+                ("bars", bar),
+                ("top_of_book", top),
+                ("analytics_events", event),
+            ):
                 await feed(client, make)
                 began, cpu = time.monotonic(), time.process_time()
                 more = True

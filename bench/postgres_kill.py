@@ -2,9 +2,11 @@
 
     .venv/bin/python bench/postgres_kill.py [seconds] [rows a second]
 
-A source with consecutive trades, bars and published books feeds a Redis; what the server lost in a kill it tells again,
-as the lines and the repair do in a fleet. Every second kill of Redis cuts off the end of its append-only file too, up
-to a second's worth. At the end each table must have what the source told, each row once.
+A source with consecutive trades, bars, published books and events of analytics feeds a Redis, and writes figures of
+analytics into it; what the server lost in a kill it tells again, as the lines and the repair do in a fleet. Every
+second kill of Redis cuts off the end of its append-only file too, up to a second's worth. At the end each table must
+have what the source told, each row once; of the figures, which are sampled, nothing that was never written, and
+nothing twice.
 """
 
 from __future__ import annotations
@@ -84,6 +86,8 @@ class Source:
         self.client = client
         self.entries: dict[str, list[tuple[str, dict[str, Any]]]] = {}
         self.told: dict[str, int] = {}
+        self.figures: set[tuple[Any, ...]] = set()
+        self.made = 0
         self.repeats = 0
 
     def add(self, key: str, stream_id: str, fields: dict[str, Any]) -> None:
@@ -91,11 +95,11 @@ class Source:
         self.told.setdefault(key, 0)
 
     def make(self, count: int, now_us: int) -> None:
-        """About so many rows: eight in ten are trades, the rest bars and books."""
+        """About so many rows: eight in eleven are trades, the rest bars, books and events."""
         now_ms = now_us // 1000
-        for place in range(count):
+        for place in range(self.made, self.made + count):
             symbol = SYMBOLS[place % len(SYMBOLS)]
-            kind = (place // len(SYMBOLS)) % 10
+            kind = (place // len(SYMBOLS)) % 11
             if kind < 8:
                 key = KEYS.raw(symbol, "aggTrade")
                 number = 1_000 + len(self.entries.get(key, ()))
@@ -115,13 +119,19 @@ class Source:
                     "reason": "",
                 }
                 self.add(key, f"{now_ms}-{number}", fields)
-            else:
+            elif kind == 9:
                 key = KEYS.book_top(symbol)
                 number = len(self.entries.get(key, ()))
                 top = {"s": symbol, "b": [[f"{number}.10", "1"]] * 10, "a": [[f"{number}.20", "2"]] * 10, "u": number,
                        "E": now_ms,
                        "T": now_ms, "synced_at": 0, "received": 0, "published": now_us + place}  # fmt: skip
                 self.add(key, "*", {"data": json.dumps(top)})
+            else:
+                key = KEYS.analytics_events(symbol)
+                event = {"kind": "wall_appeared", "side": "bid", "price": len(self.entries.get(key, ())) + 0.1,
+                         "time_us": now_us + place, "figures": {"ratio": 7.5}}  # fmt: skip
+                self.add(key, "*", {"data": json.dumps([event])})
+        self.made += count
 
     async def tell(self) -> None:
         pipe = self.client.pipeline(transaction=False)
@@ -136,6 +146,21 @@ class Source:
                 raise reply
             self.told[key] += 1
 
+    async def figure(self) -> None:
+        """Write figures of every symbol, which take the place of those before."""
+        pipe, now_ms = self.client.pipeline(transaction=False), time.time_ns() // 1_000_000
+        for symbol in SYMBOLS:
+            fields = {
+                "state": "shown",
+                "told_ms": now_ms,
+                "event_time": now_ms,
+                "window_ms": 60_000,
+                "mid": random.random(),
+            }
+            self.figures.add((symbol, now_ms, fields["mid"]))
+            pipe.hset(KEYS.analytics(symbol), mapping=fields)
+        await pipe.execute()
+
     async def look(self) -> None:
         """Find out what the server has after a kill: the rest is told again."""
         for key, entries in self.entries.items():
@@ -143,7 +168,7 @@ class Source:
             told = self.told[key]
             if not newest:
                 self.told[key] = 0
-            elif key.endswith(":top"):
+            elif key.endswith((":top", ":events")):
                 payload = newest[0][1][b"data"].decode()
                 self.told[key] = next(
                     place for place in range(len(entries), 0, -1) if entries[place - 1][1]["data"] == payload
@@ -164,6 +189,7 @@ class Source:
                     await self.look()
                     lost = False
                 await self.tell()
+                await self.figure()
             except (RedisError, OSError):
                 lost = True
             if (
@@ -195,7 +221,9 @@ async def killing(
 
 def truth_of(source: Source) -> dict[str, set[tuple[Any, ...]]]:
     """By table, every row that must be there."""
-    rows: dict[str, set[tuple[Any, ...]]] = {"trades": set(), "bars": set(), "top_of_book": set()}
+    rows: dict[str, set[tuple[Any, ...]]] = {
+        table: set() for table in ("trades", "bars", "top_of_book", "analytics_events")
+    }
     for key, entries in source.entries.items():
         symbol = key.partition("{")[2].partition("}")[0]
         for _, fields in entries:
@@ -203,7 +231,9 @@ def truth_of(source: Source) -> dict[str, set[tuple[Any, ...]]]:
                 rows["bars"].add((symbol, fields["start"], fields["volume"]))
                 continue
             data = json.loads(fields["data"])
-            if "published" in data:
+            if isinstance(data, list):
+                rows["analytics_events"].add((symbol, data[0]["time_us"], data[0]["price"]))
+            elif "published" in data:
                 rows["top_of_book"].add((symbol, data["u"], data["b"][0][0]))
             else:
                 rows["trades"].add((symbol, data["a"], data["p"], data["q"], data["T"]))
@@ -214,6 +244,8 @@ QUERIES = {
     "trades": "SELECT symbol, trade_id, price::text, quantity::text, round(extract(epoch FROM time) * 1000)::bigint",
     "bars": "SELECT symbol, round(extract(epoch FROM start) * 1000)::bigint, volume::text",
     "top_of_book": "SELECT symbol, update_id, bid_prices[1]::text",
+    "analytics_events": "SELECT symbol, round(extract(epoch FROM time) * 1000000)::bigint, price",
+    "analytics": "SELECT symbol, round(extract(epoch FROM told) * 1000)::bigint, mid",
 }
 
 
@@ -239,7 +271,8 @@ async def main() -> int:
             f'[venues.usdm]\nmarket = "usdm"\nsymbols = {json.dumps(SYMBOLS)}\n', encoding="utf-8"
         )
         environment = {**os.environ, "FLEET_CONFIG": str(config), "FLEET_HOME": str(folder), "REDIS_URL": server.url,
-                       "FLEET_POSTGRES__ENABLED": "true", "FLEET_POSTGRES__DSN": postgres.dsn}  # fmt: skip
+                       "FLEET_POSTGRES__ENABLED": "true", "FLEET_POSTGRES__DSN": postgres.dsn,
+                       "FLEET_POSTGRES__FIGURES_MS": "100", "FLEET_ANALYTICS__ENABLED": "true"}  # fmt: skip
         worker = [start_worker(environment, log)]
         client: Any = Redis.from_url(server.url, protocol=2)
         source, stop, kills, cut = Source(client), asyncio.Event(), Counter[str](), 0
@@ -277,7 +310,7 @@ async def main() -> int:
             stored: dict[str, list[tuple[Any, ...]]] = {}
             for _ in range(240):
                 stored = await asyncio.to_thread(stored_in, postgres.dsn)
-                if sum(map(len, stored.values())) >= wanted:
+                if sum(len(stored[table]) for table in truth) >= wanted:
                     break
                 await asyncio.sleep(0.5)
             print(f"{SECONDS:.0f} s, {wanted:,} rows ({wanted / SECONDS:,.0f}/s); killed: {dict(kills)}; "
@@ -291,6 +324,16 @@ async def main() -> int:
                 print(
                     f"{table}: {len(rows):,} told, {doubled} doubled, {missing} missing, {foreign} that nobody told"
                 )
+            samples = Counter(stored["analytics"])
+            wrong = (
+                sum(samples.values())
+                - len({sample[:2] for sample in samples})
+                + len(set(samples) - source.figures)
+            )
+            failed += wrong or not samples
+            print(
+                f"analytics: {len(samples):,} of {len(source.figures):,} figures sampled, {wrong} twice or of nobody"
+            )
             events = Counter(
                 json.loads(line).get("event") for line in log.read_text().splitlines() if line[:1] == "{"
             )

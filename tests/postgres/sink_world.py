@@ -13,6 +13,7 @@ from workers.bench.postgres_server import PostgresServer
 from workers.postgres.worker import PostgresWorker
 from workers.runtime.process import Process
 from workers.runtime.tasks import end
+from workers.settings.analytics import AnalyticsSettings
 from workers.settings.postgres import PostgresSettings
 from workers.settings.schema import FleetSettings, Settings
 from workers.store.keys import Keys
@@ -48,6 +49,23 @@ def bar(
     return {name: str(value) for name, value in (made | fields).items()}
 
 
+def figures(told_ms: int, **fields: str) -> dict[str, str]:
+    """The fields of the analytics of a symbol whose book is shown."""
+    made = {
+        "state": "shown", "event_time": told_ms - 5, "told_ms": told_ms, "window_ms": 60_000, "spread": "0.1",
+        "spread_bps": "0.011826682661579444", "mid": "84554.35", "microprice": "84554.32", "depth_imbalance": "0.21",
+        "order_flow_imbalance": "-3.2", "liquidity": "0.83", "volatility": "1e-07", "vwap": "84551.07", "quote_bid": "",
+        "quote_ask": "", "reservation": "", "walls": '[["bid",84550.0,12.5,9.1]]', "icebergs": "[]",
+    }  # fmt: skip
+    return {name: str(value) for name, value in (made | fields).items()}
+
+
+def wall(price: float, **fields: Any) -> dict[str, Any]:
+    """An event of analytics."""
+    made = {"kind": "wall_appeared", "side": "ask", "price": price, "time_us": 1_000 * MIDNIGHT + 7}
+    return {**made, "figures": {"quantity": 12.5, "most": 13.0}, **fields}
+
+
 class Sink:
     """A database, a Redis, and the workers between them, in this process."""
 
@@ -58,6 +76,7 @@ class Sink:
         self.settings = Settings(
             fleet=FleetSettings(lease_ms=3000, heartbeat_ms=300),
             venues={"usdm": BinanceSettings(market="usdm", symbols=[symbol])},
+            analytics=AnalyticsSettings(enabled=True),
             postgres=PostgresSettings(enabled=True, dsn=postgres.dsn, **options),
         )
         self.client: Any = Redis.from_url(url, protocol=2)

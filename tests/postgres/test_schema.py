@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 
 from workers.postgres.database import Database
 from workers.postgres.rows import COLUMNS, Row, gap_row
-from workers.postgres.schema import day_of_partition, migrate, migrations, partition
+from workers.postgres.schema import Days, day_of_partition, migrate, migrations, partition
 
 NEWEST = migrations()[-1].version
 SHAPE = """
@@ -56,6 +56,23 @@ async def test_every_version_leads_to_the_same_schema(postgres: PostgresServer, 
             ("5-1", 0, "usdm")
         ]
     await connection.close()
+
+
+async def test_a_database_of_the_release_before_keeps_its_rows_and_gets_analytics(
+    postgres: PostgresServer,
+) -> None:
+    connection = await connection_of(postgres)
+    await migrate(connection, "marketfleet", 3)
+    await Days(connection, "marketfleet").make([("audits", 20000)])
+    postgres.query(
+        "INSERT INTO audits (instrument_id, time, sequence, source, outcome, reason, differences) "
+        "VALUES (1, '2024-10-04 12:00Z', 5, 'snapshot', 'match', '', '')"
+    )
+    assert await migrate(connection, "marketfleet") == NEWEST
+    await Days(connection, "marketfleet").make([("analytics", 20000), ("analytics_events", 20000)])
+    await connection.close()
+    assert postgres.query("SELECT outcome FROM audits_2024_10_04") == [("match",)]
+    assert postgres.query("SELECT * FROM analytics_2024_10_04, analytics_events_2024_10_04") == []
 
 
 async def test_workers_that_start_together_migrate_once(postgres: PostgresServer) -> None:

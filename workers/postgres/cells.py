@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
+import msgspec
+
 from workers.model.trades.windows import LATEST_MS
 
 NULL: Final = "\\N"
@@ -43,6 +45,16 @@ def number(value: str | None) -> str:
 def integer(value: int | None) -> str:
     """A bigint; NULL for what is beyond it."""
     return str(value) if value is not None and -MOST_BIGINT <= value <= MOST_BIGINT else NULL
+
+
+def double(value: float | None) -> str:
+    """A double, so that the same one is read again; NULL for none."""
+    return NULL if value is None else repr(value)
+
+
+def json(value: object) -> str:
+    """A jsonb; NULL for none. No text in it may have a NUL."""
+    return NULL if value is None else text(msgspec.json.encode(value).decode())
 
 
 def flag(value: object) -> str:

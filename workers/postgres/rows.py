@@ -11,10 +11,12 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from workers.errors import MalformedFrame
+from workers.errors import MalformedFrame, StateUnreadable
+from workers.model.analytics.events import AnalyticsEvent
 from workers.model.events import Trade
 from workers.model.trades.windows import LATEST_MS
 from workers.postgres import cells
+from workers.store.analytics.reading import Figures, figures_of
 from workers.store.keys import TRADES, Keys
 from workers.store.log.follower import entry_id
 from workers.store.log.streams import delivered
@@ -23,7 +25,7 @@ from workers.venues.entries import is_break
 from workers.venues.entries import trade_of as trade_of_entry
 from workers.venues.interface import Venue
 
-Table = Literal["trades", "bars", "top_of_book", "gaps", "audits"]
+Table = Literal["trades", "bars", "top_of_book", "gaps", "audits", "analytics", "analytics_events"]
 Fields = Mapping[bytes, bytes]
 DAY_MS: Final = 86_400_000
 TOLD_BY: Final = "postgres"
@@ -42,6 +44,10 @@ COLUMNS: Final[Mapping[Table, str]] = {
     "gaps": "instrument_id, time, sequence, first_id, last_id, told_by, channel, reason, repaired",
     "audits": "instrument_id, time, sequence, compared_at, update_id, snapshot_id, compared, differing, low, high, "
     "waited_s, source, outcome, reason, differences",
+    "analytics": "instrument_id, told, state, event_time, window_ms, spread, spread_bps, mid, microprice, "
+    "depth_imbalance, order_flow_imbalance, liquidity, volatility, vwap, quote_bid, quote_ask, reservation, walls, "
+    "icebergs",
+    "analytics_events": "instrument_id, time, told, kind, side, price, figures, order_id",
 }
 """In the order of a row."""
 
@@ -59,12 +65,17 @@ class Row(NamedTuple):
 class Decoded(NamedTuple):
     """What an entry holds."""
 
-    row: Row | None
+    rows: Sequence[Row] = ()
     first: int = UNKNOWN
     """Of trades: it follows directly on an entry whose `last` is one less."""
     last: int = UNKNOWN
     problem: str = ""
     """Why it is no row."""
+
+    @classmethod
+    def of(cls, row: Row) -> Decoded:
+        """An entry that is one row."""
+        return cls((row,))
 
 
 class Source(NamedTuple):
@@ -74,6 +85,7 @@ class Source(NamedTuple):
     name: str
     """What the stream is called where its symbol is known: `aggTrade`, `bars:1m`, `top`, `gaps`, `audit`."""
     key: str
+    """Of `analytics` it is a hash, which is sampled: what it says at a time is an entry."""
     interval: str = ""
 
     def decode(self, venue: Venue, symbol: str, instrument: int, stream_id: bytes, fields: Fields) -> Decoded:
@@ -86,12 +98,13 @@ class Source(NamedTuple):
 
 
 def sources_of(
-    keys: Keys, symbol: str, tables: Sequence[str], intervals: Sequence[str], trades: bool
+    keys: Keys, symbol: str, tables: Sequence[str], intervals: Sequence[str], trades: bool, analytics: bool
 ) -> list[Source]:
     """The streams of a symbol that the settings want stored.
 
     Args:
         trades: whether the venue's trades are followed.
+        analytics: whether somebody computes them.
     """
     found: list[Source] = []
     if trades and "trades" in tables:
@@ -104,6 +117,10 @@ def sources_of(
         found.append(Source("gaps", "gaps", keys.gaps(symbol)))
     if "audits" in tables:
         found.append(Source("audits", "audit", keys.audit(symbol)))
+    if analytics and "analytics" in tables:
+        found.append(Source("analytics", "analytics", keys.analytics(symbol)))
+    if analytics and "analytics_events" in tables:
+        found.append(Source("analytics_events", "analytics:events", keys.analytics_events(symbol)))
     return found
 
 
@@ -111,16 +128,16 @@ def _trade(venue: Venue, symbol: str, instrument: int, stream_id: bytes, fields:
     [entry] = delivered([(stream_id, fields)])
     sequence = min(entry_id(stream_id)[1], cells.MOST_BIGINT)
     if is_break(entry):
-        return Decoded(None, sequence, sequence)
+        return Decoded((), sequence, sequence)
     try:
         trade = trade_of_entry(venue, symbol, entry)
     except MalformedFrame:
-        return Decoded(None, sequence, sequence, "cannot be decoded")
+        return Decoded((), sequence, sequence, "cannot be decoded")
     line = fields.get(b"line", b"").decode(errors="replace")
     row = trade_row(instrument, trade, entry.received_us, line)
     if row is None:
-        return Decoded(None, trade.trade_id, trade.trade_id, "has no number or no time that can be stored")
-    return Decoded(row, trade.trade_id, trade.trade_id)
+        return Decoded((), trade.trade_id, trade.trade_id, "has no number or no time that can be stored")
+    return Decoded((row,), trade.trade_id, trade.trade_id)
 
 
 def trade_row(instrument: int, trade: Trade, received_us: int, line: str) -> Row | None:
@@ -179,7 +196,7 @@ def _bar(instrument: int, interval: str, fields: Fields) -> Decoded:
         or revision is None
         or not 0 <= revision < 2**31
     ):
-        return Decoded(None, problem="has no start or no revision")
+        return Decoded(problem="has no start or no revision")
     values = [
         str(instrument),
         str(revision),
@@ -191,7 +208,7 @@ def _bar(instrument: int, interval: str, fields: Fields) -> Decoded:
         cells.text(_text(fields, b"reason")),
         *(cells.number(_text(fields, name)) for name in _BAR_NUMBERS),
     ]
-    return Decoded(Row("bars", start // DAY_MS, cells.line_of(values)))
+    return Decoded.of(Row("bars", start // DAY_MS, cells.line_of(values)))
 
 
 class _Top(msgspec.Struct):
@@ -212,10 +229,10 @@ def _top(instrument: int, stream_id: bytes, fields: Fields) -> Decoded:
     try:
         top = _TOP.decode(fields.get(b"data", b""))
     except msgspec.MsgspecError:
-        return Decoded(None, problem="is no published book")
+        return Decoded(problem="is no published book")
     ms = top.published // 1000
     if not (ms > 0 and cells.is_time(ms) and abs(top.u) <= cells.MOST_BIGINT):
-        return Decoded(None, problem="is no published book")
+        return Decoded(problem="is no published book")
     values = (
         str(instrument),
         cells.from_us(top.published),
@@ -229,16 +246,16 @@ def _top(instrument: int, stream_id: bytes, fields: Fields) -> Decoded:
         cells.numbers(price for price, _ in top.a),
         cells.numbers(quantity for _, quantity in top.a),
     )
-    return Decoded(Row("top_of_book", ms // DAY_MS, cells.line_of(values)))
+    return Decoded.of(Row("top_of_book", ms // DAY_MS, cells.line_of(values)))
 
 
 def _gap(instrument: int, stream_id: bytes, fields: Fields) -> Decoded:
     channel = _text(fields, b"channel")
     if channel == TOLD_BY:  # it is here already, written in one step with what it is about
-        return Decoded(None)
+        return Decoded()
     ms, sequence = entry_id(stream_id)
     first, last = _text(fields, b"from"), _text(fields, b"to")
-    return Decoded(
+    return Decoded.of(
         gap_row(
             instrument,
             ms,
@@ -295,7 +312,63 @@ def _audit(instrument: int, stream_id: bytes, fields: Fields) -> Decoded:
         *(cells.number(_text(fields, name)) for name in (b"low", b"high", b"waited_s")),
         *(cells.text(_text(fields, name)) for name in (b"source", b"outcome", b"reason", b"differences")),
     )
-    return Decoded(Row("audits", ms // DAY_MS, cells.line_of(values)))
+    return Decoded.of(Row("audits", ms // DAY_MS, cells.line_of(values)))
+
+
+_FIGURES: Final = (
+    "spread", "spread_bps", "mid", "microprice", "depth_imbalance", "order_flow_imbalance", "liquidity", "volatility",
+    "vwap", "quote_bid", "quote_ask", "reservation",
+)  # fmt: skip
+_EVENTS: Final = msgspec.json.Decoder(list[AnalyticsEvent])
+
+
+def _figures(instrument: int, stream_id: bytes, fields: Fields) -> Decoded:
+    try:
+        figures = figures_of("analytics", dict(fields)) or Figures(
+            state="withheld", event_time=0, told_ms=0, window_ms=0
+        )
+    except StateUnreadable:
+        return Decoded(problem="holds what are no figures")
+    if not (figures.told_ms > 0 and cells.is_time(figures.told_ms)):
+        return Decoded(problem="has no time at which it was written")
+    values = (
+        str(instrument),
+        cells.from_ms(figures.told_ms),
+        figures.state,
+        cells.from_ms(figures.event_time),
+        cells.integer(figures.window_ms),
+        *(cells.double(getattr(figures, name)) for name in _FIGURES),
+        cells.json(figures.walls),
+        cells.json(figures.icebergs),
+    )
+    return Decoded.of(Row("analytics", figures.told_ms // DAY_MS, cells.line_of(values)))
+
+
+def _analytics_events(instrument: int, stream_id: bytes, fields: Fields) -> Decoded:
+    try:
+        events = _EVENTS.decode(fields.get(b"data", b""))
+    except msgspec.MsgspecError:
+        return Decoded(problem="is no list of events")
+    rows: list[Row] = []
+    for event in events:
+        if not (event.time_us > 0 and cells.is_time(event.time_us // 1000)):
+            continue
+        figures = {
+            name.replace("\0", "\N{REPLACEMENT CHARACTER}"): value for name, value in event.figures.items()
+        }
+        values = (
+            str(instrument),
+            cells.from_us(event.time_us),
+            cells.from_ms(entry_id(stream_id)[0]),
+            event.kind,
+            event.side,
+            cells.double(event.price),
+            cells.json(figures),
+            cells.text(event.order_id),
+        )
+        rows.append(Row("analytics_events", event.time_us // (1000 * DAY_MS), cells.line_of(values)))
+    problem = "has an event without a time" if len(rows) < len(events) else ""
+    return Decoded(rows, problem=problem)
 
 
 def _text(fields: Fields, name: bytes) -> str:
@@ -306,4 +379,6 @@ _DECODERS: Final[Mapping[str, Callable[[int, bytes, Any], Decoded]]] = {
     "top_of_book": _top,
     "gaps": _gap,
     "audits": _audit,
+    "analytics": _figures,
+    "analytics_events": _analytics_events,
 }

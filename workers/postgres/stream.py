@@ -128,10 +128,10 @@ class OwnedStream:
             found = self.source.decode(venue, symbol, self.instrument, raw_id, fields)
             ms, sequence = entry_id(raw_id)
             problem = found.problem
-            if found.row and found.row.day > last_day:
+            if any(row.day > last_day for row in found.rows):
                 problem = "is dated ahead"
-            elif found.row:
-                rows.append(found.row)
+            else:
+                rows += found.rows
             if problem:
                 self._tell(sequence, sequence, f"entry {raw_id.decode()} {problem}", now_ms, rows, told)
             if found.first != UNKNOWN:

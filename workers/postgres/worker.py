@@ -1,10 +1,10 @@
-"""The postgres role: stores trades, bars, published books, gaps and audits of the symbols it owns in PostgreSQL."""
+"""The postgres role: stores trades, bars, published books, gaps, audits and analytics of the symbols it owns."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -19,9 +19,10 @@ from workers.runtime.context import venue_contexts
 from workers.runtime.ownership import Claim, Ownership
 from workers.runtime.process import Process
 from workers.runtime.tasks import end
+from workers.store.analytics.sampling import Samples
 from workers.store.keys import POSTGRES_GROUP
 from workers.store.log.streams import record_gap
-from workers.store.log.tail import Tails
+from workers.store.log.tail import Place, Read, Tails
 from workers.store.trades.folded import FoldedTrades
 
 log = structlog.get_logger()
@@ -38,6 +39,8 @@ class PostgresWorker:
         self._settings = process.settings.postgres
         self._contexts = venue_contexts(process.settings)
         self._tails = Tails(process.client)
+        self._samples = Samples(process.client)
+        self._sampled_at = -CHECK_S
         self.streams: dict[str, OwnedStream] = {}
         """The streams owned, by key."""
         self.ownership = Ownership(process, POSTGRES_GROUP, self._contexts, self)
@@ -53,7 +56,14 @@ class PostgresWorker:
     def _sources(self, claim: Claim) -> list[Source]:
         context = claim.context
         tables, intervals = list(self._settings.tables), list(self._settings.intervals)
-        return sources_of(context.keys, claim.symbol, tables, intervals, context.settings.trades != "none")
+        return sources_of(
+            context.keys,
+            claim.symbol,
+            tables,
+            intervals,
+            context.settings.trades != "none",
+            self._process.settings.analytics.enabled,
+        )
 
     async def hand_over(self, claim: Claim) -> None:
         """Give a symbol up: the next owner begins with what is stored, and Redis has the rest."""
@@ -86,39 +96,59 @@ class PostgresWorker:
         Raises:
             RedisError: the next call goes on from where this one was.
         """
-        more = False
+        more, now = False, time.monotonic()
         for context in self._contexts:
             asked = {key: stream for key, stream in self.streams.items()
-                     if stream.claim.context is context and stream.ready}  # fmt: skip
+                     if stream.claim.context is context and stream.ready
+                     and stream.source.table != "analytics"}  # fmt: skip
             if not asked or not self._room:
                 continue
             now = time.monotonic()
             doubted = [key for key, stream in asked.items() if now - stream.checked_at > CHECK_S]
             places = {key: stream.read_to.place for key, stream in asked.items()}
             found, refused = await self._tails.read(places, self._settings.read_count, frozenset(doubted))
-            self._tell_refused(refused)
-            now_ms = int(time.time() * 1000)
-            for key, read in found.items():
-                stream = asked[key]
-                if (
-                    self.streams.get(key) is not stream
-                    or stream.read_to.place != places[key]
-                    or not stream.ready
-                ):
-                    continue  # it was given up, or begun anew, meanwhile
-                stream.take(read, now_ms)
-                stream.checked_at = now
+            self._tell_refused(asked, refused)
+            for read in await self._take(asked, places, found):
                 more |= len(read.entries) >= self._settings.read_count or bool(read.loss)
-                await asyncio.sleep(0)
             for key in doubted:
                 asked[key].checked_at = now
+        if self._room and now - self._sampled_at >= self._settings.figures_ms / 1000:
+            self._sampled_at = now
+            await self._sample()
         return more
 
-    def _tell_refused(self, refused: Mapping[str, Exception]) -> None:
+    async def _take(
+        self, asked: Mapping[str, OwnedStream], places: Mapping[str, Place], found: Mapping[str, Read]
+    ) -> list[Read]:
+        """Put what came into chunks; what of it is still wanted."""
+        now, now_ms, taken = time.monotonic(), int(time.time() * 1000), []
+        for key, read in found.items():
+            stream = asked[key]
+            if self.streams.get(key) is not stream or stream.read_to.place != places[key] or not stream.ready:
+                continue  # it was given up, or begun anew, meanwhile
+            stream.take(read, now_ms)
+            stream.checked_at = now
+            taken.append(read)
+            await asyncio.sleep(0)
+        return taken
+
+    async def _sample(self) -> None:
+        """Read what the analytics of the symbols say now."""
+        asked = {
+            key: stream
+            for key, stream in self.streams.items()
+            if stream.ready and stream.source.table == "analytics"
+        }
+        places = {key: stream.read_to.place for key, stream in asked.items()}
+        found, refused = await self._samples.read(list(asked))
+        self._tell_refused(asked, refused)
+        await self._take(asked, places, found)
+
+    def _tell_refused(self, asked: Iterable[str], refused: Mapping[str, Exception]) -> None:
         for key, error in refused.items():
             if key not in self._refused:
                 log.error("postgres_stream_unreadable", key=key, error=str(error))
-        self._refused = set(refused)
+        self._refused = (self._refused - set(asked)) | set(refused)
 
     @property
     def _buffered(self) -> int:

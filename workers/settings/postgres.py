@@ -10,7 +10,7 @@ from workers.model.trades.windows import Interval
 
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0)]
-Table = Literal["trades", "bars", "top_of_book", "gaps", "audits"]
+Table = Literal["trades", "bars", "top_of_book", "gaps", "audits", "analytics", "analytics_events"]
 
 
 class PostgresSettings(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -24,9 +24,11 @@ class PostgresSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     schema: Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,40}$")] = "marketfleet"
     """The schema of the tables; made if it is not there. Two fleets need two."""
     tables: list[Table] = field(default_factory=lambda: list(get_args(Table)))
-    """What is stored."""
+    """What is stored; of analytics only where the role `analytics` is enabled."""
     intervals: list[Interval] = field(default_factory=lambda: list(get_args(Interval)))
     """Which bars."""
+    figures_ms: Annotated[int, Meta(ge=100)] = 1_000
+    """Pause between two samples of the figures of `analytics:{S}`."""
     keep_days: Annotated[int, Meta(ge=0)] = 0
     """UTC days that are kept besides today; older ones are dropped whole. 0: all."""
     flush_ms: Count = 500
