@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from in_process import fleet_of
-from test_order_roles import LONGEST_S, SYMBOL, OrderFleet, orders_of
+from test_order_roles import LONGEST_S, OrderFleet, orders_of
 
 from workers.api.server import Api
 from workers.errors import CommandError
@@ -36,23 +36,24 @@ async def the_command_says_the_same(
 ) -> None:
     """`fleet orders`, without the process around it."""
     context = venue_contexts(fleet.settings)[0]
-    sync = await _orders(fleet.client, context, SYMBOL, 1_000_000)
+    sync = await _orders(fleet.client, context, fleet.symbol, 1_000_000)
     capsys.readouterr()
-    _show(sync, Request(SYMBOL, 1_000, 1_000, ""), as_json=True)
+    _show(sync, Request(fleet.symbol, 1_000, 1_000, ""), as_json=True)
     shown = json.loads(capsys.readouterr().out)
     assert [[one["price"], one["orders"], one["complete"]] for one in shown["asks"]] == [
         [one["price"], one["orders_count"], one["is_complete"]] for one in answer["asks"]
     ]
-    _show(sync, Request(SYMBOL, 2, 1, ""), as_json=False)
+    _show(sync, Request(fleet.symbol, 2, 1, ""), as_json=False)
     assert len(capsys.readouterr().out.splitlines()) == 5
-    _show_order(sync, order_id, SYMBOL, as_json=False)
+    _show_order(sync, order_id, fleet.symbol, as_json=False)
     assert capsys.readouterr().out.startswith("ask ")
     with pytest.raises(CommandError, match="rests now"):
-        _show_order(sync, "none", SYMBOL, as_json=True)
+        _show_order(sync, "none", fleet.symbol, as_json=True)
 
 
 @pytest.mark.parametrize(
-    ("exchange", "market", "path"), [("bitstamp", "all", ""), ("bitfinex", "spot", "/ws/2")]
+    ("exchange", "market", "path"),
+    [("bitstamp", "all", ""), ("bitfinex", "spot", "/ws/2"), ("kraken", "spot", "/v2")],
 )
 async def test_orders_are_served_as_they_stand_or_not_at_all(
     spare_server: str, capsys: pytest.CaptureFixture[str], exchange: str, market: str, path: str
@@ -72,7 +73,7 @@ async def test_orders_are_served_as_they_stand_or_not_at_all(
             if response.status != 200:
                 return False
             answer = await response.json()
-            truth = await fleet.truth("orders", SYMBOL, market=fleet.market)
+            truth = await fleet.truth("orders", fleet.symbol, market=fleet.market)
             held = [
                 [
                     [level["price"], order["quantity"], order["id"]]

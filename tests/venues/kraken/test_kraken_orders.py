@@ -129,3 +129,10 @@ def test_a_snapshot_without_a_time_is_as_late_as_its_newest_order():
     whole = frame("snapshot", [order(1, "12.0", "1"), order(7_000, "12.0", "1")], [])
     whole = whole.replace(f',"timestamp":"{NOON}.5Z"}}]'.encode(), b"}]")
     assert order_message("kraken", whole).time_us == (NOON_NS + 7_000) // 1000
+
+
+def test_two_books_at_different_messages_do_not_seem_to_stand_at_the_same_one():
+    """Whoever follows a book compares it with its owner's where both stand at the same message."""
+    first, later = frame("update", [], []), frame("update", [], []).replace(b".5Z", b".6Z")
+    positions = [order_message("kraken", one).position for one in (first, later)]
+    assert positions == [NOON_NS // 1000 + 500_000, NOON_NS // 1000 + 600_000]

@@ -110,7 +110,9 @@ def order_message(venue: str, data: bytes) -> OrderMessage:
         time_us = _nanoseconds(orders.timestamp) // 1000 if orders.timestamp else newest_us
     except (KeyError, ValueError) as error:
         raise malformed(venue, "order message", str(error), data) from None
-    return OrderMessage(time_us, changes, whole=frame.type == "snapshot", checksum=orders.checksum or None)
+    # nothing is numbered: by its time a book is known to stand where another one does
+    whole, checksum = frame.type == "snapshot", orders.checksum or None
+    return OrderMessage(time_us, changes, position=time_us, whole=whole, checksum=checksum)
 
 
 def _changes(orders: list[WireOrder], side: Side) -> list[OrderChange]:
