@@ -61,6 +61,8 @@ def test_a_demo_of_other_exchanges_agrees_with_what_really_happened(fleet: Run):
     assert {name: result[name] for name in AGREE} == dict.fromkeys(AGREE, 0)
     assert result["problems"] == []
     assert result["symbols"] == result["books_equal"] == 23
+    assert result["orders_equal"] > 60  # of Kraken, whose three books have 20 prices each
+    assert result["orders_differ"] == 0
 
 
 def test_a_wrong_book_and_a_lost_trade_of_another_exchange_are_found(fleet: Run):
