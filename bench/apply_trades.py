@@ -90,7 +90,15 @@ async def measure(
     client = Redis.from_url(url, protocol=2, socket_timeout=None)
     await client.flushall()  # the server is this program's own
     bars = {"100ms": 10_000, "1m": 1440, "5m": 1440, "15m": 1440, "1h": 1440, "4h": 1440, "1d": 1440}
-    store = TradeStore(client, KEYS, Scripts(client), retention_ms=DAY_MS, bar_retention=bars, member=member)
+    store = TradeStore(
+        client,
+        KEYS,
+        Scripts(client),
+        retention_ms=DAY_MS,
+        bar_retention=bars,
+        member=member,
+        long_windows_s=1.0,
+    )
     names = [f"S{number}USDT" for number in range(symbols)]
     tapes = {}
     for number, name in enumerate(names):

@@ -18,7 +18,8 @@
 --   apply: 15 groups   16 trades already known to be repeated   17 their stream ids
 --          18 index of the first member in ARGV   19 index of the first stream id in ARGV
 --          20 `ids_since` with which the batch was cut: entries before that ms are of older ids, and repeated
---          21.. the groups, then score and member of each market trade, then the stream ids.
+--          21 1: the windows of 5 m and longer may wait (see long_windows.lua); 0: they are brought up to date
+--          22.. the groups, then score and member of each market trade, then the stream ids.
 --   A group is a row of trades with consecutive ids within one minute: number of
 --   runs (0: the group is its own run), members, stream ids, repeated trades after it, decimals of its volumes (8 or
 --   18), the block of the whole group, a block for each run. A run is the part of a group within one 100 ms window. A block is one text, separated by
@@ -52,13 +53,12 @@
 -- Ids that begin anew: an id proves nothing against one of another numbering, the place in the log does. `ids_since` is
 -- the ms of the first entry with new ids, `ids_after` the newest trade time before them.
 --
--- Cost: O(trades log(set)) plus 60 to 100 us of server time a call, of which its twelve commands are a third; a bar adds one
+-- Cost: O(trades log(set)) plus 60 to 100 us of server time a call, 35 less where long windows may wait; a bar adds one
 --   command, a window that late trades change a search among the bars after it, and each 100 bars a reading of the 100 oldest.
 
 local LENGTHS = {100, 60000, 300000, 900000, 3600000, 14400000, 86400000}
 local NAMES = {'100ms', '1m', '5m', '15m', '1h', '4h', '1d'}
 local CHUNK = 4000
-local TRIMMED = 100
 
 local call, format, sub, find, match, tonumber = redis.call, string.format, string.sub, string.find, string.match, tonumber
 
@@ -77,8 +77,7 @@ if ARGV[14] == '0' then COMPLETE[PROVEN], REASON[PROVEN] = '0', NOT_PROVABLE end
 
 local state = call('HMGET', KEYS[3], 'last_id', 'last_trade_time', 'applied_count', 'repeated_count',
   'not_market_count', 'missing_count', 'late_count', 'hole_next_id', 'incomplete_next', 'bars_before',
-  'capped_count', 'revisions', 'ids_since', 'restarts_count', 'digits', 'breaks_count',
-  unpack(NAMES))
+  'capped_count', 'revisions', 'ids_since', 'restarts_count', 'digits', 'breaks_count', 'long_windows', '100ms', '1m')
 local COUNTED = {'last_id', 'last_trade_time', 'applied_count', 'repeated_count', 'not_market_count', 'missing_count',
   'late_count', 'hole_next_id', 'incomplete_next', nil, 'capped_count', nil, 'ids_since', 'restarts_count', nil, 'breaks_count'}
 for i = 1, 16 do
@@ -99,6 +98,9 @@ bars_before = state[10]
 local revisions = {match(state[12] or '0 0 0 0 0 0 0', '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')}
 if #revisions ~= 7 then return redis.error_reply('UNREADABLE revisions are not seven numbers') end
 for i = 1, 7 do revisions[i] = tonumber(revisions[i]) end
+
+-- include: trade_trimming
+-- include: long_windows
 
 -- Writes the stats of a window; what the state keeps of it.
 local function show(i)
@@ -126,37 +128,6 @@ local function show(i)
     ' ' .. buy .. ' ' .. count .. ' ' .. skipped .. ' ' .. maker .. ' ' .. w.last .. ' ' .. w.last_agg
 end
 
--- How many members are to be trimmed, and how many of them only because the set holds too many.
-local function surplus(now)
-  local most, retention, old, over = tonumber(ARGV[5]), tonumber(ARGV[4]), 0, 0
-  local at_most = tonumber(ARGV[6])
-  if retention > 0 and now > retention then
-    old = math.min(call('ZCOUNT', KEYS[4], '-inf', format('(%d', now - retention)), at_most)
-  end
-  if most > 0 then over = math.min(call('ZCARD', KEYS[4]) - most, at_most) end
-  return math.max(old, over), math.max(over - old, 0)
-end
-
--- The oldest bars go by hundreds, as many as leave `kept` windows however many revisions stand among them: how to trim,
--- or nil. They are read only where revisions are to be counted among them.
-local function trimming(i, kept)
-  local stays
-  local length = call('XLEN', KEYS[11 + i])
-  local over = length - kept - revisions[i]
-  if over < TRIMMED then return nil end
-  if revisions[i] == 0 then return {'MAXLEN', format('%d', length - over + over % TRIMMED)} end
-  while over >= TRIMMED do
-    local page = call('XRANGE', KEYS[11 + i], stays or '-', '+', 'COUNT', TRIMMED + 1)
-    if #page <= TRIMMED then break end
-    for at = 1, TRIMMED do
-      local fields = page[at][2]
-      if fields[3] == 'revision' and fields[4] ~= '0' then revisions[i] = math.max(revisions[i] - 1, 0) end
-    end
-    stays, over = page[TRIMMED + 1][1], over - TRIMMED
-  end
-  return stays and {'MINID', stays}
-end
-
 -- Bars first, then stats, the state after them, trimming last.
 local function commit(fields, now)
   local trimmed, capped = 0, 0
@@ -173,6 +144,11 @@ local function commit(fields, now)
       fields[#fields + 1] = NAMES[i]
       fields[#fields + 1] = show(i)
     end
+  end
+  local long = long_text()
+  if long ~= (state[17] or '') then
+    fields[#fields + 1] = 'long_windows'
+    fields[#fields + 1] = long
   end
   local trims, revised_since = {}, false
   for i = 1, 7 do
@@ -208,11 +184,11 @@ end
 
 -- Walks over the groups without writing: which are to be applied? Nil if they cannot be applied as they are.
 local function survey()
-  local at, last, member, entry = 21, last_id, tonumber(ARGV[18]), tonumber(ARGV[19]) + tonumber(ARGV[17])
+  local at, last, member, entry = 22, last_id, tonumber(ARGV[18]), tonumber(ARGV[19]) + tonumber(ARGV[17])
   local plan = {first = nil, until_group = 0, repeated = tonumber(ARGV[16]), entry_end = entry - 1, next_id = 0}
   local known = started
   for group = 1, tonumber(ARGV[15]) do
-    local first, last_of, count, skipped = match(ARGV[at + 5], '^%d+ (%d+) (%d+) (%d+) (%d+)')
+    local start, first, last_of, count, skipped = match(ARGV[at + 5], '^(%d+) (%d+) (%d+) (%d+) (%d+)')
     first, last_of, count, skipped = tonumber(first), tonumber(last_of), tonumber(count), tonumber(skipped)
     if known and first > last + 1 then
       plan.next_id = first
@@ -226,6 +202,7 @@ local function survey()
       if not plan.first then plan.first, plan.at, plan.member = group, at, member end
       plan.until_group = group
       if ARGV[at + 4] ~= '8' then plan.fine = true end
+      if count == 0 or not may_wait(start) then plan.all = true end
       member = member + 2 * tonumber(ARGV[at + 1])
       plan.member_end = member - 1
       known, last = true, last_of
@@ -243,11 +220,14 @@ local function apply()
   if not plan then return {'AGAIN', last_id, ids_since} end
   local applied, not_market, late = 0, 0, 0
   if plan.first then
+    local refines = plan.fine and is_coarse()
+    local wrong = (ARGV[21] == '0' or plan.all or refines or incomplete_next > 0) and load_long()
+    if wrong then return wrong end
     if not bars_before then
       bars_before = last_bars()
       call('HSET', KEYS[3], 'bars_before', bars_before)
     end
-    if plan.fine and is_coarse() then
+    if refines then
       refine()
       for i = 1, 7 do
         if windows[i] then
@@ -271,9 +251,10 @@ local function apply()
         elseif fold(1, d.start, d, mark) then
           late_count = d.count
         end
-        for i = 2, 7 do
+        for i = 2, are_loaded and 7 or 2 do
           if fold(i, time - time % LENGTHS[i], d, mark) then late_count = d.count end
         end
+        if not are_loaded then put_by(d) end
         late = late + late_count
         if time > newest_time then newest_time = time end
       end
@@ -310,17 +291,12 @@ end
 if ARGV[2] ~= '' and call('HGET', KEYS[1], 'token') ~= ARGV[2] then return {'FENCED'} end
 if state[15] and state[15] ~= '18' then return redis.error_reply('UNREADABLE digits are not 18') end
 if state[15] then refine() end
-for i = 1, 7 do
-  local text = state[16 + i]
-  if text then
-    windows[i] = from_state(text)
-    if not windows[i].start or not windows[i].count then
-      return redis.error_reply('UNREADABLE ' .. NAMES[i] .. ' is no window')
-    end
-  end
-end
+local unreadable = load_windows(1, {state[18], state[19]}) or load_waiting()
+if unreadable then return unreadable end
 -- Most calls end here, and need not define what the other operations do.
 if ARGV[1] == 'apply' then return apply() end
+unreadable = load_long()
+if unreadable then return unreadable end
 
 -- An error where a key that is to be written is of another type, before anything is written: what the clock closes and
 -- what is given up is no function of the trades, so a call that was cut short would not be repeated as it was.

@@ -117,6 +117,25 @@ async def test_the_clock_closes_no_window_whose_trades_wait_in_the_stream(
     await client.aclose()
 
 
+async def test_an_owner_that_goes_leaves_no_window_behind(worker: TradeWorker, real_server: str) -> None:
+    """Those of 5 m and longer may lag while it works."""
+    client = Redis.from_url(real_server, protocol=2)
+    await client.hset(KEYS.lease("trades", SYMBOL), "token", 7)
+    claim = Claim(worker._contexts[0], SYMBOL)
+    worker._stores["usdm"]._long_windows_s = 1e9
+    await worker.recover(claim, 7)
+    for n in range(3):
+        data = f'{{"e":"aggTrade","E":{T0},"a":{n},"s":"{SYMBOL}","p":"1.0","q":"1","f":{n},"l":{n},"T":{T0},"m":true}}'
+        await client.xadd(
+            KEYS.raw(SYMBOL, TRADES), {"data": data, "received": T0 * 1000, "line": "a"}, id=f"{T0}-{n}"
+        )
+        await worker.step()
+    assert await client.hget(KEYS.stats(SYMBOL, "1d"), "trades_count") == b"1"
+    await worker.hand_over(claim)
+    assert await client.hget(KEYS.stats(SYMBOL, "1d"), "trades_count") == b"3"
+    await client.aclose()
+
+
 async def test_an_ended_symbol_is_folded_to_its_end_and_its_windows_are_closed(
     worker: TradeWorker, real_server: str
 ) -> None:

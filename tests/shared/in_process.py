@@ -230,6 +230,9 @@ async def settle(fleet: Fleet) -> None:
                 waiting, pending = await GroupReader(fleet.client, group).lag(key)
                 if waiting or (pending and group == "trades"):
                     return False
+            long_windows = await fleet.client.hget(KEYS.trades_state(symbol), "long_windows")
+            if long_windows and not long_windows.endswith(b"|"):
+                return False
         return True
 
     with suppress(TimeoutError):  # what came before the lines were there, or was lost, does not arrive

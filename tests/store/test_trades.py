@@ -62,6 +62,7 @@ def trade_store(
     bar_retention: dict[str, int] | None = None,
     latest_max: int = 0,
     member: Member = "json",
+    long_windows_s: float = 0.0,
 ) -> TradeStore:
     return TradeStore(
         client,
@@ -71,6 +72,7 @@ def trade_store(
         latest_max=latest_max,
         bar_retention=bar_retention or {},
         member=member,
+        long_windows_s=long_windows_s,
     )
 
 
@@ -316,12 +318,15 @@ async def test_bars_that_go_are_not_read_where_no_revision_is_among_them(real_se
         await client.aclose()
 
 
-async def test_a_call_costs_few_commands_however_much_it_changes(real_server: str) -> None:
-    """Of the server: one for the figures of each window and each bar that ended, and five more."""
+@pytest.mark.parametrize(("long_windows_s", "hmget", "hset"), [(0.0, 2, 8), (1e9, 1, 3)])
+async def test_a_call_costs_few_commands_however_much_it_changes(
+    real_server: str, long_windows_s: float, hmget: int, hset: int
+) -> None:
+    """One for the figures of each window that may not wait and for each bar that ended, and five or six more."""
     client = Redis.from_url(real_server, protocol=2)
     try:
         await client.flushall()
-        store = trade_store(client, retention_ms=86_400_000)
+        store = trade_store(client, retention_ms=86_400_000, long_windows_s=long_windows_s)
         entries = await deliver(client, [trade(n, T0 + n // 2 * 100, price=f"{10 + n}.0") for n in range(40)])
         await store.apply(SYMBOL, entries[:1])
         await client.config_resetstat()
@@ -334,7 +339,7 @@ async def test_a_call_costs_few_commands_however_much_it_changes(real_server: st
         await client.aclose()
     calls = {name.removeprefix("cmdstat_"): row["calls"] for name, row in found.items()}
     del calls["config|resetstat"], calls["evalsha"]
-    assert calls == {"hmget": 6, "zadd": 6, "hset": 6 * 8, "zcount": 6, "xack": 6, "xadd": 19}
+    assert calls == {"hmget": 6 * hmget, "zadd": 6, "hset": 6 * hset, "zcount": 6, "xack": 6, "xadd": 19}
 
 
 async def test_revisions_push_no_bars_out(client: Redis) -> None:
@@ -535,6 +540,55 @@ async def test_a_recording_gives_what_the_pure_fold_says(client: Redis, recorded
         batch = trades[at : at + 400]
         assert await store.apply(SYMBOL, unacknowledged(batch)) == twin.apply(batch)
     await matches(client, twin)
+
+
+async def counts(client: Redis) -> dict[str, bytes | None]:
+    return {i: await client.hget(KEYS.stats(SYMBOL, i), "trades_count") for i in INTERVALS_MS}
+
+
+async def test_long_windows_wait_until_the_minute_the_second_or_the_trades_end(client: Redis) -> None:
+    """Five windows that most calls need not touch; what a reader or the next owner is told is right all the same."""
+    store, twin, trades = trade_store(client, long_windows_s=1e9), TradesFold(), tape(8)
+    twin.apply(trades[:3])
+    for one in trades[:3]:
+        await store.apply(SYMBOL, unacknowledged([one]))
+    long = ("5m", "15m", "1h", "4h", "1d")
+    assert await counts(client) == {"100ms": b"3", "1m": b"3", **dict.fromkeys(long, b"1")}
+    assert await client.hget(KEYS.stats(SYMBOL, "1d"), "last_update_time") == str(T0).encode()
+    assert await store.fills(SYMBOL) == (0, 22)  # of all three
+    assert store.may_lag(SYMBOL)
+    await store.close(SYMBOL, 0, 0)
+    assert not store.may_lag(SYMBOL)
+    await matches(client, twin)
+    # another process, or another release, folds at once what was waiting
+    twin.apply(trades[3:6])
+    await store.apply(SYMBOL, unacknowledged(trades[3:4]))
+    await store.apply(SYMBOL, unacknowledged(trades[4:5]))
+    await trade_store(client).apply(SYMBOL, unacknowledged(trades[5:6]))
+    await matches(client, twin)
+    # the next minute ends the waiting
+    later = [trade(6, T0 + 59_990), trade(7, T0 + 60_010)]
+    twin.apply(later)
+    for one in later:
+        await store.apply(SYMBOL, unacknowledged([one]))
+    await matches(client, twin)
+
+
+async def test_what_an_earlier_release_left_waiting_and_went_past_is_folded_by_nobody(client: Redis) -> None:
+    store, trades = trade_store(client, long_windows_s=1e9), tape(5)
+    for one in trades[:3]:
+        await store.apply(SYMBOL, unacknowledged([one]))
+    await client.hincrby(KEYS.trades_state(SYMBOL), "last_id", 1)
+    await store.apply(SYMBOL, unacknowledged(trades[4:]))
+    assert (await counts(client))["1d"] == b"2"
+
+
+async def test_waiting_trades_that_nobody_can_read_are_said_to_be_so(client: Redis) -> None:
+    store, trades = trade_store(client, long_windows_s=1e9), tape(2)
+    await store.apply(SYMBOL, unacknowledged(trades[:1]))
+    await client.hset(KEYS.trades_state(SYMBOL), "long_windows", f"{T0} 0|rubbish")
+    with pytest.raises(StateUnreadable, match="long_windows has no block"):
+        await store.apply(SYMBOL, unacknowledged(trades[1:]))
 
 
 @pytest.mark.parametrize("foreign", [T0 + 50, 99_999_999_999_999])

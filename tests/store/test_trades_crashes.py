@@ -103,7 +103,9 @@ class World:
         self.course = course
         self.by_id = {trade.trade_id: trade for trade in course.tape}
         self.gone_ids = {course.tape[place].trade_id for place in course.gone}
-        self.store = TradeStore(client, KEYS, Scripts(client), retention_ms=0, bar_retention={})
+        self.store = TradeStore(
+            client, KEYS, Scripts(client), retention_ms=0, bar_retention={}, long_windows_s=1e9
+        )
         self.reader = GroupReader(client, "trades")
         self._streams = RawStreams(client, 10**12)
         self._sent = dict.fromkeys(LINES, 0)
@@ -181,6 +183,7 @@ class World:
         entries = await self.client.xrange(RAW)
         self.brought = {int(fields[b"data"]) for _, fields in entries}
         assert (await self.client.xpending(RAW, "trades"))["pending"] == 0
+        await self.store.close(SYMBOL, 0, 0)
         got = await contents(self.client)
         if not self.brought:
             assert got["state"] == {}

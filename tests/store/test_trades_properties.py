@@ -65,13 +65,15 @@ def tapes(draw: st.DrawFn) -> list[Trade]:
 
 PASSINGS: tuple[Passing, ...] = get_args(Passing)
 Step = tuple[str, Any]
-Latest = tuple[int, int, Member, bool]
-"""Of the latest set: retention in ms, members at most, how trades stand in it; and whether the ids are the venue's."""
+Latest = tuple[int, int, Member, bool, str]
+"""Of the latest set: retention in ms, members at most, how trades stand in it; whether the ids are the venue's; and
+whether long windows may wait: `no`, `yes`, or `now and then`, as two releases would have it."""
 LATEST = st.tuples(
     st.sampled_from([0, 86_400_000, 3_600_000, 1_000]),
     st.sampled_from([0, 0, 1, 7]),
     st.sampled_from(["json", "packed"]),
     st.booleans(),
+    st.sampled_from(["no", "yes", "now and then"]),
 )
 
 
@@ -164,6 +166,7 @@ async def contents(client: Redis) -> dict[str, Any]:
     found["latest"] = [(int(score), member) for member, score in latest]
     state = await client.hgetall(KEYS.trades_state(SYMBOL))
     found["state"] = {name.decode(): value.decode() for name, value in state.items()}
+    found["state"].pop("long_windows", None)  # how the others are held, no part of what is known
     return found
 
 
@@ -202,21 +205,26 @@ def named(subject: Any) -> Any:
 
 
 async def play(client: Redis, steps: list[Step], latest: Latest) -> None:
-    retention_ms, latest_max, member, provable = latest
-    store = TradeStore(
-        client,
-        KEYS,
-        Scripts(client),
-        retention_ms=retention_ms,
-        latest_max=latest_max,
-        bar_retention={},
-        member=member,
-        provable=provable,
-    )
+    retention_ms, latest_max, member, provable, waits = latest
+    stores = [
+        TradeStore(
+            client,
+            KEYS,
+            Scripts(client),
+            retention_ms=retention_ms,
+            latest_max=latest_max,
+            bar_retention={},
+            member=member,
+            provable=provable,
+            long_windows_s=long_windows_s,
+        )
+        for long_windows_s in {"no": [0.0], "yes": [1e9], "now and then": [1e9, 1e9, 0.0]}[waits]
+    ]
     twin = TradesFold(retention_ms=retention_ms, latest_max=latest_max, member=member, provable=provable)
     if not provable:
         steps = [(action, named(subject)) for action, subject in steps]
-    for action, subject in steps:
+    for at, (action, subject) in enumerate(steps):
+        store = stores[at % len(stores)]
         if action == "apply":
             got: Any = await store.apply(SYMBOL, [("", trade) for trade in subject])
             want: Any = twin.apply(subject)
@@ -238,6 +246,7 @@ async def play(client: Redis, steps: list[Step], latest: Latest) -> None:
             got = await store.close(SYMBOL, subject, 100)
             want = twin.close(subject, 100)
         assert got == want, (action, subject)
+    await stores[0].close(SYMBOL, 0, 0)  # closes nothing, but nothing waits any more
     state = {"repeated_count", "not_market_count", "missing_count", "late_count", "hole_next_id"} | {
         "capped_count"
     }

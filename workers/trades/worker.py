@@ -62,6 +62,8 @@ ALL = " all"
 CATCH_UP_S = 5.0
 """How long a symbol that the exchange has ended may take to be folded to its end: the other symbols wait meanwhile."""
 FIGURES_EVERY_S = 5.0
+LONG_WINDOWS_S = 1.0
+"""How far the windows of 5 m and longer may lag. The clock brings them up to date where no more trades come."""
 APPLIED = Counter("fleet_trades_applied_total", "Trades folded into the windows", ["venue"])
 REPEATED = Counter("fleet_trades_repeated_total", "Trades that had been applied before", ["venue"])
 LATE = Counter("fleet_trades_late_total", "Trades that came after one of their windows was over", ["venue"])
@@ -160,6 +162,7 @@ class TradeWorker:
             group=GROUP,
             event_type="trade" if context.settings.trades == "trade" or not provable else "aggTrade",
             provable=provable,
+            long_windows_s=LONG_WINDOWS_S if trades.close_by_clock else 0.0,
         )
 
     async def recover(self, claim: Claim, token: int) -> None:
@@ -196,15 +199,21 @@ class TradeWorker:
     async def hand_over(self, claim: Claim) -> None:
         """Give a symbol up: everything applied is acknowledged, the rest is pending for the next owner.
 
-        Of a symbol that the exchange has ended the last windows are closed: no trade will come, and no owner.
+        Of a symbol that the exchange has ended the last windows are closed: no trade will come, and no owner. Of the
+        others all windows are brought up to date.
         """
         is_over = claim.symbol in claim.context.symbols.ended
-        tape = self.tapes.get(claim.context.keys.raw(claim.symbol, TRADES)) if is_over else None
-        if tape is not None:
+        tape = self.tapes.get(claim.context.keys.raw(claim.symbol, TRADES))
+        if tape is not None and is_over:
             await self._catch_up(tape)
         self.forget(claim)
-        if tape is not None:
-            await self._close_last(tape)
+        if tape is None:
+            return
+        if is_over and tape.caught_up and tape.next_end_ms and self._settings.trades.close_by_clock:
+            day_ms = INTERVALS_MS["1d"]
+            await self._close_last(tape, (tape.next_end_ms // day_ms + 1) * day_ms)
+        elif self._stores[claim.context.name].may_lag(claim.symbol):
+            await self._close_last(tape, 0)
 
     async def _catch_up(self, tape: OwnedTape) -> None:
         """Let the rounds, which may be reading or applying now, come to the end of a stream, but not for long."""
@@ -214,12 +223,8 @@ class TradeWorker:
                 return  # there are no more rounds
             await asyncio.sleep(AGAIN_S)
 
-    async def _close_last(self, tape: OwnedTape) -> None:
-        if not tape.caught_up or not tape.next_end_ms or not self._settings.trades.close_by_clock:
-            return
+    async def _close_last(self, tape: OwnedTape, over_ms: int) -> None:
         name, symbol = tape.claim.context.name, tape.claim.symbol
-        day_ms = INTERVALS_MS["1d"]
-        over_ms = (tape.next_end_ms // day_ms + 1) * day_ms
         results = await self._stores[name].close_many([symbol], over_ms, 0, {symbol: tape.token})
         closed = results[symbol]
         if isinstance(closed, Exception):

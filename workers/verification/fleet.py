@@ -225,6 +225,8 @@ class Verification:
         provable = book.context.venue.facts.trade_ids == "consecutive"
         if provable and last is not None and last != truth["agg_trade_id"]["next"] - 1:
             return f"its trades stand at {last}, the stream at {truth['agg_trade_id']['next'] - 1}"
+        if await self._held.long_windows_lag(book):
+            return "its windows of 5 m and longer lag behind"
         return ""
 
     async def _checkpoint(self, book: Book) -> Checkpoint | None:

@@ -218,6 +218,11 @@ class Held:
         last_id = whole(found, -1)
         return last_id if last_id >= 0 else None
 
+    async def long_windows_lag(self, book: Book) -> bool:
+        """Whether trades are folded that the windows of 5 m and longer do not show yet."""
+        found = (await self._hash(book.context.keys.trades_state(book.symbol))).get("long_windows", "")
+        return bool(found) and not found.endswith("|")
+
     async def trades(self, book: Book) -> list[tuple[float, Mapping[str, Any]]]:
         """The whole latest set: score and member."""
         members: list[tuple[float, Mapping[str, Any]]] = []

@@ -126,13 +126,14 @@ class _Cut:
     """A batch while it is being cut."""
 
     def __init__(
-        self, scale: Scale, event_type: EventType, member: Member, after: int, ids_since: int
+        self, scale: Scale, event_type: EventType, member: Member, after: int, ids_since: int, may_wait: bool
     ) -> None:
         self.scale = scale
         self.event_type = event_type
         self.member = MEMBERS[member]
         self.after = after
         self.ids_since = ids_since
+        self.may_wait = may_wait
         self.lead = _Tally()
         self.runs: list[_Run] = []
         self.members: list[Argument] = []
@@ -241,7 +242,7 @@ class _Cut:
                     total.digits,
                     total.group_block(scale),
                 )
-        member_at = 21 + len(blocks)
+        member_at = 22 + len(blocks)
         return [
             len(groups),
             self.lead.repeated,
@@ -249,6 +250,7 @@ class _Cut:
             member_at,
             member_at + len(self.members),
             self.ids_since,
+            int(self.may_wait),
             *blocks,
             *self.members,
             *self.stream_ids,
@@ -261,6 +263,8 @@ def cut(
     after: int = -1,
     member: Member = "json",
     ids_since: int = 0,
+    *,
+    may_wait: bool = False,
 ) -> list[Argument]:
     """The arguments of `apply_trades.lua` that describe a batch, from its 15th on.
 
@@ -270,14 +274,15 @@ def cut(
         after: trades up to this id are known to be repeated (-1: none).
         member: how trades stand in the latest set.
         ids_since: entries before this ms have ids from before they began anew, and are repeated.
+        may_wait: whether the windows of 5 m and longer need not be brought up to date.
 
     Raises:
         BadNumber: a price, quantity or time that the fold cannot take; the place names the trade.
     """
     try:
-        return _cut(_Cut(COARSE, event_type, member, after, ids_since), batch)
+        return _cut(_Cut(COARSE, event_type, member, after, ids_since, may_wait), batch)
     except BadNumber:
-        return _cut(_Cut(FINE, event_type, member, after, ids_since), batch)
+        return _cut(_Cut(FINE, event_type, member, after, ids_since, may_wait), batch)
 
 
 def _cut(cutting: _Cut, batch: Batch) -> list[Argument]:

@@ -6,6 +6,7 @@ lost reply cut short can simply be repeated.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -22,7 +23,7 @@ from workers.store.keys import TRADES, Keys
 from workers.store.replies import unusable
 from workers.store.scripts import Argument, Scripts
 from workers.store.trades.batch import Batch, cut
-from workers.store.trades.state import MOST_DIGITS, TradesState, read_state
+from workers.store.trades.state import TradesState, read_fills, read_state
 
 __all__ = ["Batch", "TradeStore", "TradesState"]
 
@@ -55,6 +56,8 @@ class _Call:
         self.batch = batch
         self.token = token
         self.after = -1
+        self.sent_at = 0.0
+        self.may_wait = False
 
 
 class TradeStore:
@@ -72,6 +75,7 @@ class TradeStore:
         event_type: what the trades are, as said in the latest set.
         member: how trades stand in the latest set.
         provable: whether ids are the venue's, and consecutive; else they are numbers of the log (see `trade_of`).
+        long_windows_s: how long the windows of 5 m and longer may lag behind the trades, as far as more are applied.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class TradeStore:
         event_type: EventType = "aggTrade",
         member: Member = "json",
         provable: bool = True,
+        long_windows_s: float = 0.0,
     ) -> None:
         self._client = client
         self._keys = keys
@@ -100,6 +105,8 @@ class TradeStore:
         self._event_type = event_type
         self._member = member
         self._provable = provable
+        self._long_windows_s = long_windows_s
+        self._long_windows_at: dict[str, float] = {}  # when they were brought up to date last, monotonic s
         self._keys_of: dict[str, list[str]] = {}
         self._ids_since: dict[str, int] = {}
         """By symbol, as the script said last."""
@@ -136,8 +143,7 @@ class TradeStore:
             calls: list[tuple[list[str], list[Argument]]] = []
             for call in waiting:
                 try:
-                    since = self._ids_since.get(call.symbol, 0)
-                    tail = cut(call.batch, self._event_type, call.after, self._member, since)
+                    tail = self._cut(call)
                 except BadNumber as bad:
                     results[call.symbol] = bad
                     continue
@@ -248,6 +254,8 @@ class TradeStore:
         """
         tokens = tokens or {}
         names = list(symbols)
+        for symbol in names:
+            self._long_windows_at.pop(symbol, None)  # what comes after a pause is shown at once
         calls = [
             (
                 self._script_keys(symbol),
@@ -269,6 +277,10 @@ class TradeStore:
                 results[symbol] = Closed(reply[1], reply[2], reply[3])
         return results
 
+    def may_lag(self, symbol: str) -> bool:
+        """Whether this store has left long windows of a symbol behind; `close` brings them up to date."""
+        return bool(self._long_windows_s) and symbol in self._long_windows_at
+
     async def state(self, symbol: str) -> TradesState:
         """How far the fold has come.
 
@@ -279,15 +291,7 @@ class TradeStore:
 
     async def fills(self, symbol: str) -> Range | None:
         """The first and the last fill of the newest hour's trades; None where that cannot be read."""
-        key = self._keys.stats(symbol, "1h")
-        pipe: Any = self._client.pipeline(transaction=False)
-        [values] = await pipe.hmget(key, ["first_trade_id", "last_trade_id"]).execute(raise_on_error=False)
-        if unusable(key, values) is not None:
-            return None
-        if not all(value and value.isdigit() and len(value) <= MOST_DIGITS for value in values):
-            return None
-        first, last = map(int, values)
-        return first, last
+        return await read_fills(self._client, self._keys, symbol)
 
     async def tell(self, symbol: str, reason: str, state: str = "unreadable") -> None:
         """Say in `trades:{S}:status` why the trades of a symbol are not folded now; empty: they are."""
@@ -348,6 +352,12 @@ class TradeStore:
             ]
         return known
 
+    def _cut(self, call: _Call) -> list[Argument]:
+        call.sent_at, since = time.monotonic(), self._ids_since.get(call.symbol, 0)
+        last = self._long_windows_at.get(call.symbol, -math.inf)
+        wait = call.may_wait = call.sent_at - last < self._long_windows_s
+        return cut(call.batch, self._event_type, call.after, self._member, since, may_wait=wait)
+
     def _head(self, operation: str, token: str) -> list[Argument]:
         return [
             operation,
@@ -379,6 +389,8 @@ class TradeStore:
         if reply[0] == b"AGAIN":
             call.after, self._ids_since[call.symbol] = reply[1], reply[2]
             return None
+        if not call.may_wait:
+            self._long_windows_at[call.symbol] = call.sent_at
         _, applied, not_market, repeated, late, last_id, seen, newest, capped = reply
         hole = Hole(last_id + 1, seen) if seen else None
         return Applied(applied, not_market, repeated, late, last_id, newest, hole, capped)

@@ -9,6 +9,8 @@ from redis.asyncio import Redis
 
 from workers.errors import StateUnreadable
 from workers.model.plain_text import plain
+from workers.model.trades.fills import Range
+from workers.store.keys import Keys
 from workers.store.replies import unusable
 
 MOST_DIGITS: Final = 16
@@ -79,3 +81,19 @@ async def read_state(client: Redis, key: str) -> TradesState:
             raise StateUnreadable(key, f"its {name} is {plain(repr(value[:40]))}")
         numbers.append(int(value or 0))
     return TradesState(*numbers)
+
+
+async def read_fills(client: Redis, keys: Keys, symbol: str) -> Range | None:
+    """The first and the last fill of the newest hour's trades; None where that cannot be read. One round trip."""
+    pipe: Any = client.pipeline(transaction=False)
+    shown = [keys.stats(symbol, interval) for interval in ("1h", "1m")]  # the minute never lags
+    for key in shown:
+        pipe.hmget(key, ["first_trade_id", "last_trade_id"])
+    fills: list[int] = []
+    for key, values in zip(shown, await pipe.execute(raise_on_error=False), strict=True):
+        if unusable(key, values) is not None:
+            return None
+        if not all(value and value.isdigit() and len(value) <= MOST_DIGITS for value in values):
+            return None
+        fills += map(int, values)
+    return fills[0], max(fills)

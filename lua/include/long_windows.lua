@@ -1,0 +1,74 @@
+-- The windows of 5 m and longer, which may wait: trades of the minute that is open in each of them are summed up in the
+-- state as one block, and folded into all five when they are brought up to date. So most calls read, fold, show and write
+-- two windows instead of seven.
+--
+-- They are brought up to date by a call that says so, and by every one that does more than add proven trades to the open
+-- minute: the state knows the minute in which they may wait. Bars are never late, nothing is lost with a crash, and what
+-- the stats hashes say of a window is true up to its `last_update_time`.
+--
+-- `long_windows` of the state: that minute, the last id, `|`, and the block, if trades wait.
+--
+-- Needs: KEYS of apply_trades.lua; `call`, NAMES, LENGTHS, `state`, `last_id`, `windows`; what trade_windows.lua and trade_bars.lua give.
+-- Gives: load_windows, load_waiting, load_long, may_wait, are_loaded, put_by, long_text.
+
+local long_minute, waiting = -1, nil
+local are_loaded, puts_by = false, false
+
+-- The windows of the intervals from `from` on; an error where a text is none.
+local function load_windows(from, texts)
+  for at = 1, #NAMES - from + 1 do
+    if texts[at] then
+      local w = from_state(texts[at])
+      if not w.start or not w.count then
+        return redis.error_reply('UNREADABLE ' .. NAMES[from + at - 1] .. ' is no window')
+      end
+      windows[from + at - 1] = w
+    end
+  end
+end
+
+-- What waits, and in which minute more may. An earlier release leaves the field behind and folds on: it is void then.
+local function load_waiting()
+  local minute, id, block = match(state[17] or '', '^(%d+) (%d+)|(.*)$')
+  if not id or tonumber(id) ~= last_id then return nil end
+  long_minute = tonumber(minute)
+  if block == '' then return nil end
+  local good, d = pcall(from_block, block, is_coarse() and '8' or '18')
+  if not good or not d.count then return redis.error_reply('UNREADABLE long_windows has no block') end
+  waiting = d
+end
+
+-- Brings the long windows up to date; an error where they cannot be read.
+local function load_long()
+  local wrong = load_windows(3, call('HMGET', KEYS[3], unpack(NAMES, 3)))
+  if wrong then return wrong end
+  if waiting then
+    for i = 3, 7 do fold(i, waiting.moment - waiting.moment % LENGTHS[i], waiting, PROVEN) end
+  end
+  are_loaded = true
+end
+
+-- Whether trades of the 100 ms window that begins at `start` may wait.
+local function may_wait(start) return start - start % LENGTHS[2] == long_minute end
+
+local function put_by(d)
+  puts_by = true
+  if waiting then merge(waiting, d) else waiting = d end
+end
+
+-- What the state is to hold of all this.
+local function long_text()
+  local d, minute = waiting, windows[2]
+  if puts_by then
+    return format('%d %d|%d ', long_minute, last_id, d.start) .. d.first_agg .. ' ' .. d.last_agg .. format(' %d ', d.count) ..
+      d.skipped .. ' ' .. d.time .. ' ' .. d.open .. ' ' .. d.high .. ' ' .. d.low .. ' ' .. d.close .. ' ' .. d.volume .. ' ' ..
+      d.quote .. ' ' .. d.buy .. ' ' .. d.maker .. ' ' .. d.first .. ' ' .. d.last
+  end
+  if not are_loaded then return state[17] or '' end
+  if not minute or minute.closed == 1 then return '' end
+  for i = 3, 7 do
+    local w = windows[i]
+    if not w or w.closed == 1 or w.start ~= minute.start - minute.start % LENGTHS[i] then return '' end
+  end
+  return format('%d %d|', minute.start, last_id)
+end
