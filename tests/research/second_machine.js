@@ -51,9 +51,14 @@ async function main() {
   const { cacheDir, options, raw } = JSON.parse(readFileSync(0))
   tardis.init({ cacheDir, endpoint: 'https://127.0.0.1:9' })
   const { dataTypes } = options
-  const books = dataTypes.some((name) => /^(book_|quote)/.test(name))
+  const books = dataTypes.some((name) => /^(book_change|book_snapshot|quote)/.test(name))
+  const tickers = dataTypes.includes('book_ticker')
   const trades = dataTypes.some((name) => name.startsWith('trade'))
-  const normalizers = [...(trades ? [tardis.normalizeTrades] : []), ...(books ? [tardis.normalizeBookChanges] : [])]
+  const normalizers = [
+    ...(trades ? [tardis.normalizeTrades] : []),
+    ...(books ? [tardis.normalizeBookChanges] : []),
+    ...(tickers ? [tardis.normalizeBookTickers] : [])
+  ]
   fill(cacheDir, options, normalizers, raw)
   const makers = dataTypes.map(computed).filter((maker) => maker !== undefined)
   const replayed = tardis.replayNormalized({ ...options, withDisconnectMessages: true }, ...normalizers)

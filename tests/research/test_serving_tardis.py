@@ -18,10 +18,15 @@ import pytest
 import redis
 from aiohttp import ClientSession, WSMsgType
 from aiohttp.test_utils import TestServer
+from test_research_export import file_rows, settings_of_world
 
 from workers.api.security.access import Access
+from workers.archive.files.layout import Source, StreamId
+from workers.archive.files.rows import row_of
+from workers.archive.files.storage import LocalStorage
 from workers.cli.application import main
 from workers.recordings.tardis.rows import header_of
+from workers.runtime.context import venue_contexts
 from workers.settings.loading import load
 from workers.tardis.holdings import holdings_of
 from workers.tardis.server import TardisServer
@@ -119,9 +124,11 @@ def following(snapshot: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]
     return {"lastUpdateId": event["u"], "T": event["E"], **levels}
 
 
-def second(url: str, folder: Path, question: dict[str, Any]) -> list[dict[str, Any]]:
-    """The same question to tardis-dev, offline."""
-    told = {"cacheDir": str(folder), "options": question, "raw": raw_lines(url)}
+def second(
+    url: str, folder: Path, question: dict[str, Any], raw: list[str] | None = None
+) -> list[dict[str, Any]]:
+    """The same question to tardis-dev, offline, over the log or other lines."""
+    told = {"cacheDir": str(folder), "options": question, "raw": raw_lines(url) if raw is None else raw}
     environment = {**os.environ, "NODE_PATH": str(node_modules())}
     done = subprocess.run(
         ["node", str(SECOND)],
@@ -177,6 +184,35 @@ async def test_trades_and_books_are_those_of_a_second_server(server: TestServer,
 
 
 @needs_second
+async def test_best_levels_are_those_of_a_second_server(home: Path, world, tmp_path: Path):
+    """Frames of spot, which have no time, and one as futures send them."""
+    client, key = redis.Redis.from_url(world[0]), f"raw:{{{S}}}:bookTicker"
+    came = int(datetime(2021, 4, 4, 20, 3, 15, tzinfo=UTC).timestamp()) * 1_000_000
+    frames = [
+        {"u": n, "s": S, "b": f"58001.{n}0000000", "B": "0.00000100", "a": f"58002.{n}", "A": "0.00000000"}
+        for n in range(1, 9)
+    ]
+    frames.append(frames.pop() | {"e": "bookTicker", "E": came // 1000 - 5, "T": came // 1000 - 7})
+    lines = []
+    for number, frame in enumerate(frames):
+        local = came + 1_000 * number
+        client.xadd(key, {"data": json.dumps(frame), "received": local}, id=f"{local // 1000}-{number + 1}")
+        sent = {"stream": f"{S.lower()}@bookTicker", "data": frame}
+        lines.append(f"2021-04-04T20:03:15.{1_000 * number:06}0Z {json.dumps(sent)}")
+    try:
+        effective = load(None, {**os.environ, "FLEET_VENUES__SPOT__BOOK_TICKER": "true"})
+        async with holdings_of(effective) as holdings:
+            serving = TardisServer(holdings, world[0], Access(effective.settings.api))
+            async with TestServer(serving.build()) as running:
+                question = options(dataTypes=["book_ticker"])
+                ours, theirs = await asked(running, question), second(world[0], tmp_path, question, lines)
+    finally:
+        client.delete(key)
+    assert len(ours) == len(frames)
+    assert [comparable(one) for one in ours] == [comparable(one) for one in theirs]
+
+
+@needs_second
 async def test_what_is_computed_is_that_of_a_second_server(server: TestServer, world, tmp_path: Path):
     names = ["book_snapshot_5_1s", "book_snapshot_3_0ms", "quote", "quote_500ms"]
     bars = ["trade_bar_1s", "trade_bar_25ticks", "trade_bar_3vol", "trade_bar_0.5m"]
@@ -184,6 +220,37 @@ async def test_what_is_computed_is_that_of_a_second_server(server: TestServer, w
     ours, theirs = await asked(server, question), second(world[0], tmp_path, question)
     assert all(of_type(ours, name) for name in question["dataTypes"])
     assert [comparable(one) for one in ours] == [comparable(one) for one in theirs]
+
+
+@pytest.mark.parametrize(("filed", "forgotten"), [(0.6, 0.4), (0.5, 0.5), (1.0, 1.0), (0.3, 0.0)])
+async def test_nothing_is_doubled_or_missing_where_files_and_log_meet(
+    server: TestServer, home: Path, world, spare_server: str, filed: float, forgotten: float
+):
+    """The first share of the log is in files, and Redis has forgotten a share that is no larger."""
+    source, copy = redis.Redis.from_url(world[0]), redis.Redis.from_url(spare_server)
+    for key in source.keys(f"*{{{S}}}*"):
+        copy.restore(key, 0, source.dump(key))
+    [context] = venue_contexts(settings_of_world())
+    for kind, channel in (("depth", "depth"), ("trades", "aggTrade")):
+        entries = source.xrange(f"raw:{{{S}}}:{channel}")
+        of = Source("spot", S, kind)
+        rows = [row_of(of, context.venue, StreamId.parse(raw_id), fields) for raw_id, fields in entries]
+        kept = [row.values for row in rows[: int(len(rows) * filed)]]
+        file_rows(LocalStorage(home / "archive"), of, rows[0].day, kept)
+        copy.xtrim(f"raw:{{{S}}}:{channel}", maxlen=len(rows) - int(len(rows) * forgotten), approximate=False)
+        if kind == "trades":
+            names = copy.zrange(f"trades:{{{S}}}:latest", 0, -1)
+            if gone := names[: int(len(names) * forgotten)]:
+                copy.zrem(f"trades:{{{S}}}:latest", *gone)
+    question = options(dataTypes=["trade", "book_change", "trade_bar_1s", "quote_1s"])
+    expected = await asked(server, question)
+    effective = load(None, {**os.environ, "REDIS_URL": spare_server})
+    async with holdings_of(effective) as holdings:
+        serving = TardisServer(holdings, spare_server, Access(effective.settings.api))
+        async with TestServer(serving.build()) as running:
+            found = await asked(running, question)
+    assert len(found) > 2_000
+    assert found == expected
 
 
 async def test_several_objects_are_merged_by_local_time_and_their_types_are_pooled(server: TestServer):

@@ -29,13 +29,17 @@ PATIENCE_S = 60.0
 
 
 @asynccontextmanager
-async def served(url: str) -> AsyncIterator[TestServer]:
-    settings = parse(SETTINGS, "test", {}).settings
+async def served(url: str, more: str = "") -> AsyncIterator[TestServer]:
+    settings = parse(SETTINGS + more, "test", {}).settings
     client = connect(url)
     holdings = Holdings(client, venue_contexts(settings), None)
     try:
-        async with TestServer(TardisServer(holdings, url, Access(settings.api)).build()) as running:
+        running = TestServer(TardisServer(holdings, url, Access(settings.api)).build())
+        await running.start_server(max_line_size=serving.LONGEST_QUERY)
+        try:
             yield running
+        finally:
+            await running.close()
     finally:
         await client.aclose()
 
@@ -146,6 +150,59 @@ async def test_trades_and_what_is_said_of_contracts(world: World, spare_server: 
     assert found["derivative_ticker"]["fundingTimestamp"] == found["liquidation"]["timestamp"]
     assert "indexPrice" not in found["derivative_ticker"]
     assert (found["liquidation"]["side"], found["liquidation"]["amount"]) == ("sell", 0.014)
+
+
+async def test_best_levels_as_the_exchange_says_them_are_told_live_and_of_the_last_minute(
+    world: World, spare_server: str
+):
+    key = KEYS.raw(S, "bookTicker")
+
+    async def tell(u: int) -> None:
+        row = {
+            "e": "bookTicker",
+            "u": u,
+            "s": S,
+            "b": f"{u}.50",
+            "B": "4",
+            "a": f"{u + 1}",
+            "A": "0",
+            "T": T0,
+            "E": T0 + u,
+        }
+        await world.redis.xadd(
+            key, {"data": json.dumps(row), "received": (T0 + 3) * 1000}, id=f"{T0 + u}-{u}"
+        )
+
+    await tell(1)
+    question = {"dataTypes": ["book_ticker"], "withDisconnectMessages": True}
+    async with served(spare_server, "book_ticker = true\n") as server:
+        async with listening(server, **question) as ws:
+
+            async def telling() -> None:
+                for u in range(2, 1000):
+                    await tell(u)
+                    await asyncio.sleep(0.05)
+
+            task = asyncio.create_task(telling(), name="test: telling")
+            first, second = (await until(ws, "book_ticker"))[0], (await until(ws, "book_ticker"))[0]
+            task.cancel()
+            u = second["askPrice"] - 1
+            assert first["askPrice"] == u > 1
+            assert {**second, "localTimestamp": 0, "timestamp": 0} == {
+                "type": "book_ticker", "symbol": S, "exchange": "binance-futures", "askAmount": 0, "askPrice": u + 1,
+                "bidPrice": u + 0.5, "bidAmount": 4, "localTimestamp": 0, "timestamp": 0,
+            }  # fmt: skip
+            await world.redis.xtrim(key, maxlen=3, approximate=False)
+        span = {"exchange": "binance-futures", "symbols": [S], "from": "2020-01-01", "to": "2030-01-01"}
+        async with ClientSession() as session:
+            query = {"options": json.dumps({**span, **question})}
+            async with session.get(server.make_url("/replay-normalized"), params=query) as reply:
+                found = [json.loads(line) for line in (await reply.text()).splitlines()]
+    assert [one["type"] for one in found] == ["disconnect", *["book_ticker"] * 3]
+    assert found[0]["localTimestamp"] == "2020-01-01T00:00:00.000Z"
+    times = [one["localTimestamp"] for one in found[1:]]
+    assert len(set(times)) == 3
+    assert times == sorted(times, key=lambda text: text.replace("Z", "000Z") if len(text) == 24 else text)
 
 
 async def test_a_symbol_that_is_not_followed_closes_the_stream(world: World, spare_server: str):

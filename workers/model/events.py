@@ -63,6 +63,8 @@ class BookTicker(msgspec.Struct, gc=False):
     bid: Level
     """A quantity of zero: the side is empty."""
     ask: Level
+    event_time: int = 0
+    """When the exchange sent it, ms; 0: it does not say."""
 
 
 class Trade(msgspec.Struct, gc=False):

@@ -182,6 +182,12 @@ class Held:
                 for entry in page:
                     yield entry
 
+    async def was_trimmed(self, key_of: Callable[[Keys, str], str]) -> bool:
+        """Whether such a stream has lost what it had, or has never been there."""
+        if self._ranges is None or self._context is None:
+            return True
+        return await self._ranges.was_trimmed(key_of(self._context.keys, self.symbol))
+
     def lines(self, channel: str, from_ms: int, to_ms: int) -> Iterable[str]:
         """The lines of an imported dataset."""
         if self._archive is None:

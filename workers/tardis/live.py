@@ -24,6 +24,7 @@ from workers.tardis.holdings import Holdings
 from workers.tardis.live_books import LiveBooks, now_us
 from workers.tardis.options import MOST_SYMBOLS, Wanted
 from workers.tardis.replaying import Telling
+from workers.tardis.tickers import LiveTickers, require_tickers
 
 MOST_WAITING: Final = 2_000
 """Messages that wait for whoever sends them; then nothing more is read."""
@@ -53,7 +54,10 @@ async def stream(url: str, holdings: Holdings, objects: Sequence[Wanted]) -> Asy
                 if lines := telling.lines(message):
                     await waiting.put(lines)
 
-            for context, symbols in _markets(holdings, wanted):
+            markets = _markets(holdings, wanted)
+            if "book_ticker" in wanted.needs:
+                require_tickers(wanted.exchange, [context for context, _ in markets])
+            for context, symbols in markets:
                 tasks += [
                     asyncio.create_task(work, name=f"tardis: {wanted.exchange} {kind}")
                     for kind, work in _works(url, fleet, context, symbols, wanted, put)
@@ -114,19 +118,21 @@ def _works(
         (kind, _feed(feeds[kind](), names, put)) for kind in sorted(wanted.needs & feeds.keys())
     ]
     if "book_change" in wanted.needs:
-        found.append(("books", _books(url, context, symbols, put)))
+        found.append(("books", _follow(url, lambda client: LiveBooks(client, context, symbols), put)))
+    if "book_ticker" in wanted.needs and context.settings.book_ticker:
+        found.append(("tickers", _follow(url, lambda client: LiveTickers(client, context, symbols), put)))
     return found
 
 
-async def _books(url: str, context: VenueContext, symbols: Sequence[str], put: Put) -> None:
-    """The changes of books; what Redis does not answer is told, and then all begin anew."""
+async def _follow(url: str, made: Callable[[Any], LiveBooks | LiveTickers], put: Put) -> None:
+    """What comes of streams; what Redis does not answer is told, and then all begin anew."""
     client: Any = connect_reader(url)
     pauses, failures = Pauses(0.1, 2.0), 0
-    books = LiveBooks(client, context, symbols)
+    followed = made(client)
     try:
         while True:
             try:
-                async for message in books.messages():
+                async for message in followed.messages():
                     failures = 0
                     pauses.reset()
                     await put(message)
@@ -135,7 +141,7 @@ async def _books(url: str, context: VenueContext, symbols: Sequence[str], put: P
                 if failures >= MOST_ERRORS:
                     raise
                 await put(told.Trouble(str(error) or type(error).__name__, failures, now_us()))
-                for message in books.void():
+                for message in followed.void():
                     await put(message)
                 await asyncio.sleep(pauses.take())
     finally:

@@ -20,6 +20,8 @@ from workers.recordings.tardis.data_types import BarType, DataType, PlainType, S
 
 MOST_OBJECTS: Final = 50
 MOST_SYMBOLS: Final = 2_000
+MOST_TYPES: Final = 100
+"""Of an object: each is computed for each symbol."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -93,11 +95,12 @@ def _objects(text: str, kind: type[_Object]) -> list[_Object]:
 
 
 def _wanted(objects: Sequence[_Live]) -> list[Wanted]:
-    types = [[parse_data_type(name) for name in one.data_types] for one in objects]
+    types = [[parse_data_type(name) for name in dict.fromkeys(one.data_types)] for one in objects]
     pooled: dict[str, set[str]] = {}
     for one, some in zip(objects, types, strict=True):
-        if not some:
-            raise BadInput('Invalid "dataTypes"', "name at least one", "dataTypes")
+        if not 0 < len(some) <= MOST_TYPES:
+            problem = f"there may be {MOST_TYPES} at the most" if some else "name at least one"
+            raise BadInput('Invalid "dataTypes"', problem, "dataTypes")
         pooled.setdefault(one.exchange, set()).update(of.type for of in some)
     disconnects = any(one.with_disconnect_messages for one in objects)
     return [

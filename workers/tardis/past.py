@@ -18,6 +18,7 @@ from workers.research.held import LATE_MS
 from workers.research.tardis_import import CONSECUTIVE
 from workers.research.tardis_rows import Names, TradeCells
 from workers.tardis.holdings import Holdings, Part
+from workers.tardis.tickers import past_tickers
 
 _AT: Final = POSITIONS["trades"]
 Messages = AsyncIterator[Message]
@@ -40,6 +41,7 @@ class Past:
             "trade": self._trades,
             "derivative_ticker": self._tickers,
             "liquidation": self._liquidations,
+            "book_ticker": self._best,
         }
         return by_kind[kind]()
 
@@ -99,6 +101,13 @@ class Past:
     async def _liquidations(self) -> Messages:
         async for _, _, time, local, name, side, price, amount in self._contracts("liquidations"):
             yield told.Liquidation(self.symbol, name, price, amount, side, time, local)
+
+    async def _best(self) -> Messages:
+        for part in self._parts:
+            if part.context is not None:
+                held = self._holdings.held(part, self.symbol)
+                async for ticker in past_tickers(held, part.context, self._from_us, self._to_us):
+                    yield ticker
 
     async def _contracts(self, kind: str) -> AsyncIterator[Row]:
         local = 0

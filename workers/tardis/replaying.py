@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from workers.errors import BadInput
 from workers.recordings.tardis.computed import Computed
@@ -16,7 +16,10 @@ from workers.recordings.tardis.messages import Message, encode
 from workers.tardis.holdings import Holdings
 from workers.tardis.options import MOST_SYMBOLS, Wanted
 from workers.tardis.past import Past
+from workers.tardis.tickers import require_tickers
 
+MOST_STREAMS: Final = 10_000
+"""Kinds of symbols that are read at once for one question."""
 Item = TypeVar("Item")
 Timed = tuple[int, str]
 """A local time, and a message as JSON."""
@@ -57,25 +60,31 @@ async def replay(holdings: Holdings, objects: Sequence[Wanted]) -> AsyncGenerato
         RedisError, OSError, ArchiveUnreadable, WireError: what is held cannot be read.
     """
     await holdings.refresh()
-    async with aclosing(_merged([_object(holdings, wanted) for wanted in objects])) as found:
+    streams = [(wanted, _streams(holdings, wanted)) for wanted in objects]
+    if (count := sum(len(some) for _, some in streams)) > MOST_STREAMS:
+        problem = f"kinds by symbols are {count:,}, and {MOST_STREAMS:,} may be asked for at once"
+        raise BadInput("Too much is asked for", problem, "symbols")
+    async with aclosing(_merged([_lines(Telling(wanted), some) for wanted, some in streams])) as found:
         async for line in found:
             yield line
 
 
-def _object(holdings: Holdings, wanted: Wanted) -> AsyncIterator[Timed]:
+def _streams(holdings: Holdings, wanted: Wanted) -> list[AsyncIterator[Message]]:
+    """What must be read for an object; nothing is read yet."""
     parts = holdings.parts(wanted.exchange)
+    if "book_ticker" in wanted.needs:
+        require_tickers(wanted.exchange, [part.context for part in parts])
     symbols = wanted.symbols or tuple(
         dict.fromkeys(name for part in parts for name in holdings.symbols(part))
     )
     if len(symbols) > MOST_SYMBOLS:
         problem = f"{wanted.exchange} has {len(symbols):,}, and {MOST_SYMBOLS:,} may be asked for at once"
         raise BadInput('Name "symbols"', problem, "symbols")
-    streams = [
+    return [
         Past(holdings, parts, symbol, wanted.from_us, wanted.to_us).of(kind)
         for symbol in symbols
         for kind in sorted(wanted.needs)
     ]
-    return _lines(Telling(wanted), streams)
 
 
 async def _lines(telling: Telling, streams: list[AsyncIterator[Message]]) -> AsyncIterator[Timed]:

@@ -4,6 +4,7 @@
 |---|---|
 | `GET /replay-normalized?options=` | one message a line, `application/x-json-stream` |
 | `/ws-replay-normalized?options=` | one message a frame; 1000 at the end, 1011 and why after an error |
+| `GET /replay`, `/ws-replay` | that there is no raw replay, and why: 500, or 1011 |
 | `/ws-stream-normalized?options=` | what happens from now on; 1008 for who reads too slowly |
 | `GET /v1/<exchange>/<dataset>/<year>/<month>/<day>/<symbol>.csv.gz` | a day as a CSV dataset |
 | `GET /health-check`, `GET /metrics` | that it runs, and what went wrong |
@@ -41,7 +42,7 @@ FAILED: Final = Counter(
     "fleet_tardis_answer_failed_total", "Answers of `fleet serve-tardis` that an error ended", ["path"]
 )
 SLOW: Final = Counter(
-    "fleet_tardis_client_slow_total", "Clients of live streams that `fleet serve-tardis` closed as too slow"
+    "fleet_tardis_client_slow_total", "Clients that `fleet serve-tardis` cut off as they did not read"
 )
 BATCH: Final = 32
 """Lines of a reply that are sent at once."""
@@ -50,12 +51,15 @@ MOST_UNSENT: Final = 5 << 20
 MOST_ANSWERS: Final = 64
 """Replays and streams under way at once: each holds a book a symbol."""
 HEARTBEAT_S: Final = 30.0
+UNREAD_S: Final = 60.0
+"""Time the client of a reply may read nothing of it: each takes one of the answers under way."""
 LARGEST_FRAME: Final = 512 << 10
 LONGEST_REASON: Final = 123
 """Bytes of the reason of a close."""
 LONGEST_QUERY: Final = 1 << 20
 """Bytes of the head of a request: lists of symbols are long."""
 DATASET: Final = "/v1/{exchange}/{dataset}/{year:[0-9]{4}}/{month:[0-9]{2}}/{day:[0-9]{2}}/{symbol}.csv.gz"
+NO_RAW: Final = "trades are kept decoded, each once, and no frame as it came; ask replay-normalized"
 GONE: Final = (ClientConnectionResetError, ConnectionError)
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -80,6 +84,8 @@ class TardisServer:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/replay-normalized", self._replay)
         app.router.add_get("/ws-replay-normalized", self._socket(self._replayed))
+        app.router.add_get("/replay", self._no_raw)
+        app.router.add_get("/ws-replay", self._socket(self._no_raw_socket))
         app.router.add_get("/ws-stream-normalized", self._socket(self._streamed))
         app.router.add_get("/health-check", self._health)
         app.router.add_get("/metrics", self._metrics)
@@ -124,6 +130,12 @@ class TardisServer:
         """All messages, 32 lines at a time."""
         return await self._reply(request, batches(self._past(request)), "application/x-json-stream", 500)
 
+    async def _no_raw(self, _: web.Request) -> web.StreamResponse:
+        return _problem(BadInput("Raw messages are not kept", NO_RAW), 500)
+
+    async def _no_raw_socket(self, _: web.WebSocketResponse, __: web.Request) -> None:
+        raise BadInput("Raw messages are not kept", NO_RAW)
+
     async def _dataset(self, request: web.Request) -> web.StreamResponse:
         """A day of a symbol."""
         asked = request.match_info
@@ -150,10 +162,10 @@ class TardisServer:
             async with aclosing(pieces) as found:
                 first = await anext(found, b"")
                 await response.prepare(request)
-                await response.write(first)
+                await _write(request, response.write(first))
                 async for piece in found:
-                    await response.write(piece)
-            await response.write_eof()
+                    await _write(request, response.write(piece))
+            await _write(request, response.write_eof())
         except GONE:
             return response
         except (FleetError, RedisError, OSError) as error:
@@ -262,6 +274,19 @@ class Outgoing:
                 line = await self._waiting.get()
                 await self._ws.send_str(line)
                 self._size -= len(line)
+
+
+async def _write(request: web.Request, writing: Awaitable[None]) -> None:
+    """Write, as long as somebody reads. Raises: ConnectionError."""
+    try:
+        async with asyncio.timeout(UNREAD_S):
+            await writing
+    except TimeoutError:
+        SLOW.inc()
+        log.warning("tardis_client_slow", peer=request.remote)
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionAbortedError from None
 
 
 async def batches(lines: AsyncGenerator[str]) -> AsyncGenerator[bytes]:

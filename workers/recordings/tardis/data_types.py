@@ -2,7 +2,7 @@
 
 | name | what |
 |---|---|
-| `trade` `book_change` `derivative_ticker` `liquidation` | as the exchange told it |
+| `trade` `book_change` `derivative_ticker` `liquidation` `book_ticker` | as the exchange told it |
 | `book_snapshot_<depth>[_grouped<size>]_<n>{ms,s,m}` | the best levels, once a stretch if changed; 0ms: always |
 | `quote` `quote_<n>{ms,s,m}` | the same of depth 1, at every change or so often |
 | `trade_bar_<n>{ms,s,m,ticks,vol}` | bars of a time, of a number of trades, or of a volume |
@@ -18,10 +18,10 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from workers.errors import BadInput
 
-Plain = Literal["trade", "book_change", "derivative_ticker", "liquidation"]
+Plain = Literal["trade", "book_change", "derivative_ticker", "liquidation", "book_ticker"]
 PLAIN: Final[tuple[Plain, ...]] = get_args(Plain)
 MessageType = Literal[
-    "trade", "book_change", "derivative_ticker", "liquidation", "book_snapshot", "trade_bar"
+    "trade", "book_change", "derivative_ticker", "liquidation", "book_ticker", "book_snapshot", "trade_bar"
 ]
 BarKind = Literal["time", "tick", "volume"]
 DEEPEST: Final = 10_000

@@ -117,6 +117,17 @@ class Liquidation(NamedTuple):
     type: MessageType = "liquidation"
 
 
+class BookTicker(NamedTuple):
+    """The best levels as the exchange says them apart from its book."""
+
+    symbol: str
+    bid: Level
+    ask: Level
+    timestamp: int
+    local_timestamp: int
+    type: MessageType = "book_ticker"
+
+
 class Disconnect(NamedTuple):
     """Messages are missing after `local_timestamp`: a book is void until its next whole one."""
 
@@ -135,7 +146,17 @@ class Trouble(NamedTuple):
     type: str = "error"
 
 
-Message = Trade | BookChange | BookSnapshot | TradeBar | DerivativeTicker | Liquidation | Disconnect | Trouble
+Message = (
+    Trade
+    | BookChange
+    | BookSnapshot
+    | TradeBar
+    | DerivativeTicker
+    | Liquidation
+    | BookTicker
+    | Disconnect
+    | Trouble
+)
 
 
 def encode(exchange: str, message: Message) -> str:
@@ -226,6 +247,13 @@ def _ticker(exchange: str, message: DerivativeTicker) -> str:
     return ",".join([_names(exchange, message.symbol), *told, _times(message)])
 
 
+def _book_ticker(exchange: str, message: BookTicker) -> str:
+    (bid, bid_amount), (ask, ask_amount) = message.bid, message.ask
+    numbers = {"askAmount": ask_amount, "askPrice": ask, "bidPrice": bid, "bidAmount": bid_amount}
+    told = [f'"{name}":{number(value)}' for name, value in numbers.items()]
+    return ",".join([_names(exchange, message.symbol), *told, _times(message)])
+
+
 def _disconnect(exchange: str, message: Disconnect) -> str:
     symbols = f'"symbols":[{_quoted(message.symbol)}],' if message.symbol else ""
     return f'"exchange":{_quoted(exchange)},{symbols}"localTimestamp":"{iso(message.local_timestamp)}"'
@@ -243,6 +271,7 @@ _BODIES: Final[dict[Any, Any]] = {
     BookSnapshot: _snapshot,
     TradeBar: _bar,
     DerivativeTicker: _ticker,
+    BookTicker: _book_ticker,
     Disconnect: _disconnect,
     Trouble: _trouble,
 }

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from workers.model.events import Trade
 from workers.model.trades.latest import decode_member, trade_of
 from workers.store.keys import Keys
+from workers.store.refusals import refusal_of
 from workers.store.trades.latest import LatestTrades
 
 PAGE: Final = 2_000
@@ -62,3 +64,13 @@ class Ranges:
         while page := await self.client.xrange(key, min=after, max="+", count=PAGE):
             yield page
             after = f"({page[-1][0].decode()}"
+
+    async def was_trimmed(self, key: str) -> bool:
+        """Whether a stream has lost entries that it had, or is not there. Cost: one round trip."""
+        try:
+            stream = await self.client.xinfo_stream(key)
+        except ResponseError as error:
+            if refusal_of(error).of_server:
+                raise
+            return True
+        return int(stream["entries-added"]) > int(stream["length"])

@@ -281,7 +281,7 @@ class Binance(NoStretches, NoOrders):
     def ticker(self, data: bytes) -> BookTicker:
         """Decode a `bookTicker`."""
         best = self._decoded(self._best_levels, data, "bookTicker event")
-        return BookTicker(best.s, best.u, (best.b, best.B), (best.a, best.A))
+        return BookTicker(best.s, best.u, (best.b, best.B), (best.a, best.A), milliseconds(best.E))
 
     def _request(self, path: str, weight: int, **query: str | int) -> RestRequest:
         asked = f"?{urlencode(query, quote_via=quote)}" if query else ""

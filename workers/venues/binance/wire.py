@@ -165,6 +165,7 @@ class BestLevels(Struct, gc=False):
     B: Text
     a: Text
     A: Text
+    E: Time = 0
 
 
 class DepthReply(Struct, Generic[AnyPair], gc=False):
