@@ -8,7 +8,7 @@ import sys
 import pytest
 
 PROGRAM = """
-import asyncio, sys, time
+import asyncio, gc, sys, time
 from workers.runtime import process
 from workers.settings.loading import parse
 
@@ -41,6 +41,7 @@ async def contained(process):
 
 
 async def slow(process):
+    assert gc.get_freeze_count() > 10_000  # what was imported is looked through no more
     time.sleep(2)  # no CPU
     for _ in range(40):
         for_cpu(0.05)

@@ -18,7 +18,6 @@ from workers.model.books.order_book import (
     Difference,
     OrderBook,
     Side,
-    parse_changes,
     price_key,
     quantity_value,
 )
@@ -82,21 +81,11 @@ def _bound(price: str) -> float:
     return math.inf if price == "inf" else 0.0 if price == "0" else price_key(price)
 
 
-def _known(book: OrderBook) -> tuple[list[float], list[float]]:
-    bids, asks = list(book.known_levels("bid")), list(book.known_levels("ask"))
-    keys, _ = parse_changes(bids, asks)
-    return keys[: len(bids)], [-key for key in keys[len(bids) :]]
-
-
 def compare(held: OrderBook, exchange: OrderBook, update_id: int) -> Comparison:
     """Compare two books that stand at the same update id. O(n log n)."""
     low = max(held.known_low, exchange.known_low, key=_bound)
     high = min(held.known_high, exchange.known_high, key=_bound)
-    lowest, highest = _bound(low), _bound(high)
-    mine, theirs = _known(held), _known(exchange)
-    bids = sum(price >= lowest for price in {*mine[0], *theirs[0]})
-    asks = sum(price <= highest for price in {*mine[1], *theirs[1]})
-    return Comparison(update_id, bids + asks, held.differences(exchange), low, high)
+    return Comparison(update_id, sum(held.count_compared(exchange)), held.differences(exchange), low, high)
 
 
 def compare_shown(shown: Shown, exchange: OrderBook, known: tuple[str, str]) -> list[Difference]:

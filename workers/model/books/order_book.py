@@ -371,6 +371,15 @@ class OrderBook:
                     different.append(Difference(mine.side, (held or sent or ("",))[0], *quantities))
         return different
 
+    def count_compared(self, other: OrderBook) -> tuple[int, int]:
+        """Bid and ask prices known to both books at which at least one has a level. O(n)."""
+        pairs = ((self._bids, other._bids), (self._asks, other._asks))
+        bids, asks = (
+            sum(key >= max(mine.edge, theirs.edge) for key in {*mine.keys, *theirs.keys})
+            for mine, theirs in pairs
+        )
+        return bids, asks
+
     def restore(
         self, bids: list[Level], asks: list[Level], known: tuple[str, str], proven_best: tuple[float, float]
     ) -> None:
