@@ -8,6 +8,7 @@ import gzip
 import json
 import math
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
@@ -29,11 +30,12 @@ from workers.cli.application import main
 from workers.errors import CommandError
 from workers.model.books.order_book import OrderBook
 from workers.model.events import DepthEvent
+from workers.model.symbols.info import SymbolInfo
 from workers.recordings.tardis.books import BookMessage
 from workers.recordings.tardis.rows import COLUMNS, header_of
 from workers.research.book_log import ToldBook
 from workers.research.hftbacktest import EventArray
-from workers.research.nautilus import CatalogFile
+from workers.research.nautilus import CatalogFile, contract_of, write_instrument
 from workers.research.tables import table_writer
 from workers.research.tardis_rows import Names, TopCells
 from workers.runtime.context import venue_contexts
@@ -580,6 +582,169 @@ def test_the_real_nautilus_trader_reads_the_catalog_and_has_the_same_best_prices
     assert [best[one.ts_init] for one in quotes] == [
         (str(one.bid_price), str(one.ask_price)) for one in quotes
     ]
+
+
+LISTING = {"status": "TRADING", "base_asset": "BTC", "quote_asset": "USDT", "tick_size": "0.00100000",
+           "step_size": "0.00000010"}  # fmt: skip
+"""Finer than the recording's numbers, so that it is seen whose decimals are taken."""
+
+
+@pytest.fixture
+def listed(world) -> Iterator[None]:
+    """The world with a listing of its symbol."""
+    client = redis.Redis.from_url(world[0])
+    client.hset(f"symbol:{{{SYMBOL}}}:info", mapping=LISTING)
+    yield
+    client.delete(f"symbol:{{{SYMBOL}}}:info")
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_a_catalog_has_the_instrument_of_the_listing_and_its_decimals(
+    home: Path, listed: None, capsys: pytest.CaptureFixture[str]
+):
+    path = catalog(home, "depth", "trades", "quotes")
+    [file] = path.glob("data/currency_pair/BTCUSDT.BINANCE/*.parquet")
+    table = pq.ParquetFile(file)
+    assert table.schema_arrow.metadata[b"class"] == b"CurrencyPair"
+    [row] = table.read().to_pylist()
+    said = {
+        name: row[name] for name in ("id", "base_currency", "price_increment", "lot_size", "size_precision")
+    }
+    assert said == {"id": "BTCUSDT.BINANCE", "base_currency": "BTC", "price_increment": "0.001",
+                    "lot_size": "0.0000001",
+                    "size_precision": 7}  # fmt: skip
+    for name in ("order_book_delta", "trade_tick", "quote_tick"):
+        [file] = path.glob(f"data/{name}/BTCUSDT.BINANCE/*.parquet")
+        metadata = pq.ParquetFile(file).metadata.metadata
+        assert (metadata[b"price_precision"], metadata[b"size_precision"]) == (b"3", b"7"), name
+    assert "instrument" not in capsys.readouterr().err
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_without_a_listing_it_is_said_that_there_is_no_instrument(
+    home: Path, world, capsys: pytest.CaptureFixture[str]
+):
+    assert not list(catalog(home, "trades").glob("data/currency_pair/*/*"))
+    assert "The instrument BTCUSDT.BINANCE is not written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("market", "symbol", "changes", "kind"),
+    [
+        ("spot", "BTC-USDT", {}, "CurrencyPair"),
+        ("usdm", "BTCUSDT", {}, "CryptoPerpetual"),
+        ("usdm", "BTCUSDT_261225", {}, None),
+        ("coinm", "BTCUSD_PERP", {"quote_asset": "USD"}, None),
+        ("swap", "BTC-USDT-SWAP", {}, None),
+        ("spot", "BTCUSDT", {"tick_size": "0.00"}, None),
+        ("spot", "BTCUSDT", {"step_size": "1e-8"}, None),
+        ("spot", "币安人生USDT", {"base_asset": "币安人生", "tick_size": "0.00001"}, "CurrencyPair"),
+        ("", "BTCUSDT", {}, None),
+    ],
+)
+def test_which_listings_are_instruments(
+    market: str, symbol: str, changes: dict[str, str], kind: str | None, tmp_path: Path
+):
+    contract = contract_of(market, SymbolInfo(symbol=symbol, **{**LISTING, **changes}))
+    assert (contract.kind if contract else None) == kind
+    if contract:
+        path = write_instrument(tmp_path, f"{symbol}.X", contract)
+        assert write_instrument(tmp_path, f"{symbol}.X", contract) == path
+        assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+        assert pq.read_table(path).to_pylist()[0]["raw_symbol"] == symbol
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_the_real_nautilus_trader_runs_a_backtest_on_the_catalog_alone(home: Path, listed: None):
+    """A market order is filled at the best price of the book, by an engine that refuses what an instrument has not."""
+    why = "nautilus_trader is not installed, as it brings 400 MB: pip install nautilus_trader"
+    pytest.importorskip("nautilus_trader", reason=why)
+    backtest, model, trading = (import_module(f"nautilus_trader.{name}") for name in (
+        "backtest.node", "model.enums", "trading.strategy"))  # fmt: skip
+    config, path = import_module("nautilus_trader.config"), catalog(home, "depth", "trades")
+    instrument = import_module("nautilus_trader.model.identifiers").InstrumentId.from_str("BTCUSDT.BINANCE")
+    fills: list[tuple[str, str]] = []
+
+    class Buyer(trading.Strategy):  # type: ignore[misc, name-defined]  # of a package that is not always there
+        def on_start(self) -> None:
+            self.of = self.cache.instrument(instrument)
+            self.subscribe_order_book_deltas(instrument, book_type=model.BookType.L2_MBP)
+            self.best = ""
+
+        def on_order_book_deltas(self, deltas: Any) -> None:
+            book = self.cache.order_book(instrument)
+            if not self.best and book.best_ask_price():
+                self.best = str(book.best_ask_price())
+                size = self.of.make_qty(0.000001)
+                self.submit_order(self.order_factory.market(instrument, model.OrderSide.BUY, size))
+
+        def on_order_filled(self, event: Any) -> None:
+            fills.append((self.best, str(event.last_px)))
+
+    venue = config.BacktestVenueConfig(
+        name="BINANCE", oms_type="NETTING", account_type="CASH", book_type="L2_MBP",
+        starting_balances=["1_000_000 USDT"],
+    )  # fmt: skip
+    data = [
+        config.BacktestDataConfig(catalog_path=str(path), data_cls=f"nautilus_trader.model.data:{name}",
+                                  instrument_id=instrument)
+        for name in ("OrderBookDelta", "TradeTick")
+    ]  # fmt: skip
+    logging = config.LoggingConfig(bypass_logging=True)
+    run = config.BacktestRunConfig(
+        venues=[venue], data=data, engine=config.BacktestEngineConfig(logging=logging), raise_exception=True
+    )
+    perpetual = contract_of(
+        "usdm", SymbolInfo(symbol="币安人生USDT", **{**LISTING, "base_asset": "币安人生"})
+    )
+    assert perpetual is not None
+    write_instrument(path, "币安人生USDT.BINANCE", perpetual)
+    found = import_module("nautilus_trader.persistence.catalog").ParquetDataCatalog(str(path))
+    known = {str(one.id): one for one in found.instruments()}
+    assert str(known["币安人生USDT.BINANCE"].settlement_currency) == "USDT"
+    assert str(known["BTCUSDT.BINANCE"].lot_size) == "0.0000001"
+    node = backtest.BacktestNode([run])
+    node.build()
+    node.get_engine(run.id).add_strategy(Buyer())
+    [result] = node.run()
+    assert result.total_orders == 1
+    assert fills[0][0] == fills[0][1] != ""
+
+
+def test_a_catalog_never_has_rows_of_one_time_in_two_files(tmp_path: Path):
+    def export_of(*times: int) -> Path | None:
+        file = CatalogFile(tmp_path, "trades", "A.X")
+        file.trades([("x", "A", BASE + at, BASE + at, "1", "buy", "2", "1") for at in times])
+        return file.close()
+
+    first = export_of(0, 10)
+    assert export_of(0, 5, 10) == first, "the same stretch, exported again, takes its place"
+    assert export_of(11, 20) not in (None, first)
+    for times in ((0, 11), (5, 6), (10, 10), (-5, 30), (20, 21)):
+        with pytest.raises(CommandError, match="has some of the same time"):
+            export_of(*times)
+    assert len([file for file in tmp_path.rglob("*") if file.is_file()]) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--kind", "quotes", "--every", "²ms", "--format", "csv"), "'²ms' is no duration"),
+        (("--kind", "trades", "--instrument", "..", "--format", "nautilus"), "'..' is no symbol, point and venue"),
+        (("--kind", "trades", "--instrument", "BTCUSDT", "--format", "nautilus"), "is no symbol, point and venue"),
+        (("--kind", "trades", "--instrument", "A.X/..", "--format", "nautilus"), "is no symbol, point and venue"),
+    ],
+)  # fmt: skip
+def test_options_of_whoever_means_no_good_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options, problem: str
+):
+    monkeypatch.setenv("FLEET_HOME", str(tmp_path))
+    assert main(["export", "--symbol", "币安人生USDT", "-o", str(tmp_path / "out"), *options]) == 3
+    assert problem in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_or_broken_catalog_file_is_not_left_behind(tmp_path: Path):

@@ -22,7 +22,7 @@ from workers.research.contract_rows import DATASETS as CONTRACT_DATASETS
 from workers.research.contract_rows import contract_rows
 from workers.research.held import Held, held
 from workers.research.hftbacktest import EventArray
-from workers.research.nautilus import FOLDERS, CatalogFile
+from workers.research.nautilus import INSTRUMENT, KINDS, CatalogFile, Contract, contract_of, write_instrument
 from workers.research.tables import FORMS as TABLE_FORMS
 from workers.research.tables import TableForm, columns_of, table_writer
 from workers.research.tardis_rows import Names, TopCells, TradeCells
@@ -75,8 +75,9 @@ class Request(NamedTuple):
     @property
     def every_ms(self) -> int:
         """The cadence of books and quotes; 0: at every change. Raises: CommandError."""
-        if self.every.endswith("ms") and self.every[:-2].isdigit() and int(self.every[:-2]):
-            return int(self.every[:-2])
+        number = self.every[:-2]
+        if self.every.endswith("ms") and number.isascii() and number.isdigit() and int(number):
+            return int(number)
         return int(seconds_of(self.every) * 1000) if self.every else 0
 
     @property
@@ -107,9 +108,11 @@ def run_export(request: Request, config: Path | None) -> int:
             "An event array is of --kind depth (trades are in it), into a file: name one with -o."
         )
     if request.form == "nautilus":
-        if request.kind not in FOLDERS or request.output == STDOUT:
+        if request.kind not in KINDS or request.output == STDOUT:
+            raise CommandError(f"A catalog has --kind {', '.join(KINDS)}, and is a folder: name it with -o.")
+        if request.instrument and not INSTRUMENT.fullmatch(request.instrument):
             raise CommandError(
-                f"A catalog has --kind {', '.join(FOLDERS)}, and is a folder: name it with -o."
+                f"--instrument {request.instrument!r} is no symbol, point and venue: BTCUSDT.BINANCE."
             )
         parquet.require()
     if request.every_ms and request.kind not in ("book", "quotes"):
@@ -192,9 +195,11 @@ async def _rows(found: Held, request: Request) -> AsyncIterator[list[Row]]:
 async def _catalog(found: Held, request: Request) -> int:
     """Write a file into a catalog of NautilusTrader; how many rows."""
     instrument = request.instrument or f"{request.symbol}.{found.venue.upper()}"
-    shown = _Progress()
+    shown, listing = _Progress(), await found.listing()
+    contract = contract_of(found.market, listing) if listing is not None else None
+    path = Path(request.output)
     try:
-        file = CatalogFile(Path(request.output), request.kind, instrument)  # type: ignore[arg-type]  # one of FOLDERS
+        file = CatalogFile(path, request.kind, instrument, contract)  # type: ignore[arg-type]  # one of KINDS
         try:
             if request.kind == "depth":
                 async for message in found.messages(request.from_ms, request.to_ms):
@@ -210,9 +215,23 @@ async def _catalog(found: Held, request: Request) -> int:
             file.discard()
             raise
         file.close()
+        _instrument(path, instrument, contract, file.precision)
     except OSError as error:
         raise CommandError(f"{request.output} cannot be written: {error}.") from error
     return file.count
+
+
+def _instrument(path: Path, name: str, contract: Contract | None, precision: tuple[int, int]) -> None:
+    """Write the instrument too, or say why there is none."""
+    if contract is None:
+        kinds = "no spot pair or linear perpetual of that symbol is known to be listed"
+        _say(f"The instrument {name} is not written: {kinds}.")
+        return
+    write_instrument(path, name, contract)
+    if precision != contract.precision:
+        _say(
+            f"A backtest refuses decimals {precision} of prices and sizes: those of {name} are {contract.precision}."
+        )
 
 
 async def _events(found: Held, request: Request) -> int:

@@ -23,6 +23,7 @@ from workers.errors import CommandError, WrongArgument
 from workers.masking import mask
 from workers.model.books.order_book import OrderBook
 from workers.model.events import Snapshot
+from workers.model.symbols.info import SymbolInfo
 from workers.recordings.tardis.books import BookMessage
 from workers.research.book_log import (
     MOST_LEVELS,
@@ -36,6 +37,7 @@ from workers.research.book_log import (
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.settings.loading import Effective, redis_url
 from workers.store.connection import connect
+from workers.store.fleet.symbols import SymbolStore
 from workers.store.history.reading import HistoryReader
 from workers.store.keys import Keys
 from workers.store.log.ranges import Ranges
@@ -187,6 +189,17 @@ class Held:
         if self._ranges is None or self._context is None:
             return True
         return await self._ranges.was_trimmed(key_of(self._context.keys, self.symbol))
+
+    async def listing(self) -> SymbolInfo | None:
+        """What its exchange last said of the symbol, as Redis has it."""
+        if self._ranges is None or self._context is None:
+            return None
+        return await SymbolStore(self._ranges.client, self._context.keys).listed(self.symbol)
+
+    @property
+    def market(self) -> str:
+        """Which of the exchange's markets it is of, as the settings call it; empty: only the archive knows it."""
+        return str(getattr(self._context.settings, "market", "")) if self._context is not None else ""
 
     def lines(self, channel: str, from_ms: int, to_ms: int) -> Iterable[str]:
         """The lines of an imported dataset."""

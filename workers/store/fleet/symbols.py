@@ -79,6 +79,14 @@ class SymbolStore:
         await writing.execute()
         return Stored(changes, bad)
 
+    async def listed(self, symbol: str) -> SymbolInfo | None:
+        """What the exchange last said of a symbol; None where that is not kept. One round trip."""
+        names = ("status", "base_asset", "quote_asset", "tick_size", "step_size")
+        found = await self._client.hmget(self._keys.symbol_info(symbol), names)
+        if not all(found):
+            return None
+        return SymbolInfo(symbol, *(value.decode(errors="replace") for value in found))
+
     async def known(self, symbols: Iterable[str]) -> set[str]:
         """Those of which the exchange has said something at some time, as far as that is kept."""
         names = list(symbols)
