@@ -2,7 +2,9 @@
 --
 -- KEYS     the streams (on a cluster: of one slot)
 -- ARGV[1]  number of entries n
--- ARGV[2 .. 1+k]  retention in ms of KEYS[1 .. k] (entries older than this before the new one are trimmed)
+-- ARGV[2 .. 1+k]  of KEYS[1 .. k] the retention in ms (entries older than this before the new one are trimmed), and behind
+--          a blank the id of an entry that was the last at some time, where the caller knows one: if there is none after it,
+--          nothing has to be read. It is taken at its word: what it names may be gone with the stream, and stays a repeat.
 -- ARGV[2+k]  id_reset_ms: an id that went back while its time went on by at least this much starts anew
 -- then n times 2:  "<key index from 1> <event ms> <update id> <received us> <line>[ <kind>]", data
 --
@@ -24,7 +26,7 @@
 --
 -- Returns {appended, repeats, resets, then for each key: its repeats, then for the last repeat of each key whose
 -- first copy is still there: the line that was first and by how many us}.
--- Cost: one XREVRANGE of one entry per key, one XADD per new entry, one XRANGE per key with repeats; per key with another
+-- Cost: one XREVRANGE per key, of one entry or, where the last id is known, of none; one XADD per new entry, one XRANGE per key with repeats; per key with another
 -- kind or a clock that went back one XREVRANGE of up to LOOKED_AT entries. A stream is trimmed when its time comes into
 -- another TRIMS-th of its retention, not by each call.
 local FAR_MS, LOOKED_AT, TRIMS = 604800000, 500, 100
@@ -32,7 +34,7 @@ local call, format, match = redis.call, string.format, string.match
 local n = tonumber(ARGV[1])
 local k = #KEYS
 local reset_ms = tonumber(ARGV[2 + k])
-local last_ms, last_id, began_ms, repeats_of, repeated = {}, {}, {}, {}, {}
+local last_ms, last_id, began_ms, kept_ms, repeats_of, repeated = {}, {}, {}, {}, {}, {}
 
 local function set_last(i, id)
     local ms, number = match(id, '^(%d+)-(%d+)$')
@@ -52,11 +54,15 @@ end
 
 for i = 1, k do
     repeats_of[i] = 0
-    local newest = redis.pcall('XREVRANGE', KEYS[i], '+', '-', 'COUNT', 1)
+    local retention, known = match(ARGV[1 + i], '^(%d+) ?(.*)$')
+    kept_ms[i] = tonumber(retention)
+    local newest = redis.pcall('XREVRANGE', KEYS[i], '+', known == '' and '-' or '(' .. known, 'COUNT', 1)
     if newest.err then
         return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is no stream')
     elseif newest[1] then
         set_last(i, newest[1][1])
+    elseif known ~= '' then
+        set_last(i, known)
     else
         set_last_ever(i)
     end
@@ -182,9 +188,8 @@ for at = 3 + k, 1 + k + 2 * n, 2 do
     end
 end
 for i = 1, k do
-    local kept_ms = tonumber(ARGV[1 + i])
-    local part_ms = math.ceil(kept_ms / TRIMS)
-    local oldest = last_ms[i] - kept_ms
+    local part_ms = math.ceil(kept_ms[i] / TRIMS)
+    local oldest = last_ms[i] - kept_ms[i]
     if oldest > 0 and math.floor(last_ms[i] / part_ms) ~= math.floor(began_ms[i] / part_ms) then
         call('XTRIM', KEYS[i], 'MINID', '~', format('%.0f', oldest))
     end

@@ -194,10 +194,10 @@ async def test_the_script_does_what_its_twin_does(
     client: Redis, batches: list[list[RawEntry]], data: st.DataObject
 ) -> None:
     await client.delete(KEY)
-    streams, twin = RawStreams(client, RESET_MS), Twin()
+    lines, twin = [RawStreams(client, RESET_MS), RawStreams(client, RESET_MS)], Twin()
     for number in range(len(batches)):
         for batch in (batches[number], batches[data.draw(st.integers(0, number))]):  # and one of them again
-            done = await streams.append(batch, KEPT)
+            done = await data.draw(st.sampled_from(lines)).append(batch, KEPT)
             assert (done.appended, done.repeats, done.resets) == twin.append(batch)
     assert await filed(client) == twin.log
 
@@ -244,13 +244,13 @@ async def test_two_lines_with_snapshots_and_a_restart_make_one_book(
             tape.append(market.change(data.draw(st.integers(1, 5)), data.draw(st.integers(1, 9))))
         for line in "ab":
             tapes[line].append(entry(*tape[-1][:3], line, 1_000_001 + 2 * step, tape[-1][3]))
-    streams, cursors = RawStreams(client, RESET_MS), {"a": 0, "b": 0}
+    writers, cursors = {line: RawStreams(client, RESET_MS) for line in "ab"}, {"a": 0, "b": 0}
     while open_lines := [line for line in "ab" if cursors[line] < len(tapes[line])]:
         line = data.draw(st.sampled_from(open_lines))
         batch = tapes[line][cursors[line] : cursors[line] + data.draw(st.integers(1, 6))]
-        await streams.append(batch, KEPT)
+        await writers[line].append(batch, KEPT)
         if data.draw(st.booleans()):
-            done = await streams.append(batch, KEPT)
+            done = await writers[line].append(batch, KEPT)
             assert done.appended == 0
         cursors[line] += len(batch)
     log = await filed(client)

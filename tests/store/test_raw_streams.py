@@ -104,7 +104,7 @@ async def test_two_lines_in_any_batching_give_every_message_once_in_order(
     client: Redis, data: st.DataObject
 ) -> None:
     await client.delete(KEY)
-    streams = RawStreams(client, 10_000_000)
+    writers = {line: RawStreams(client, 10_000_000) for line in "ab"}
     tape = []
     ms, update_id = 1_000, 0
     for _ in range(data.draw(st.integers(1, 30))):
@@ -118,7 +118,7 @@ async def test_two_lines_in_any_batching_give_every_message_once_in_order(
         batch = [
             entry(ms, update_id, line=line) for ms, update_id in tape[cursors[line] : cursors[line] + size]
         ]
-        await streams.append(batch, KEPT)
+        await writers[line].append(batch, KEPT)
         cursors[line] += len(batch)
     assert [int(stream_id.split("-")[1]) for stream_id in await ids(client)] == [u for _, u in tape]
 
@@ -176,6 +176,19 @@ async def test_what_was_deleted_from_the_end_of_a_stream_is_still_known(client: 
     done = await streams.append([entry(1001, 6, line="b"), entry(999, 7), entry(1002, 8)], KEPT)
     assert (done.appended, done.repeats) == (2, 1)
     assert await ids(client) == ["1000-5", "1001-7", "1002-8"]
+
+
+async def test_what_a_line_remembers_of_a_stream_counts_until_another_has_appended(client: Redis) -> None:
+    a, b = RawStreams(client, 10_000), RawStreams(client, 10_000)
+    await a.append([entry(1000, 5)], KEPT)
+    assert (await b.append([entry(1200, 5, line="b")], KEPT)).repeats == 1  # under a time that no entry has
+    await b.append([entry(1100, 6, line="b")], KEPT)
+    assert (await a.append([entry(1100, 6)], KEPT)).repeats == 1
+    await a.append([entry(1150, 7)], KEPT)
+    assert await ids(client) == ["1000-5", "1100-6", "1150-7"]
+    await client.delete(KEY)  # taken at its word: no entry is read for it
+    assert (await a.append([entry(1150, 7), entry(1160, 8)], KEPT)).repeats == 1
+    assert await ids(client) == ["1160-8"]
 
 
 async def test_calls_within_one_part_of_the_retention_neither_trim_nor_ask_for_the_last_id(
