@@ -175,7 +175,10 @@ async def test_requests_that_cannot_be_used_are_told_and_the_rest_goes_on(live: 
         assert (await live.next(lambda _: True))["type"] == "error"
     for text, values in (
         ('{"op":"dance"}', "subscribe, unsubscribe, ping"),
-        ('{"op":"subscribe","channel":"x","symbols":["S"]}', "book, trades, bars, stats, status, alerts"),
+        (
+            '{"op":"subscribe","channel":"x","symbols":["S"]}',
+            "book, trades, bars, stats, status, alerts, orders, analytics",
+        ),
         (
             '{"op":"subscribe","channel":"bars","symbols":["S"],"interval":"2m"}',
             "100ms, 1m, 5m, 15m, 1h, 4h, 1d",

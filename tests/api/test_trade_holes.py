@@ -26,7 +26,6 @@ from workers.errors import TryLater
 from workers.model.events import Trade
 from workers.model.trades.latest import json_member
 from workers.settings.schema import Settings
-from workers.store.alerts.book import AlertBook
 from workers.store.books.watch import Watch
 from workers.venues.binance.settings import BinanceSettings
 
@@ -254,7 +253,7 @@ def hub_of(client: Redis) -> tuple[Hub, Reader]:
         reader,
         no_states,
         holes,
-        AlertBook(client),
+        {},
     ), reader
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -98,8 +99,21 @@ async def test_orders_are_served_as_they_stand_or_not_at_all(
         await the_command_says_the_same(fleet, whole, last["id"], capsys)
         assert (await api.get("/orders?depth=0")).status == 422
 
-        await fleet.control("resume", {})
-        await fleet.stop("orders-1")
+        async with api.ws_connect("/ws") as live, asyncio.timeout(LONGEST_S):
+            await live.send_json({"op": "subscribe", "channel": "orders", "symbols": [fleet.symbol]})
+            assert (await live.receive_json())["type"] == "subscribed"
+            heads = [
+                [{**level, "orders": level["orders"][:5]} for level in whole[side][:10]]
+                for side in ("bids", "asks")
+            ]
+            found = {}
+            while [found.get(side) for side in ("bids", "asks")] != heads:
+                found = await live.receive_json()  # until the last change is published
+            await fleet.control("resume", {})
+            await fleet.stop("orders-1")
+            while (found := await live.receive_json())["type"] != "withheld":
+                pass
+            assert found["state"] == "not owned"
 
         async def withheld() -> bool:
             return (await api.get("/orders")).status == 503

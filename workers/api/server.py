@@ -20,7 +20,12 @@ from workers.api.http.routes.fleet import FleetRoutes
 from workers.api.http.routes.history import Histories, HistoryRoutes
 from workers.api.http.routes.orders import OrderRoutes
 from workers.api.http.routes.trades import TradeRoutes
+from workers.api.live.alert_topics import AlertTopics
+from workers.api.live.analytics_topics import AnalyticsTopics
+from workers.api.live.families import Family
 from workers.api.live.hub import Hub
+from workers.api.live.messages import Channel
+from workers.api.live.order_topics import OrderTopics
 from workers.api.live.sse import LiveEvents
 from workers.api.live.trade_holes import TradeHoles
 from workers.api.live.websocket import LiveSocket
@@ -58,7 +63,17 @@ class Api:
         fleet = FleetRoutes(process, self.markets, self.health)
         holes = TradeHoles(process.client, self.reader.watch)
         alerts = AlertBook(process.client)
-        self.hub = Hub(settings.api, self.markets, self.books, self.reader, fleet.states_of, holes, alerts)
+        families: dict[Channel, Family] = {
+            "alerts": AlertTopics(alerts, self.reader),
+            "orders": OrderTopics(process.client, self.reader),
+            "analytics": AnalyticsTopics(
+                process.client,
+                self.reader,
+                settings.api.status_ms / 1000,
+                is_enabled=settings.analytics.enabled,
+            ),
+        }
+        self.hub = Hub(settings.api, self.markets, self.books, self.reader, fleet.states_of, holes, families)
         self.operations = [
             *fleet.operations(),
             *BookRoutes(self.markets, self.books, histories).operations(),

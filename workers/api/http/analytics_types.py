@@ -82,12 +82,18 @@ class AnalyticsAnswer(Struct):
     ) -> AnalyticsAnswer:
         """From what is read."""
         return cls(
-            venue, symbol, owner or None, None if figures is None else _served(figures),
-            [AnalyticsEventRecord(one.kind, one.side, one.price, one.time_us, one.figures) for one in events],
+            venue, symbol, owner or None, None if figures is None else served(figures),
+            [event_record(event) for event in events],
         )  # fmt: skip
 
 
-def _served(figures: Figures) -> AnalyticsFigures:
+def event_record(event: AnalyticsEvent) -> AnalyticsEventRecord:
+    """An event as it is served."""
+    return AnalyticsEventRecord(event.kind, event.side, event.price, event.time_us, event.figures)
+
+
+def served(figures: Figures) -> AnalyticsFigures:
+    """Figures as they are served."""
     values: dict[str, Any] = msgspec.structs.asdict(figures)
     values["walls"] = None if figures.walls is None else [WallRecord(*_row(wall)) for wall in figures.walls]
     values["icebergs"] = (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
+from workers.api.books.reader import Reader
 from workers.api.http.alert_types import event_of, with_comment
 from workers.api.http.markets import Market
 from workers.api.live import messages
@@ -12,7 +14,13 @@ from workers.api.live.outlet import Outlet
 from workers.api.live.topics import Topic
 from workers.model.alerts.records import Alert
 from workers.model.alerts.rules import Target
-from workers.store.alerts.book import OpenAlert, Told
+from workers.store.alerts.book import AlertBook, OpenAlert, Told
+from workers.store.alerts.book import told as told_of
+from workers.store.books.watch import Entry
+from workers.store.keys import ALERTS
+
+OPENED_S: Final = 1.0
+"""How often those that are open are read."""
 
 
 class AlertsTopic(Topic):
@@ -57,3 +65,50 @@ class AlertsTopic(Topic):
             message = encode(messages.AlertTold(self.market.venue, self.market.symbol, event_of(entry)))
             for outlet in self.subscribers:
                 outlet.put(self.source, message)
+
+
+class AlertTopics:
+    """The topics of the channel `alerts`: of them all there is one stream.
+
+    Args:
+        alerts: what they tell of.
+    """
+
+    def __init__(self, alerts: AlertBook, reader: Reader) -> None:
+        self._alerts = alerts
+        self._reader = reader
+        self._topics: dict[Market, AlertsTopic] = {}
+        self._hurry = reader.every(OPENED_S, self._poll)
+
+    def refuse(self, market: Market) -> None:
+        """Every market may have alerts."""
+
+    def stream(self, _: Market) -> str:
+        """That of all alerts."""
+        return ALERTS
+
+    def open(self, market: Market, end: bytes) -> AlertsTopic:
+        """The alerts of a market."""
+        if not self._topics:
+            self._reader.follow(ALERTS, self._take, end)
+        topic = self._topics[market] = AlertsTopic(market)
+        self._hurry()
+        return topic
+
+    def close(self, topic: Topic) -> None:
+        """Nobody follows a market's any more."""
+        del self._topics[topic.market]
+        if not self._topics:
+            self._reader.leave(ALERTS)
+
+    def _take(self, entries: Sequence[Entry]) -> None:
+        told = told_of(entries)
+        for topic in self._topics.values():
+            topic.told(told)
+        self._hurry()
+
+    async def _poll(self) -> None:
+        if topics := list(self._topics.values()):
+            opened = await self._alerts.opened()
+            for topic in topics:
+                topic.opened(opened)

@@ -18,7 +18,7 @@ from workers.api.books.live import LiveBooks
 from workers.api.books.reader import Reader
 from workers.api.http.markets import Market, Markets
 from workers.api.http.state_types import SymbolState
-from workers.api.live.alert_topics import AlertsTopic
+from workers.api.live.families import Family
 from workers.api.live.messages import Channel, Mode
 from workers.api.live.outlet import Outlet
 from workers.api.live.topics import BookTopic, StatusTopic, Topic, TradesTopic, WindowTopic
@@ -27,10 +27,7 @@ from workers.errors import BadInput, TryLater
 from workers.model.trades.windows import Interval
 from workers.runtime.tasks import end, seen
 from workers.settings.schema import ApiSettings
-from workers.store.alerts.book import AlertBook
-from workers.store.alerts.book import told as told_of
-from workers.store.books.watch import Entry
-from workers.store.keys import ALERTS, DEPTH, TRADES
+from workers.store.keys import DEPTH, TRADES
 
 log = structlog.get_logger()
 
@@ -80,7 +77,7 @@ class Hub:
     Args:
         states: reads the state of markets, for the channel `status`.
         holes: fills the holes in what the channel `trades` sends.
-        alerts: what the channel `alerts` tells of.
+        families: the channels whose topics are read together.
     """
 
     def __init__(
@@ -91,7 +88,7 @@ class Hub:
         reader: Reader,
         states: States,
         holes: TradeHoles,
-        alerts: AlertBook,
+        families: Mapping[Channel, Family],
     ) -> None:
         self._settings = settings
         self._markets = markets
@@ -99,14 +96,13 @@ class Hub:
         self._reader = reader
         self._states = states
         self._holes = holes
-        self._alerts = alerts
+        self._families = families
         self._topics: dict[Name, Topic] = {}
         self._clients: set[Client] = set()
         self._reading_states: asyncio.Task[None] | None = None
         reader.after_each_round(self._publish_books)
         self._hurry_windows = reader.every(settings.status_ms / 1000, self._poll_windows)
         self._hurry_states = reader.every(STATUS_S, self._poll_states)
-        self._hurry_alerts = reader.every(STATUS_S, self._poll_alerts)
         reader.every(POLL_S, self._poll_holes)
 
     @property
@@ -136,11 +132,15 @@ class Hub:
         What is appended to the streams of trades and bars after this returns is sent. O(symbols), one round trip.
 
         Raises:
-            NotKnown: a symbol is not followed, or its exchange does not list it.
+            NotKnown: a symbol is not followed, its exchange does not list it, or nobody is to tell what is wanted.
             BadInput: more subscriptions than a client may have.
             TryLater: Redis does not answer.
         """
         markets = list(dict.fromkeys(map(self._markets.named, request.symbols)))
+        family = self._families.get(request.channel)
+        if family is not None:
+            for market in markets:
+                family.refuse(market)
         places = {self._place(request, market) for market in markets}
         limit = self._settings.most_subscriptions
         if len(places | set(client.topics)) > limit:
@@ -162,9 +162,20 @@ class Hub:
             if end_of_stream == b"0-0":
                 market.refuse_unlisted("symbols")
 
+    def _stream(self, request: Wanted, market: Market) -> str:
+        """The key of the stream a subscription follows by its end; empty where there is none."""
+        family = self._families.get(request.channel)
+        if family is not None:
+            return family.stream(market)
+        if request.channel == "trades":
+            return market.context.keys.raw(market.symbol, TRADES)
+        return (
+            market.context.keys.bars(market.symbol, _interval(request)) if request.channel == "bars" else ""
+        )
+
     async def _ends(self, request: Wanted, markets: Sequence[Market]) -> dict[str, bytes]:
         """Where the streams to be followed end now. Raises: TryLater."""
-        keys = [key for market in markets if (key := _stream(request, market))]
+        keys = [key for market in markets if (key := self._stream(request, market))]
         return dict(zip(keys, await self._ends_of(keys), strict=True))
 
     async def _ends_of(self, keys: Sequence[str]) -> list[bytes]:
@@ -215,7 +226,10 @@ class Hub:
 
     def _open(self, request: Wanted, market: Market, ends: Mapping[str, bytes]) -> Topic:
         """Begin to read what a topic needs, its stream from the end it had."""
-        settings, stream = self._settings, _stream(request, market)
+        settings, stream = self._settings, self._stream(request, market)
+        family = self._families.get(request.channel)
+        if family is not None:
+            return family.open(market, ends[stream])
         if request.channel == "book":
             self._books.replica(market).watchers += 1
             diffs = request.mode == "diffs"
@@ -227,11 +241,6 @@ class Hub:
         if request.channel == "status":
             self._hurry_states()
             return StatusTopic(market)
-        if request.channel == "alerts":
-            if not self._alert_topics():
-                self._reader.follow(ALERTS, self._take_alerts, ends[ALERTS])
-            self._hurry_alerts()
-            return AlertsTopic(market)
         window = WindowTopic(request.channel, market, _interval(request))
         self._hurry_windows()
         if request.channel == "bars":
@@ -241,30 +250,15 @@ class Hub:
     def _close(self, topic: Topic) -> None:
         """Stop reading what only this topic needed."""
         keys, symbol = topic.market.context.keys, topic.market.symbol
-        if isinstance(topic, BookTopic):
+        family = self._families.get(topic.channel)
+        if family is not None:
+            family.close(topic)
+        elif isinstance(topic, BookTopic):
             self._books.replica(topic.market).watchers -= 1
         elif isinstance(topic, TradesTopic):
             self._reader.leave(keys.raw(symbol, TRADES))
-        elif isinstance(topic, AlertsTopic):
-            if not self._alert_topics():
-                self._reader.leave(ALERTS)
         elif isinstance(topic, WindowTopic) and topic.channel == "bars":
             self._reader.leave(keys.bars(symbol, topic.interval))
-
-    def _alert_topics(self) -> list[AlertsTopic]:
-        return [topic for topic in self._topics.values() if isinstance(topic, AlertsTopic)]
-
-    def _take_alerts(self, entries: Sequence[Entry]) -> None:
-        told = told_of(entries)
-        for topic in self._alert_topics():
-            topic.told(told)
-        self._hurry_alerts()
-
-    async def _poll_alerts(self) -> None:
-        if topics := self._alert_topics():
-            opened = await self._alerts.opened()
-            for topic in topics:
-                topic.opened(opened)
 
     def _publish_books(self) -> None:
         now = time.monotonic()
@@ -308,15 +302,6 @@ class Hub:
         await self._holes.close()
         if self._reading_states is not None:
             await end([self._reading_states])
-
-
-def _stream(request: Wanted, market: Market) -> str:
-    """The key of the stream a subscription follows by its end; empty where there is none."""
-    if request.channel == "trades":
-        return market.context.keys.raw(market.symbol, TRADES)
-    if request.channel == "alerts":
-        return ALERTS
-    return market.context.keys.bars(market.symbol, _interval(request)) if request.channel == "bars" else ""
 
 
 def _interval(request: Wanted) -> str:

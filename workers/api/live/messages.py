@@ -8,11 +8,13 @@ import msgspec
 from msgspec import Struct
 
 from workers.api.http.alert_types import AlertEvent, AlertWithComment
+from workers.api.http.analytics_types import AnalyticsEventRecord, AnalyticsFigures
+from workers.api.http.order_types import OrderLevel
 from workers.api.http.state_types import SymbolState
 from workers.api.http.types import BarRecord, TradeRecord
 from workers.model.events import Level
 
-Channel = Literal["book", "trades", "bars", "stats", "status", "alerts"]
+Channel = Literal["book", "trades", "bars", "stats", "status", "alerts", "orders", "analytics"]
 Mode = Literal["snapshots", "diffs"]
 
 
@@ -131,6 +133,62 @@ class AlertTold(Struct, tag_field="channel", tag="alerts"):
     venue: str
     symbol: str
     told: AlertEvent
+    type: Literal["event"] = "event"
+
+
+class OrdersSnapshot(Struct, tag_field="channel", tag="orders"):
+    """The best levels with the heads of their queues, as their owner published them; fields as of `/orders`."""
+
+    venue: str
+    symbol: str
+    last_id: str
+    last_number: int
+    event_us: int
+    synced_at_us: int
+    is_whole: bool
+    orders_count: int
+    bids: list[OrderLevel]
+    asks: list[OrderLevel]
+    type: Literal["snapshot"] = "snapshot"
+
+
+class OrdersGone(Struct, tag_field="channel", tag="orders"):
+    """The orders are withheld; what was sent of them is no longer true."""
+
+    venue: str
+    symbol: str
+    state: str
+    reason: str
+    type: Literal["withheld"] = "withheld"
+
+
+class FiguresNow(Struct, tag_field="channel", tag="analytics"):
+    """What is computed of a symbol now, as `/analytics` tells it."""
+
+    venue: str
+    symbol: str
+    owner: str | None
+    """null: nobody computes, and the figures are old."""
+    figures: AnalyticsFigures | None
+    type: Literal["figures"] = "figures"
+
+
+class FiguresGone(Struct, tag_field="channel", tag="analytics"):
+    """The figures cannot be read; what was sent of them may be old."""
+
+    venue: str
+    symbol: str
+    state: str
+    reason: str
+    type: Literal["withheld"] = "withheld"
+
+
+class AnalyticsTold(Struct, tag_field="channel", tag="analytics"):
+    """A wall, iceberg or flicker that was told."""
+
+    venue: str
+    symbol: str
+    event: AnalyticsEventRecord
     type: Literal["event"] = "event"
 
 

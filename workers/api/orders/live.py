@@ -96,21 +96,34 @@ class OrderReplica:
 
     def withheld(self, heard_at: float) -> Withheld | None:
         """Why the orders must not be served now, or None; `heard_at`: when Redis last answered."""
-        if time.monotonic() - heard_at > SILENT_S:
-            return Withheld("unknown", "Redis does not answer")
-        said = self.statement
-        if said is None:
-            return Withheld("unknown", "nothing is known of them yet")
-        if not said.owner:
-            return Withheld("not owned", "no worker holds their lease")
-        if said.unheard_ms > UNHEARD_MS:
-            return Withheld("unheard", "their owner says nothing")
+        said, why = self.statement, unvouched(self.statement, heard_at)
+        if why is not None or said is None:
+            return why
         state = said.fields.get("state", "")
         if state != "synced":
             return Withheld(state or "waiting", said.fields.get("reason", ""))
         if not self.continues:
             return Withheld("rebuilding", "this server is following them anew")
         return None if self.sync.trusted else Withheld("crossed", "a match is being told")
+
+
+def unvouched(said: OrderStatement | None, heard_at: float) -> Withheld | None:
+    """Why nobody vouches for orders, whatever was published; None: their owner does. `heard_at`: as above."""
+    if time.monotonic() - heard_at > SILENT_S:
+        return Withheld("unknown", "Redis does not answer")
+    if said is None:
+        return Withheld("unknown", "nothing is known of them yet")
+    if not said.owner:
+        return Withheld("not owned", "no worker holds their lease")
+    return Withheld("unheard", "their owner says nothing") if said.unheard_ms > UNHEARD_MS else None
+
+
+def refuse_unfollowed(market: Market, where: str) -> None:
+    """Raise NotKnown where single orders of a market's venue are not followed."""
+    if market.context.venue.order_feed is None:
+        raise NotKnown(
+            f"Single orders of {market.venue} are not followed", "orders = true in its settings", where
+        )
 
 
 class LiveOrders:
@@ -142,12 +155,7 @@ class LiveOrders:
             NotKnown: single orders of that venue are not followed.
             OrdersNotServed: they are not in sync, or cannot be followed in time.
         """
-        if market.context.venue.order_feed is None:
-            raise NotKnown(
-                f"Single orders of {market.venue} are not followed",
-                "orders = true in its settings",
-                "query.venue",
-            )
+        refuse_unfollowed(market, "query.venue")
         replica = self._replicas.get(market)
         if replica is None:
             replica = self._replicas[market] = OrderReplica(market)

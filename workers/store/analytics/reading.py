@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -13,6 +13,7 @@ from workers.errors import StateUnreadable
 from workers.model.analytics.events import AnalyticsEvent
 from workers.model.books.order_book import Side
 from workers.store.keys import ANALYTICS_GROUP, Keys
+from workers.store.replies import unusable
 
 
 class WallNow(Struct, array_like=True):
@@ -78,17 +79,37 @@ class AnalyticsReader:
         self._keys = keys
 
     async def now(self, symbol: str) -> AnalyticsNow:
-        """Two round trips. Raises: StateUnreadable, if the hash has what no owner writes."""
-        key = self._keys.analytics(symbol)
-        owner = await self._client.hget(self._keys.lease(ANALYTICS_GROUP, symbol), "owner")
-        fields = await self._client.hgetall(key)
-        return AnalyticsNow(owner.decode(errors="replace") if owner else "", figures_of(key, fields))
+        """One round trip. Raises: StateUnreadable, if the hash has what no owner writes."""
+        [found] = await analytics_now(self._client, [(self._keys, symbol)])
+        if isinstance(found, StateUnreadable):
+            raise found
+        return found
 
     async def newest(self, symbol: str, count: int) -> list[AnalyticsEvent]:
         """The newest events, newest first: at most `count`. One round trip: each entry has at least one."""
         key = self._keys.analytics_events(symbol)
         entries = await self._client.xrevrange(key, count=count) if count else []
         return events_of(entries)[:count]
+
+
+async def analytics_now(
+    client: Redis, symbols: Sequence[tuple[Keys, str]]
+) -> list[AnalyticsNow | StateUnreadable]:
+    """What is told of several symbols now, or which hash has what no owner writes. One round trip."""
+    pipe: Any = client.pipeline(transaction=False)
+    for keys, symbol in symbols:
+        pipe.hgetall(keys.analytics(symbol))
+        pipe.hget(keys.lease(ANALYTICS_GROUP, symbol), "owner")
+    replies = await pipe.execute(raise_on_error=False)
+    found: list[AnalyticsNow | StateUnreadable] = []
+    for (keys, symbol), fields, owner in zip(symbols, replies[::2], replies[1::2], strict=True):
+        key = keys.analytics(symbol)
+        named = owner.decode(errors="replace") if isinstance(owner, bytes) else ""
+        try:
+            found.append(unusable(key, fields) or AnalyticsNow(named, figures_of(key, fields)))
+        except StateUnreadable as error:
+            found.append(error)
+    return found
 
 
 def figures_of(key: str, fields: dict[bytes, bytes]) -> Figures | None:
@@ -107,11 +128,12 @@ def figures_of(key: str, fields: dict[bytes, bytes]) -> Figures | None:
 
 def events_of(entries: Sequence[Any]) -> list[AnalyticsEvent]:
     """Of entries, newest first, the events, newest first; what others wrote among them is left out."""
-    found: list[AnalyticsEvent] = []
-    for _, fields in entries:
-        try:
-            told = msgspec.json.decode(fields.get(b"data", b""), type=list[AnalyticsEvent])
-        except msgspec.MsgspecError:
-            continue
-        found += reversed(told)
-    return found
+    return [event for _, fields in entries for event in reversed(events_in(fields))]
+
+
+def events_in(fields: Mapping[bytes, bytes]) -> list[AnalyticsEvent]:
+    """The events of one entry, oldest first; none, if it is none of ours."""
+    try:
+        return msgspec.json.decode(fields.get(b"data", b""), type=list[AnalyticsEvent])
+    except msgspec.MsgspecError:
+        return []

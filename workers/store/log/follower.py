@@ -39,6 +39,12 @@ def before(time_ms: int) -> str:
     return f"{time_ms - 1}-{LAST_OF_MS}" if time_ms > 0 else START
 
 
+def entry_before(stream_id: bytes) -> bytes:
+    """The place right before an entry."""
+    ms, number = entry_id(stream_id)
+    return b"%d-%d" % (ms, number - 1) if number else before(ms).encode()
+
+
 class Lost(NamedTuple):
     """Entries that may have been removed before they were read."""
 

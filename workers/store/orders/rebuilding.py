@@ -3,12 +3,12 @@ it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
-from workers.errors import MalformedFrame
+from workers.errors import MalformedFrame, StateUnreadable
 from workers.model.level3.checkpoint import decode_orders
 from workers.model.level3.events import OrderMessage
 from workers.model.level3.rules import OrderRules
@@ -90,18 +90,33 @@ async def rebuild_orders(
     return fold
 
 
-async def order_statement(client: Redis, keys: Keys, symbol: str) -> OrderStatement:
-    """What the owner said last, and whether it is heard. One round trip. Raises: StateUnreadable."""
+async def order_statements(
+    client: Redis, symbols: Sequence[tuple[Keys, str]]
+) -> list[OrderStatement | StateUnreadable]:
+    """What the owners said last, and whether they are heard; or which status is none. One round trip."""
     pipe: Any = client.pipeline(transaction=False)
+    for keys, symbol in symbols:
+        pipe.hgetall(keys.orders_status(symbol))
+        pipe.hget(keys.lease(ORDERS_GROUP, symbol), "owner")
     pipe.time()
-    pipe.hgetall(keys.orders_status(symbol))
-    pipe.hget(keys.lease(ORDERS_GROUP, symbol), "owner")
-    time, status, owner = await pipe.execute(raise_on_error=False)
-    if (problem := unusable(keys.orders_status(symbol), status)) is not None:
-        raise problem
-    fields = text_of(status)
-    named = owner.decode(errors="replace") if isinstance(owner, bytes) else ""
-    return OrderStatement(fields, named, unheard_ms(fields.get("told_ms"), server_ms(time)))
+    *replies, time = await pipe.execute(raise_on_error=False)
+    found: list[OrderStatement | StateUnreadable] = []
+    for (keys, symbol), status, owner in zip(symbols, replies[::2], replies[1::2], strict=True):
+        if (problem := unusable(keys.orders_status(symbol), status)) is not None:
+            found.append(problem)
+            continue
+        fields = text_of(status)
+        named = owner.decode(errors="replace") if isinstance(owner, bytes) else ""
+        found.append(OrderStatement(fields, named, unheard_ms(fields.get("told_ms"), server_ms(time))))
+    return found
+
+
+async def order_statement(client: Redis, keys: Keys, symbol: str) -> OrderStatement:
+    """That of one symbol. One round trip. Raises: StateUnreadable."""
+    [found] = await order_statements(client, [(keys, symbol)])
+    if isinstance(found, StateUnreadable):
+        raise found
+    return found
 
 
 def _number(stream_id: bytes) -> int:
