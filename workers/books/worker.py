@@ -204,6 +204,8 @@ class BookWorker:
                 continue
             if outcome is Outcome.GAP:
                 self._gap(book)
+            elif outcome is Outcome.LOST and entry.kind == "break" and entry.data:
+                self._told_of_hole(book)
             elif self._observer and outcome in (Outcome.APPLIED, Outcome.SYNCED):
                 self._observer(book)
 
@@ -219,9 +221,17 @@ class BookWorker:
         expected, got = (gap.expected, gap.got) if gap else (0, 0)
         GAPS.labels(name).inc()
         log.warning("depth_gap", venue=name, symbol=symbol, expected=expected, got=got)
-        record = GapRecord(DEPTH, expected, got, book.sync.reason, "resync")
+        self._record(book, expected, got)
+
+    def _told_of_hole(self, book: OwnedBook) -> None:
+        """The exchange itself said that messages are missing: from the ms of the last one to that at which it did."""
+        before, after = (place.partition(b"-")[0] for place in (book.before_last, book.last_stream_id))
+        self._record(book, int(before), int(after))
+
+    def _record(self, book: OwnedBook, first: int, last: int) -> None:
+        record = GapRecord(DEPTH, first, last, book.sync.reason, "resync")
         after = self._after_gap(book, book.before_last, book.last_stream_id, record)
-        task = seen(asyncio.create_task(after, name=f"books: gap of {symbol}"))
+        task = seen(asyncio.create_task(after, name=f"books: gap of {book.claim.symbol}"))
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
 

@@ -19,7 +19,8 @@ def replay(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="Captures of hftbacktest or cryptofeed, or bare frames: plain, .gz, .zst. Merged by time."
+            help="Captures of hftbacktest or cryptofeed, bare frames, or CSV of Tardis (incremental_book_L2, trades): "
+            "plain, .gz, .zst. Merged by time."
         ),
     ],
     json: Json = False,

@@ -13,6 +13,7 @@ import aiohttp
 import structlog
 from prometheus_client import Counter, Gauge
 
+from workers.ingest.metrics import ANEW, BROKEN, TORN, UNANSWERED
 from workers.ingest.pace import Pace
 from workers.ingest.rest_questions import RestQuestions
 from workers.ingest.subscriptions import Method, Refusal, Refusals, Subscriptions, named
@@ -20,7 +21,17 @@ from workers.runtime.tasks import end
 from workers.settings.schema import IngestSettings, VenueSettings
 from workers.venues.interface import Venue
 from workers.venues.messages import Acknowledged, Message, Refused, ShutdownNotice, Subscription
-from workers.venues.session import Accepted, Ask, Broken, Event, RefusedStreams, Send, Session, Stale
+from workers.venues.session import (
+    Accepted,
+    Ask,
+    Broken,
+    Event,
+    RefusedStreams,
+    Send,
+    Session,
+    Stale,
+    Torn,
+)
 
 log = structlog.get_logger()
 
@@ -44,19 +55,6 @@ REVIVED = Counter(
     "Streams subscribed anew because somebody found them dead",
     ["venue", "line"],
 )
-BROKEN = Counter(
-    "fleet_connections_broken_total",
-    "Sockets replaced because something was missing on them",
-    ["venue", "line"],
-)
-ANEW = Counter(
-    "fleet_streams_anew_total",
-    "Streams subscribed anew because something was missing in them",
-    ["venue", "line"],
-)
-UNANSWERED = Counter(
-    "fleet_requests_unanswered_total", "Control requests the exchange never answered", ["venue", "line"]
-)
 
 FRAMES_PER_TURN: Final = 64
 ALIVE_S: Final = 10.0
@@ -79,8 +77,10 @@ class Sink(Protocol):
     ) -> Sequence[Event] | None:
         """Take in a frame; what it meant, None if it could not be used."""
 
-    def torn(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
-        """Something is missing in streams (channel, symbol) of a socket."""
+    def torn(
+        self, session: Session, names: Iterable[tuple[str, str]], now_us: int, data: bytes = b""
+    ) -> None:
+        """Something is missing in streams (channel, symbol) of a socket; `data`: what the exchange said of it."""
 
     def begun_anew(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
         """Streams (channel, symbol) of a socket that were asked for anew begin now."""
@@ -323,6 +323,12 @@ class Connection:
             self._sink.torn(self._venue_session, self.streams.names_of(event.streams), time.time_ns() // 1000)
             self.streams.anew(event.streams)
             self._asking.set()
+        elif isinstance(event, Torn):
+            TORN.labels(*self._labels, event.reason).inc(len(event.streams))
+            self._log.warning("streams_torn", why=event.reason, streams=event.streams[:MOST_NAMED])
+            names, now_us = self.streams.names_of(event.streams), time.time_ns() // 1000
+            self._sink.torn(self._venue_session, names, now_us, event.data)
+            self._sink.begun_anew(self._venue_session, names, now_us)
         elif isinstance(event, ShutdownNotice):
             self._log.info("shutdown_notice")
             self.replace.set()

@@ -124,7 +124,12 @@ class VenueFeeds:
 
     def _new(self, endpoint: Endpoint, streams: list[Subscription]) -> _Shard:
         shard: _Shard
-        feed = self._make_feed(lambda: self._open(endpoint.url, shard.streams))
+
+        def opened() -> Connection:
+            url = endpoint.address(shard.streams) if endpoint.address else endpoint.url
+            return self._open(url, shard.streams)
+
+        feed = self._make_feed(opened)
         shard = _Shard(
             endpoint.url, endpoint.extra, streams, feed, late=any(other.heard for other in self._shards)
         )

@@ -199,20 +199,26 @@ class Line:
             elif channel == TRADES and self._wholeness is not None:
                 self._wholeness.begun_anew(symbol)
 
-    def torn(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
-        """Something is missing in streams (channel, symbol) of a socket: their books end here."""
+    def torn(
+        self, session: Session, names: Iterable[tuple[str, str]], now_us: int, data: bytes = b""
+    ) -> None:
+        """Something is missing in streams (channel, symbol) of a socket: their books end here.
+
+        Args:
+            data: what the exchange said of it.
+        """
         for channel, symbol in names:
             if channel in self._by_turns:
-                self._break((channel, symbol), self._turns.of(session, (channel, symbol)), now_us)
+                self._break((channel, symbol), self._turns.of(session, (channel, symbol)), now_us, data)
                 self._turns.end(session, (channel, symbol))
             elif channel == DEPTH:
-                self._break((channel, symbol), "", now_us)
+                self._break((channel, symbol), "", now_us, data)
 
-    def _break(self, name: tuple[str, str], turn: str, now_us: int) -> None:
+    def _break(self, name: tuple[str, str], turn: str, now_us: int, data: bytes = b"") -> None:
         stream = self._streams.get(name)
         if stream is None:
             return
-        entry = RawEntry(stream.key, now_us // 1000, 0, b"", now_us, self.line, "break")
+        entry = RawEntry(stream.key, now_us // 1000, 0, data, now_us, self.line, "break")
         if name[0] in self._by_turns:
             self._numbers += 1
             entry = entry._replace(turn=turn, number=self._numbers)

@@ -28,3 +28,21 @@ CONTRADICTIONS = Counter(
     ["venue", "line"],
 )
 UNKNOWN = Counter("fleet_unknown_symbol_total", "Messages of symbols nobody asked for", ["venue", "line"])
+BROKEN = Counter(
+    "fleet_connections_broken_total",
+    "Sockets replaced because something was missing on them",
+    ["venue", "line"],
+)
+ANEW = Counter(
+    "fleet_streams_anew_total",
+    "Streams subscribed anew because something was missing in them",
+    ["venue", "line"],
+)
+TORN = Counter(
+    "fleet_streams_torn_total",
+    "Streams of which the exchange said that something is missing",
+    ["venue", "line", "reason"],
+)
+UNANSWERED = Counter(
+    "fleet_requests_unanswered_total", "Control requests the exchange never answered", ["venue", "line"]
+)

@@ -37,6 +37,8 @@ class DepthEvent(msgspec.Struct, gc=False):
     kind: Kind = "update"
     checksum: int | None = None
     """What the venue says of the book after this event, where it does."""
+    why: str = ""
+    """Of a break: what the venue calls it, in a word; empty: a connection was lost."""
 
 
 class Snapshot(msgspec.Struct, gc=False):

@@ -12,6 +12,7 @@ from workers.recordings.records import Received
 RECOGNISED: Final = re.compile(rb"\s*[\[{]")
 _TIMES: Final = (
     re.compile(rb'"(?:ts|E|microtimestamp)":\s*"?(\d{13}|\d{16})\b'),
+    re.compile(rb'"localTimestamp":\s*"(\d{4}-\d\d-\d\dT[0-9:]{8})(\.\d+)?Z"'),
     re.compile(rb'"(?:timestamp|time|time_in)":\s*"(\d{4}-\d\d-\d\dT[0-9:]{8})(\.\d+)?Z"'),
 )
 
@@ -19,7 +20,7 @@ _TIMES: Final = (
 def _time_us(frame: bytes) -> int:
     if found := _TIMES[0].search(frame):
         return int(found[1]) * (1000 if len(found[1]) == 13 else 1)
-    if found := _TIMES[1].search(frame):
+    if found := _TIMES[1].search(frame) or _TIMES[2].search(frame):
         try:
             second = datetime.fromisoformat(found[1].decode()).replace(tzinfo=UTC)
         except ValueError:

@@ -16,6 +16,7 @@ _HOSTS: Final = {
 }  # fmt: skip
 """By a part of the host's name."""
 _FRAMES: Final = (
+    ("tardis", re.compile(rb'"localTimestamp":\s*"')),
     (BINANCE, re.compile(rb'\{"(stream|e)":|\{"lastUpdateId":')),
     ("okx", re.compile(rb'"arg":\s*\{[^}]*"channel"')),
     ("bybit", re.compile(rb'"topic":\s*"(orderbook|publicTrade|tickers)\.|"op":\s*"subscribe"')),
@@ -86,6 +87,7 @@ _TRAITS: Final[dict[str, dict[str, re.Pattern[bytes]]]] = {
         "orders_depth": re.compile(rb'"level3"[^{}]*"depth":\s*(\d+)'),
         "v1": re.compile(rb'^\[|"event":\s*"(?:systemStatus|subscriptionStatus)"'),
     },
+    "tardis": {"exchange": re.compile(rb'"exchange":\s*"([a-z0-9-]+)"')},
     "bitfinex": {"depth": re.compile(rb'"len":\s*"?(\d+)')},
     "bitstamp": {
         "depth": re.compile(rb"(diff_order_book|order_book)_"),
@@ -137,6 +139,9 @@ def settings_as_recorded(source: Source, traits: Traits, urls: list[str]) -> Ven
             values |= {"depth": found["depth"]} if "depth" in found else {}
             # a seed that was recorded names no place in the stream: books begin empty
             values |= {"orders": True, "orders_seed": False} if "orders" in found else {}
+        case "tardis":
+            values = {"market": found["exchange"]} if "exchange" in found else {}
+            values |= chosen
         case "kraken" if "v1" in found:
             values["websocket_url"] = "wss://ws.kraken.com"
         case "kraken" if "orders" in found:

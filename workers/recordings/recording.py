@@ -35,6 +35,8 @@ from workers.recordings.records import (
 )
 from workers.recordings.sockets import RecordedSockets
 from workers.recordings.streams import Stream, market_shown_by, stream_of
+from workers.recordings.tardis.file import TardisFile, dataset_of
+from workers.recordings.tardis.frames import records_of
 from workers.settings.exchanges import exchanges
 from workers.settings.schema import VenueSettings
 from workers.venues.interface import Venue
@@ -77,7 +79,8 @@ class Recording:
 
     def __init__(self, path: Path, market: Market | None = None, source: Source | None = None) -> None:
         self.path = path
-        self._format = self._recognised()
+        self._dataset = TardisFile(path) if dataset_of(path) is not None else None
+        self._format = self._recognised() if self._dataset is None else _FORMATS[-1]
         self.streams: dict[Stream, int] = {}
         """How many frames each stream has."""
         self.snapshots: Counter[str] = Counter()
@@ -249,6 +252,9 @@ class Recording:
             return Damage(snapshot.time_us, snapshot.line, damage)
 
     def _records(self) -> Iterator[Record]:
+        if self._dataset is not None:
+            yield from records_of(self._dataset)
+            return
         path, parse_line = str(self.path), self._format.parse_line
         time_us, number = 0, 0
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from workers.ingest.line import Line
+from workers.ingest.wholeness import Wholeness
 from workers.recordings.recording import Recording, stream_named
 from workers.recordings.records import Market, Opened, Received
 from workers.recordings.sockets import RecordedSockets
@@ -17,7 +18,7 @@ from workers.runtime.context import VenueContext
 from workers.settings.schema import IngestSettings
 from workers.store.log.streams import RawEntry
 from workers.venues.messages import Message
-from workers.venues.session import Broken, Stale
+from workers.venues.session import Broken, Stale, Torn
 
 
 class Fed(NamedTuple):
@@ -69,9 +70,10 @@ class SocketFrames:
             elif isinstance(event, Broken):
                 self.sequence_gaps[market] += event.reason == "sequence"
                 line.ended(session, now_us)
-            elif isinstance(event, Stale):
+            elif isinstance(event, Stale | Torn):
                 names = [name for stream in event.streams if (name := self._wire_names[market].get(stream))]
-                line.torn(session, names, now_us)
+                line.torn(session, names, now_us, event.data if isinstance(event, Torn) else b"")
+                line.begun_anew(session, names, now_us)
         return streams
 
     def _stream(self, market: Market, symbol: str, channel: str) -> Stream:
@@ -96,5 +98,13 @@ def line_of(
 ) -> Line:
     """The line of one market."""
     return Line(
-        context.venue, context.keys, LINE, settings, context.symbols, append, tell=tell, recorded=True
+        context.venue,
+        context.keys,
+        LINE,
+        settings,
+        context.symbols,
+        append,
+        tell=tell,
+        wholeness=Wholeness(context.keys, LINE, append),
+        recorded=True,
     )

@@ -29,12 +29,16 @@ class Tape(NamedTuple):
     """The last id the fold has come to."""
     stream_id: int
     """The last id in the raw stream."""
+    breaks: int
+    """Stretches in which trades may be missing, nobody knows how many."""
 
     def problems(self, name: str) -> list[str]:
         """What is not as it should be, in sentences."""
         found = []
         if self.missing:
             found.append(f"{name}: {self.missing} trades are missing.")
+        if self.breaks:
+            found.append(f"{name}: trades may be missing in {self.breaks} stretch(es).")
         if self.doubled:
             found.append(f"{name}: {self.doubled} trades are in trades:latest twice.")
         if self.applied != self.number:
@@ -55,12 +59,13 @@ async def tape_of(client: Any, book: Book) -> Tape:
     while page := await client.zrange(latest, count, count + PAGE - 1, withscores=True):
         count += len(page)
         ids.update(decode_member(member, book.symbol, int(score)).agg_trade_id for member, score in page)
-    names = ("last_id", "applied_count", "not_market_count", "missing_count")
+    names = ("last_id", "applied_count", "not_market_count", "missing_count", "breaks_count")
     values = await client.hmget(keys.trades_state(book.symbol), *names)
-    fold_id, applied, not_market, missing = (int(value or 0) for value in values)
+    fold_id, applied, not_market, missing, breaks = (int(value or 0) for value in values)
     stream = await client.xinfo_stream(keys.raw(book.symbol, TRADES))
     first, last = (min(ids), max(ids)) if ids else (-1, -1)
-    absent = last - first + 1 - len(ids) if ids else 0
+    is_consecutive = book.context.venue.facts.trade_ids == "consecutive"
+    absent = last - first + 1 - len(ids) if ids and is_consecutive else 0
     return Tape(
         number=count,
         first_id=first,
@@ -71,6 +76,7 @@ async def tape_of(client: Any, book: Book) -> Tape:
         applied=applied,
         fold_id=fold_id,
         stream_id=int(stream["last-generated-id"].partition(b"-")[2]),
+        breaks=breaks,
     )
 
 

@@ -54,7 +54,8 @@ def depth_of(venue: DepthVenue, symbol: str, entry: LogEntry) -> DepthEvent:
     if kind == "break" or not by_id:
         ms, _, number = entry.stream_id.partition(b"-")
     if kind == "break":
-        event = DepthEvent(symbol, int(number), int(number), -1, int(ms), 0, [], [])
+        why = venue.depth(entry.data, symbol, kind).why if entry.data else ""
+        event = DepthEvent(symbol, int(number), int(number), -1, int(ms), 0, [], [], why=why)
     else:
         event = venue.depth(entry.data, symbol, kind)
         if not by_id:

@@ -5,7 +5,7 @@ A new exchange is one new folder with an implementation of `Venue` and one line 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -29,6 +29,8 @@ class Endpoint(NamedTuple):
     subscriptions: list[Subscription]
     extra: bool = False
     """Of channels that the settings ask for by name: they get sockets of their own, and cost the books nothing."""
+    address: Callable[[Sequence[Subscription]], str] | None = None
+    """Where a socket names its streams in its URL: that of one for some streams; None: it is `url` for all."""
 
 
 class Announcements(NamedTuple):

@@ -14,6 +14,7 @@ from workers.venues.coinbase.venue import Coinbase
 from workers.venues.interface import Venue
 from workers.venues.kraken.venue import Kraken
 from workers.venues.okx.venue import Okx
+from workers.venues.tardis.venue import Tardis
 
 _VENUES: Final[Mapping[str, Callable[[str, Any], Venue]]] = {
     "binance": Binance,
@@ -23,6 +24,7 @@ _VENUES: Final[Mapping[str, Callable[[str, Any], Venue]]] = {
     "coinbase": Coinbase,
     "kraken": Kraken,
     "okx": Okx,
+    "tardis": Tardis,
 }
 """By the name of its folder; each takes the settings of that folder."""
 

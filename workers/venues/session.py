@@ -78,6 +78,15 @@ class Ask(msgspec.Struct):
     take: Callable[[bytes | None, int], list[Event]]
 
 
+class Torn(msgspec.Struct, gc=False):
+    """Something is missing in these streams, by their wire names, and they go on by themselves: books with their next
+    whole one. `data` is what the exchange said; the log keeps it."""
+
+    streams: list[str]
+    reason: str
+    data: bytes
+
+
 class Unusable(msgspec.Struct, gc=False):
     """A part of a frame that is malformed; what else the frame says can be used."""
 
@@ -93,6 +102,7 @@ Event = (
     | RefusedStreams
     | Broken
     | Stale
+    | Torn
     | Acknowledged
     | Refused
     | ShutdownNotice

@@ -111,7 +111,7 @@ class InBandSync(BookSync):
             return outcome
         self._heard_ms, self._heard = now_ms, True
         if event.kind == "break":
-            return self._end("connection", now_ms)
+            return self._end(event.why or "connection", now_ms)
         if event.kind == "checksum":
             agreed = self.state is not SyncState.SYNCED or self._agrees(event)
             return Outcome.STALE if agreed else self._end("checksum", now_ms)

@@ -17,27 +17,14 @@ import msgspec
 from workers.errors import MalformedFrame
 from workers.model.events import Level
 from workers.recordings.tardis.books import BookMessage
+from workers.recordings.tardis.rows import Row
+from workers.venues.tardis import wire
 
 ORIGIN: Final = "tardis"
 """The `line` of what was imported."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-
-
-class _Level(msgspec.Struct, gc=False):
-    price: msgspec.Raw
-    amount: msgspec.Raw
-
-
-class _BookChange(msgspec.Struct, rename="camel", gc=False):
-    is_snapshot: bool
-    bids: list[_Level]
-    asks: list[_Level]
-    timestamp: datetime
-    local_timestamp: datetime
-
-
-_decoder: Final = msgspec.json.Decoder(_BookChange)
+_decoder: Final = msgspec.json.Decoder(wire.BookChange)
 _text: Final = msgspec.json.Encoder().encode
 
 
@@ -65,6 +52,21 @@ def encode_change(exchange: str, symbol: str, message: BookMessage) -> bytes:
 @lru_cache(1024)
 def _names(exchange: str, symbol: str) -> str:
     return f'"symbol":{_text(symbol).decode()},"exchange":{_text(exchange).decode()}'
+
+
+def encode_trade(row: Row) -> bytes:
+    """A row of `trades` as JSON."""
+    exchange, symbol, timestamp, local, name, side, price, amount = row
+    named = "" if name is None else f'"id":{_text(name).decode()},'
+    numbers = f'"price":{price},"amount":{amount},"side":"{side}"'
+    times = f'"timestamp":"{iso_us(timestamp)}","localTimestamp":"{iso_us(local)}"'
+    return f'{{"type":"trade",{_names(exchange, symbol)},{named}{numbers},{times}}}'.encode()
+
+
+def encode_disconnect(exchange: str, symbol: str, local: int) -> bytes:
+    """What says that messages of a symbol are missing after a local time (µs)."""
+    names = f'"exchange":{_text(exchange).decode()},"symbols":[{_text(symbol).decode()}]'
+    return f'{{"type":"disconnect",{names},"localTimestamp":"{iso_us(local)}"}}'.encode()
 
 
 def _levels(levels: list[Level]) -> str:

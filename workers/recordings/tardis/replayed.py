@@ -17,6 +17,7 @@ import msgspec
 from workers.model.events import Level
 from workers.recordings.tardis.books import BookMessage
 from workers.recordings.tardis.rows import Dataset, Row, amount_of, name_of, number_of
+from workers.venues.tardis import wire
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -35,56 +36,6 @@ _FIGURES: Final = (
     "index_price",
     "mark_price",
 )
-
-
-NOTHING: Final = msgspec.Raw(b"null")
-"""A figure that is absent: one that may be `None` cannot be kept as it came."""
-
-
-class _Level(msgspec.Struct, gc=False):
-    price: msgspec.Raw
-    amount: msgspec.Raw
-
-
-class _Told(msgspec.Struct, rename="camel", tag_field="type", gc=False):
-    exchange: str
-    local_timestamp: datetime
-
-
-class _Named(_Told, kw_only=True):
-    symbol: str
-    timestamp: datetime
-
-
-class _Trade(_Named, tag="trade", kw_only=True):
-    price: msgspec.Raw
-    amount: msgspec.Raw
-    side: str
-    id: str | None = None
-
-
-class _Liquidation(_Trade, tag="liquidation"):
-    pass
-
-
-class _Change(_Named, tag="book_change", kw_only=True):
-    is_snapshot: bool
-    bids: list[_Level]
-    asks: list[_Level]
-
-
-class _Ticker(_Named, tag="derivative_ticker", kw_only=True):
-    last_price: msgspec.Raw = NOTHING
-    open_interest: msgspec.Raw = NOTHING
-    funding_rate: msgspec.Raw = NOTHING
-    predicted_funding_rate: msgspec.Raw = NOTHING
-    index_price: msgspec.Raw = NOTHING
-    mark_price: msgspec.Raw = NOTHING
-    funding_timestamp: datetime | None = None
-
-
-class _Disconnect(_Told, tag="disconnect", kw_only=True):
-    symbols: list[str] | None = None
 
 
 class _Refusal(msgspec.Struct):
@@ -110,7 +61,9 @@ class Line(NamedTuple):
     told: Row | BookMessage
 
 
-_decoder: Final = msgspec.json.Decoder(_Trade | _Liquidation | _Change | _Ticker | _Disconnect)
+_decoder: Final = msgspec.json.Decoder(
+    wire.Trade | wire.Liquidation | wire.BookChange | wire.DerivativeTicker | wire.Disconnect
+)
 _refusals: Final = msgspec.json.Decoder(_Refusal)
 
 
@@ -125,15 +78,15 @@ def parse_line(line: bytes) -> Line | Disconnected:
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ValueError(f"is no message of tardis-machine: {error}") from None
     local = _us(found.local_timestamp)
-    if isinstance(found, _Disconnect):
+    if isinstance(found, wire.Disconnect):
         return Disconnected(local, found.symbols or [])
     dataset = DATASET_OF[str(found.__struct_config__.tag)]
     names = name_of(found.exchange), name_of(found.symbol)
     time = _us(found.timestamp)
-    if isinstance(found, _Change):
+    if isinstance(found, wire.BookChange):
         bids, asks = ([_level(level) for level in side] for side in (found.bids, found.asks))
         return Line(*names, dataset, local, BookMessage(0, time, local, found.is_snapshot, bids, asks))
-    if isinstance(found, _Ticker):
+    if isinstance(found, wire.DerivativeTicker):
         funding = None if found.funding_timestamp is None else _us(found.funding_timestamp)
         figures = [_figure(getattr(found, name)) for name in _FIGURES]
         return Line(*names, dataset, local, (*names, time, local, funding, *figures))
@@ -152,7 +105,7 @@ def refusal_in(line: bytes) -> str:
         return ""
 
 
-def _level(level: _Level) -> Level:
+def _level(level: wire.Level) -> Level:
     return _required(level.price), amount_of(_text(level.amount))
 
 
