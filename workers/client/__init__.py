@@ -6,6 +6,7 @@ from workers.client.fleet import FleetClient
 from workers.client.frames import columns_of, to_dataframe
 from workers.client.numbers import Number
 from workers.client.records import (
+    AnalyticsTold,
     Bar,
     Book,
     BookTop,
@@ -14,8 +15,11 @@ from workers.client.records import (
     Interrupted,
     Liquidation,
     Notice,
+    OrderLevel,
+    OrdersTop,
     PriceLevel,
     RawMessage,
+    RestingOrder,
     Trade,
     Withheld,
 )
@@ -40,6 +44,7 @@ __all__ = [
     "Alert",
     "AnalyticsEvent",
     "AnalyticsNow",
+    "AnalyticsTold",
     "BadNumber",
     "Bar",
     "Book",
@@ -58,8 +63,11 @@ __all__ = [
     "Notice",
     "Number",
     "OpenAlert",
+    "OrderLevel",
+    "OrdersTop",
     "PriceLevel",
     "RawMessage",
+    "RestingOrder",
     "SecondUnknown",
     "StateUnreadable",
     "TokenUnusable",

@@ -1,24 +1,83 @@
-"""The part of the client that reads what a fleet finds: alerts, and what is inferred of books and trades."""
+"""The part of the client that reads single orders, and what a fleet finds: alerts, and what is inferred of books and
+trades."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from redis.asyncio import Redis
+
+from workers.client.feed import Feed
 from workers.client.naming import keys_of
+from workers.client.orders import OrdersFeed
+from workers.client.records import AnalyticsTold
+from workers.client.tokens import Place
 from workers.model.analytics.events import AnalyticsEvent
 from workers.store.alerts.book import AlertBook, OpenAlert, Told
-from workers.store.analytics.reading import AnalyticsNow, AnalyticsReader
+from workers.store.analytics.reading import AnalyticsNow, AnalyticsReader, events_in
+from workers.store.keys import Keys
+from workers.store.log.follower import Entry
+
+
+class AnalyticsFeed(Feed[AnalyticsTold]):
+    """What is told of walls, icebergs and flicker of some symbols."""
+
+    channel = "analytics"
+
+    def __init__(
+        self,
+        connect: Callable[[], Redis],
+        symbols: Sequence[str],
+        *,
+        resume: str | None = None,
+        from_ms: int | None = None,
+    ) -> None:
+        super().__init__(connect, symbols, Keys.analytics_events, resume, from_ms)
+
+    def _take(self, name: str, entries: Sequence[Entry]) -> None:
+        for stream_id, fields in entries:
+            position = stream_id.decode()
+            found = events_in(fields)
+            if not found:
+                self._undecodable(name, position)
+            for event in found:
+                place = Place(position) if event is found[-1] else None
+                self._put(name, place, AnalyticsTold(name, position, event))
 
 
 class FindingsClient(ABC):
-    """Reads of alerts and analytics."""
+    """Reads of single orders, alerts and analytics."""
 
     _client: Any
 
     @abstractmethod
     async def _name(self, text: str) -> str:
         """The name as keys have it."""
+
+    @abstractmethod
+    def _reader(self) -> Any:
+        """A connection of its own for a reading."""
+
+    def orders(
+        self, symbols: Sequence[str], *, resume: str | None = None, from_ms: int | None = None
+    ) -> OrdersFeed:
+        """The best levels of single orders: `OrdersTop`, with `Withheld`, `Gap` and `Interrupted` among them.
+
+        The first record of a symbol is the newest publication; of those that came at once only the newest is given.
+        `resume` and `from_ms` are those of `books`.
+        """
+        return OrdersFeed(self._reader, symbols, resume=resume, from_ms=from_ms)
+
+    def analytics(
+        self, symbols: Sequence[str], *, resume: str | None = None, from_ms: int | None = None
+    ) -> AnalyticsFeed:
+        """Each wall, iceberg and flicker when it is told: `AnalyticsTold`, with `Gap` and `Interrupted` among them.
+
+        `resume` and `from_ms` are those of `books`.
+        """
+        return AnalyticsFeed(self._reader, symbols, resume=resume, from_ms=from_ms)
 
     async def alerts(self) -> list[OpenAlert]:
         """The alerts that are open now, the oldest first, each with what a language model said of it, if anything."""

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from workers.client.numbers import Number
+from workers.model.analytics.events import AnalyticsEvent
 
 
 class PriceLevel(NamedTuple):
@@ -173,12 +174,70 @@ class RawMessage(NamedTuple):
     """Of depth streams what the entry is (docs/keys.md)."""
 
 
+class RestingOrder(NamedTuple):
+    """One order that rests."""
+
+    order_id: str
+    quantity: Number
+    """What is left of it."""
+    placed_us: int | None
+    """Since when it stands, exchange µs; None: nobody told."""
+    is_seen: bool
+    """Its creation was seen; else it is from a seed."""
+
+
+class OrderLevel(NamedTuple):
+    """One price and its queue."""
+
+    price: Number
+    quantity: Number
+    """The exact sum of the orders that are known."""
+    orders_count: int
+    is_complete: bool
+    """They are known to be all that rest there; else sum, number and places are lower bounds."""
+    first: list[RestingOrder]
+    """The first of the queue, its head first: `orders.heads` (5) at most."""
+
+
+class OrdersTop(NamedTuple):
+    """The best levels of single orders, as published."""
+
+    symbol: str
+    position: str
+    """The id of its entry in `orders:{S}:top`."""
+    bids: list[OrderLevel]
+    """Best first, `orders.levels` (10) at most."""
+    asks: list[OrderLevel]
+    orders_count: int
+    """Of the whole book."""
+    is_whole: bool
+    """The book began with all there was; else no level is complete."""
+    last_id: str
+    """The exchange's id of the last message, where it has one."""
+    last_number: int
+    """Its number, or its time in µs."""
+    event_us: int
+    synced_at_us: int
+    received_us: int
+    """0 right after a takeover."""
+    published_us: int
+
+
+class AnalyticsTold(NamedTuple):
+    """A wall, iceberg or flicker, when it was told."""
+
+    symbol: str
+    position: str
+    """The id of its entry in `analytics:{S}:events`."""
+    event: AnalyticsEvent
+
+
 class Gap(NamedTuple):
     """Something is missing between the record before and the one after."""
 
     symbol: str
     channel: str
-    """`books`, `trades`, `bars`, `derivatives`, `liquidations`, or `raw:` and a channel."""
+    """`books`, `trades`, `bars`, `derivatives`, `liquidations`, `orders`, `analytics`, or `raw:` and a channel."""
     reason: str
     """`trimmed`: the stream no longer reached back to the reader's place. `ids jump`: these trades were not to be had.
     `restarted`: stream or ids began anew. `undecodable`: an entry that is none of ours. `connection`: trades were not
@@ -192,12 +251,13 @@ class Gap(NamedTuple):
 
 
 class Withheld(NamedTuple):
-    """A book cannot be trusted now: what was read of it before is not to be used. Its next `BookTop` ends it."""
+    """A book cannot be trusted now: what was read of it before is not to be used. Its next `BookTop`, or `OrdersTop`,
+    ends it."""
 
     symbol: str
     state: str
-    """As in `book:{S}:status`, or `not owned`: no worker holds the book, the fleet may have stopped; or
-    `unheard`: its owner has said nothing of it for 10 s."""
+    """As in `book:{S}:status` or `orders:{S}:status`, or `not owned`: no worker holds the book, the fleet may have
+    stopped; or `unheard`: its owner has said nothing of it for 10 s."""
     reason: str
 
 

@@ -9,7 +9,8 @@ import msgspec
 from workers.errors import TokenUnusable
 
 Channel = str
-"""`books`, `trades`, `bars`, `derivatives`, `liquidations`, or `raw:` and the channel of a raw stream."""
+"""`books`, `trades`, `bars`, `derivatives`, `liquidations`, `orders`, `analytics`, or `raw:` and the channel of a raw
+stream."""
 VERSION: Final = 1
 
 
