@@ -37,7 +37,9 @@ ALLOWED: dict[str, set[str]] = {
     | {"runtime", "archive.files", "recordings", "sim", "client", "terminal", "operations", "verification"},
     "operations": CORE
     | {"runtime", "archive", "archive.files", "postgres", "sim", "client", "terminal", "operations"},
-    "replay": CORE | ROLES | {"runtime", "recordings", "terminal", "operations", "verification", "replay"},
+    "replay": CORE
+    | ROLES
+    | {"runtime", "recordings", "terminal", "operations", "verification", "research", "replay"},
     "conformance": CORE
     | ROLES
     | {"runtime", "archive.files", "sim", "client", "terminal", "operations", "verification", "conformance"},

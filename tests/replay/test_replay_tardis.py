@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import zstandard
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from redis import Redis
 from replay_captures import replayed
 
@@ -15,6 +19,7 @@ from workers.errors import RecordingError
 from workers.recordings.recording import Recording
 from workers.recordings.tardis.rows import header_of
 from workers.replay.server import PrivateServer
+from workers.research.tardis_spool import spool
 
 BASE = 1_585_699_200_000_000
 S = "XBT-USD"
@@ -135,3 +140,47 @@ def test_what_a_machine_said_is_a_recording_too(server: PrivateServer, tmp_path:
     assert found["venues"] == {"tardis-bybit": {"exchange": "tardis", "market": "bybit"}}
     assert found["books"]["BTCUSDT"]["bids"] == [["2", "3"]]
     assert (found["resyncs"], found["trades"]["BTCUSDT"]["count"]) == (1, 1)
+
+
+async def test_what_a_machine_replays_is_asked_for_by_day_until_it_is_whole(
+    server: PrivateServer, tmp_path: Path
+) -> None:
+    """The stretch begins with the book as it stood then, and nothing stays of a reply that broke off."""
+    names = '"symbol":"BTCUSDT","exchange":"bybit"'
+    sides = '"isSnapshot":%s,"bids":[{"price":%d,"amount":3}],"asks":[]'
+    times = '"timestamp":"%s","localTimestamp":"%s"'
+    change = f'{{"type":"book_change",{names},{sides},{times}}}\n'
+    at = [
+        f"2020-04-0{day}T{time}:00.000Z"
+        for day, time in ((1, "00:00"), (1, "09:00"), (1, "12:00"), (2, "00:00"))
+    ]
+    midnight, earlier, wanted, next_day = (
+        (change % (whole, price, time, time)).encode()
+        for whole, price, time in zip(("true", "false", "false", "true"), (1, 2, 3, 9), at, strict=True)
+    )
+    replies = [midnight + earlier + wanted + wanted[:30], midnight + earlier + wanted, next_day]
+    asked = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(json.loads(request.query["options"])[0]["from"][:10])
+        return web.Response(body=replies[len(asked) - 1])
+
+    app = web.Application()
+    app.router.add_get("/replay-normalized", answer)
+    notes: list[str] = []
+    async with TestServer(app) as machine:
+        stretch = "symbols=BTCUSDT&from=2020-04-01T10:00&to=2020-04-02T01:00&dataTypes=book_change"
+        url = f"tardis://{machine.host}:{machine.port}/bybit?{stretch}"
+        path = await spool(url, tmp_path, "", notes.append)
+    assert asked == ["2020-04-01", "2020-04-01", "2020-04-02"]
+    assert [note.rpartition(": ")[2] for note in notes] == [
+        "the reply ends in the middle of a line; asked again."
+    ]
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [(line["isSnapshot"], [level["price"] for level in line["bids"]]) for line in lines] == [
+        (True, [3, 2, 1]),
+        (True, [9]),
+    ]
+    found = await asyncio.to_thread(replayed, server.url, path)
+    assert (found["problems"], found["resyncs"]) == ([], 0)
+    assert found["books"]["BTCUSDT"]["bids"] == [["9", "3"]]

@@ -116,7 +116,7 @@ def test_named_trades_that_a_recorder_told_again_are_filed_once_and_late_ones_ar
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", ": it is empty."),
+        ("", ": the file is empty."),
         (
             header_of("trades") + ",flags\n",
             ", line 1: its columns 'id,side,price,amount,flags' are those of none of",

@@ -20,8 +20,8 @@ from workers.archive.files.storage import LocalStorage
 from workers.cli.application import main
 from workers.errors import CommandError
 from workers.recordings.tardis.replayed import parse_line
-from workers.research import tardis_replay
-from workers.research.tardis_replay import ReplayUrl
+from workers.research import tardis_machine
+from workers.research.tardis_machine import ReplayUrl
 from workers.settings.loading import load
 from workers.tardis.holdings import holdings_of
 from workers.tardis.server import TardisServer
@@ -141,7 +141,7 @@ async def hostile(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         await answer(request, reply)
         return reply
 
-    monkeypatch.setattr(tardis_replay, "Pauses", lambda *_: type("", (), {"take": lambda _: 0.0})())
+    monkeypatch.setattr(tardis_machine, "Pauses", lambda *_: type("", (), {"take": lambda _: 0.0})())
     app = web.Application()
     app.router.add_get("/replay-normalized", handler)
     async with TestServer(app) as running:
@@ -189,7 +189,7 @@ async def test_who_never_answers_whole_is_given_up(hostile: Hostile, capsys: pyt
     code, said = await imported(
         capsys, url_of(server, "bybit", **{"from": "2021-04-04", "dataTypes": "trade"})
     )
-    assert (code, len(asked)) == (1, tardis_replay.TRIES)
+    assert (code, len(asked)) == (1, tardis_machine.TRIES)
     assert said["problem_count"] == 1
 
 

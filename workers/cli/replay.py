@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -17,10 +16,10 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     files: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             help="Captures of hftbacktest or cryptofeed, bare frames, or CSV of Tardis (incremental_book_L2, trades): "
-            "plain, .gz, .zst. Merged by time."
+            "plain, .gz, .zst. Merged by time. Or a tardis-machine: tardis://HOST:PORT/EXCHANGE?symbols=&from=&to=."
         ),
     ],
     json: Json = False,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import uvloop
@@ -25,13 +27,15 @@ from workers.replay.plan import ReplayPlan
 from workers.replay.report import tables
 from workers.replay.run import Options, replay
 from workers.replay.server import PrivateServer
+from workers.research.tardis_machine import KEY_VARIABLE, is_replay
+from workers.research.tardis_spool import spool
 from workers.runtime.logs import configure_logging
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED, EXIT_SETTINGS
 from workers.terminal.output import PLAIN_EVERY_S, err, json_line, out, sentence
 
 
 def run_replay(
-    files: Sequence[Path],
+    files: Sequence[str],
     *,
     as_json: bool,
     market: Market | None,
@@ -41,7 +45,7 @@ def run_replay(
     add: bool,
     keep: bool,
 ) -> int:
-    """Replay files; the exit code."""
+    """Replay files, and what machines replay, by their names or URLs; the exit code."""
     if redis and keep:
         raise CommandError("--keep is for the private server; what --redis names is left as it is anyway.")
     try:
@@ -53,9 +57,11 @@ def run_replay(
         signal.signal(number, signal.default_int_handler)  # whatever ends us, the server is ended first
     server = None
     finished = False
+    spools = TemporaryDirectory(prefix="fleet-replay-")
     try:
         with err.status("Looking through the recordings") if err.is_terminal else contextlib.nullcontext():
-            plan = ReplayPlan([Recording(path, market, source) for path in files])
+            paths = [_local(name, Path(spools.name)) for name in files]
+            plan = ReplayPlan([Recording(path, market, source) for path in paths])
         server = None if redis else PrivateServer(keep=keep)
         if server is not None:
             server.start()
@@ -74,6 +80,7 @@ def run_replay(
             f"Redis at {mask(redis) or 'its socket'} does not do its part: {sentence(error)}."
         ) from error
     finally:
+        spools.cleanup()
         if server is not None and not (keep and finished):
             with ignoring(STOP_SIGNALS):
                 server.stop()
@@ -87,6 +94,14 @@ def run_replay(
     else:
         out.print(tables(found))
     return EXIT_DISAGREEMENT if found["problems"] else EXIT_FINE
+
+
+def _local(name: str, folder: Path) -> Path:
+    """The file of a name; of a machine's URL what it replays, in a folder that holds nothing else of this name."""
+    if not is_replay(name):
+        return Path(name)
+    place = Path(mkdtemp(dir=folder))
+    return asyncio.run(spool(name, place, os.environ.get(KEY_VARIABLE, ""), _say))
 
 
 def _say(text: str) -> None:

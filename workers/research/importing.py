@@ -24,7 +24,8 @@ from workers.recordings.tardis.file import TardisFile, dataset_of
 from workers.research.official_import import import_official
 from workers.research.outcome import Imported
 from workers.research.tardis_import import TardisImport
-from workers.research.tardis_replay import import_replay, is_replay
+from workers.research.tardis_machine import is_replay
+from workers.research.tardis_replay import import_replay
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
 from workers.terminal.output import PLAIN_EVERY_S, err, json_line, out

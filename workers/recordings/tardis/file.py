@@ -58,7 +58,7 @@ def dataset_of(path: Path) -> Dataset | None:
             problem = f"its columns {header[len(_COMMON) :]!r} are those of none of {', '.join(COLUMNS)}"
             raise RecordingError(str(path), 1, problem)
         return "liquidations" if found == "trades" and "liquidations" in str(path) else found
-    raise RecordingError(str(path), 0, "it is empty")
+    raise RecordingError(str(path), 0, "the file is empty")
 
 
 class TardisFile:
