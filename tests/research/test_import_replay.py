@@ -271,3 +271,30 @@ def test_urls_that_name_no_replay(text: str):
 def test_lines_that_are_no_messages(line: bytes):
     with pytest.raises(ValueError, match="is no message"):
         parse_line(line)
+
+
+async def test_a_disconnect_is_a_hole_among_trades_whose_ids_do_not_show_it(
+    hostile: Hostile, home: Path, capsys: pytest.CaptureFixture[str]
+):
+    server, answers, _ = hostile
+    away = [
+        {"type": "disconnect", "exchange": "bybit", "localTimestamp": f"2021-04-04T00:00:0{at}.500Z"}
+        for at in (1, 3)
+    ]
+    told = [message(1), away[0], message(2), message(3), away[1], message(4)]
+
+    async def trades(_: web.Request, reply: web.StreamResponse) -> None:
+        await reply.write("".join(f"{json.dumps(one)}\n" for one in told).encode())
+
+    answers.append(trades)
+    span = {"from": "2021-04-04", "dataTypes": "trade"}
+    code, said = await imported(capsys, url_of(server, "bybit", **span))
+    assert (code, said["holes"], said["written"]) == (0, 2, 6), said
+    names = [row[-1] for row in filed(home, "trades", "bybit")]
+    assert names == ["n1", None, "n2", "n3", None, "n4"]
+    code, said = await imported(capsys, url_of(server, "bybit", **span))
+    assert (code, said["written"], said["present"]) == (0, 0, 6), said
+    told.insert(0, message(0))  # what came later is told of holes by their places
+    told[1:1] = [{**away[0], "localTimestamp": "2021-04-04T00:00:00.500Z"}]
+    code, said = await imported(capsys, url_of(server, "bybit", **span))
+    assert (code, said["written"], said["present"]) == (0, 2, 6), said

@@ -63,11 +63,16 @@ class Filing:
         if not rows:
             return
         known = self._known(rows)
-        fresh = [row for row in rows if row[self._identity] not in known] if known else rows
+        fresh = [row for row in rows if self._named(row) not in known] if known else rows
         self.present += len(rows) - len(fresh)
         if fresh:
             self._write(fresh)
         self._previous = StreamId.parse(rows[-1][0])
+
+    def _named(self, row: Values) -> object:
+        """What a row is known again by; that trades are missing has no id but that of its place."""
+        name = row[self._identity]
+        return row[0] if name is None else name
 
     def _known(self, rows: list[Values]) -> set[object]:
         """What the files of the day have that may be among the rows."""
@@ -80,7 +85,7 @@ class Filing:
             path = f"{folder}/{name}"
             with self._storage.open(path) as file:
                 for batch in parquet.read(file, self._storage.shown(path), self._source.kind):
-                    found.update(row[self._identity] for row in batch)
+                    found.update(map(self._named, batch))
         return found
 
     def _may_share(self, held: FileRange, first: StreamId, last: StreamId) -> bool:

@@ -102,6 +102,16 @@ class TradeRows:
                 maker, True, local, ORIGIN, None, identity,
             )  # fmt: skip
 
+    def hole(self, local: int) -> Iterator[Values]:
+        """The row that says that trades are missing after a local time (µs); none where their ids show it."""
+        if self._by_id:
+            return
+        time = local // 1000
+        self._last = number = max(local * _PER_US + _PER_US - 1, self._last + 1)
+        self._last_ms = max(self._last_ms, time)
+        nothing = (None,) * 5
+        yield (f"{self._last_ms}-{number}", *nothing, time, time, None, None, local, ORIGIN, None, None)
+
 
 class BookRows:
     """Rows of the archive of the book of a symbol, which is followed on the way."""

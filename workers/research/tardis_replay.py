@@ -143,6 +143,11 @@ class _Symbol:
         """File what a line tells."""
         # in place of a line's number, which would be another one in a reply that begins later
         self._place = place = max(self._place + 1, line.local_timestamp)
+        if self.hole_from and isinstance(self._rows, TradeRows):
+            holes = list(self._rows.hole(self.hole_from))
+            self._outcome.holes += len(holes)
+            self.filing.add(holes)
+            self.hole_from = 0
         if self._rows is not None:
             self.filing.add(self._rows.rows([place], [line.told], self._outcome))
         elif self._book is not None and isinstance(line.told, BookMessage):
