@@ -74,6 +74,9 @@ class ScriptedApi:
         """By venue: by what its books are compared with the exchange, and how often that was; empty: audited."""
         self.alerts: list[dict[str, Any]] = []
         self.alerts_owner: str | None = "alerts-host-1"
+        self.orders: dict[str, Any] | None = None
+        """What the channel `orders` sends first; None: single orders are not followed."""
+        self.order: dict[str, Any] = {}
         self.url = ""
 
     def application(self) -> web.Application:
@@ -90,6 +93,7 @@ class ScriptedApi:
             "/gaps": self._gaps,
             "/audits": self._audits,
             "/alerts": self._alerts,
+            "/orders/{id}": self._order,
             "/history": self._history,
             "/history/book": self._history_book,
             "/ws": self._ws,
@@ -313,6 +317,10 @@ class ScriptedApi:
     async def _alerts(self, _: web.Request) -> web.Response:
         return web.json_response({"owner": self.alerts_owner, "open": self.alerts, "newest": []})
 
+    async def _order(self, request: web.Request) -> web.Response:
+        order = {**self.order["order"], "id": request.match_info["id"]}
+        return web.json_response({**self.order, "order": order})
+
     async def _audits(self, _: web.Request) -> web.Response:
         return web.json_response({"audits": []})
 
@@ -368,6 +376,9 @@ class ScriptedApi:
                 requests[:] = [one for one in requests if one != wanted]  # a refused one is not among them
             elif unknown := self._unknown(*asked["symbols"][0].split(":")):
                 await socket.send_json({"type": "error", "id": asked["id"], **unknown})
+            elif asked["channel"] == "orders" and self.orders is None:
+                title = "Single orders of usdm are not followed"
+                await socket.send_json({"type": "error", "id": asked["id"], "title": title, "detail": ""})
             else:
                 requests.append(wanted)
                 await socket.send_json(
@@ -378,6 +389,8 @@ class ScriptedApi:
                         "symbols": asked["symbols"],
                     }
                 )
+                if asked["channel"] == "orders":
+                    await self.send("orders", self.orders or {})
                 if asked["channel"] == "book":
                     venue, symbol = asked["symbols"][0].split(":")
                     first = {"type": "withheld", **self.withheld} if self.withheld else self.snapshot()

@@ -348,3 +348,46 @@ async def test_one_request_that_fails_says_nothing_of_the_api(api: ScriptedApi, 
     await api.cut()  # an end of the connection is no proof either
     await expect(page.locator("#link")).to_have_text("live")
     assert not await page.evaluate("window.saidSo")
+
+
+async def test_queues_are_blocks_an_order_tells_its_life_and_without_orders_there_are_none(
+    api: ScriptedApi, page: Page
+):
+    await page.goto(api.url)
+    await expect(page.locator("#state")).to_contain_text("synced")
+    await expect(page.locator("#queues")).to_be_hidden()
+    nasty = "<img src=x onerror=document.title='owned'>"
+    orders = [
+        {"id": nasty, "quantity": "3.000", "placed_us": START_MS * 1000, "age_ms": 5000, "is_seen": True},
+        {"id": "78", "quantity": "1.000", "placed_us": None, "age_ms": None, "is_seen": False},
+    ]
+    level = {
+        "price": "84554.30",
+        "quantity": "8.000",
+        "orders_count": 9,
+        "is_complete": False,
+        "orders": orders,
+    }
+    api.orders = {"type": "snapshot", "bids": [level], "asks": [], "orders_count": 12, "is_whole": True}
+    api.order = {"side": "bid", "price": "84554.30", "order": orders[0], "orders_ahead": 2,
+                 "quantity_ahead": "4.5", "is_exact": False}  # fmt: skip
+    await page.reload()
+    blocks = page.locator("#queue-bids li button")
+    await expect(blocks).to_have_count(3)
+    await expect(page.locator("#queue-bids li")).to_contain_text("84554.30")
+    await expect(page.locator("#queue-bids li")).to_contain_text("≥ 8.000")
+    await expect(page.locator("#queues-note")).to_have_text("12 orders")
+    widths = [float((await blocks.nth(at).bounding_box() or {})["width"]) for at in range(3)]
+    assert widths[0] == pytest.approx(3 * widths[1], rel=0.1)
+    assert widths[2] == pytest.approx(4 * widths[1], rel=0.1)
+    await expect(blocks.last).to_have_text("+7")
+    await blocks.first.click()
+    await expect(page.locator("#queue-order")).to_have_text(
+        f"{nasty}: bid at 84554.30, 3.000 left, at least 2 orders with 4.5 ahead, "
+        "since 2024-08-09 00:00:00 UTC (5 s), its creation was seen"
+    )
+    assert await page.locator("#queues img").count() == 0
+    await api.send("orders", {"type": "withheld", "state": "broken", "reason": nasty})
+    await expect(page.locator("#queues-note")).to_have_text(f"withheld: broken, {nasty}")
+    await expect(blocks).to_have_count(0)
+    assert await page.title() != "owned"

@@ -9,6 +9,7 @@ import { byId, choices, setText } from "./dom.js";
 import { durationText, momentText } from "./format.js";
 import { History } from "./history.js";
 import { Ladder, ROWS, spreadOf } from "./ladder.js";
+import { Queues } from "./queues.js";
 import { get, isAborted, Problem } from "./rest.js";
 import { Summary } from "./summary.js";
 import { Tape } from "./tape.js";
@@ -40,6 +41,7 @@ export class Market {
     this.depth = new DepthChart();
     this.candles = new CandleChart((before) => this.#loadBars(before));
     this.tape = new Tape();
+    this.queues = new Queues();
     this.history = new History(
       (at) => this.#travelled(at),
       (at, book, reason) => this.#past(at, book, reason),
@@ -95,6 +97,7 @@ export class Market {
     this.lost = reason;
     byId("market").classList.toggle("lost", reason !== "");
     if (reason) this.book.clear();
+    if (reason) this.queues.lost(reason);
     if (reason && this.history.at === null) this.tape.say("no connection");
     this.#show();
   }
@@ -112,6 +115,7 @@ export class Market {
     this.book.clear();
     this.withheld = { state: "waiting", reason: "" };
     this.tape.clear();
+    this.queues.choose(venue, symbol);
     this.liveAfter = -1;
     this.history.choose(venue, symbol);
     this.#returned();
@@ -119,6 +123,7 @@ export class Market {
     this.#subscribeBook();
     this.endings.push(
       this.connection.subscribe({ channel: "trades", symbols }, (message) => this.#takeTrades(message)),
+      this.connection.subscribe({ channel: "orders", symbols }, (message) => this.queues.take(message)),
       this.connection.subscribe({ channel: "status", symbols }, ({ status }) => status && this.summary.status(status)),
       this.connection.subscribe({ channel: "stats", symbols, interval: "1d" }, ({ stats }) => stats && this.summary.day(stats)),
     );
