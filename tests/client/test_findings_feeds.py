@@ -81,7 +81,10 @@ async def test_each_event_is_told_once_and_a_token_goes_on_after_it(client: Any,
         await client.xadd(key, {"data": json.dumps([{**event, "price": price}, {**event, "price": -price}])})
     async with FleetClient(real_server) as fleet, asyncio.timeout(90):
         async with fleet.analytics([SYMBOL], from_ms=1) as feed:
-            found = [await anext(feed) for _ in range(2)]
+            found = [await anext(feed)]
+            async with fleet.analytics([SYMBOL], from_ms=1, resume=feed.token) as again:
+                assert (await anext(again)).event.price == 1.0, "an entry is done with its last event"  # type: ignore[union-attr]
+            found.append(await anext(feed))
             assert all(isinstance(one, AnalyticsTold) for one in found)
             assert [one.event.price for one in found] == [1.0, -1.0]  # type: ignore[union-attr]
             token = feed.token

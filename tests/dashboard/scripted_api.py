@@ -77,6 +77,8 @@ class ScriptedApi:
         self.orders: dict[str, Any] | None = None
         """What the channel `orders` sends first; None: single orders are not followed."""
         self.order: dict[str, Any] = {}
+        self.analytics: dict[str, Any] | None = None
+        """What the channel `analytics` sends first; None: they are not computed."""
         self.url = ""
 
     def application(self) -> web.Application:
@@ -376,8 +378,8 @@ class ScriptedApi:
                 requests[:] = [one for one in requests if one != wanted]  # a refused one is not among them
             elif unknown := self._unknown(*asked["symbols"][0].split(":")):
                 await socket.send_json({"type": "error", "id": asked["id"], **unknown})
-            elif asked["channel"] == "orders" and self.orders is None:
-                title = "Single orders of usdm are not followed"
+            elif asked["channel"] in ("orders", "analytics") and not getattr(self, asked["channel"]):
+                title = "Not configured"
                 await socket.send_json({"type": "error", "id": asked["id"], "title": title, "detail": ""})
             else:
                 requests.append(wanted)
@@ -389,8 +391,8 @@ class ScriptedApi:
                         "symbols": asked["symbols"],
                     }
                 )
-                if asked["channel"] == "orders":
-                    await self.send("orders", self.orders or {})
+                if asked["channel"] in ("orders", "analytics"):
+                    await self.send(asked["channel"], getattr(self, asked["channel"]))
                 if asked["channel"] == "book":
                     venue, symbol = asked["symbols"][0].split(":")
                     first = {"type": "withheld", **self.withheld} if self.withheld else self.snapshot()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -391,3 +392,26 @@ async def test_queues_are_blocks_an_order_tells_its_life_and_without_orders_ther
     await expect(page.locator("#queues-note")).to_have_text(f"withheld: broken, {nasty}")
     await expect(blocks).to_have_count(0)
     assert await page.title() != "owned"
+
+
+async def test_analytics_lie_over_the_book_and_go_with_it(api: ScriptedApi, page: Page):
+    await page.goto(api.url)
+    await expect(page.locator("#state")).to_contain_text("synced")
+    await expect(page.locator("#analytics")).to_be_hidden()
+    wall, iceberg, flicker = (float(api.bids[at][0]) for at in (1, 2, 3))
+    figures = {"state": "shown", "microprice": 84_554.354, "depth_imbalance": -0.25,
+               "walls": [{"side": "bid", "price": wall, "quantity": 9.0, "ratio": 8.5}],
+               "icebergs": [{"side": "bid", "price": iceberg, "hidden": 3.5, "confidence": 0.9}]}  # fmt: skip
+    api.analytics = {"type": "figures", "owner": "analytics-1", "figures": figures}
+    await page.reload()
+    await expect(page.locator("#analytics")).to_have_text("microprice 84554.354 · imbalance -0.25")
+    rows = page.locator("#ladder .bids tr")
+    await expect(rows.nth(1)).to_have_attribute("title", "wall: 8.5 times the other levels")
+    await expect(rows.nth(2)).to_have_attribute("title", "iceberg: about 3.5 hidden, confidence 0.9")
+    told = {"type": "event", "event": {"kind": "flicker", "side": "bid", "price": flicker}}
+    async with asyncio.timeout(60):
+        while await rows.nth(3).get_attribute("data-mark") != "flicker":
+            await api.send("analytics", told)
+    await api.send("analytics", {**api.analytics, "figures": {**figures, "state": "withheld"}})
+    await expect(page.locator("#analytics")).to_have_text("analytics: withheld with the book")
+    await expect(page.locator("#ladder tr:is([data-mark=wall], [data-mark=iceberg])")).to_have_count(0)

@@ -40,8 +40,11 @@ export class Ladder {
     this.block = byId("withheld");
   }
 
-  /** @param {import("./book.js").Levels} levels */
-  show(levels) {
+  /**
+   * @param {import("./book.js").Levels} levels
+   * @param {Map<number, {kind: string, text: string}>} [marks] what is said of prices
+   */
+  show(levels, marks) {
     this.block.hidden = true;
     this.table.hidden = false;
     const asks = levels.asks.slice(0, ROWS).map(levelText);
@@ -49,6 +52,7 @@ export class Ladder {
     const most = Math.max(...asks.map(quantityOf), ...bids.map(quantityOf), Number.MIN_VALUE);
     fill(this.asks.toReversed(), asks, most);
     fill(this.bids, bids, most);
+    for (const cells of [...this.asks, ...this.bids]) mark(cells, marks?.get(Number(cells[0].textContent || NaN)));
     const found = spreadOf(asks, bids);
     setText(this.spread, found.absolute);
     setText(this.relative, found.relative);
@@ -122,6 +126,14 @@ function fill(rows, levels, most) {
     if (level) write(cells, level[0], level[1], totals[index], quantityOf(level) / most);
     else write(cells, "", "", "", 0);
   });
+}
+
+/** @param {HTMLTableCellElement[]} cells @param {{kind: string, text: string}} [said] of the price */
+function mark(cells, said) {
+  const line = /** @type {HTMLElement} */ (cells[0].parentElement);
+  const { kind, text } = said ?? { kind: "", text: "" };
+  if ((line.dataset.mark ?? "") !== kind) line.dataset.mark = kind;
+  if (line.title !== text) line.title = text;
 }
 
 /** @param {HTMLTableCellElement[]} cells */

@@ -1,5 +1,6 @@
 /** The market page: one symbol, its live channels, and the second of the past that is shown instead. */
 
+import { Analytics } from "./analytics.js";
 import { Book, boundary } from "./book.js";
 import { CandleChart } from "./candles.js";
 import { INTERVALS } from "./candle_series.js";
@@ -42,6 +43,7 @@ export class Market {
     this.candles = new CandleChart((before) => this.#loadBars(before));
     this.tape = new Tape();
     this.queues = new Queues();
+    this.analytics = new Analytics(() => this.#show());
     this.history = new History(
       (at) => this.#travelled(at),
       (at, book, reason) => this.#past(at, book, reason),
@@ -98,6 +100,7 @@ export class Market {
     byId("market").classList.toggle("lost", reason !== "");
     if (reason) this.book.clear();
     if (reason) this.queues.lost(reason);
+    if (reason) this.analytics.lost(reason);
     if (reason && this.history.at === null) this.tape.say("no connection");
     this.#show();
   }
@@ -116,6 +119,7 @@ export class Market {
     this.withheld = { state: "waiting", reason: "" };
     this.tape.clear();
     this.queues.choose(venue, symbol);
+    this.analytics.choose();
     this.liveAfter = -1;
     this.history.choose(venue, symbol);
     this.#returned();
@@ -124,6 +128,7 @@ export class Market {
     this.endings.push(
       this.connection.subscribe({ channel: "trades", symbols }, (message) => this.#takeTrades(message)),
       this.connection.subscribe({ channel: "orders", symbols }, (message) => this.queues.take(message)),
+      this.connection.subscribe({ channel: "analytics", symbols }, (message) => this.analytics.take(message)),
       this.connection.subscribe({ channel: "status", symbols }, ({ status }) => status && this.summary.status(status)),
       this.connection.subscribe({ channel: "stats", symbols, interval: "1d" }, ({ stats }) => stats && this.summary.day(stats)),
     );
@@ -200,7 +205,7 @@ export class Market {
       this.summary.spread(found);
       if (held) this.summary.sync(held.state === "waiting" ? "waiting" : "withheld", held.state, held.reason);
       else this.summary.sync("synced", "synced", "");
-      if (levels && !held) this.ladder.show(levels);
+      if (levels && !held) this.ladder.show(levels, this.analytics.marks);
       else this.#withhold(held ?? { state: "waiting", reason: "" });
       if (held) this.depth.withhold(`withheld, ${held.state}`);
     }
