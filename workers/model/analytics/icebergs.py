@@ -13,26 +13,22 @@ import math
 from collections import OrderedDict, deque
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from workers.model.analytics.events import AnalyticsEvent, EventKind
 from workers.model.analytics.order_flow import OrderEvent
+from workers.model.analytics.order_kinds import KINDS, MOST_EVIDENCE, KindWeights, OrderKind, SizeMatch
+from workers.model.analytics.order_runs import OrderRuns
 from workers.model.books.order_book import Side
 
 
 class IcebergParameters(Struct, frozen=True):
-    """What the evidence weighs.
+    """When an iceberg is told, and what the evidence weighs.
 
     found, confirmed: confidence from which on an iceberg is told, and told to be confirmed.
     least_refills, confirmed_refills: and the refills that it takes.
     refill_ms: after that long no next part is waited for.
-    part_ms, delayed_ms, delayed_share: delays of an iceberg's next part: exponential with the first mean, or, for
-        that share, with the second (a broker's, over the network).
-    ordinary_ms, requoted_ms, requoted_share: the same of orders that have nothing to do with the one before, and of
-        makers that quote again at once.
-    goes_on, ordinary_goes_on: how often anything comes at all after a part: of icebergs, of what is none.
-    same_size, similar_size: how often the next part of an iceberg is as large as the one before, or within `SIMILAR`.
-    ordinary_same_size, ordinary_similar_size: the same of what is none.
-    prior: how many of the orders that are filled are parts of icebergs.
+    kinds: what the orders may be.
     """
 
     found: float = 0.75
@@ -40,26 +36,14 @@ class IcebergParameters(Struct, frozen=True):
     least_refills: int = 2
     confirmed_refills: int = 3
     refill_ms: float = 100.0
-    part_ms: float = 0.5
-    delayed_ms: float = 12.0
-    delayed_share: float = 0.25
-    ordinary_ms: float = 100.0
-    requoted_ms: float = 6.0
-    requoted_share: float = 0.7
-    goes_on: float = 0.9
-    ordinary_goes_on: float = 0.6
-    same_size: float = 0.85
-    similar_size: float = 0.1
-    ordinary_same_size: float = 0.3
-    ordinary_similar_size: float = 0.15
-    prior: float = 0.01
+    kinds: tuple[OrderKind, ...] = KINDS
 
 
-MOST_EVIDENCE = 3.0
-"""Of one refill, as a logarithm of odds: none convinces alone."""
+NEVER = -math.inf
 SAME_SIZE = 1e-6
-SIMILAR = 0.25
-"""Relative differences up to which two parts are of the same, or of a similar size."""
+"""Relative difference up to which two parts are of the same size."""
+SIMILAR = 1.5
+"""And the ratio of the largest part to the smallest up to which parts are of similar sizes."""
 MOST_CANDIDATES = 2000
 """Chains held; beyond it the one that nothing happened to for longest is forgotten."""
 MOST_FINISHED = 256
@@ -69,41 +53,58 @@ EXPECTED_REFILLS = 3.0
 EXPECTED_WEIGHT = 4.0
 
 
-class Refill(Struct, frozen=True):
-    """The newest refill of a chain while a likelier one may still come: of what the chain was before it."""
+class Series(Struct, frozen=True):
+    """What is known of the parts of a chain. weights: of `KindWeights`. part: size of the last; least, most: of all."""
 
-    evidence: float
-    filled_us: int
     order_id: str
-    odds: float
+    weights: list[float]
     part: float
+    least: float
+    most: float
+    last_us: int
+    refills: int = 0
+
+    def match(self, quantity: float) -> SizeMatch:
+        if abs(quantity - self.part) <= SAME_SIZE * self.part:
+            return SizeMatch.SAME
+        least, most = min(self.least, quantity), max(self.most, quantity)
+        return SizeMatch.SIMILAR if most <= SIMILAR * least else SizeMatch.OTHER
 
 
 class Iceberg(Struct, eq=False):
     """A chain of parts.
 
-    part: size of a whole part. order_id: of the part that rests, or of the last one while the next is `waited` for.
-    odds: logarithm. traded: all that was taken. told: 1 once found, 2 once confirmed. hidden: what may still come.
-    newest: the refill that rests, unless it has its order's own id, or was filled since.
+    series: with the part that rests, or with the last one while the next is `waited` for. Its `order_id` is that of
+    the part.
+    traded: all that was taken. told: 1 once found, 2 once confirmed. hidden: what may still come.
+    before: the series without its newest part, while a likelier one may take its place: unless that has its order's
+    own id, or was filled since. fit: of the newest part.
     """
 
     side: Side
     price: float
-    order_id: str
-    part: float
-    odds: float
+    series: Series
+    confidence: float
     since_us: int
-    last_us: int
-    refills: int = 0
     traded: float = 0.0
     told: int = 0
     hidden: float = 0.0
     waited: bool = False
-    newest: Refill | None = None
+    before: Series | None = None
+    fit: float = 0.0
 
     @property
-    def confidence(self) -> float:
-        return 1 / (1 + math.exp(-max(-50.0, min(50.0, self.odds))))
+    def order_id(self) -> str:
+        return self.series.order_id
+
+    @property
+    def part(self) -> float:
+        """Size of a whole part."""
+        return self.series.most
+
+    @property
+    def refills(self) -> int:
+        return self.series.refills
 
 
 class IcebergDetector:
@@ -112,168 +113,163 @@ class IcebergDetector:
     Memory: an order takes part from its first fill on, in at most `MOST_CANDIDATES` chains.
     """
 
-    __slots__ = ("_by_order", "_chains", "_finished", "_refilled_at", "_waiting", "parameters")
+    __slots__ = (
+        "_by_order", "_chains", "_finished", "_kinds", "_refilled_at", "_runs", "_waiting", "parameters",
+    )  # fmt: skip
 
     def __init__(self, parameters: IcebergParameters) -> None:
         self.parameters = parameters
+        self._kinds = KindWeights(parameters.kinds)
+        self._runs = OrderRuns()
         self._finished: deque[int] = deque(maxlen=MOST_FINISHED)
         self.clear()
 
     def clear(self) -> None:
         """There is no book any more: what rests is not known. What was learned of those that ended stays."""
+        self._runs.clear()
         self._chains: OrderedDict[int, Iceberg] = OrderedDict()
         self._by_order: dict[str, Iceberg] = {}
         self._waiting: dict[tuple[Side, float], list[Iceberg]] = {}
         self._refilled_at: dict[tuple[Side, float], list[Iceberg]] = {}
-        """Chains with a `newest` refill."""
+        """Chains with a series `before` their newest part."""
 
     def icebergs(self) -> list[Iceberg]:
         """Those that were told and have not ended, most confident first."""
-        return sorted((chain for chain in self._chains.values() if chain.told), key=lambda chain: -chain.odds)
+        return sorted(
+            (chain for chain in self._chains.values() if chain.told), key=lambda chain: -chain.confidence
+        )
 
     def on_event(self, event: OrderEvent) -> list[AnalyticsEvent]:
         """O(1), but for the chains whose next part did not come."""
         events = self.on_time(event.time_us)
-        if event.what == "filled":
-            self._on_filled(event)
-        elif event.what == "added":
+        self._runs.on_time(event.time_us)
+        if event.what == "added":
+            self._runs.on_added(event)
             self._on_added(event, events)
-        elif event.what == "grown":
-            self._on_grown(event, events)
-        else:
-            self._on_cancelled(event, events)
+            return events
+        chain = self._by_order.get(event.order_id)
+        if event.what == "filled":
+            chain = self._on_filled(chain, event)
+        elif chain is not None and event.what == "grown":
+            self._on_grown(chain, event, events)
+        elif chain is not None:
+            self._end(chain, event.time_us, events, withdrawn=True)
+        if not event.left:
+            self._runs.on_ended(event, event.quantity if chain is None else chain.series.part)
         return events
 
     def on_time(self, now_us: int) -> list[AnalyticsEvent]:
         """End the chains whose next part did not come in time."""
         events: list[AnalyticsEvent] = []
         limit = now_us - int(self.parameters.refill_ms * 1000)
-        for key in [key for key, chains in self._waiting.items() if chains[0].last_us < limit]:
-            for chain in [chain for chain in self._waiting[key] if chain.last_us < limit]:
+        for key in [key for key, chains in self._waiting.items() if chains[0].series.last_us < limit]:
+            for chain in [chain for chain in self._waiting[key] if chain.series.last_us < limit]:
                 self._end(chain, now_us, events)
         return events
 
-    def _on_filled(self, event: OrderEvent) -> None:
-        chain = self._by_order.get(event.order_id)
+    def _on_filled(self, chain: Iceberg | None, event: OrderEvent) -> Iceberg:
+        kinds, now_us = self._kinds, event.time_us
         if chain is None:
-            prior = self.parameters.prior
-            chain = Iceberg(
-                event.side, event.price, event.order_id, event.quantity + event.left,
-                math.log(prior / (1 - prior)), event.time_us, event.time_us,
-            )  # fmt: skip
+            size = event.quantity + event.left
+            weights = kinds.rested(kinds.first(self._runs.origin(event)), event.age_us / 1e6)
+            series = Series(event.order_id, weights, size, size, size, now_us)
+            chain = Iceberg(event.side, event.price, series, kinds.confidence(weights), now_us)
             self._chains[id(chain)] = self._by_order[event.order_id] = chain
             self._bound()
-        self._settle(chain)
+        else:
+            self._settle(chain)
+            series = chain.series
+            weights = kinds.rested(series.weights, (now_us - series.last_us) / 1e6)
+            self._advance(chain, replace(series, weights=weights, last_us=now_us))
         chain.traded += event.quantity
-        self._touch(chain, event.time_us)
         if not event.left:
             del self._by_order[event.order_id]
             chain.waited = True
             self._waiting.setdefault((chain.side, chain.price), []).append(chain)
+        return chain
 
     def _on_added(self, event: OrderEvent, events: list[AnalyticsEvent]) -> None:
-        waiting = self._waiting.get((event.side, event.price))
-        if not waiting:
+        """The order is the next part of the chain that it fits best; of several alike, of the one last filled."""
+        best: tuple[tuple[bool, float, int], Iceberg] | None = None
+        for chain in self._waiting.get((event.side, event.price), ()):
+            own, fit = self._fit(chain.series, event)
+            if fit > NEVER and (best is None or (own, fit, chain.series.last_us) > best[0]):
+                best = (own, fit, chain.series.last_us), chain
+        if best is None:
             self._on_likelier(event, events)
-            return
-        chain = max(
-            waiting,
-            key=lambda chain: (
-                chain.order_id == event.order_id,
-                self._likelihood(chain, event),
-                chain.last_us,
-            ),
-        )
-        self._stop_waiting(chain)
-        self._continue(chain, event, events)
-
-    def _continue(self, chain: Iceberg, event: OrderEvent, events: list[AnalyticsEvent]) -> None:
-        before = chain.last_us, chain.order_id, chain.odds, chain.part
-        same = chain.order_id == event.order_id
-        chain.order_id, chain.waited = event.order_id, False
-        self._by_order[event.order_id] = chain
-        self._refilled(chain, event.quantity, event.time_us, events, same=same)
-        if not same:
-            chain.newest = Refill(chain.odds - before[2], *before)
-            self._refilled_at.setdefault((chain.side, chain.price), []).append(chain)
+        else:
+            (own, fit, _), chain = best
+            self._stop_waiting(chain)
+            self._refill(chain, event, events, before=None if own else chain.series, fit=fit)
 
     def _on_likelier(self, event: OrderEvent, events: list[AnalyticsEvent]) -> None:
         """Another came first and was taken for the next part; this one fits better, and takes its place."""
-        best: tuple[float, Iceberg, Refill] | None = None
+        best: tuple[float, Iceberg, Series, float, bool] | None = None
         for chain in self._refilled_at.get((event.side, event.price), ()):
-            newest = chain.newest
-            assert newest is not None
-            delay_ms = (event.time_us - newest.filled_us) / 1000
-            if delay_ms > self.parameters.refill_ms:
-                continue
-            own = MOST_EVIDENCE if event.order_id == newest.order_id else 0.0
-            size = self._size_evidence(chain, event.quantity)
-            gain = own + self._delay_evidence(delay_ms) + size - newest.evidence
-            if gain > 0 and (best is None or gain > best[0]):
-                best = gain, chain, newest
+            assert chain.before is not None
+            if event.time_us - chain.before.last_us <= self.parameters.refill_ms * 1000:
+                own, fit = self._fit(chain.before, event)
+                if (gain := fit - chain.fit) > 0 and (best is None or gain > best[0]):
+                    best = gain, chain, chain.before, fit, own
         if best is not None:
-            _, chain, newest = best
+            _, chain, before, fit, own = best
             self._settle(chain)
             del self._by_order[chain.order_id]
-            chain.last_us, chain.order_id = newest.filled_us, newest.order_id
-            chain.odds, chain.part, chain.refills = newest.odds, newest.part, chain.refills - 1
-            self._continue(chain, event, events)
+            chain.series = before
+            self._refill(chain, event, events, before=None if own else before, fit=fit)
 
-    def _likelihood(self, chain: Iceberg, event: OrderEvent) -> float:
-        """How much likelier the order is where the chain may be an iceberg, and this its next part, than by itself."""
-        delay = self._delay_evidence((event.time_us - chain.last_us) / 1000)
-        ratio = math.exp(delay + self._size_evidence(chain, event.quantity))
-        return chain.confidence * ratio + 1 - chain.confidence
+    def _fit(self, series: Series, event: OrderEvent) -> tuple[bool, float]:
+        """Whether a part comes under the id of the one before; how well it fits, `NEVER` if it is of another size."""
+        if series.order_id == event.order_id:
+            return True, MOST_EVIDENCE
+        match = series.match(event.quantity)
+        if match is SizeMatch.OTHER:
+            return False, NEVER
+        return False, self._kinds.fit(series.weights, (event.time_us - series.last_us) / 1000, match)
+
+    def _refill(
+        self,
+        chain: Iceberg,
+        event: OrderEvent,
+        events: list[AnalyticsEvent],
+        *,
+        before: Series | None,
+        fit: float,
+    ) -> None:
+        """before: None under the id of the part before, which nobody else's order has."""
+        series = chain.series
+        if before is None:
+            weights = self._kinds.followed_by_own(series.weights)
+        else:
+            delay_ms = (event.time_us - series.last_us) / 1000
+            weights = self._kinds.followed(series.weights, delay_ms, series.match(event.quantity))
+            chain.before, chain.fit = before, fit
+            self._refilled_at.setdefault((chain.side, chain.price), []).append(chain)
+        chain.waited = False
+        self._by_order[event.order_id] = chain
+        size = event.left
+        self._advance(
+            chain,
+            Series(
+                event.order_id, weights, size, min(series.least, size), max(series.most, size), event.time_us,
+                series.refills + 1,
+            ),
+        )  # fmt: skip
+        self._tell(chain, event.time_us, events)
 
     def _settle(self, chain: Iceberg) -> None:
-        """No other refill may take the place of the newest one any more."""
-        if chain.newest is not None:
-            chain.newest = None
+        """No other order may take the place of the newest part any more."""
+        if chain.before is not None:
+            chain.before = None
             chains = self._refilled_at[chain.side, chain.price]
             chains.remove(chain)
             if not chains:
                 del self._refilled_at[chain.side, chain.price]
 
-    def _on_grown(self, event: OrderEvent, events: list[AnalyticsEvent]) -> None:
+    def _on_grown(self, chain: Iceberg, event: OrderEvent, events: list[AnalyticsEvent]) -> None:
         """More of an order that was filled before: a part of a native iceberg, at its end of the queue."""
-        chain = self._by_order.get(event.order_id)
-        if chain is not None:
-            self._refilled(chain, event.left, event.time_us, events, same=True)
-
-    def _on_cancelled(self, event: OrderEvent, events: list[AnalyticsEvent]) -> None:
-        chain = self._by_order.get(event.order_id)
-        if chain is not None:
-            self._end(chain, event.time_us, events, withdrawn=True)
-
-    def _refilled(
-        self, chain: Iceberg, quantity: float, now_us: int, events: list[AnalyticsEvent], *, same: bool
-    ) -> None:
-        """same: under the id of the part before: nobody else's order has that."""
-        delay = self._delay_evidence((now_us - chain.last_us) / 1000)
-        evidence = MOST_EVIDENCE if same and delay > 0 else delay + self._size_evidence(chain, quantity)
-        chain.odds += max(-MOST_EVIDENCE, min(MOST_EVIDENCE, evidence))
-        chain.refills += 1
-        if quantity <= chain.part * (1 + SIMILAR):
-            chain.part = max(chain.part, quantity)
-        self._touch(chain, now_us)
-        self._tell(chain, now_us, events)
-
-    def _delay_evidence(self, delay_ms: float) -> float:
-        """The logarithm of how much likelier it is with an iceberg that something comes, and after such a delay."""
-        rules = self.parameters
-        parts = _mixed(delay_ms, rules.part_ms, rules.delayed_ms, rules.delayed_share)
-        ordinary = _mixed(delay_ms, rules.ordinary_ms, rules.requoted_ms, rules.requoted_share)
-        return math.log(rules.goes_on / rules.ordinary_goes_on * max(parts, 1e-12) / ordinary)
-
-    def _size_evidence(self, chain: Iceberg, quantity: float) -> float:
-        """The same of its size."""
-        rules, difference = self.parameters, abs(quantity - chain.part) / chain.part
-        if difference <= SAME_SIZE:
-            return math.log(rules.same_size / rules.ordinary_same_size)
-        if difference <= SIMILAR:
-            return math.log(rules.similar_size / rules.ordinary_similar_size)
-        other = 1 - rules.same_size - rules.similar_size
-        return math.log(other / (1 - rules.ordinary_same_size - rules.ordinary_similar_size))
+        self._settle(chain)
+        self._refill(chain, event, events, before=None, fit=MOST_EVIDENCE)
 
     def _tell(self, chain: Iceberg, now_us: int, events: list[AnalyticsEvent]) -> None:
         rules = self.parameters
@@ -305,8 +301,9 @@ class IcebergDetector:
             event.figures["withdrawn"] = float(withdrawn)
             events.append(event)
 
-    def _touch(self, chain: Iceberg, now_us: int) -> None:
-        chain.last_us = now_us
+    def _advance(self, chain: Iceberg, series: Series) -> None:
+        chain.series = series
+        chain.confidence = self._kinds.confidence(series.weights)
         self._chains.move_to_end(id(chain))
 
     def _stop_waiting(self, chain: Iceberg) -> None:
@@ -337,18 +334,13 @@ class IcebergDetector:
         replaceable = [chain for chains in self._refilled_at.values() for chain in chains]
         assert all(self._refilled_at.values())
         assert {id(chain) for chain in replaceable} == {
-            key for key, chain in self._chains.items() if chain.newest
+            key for key, chain in self._chains.items() if chain.before
         }
         for order_id, chain in self._by_order.items():
             assert chain.order_id == order_id
             assert not chain.waited
         for (side, price), chains in self._waiting.items():
             assert all((chain.side, chain.price, chain.waited) == (side, price, True) for chain in chains)
-
-
-def _mixed(delay: float, mean: float, other_mean: float, share: float) -> float:
-    """The density of a mixture of two exponential distributions."""
-    return (1 - share) / mean * math.exp(-delay / mean) + share / other_mean * math.exp(-delay / other_mean)
 
 
 def _event(kind: EventKind, chain: Iceberg, now_us: int) -> AnalyticsEvent:
