@@ -172,6 +172,20 @@ def test_a_book_is_filed_by_messages_with_the_hole_before_a_second_whole_one(hom
     assert imported(capsys, path)[1][0]["present"] == 5
 
 
+def test_a_number_that_no_book_can_hold_costs_its_own_message_of_those_read_at_once(home: Path, capsys):
+    def line(local: int, snapshot: str, side: str, price: str) -> str:
+        return f"deribit,X,{BASE + local - 9},{BASE + local},{snapshot},{side},{price},1"
+
+    changes = [(3, "99.6"), (4, "99.1234567890123456"), (5, "100.5")]
+    lines = [line(2, "true", "bid", "99.5"), line(2, "true", "ask", "100.5")]
+    lines += [line(local, "false", "bid", price) for local, price in changes]
+    code, [said] = imported(capsys, csv_file(home / "book.csv", "incremental_book_L2", lines))
+    assert (code, said["problem_count"]) == (1, 1)
+    assert "from line 5 on" in said["problems"][0]
+    assert said["written"] == 4, "it is filed as it was told"
+    assert said["crossed"] == 1, "those around it were applied"
+
+
 def test_other_datasets_are_kept_line_by_line(home: Path, capsys):
     line = f"x,X,{BASE},{BASE + 5},1,9,8,2"
     code, [said] = imported(capsys, csv_file(home / "q.csv", "quotes", [line]))

@@ -10,6 +10,8 @@ import msgspec
 from workers.errors import BadNumber
 from workers.model.events import Level
 
+Numbers = tuple[list[float], list[float]]
+"""Of levels: the sort key of each, minus the price of an ask, and a number that is 0 where its quantity is."""
 LONGEST_NUMBER = 40
 """Characters of the longest number accepted; Binance's longest has 20 (its quantity cap)."""
 
@@ -45,7 +47,7 @@ def quantity_value(text: str) -> float:
     raise BadNumber(text, "quantity")
 
 
-def parse_changes(bids: list[Level], asks: list[Level]) -> tuple[list[float], list[float]]:
+def parse_changes(bids: list[Level], asks: list[Level]) -> Numbers:
     """The sort keys of `bids`, then of `asks` (minus the price), and numbers that are 0 where a quantity is.
 
     One JSON decode of all numbers costs half of a `float()` for each, and refuses nan, inf and underscores by

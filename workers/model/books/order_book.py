@@ -14,7 +14,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from workers.model.books.level_numbers import LONGEST_NUMBER, parse_changes, price_key, quantity_value
+from workers.model.books.level_numbers import (
+    LONGEST_NUMBER,
+    Numbers,
+    parse_changes,
+    price_key,
+    quantity_value,
+)
 from workers.model.events import Level, Snapshot
 
 __all__ = [
@@ -221,10 +227,13 @@ class OrderBook:
         self._bids.load(snapshot.bids, keys[:n], quantities[:n], whole=whole[0])
         self._asks.load(snapshot.asks, keys[n:], quantities[n:], whole=whole[1])
 
-    def apply(self, bids: list[Level], asks: list[Level]) -> None:
-        """Set absolute quantities by price; zero deletes, and deleting what is not there is normal."""
+    def apply(self, bids: list[Level], asks: list[Level], numbers: Numbers | None = None) -> None:
+        """Set absolute quantities by price; zero deletes, and deleting what is not there is normal.
+
+        `numbers`: what `parse_changes` says of these levels, where they were read with others at once.
+        """
         n = len(bids)
-        keys, quantities = parse_changes(bids, asks)
+        keys, quantities = numbers or parse_changes(bids, asks)
         self._bids.apply(bids, keys, quantities)
         self._asks.apply(asks, keys[n:], quantities[n:])
 

@@ -55,8 +55,8 @@ class BookMessages:
 
     def take(self, lines: Iterable[int], rows: Iterable[Row]) -> Iterator[BookMessage]:
         """The messages that are whole after these rows. O(1) a row."""
-        first, local_before = self._first, self._last_local
-        is_before, bids, asks = bool(self._row and self._row[4]), self._bids, self._asks
+        first, local_before, last = self._first, self._last_local, self._row
+        is_before, bids, asks = bool(last and last[4]), self._bids, self._asks
         for line, row in zip(lines, rows, strict=True):
             _, _, _, local, is_snapshot, side, price, amount = row
             if local != local_before or is_snapshot != is_before:
@@ -64,6 +64,7 @@ class BookMessages:
                     self.out_of_order.append(line)
                     continue
                 if first is not None and not (is_snapshot and is_before):
+                    self._row = last
                     yield self._message()
                     first, bids, asks = None, self._bids, self._asks
                 local_before = self._last_local = local
@@ -79,7 +80,8 @@ class BookMessages:
                 asks.append((price, amount))
             if first is None:
                 first = self._first = (line, row)
-            self._row = row
+            last = row
+        self._row = last
 
     def finish(self) -> Iterator[BookMessage]:
         """The last message, which nothing follows."""
