@@ -13,6 +13,8 @@ from redis.asyncio import Redis
 from workers.errors import LeaseLost
 from workers.model.alerts.records import Change, Comment, encode, field_of
 from workers.model.alerts.rules import Target
+from workers.model.alerts.signals import SIGNALS
+from workers.model.alerts.values import MOST_MISSING, occurrences
 from workers.store.alerts.book import LEASE, ROLE, AlertBook
 from workers.store.alerts.reading import Watch, look
 from workers.store.fleet.leases import Leases
@@ -212,3 +214,20 @@ async def test_a_key_of_another_type_is_not_known_and_spoils_nothing_else(client
     ]
     assert sorted(problem.key for problem in seen.unreadable) == ["book:{BTCUSDT}:status", "gaps:{BTCUSDT}"]
     assert watched.commands == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "missing"),
+    [
+        (5, 7, 3),
+        (5, 5, 1),
+        (7, 5, 1),
+        ("", "x", 1),
+        (0, 10**30, MOST_MISSING),
+        (-1e308, 1e308, MOST_MISSING),
+        (1e308, -1e308, 1),
+    ],
+)
+async def test_a_damaged_hole_says_a_bounded_number_of_missing_trades(first: Any, last: Any, missing: int):
+    hole = {"channel": "aggTrade", "from": str(first), "to": str(last), "repaired": "no"}
+    assert occurrences(SIGNALS["missing_trades"], [hole]) == missing

@@ -14,6 +14,9 @@ from workers.model.books.top_of_book import TopOfBook, decode_top
 
 Fields = Mapping[str, str]
 NO_TRADES_MISSING = "no hole"
+MOST_MISSING = 1_000_000_000
+"""Trades that one entry of `gaps:{S}` can say are missing: more than the busiest symbol has in months. An entry that
+says more is damaged."""
 
 
 def number_of(text: str | None) -> float | None:
@@ -87,9 +90,8 @@ def _happened(signal: Signal, fields: Fields) -> int:
     if signal.name == "missing_trades":
         lacking = fields.get("channel") == "aggTrade" and fields.get("repaired") == "no"
         first, last = number_of(fields.get("from")), number_of(fields.get("to"))
-        return (
-            int(last - first) + 1 if first is not None and last is not None and last > first else 1
-        ) * lacking
+        further = max(0.0, last - first) if first is not None and last is not None else 0.0
+        return int(min(further + 1, MOST_MISSING)) * lacking
     if signal.name == "audit_mismatch":
         return int(fields.get("outcome") == "mismatch")
     return 1
