@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from alert_examples import BTC, alert, rule
 from hypothesis import HealthCheck, given, settings
@@ -13,8 +14,9 @@ from redis.asyncio import Redis
 from workers.errors import LeaseLost
 from workers.model.alerts.records import Change, Comment, encode, field_of
 from workers.model.alerts.rules import Target
-from workers.model.alerts.signals import SIGNALS
+from workers.model.alerts.signals import SIGNALS, Value
 from workers.model.alerts.values import MOST_MISSING, occurrences
+from workers.model.analytics.events import AnalyticsEvent, EventKind
 from workers.store.alerts.book import LEASE, ROLE, AlertBook
 from workers.store.alerts.reading import Watch, look
 from workers.store.fleet.leases import Leases
@@ -214,6 +216,61 @@ async def test_a_key_of_another_type_is_not_known_and_spoils_nothing_else(client
     ]
     assert sorted(problem.key for problem in seen.unreadable) == ["book:{BTCUSDT}:status", "gaps:{BTCUSDT}"]
     assert watched.commands == 3
+
+
+@pytest.mark.parametrize("role", ["analytics", "orders"])
+async def test_what_nobody_owns_any_more_is_not_known(client: Redis, role: str):
+    untyped: Any = client
+    key = KEYS.analytics("BTCUSDT") if role == "analytics" else KEYS.orders_status("BTCUSDT")
+    await untyped.hset(key, mapping={"state": "shown", "told_ms": 1_000, "spread": ""})
+    watched = watch(f"{role}.state == shown", f"{role}.told_ms > 5", f"{role}.spread > 5")
+    assert watched.commands == 2
+
+    async def values() -> list[Value]:
+        [seen] = await look(client, [watched], {}, 0, attended=True)
+        return [seen.values[signal.name] for signal in watched.signals]
+
+    assert await values() == [None, None, None]
+    leases = Leases(client, KEYS, role, f"{role}-1", 60_000)
+    await leases.take(["BTCUSDT"])
+    assert await values() == ["shown", 1_000.0, None]
+    await leases.release(["BTCUSDT"])
+    assert await values() == [None, None, None]
+
+
+async def test_a_lease_of_another_type_is_told_and_the_next_watch_is_read_right(client: Redis):
+    untyped: Any = client
+    await untyped.hset("LIVE_ORDERBOOK", "BTCUSDT", TOP)
+    await untyped.hset(KEYS.analytics("BTCUSDT"), mapping={"mid": 5})
+    await untyped.set(KEYS.lease("analytics", "BTCUSDT"), "rubbish")
+    watches = [watch("analytics.mid > 1"), watch("mid > 1")]
+    seen = await look(client, watches, {}, 0, attended=True)
+    assert (seen[0].values["analytics.mid"], seen[1].values["mid"]) == (None, 100.0)
+    assert [problem.key for problem in seen[0].unreadable] == [KEYS.lease("analytics", "BTCUSDT")]
+
+
+async def test_each_event_of_an_entry_of_analytics_counts_by_its_kind(client: Redis):
+    untyped: Any = client
+    key = KEYS.analytics_events("BTCUSDT")
+    names = ("wall_appeared", "wall_eaten", "iceberg_found", "iceberg_confirmed")
+
+    async def tell(*kinds: EventKind) -> None:
+        events = [AnalyticsEvent(kind, "bid", 99.5, 1) for kind in kinds]
+        await untyped.xadd(key, {"data": msgspec.json.encode(events)})
+
+    await tell("wall_appeared", "wall_eaten")
+    [seen] = await look(client, [watch(*names)], {}, 0, attended=True)
+    assert seen.values == dict.fromkeys(names, 0.0)
+    places = seen.places
+    await tell("wall_appeared", "wall_appeared", "iceberg_found", "wall_vanished")
+    await untyped.xadd(key, {"data": "rubbish"})
+    await tell("wall_appeared", "iceberg_confirmed", "flicker")
+    [seen] = await look(client, [watch(*names)], places, 0, attended=True)
+    assert seen.values == {
+        "wall_appeared": 3.0, "wall_eaten": 0.0, "iceberg_found": 1.0, "iceberg_confirmed": 1.0
+    }  # fmt: skip
+    [again] = await look(client, [watch(*names)], seen.places, 0, attended=True)
+    assert again.values == dict.fromkeys(names, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -35,10 +35,13 @@ class Source(Enum):
     GAPS = "gaps:{S}"
     AUDITS = "audit:{S}"
     LIQUIDATIONS = "liquidations:{S}"
+    ORDERS_STATUS = "orders:{S}:status"
+    ANALYTICS = "analytics:{S}"
+    ANALYTICS_EVENTS = "analytics:{S}:events"
     WORKERS = "fleet:workers:<role>"
 
 
-STREAMS: Final = (Source.GAPS, Source.AUDITS, Source.LIQUIDATIONS)
+STREAMS: Final = (Source.GAPS, Source.AUDITS, Source.LIQUIDATIONS, Source.ANALYTICS_EVENTS)
 """Those whose new entries are what happens."""
 
 
@@ -70,6 +73,9 @@ SIGNALS: Final[Mapping[str, Signal]] = {
     **_of(Source.GAPS, "event", "gap", "missing_trades"),
     **_of(Source.AUDITS, "event", "audit_mismatch"),
     **_of(Source.LIQUIDATIONS, "event", "liquidation"),
+    **_of(
+        Source.ANALYTICS_EVENTS, "event", "wall_appeared", "wall_eaten", "iceberg_found", "iceberg_confirmed"
+    ),
     **_of(Source.WORKERS, "flag", "feed_silent", scope="venue"),
     **_of(Source.WORKERS, "number", "lines_alive", scope="venue"),
     **_of(Source.WORKERS, "number", "redis_memory_mb", scope="fleet"),
@@ -79,6 +85,8 @@ FAMILIES: Final[Mapping[str, Source]] = {
     "trades": Source.TRADES_STATE,
     "stats": Source.STATS,
     "derivatives": Source.DERIVATIVES,
+    "orders": Source.ORDERS_STATUS,
+    "analytics": Source.ANALYTICS,
     "workers": Source.WORKERS,
 }
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from workers.model.alerts.rules import Target
-from workers.model.alerts.signals import Signal, Value
+from workers.model.alerts.signals import Signal, Source, Value
 from workers.model.books.top_of_book import TopOfBook, decode_top
 
 Fields = Mapping[str, str]
@@ -94,6 +94,8 @@ def _happened(signal: Signal, fields: Fields) -> int:
         return int(min(further + 1, MOST_MISSING)) * lacking
     if signal.name == "audit_mismatch":
         return int(fields.get("outcome") == "mismatch")
+    if signal.source is Source.ANALYTICS_EVENTS:
+        return int(fields.get("kind") == signal.name)
     return 1
 
 

@@ -12,14 +12,28 @@ from workers.errors import StateUnreadable
 from workers.model.alerts.rules import Target
 from workers.model.alerts.signals import STREAMS, Signal, Source, Value
 from workers.model.alerts.values import field_value, occurrences, shown_values, status_values
+from workers.store.analytics.reading import events_in
 from workers.store.books.shown import text_of
-from workers.store.keys import BOOKS_GROUP, DEPTH, TRADES, TRADES_GROUP, Keys
+from workers.store.keys import (
+    ANALYTICS_GROUP,
+    BOOKS_GROUP,
+    DEPTH,
+    ORDERS_GROUP,
+    TRADES,
+    TRADES_GROUP,
+    Keys,
+)
 from workers.store.refusals import Refusal, refusal_of
 from workers.store.replies import unusable
 
 READ_AT_ONCE: Final = 200
 """New entries of one stream taken into account with one look; the next look goes on from there."""
 FIRST: Final = "0-0"
+OWNERS: Final[Mapping[Source, str]] = {
+    Source.ORDERS_STATUS: ORDERS_GROUP,
+    Source.ANALYTICS: ANALYTICS_GROUP,
+}
+"""The role whose owner writes a hash. Without one the hash keeps its last figures, which say nothing of now."""
 
 
 class Watch(NamedTuple):
@@ -32,7 +46,8 @@ class Watch(NamedTuple):
     @property
     def commands(self) -> int:
         """How many commands one look at it takes."""
-        return len(_asked(self))
+        asked = _asked(self)
+        return len(asked) + sum(question.source in OWNERS for question in asked)
 
 
 class Seen(NamedTuple):
@@ -80,6 +95,12 @@ async def look(
             elif problem := unusable(key, reply):
                 unreadable.append(problem)
                 reply = problem
+            if question.source in OWNERS:
+                owner, lease = next(replies), _lease(watch, question)
+                if problem := unusable(lease, owner):
+                    unreadable.append(problem)
+                if problem or not owner:
+                    reply = None
             answers[question] = reply
         values, further = _values(watch, answers, places, now_ms, attended)
         seen.append(Seen(values, further, unreadable))
@@ -105,8 +126,15 @@ def _key(watch: Watch, question: _Question) -> str:
         Source.GAPS: lambda: keys.gaps(symbol),
         Source.AUDITS: lambda: keys.audit(symbol),
         Source.LIQUIDATIONS: lambda: keys.liquidations(symbol),
+        Source.ORDERS_STATUS: lambda: keys.orders_status(symbol),
+        Source.ANALYTICS: lambda: keys.analytics(symbol),
+        Source.ANALYTICS_EVENTS: lambda: keys.analytics_events(symbol),
     }
     return made[question.source]()
+
+
+def _lease(watch: Watch, question: _Question) -> str:
+    return watch.keys.lease(OWNERS[question.source], watch.target.symbol)
 
 
 def _ask(pipe: Any, watch: Watch, question: _Question, places: Mapping[str, str]) -> None:
@@ -121,6 +149,8 @@ def _ask(pipe: Any, watch: Watch, question: _Question, places: Mapping[str, str]
         pipe.xinfo_groups(key)
     else:
         pipe.hgetall(key)
+    if source in OWNERS:
+        pipe.hget(_lease(watch, question), "owner")
 
 
 def _values(
@@ -153,13 +183,20 @@ def _values(
                 further[key] = entries[-1][0].decode()
             elif key not in places and not broken:
                 further[key] = FIRST
-            fresh = [text_of(fields) for _, fields in entries] if key in places else []
+            fresh = _happenings(source, entries) if key in places else []
             values |= {signal.name: None if broken else occurrences(signal, fresh) for signal in signals}
         else:
             newest = reply[0][1] if source is Source.DERIVATIVES and not broken and reply else reply
             fields = None if broken or not newest else text_of(newest)
             values |= {signal.name: field_value(signal, fields) for signal in signals}
     return values, further
+
+
+def _happenings(source: Source, entries: Sequence[Any]) -> list[dict[str, str]]:
+    """The fields of each thing that happened: one an entry, but of analytics, where an entry may have several."""
+    if source is Source.ANALYTICS_EVENTS:
+        return [{"kind": event.kind} for _, fields in entries for event in events_in(fields)]
+    return [text_of(fields) for _, fields in entries]
 
 
 def _names(signals: Sequence[Signal]) -> list[str]:
