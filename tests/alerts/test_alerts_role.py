@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from in_process import KEYS, Fleet, fleet_of
 
 from workers.alerts.worker import AlertWorker
 from workers.model.alerts.records import Alert
+from workers.model.alerts.signals import FAMILIES, SIGNALS
+from workers.model.analytics.events import AnalyticsEvent, EventKind
 from workers.model.books.audit import AuditOutcome
 from workers.runtime.process import Process
 from workers.runtime.tasks import end
@@ -20,6 +24,8 @@ from workers.settings.alert_rules import rules_in_force
 from workers.settings.alerts import AlertSettings, RuleSettings
 from workers.store.alerts.book import AlertBook
 from workers.store.books.audits import Audit, AuditStore
+from workers.store.fleet.leases import Leases
+from workers.store.keys import BOOKS_GROUP, DEPTH, TRADES, TRADES_GROUP
 
 SYMBOL = "BTCUSDT"
 
@@ -116,20 +122,22 @@ def brief(when: str) -> dict[str, Any]:
     return {"when": when, "resolve_after_s": 0.5}
 
 
+PROVOKED: dict[str, str | dict[str, Any]] = {
+    "withheld": "withheld on BTC*",
+    "holes": brief("gap on usdm:*"),
+    "lacking": brief("missing_trades"),
+    "audits": brief("audit_mismatch"),
+    "silent": "feed_silent",
+    "lines": "lines_alive < 2 on usdm",
+    "folds": "workers.trades < 1",
+    "busy": "stats.1m.trades_count >= 1 for 300ms",
+    "halted": "trades_halted",
+}
+"""Rules over what the simulated exchange and the workers can be brought to do; and `mid`, which follows its price."""
+
+
 async def test_each_kind_of_rule_fires_and_resolves_on_a_running_fleet(real_server: str) -> None:
-    rules: dict[str, str | dict[str, Any]] = {
-        "withheld": "withheld on BTC*",
-        "state": "book_state == unheard-of",
-        "holes": brief("gap on usdm:*"),
-        "lacking": brief("missing_trades"),
-        "audits": brief("audit_mismatch"),
-        "silent": "feed_silent",
-        "lines": "lines_alive < 2 on usdm",
-        "folds": "workers.trades < 1",
-        "busy": "stats.1m.trades_count >= 1 for 300ms",
-        "halted": "trades_halted",
-    }
-    async with alerts_of(real_server, rules) as alerts:
+    async with alerts_of(real_server, PROVOKED) as alerts:
         fleet = alerts.fleet
         fleet.be_patient()
         for role in ("ingest-a", "ingest-b", "books", "trades"):
@@ -185,8 +193,115 @@ async def test_each_kind_of_rule_fires_and_resolves_on_a_running_fleet(real_serv
         await alerts.until("fired", "halted")
         await untyped.delete(KEYS.trades_status("BTCUSDT"))
         await alerts.until("resolved", "halted")
+        for rule in PROVOKED.keys() - {"busy"}:  # the market goes on
+            await alerts.until("resolved", rule)
         for rule in ("dear", "silent", "lines", "folds", "audits", "halted"):
             assert len(await alerts.told("fired", rule)) == 1, rule
+
+
+WRITTEN: Mapping[str, str] = {
+    "spread": "spread > 5",
+    "spread_bps": "spread_bps > 500",
+    "best_bid": "best_bid < 99",
+    "best_ask": "best_ask > 101",
+    "shown_age_ms": "shown_age_ms > 60000",
+    "stale_ms": "stale_ms > 60000",
+    "behind_ms": "behind_ms > 60000",
+    "unheard_ms": "unheard_ms > 60000",
+    "book_state": "book_state == broken",
+    "book": "book.levels < 1",
+    "trades": "trades.missing_count > 0",
+    "stats": "stats.1m.volume > 100",
+    "derivatives": "derivatives.funding_rate > 0.1",
+    "orders": "orders.doubts > 2",
+    "analytics": "analytics.depth_imbalance > 0.5",
+    "depth_waiting": "depth_waiting > 5",
+    "trades_waiting": "trades_waiting > 5",
+    "redis_memory_mb": "redis_memory_mb > 100",
+    "liquidation": "liquidation",
+    "wall_appeared": "wall_appeared",
+    "wall_eaten": "wall_eaten",
+    "iceberg_found": "iceberg_found",
+    "iceberg_confirmed": "iceberg_confirmed",
+}
+"""By signal or family, rules over what the role that is responsible would write."""
+FOLDED = ((KEYS.raw(SYMBOL, DEPTH), BOOKS_GROUP), (KEYS.raw(SYMBOL, TRADES), TRADES_GROUP))
+NEVER_MS = 10**13
+"""A time after any that the test sees: what was told then is of now."""
+
+
+async def write(client: Any, *, bad: bool) -> None:
+    """Write what each rule of `WRITTEN` fires at, or what resolves it; what happened needs nothing more than time."""
+    top = {
+        "s": SYMBOL,
+        "b": [["95" if bad else "99.9", "1"]],
+        "a": [["105" if bad else "100.1", "1"]],
+        "u": 1,
+    }
+    top |= {"E": 1, "T": 1, "synced_at": 1, "received": 1, "published": 1 if bad else NEVER_MS * 1_000}
+    await client.hset("LIVE_ORDERBOOK", SYMBOL, json.dumps(top))
+    age = 10**6 if bad else 0
+    status = {"age_ms": age, "behind_ms": age, "told_ms": 1 if bad else NEVER_MS, "levels": 0 if bad else 9}
+    hashes: dict[str, dict[str, Any]] = {
+        KEYS.book_status(SYMBOL): {**status, "state": "broken" if bad else "synced"},
+        KEYS.trades_state(SYMBOL): {"missing_count": 3 * bad},
+        KEYS.stats(SYMBOL, "1m"): {"volume": 101 if bad else 99},
+        KEYS.orders_status(SYMBOL): {"doubts": 3 * bad},
+        KEYS.analytics(SYMBOL): {"depth_imbalance": 0.9 if bad else 0.1},
+    }
+    for key, fields in hashes.items():
+        await client.hset(key, mapping=fields)
+    await client.xadd(KEYS.derivatives(SYMBOL), {"funding_rate": 0.2 * bad})
+    for key, group in FOLDED:
+        if bad:
+            await client.xgroup_create(key, group, id="0", mkstream=True)
+            for _ in range(6):
+                await client.xadd(key, {"data": "{}"})
+        else:
+            await client.xreadgroup(group, "worker", {key: ">"}, count=100)
+    if bad:
+        await client.xadd(KEYS.liquidations(SYMBOL), {"price": "1"})
+        kinds: tuple[EventKind, ...] = ("wall_appeared", "wall_eaten", "iceberg_found", "iceberg_confirmed")
+        events = [AnalyticsEvent(kind, "bid", 99.5, 1) for kind in kinds]
+        await client.xadd(KEYS.analytics_events(SYMBOL), {"data": msgspec.json.encode(events)})
+
+
+async def test_each_rule_over_what_a_role_writes_fires_and_resolves(real_server: str) -> None:
+    rules = {name: {"when": when, "resolve_after_s": 0.2} for name, when in WRITTEN.items()}
+    async with alerts_of(real_server, rules) as alerts:
+        fleet = alerts.fleet
+        untyped: Any = fleet.client
+        for role in ("orders", "analytics"):
+            await Leases(fleet.client, KEYS, role, f"{role}-1", 600_000).take([SYMBOL])
+        beating = {role: Process(role, fleet.settings, 0, fleet.url) for role in ("books", "keeper")}
+        beating["keeper"].details = {"redis_memory_bytes": 200 * 2**20}
+        beats = [asyncio.create_task(process._beat()) for process in beating.values()]
+        alerts.start("alerts-1")
+
+        async def entered() -> bool:
+            places = await untyped.hkeys("{alerts}:places")
+            return {KEYS.liquidations(SYMBOL).encode(), KEYS.analytics_events(SYMBOL).encode()} <= set(places)
+
+        await fleet.until(entered, 90)
+        await write(untyped, bad=True)
+        for rule in WRITTEN:
+            await alerts.until("fired", rule)
+        await write(untyped, bad=False)
+        beating["keeper"].details = {"redis_memory_bytes": 50 * 2**20}
+        for rule in WRITTEN:
+            await alerts.until("resolved", rule)
+            assert len(await alerts.told("fired", rule)) == 1, rule
+        await end(beats)
+        for process in beating.values():
+            await process.client.aclose()
+
+
+def test_every_signal_and_family_has_a_rule_that_fires_and_resolves() -> None:
+    made = [when if isinstance(when, str) else str(when["when"]) for when in PROVOKED.values()]
+    provoked = {"mid", *(when.split()[0].partition(".")[0] for when in made)}
+    written = {when.split()[0].partition(".")[0] for when in WRITTEN.values()}
+    assert written == set(WRITTEN)
+    assert provoked | written == set(SIGNALS) | set(FAMILIES)
 
 
 @pytest.mark.parametrize("end_of_the_owner", ["stop", "crash"])
