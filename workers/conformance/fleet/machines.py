@@ -198,11 +198,16 @@ async def lose_redis_data(run: FleetRun) -> None:
         first = min((int(member["agg_trade_id"]) for _, member in held), default=0)
         if last is not None and first > last + 1:
             run.facts["trades_lost"] = run.facts.get("trades_lost", 0) + first - last - 1
-            told = await run.world.held.holes(book, TRADES)
-            run.expect(
-                any(hole.first <= last + 1 and hole.last >= first - 1 for hole in told),
-                f"{book.name} lost the trades {last + 1} to {first - 1}, which its gaps stream does not tell.",
+            # the gap is recorded beside the fold that came upon it
+            await run.until(
+                f"the gaps stream of {book.name} tells that the trades {last + 1} to {first - 1} are lost",
+                partial(_told_lost, run, book, last + 1, first - 1),
             )
+
+
+async def _told_lost(run: FleetRun, book: Book, first: int, last: int) -> bool:
+    holes = await run.world.held.holes(book, TRADES)
+    return any(hole.first <= first and hole.last >= last for hole in holes)
 
 
 async def _trades_wait(run: FleetRun) -> bool:
