@@ -34,3 +34,13 @@ def test_every_market_can_be_followed(exchange: str) -> None:
             assert known == key_of(section)
         paths = {urlsplit(endpoint.url).path or "/" for endpoint in venue_of(name, section).endpoints(listed)}
         assert paths <= {route for root in flavour.roots for route in root.routes}
+
+
+def test_an_exchange_without_a_market_brings_the_one_that_tells_orders_and_one_key() -> None:
+    venues = load(Path("demo.toml"), environment_with(["coinbase"])).settings.venues
+    assert (venues["coinbase"].market, venues["coinbase"].orders) == ("advanced", False)
+    single = venues["coinbase_exchange"]
+    assert (single.market, single.orders) == ("exchange", True)
+    assert key_of(single) == key_of(venues["coinbase"])
+    assert "coinbase" not in load(Path("demo.toml"), environment_with(["coinbase:exchange"])).settings.venues
+    assert "okx_swap" not in load(Path("demo.toml"), environment_with(["okx"])).settings.venues

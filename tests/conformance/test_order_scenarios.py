@@ -15,10 +15,13 @@ from workers.ingest.chain import StreamChain
 from workers.ingest.line import Line
 from workers.model.level3 import checkpoint, sync
 from workers.model.level3.book import Level3Book
+from workers.model.level3.events import OrderChange
 from workers.model.level3.queue import PriceQueue
+from workers.model.level3.rules import Unknown
 from workers.model.level3.sync import OrderSync
 from workers.venues.bitfinex.session import BitfinexSession
 from workers.venues.bitfinex.wire import data_frame
+from workers.venues.coinbase import orders
 from workers.venues.kraken.access import OrderAccess
 
 BY_NAME = {one.name: one.orders for one in SCENARIOS if one.orders is not None}
@@ -50,10 +53,66 @@ def no_place_in_the_stream(patch: pytest.MonkeyPatch) -> None:
 
     def forgetful(*arguments):
         found, stream_id = real(*arguments)
-        found.last_id = ""
+        found.last_id, found.last_position = "", 0
         return found, stream_id
 
     patch.setattr("workers.conformance.orders.world.decode_orders", forgetful)
+
+
+def no_first_position(patch: pytest.MonkeyPatch) -> None:
+    """A seed may be as old as it likes."""
+    patch.setattr(OrderSync, "_first_seed_position", lambda _: 0)
+
+
+def no_waiting_seed(patch: pytest.MonkeyPatch) -> None:
+    """A seed passes for one of the last message that has come."""
+    real = OrderSync.on_seed
+
+    def at_once(self, seed):
+        if self._buffer:
+            seed.position = min(seed.position, self._buffer[-1].position)
+        return real(self, seed)
+
+    patch.setattr(OrderSync, "on_seed", at_once)
+
+
+def no_beginning_anew(patch: pytest.MonkeyPatch) -> None:
+    """Whatever has a lower number was there before."""
+    patch.setattr(sync, "ANEW_US", 10**15)
+
+
+def no_order_that_never_rested(patch: pytest.MonkeyPatch) -> None:
+    """A change, or an end, of an order that is not in the book is a loss."""
+    patch.setattr(orders, "RULES", orders.RULES._replace(unknown=Unknown.LOSS))
+
+
+def no_waiting_for_open(patch: pytest.MonkeyPatch) -> None:
+    """An order that is received rests."""
+    real = orders._change
+
+    def rests(event, time_us):
+        if event.type == "received" and event.price:
+            side = "bid" if event.side == "buy" else "ask"
+            return OrderChange("put", event.order_id, side, event.price, event.size)
+        return real(event, time_us)
+
+    patch.setattr(orders, "_change", rests)
+
+
+def no_new_size(patch: pytest.MonkeyPatch) -> None:
+    """An order that is made smaller stays as it was."""
+    real = orders._change
+    patch.setattr(
+        orders, "_change", lambda event, time_us: real(event, time_us) if event.type != "change" else None
+    )
+
+
+def no_fills(patch: pytest.MonkeyPatch) -> None:
+    """A match takes nothing from its maker."""
+    real = orders._change
+    patch.setattr(
+        orders, "_change", lambda event, time_us: real(event, time_us) if event.type != "match" else None
+    )
 
 
 def no_crossing_rule(patch: pytest.MonkeyPatch) -> None:
@@ -146,7 +205,7 @@ def test_every_exchange_that_tells_single_orders_runs_the_calm_scenario():
     assert (
         told
         == {one.exchange for one in places() if fits(BY_NAME["orders-calm"], one)}
-        == {"bitstamp", "bitfinex", "kraken"}
+        == {"bitstamp", "bitfinex", "coinbase", "kraken"}
     )
     for chosen in BY_NAME.values():
         assert any(fits(chosen, one) for one in places())
@@ -159,6 +218,17 @@ def test_every_exchange_that_tells_single_orders_runs_the_calm_scenario():
         (no_repeats, "orders-doubled", "bitstamp"),
         (no_order_of_the_line, "orders-swapped", "bitstamp"),
         (no_place_in_the_stream, "orders-taken-over", "bitstamp"),
+        (no_chain, "orders-lost", "coinbase"),
+        (no_first_position, "orders-stale-seed", "coinbase"),
+        (no_waiting_seed, "orders-seed-ahead", "coinbase"),
+        (no_beginning_anew, "orders-numbered-anew", "coinbase"),
+        (no_repeats, "orders-doubled", "coinbase"),
+        (no_order_of_the_line, "orders-swapped", "coinbase"),
+        (no_place_in_the_stream, "orders-taken-over", "coinbase"),
+        (no_order_that_never_rested, "orders-calm", "coinbase"),
+        (no_waiting_for_open, "orders-calm", "coinbase"),
+        (no_new_size, "orders-calm", "coinbase"),
+        (no_fills, "orders-calm", "coinbase"),
         (no_ranks, "orders-window", "bitfinex"),
         (no_highest_rank, "orders-window", "bitfinex"),
         (no_checksums, "orders-checksum", "bitfinex"),

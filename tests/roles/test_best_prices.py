@@ -43,3 +43,9 @@ def test_what_is_told_waits_until_the_orders_are_past_it():
     best.told((BID, ASK), 11 * SECOND)
     best.forget()
     assert best.compared(13 * SECOND) == []
+
+
+def test_what_was_before_the_book_began_cannot_be_told():
+    best = moved((10, "91"), (11, "92"))
+    assert best.had((BID, ASK), 9 * SECOND, 11 * SECOND) is None
+    assert best.had((BID, ASK), 10 * SECOND, 11 * SECOND) is False

@@ -12,15 +12,14 @@ from workers.model.level3.checkpoint import decode_orders
 from workers.model.level3.rules import OrderRules
 from workers.model.level3.sync import OrderSync
 from workers.model.level3.top import OrdersTop, decode_orders_top
-from workers.settings.exchanges import settings_of
-from workers.settings.signed import SignedVenueSettings, key_of
 from workers.sim import SimSettings, SimulatedExchange
 from workers.sim.flavours import ORDERS_PATHS
 from workers.venues.registry import venue_of
 
 SYMBOL = "BTCUSD"
-SYMBOLS = {"kraken": "BTC-USD"}
+SYMBOLS = {"kraken": "BTC-USD", "coinbase": "BTC-USD"}
 KEY = {"api_key": "sesame", "api_secret": "b3BlbiBzZXNhbWU="}
+KEYS_OF = {"kraken": KEY, "coinbase": KEY | {"api_passphrase": "open"}}
 LONGEST_S = 90.0
 QUICK = """orders = true
 [orders]
@@ -79,23 +78,18 @@ class OrderFleet(SimulatedFleet):
 
 @asynccontextmanager
 async def orders_of(server: str, exchange_name: str, market: str, path: str) -> AsyncIterator[OrderFleet]:
-    signed, symbol = (
-        issubclass(settings_of(exchange_name), SignedVenueSettings),
-        SYMBOLS.get(exchange_name, SYMBOL),
-    )
+    symbol = SYMBOLS.get(exchange_name, SYMBOL)
     simulated = SimSettings(
         flavour=exchange_name,
         port=0,
         rate_scale=3.0,
         levels_per_side=100,
         symbols={market: (symbol,)},
-        key=KEY if signed else {},
+        key=KEYS_OF.get(exchange_name, {}),
     )
     async with SimulatedExchange(simulated) as exchange:
         fleet = OrderFleet(exchange, market, [symbol], path, server, QUICK)
         section = fleet.settings.venues[exchange_name]
-        for part in key_of(section):
-            setattr(section, part, KEY[part])
         if exchange_name in ORDERS_PATHS:
             section.orders_url = f"{exchange.websocket_url}{ORDERS_PATHS[exchange_name]}"
         feed = venue_of(exchange_name, section).order_feed
@@ -121,6 +115,7 @@ async def orders_of(server: str, exchange_name: str, market: str, path: str) -> 
     [
         ("bitstamp", "all", "", "live_orders_*", [b"a message is missing"]),
         ("bitfinex", "spot", "/ws/2", "book.R0.*", [b"connection"]),
+        ("coinbase", "exchange", "/exchange", "full:*", [b"a message is missing"]),
         ("kraken", "spot", "/v2", "level3.*", []),  # the log has all that came: the checksum alone shows it
     ],
 )

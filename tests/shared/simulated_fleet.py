@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from workers.model.books.top_of_book import decode_top
 from workers.model.trades.latest import decode_member
 from workers.settings.loading import parse
-from workers.sim import SimulatedExchange
+from workers.sim import SimSettings, SimulatedExchange
 from workers.store.keys import Keys
 
 KEYS = Keys()
@@ -27,6 +27,12 @@ request_spacing_ms = 20
 {more}[ingest]
 backoff_first_s = 0.05
 """
+
+
+def _key(simulated: SimSettings) -> dict[str, str]:
+    """What the environment says of the key that a simulated exchange knows."""
+    exchange = simulated.flavour
+    return {f"FLEET_VENUES__{exchange}__{name}".upper(): part for name, part in simulated.key.items()}
 
 
 class SimulatedFleet(Fleet):
@@ -50,7 +56,7 @@ class SimulatedFleet(Fleet):
             websocket_url=f"{exchange.websocket_url}{path}",
         )
         self.exchange, self.market, self.url = exchange, market, redis_url
-        self.settings = parse(text, "a test", {}).settings
+        self.settings = parse(text, "a test", _key(exchange.settings)).settings
         self.symbols = symbols
         self.client = Redis.from_url(redis_url, protocol=2)
         self.processes, self.tasks, self.workers = {}, {}, {}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from secrets import token_bytes
-from typing import Final
+from typing import Any, Final
 
 from workers.errors import SettingsError
 from workers.operations.foreground import free_ports
 from workers.settings.exchanges import DEFAULT, settings_of
 from workers.settings.schema import Settings
-from workers.settings.signed import KEY_FIELDS, SignedVenueSettings
+from workers.settings.signed import KEY_FIELDS
+from workers.sim.engine.flavour import Flavour
 from workers.sim.flavours import FLAVOURS, ORDERS_PATHS
 from workers.sim.settings import SimSettings
 
@@ -23,7 +24,8 @@ def environment_with(texts: Sequence[str]) -> dict[str, str]:
     """What the environment must say for other exchanges to be simulated and followed: a port each, and sections.
 
     Args:
-        texts: `okx` for the exchange's first market, `okx:swap` for another one, in a section `okx_swap`.
+        texts: `okx` for the exchange's first market, and any other that tells single orders; `okx:swap` for a market,
+            in a section `okx_swap` where it is not the first.
 
     Raises:
         SettingsError: an exchange, or a market, that is not simulated.
@@ -37,28 +39,39 @@ def environment_with(texts: Sequence[str]) -> dict[str, str]:
             known = ", ".join(flavour for flavour in FLAVOURS if flavour != DEFAULT)
             raise SettingsError("--venue", f"{name!r} is not simulated besides {DEFAULT} (known: {known})")
         flavour, port = FLAVOURS[name](SimSettings(flavour=name)), ports[name]
-        market = chosen or flavour.markets[0]
-        if market not in flavour.markets:
+        if chosen and chosen not in flavour.markets:
             raise SettingsError(
-                "--venue", f"{name} has no market {market!r} (known: {', '.join(flavour.markets)})"
+                "--venue", f"{name} has no market {chosen!r} (known: {', '.join(flavour.markets)})"
             )
-        section = f"FLEET_VENUES__{name.upper()}"
-        section += "" if market == flavour.markets[0] else f"_{market.upper()}"
-        path = WEBSOCKET_PATHS.get(name, "").format(market=market)
-        said |= {
-            f"FLEET_EXCHANGE__FLAVOURS__{name.upper()}": str(port),
-            f"{section}__EXCHANGE": name,
-            f"{section}__MARKET": market,
-            f"{section}__SYMBOLS": ",".join(flavour.listed(market)),
-            f"{section}__WEBSOCKET_URL": f"ws://127.0.0.1:{port}{path}",
-            f"{section}__REST_URL": f"http://127.0.0.1:{port}",
-        }
-        if settings_of(name)(exchange=name, market=market, symbols=[]).tells_orders:
-            said[f"{section}__ORDERS"] = "true"
-        if name in ORDERS_PATHS:
-            said[f"{section}__ORDERS_URL"] = f"ws://127.0.0.1:{port}{ORDERS_PATHS[name]}"
-        if issubclass(settings_of(name), SignedVenueSettings):
-            said |= {f"{section}__{part}".upper(): made for part, made in _made_up_key(name).items()}
+        said[f"FLEET_EXCHANGE__FLAVOURS__{name.upper()}"] = str(port)
+        key = _made_up_key(name)
+        for market in [chosen] if chosen else flavour.markets:
+            tells_orders = settings_of(name)(exchange=name, market=market, symbols=[]).tells_orders
+            if chosen or market == flavour.markets[0] or tells_orders:
+                said |= _section(flavour, market, port, key, tells_orders=tells_orders)
+    return said
+
+
+def _section(
+    flavour: Flavour[Any], market: str, port: int, key: Mapping[str, str], *, tells_orders: bool
+) -> dict[str, str]:
+    """The settings of a market that is simulated here; its single orders are followed, with the key it knows."""
+    name = flavour.name
+    section = f"FLEET_VENUES__{name.upper()}"
+    section += "" if market == flavour.markets[0] else f"_{market.upper()}"
+    path = WEBSOCKET_PATHS.get(name, "").format(market=market)
+    said = {
+        f"{section}__EXCHANGE": name,
+        f"{section}__MARKET": market,
+        f"{section}__SYMBOLS": ",".join(flavour.listed(market)),
+        f"{section}__WEBSOCKET_URL": f"ws://127.0.0.1:{port}{path}",
+        f"{section}__REST_URL": f"http://127.0.0.1:{port}",
+    }
+    if tells_orders:
+        said[f"{section}__ORDERS"] = "true"
+    if name in ORDERS_PATHS:
+        said[f"{section}__ORDERS_URL"] = f"ws://127.0.0.1:{port}{ORDERS_PATHS[name]}"
+    said |= {f"{section}__{part.upper()}": value for part, value in key.items()}
     return said
 
 

@@ -67,9 +67,12 @@ class BestPrices:
         Args:
             now_us: the time up to which the orders have come.
 
-        Returns: None where that cannot be told: they have not come as far, or it is too long ago.
+        Returns: None where that cannot be told: they have not come as far, or it is too long ago, or from before the
+            book began.
         """
-        if not all(self._sides) or at_us > now_us - APART_US or at_us < now_us - KEPT_US + APART_US:
+        if not all(self._sides) or any(at_us < side[0][0] for side in self._sides):
+            return None
+        if at_us > now_us - APART_US or at_us < now_us - KEPT_US + APART_US:
             return None
         return all(self._had(side, level, at_us) for side, level in zip(self._sides, best, strict=True))
 

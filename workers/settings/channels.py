@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Collection, Sequence
 from typing import Final
 
 from workers.settings.schema import VenueSettings
+from workers.settings.signed import SignedVenueSettings
 from workers.settings.symbols import Refusal
 
 SPELLED: Final = re.compile(r"[!A-Za-z0-9][A-Za-z0-9@_.+-]{0,63}")
@@ -41,6 +43,14 @@ def check_channels(section: str, venue: VenueSettings, refused: Refusal) -> None
     if venue.orders and not venue.tells_orders:
         problem = f"single orders of {venue.exchange} are not followed by this release"
         raise refused(f"{section}.orders", problem, "false")
+    if venue.orders and isinstance(venue, SignedVenueSettings) and venue.signs_orders:
+        if missing := venue.missing_key(section.removeprefix("venues.")):
+            raise refused(f"{section}.orders", missing, "false")
+        try:
+            b64decode(venue.api_secret, validate=True)
+        except ValueError:
+            problem = "it is no base64: copy it as the exchange gave it out"
+            raise refused(f"{section}.api_secret", problem, "") from None
     key, own = f"{section}.channels", venue.own_channels
     if own is None:
         if not venue.channels:

@@ -6,12 +6,20 @@ from typing import Final
 
 from workers.conformance.orders import scripts
 from workers.conformance.scenario import OnOrders, Scenario
-from workers.model.level3.rules import Unknown
+from workers.model.level3.rules import Continuity, Unknown
 from workers.venues.order_feed import OrderFeed
 
 
 def _is_numbered(feed: OrderFeed) -> bool:
     return feed.by_id
+
+
+def _is_seeded(feed: OrderFeed) -> bool:
+    return feed.seed_request is not None
+
+
+def _counts(feed: OrderFeed) -> bool:
+    return feed.rules.continuity is Continuity.SEQUENCE
 
 
 def _shows_a_window(feed: OrderFeed) -> bool:
@@ -50,6 +58,24 @@ ORDERS: Final = (
         "A message of single orders is sent to nobody.",
         "The book leaves sync, once, and begins anew with all orders.",
         orders=OnOrders(scripts.lost),
+    ),
+    Scenario(
+        "orders-stale-seed",
+        "A message of single orders is sent to nobody, and REST gives the orders of long before.",
+        "The book does not begin with them; it does once REST has those that the stream goes on from.",
+        orders=OnOrders(scripts.stale_seed, _counts),
+    ),
+    Scenario(
+        "orders-seed-ahead",
+        "A message of single orders is sent to nobody, and REST has orders that the stream tells of later.",
+        "The seed waits for the stream, and nothing of it is told twice.",
+        orders=OnOrders(scripts.seed_ahead, _is_seeded),
+    ),
+    Scenario(
+        "orders-numbered-anew",
+        "The numbers of single orders begin anew.",
+        "The book leaves sync, once, and begins anew with all orders.",
+        orders=OnOrders(scripts.numbered_anew, _counts),
     ),
     Scenario(
         "orders-doubled",

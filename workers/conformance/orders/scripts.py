@@ -8,6 +8,9 @@ from workers.conformance.orders.world import OrdersWorld
 
 WHILE_S: Final = 4.0
 TAKEOVERS: Final = 20
+LATE_MS: Final = 3_000
+RESET_S: Final = 20.0
+"""Numbers that went back are believed once they are so much newer (`ingest.id_reset_ms`), and a seed takes its time."""
 TOLD_MS: Final = 60
 """A new order is told so soon."""
 
@@ -24,6 +27,39 @@ def lost(world: OrdersWorld) -> None:
     world.start()
     world.fault("lose count=1")
     world.back()
+    world.expect(len(world.reasons) == 1, f"the book left sync for {world.reasons}, not once.")
+
+
+def stale_seed(world: OrdersWorld) -> None:
+    """A message is sent to nobody, and for a while REST gives the orders of before the stream that is followed now."""
+    world.start()
+    world.fault("snapshot_stale", of_orders=False)
+    world.fault("lose count=1")
+    world.until("the book is lost", lambda: bool(world.reasons))
+    world.run(WHILE_S)
+    world.expect(not world.sync.synced, "it began with orders of long ago.")
+    world.remove()
+    world.until("the book is in sync anew", lambda: world.sync.trusted)
+    world.expect(len(world.reasons) == 1, f"the book left sync for {world.reasons}, not once.")
+
+
+def seed_ahead(world: OrdersWorld) -> None:
+    """A message is sent to nobody, and REST gives the orders of a time that the stream, which is late, comes to."""
+    world.compares_level2 = False
+    world.start()
+    world.fault(f"delay value={LATE_MS}")
+    world.fault("lose count=1")
+    world.back()
+    world.run(WHILE_S)
+    world.expect(len(world.reasons) == 1, f"the book left sync for {world.reasons}, not once.")
+
+
+def numbered_anew(world: OrdersWorld) -> None:
+    """The exchange's numbers begin anew, and nothing else shows it."""
+    world.compares_level2 = False
+    world.start()
+    world.fault("book_ids", of_orders=False)
+    world.back(RESET_S)
     world.expect(len(world.reasons) == 1, f"the book left sync for {world.reasons}, not once.")
 
 

@@ -249,11 +249,13 @@ class OrdersWorld:
         self.until("the book is in sync", lambda: self.sync.trusted)
         self.run(1.0)
 
-    def back(self) -> bool:
+    def back(self, longest_s: float = LONGEST_S) -> bool:
         """Let the book leave sync and come back."""
         before = self.sync.counts["syncs"]
         return self.until(
-            "the book is in sync anew", lambda: self.sync.trusted and self.sync.counts["syncs"] > before
+            "the book is in sync anew",
+            lambda: self.sync.trusted and self.sync.counts["syncs"] > before,
+            longest_s,
         )
 
     def problem(self, sentence: str) -> None:

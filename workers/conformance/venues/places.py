@@ -40,7 +40,7 @@ class Place(NamedTuple):
         return f"{self.exchange}_{self.market}"
 
     def settings(self, websocket: str = "ws://exchange", rest: str = "http://exchange") -> VenueSettings:
-        """The settings of the venue that follows it, on an exchange at these addresses."""
+        """The settings of the venue that follows it, on an exchange at these addresses, with the key it knows."""
         return _settings(self.exchange, self.market, self.symbols, websocket + self.path, rest)
 
     def venue(self, settings: VenueSettings | None = None) -> Venue:

@@ -22,6 +22,9 @@ MOST_BUFFERED: Final = 100_000
 """Messages kept while a seed is on its way: ten minutes of the busiest market that was recorded. With more of them all
 are let go, and a seed has to be asked for anew."""
 
+ANEW_US: Final = 1_000_000
+"""A message with a number that was is no repeat where it is so much later: the exchange's numbers began anew."""
+
 
 class OrderOutcome(Enum):
     """What became of a message or a seed."""
@@ -163,7 +166,7 @@ class OrderSync:
             return OrderOutcome.APPLIED
         if self._buffer:
             last = self._buffer[-1]
-            if self._is_repeated(message, last.message_id, last.position):
+            if self._is_repeated(message, last.message_id, last.position, last.time_us):
                 self.counts["repeated"] += 1
                 return OrderOutcome.REPEATED
             if not self._follows(message, last.message_id, last.position):
@@ -206,7 +209,7 @@ class OrderSync:
         self.counts["syncs"] += 1
 
     def _fold(self, message: OrderMessage) -> OrderOutcome:
-        if self._is_repeated(message, self.last_id, self.last_position):
+        if self._is_repeated(message, self.last_id, self.last_position, self.last_us):
             self.counts["repeated"] += 1
             return OrderOutcome.REPEATED
         if not self._follows(message, self.last_id, self.last_position):
@@ -214,10 +217,12 @@ class OrderSync:
         self._take(message)
         return OrderOutcome.APPLIED
 
-    def _is_repeated(self, message: OrderMessage, last_id: str, last_position: int) -> bool:
+    def _is_repeated(self, message: OrderMessage, last_id: str, last_position: int, last_us: int) -> bool:
         if self.rules.continuity is Continuity.CHAIN:
             return message.message_id <= last_id
-        return self.rules.continuity is Continuity.SEQUENCE and message.position <= last_position
+        if self.rules.continuity is not Continuity.SEQUENCE or message.position > last_position:
+            return False
+        return message.time_us < last_us + ANEW_US
 
     def _follows(self, message: OrderMessage, last_id: str, last_position: int) -> bool:
         if self.rules.continuity is Continuity.CHAIN:

@@ -118,8 +118,10 @@ class CoinbaseFlavour:
         self, root: Root, subscriptions: Subscriptions, request: web.Request, now_s: float
     ) -> CoinbaseConversation:
         """The conversation of a socket."""
-        kind = AdvancedConversation if root.market == "advanced" else ExchangeConversation
-        return kind(subscriptions, self._requests[root.market], subscriptions.address, now_s)
+        requests, address = self._requests[root.market], subscriptions.address
+        if root.market == "advanced":
+            return AdvancedConversation(subscriptions, requests, address, now_s)
+        return ExchangeConversation(subscriptions, requests, address, now_s, self._settings.key)
 
     def rest(self, exchange: Exchange[CoinbaseFeed], clock_ms: Callable[[], float]) -> CoinbaseRoutes:
         """The REST sides."""

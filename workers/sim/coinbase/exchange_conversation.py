@@ -1,27 +1,54 @@
-"""Exchange's side of one socket: several channels a request, no numbers, and nothing that wants a key."""
+"""Exchange's side of one socket: several channels a request, no numbers of the socket, and a key for single orders."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from workers.sim.coinbase.conversation import CoinbaseConversation, json_text, texts_of
+from workers.sim.coinbase.signature import problem_of
 from workers.sim.engine.flavour import Output
+from workers.sim.engine.limits import AttemptLimiter
+from workers.sim.engine.subscriptions import Subscriptions
 
-CHANNELS: Final = ("level2_batch", "matches", "heartbeat")
+CHANNELS: Final = ("level2_batch", "matches", "heartbeat", "full")
 WITH_KEY: Final = ("level2", "level3", "full")
+"""Of these only `full` is simulated."""
 MOST_SUBSCRIPTIONS: Final = 10
 """Of one product and channel by one address."""
 NO_KEY: Final = "level2, level3, and full channels now require authentication."
 FAILED: Final = "Failed to subscribe"
+NOT_LET_IN: Final = "Authentication Failed"
 
 
 class ExchangeConversation(CoinbaseConversation):
-    """One client of Exchange."""
+    """One client of Exchange; see `CoinbaseConversation`.
+
+    Args:
+        key: the parts of the one key that is known, as the settings of a venue call them.
+    """
+
+    def __init__(
+        self,
+        subscriptions: Subscriptions,
+        requests: AttemptLimiter,
+        address: str,
+        now_s: float,
+        key: Mapping[str, str],
+    ) -> None:
+        super().__init__(subscriptions, requests, address, now_s)
+        self._key = key
 
     def perform(self, action: str, request: dict[str, Any], now_s: float, clock_ms: int) -> Iterator[Output]:
         """`last_match` comes before the acknowledgement, the book after it (captured)."""
         streams, problem = _named(request, self.subscribed() if action == "unsubscribe" else {})
+        if (
+            action == "subscribe"
+            and "signature" in request
+            and (wrong := problem_of(request, self._key, clock_ms))
+        ):
+            yield self.error(NOT_LET_IN, json_text({"message": wrong}))
+            return
         if action == "subscribe" and not problem:
             problem = self._problem(streams)
         if problem:
@@ -64,6 +91,8 @@ class ExchangeConversation(CoinbaseConversation):
 def _named(request: dict[str, Any], default: dict[str, list[str]]) -> tuple[list[str], str]:
     """The streams of a request, `channel:product`, and what is wrong with it: channels are names, or objects.
 
+    Whether its signature is good is not looked at.
+
     Args:
         default: products of a channel for which none are named.
     """
@@ -73,7 +102,7 @@ def _named(request: dict[str, Any], default: dict[str, list[str]]) -> tuple[list
     for channel in channels if isinstance(channels, list) else ():
         name = channel.get("name") if isinstance(channel, dict) else channel
         products = texts_of(channel.get("product_ids")) if isinstance(channel, dict) else []
-        if name in WITH_KEY:
+        if name in WITH_KEY and not (name == "full" and "signature" in request):
             return [], NO_KEY
         if name not in CHANNELS:
             return [], f"{json_text(name)[:40]} is not a valid channel"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 from aiohttp import web
 
-from workers.sim.coinbase.feed import CoinbaseFeed
+from workers.sim.coinbase.feed import CoinbaseFeed, ExchangeFeed
 from workers.sim.coinbase.rest import DAY_MS, CoinbaseRest
 from workers.sim.coinbase.wire import maker_side, matched_at, rfc3339
 from workers.sim.engine.exchange import Exchange
@@ -49,9 +50,12 @@ class ExchangeRest(CoinbaseRest):
         now_ms = int(self.clock_ms())
         return {feed.spec.symbol: stats(feed, now_ms) for feed in self.feeds()}
 
-    def _book(self, query: Query, faults: RestFaults) -> dict[str, Any]:
-        """Levels 1 and 2; level 3 has orders, which there are none of here."""
+    def _book(self, query: Query, faults: RestFaults) -> object:
+        """Levels 1 and 2 of the cached copy; level 3 has the orders of now."""
         feed = self.named(query, NOT_FOUND)
+        if query.get("level") == "3" and isinstance(feed, ExchangeFeed):
+            stale = faults.strike("snapshot_stale") is not None
+            return msgspec.Raw(feed.orders.book(stale=stale).encode())
         count = LEVELS.get(query.get("level", "1"))
         if count is None:
             raise RestRefusal(400, {"message": "Invalid level"})

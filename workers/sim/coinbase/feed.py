@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from typing import Any, Final
 
+from workers.sim.coinbase.orders import CoinbaseOrders
 from workers.sim.coinbase.wire import AdvancedWire, CoinbaseWire, ExchangeWire
 from workers.sim.engine.feed import Phase, Schedule, SymbolFeed
 from workers.sim.engine.fills import fill_row
@@ -176,7 +177,7 @@ class AdvancedFeed(CoinbaseFeed):
 
 
 class ExchangeFeed(CoinbaseFeed):
-    """`level2_batch`, `matches` and `heartbeat`."""
+    """`level2_batch`, `matches`, `heartbeat` and `full`."""
 
     wire: ExchangeWire
 
@@ -195,6 +196,8 @@ class ExchangeFeed(CoinbaseFeed):
         super().__init__(ExchangeWire(spec), settings, start_ms, schedule, book, trades)
         trades.first = self._last_match
         self._sequence = self.market.last_id
+        full = topics.create(spec.market, "public", spec.symbol, f"full:{spec.symbol}")
+        self.orders = CoinbaseOrders(self.wire, self.market, full, settings.seed, self._number)
         schedule(start_ms + HEARTBEAT_MS, self._beat)
 
     def whole(self, bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> str:
@@ -210,19 +213,45 @@ class ExchangeFeed(CoinbaseFeed):
         newest = tape.trades(tape.next_trade_id - 1, 1)
         return self.wire.match("last_match", newest[0], self._sequence) if newest else None
 
+    def _number(self) -> int:
+        """The next number of the product's messages: of all that `full` has, once somebody asks for that."""
+        self._sequence += 1
+        if not self.orders.begun:
+            self._sequence = max(self._sequence, self.market.last_id)
+        return self._sequence
+
+    def note_changes(self, position: int, at_ms: float) -> None:
+        """Orders made the change; a message of the book is due."""
+        self.orders.note_changes(position, at_ms)
+        super().note_changes(position, at_ms)
+
     def note_fills(self, orders: list[list[Fill]], at_ms: float) -> None:
-        """Each is a `match`; its `sequence` counts what the full feed has too."""
+        """Each is a `match`; its `sequence` is that of the full feed."""
         for fill in (fill for fills in orders for fill in fills):
-            self._sequence = max(self._sequence + 1, self.market.last_id)
+            number = self.orders.matches.get(fill.trade_id) or self._number()
             self.counts["trades"] += 1
             if self._trades.subscribers:
-                self._trades.publish(self.wire.match("match", fill, self._sequence))
+                self._trades.publish(self.wire.match("match", fill, number))
 
     def _beat(self, at_ms: float) -> None:
         if self.phase == "closed":
             return
         if self._heartbeats.subscribers:
-            self._sequence = max(self._sequence, self.market.last_id)
             last = self.market.tape.next_trade_id - 1
             self._heartbeats.publish(self.wire.heartbeat(self._sequence, last, int(at_ms)))
         self.schedule(at_ms + HEARTBEAT_MS, self._beat)
+
+    def begin_book_ids(self, first_id: int, at_ms: float) -> None:
+        """Let the numbers of the product's messages, as `full` has them, begin anew."""
+        self.orders.begin()
+        self._sequence = first_id - 1
+
+    def truth_orders(self) -> dict[str, Any]:
+        """The single orders."""
+        return self.orders.truth()
+
+    def summary(self) -> dict[str, Any]:
+        """Messages of single orders too."""
+        found = super().summary()
+        found["events"]["full"] = self.orders.events
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
@@ -9,14 +10,18 @@ from uuid import UUID
 
 from workers.sim.coinbase.symbols import with_plain_numbers
 from workers.sim.engine.history import Fill
+from workers.sim.engine.orders import SimOrder
 from workers.sim.engine.symbols import Spelling, SymbolSpec
 
 UNNUMBERED: Final = '"sequence_num":0'
 """In the place of the number that each socket gives to a frame of Advanced."""
 _SCATTER: Final = 7919
 _ORDERS: Final = 0x48E3_0000_0000_4000_8000_0000_0000_0000
+_TAKERS: Final = 0x3E5B_0000_0000_4000_8000_0000_0000_0000
 
 Levels = Iterable[tuple[int, int]]
+Rows = list[tuple[str, str, str]]
+"""Of single orders: price, what is left, and id."""
 
 
 def rfc3339(nanos: int) -> str:
@@ -105,16 +110,82 @@ class ExchangeWire(CoinbaseWire):
             f'"time":"{matched_at(engine_ms)}"}}'
         )
 
-    def match(self, kind: str, fill: Fill, sequence: int) -> str:
-        """A `match` or a `last_match`, with the maker's side."""
-        taker = UUID(int=_ORDERS + fill.time)
-        maker = UUID(int=_ORDERS + (fill.trade_id << 64))
+    def match(self, kind: str, fill: Fill, sequence: int, orders: tuple[int, int] | None = None) -> str:
+        """A `match` or a `last_match`, with the maker's side; `orders`: maker and taker, where they are known."""
+        maker, taker = UUID(int=_ORDERS + (fill.trade_id << 64)), UUID(int=_ORDERS + fill.time)
+        if orders is not None:
+            maker, taker = UUID(int=_ORDERS + orders[0]), UUID(int=_TAKERS + orders[1])
         return (
             f'{{"type":"{kind}","trade_id":{fill.trade_id},"maker_order_id":"{maker}","taker_order_id":"{taker}",'
             f'"side":"{maker_side(fill)}","size":"{self.of_trades.quantity(fill.quantity)}",'
             f'"price":"{self.of_trades.price(fill.price)}","product_id":"{self.spec.symbol}",'
             f'"sequence":{sequence},"time":"{matched_at(fill.time, fill.trade_id)}"}}'
         )
+
+    def _of_order(self, kind: str, order_id: int, key: int, at_ms: int, *, is_taker: bool) -> str:
+        identity = UUID(int=(_TAKERS if is_taker else _ORDERS) + order_id)
+        return (
+            f'{{"type":"{kind}","side":"{"buy" if key > 0 else "sell"}","product_id":"{self.spec.symbol}",'
+            f'"time":"{matched_at(at_ms)}","order_id":"{identity}"'
+        )
+
+    def received(
+        self,
+        order_id: int,
+        key: int,
+        quantity: int,
+        at_ms: int,
+        *,
+        is_market: bool = False,
+        is_taker: bool = False,
+    ) -> str:
+        """An order has come; where it rests, `open` says so. One by `market` has no price."""
+        size, price = self.of_trades.quantity(quantity), self.of_trades.price(abs(key))
+        what = '"order_type":"market"' if is_market else f'"price":"{price}","order_type":"limit"'
+        head = self._of_order("received", order_id, key, at_ms, is_taker=is_taker)
+        return f'{head},"size":"{size}",{what},"client_oid":""}}'
+
+    def opened(self, order_id: int, key: int, quantity: int, at_ms: int) -> str:
+        """It rests."""
+        size, price = self.of_trades.quantity(quantity), self.of_trades.price(abs(key))
+        head = self._of_order("open", order_id, key, at_ms, is_taker=False)
+        return f'{head},"price":"{price}","remaining_size":"{size}"}}'
+
+    def change(
+        self, order_id: int, key: int, sizes: tuple[int, int], at_ms: int, *, is_taker: bool = False
+    ) -> str:
+        """It is smaller, whether it rests or not: the quantity before, and now."""
+        price, (old, new) = self.of_trades.price(abs(key)), map(self.of_trades.quantity, sizes)
+        head = self._of_order("change", order_id, key, at_ms, is_taker=is_taker)
+        return f'{head},"reason":"STP","price":"{price}","old_size":"{old}","new_size":"{new}"}}'
+
+    def done(
+        self,
+        order_id: int,
+        key: int,
+        left: int,
+        at_ms: int,
+        *,
+        is_market: bool = False,
+        is_taker: bool = False,
+    ) -> str:
+        """It rests no more, or never did: nothing of it is left, or it was cancelled."""
+        head = self._of_order("done", order_id, key, at_ms, is_taker=is_taker)
+        reason = "canceled" if left else "filled"
+        if is_market:
+            return f'{head},"reason":"{reason}"}}'
+        size, price = self.of_trades.quantity(left), self.of_trades.price(abs(key))
+        return f'{head},"reason":"{reason}","price":"{price}","remaining_size":"{size}"}}'
+
+    def order_row(self, order: SimOrder) -> tuple[str, str, str]:
+        """Price, what is left, and id."""
+        price, quantity = self.of_trades.price(abs(order.key)), self.of_trades.quantity(order.quantity)
+        return price, quantity, str(UUID(int=_ORDERS + order.order_id))
+
+    def level3(self, bids: Rows, asks: Rows, sequence: int, at_ms: int) -> str:
+        """The reply of REST with all orders."""
+        body = {"bids": bids, "asks": asks, "sequence": sequence, "auction_mode": False, "auction": None}
+        return json.dumps({**body, "time": matched_at(at_ms)}, separators=(",", ":"))
 
     def heartbeat(self, sequence: int, last_trade_id: int, now_ms: int) -> str:
         """Once a second."""

@@ -69,7 +69,8 @@ MARKET_KINDS: Final = {
     "tick_size": "new prices are multiples of `value` ticks and the tick size says so",
     "deep_levels": "`value` levels a side are added far from the market, and are never taken away",
     "trade_ids": "the ids of aggregate trades begin anew at `value` (1 when 0), and REST has the new ones alone",
-    "book_ids": "the ids of book messages begin anew: OKX goes on from a lower seqId, Bybit's u is 1 in a snapshot",
+    "book_ids": "the ids of book messages begin anew: OKX goes on from a lower seqId, Bybit's u is 1 in a snapshot, "
+    "the numbers of Coinbase's single orders begin at `value` (1 when 0)",
     "largest_quantity": "a level of each side gets the largest quantity that is ever shown",
 }
 KINDS: Final = EVENT_KINDS | CONNECTION_KINDS | REST_KINDS | MARKET_KINDS

@@ -33,12 +33,14 @@ class SimOrder:
 
 
 class OrderEvent(NamedTuple):
-    """What an order did. `quantity`: what is left of it; `price_key`: of an execution, else the order's own."""
+    """What an order did. `quantity`: what is left of it; `price_key`: of an execution, else the order's own; `before`:
+    what there was of one that is changed."""
 
     kind: OrderKind
     order: SimOrder
     quantity: int
     price_key: int
+    before: int = 0
 
 
 class SimOrders:
@@ -48,10 +50,19 @@ class SimOrders:
         seed: of the draws, which are no others than these.
         first_id: ids rise from it.
         levels: signed keys and quantities of the book as it is.
+        filled_share: of the decreases of a level; 0 where fills are told by `trade`.
     """
 
-    def __init__(self, seed: str, first_id: int, levels: Iterable[tuple[int, int]], at_ms: float) -> None:
+    def __init__(
+        self,
+        seed: str,
+        first_id: int,
+        levels: Iterable[tuple[int, int]],
+        at_ms: float,
+        filled_share: float = FILLED_SHARE,
+    ) -> None:
         self._random = random.Random(seed)  # noqa: S311 -- reproducible, not secret
+        self._filled_share = filled_share
         self._next_id = first_id
         self.queues: dict[int, dict[int, SimOrder]] = {}
         """By key, the orders by id in the order of the queue."""
@@ -66,7 +77,7 @@ class SimOrders:
             if more > 0:
                 events += self._come(key, more, at_ms)
             elif more < 0:
-                filled = self._random.random() < FILLED_SHARE
+                filled = self._random.random() < self._filled_share
                 events += self._fill(key, -more, at_ms) if filled else self._cancel(key, -more)
         return events
 
@@ -97,6 +108,19 @@ class SimOrders:
             events.append(self._lessen(order, taken, filled=True))
         return events
 
+    def trade(self, key: int, quantity: int, at_ms: float) -> list[OrderEvent]:
+        """A trade is of one maker, the first in its queue: what orders did, the last of it the fill.
+
+        Those before it that are too small are cancelled first, and where none is left one comes.
+        """
+        events = []
+        while (order := next(iter(self.queues.get(key, {}).values()), None)) and order.quantity < quantity:
+            events.append(self._lessen(order, order.quantity, filled=False))
+        if order is None:
+            order = self._new(key, quantity, at_ms)
+            events.append(OrderEvent("created", order, quantity, key))
+        return [*events, self._lessen(order, quantity, filled=True)]
+
     def _cancel(self, key: int, quantity: int) -> list[OrderEvent]:
         """Any orders of a queue are cancelled, and the last of them made smaller, which keeps its place."""
         events = []
@@ -108,10 +132,10 @@ class SimOrders:
         return events
 
     def _lessen(self, order: SimOrder, taken: int, *, filled: bool) -> OrderEvent:
-        left = order.quantity - taken
+        before, left = order.quantity, order.quantity - taken
         if left:
             order.quantity = left
-            return OrderEvent("changed", order, left, order.key)
+            return OrderEvent("changed", order, left, order.key, before)
         queue = self.queues[order.key]
         del queue[order.order_id]
         if not queue:

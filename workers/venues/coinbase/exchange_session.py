@@ -1,6 +1,7 @@
-"""A socket of Coinbase Exchange, of what it gives without a key: nothing tells that a message of a book is missing.
+"""A socket of Coinbase Exchange: books and trades without a key, or single orders (`full`) with the user's own.
 
-`heartbeat` is subscribed to with the trades of a product: it proves life, once a second.
+Nothing tells that a message of a book is missing; those of single orders are numbered, and trades are among them, so a
+socket has either. `heartbeat` is subscribed to with the trades of a product: it proves life, once a second.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from workers.errors import MalformedFrame
 from workers.model.events import Kind
 from workers.venues.coinbase import wire
 from workers.venues.coinbase.open_requests import OpenRequests
+from workers.venues.coinbase.orders import CHANNEL as ORDERS_CHANNEL
 from workers.venues.coinbase.settings import CoinbaseSettings
+from workers.venues.coinbase.signature import signed
 from workers.venues.coinbase.symbols import symbol_of
 from workers.venues.messages import Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Event, RefusedStreams, Send
@@ -36,9 +40,13 @@ class ExchangeSession:
         self._settings = settings
         self._requests = OpenRequests()
         self._with_snapshot: set[str] = set()
+        self._tells_orders = False
+        self._now_ms = 0
+        """As the last call had it: a signature is of a time, and `tick` comes every second."""
 
     def opened(self, now_ms: int) -> list[str]:
         """Nothing has to be said first."""
+        self._now_ms = now_ms
         return []
 
     def subscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
@@ -46,6 +54,7 @@ class ExchangeSession:
         named = [stream.stream for stream in streams]
         if named:
             self._requests.add(named)
+        self._tells_orders = self._tells_orders or any(stream.channel == "orders" for stream in streams)
         return self._control("subscribe", named)
 
     def unsubscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
@@ -66,13 +75,19 @@ class ExchangeSession:
             by_channel["heartbeat"] = by_channel["matches"]
         channels = [{"name": name, "product_ids": products} for name, products in by_channel.items()]
         request: dict[str, Any] = {"type": action, "channels": channels}
+        if ORDERS_CHANNEL in by_channel and action == "subscribe":
+            settings = self._settings
+            request |= signed(settings.api_key, settings.api_secret, settings.api_passphrase, self._now_ms)
         return [msgspec.json.encode(request).decode()]
 
     def received(self, frame: bytes | str, now_ms: int) -> list[Event]:
         """File one frame. Raises: MalformedFrame."""
+        self._now_ms = now_ms
         data = as_bytes(frame)
         head = decode(self._name, _frame, data, "frame")
         try:
+            if self._tells_orders and head.sequence is not UNSET:
+                return [_order(head, head.sequence, data)]
             match head.type:
                 case "snapshot" | "l2update":
                     return [self._book(head, data)]
@@ -91,6 +106,7 @@ class ExchangeSession:
 
     def tick(self, now_ms: int) -> list[Event]:
         """Nothing: the server has heartbeats."""
+        self._now_ms = now_ms
         return []
 
     def _book(self, head: wire.ExchangeFrame, data: bytes) -> Event:
@@ -107,7 +123,7 @@ class ExchangeSession:
         accepted = self._requests.accept(
             f"{self._settings.book_channel if channel.name in BOOK_CHANNELS else channel.name}:{product}"
             for channel in channels
-            if channel.name in BOOK_CHANNELS or channel.name == "matches"
+            if channel.name in BOOK_CHANNELS or channel.name in ("matches", ORDERS_CHANNEL)
             for product in channel.product_ids
         )
         return [Accepted(accepted)] if accepted else []
@@ -121,6 +137,12 @@ class ExchangeSession:
             self._requests.add(others)
             events += [Send(frame) for frame in self._control("subscribe", others)]
         return events
+
+
+def _order(head: wire.ExchangeFrame, sequence: int, data: bytes) -> Message:
+    """Whatever has a number is one of a product's messages, of types that there are not yet too."""
+    time_ms = -1 if head.time is None else milliseconds(head.time)
+    return Message("orders", symbol_of(head.product_id), data, time_ms, sequence, sequence, -1)
 
 
 def _trade(data: bytes) -> Message:

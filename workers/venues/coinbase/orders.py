@@ -14,7 +14,8 @@
     {"sequence":3,"bids":[["6247.58","6.3578146","a7a2…"]],"asks":[["6251.52","2","b8c3…"]]}
 
 A product's messages of all types are numbered without a gap. `received` rests nowhere yet, and most of what is `done`
-never did; `match` has the maker's side, and takes from the maker. `activate` is of a stop order, `noop` of none.
+never did, though it may be changed; `match` has the maker's side, and takes from the maker. `noop` is of no order, and
+`activate`, of a stop order of one's own, has no number.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from workers.venues.wire_values import Moment, microseconds
 Id = Annotated[str, Meta(max_length=64)]
 Figure = Annotated[str, Meta(max_length=40)]
 Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+CHANNEL: Final = "full"
 
 RULES: Final = OrderRules(Continuity.SEQUENCE, Beginning.REST, unknown=Unknown.NORMAL)
 
@@ -81,7 +84,8 @@ def order_message(venue: str, data: bytes) -> OrderMessage:
     change = _change(event, time_us)
     if change is not None and not change.order_id:
         raise malformed(venue, "order event", "it names no order", data)
-    return OrderMessage(time_us, [change] if change else [], position=event.sequence)
+    number = event.sequence
+    return OrderMessage(time_us, [change] if change else [], str(number), position=number)
 
 
 def order_seed(venue: str, body: bytes) -> OrderSeed:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from workers.settings.schema import VenueSettings
+from workers.settings.signed import SignedVenueSettings
 
 
-class CoinbaseSettings(VenueSettings, forbid_unknown_fields=True, kw_only=True):
+class CoinbaseSettings(SignedVenueSettings, forbid_unknown_fields=True, kw_only=True):
     """Coinbase, by the socket of Advanced Trade or by that of Exchange; both are of the same books."""
 
     exchange: Literal["coinbase"] = "coinbase"
@@ -21,3 +21,16 @@ class CoinbaseSettings(VenueSettings, forbid_unknown_fields=True, kw_only=True):
     """A hole costs all streams of a socket, so those of `advanced` should have few; 0: 8 of it, 100 of `exchange`."""
     backfill_seconds: int = 0
     """How much time a page of the trades of `advanced` is asked for, 0: all up to now, of which the newest come."""
+    api_passphrase: str = ""
+    """What belongs to your own key, for the single orders of `exchange`; a secret: set it as
+    `FLEET_VENUES__NAME__API_PASSPHRASE`."""
+
+    @property
+    def tells_orders(self) -> bool:
+        """Exchange does, to holders of a key."""
+        return self.market == "exchange"
+
+    @property
+    def signs_orders(self) -> bool:
+        """There is no token to ask for later: the request itself is signed."""
+        return True

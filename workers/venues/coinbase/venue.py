@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -15,21 +16,25 @@ import msgspec
 from workers.errors import MalformedFrame
 from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
+from workers.venues.channels import PATIENCE
+from workers.venues.coinbase import orders, wire
 from workers.venues.coinbase import symbols as listings
-from workers.venues.coinbase import wire
 from workers.venues.coinbase.advanced_session import CHANNELS, AdvancedSession
 from workers.venues.coinbase.exchange_session import ExchangeSession
 from workers.venues.coinbase.settings import CoinbaseSettings
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
-from workers.venues.lacking import NoChannels, NoOrders, NoRestBooks, NoStretches
+from workers.venues.lacking import NoChannels, NoRestBooks, NoStretches
 from workers.venues.messages import Subscription
+from workers.venues.order_feed import OrderFeed
 from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode
 from workers.venues.wire_values import milliseconds
 
 _MOST_BYTES: Final = 16 * 2**20
 """The 920 products of Advanced have some 2 MB."""
+_MOST_ORDERS_BYTES: Final = 96 * 2**20
+"""120,000 orders have some 9 MB."""
 _NEGATIVE: Final = re.compile(r"0?\.?-[0-9.]*|-[0-9.]+")
 """`0.-10000`, which Exchange has sent as a size."""
 
@@ -62,7 +67,7 @@ _by_name = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _error = msgspec.json.Decoder(wire.ErrorBody)
 
 
-class Coinbase(NoRestBooks, NoChannels, NoStretches, NoOrders):
+class Coinbase(NoRestBooks, NoChannels, NoStretches):
     """One of Coinbase's two ways as a `Venue`.
 
     Args:
@@ -94,9 +99,10 @@ class Coinbase(NoRestBooks, NoChannels, NoStretches, NoOrders):
         self._advanced = settings.market == "advanced"
         self._url = settings.websocket_url or market.websocket_url
         self._rest = (settings.rest_url or market.rest_url).rstrip("/")
+        self.order_feed = self._order_feed() if settings.orders else None
 
     def endpoints(self, symbols: Sequence[str]) -> list[Endpoint]:
-        """One kind of socket for all."""
+        """One kind of socket for books and trades, and one for single orders, which are many and tell trades too."""
         book, trades = (CHANNELS["depth"], CHANNELS["aggTrade"])
         if not self._advanced:
             book, trades = self._settings.book_channel, "matches"
@@ -105,7 +111,13 @@ class Coinbase(NoRestBooks, NoChannels, NoStretches, NoOrders):
             streams.append(Subscription(f"{book}:{symbol}", "depth", symbol))
             if self._settings.trades != "none":
                 streams.append(Subscription(f"{trades}:{symbol}", "aggTrade", symbol))
-        return [Endpoint(self._url, streams)]
+        found = [Endpoint(self._url, streams)]
+        if self.order_feed is not None:
+            single = [
+                Subscription(f"{orders.CHANNEL}:{symbol}", "orders", symbol, PATIENCE) for symbol in symbols
+            ]
+            found.append(Endpoint(self._url, single, extra=True))
+        return found
 
     def session(self, url: str) -> AdvancedSession | ExchangeSession:
         """Of a new socket."""
@@ -215,6 +227,20 @@ class Coinbase(NoRestBooks, NoChannels, NoStretches, NoOrders):
     def banned_until_ms(self, message: str) -> int:
         """0: Coinbase names no time."""
         return 0
+
+    def _order_feed(self) -> OrderFeed:
+        return OrderFeed(
+            orders.RULES,
+            by_id=True,
+            message=partial(orders.order_message, self.name),
+            seed_request=self._orders_request,
+            seed=partial(orders.order_seed, self.name),
+        )
+
+    def _orders_request(self, symbol: str) -> RestRequest:
+        """All orders: to begin with, says Coinbase, and not to be polled."""
+        url = f"{self._rest}/products/{symbol}/book?level=3"
+        return RestRequest(url, 1, self.pool, _MOST_ORDERS_BYTES)
 
     def _products_page(self) -> tuple[str, dict[str, Any]]:
         if self._advanced:

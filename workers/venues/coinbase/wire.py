@@ -125,6 +125,7 @@ class ExchangeFrame(Struct, gc=False):
 
     type: str
     product_id: Name = ""
+    sequence: Sequence | UnsetType = UNSET
     time: Moment | None = None
     message: str = ""
     reason: str = ""
