@@ -33,6 +33,7 @@ def environment_with(texts: Sequence[str]) -> dict[str, str]:
     wanted = [(name, market) for name, _, market in (text.partition(":") for text in dict.fromkeys(texts))]
     names = list(dict.fromkeys(name for name, _ in wanted))
     ports = dict(zip(names, free_ports(len(names)), strict=True))
+    keys = {name: _made_up_key(name) for name in names if name in FLAVOURS}  # one for all markets
     said: dict[str, str] = {}
     for name, chosen in wanted:
         if name not in FLAVOURS or name == DEFAULT:
@@ -44,11 +45,10 @@ def environment_with(texts: Sequence[str]) -> dict[str, str]:
                 "--venue", f"{name} has no market {chosen!r} (known: {', '.join(flavour.markets)})"
             )
         said[f"FLEET_EXCHANGE__FLAVOURS__{name.upper()}"] = str(port)
-        key = _made_up_key(name)
         for market in [chosen] if chosen else flavour.markets:
             tells_orders = settings_of(name)(exchange=name, market=market, symbols=[]).tells_orders
             if chosen or market == flavour.markets[0] or tells_orders:
-                said |= _section(flavour, market, port, key, tells_orders=tells_orders)
+                said |= _section(flavour, market, port, keys[name], tells_orders=tells_orders)
     return said
 
 
