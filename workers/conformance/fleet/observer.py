@@ -24,8 +24,6 @@ from workers.verification.truth_source import TruthSource
 
 LOOK_S: Final = 0.1
 TOP: Final = 10
-OPEN_ENDS: Final = {"known_low": "0", "known_high": "inf"}
-"""The fields of a status that say where the known range ends, and what they say where it does not."""
 AT_ONCE: Final = 8
 MOST_PER_BOOK: Final = 20
 
@@ -67,8 +65,6 @@ class Observer:
         self.problems: dict[Book, list[str]] = defaultdict(list)
         self.absent: Counter[Book] = Counter()
         self.compared: Counter[Book] = Counter()
-        self._ended: dict[Book, set[str]] = {}
-        """Of each book, the ends of its known range that were no open ends at some time."""
 
     async def run(self) -> None:
         """Look all the time, and compare what was found as fast as it can be; until cancelled."""
@@ -173,12 +169,9 @@ class Observer:
             return
         findings = Findings()
         status = self.sights[book].status
-        # A book whose known range ends early shows fewer levels, each of which must be right. Its status may be a
-        # second older, or newer, than the publication: that the range ended once is enough.
-        ended = self._ended.setdefault(book, set())
-        ended |= {name for name, open_end in OPEN_ENDS.items() if status.get(name, open_end) != open_end}
-        bids_shown = max(1, len(bids)) if "known_low" in ended else TOP
-        asks_shown = max(1, len(asks)) if "known_high" in ended else TOP
+        # A book whose known range ends early shows fewer levels, each of which must be right.
+        bids_shown = TOP if status.get("known_low", "0") == "0" else max(1, len(bids))
+        asks_shown = TOP if status.get("known_high", "inf") == "inf" else max(1, len(asks))
         real = truth.bids[:bids_shown], truth.asks[:asks_shown]
         check_levels(book.name, update_id, (bids, asks), real, findings)
         self.compared[book] += 1
