@@ -94,6 +94,54 @@ async def test_a_fold_begun_anew_by_another_worker_is_told_by_the_one_that_knows
     assert await told(client) == [(b"121", b"130", b"redis lost its data")]
 
 
+async def test_one_that_knows_tells_it_without_the_symbol_being_its_own_again(
+    client: Redis, two_workers: list[TradeWorker]
+) -> None:
+    first, second = two_workers
+    await apply(client, 100, 120)
+    assert await taken(first) is None
+    await client.flushall()
+    first.forget(CLAIM)
+    await first._lost_data.look()
+    assert await told(client) == [], "nobody has begun the fold anew"
+    assert await taken(second) is None
+    await apply(client, 131, 140)
+    for _ in range(2):
+        await first._lost_data.look()
+        await asyncio.gather(*first._lost_data._recording)
+        assert await told(client) == [(b"121", b"130", b"redis lost its data")]
+
+
+async def test_a_fold_given_up_that_went_on_is_looked_at_once(
+    client: Redis, two_workers: list[TradeWorker]
+) -> None:
+    await apply(client, 100, 120)
+    assert await taken(two_workers[0]) is None
+    two_workers[0].forget(CLAIM)
+    await apply(client, 121, 140)
+    await two_workers[0]._lost_data.look()
+    before = (await client.info("stats"))["total_commands_processed"]
+    await two_workers[0]._lost_data.look()
+    assert (await client.info("stats"))["total_commands_processed"] == before + 1, "the question itself"
+    assert await told(client) == []
+
+
+async def test_long_windows_that_an_owner_left_behind_are_brought_up_to_date_by_the_next(
+    client: Redis, two_workers: list[TradeWorker]
+) -> None:
+    store = TradeStore(client, KEYS, Scripts(client), retention_ms=0, bar_retention={}, long_windows_s=1e9)
+    for number in (100, 101):
+        await store.apply(
+            SYMBOL, [("", Trade(SYMBOL, number, "10.0", "1.5", number, number, T0, T0, True, True))]
+        )
+    assert (await store.state(SYMBOL)).long_windows_lag
+    assert await client.hget(KEYS.stats(SYMBOL, "1h"), "last_agg_trade_id") == b"100"
+    await client.hset(KEYS.lease("trades", SYMBOL), "token", "1")
+    await taken(two_workers[0])
+    assert not (await store.state(SYMBOL)).long_windows_lag
+    assert await client.hget(KEYS.stats(SYMBOL, "1h"), "last_agg_trade_id") == b"101"
+
+
 async def test_a_fold_that_went_on_is_no_loss(client: Redis, two_workers: list[TradeWorker]) -> None:
     await apply(client, 100, 120)
     assert await taken(two_workers[0]) is None

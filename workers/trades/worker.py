@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -137,7 +138,7 @@ class TradeWorker:
         self._unfinished: set[str] = set()
         """The tapes that the next round sees to whenever it comes."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._lost_data = LostData(process.client, self._repairs)
+        self._lost_data = LostData(process.client, self._stores, self._repairs)
         self._cancelled: set[asyncio.Task[None]] = set()
         """Repairs of symbols given up: a cancellation may get lost (see `end`), the end of the worker is not."""
         self._reread = False
@@ -145,8 +146,6 @@ class TradeWorker:
         self._applied = 0
         self.batches = 0
         """Calls of the fold so far: one for each symbol and round."""
-        self._last_ids: dict[str, int] = {}
-        """By raw stream key, the last id this worker knows to be applied: it outlives what Redis may lose."""
 
     def _store(self, context: VenueContext) -> TradeStore:
         trades, provable = self._settings.trades, context.venue.facts.trade_ids == "consecutive"
@@ -186,15 +185,9 @@ class TradeWorker:
         tape.restored = True
         tape.applied_to(state.last_id, state.last_trade_time)
         tape.ids_since = state.ids_since
-        known = self._last_ids.get(tape.key, -1)
-        if state.last_id < 0 <= known:
-            tape.lost_after = known
-        elif (
-            0 <= known < state.began_id - 1
-        ):  # another worker, which knew nothing of before, began the fold anew
-            self._lost_data.start(tape, known + 1, state.began_id - 1)
-        if state.last_id >= 0:
-            self._last_ids[tape.key] = state.last_id
+        self._lost_data.restored(tape, state)
+        if state.long_windows_lag:  # its last owner ended before it brought them up to date
+            await self._close_last(tape, 0)
 
     async def hand_over(self, claim: Claim) -> None:
         """Give a symbol up: everything applied is acknowledged, the rest is pending for the next owner.
@@ -238,6 +231,7 @@ class TradeWorker:
         tape = self.tapes.pop(key, None)
         self._deadlines.drop(key)
         if tape is not None:
+            self._lost_data.left(tape)
             tape.figures.remove()
             self.quarantine.forget(*claim)
         task = self._tasks.pop(key, None)
@@ -248,7 +242,7 @@ class TradeWorker:
 
     def retired(self, claim: Claim) -> None:
         """Forget how far the fold had come: if the symbol is listed again, that is no loss of data."""
-        self._last_ids.pop(claim.context.keys.raw(claim.symbol, TRADES), None)
+        self._lost_data.retired(claim.context.keys.raw(claim.symbol, TRADES))
 
     def _may(self, tape: OwnedTape, work: str) -> bool:
         """Whether the lease surely holds (else it would be another's work), and nothing holds the work back."""
@@ -311,11 +305,9 @@ class TradeWorker:
                 DELAY.observe(max(0.0, time.time() - result.last_trade_time / 1e3))
             tape.figures.applied(result)
             self._tell_capped(tape, result.capped)
-            if tape.lost_after is not None and result.applied:
-                self._lost_data.start(tape, tape.lost_after + 1, tape.waiting[0][1].trade_id - 1)
-                tape.lost_after = None
+            if result.applied or tape.lost_after is None:
+                self._lost_data.applied(tape, result.last_id)
             tape.applied_to(result.last_id, result.last_trade_time, taken)
-            self._last_ids[tape.key] = result.last_id
             if result.hole:
                 self._start(tape, partial(self._repair, tape, result.hole))
 
@@ -429,6 +421,8 @@ class TradeWorker:
                 except (RedisError, OSError) as error:
                     figures.UNREADABLE.labels(context.name).inc()
                     waits.refused(error, context.name)
+            with suppress(RedisError, OSError):  # it looks again
+                await self._lost_data.look()
 
     async def step(self, ready: Collection[str] | None = None) -> int:
         """One round: read, apply, close what is over; how many symbols had new trades.

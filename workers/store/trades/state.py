@@ -54,6 +54,9 @@ class TradesState(msgspec.Struct, frozen=True):
     breaks: int = 0
     """Numbers of the log that are no trades: any number may be missing there."""
 
+    long_windows_lag: bool = False
+    """Whether trades are folded that the windows of 5 m and longer do not show yet."""
+
     @property
     def began_id(self) -> int:
         """The id the fold began with: ids are consecutive, and each since then was counted once.
@@ -70,17 +73,19 @@ async def read_state(client: Redis, key: str) -> TradesState:
         StateUnreadable: it holds something else than numbers.
     """
     pipe: Any = client.pipeline(transaction=False)
-    [values] = await pipe.hmget(key, list(_FIELDS)).execute(raise_on_error=False)
+    [values] = await pipe.hmget(key, [*_FIELDS, "long_windows"]).execute(raise_on_error=False)
     if (problem := unusable(key, values)) is not None:
         raise problem
     if values[0] is None:
         return TradesState()
-    numbers = []
+    *values, long_windows = values
+    found: list[Any] = []
     for name, value in zip(_FIELDS, values, strict=True):
         if value is not None and not (value.isdigit() and len(value) <= MOST_DIGITS):
             raise StateUnreadable(key, f"its {name} is {plain(repr(value[:40]))}")
-        numbers.append(int(value or 0))
-    return TradesState(*numbers)
+        found.append(int(value or 0))
+    found.append(bool(long_windows) and not long_windows.endswith(b"|"))
+    return TradesState(*found)
 
 
 async def read_fills(client: Redis, keys: Keys, symbol: str) -> Range | None:
