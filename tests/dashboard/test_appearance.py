@@ -15,8 +15,8 @@ async def test_a_phone_shows_what_workers_do(api: ScriptedApi, page: Page):
     doing = page.locator("#workers tbody td.wide").first
     await expect(doing).to_contain_text("symbols 5")
     await expect(doing).to_contain_text("since 2026-11-28")
-    left, right = await doing.evaluate(  # at once: the rows are made anew every two seconds
-        "(one) => [one.getBoundingClientRect().left, one.getBoundingClientRect().right]"
+    left, right = await page.evaluate(  # found and measured at once: the rows are made anew every two seconds
+        "(({left, right}) => [left, right])(document.querySelector('#workers tbody td.wide').getBoundingClientRect())"
     )
     assert 0 <= left < right <= 360
 
