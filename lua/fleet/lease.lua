@@ -12,11 +12,14 @@
 --
 -- A lease is no lease where its key has another type, or a number that is none, and is removed; one that would never run
 -- out, or only after many times its length, is cut to its length: nobody would own the symbol otherwise. A fence that is
--- no integer goes on from the server's time in us, which is beyond any count.
+-- no integer is made anew.
+--
+-- Fencing numbers are the server's time in us, or follow the last one: a server that lost its data, or the end of it, gives
+-- none out that an earlier owner still holds, and would renew.
 --
 -- Returns for each symbol the fencing number held after the call, or 0 when another worker owns it; where something was
 -- replaced, {that number, "lease" or "fence"}.
--- Cost: 2 to 5 commands a symbol.
+-- Cost: 2 to 6 commands a symbol.
 local LARGEST = 9007199254740991
 local action, worker, length = ARGV[1], ARGV[2], ARGV[3]
 
@@ -26,14 +29,18 @@ local function own(lease, token)
 end
 
 local function next_token(fence)
-    local token = redis.pcall('INCR', fence)
-    if type(token) == 'number' and token >= 1 and token < LARGEST then
-        return token
-    end
     local now = redis.call('TIME')
-    token = now[1] * 1000000 + now[2]
-    redis.call('SET', fence, string.format('%d', token))
-    return token, 'fence'
+    local us = now[1] * 1000000 + now[2]
+    local token = redis.pcall('INCR', fence)
+    local bad = nil
+    if type(token) ~= 'number' or token < 1 or token >= LARGEST then
+        token, bad = 0, 'fence'
+    end
+    if token < us then
+        token = us
+        redis.call('SET', fence, string.format('%d', us))
+    end
+    return token, bad
 end
 
 local function one(lease, fence, held)

@@ -56,6 +56,33 @@ async def test_a_restarted_worker_of_the_same_name_does_not_pass_as_the_old_one(
     assert await one.renew() == {S}
 
 
+async def test_who_held_a_symbol_when_the_server_lost_its_data_learns_that_another_had_it_since(
+    client: Redis,
+) -> None:
+    one, two = leases(client, "one"), leases(client, "two")
+    await one.take([S])
+    await client.flushall()
+    await two.take([S])
+    await two.release([S])
+    assert await one.renew() == {S}
+    assert not one.safe(S)
+
+
+async def test_a_number_that_the_server_forgot_is_not_given_out_again(client: Redis) -> None:
+    one, two = leases(client, "one"), leases(client, "two")
+    await one.take([S])
+    before = await client.get(KEYS.fence("books", S))
+    await one.release([S])
+    await one.take([S])
+    held = one.held[S]
+    await client.set(KEYS.fence("books", S), before)  # as a replica that had not heard of it yet
+    await client.delete(KEYS.lease("books", S))
+    await two.take([S])
+    assert two.held[S] > held
+    await two.release([S])
+    assert await one.renew() == {S}
+
+
 async def test_publication_shows_withdraws_and_keeps_the_status(client: Redis) -> None:
     one = leases(client, "one")
     await one.take([S])

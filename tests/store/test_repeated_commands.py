@@ -33,6 +33,9 @@ DEPTH = KEYS.raw(S, "depth")
 Write = Callable[[Any], Awaitable[object]]
 GAP = GapRecord("depth", 100, 105, "gap", "resync")
 
+AHEAD = 8 * 10**15
+"""A fencing number ahead of any time: those after it do not differ from run to run."""
+
 
 def leases(client: Redis, role: str = "books") -> Leases:
     return Leases(client, KEYS, role, "one", 60_000)
@@ -40,6 +43,7 @@ def leases(client: Redis, role: str = "books") -> Leases:
 
 async def leased(client: Redis, role: str = "books") -> int:
     mine = leases(client, role)
+    await client.set(KEYS.fence(role, S), AHEAD)
     await mine.take([S])
     return mine.held[S]
 
@@ -152,6 +156,7 @@ async def fleet(client: Redis) -> None:
     await registry.beat("books", "two", {"symbols": 1})
     await registry.leave("books", "two")
     mine = leases(client)
+    await client.mset({KEYS.fence("books", symbol): AHEAD for symbol in (S, "ETHUSDT")})
     await mine.take([S, "ETHUSDT"])
     await mine.renew()
     await mine.release(["ETHUSDT"])

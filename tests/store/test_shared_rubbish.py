@@ -141,11 +141,12 @@ async def test_a_lease_of_another_type_is_replaced(client: Redis, name: str) -> 
     key = KEYS.lease("books", "A")
     leases = Leases(client, KEYS, "books", "one", 3000)
     assert await leases.take(["A", "B"]) == {"A", "B"}
+    token = leases.held["A"]
     await client.delete(key)
     await OTHER_TYPES[name](client, key)
     assert await leases.renew() == set()  # nobody has taken it meanwhile
     assert leases.safe("B")
-    assert leases.held["A"] == 1
+    assert leases.held["A"] == token
     assert leases.safe("A")
     if name != "hash":
         assert leases.replaced["A"].key == key
@@ -188,4 +189,4 @@ async def test_a_fence_that_is_no_number_goes_on_beyond_any_count(client: Redis,
     assert await leases.renew() == set()
     await leases.release(["A"])
     assert await leases.take(["A"]) == {"A"}
-    assert leases.held["A"] == first + 1
+    assert leases.held["A"] > first
