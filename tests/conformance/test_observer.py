@@ -88,6 +88,14 @@ async def test_a_missing_level_is_told_unless_the_book_knows_no_further(bench: B
     assert len(await bench.look()) == 1
 
 
+async def test_a_status_told_after_a_publication_says_nothing_of_what_was_known_at_it(bench: Bench):
+    await bench.say(state="synced", known_low="10.0", known_high="inf", updated=4_000)
+    assert await bench.look() == []
+    await bench.publish(5, bids=[["10.0", "1"]])
+    await bench.say(known_low="0", updated=5_001)
+    assert await bench.look() == []
+
+
 async def test_a_crossed_book_is_told(bench: Bench):
     await bench.publish(5, bids=[["10.1", "1"]])
     assert any("crossed" in problem for problem in await bench.look())

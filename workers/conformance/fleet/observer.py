@@ -24,6 +24,8 @@ from workers.verification.truth_source import TruthSource
 
 LOOK_S: Final = 0.1
 TOP: Final = 10
+OPEN_ENDS: Final = {"known_low": "0", "known_high": "inf"}
+"""The fields of a status that say how far a book is known, and what they say where that is to its end."""
 AT_ONCE: Final = 8
 MOST_PER_BOOK: Final = 20
 
@@ -60,7 +62,7 @@ class Observer:
         self._last_id: dict[Book, int] = {}
         self._looking = asyncio.Lock()
         self._looked: list[float] = []
-        self._queue: asyncio.Queue[tuple[Book, dict[str, Any]]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[Book, dict[str, Any], set[str]]] = asyncio.Queue()
         self.sights: dict[Book, Sight] = defaultdict(Sight)
         self.problems: dict[Book, list[str]] = defaultdict(list)
         self.absent: Counter[Book] = Counter()
@@ -85,10 +87,12 @@ class Observer:
             RedisError: the server did not answer.
         """
         async with self._looking:
+            before = dict(self.sights)
             await self._look_at_hashes()
             self.noted_look()
-            for publication in await self._published():
-                self._queue.put_nowait(publication)
+            for book, payload in await self._published():
+                ends = _ends(before.get(book, Sight()), self.sights[book], payload)
+                self._queue.put_nowait((book, payload, ends))
 
     def noted_look(self) -> None:
         """Note that everything was looked at now."""
@@ -106,9 +110,9 @@ class Observer:
     async def _compare_all(self) -> None:
         async def compare_some() -> None:
             while True:
-                book, payload = await self._queue.get()
+                book, payload, ends = await self._queue.get()
                 try:
-                    await self._compare(book, payload)
+                    await self._compare(book, payload, ends)
                 except Exception as error:
                     self._tell(book, f"A publication of {book.name} could not be compared: {error!r}")
                 finally:
@@ -154,7 +158,7 @@ class Observer:
             self._tell(book, f"{book.name} was published at {update_id} after {self._last_id[book]}.")
         self._last_id[book] = update_id
 
-    async def _compare(self, book: Book, payload: dict[str, Any]) -> None:
+    async def _compare(self, book: Book, payload: dict[str, Any], ends: set[str]) -> None:
         update_id = int(payload["u"])
         bids, asks = payload["b"], payload["a"]
         if bids and asks and Decimal(bids[0][0]) >= Decimal(asks[0][0]):
@@ -168,10 +172,9 @@ class Observer:
                 self._tell(book, f"{book.name} was published at {update_id}, which never was: {error}")
             return
         findings = Findings()
-        status = self.sights[book].status
         # A book whose known range ends early shows fewer levels, each of which must be right.
-        bids_shown = TOP if status.get("known_low", "0") == "0" else max(1, len(bids))
-        asks_shown = TOP if status.get("known_high", "inf") == "inf" else max(1, len(asks))
+        bids_shown = max(1, len(bids)) if "known_low" in ends else TOP
+        asks_shown = max(1, len(asks)) if "known_high" in ends else TOP
         real = truth.bids[:bids_shown], truth.asks[:asks_shown]
         check_levels(book.name, update_id, (bids, asks), real, findings)
         self.compared[book] += 1
@@ -181,6 +184,17 @@ class Observer:
     def _tell(self, book: Book, sentence: str) -> None:
         if len(self.problems[book]) < MOST_PER_BOOK:
             self.problems[book].append(sentence)
+
+
+def _ends(before: Sight, now: Sight, payload: Mapping[str, Any]) -> set[str]:
+    """Where the known range of a book may have ended when this was published between two looks.
+
+    A status that was told after the publication says nothing of it, so the one before counts too.
+    """
+    said = [now.status]
+    if now.number("updated") > payload["published"] // 1000:
+        said.append(before.status)
+    return {name for name, end in OPEN_ENDS.items() if any(status.get(name, end) != end for status in said)}
 
 
 def _content(payload: Any) -> dict[str, Any] | None:
