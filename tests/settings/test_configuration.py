@@ -283,3 +283,13 @@ def test_a_key_that_lacks_a_part_says_which():
     )
     venue.api_secret = "c2VzYW1l"
     assert venue.missing_key("kraken") == ""
+
+
+def test_single_orders_want_a_whole_key_when_settings_are_read():
+    orders = f"{KRAKEN}orders = true\n"
+    assert parse(orders, "my.toml", KEY).settings.venues["kraken"].orders
+    for name in KEY:
+        said = refused(orders, {each: part for each, part in KEY.items() if each != name})
+        assert f"set {name} in the environment" in said
+        assert "my.toml, line 5, venues.kraken.orders" in said
+    assert "base64" in refused(orders, KEY | {"FLEET_VENUES__KRAKEN__API_SECRET": "sesame!"})

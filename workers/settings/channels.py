@@ -43,7 +43,7 @@ def check_channels(section: str, venue: VenueSettings, refused: Refusal) -> None
     if venue.orders and not venue.tells_orders:
         problem = f"single orders of {venue.exchange} are not followed by this release"
         raise refused(f"{section}.orders", problem, "false")
-    if venue.orders and isinstance(venue, SignedVenueSettings) and venue.signs_orders:
+    if venue.orders and isinstance(venue, SignedVenueSettings):
         if missing := venue.missing_key(section.removeprefix("venues.")):
             raise refused(f"{section}.orders", missing, "false")
         try:

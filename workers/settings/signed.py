@@ -19,11 +19,6 @@ class SignedVenueSettings(VenueSettings, forbid_unknown_fields=True, kw_only=Tru
     api_secret: str = ""
     """What requests are signed with; a secret: set it as `FLEET_VENUES__NAME__API_SECRET`."""
 
-    @property
-    def signs_orders(self) -> bool:
-        """Whether each subscription to single orders is signed, so that none can be made without the key."""
-        return False
-
     def __repr__(self) -> str:
         """Without the key: what is printed may end up in a log."""
         return f"{type(self).__name__}({self.exchange!r}, {self.market!r})"

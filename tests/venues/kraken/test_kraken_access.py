@@ -92,24 +92,6 @@ def test_nothing_of_a_key_is_printed():
     assert list(question.request.post.__rich_repr__()) == ["…"]
 
 
-@pytest.mark.parametrize(
-    ("part", "says"),
-    [
-        ({"api_key": ""}, "set FLEET_VENUES__KRAKEN__API_KEY in the environment"),
-        ({"api_secret": "not base64"}, "no base64"),
-    ],
-)
-def test_a_key_that_cannot_be_used_is_told_of_and_costs_no_request(part: dict[str, str], says: str):
-    session, streams = session_of(**part)
-    session.subscribe(streams, 1)
-    refused = session.tick(NOW)
-    assert [one.streams for one in refused if isinstance(one, RefusedStreams)] == [
-        [stream.stream] for stream in streams
-    ]
-    assert all(says in one.message for one in refused if isinstance(one, RefusedStreams))
-    assert session.tick(NOW + 1000) == []
-
-
 def test_a_key_that_the_exchange_does_not_know_is_refused_in_its_words():
     session, streams = session_of()
     session.subscribe(streams, 1)
@@ -217,6 +199,6 @@ def test_orders_are_filed_after_their_snapshot_each_pair_by_itself():
 
 
 def test_nonces_rise_over_the_sockets_of_a_key_whatever_the_clock_does():
-    key = KrakenKey("kraken", KrakenSettings(symbols=["S"], **MORE))
+    key = KrakenKey(KrakenSettings(symbols=["S"], **MORE))
     bodies = [key.request(now).post for now in (NOW, NOW, NOW - 5000, NOW + 1)]
     assert [post.body for post in bodies if post is not None] == [f"nonce={NOW + n}" for n in range(4)]

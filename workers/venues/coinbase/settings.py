@@ -29,8 +29,3 @@ class CoinbaseSettings(SignedVenueSettings, forbid_unknown_fields=True, kw_only=
     def tells_orders(self) -> bool:
         """Exchange does, to holders of a key."""
         return self.market == "exchange"
-
-    @property
-    def signs_orders(self) -> bool:
-        """There is no token to ask for later: the request itself is signed."""
-        return True

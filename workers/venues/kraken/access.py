@@ -63,22 +63,11 @@ def is_of_token(message: str) -> bool:
 
 
 class KrakenKey:
-    """The user's key: it signs requests for tokens, each with a higher nonce.
+    """The user's key: it signs requests for tokens, each with a higher nonce."""
 
-    Args:
-        name: the settings section, by which a missing key is named.
-    """
-
-    def __init__(self, name: str, settings: KrakenSettings) -> None:
+    def __init__(self, settings: KrakenSettings) -> None:
         self._settings = settings
         self._nonce = 0
-        self.problem = settings.missing_key(name)
-        """Why it cannot be used, as a sentence; empty where it can."""
-        if not self.problem:
-            try:
-                signature(settings.api_secret, PATH, "0", "")
-            except ValueError:
-                self.problem = "the api_secret of kraken is no base64: it was not copied whole"
 
     def request(self, now_ms: int) -> RestRequest:
         """The request for a token."""
@@ -121,10 +110,6 @@ class OrderAccess:
     def want(self, method: str, streams: Iterable[Subscription], request_id: int) -> None:
         """Take up wishes, after those that wait."""
         self._wishes.extend(Wish(method, stream, request_id) for stream in streams)
-
-    def hopeless(self) -> list[Event]:
-        """What to say of the wishes where the key cannot be used."""
-        return self._give_up(self._key.problem) if self._wishes and self._key.problem else []
 
     def request(self, now_ms: int) -> RestRequest | None:
         """The request for a token, where one is wanted and none is under way; `took` is to be told of its end."""

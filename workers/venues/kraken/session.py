@@ -140,8 +140,6 @@ class KrakenSession:
 
     def _ask_for_orders(self, now_ms: int) -> list[Event]:
         """The frames whose time has come, or the request for the token that they lack."""
-        if hopeless := self._access.hopeless():
-            return hopeless
         if (request := self._access.request(now_ms)) is not None:
             return [Ask(request, self._took_token)]
         return [Send(self._orders_frame(wishes)) for wishes in self._access.due(now_ms)]

@@ -85,7 +85,7 @@ class Kraken(NoRestBooks, NoChannels, NoStretches):
             else None
         )
         self._settings = settings
-        self._key = KrakenKey(name, settings)
+        self._key = KrakenKey(settings)
         self._rest = f"{settings.rest_url.rstrip('/')}/0/public"
         self._by_key: dict[str, str] = {}
         self._altnames: dict[str, str] = {}
