@@ -4,7 +4,7 @@
 -- ARGV[1]  "ask", "told", "limit" or "block"
 -- ARGV[2]  now in ms; 0: the server's own clock, the only one that all who ask share
 -- ask:    ARGV[3] weight, ARGV[4] limit to assume while none is known, ARGV[5] share of the limit this asker
---         may use, in thousandths (urgent requests have a larger one)
+--         may use, in thousandths (urgent requests have a larger one), ARGV[6] weight that must be left of that for others
 -- told:   ARGV[3] used weight the exchange reported, ARGV[4] ms since its request was granted,
 --         ARGV[5] the exchange's time of the reply in ms, to the second; 0: not told
 -- limit:  ARGV[3] limit learned from the exchange
@@ -91,7 +91,7 @@ if action == 'ask' then
     local limit = whole(state[1], 1, MOST_LIMIT) or tonumber(ARGV[4])
     local weight = tonumber(ARGV[3])
     -- what is more than a whole minute's share goes alone, or nobody could ever ask for the true limit
-    if used > 0 and used + weight > limit * tonumber(ARGV[5]) / 1000 then
+    if used > 0 and used + weight + (tonumber(ARGV[6]) or 0) > limit * tonumber(ARGV[5]) / 1000 then
         return minute + MINUTE - now - phase
     end
     keep(used + weight)

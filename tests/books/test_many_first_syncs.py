@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -41,7 +41,7 @@ def side_text(sign: int, levels: int) -> str:
 class World:
     """Books of USD-M futures whose exchange answers each request at once, with a book that has gone on."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, quiet: Collection[str] = ()) -> None:
         self.names = [f"S{number:02d}" for number in range(count)]
         venue = BinanceSettings(market="usdm", symbols=self.names, snapshot_depth=500)
         settings = Settings(
@@ -54,7 +54,12 @@ class World:
         self.settings = settings.books
         rest: Any = self
         self.fetcher = SnapshotFetcher(
-            rest, BookStore(self.client, self.context.keys, 10), settings, lambda book: True, self._failed
+            rest,
+            BookStore(self.client, self.context.keys, 10),
+            settings,
+            lambda book: True,
+            self._failed,
+            lambda: sum(not book.sync.sync_count for book in self.books.values()),
         )
         self.books = {
             name: OwnedBook(
@@ -67,7 +72,8 @@ class World:
         }
         self._u = dict.fromkeys(self.names, 1)
         for name in self.names:
-            self.event(name)
+            if name not in quiet:
+                self.event(name)
 
     @staticmethod
     def _failed(book: OwnedBook, error: Exception) -> None:
@@ -80,7 +86,12 @@ class World:
         return last + 1
 
     async def get(
-        self, request: RestRequest, urgency: Urgency, timeout_s: float, granted: Callable[[], None]
+        self,
+        request: RestRequest,
+        urgency: Urgency,
+        timeout_s: float,
+        granted: Callable[[], None],
+        spared: Callable[[], int],
     ) -> bytes:
         query = parse_qs(urlsplit(request.url).query)
         [name], limit = query["symbol"], int(query["limit"][0])
@@ -191,9 +202,12 @@ class SimulatedTime:
 class TimedWorld(World):
     """The same with the weight limit of the exchange, and a reply after a tenth of a second."""
 
-    def __init__(self, count: int, time: SimulatedTime) -> None:
-        super().__init__(count)
+    def __init__(
+        self, count: int, time: SimulatedTime, quiet_s: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
+        super().__init__(count, quiet_s)
         self.time, self.asking = time, 0
+        self._quiet_until = {name: time.now + seconds for name, seconds in quiet_s.items()}
         self.spent = Counter[int]()
         """Weight by minute."""
         self.budget = Budget(
@@ -205,11 +219,16 @@ class TimedWorld(World):
         )
 
     async def get(
-        self, request: RestRequest, urgency: Urgency, timeout_s: float, granted: Callable[[], None]
+        self,
+        request: RestRequest,
+        urgency: Urgency,
+        timeout_s: float,
+        granted: Callable[[], None],
+        spared: Callable[[], int],
     ) -> bytes:
         while True:
             self.asking += 1
-            wait_ms = await self.budget.ask(request.weight, urgency)
+            wait_ms = await self.budget.ask(request.weight, urgency, spared())
             self.asking -= 1
             if not wait_ms:
                 break
@@ -217,13 +236,16 @@ class TimedWorld(World):
         self.spent[int(self.time.now // 60)] += request.weight
         granted()
         await self.time.sleep(0.1)
-        return await super().get(request, urgency, timeout_s, lambda: None)
+        return await super().get(request, urgency, timeout_s, lambda: None, spared)
 
     async def run(self, seconds: float) -> tuple[float, float]:
         """When the last book was borne out, and when the last one had its levels."""
         began, borne_out, step_s = self.time.now, 0.0, LOOK_RESTLESS_S
         restless = list(self.books.values())
         while self.time.now - began < seconds:
+            for name in [name for name, until in self._quiet_until.items() if until <= self.time.now]:
+                del self._quiet_until[name]
+                self.event(name)
             for book in restless:
                 self.fetcher.consider(book, self.time.now)
             self.fetcher.start_busiest()
@@ -240,16 +262,37 @@ class TimedWorld(World):
         pytest.fail(f"{len(restless)} books left")
 
 
+def goes_by(time: SimulatedTime, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(monotonic=lambda: time.now, time_ns=lambda: int(time.now * 1e9))
+    monkeypatch.setattr(snapshots, "time", clock)
+    monkeypatch.setattr(snapshots, "steady_ms", lambda: int(time.now * 1000))
+
+
 async def test_500_perpetuals_are_shown_in_80_s_and_have_all_levels_in_5_minutes_within_the_budget(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     time = SimulatedTime()
     world = TimedWorld(500, time)
-    clock = SimpleNamespace(monotonic=lambda: time.now, time_ns=lambda: int(time.now * 1e9))
-    monkeypatch.setattr(snapshots, "time", clock)
-    monkeypatch.setattr(snapshots, "steady_ms", lambda: int(time.now * 1000))
+    goes_by(time, monkeypatch)
     shown_s, deep_s = await world.run(600)
     assert shown_s <= 80
+    assert deep_s <= 300
+    assert max(world.spent.values()) <= 2_400 * 0.8
+    await world.fetcher.close()
+
+
+async def test_books_whose_streams_are_quiet_at_first_find_weight_when_they_are_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    time = SimulatedTime()
+    time.now = 30.0
+    quiet_s = {
+        f"S{number:02d}": 30 + number % 6 if number < 420 else 45 + number % 10 for number in range(120, 500)
+    }
+    world = TimedWorld(500, time, quiet_s)
+    goes_by(time, monkeypatch)
+    shown_s, deep_s = await world.run(600)
+    assert shown_s <= 60  # what was shown before has not spent the second minute on its other levels
     assert deep_s <= 300
     assert max(world.spent.values()) <= 2_400 * 0.8
     await world.fetcher.close()

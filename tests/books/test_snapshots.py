@@ -40,6 +40,7 @@ class Rest:
         urgency: Urgency,
         timeout_s: float,
         granted: Callable[[], None] | None = None,
+        spared: Callable[[], int] = lambda: 0,
     ) -> bytes:
         symbol = request.url.partition("symbol=")[2].partition("&")[0]
         self.waiting.append((symbol, urgency))
@@ -73,6 +74,7 @@ class World:
             settings,
             lambda book: True,
             lambda book, error: self.failed.append(error),
+            lambda: 0,
         )
         self.books = {
             name: OwnedBook(Claim(context, name), 1, context.venue.book_rule.sync(name), settings.books)

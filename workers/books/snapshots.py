@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 from prometheus_client import Counter
@@ -27,8 +27,8 @@ log = structlog.get_logger()
 
 REFRESH_CHECK_S = 0.25
 CROWD = 4
-"""When all books that wait for their first snapshot need more than one part in so many of what may be asked for in a
-minute, each begins with a small one."""
+"""When all books that never had a snapshot need more than one part in so many of what may be asked for in a minute,
+each begins with a small one."""
 SMALL = 3
 """So many times cheaper a small one has to be."""
 
@@ -50,11 +50,13 @@ class SnapshotFetcher:
 
     Lost books, and those whose market nears the edge of what they know, ask at once. Of the books that were never
     in sync one at a time waits for the budget, always the busiest: that is where a fleet that starts is missed most.
-    Where many wait, each begins with as few levels as a comparison has, which is enough to show it; when no other one
-    waits, these shallow books ask for all their levels, one at a time, first the one nearest to its edge.
+    Where many wait, each begins with as few levels as a comparison has, which is enough to show it. These shallow books
+    ask for all their levels one at a time, first the one nearest to its edge, of the weight that is not needed to show
+    the books that are not shown yet, also those whose stream has been quiet so far.
 
     Args:
         still_owned: False once a book is no longer this worker's; its answer is then thrown away.
+        never_synced: how many books of the venue, of all workers, were never in sync.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class SnapshotFetcher:
         settings: Settings,
         still_owned: Callable[[OwnedBook], bool],
         failed: Callable[[OwnedBook, Exception], None],
+        never_synced: Callable[[], int],
     ) -> None:
         self._failed = failed
+        self._count_never_synced = never_synced
         self._rest = rest
         self._store = store
         self._books = settings.books
@@ -77,6 +81,8 @@ class SnapshotFetcher:
         self._crowded = False
         """Whether many waited for their first snapshot when one was started last."""
         self._in_turn: OwnedBook | None = None
+        self._deepened: OwnedBook | None = None
+        """The shallow one that waits for the budget: it keeps none from its turn."""
 
     def consider(self, book: OwnedBook, now: float) -> None:
         """Start a request if the book wants a snapshot and its pause is over (monotonic seconds).
@@ -109,29 +115,40 @@ class SnapshotFetcher:
         """Of the books considered that were never in sync, start the busiest, unless one waits for the budget; where
         there is none, a shallow one."""
         if self._in_turn is None and self._never_synced:
-            self._crowded = self._is_crowd(self._never_synced)
+            self._crowded = self._is_crowd(self._never_synced[0], self._count_never_synced())
             self._in_turn = max(self._never_synced, key=lambda book: len(book.delivery.pending))
             self._start(self._in_turn)
-        elif self._in_turn is None and self._shallow:
-            self._in_turn = min(self._shallow, key=lambda book: book.sync.book.edge_distance())
-            if not self._in_turn.sync.refreshing:
-                self._in_turn.sync.begin_refresh()
-            self._start(self._in_turn)
+        elif self._in_turn is None and self._deepened is None and self._shallow:
+            self._deepened = min(self._shallow, key=lambda book: book.sync.book.edge_distance())
+            if not self._deepened.sync.refreshing:
+                self._deepened.sync.begin_refresh()
+            self._start(self._deepened)
         self._never_synced.clear()
         self._shallow.clear()
 
-    def _is_crowd(self, waiting: Sequence[OwnedBook]) -> bool:
-        """Whether so many wait that each shall begin with a small snapshot, where that is much cheaper."""
-        context, symbol = waiting[0].claim
+    def _is_crowd(self, book: OwnedBook, many: int) -> bool:
+        """Whether so many are not shown that each shall begin with a small snapshot, if that is much cheaper; what was
+        a crowd is one to its last book."""
+        context, symbol = book.claim
         whole = context.venue.snapshot_request(symbol)
         small = context.venue.snapshot_request(symbol, self._books.compared_levels)
         if whole is None or small is None or small.weight * SMALL > whole.weight:
             return False
-        return len(waiting) * whole.weight * CROWD > context.venue.facts.weight_a_minute
+        enough = many * whole.weight * CROWD > context.venue.facts.weight_a_minute
+        return enough or (self._crowded and many > 1)
+
+    def _spared_by(self, book: OwnedBook) -> int:
+        """The weight that a shallow book leaves: what shows those that are not shown yet, a first snapshot and its
+        comparison each."""
+        context, symbol = book.claim
+        small = context.venue.snapshot_request(symbol, self._books.compared_levels)
+        return 2 * small.weight * self._count_never_synced() if small and self._deepened is book else 0
 
     def _end_turn(self, book: OwnedBook) -> None:
         if self._in_turn is book:
             self._in_turn = None
+        if self._deepened is book:
+            self._deepened = None
 
     def _start(self, book: OwnedBook) -> None:
         book.fetching = True
@@ -188,6 +205,7 @@ class SnapshotFetcher:
             Urgency.BROKEN if broken else usual,
             self._books.snapshot_timeout_s,
             lambda: self._end_turn(book),
+            lambda: self._spared_by(book),
         )
         snapshot = venue.snapshot(symbol, body, levels)
         snapshot.partial = snapshot.partial and not begins_shallow

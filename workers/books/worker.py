@@ -23,7 +23,7 @@ from workers.books.whole_books import WholeBooks
 from workers.errors import LeaseLost, StateUnreadable
 from workers.model.books.sync import Outcome, SyncState
 from workers.runtime.backoff import MOST_PAUSE_S, Backoff
-from workers.runtime.context import venue_contexts
+from workers.runtime.context import VenueContext, venue_contexts
 from workers.runtime.deadlines import Deadlines
 from workers.runtime.living_lines import LivingLines
 from workers.runtime.ownership import Claim, Ownership
@@ -87,6 +87,7 @@ class BookWorker:
                 process.settings,
                 lambda book: self.books.get(book.key) is book,
                 self._stumbled,
+                partial(self._never_synced, context),
             )
             if context.venue.facts.snapshots == "rest"
             else WholeBooks(process.client)
@@ -214,6 +215,12 @@ class BookWorker:
         self.quarantine.stumbled(*book.claim, "fold", error)
         book.sync.lose("failed", steady_ms())
         book.noticed()
+
+    def _never_synced(self, context: VenueContext) -> int:
+        """How many books of a venue have never been in sync, of all workers: as many of theirs as of ours."""
+        owned = [book for book in self.books.values() if book.claim.context is context]
+        never = sum(not book.sync.sync_count for book in owned)
+        return -(-len(context.symbols) * never // len(owned)) if owned else len(context.symbols)
 
     def _gap(self, book: OwnedBook) -> None:
         name, symbol = book.claim.context.name, book.claim.symbol

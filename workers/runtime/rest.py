@@ -55,6 +55,7 @@ class RestClient:
         urgency: Urgency,
         timeout_s: float,
         granted: Callable[[], None] | None = None,
+        spared: Callable[[], int] = lambda: 0,
     ) -> bytes:
         """The body of a 200 reply; waits for the budget first, however long that takes.
 
@@ -62,6 +63,7 @@ class RestClient:
             request: None: the venue has none for what is wanted.
             timeout_s: for the request itself, once it is sent.
             granted: called when the budget has been given.
+            spared: the weight that it must leave for others of its urgency, asked for each time.
 
         Raises:
             NotServed, RateLimited, RequestRefused, RestUnavailable: see `workers.errors`.
@@ -69,7 +71,7 @@ class RestClient:
         if request is None:
             raise NotServed(self._name, "it")
         started = time.monotonic()
-        while wait_ms := await self.budget.ask(request.weight, urgency):  # noqa: ASYNC110 -- other processes spend it
+        while wait_ms := await self.budget.ask(request.weight, urgency, spared()):  # noqa: ASYNC110 -- other processes spend it
             await asyncio.sleep(min(wait_ms / 1000, 5.0))
         WAITED.labels(self._name).observe(time.monotonic() - started)
         if granted is not None:

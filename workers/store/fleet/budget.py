@@ -63,10 +63,14 @@ class Budget:
         now = self._clock() if self._clock else 0
         return int(await self._scripts.run("fleet/budget", [self._key], [action, now, *arguments]))
 
-    async def ask(self, weight: int, urgency: Urgency) -> int:
-        """0 when a request of this weight may be sent now, else the ms to wait before asking again."""
+    async def ask(self, weight: int, urgency: Urgency, spared: int = 0) -> int:
+        """0 when a request of this weight may be sent now, else the ms to wait before asking again.
+
+        Args:
+            spared: weight that is to be left in this minute for others of the same urgency.
+        """
         thousandths = int(urgency * (1.0 if self._fixed else self._share))
-        return await self._run("ask", weight, self._assumed, thousandths)
+        return await self._run("ask", weight, self._assumed, thousandths, spared)
 
     async def told(self, used: int, elapsed_ms: int = 0, exchange_ms: int = 0) -> None:
         """Take in the used weight the exchange reported for the minute of its reply.
