@@ -117,7 +117,7 @@ async def owners(rest: Rest, client: Redis, real_server: str) -> AsyncIterator[l
     async with Sessions() as session:
         made = [Owner(TradeWorker(process, session)) for process in processes]
         for owner in made:
-            owner.worker._log_holes["usdm"]._backfill._rest = rest  # type: ignore[assignment]
+            owner.worker._venues["usdm"].log_holes._backfill._rest = rest  # type: ignore[assignment]
         yield made
         for owner in made:
             owner.worker.forget(owner.claim)
@@ -257,7 +257,7 @@ async def test_whoever_is_killed_in_the_middle_each_trade_is_there_once(
     await first.take_over(client)
     await stretch(client, ids)
     rest.numbers = range(5, 35)
-    filling = first.worker._log_holes["usdm"]._backfill
+    filling = first.worker._venues["usdm"].log_holes._backfill
     left, killed = [calls], asyncio.Event()
 
     def once(call: Callable[..., Any]) -> Callable[..., Any]:

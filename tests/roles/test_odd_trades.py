@@ -198,7 +198,7 @@ async def test_repeats_behind_a_hole_are_acknowledged(client: Redis, owners: lis
     async def nothing(*_: object) -> None:
         return None
 
-    owner.worker._repair = nothing  # type: ignore[assignment,method-assign]
+    owner.worker._mending._fill = nothing  # type: ignore[assignment,method-assign]
     await owner.take_over(client)
     for number in (100, 101, 110):
         await append(client, number, (number, number))

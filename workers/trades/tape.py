@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 MOST_WAITING = 10_000
 """Trades of one symbol held in memory while they cannot be applied; the stream holds the rest."""
+CAPPED_TOLD_EVERY_S = 60.0
 TOLD_AT_MOST = 10
 """Anomalies of one kind and stream that the log names one by one."""
 
@@ -40,6 +41,11 @@ FILLS_IMPOSSIBLE = Counter(
 )
 FILLS_UNNAMED = Counter(
     "fleet_trades_fills_unnamed_total", "Fills between two trades that neither of them has", ["venue"]
+)
+CAPPED = Counter(
+    "fleet_trades_capped_total",
+    "Trades taken out of the latest set before their time because it held too many",
+    ["venue"],
 )
 TRIMMED = Counter("fleet_trades_trimmed_total", "Entries trimmed before they were applied", ["venue"])
 
@@ -100,7 +106,7 @@ class OwnedTape:
         """When the shortest open window ends, exchange ms; 0: none is open."""
         self.lost_after: int | None = None
         """The last id applied before Redis lost its data; None: it did not."""
-        self.capped_told_s = float("-inf")
+        self._capped_told_s = float("-inf")
         """When the log last said that the cap of the latest set bites (monotonic)."""
         self.figures = SymbolFigures(claim)
         self.last_id = -1
@@ -245,6 +251,16 @@ class OwnedTape:
             else:
                 kept.append((stream_id, trade))
         self.waiting = kept
+
+    def count_capped(self, capped: int, latest_max: int) -> None:
+        """Count what the cap of the latest set took out; say so when it begins to, and once a minute while it does."""
+        if not capped:
+            return
+        CAPPED.labels(self.claim.context.name).inc(capped)
+        if (now := time.monotonic()) >= self._capped_told_s + CAPPED_TOLD_EVERY_S:
+            self._capped_told_s = now
+            log.warning("trades_capped", venue=self.claim.context.name, symbol=self.claim.symbol, trades=capped,
+                        latest_max=latest_max)  # fmt: skip
 
     def lower_run(self, went_on_ms: int, within: int) -> LowerRun | None:
         """Trades among the first `within` waiting with lower ids than the fold's though they are later (see there)."""

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import suppress
-from functools import partial
 
 import structlog
 from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError
 
-from workers.errors import BadNumber, FleetError, LeaseLost, StateUnreadable
+from workers.errors import BadNumber, LeaseLost, StateUnreadable
 from workers.model.events import Trade
 from workers.model.trades.exchange_clock import ExchangeClock
-from workers.model.trades.fold import Applied, Hole
-from workers.model.trades.windows import INTERVALS_MS
+from workers.model.trades.fold import Applied
 from workers.runtime.backoff import MOST_PAUSE_S, Backoff
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.runtime.deadlines import Deadlines
@@ -25,7 +23,6 @@ from workers.runtime.ownership import Claim, Ownership
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
 from workers.runtime.quarantine import Quarantine
-from workers.runtime.rest import RestClient
 from workers.runtime.rounds import Rounds
 from workers.runtime.stream_places import StreamPlaces
 from workers.runtime.tasks import end, seen
@@ -36,22 +33,17 @@ from workers.store.refusals import refusal_of
 from workers.store.scripts import Scripts
 from workers.store.trades.fold import TradeStore
 from workers.trades import figures
-from workers.trades.backfill import Backfill
-from workers.trades.log_holes import LogHoles
+from workers.trades.closing import Closing
 from workers.trades.lost_data import LostData
+from workers.trades.mending import APPLY, Mending, mending_of
 from workers.trades.reading import TapeReading
-from workers.trades.repair import Repair
-from workers.trades.restarts import Restarts
 from workers.trades.tape import OwnedTape, monotonic_ms
 
 log = structlog.get_logger()
 
 GROUP = "trades"
-APPLY, CLOSE = "apply", "close"
-"""The works, as the quarantine knows them."""
 APPLIED_AT_ONCE = 1_000
 """Trades of one symbol in one call: Redis serves nobody else meanwhile, for some three milliseconds."""
-CAPPED_TOLD_EVERY_S = 60.0
 AGAIN_S = 0.01
 """Pause before what could not be done, or not all at once, is tried again."""
 CLOSED_EVERY_S = 0.05
@@ -71,12 +63,6 @@ LATE = Counter("fleet_trades_late_total", "Trades that came after one of their w
 NOT_MARKET = Counter(
     "fleet_trades_not_market_total", "Insurance-fund, ADL and other off-book fills", ["venue"]
 )
-CAPPED = Counter(
-    "fleet_trades_capped_total",
-    "Trades taken out of the latest set before their time because it held too many",
-    ["venue"],
-)
-BARS = Counter("fleet_bars_closed_by_clock_total", "Windows closed because they were over", ["venue"])
 DELAY = Histogram(
     "fleet_trade_apply_seconds",
     "From a trade's time to its place in the windows (newest of a batch)",
@@ -95,30 +81,7 @@ class TradeWorker:
         ]
         self._reader_client = connect_reader(process.url)
         self._stores = {context.name: self._store(context) for context in self._contexts}
-        rest = {
-            context.name: RestClient(sessions.rest(context), process.client, context)
-            for context in self._contexts
-        }
-        self._repairs = {
-            name: Repair(rest[name], store, process.client, process.settings)
-            for name, store in self._stores.items()
-        }
-        self._log_holes = {
-            context.name: LogHoles(
-                (store := self._stores[context.name]),
-                Backfill(rest[context.name], store, process.client, context.keys, process.settings),
-            )
-            for context in self._contexts
-        }
-        self._restarts = {
-            name: Restarts(
-                rest[name],
-                store,
-                process.settings.ingest.id_reset_ms,
-                process.settings.trades.repair_timeout_s,
-            )
-            for name, store in self._stores.items()
-        }
+        self._venues = mending_of(process, sessions, self._contexts, self._stores)
         self._clocks = {context.name: ExchangeClock() for context in self._contexts}
         self.tapes: dict[str, OwnedTape] = {}
         """The tapes owned and recovered, by raw stream key."""
@@ -131,18 +94,23 @@ class TradeWorker:
         self._rounds = Rounds(
             self._reader_client, process.stop, GROUP, self.tapes, process.settings.trades.gather_ms, math.inf
         )
+        self._mending = Mending(
+            self._venues, self._reading, self.ownership, self.quarantine, self._rounds.touch
+        )
+        self._closing = Closing(
+            self._stores, self._clocks, self.ownership, self.quarantine, process.settings.trades
+        )
+        self._lost_data = LostData(
+            process.client, self._stores, {name: venue.repair for name, venue in self._venues.items()}
+        )
         self._is_behind = False
         """Whether a symbol has more waiting than one round applies."""
         self._deadlines = Deadlines()
         self._deadlines.set(ALL, 0.0)
         self._unfinished: set[str] = set()
         """The tapes that the next round sees to whenever it comes."""
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._lost_data = LostData(process.client, self._stores, self._repairs)
-        self._cancelled: set[asyncio.Task[None]] = set()
-        """Repairs of symbols given up: a cancellation may get lost (see `end`), the end of the worker is not."""
         self._reread = False
-        self._applying, self._closing = Backoff("apply"), Backoff("close")
+        self._applying = Backoff(APPLY)
         self._applied = 0
         self.batches = 0
         """Calls of the fold so far: one for each symbol and round."""
@@ -187,7 +155,7 @@ class TradeWorker:
         tape.ids_since = state.ids_since
         self._lost_data.restored(tape, state)
         if state.long_windows_lag:  # its last owner ended before it brought them up to date
-            await self._close_last(tape, 0)
+            await self._closing.bring_up_to_date(tape)
 
     async def hand_over(self, claim: Claim) -> None:
         """Give a symbol up: everything applied is acknowledged, the rest is pending for the next owner.
@@ -202,11 +170,7 @@ class TradeWorker:
         self.forget(claim)
         if tape is None:
             return
-        if is_over and tape.caught_up and tape.next_end_ms and self._settings.trades.close_by_clock:
-            day_ms = INTERVALS_MS["1d"]
-            await self._close_last(tape, (tape.next_end_ms // day_ms + 1) * day_ms)
-        elif self._stores[claim.context.name].may_lag(claim.symbol):
-            await self._close_last(tape, 0)
+        await self._closing.close_last(tape, is_over=is_over)
 
     async def _catch_up(self, tape: OwnedTape) -> None:
         """Let the rounds, which may be reading or applying now, come to the end of a stream, but not for long."""
@@ -215,15 +179,6 @@ class TradeWorker:
             if self._process.stop.is_set():
                 return  # there are no more rounds
             await asyncio.sleep(AGAIN_S)
-
-    async def _close_last(self, tape: OwnedTape, over_ms: int) -> None:
-        name, symbol = tape.claim.context.name, tape.claim.symbol
-        results = await self._stores[name].close_many([symbol], over_ms, 0, {symbol: tape.token})
-        closed = results[symbol]
-        if isinstance(closed, Exception):
-            log.error("close_failed", venue=name, symbol=symbol, error=str(closed))
-        else:
-            BARS.labels(name).inc(closed.bars)
 
     def forget(self, claim: Claim) -> None:
         """Drop a symbol."""
@@ -234,19 +189,19 @@ class TradeWorker:
             self._lost_data.left(tape)
             tape.figures.remove()
             self.quarantine.forget(*claim)
-        task = self._tasks.pop(key, None)
-        if task is not None:
-            task.cancel()
-            self._cancelled.add(task)
-            task.add_done_callback(self._cancelled.discard)
+        self._mending.forget(key)
 
     def retired(self, claim: Claim) -> None:
         """Forget how far the fold had come: if the symbol is listed again, that is no loss of data."""
         self._lost_data.retired(claim.context.keys.raw(claim.symbol, TRADES))
 
-    def _may(self, tape: OwnedTape, work: str) -> bool:
+    def _may_apply(self, tape: OwnedTape) -> bool:
         """Whether the lease surely holds (else it would be another's work), and nothing holds the work back."""
-        return self.ownership.safe(tape.claim) and self.quarantine.due(*tape.claim, work)
+        return (
+            self._applying.due(tape.claim.context.name, tape.claim.symbol)
+            and self.ownership.safe(tape.claim)
+            and self.quarantine.due(*tape.claim, APPLY)
+        )
 
     async def _apply(self, context: VenueContext, concerned: Iterable[OwnedTape]) -> None:
         tapes = {
@@ -255,8 +210,7 @@ class TradeWorker:
             if tape.claim.context.name == context.name
             and tape.waiting
             and not tape.repairing
-            and self._applying.due(context.name, tape.claim.symbol)
-            and self._may(tape, APPLY)
+            and self._may_apply(tape)
         }
         for symbol, tape in list(tapes.items()):
             if not tape.restored:
@@ -275,10 +229,10 @@ class TradeWorker:
 
     def _batch(self, tape: OwnedTape) -> list[tuple[bytes, Trade]]:
         """What is to be applied next: no trade with a lower id that is no repeat; the exchange is asked of those."""
-        restarts = self._restarts[tape.claim.context.name]
+        restarts = self._venues[tape.claim.context.name].restarts
         run = restarts.run_of(tape, APPLIED_AT_ONCE)
         if run is not None and restarts.is_enough(tape, run):
-            self._start(tape, partial(restarts.settle, tape, run))
+            self._mending.follow(tape, run)
         return tape.waiting[: APPLIED_AT_ONCE if run is None else run.at]
 
     async def _settle(self, tape: OwnedTape, taken: int, result: Applied | Exception) -> None:
@@ -304,96 +258,12 @@ class TradeWorker:
             if result.applied:
                 DELAY.observe(max(0.0, time.time() - result.last_trade_time / 1e3))
             tape.figures.applied(result)
-            self._tell_capped(tape, result.capped)
+            tape.count_capped(result.capped, self._settings.trades.latest_max)
             if result.applied or tape.lost_after is None:
                 self._lost_data.applied(tape, result.last_id)
             tape.applied_to(result.last_id, result.last_trade_time, taken)
             if result.hole:
-                self._start(tape, partial(self._repair, tape, result.hole))
-
-    def _tell_capped(self, tape: OwnedTape, capped: int) -> None:
-        """Count what the cap of the latest set took out; say so when it begins to, and once a minute while it does."""
-        if not capped:
-            return
-        CAPPED.labels(tape.claim.context.name).inc(capped)
-        if (now := time.monotonic()) >= tape.capped_told_s + CAPPED_TOLD_EVERY_S:
-            tape.capped_told_s = now
-            log.warning("trades_capped", venue=tape.claim.context.name, symbol=tape.claim.symbol, trades=capped,
-                        latest_max=self._settings.trades.latest_max)  # fmt: skip
-
-    def _start(self, tape: OwnedTape, mending: Callable[[], Awaitable[None]]) -> None:
-        tape.repairing = True
-        self._tasks[tape.key] = asyncio.create_task(
-            self._mend(tape, mending), name=f"trades: repair of {tape.claim.symbol}"
-        )
-
-    async def _repair(self, tape: OwnedTape, hole: Hole) -> None:
-        if await self._reading.read_elsewhere(tape, hole):
-            return
-        if tape.is_numbered:
-            await self._log_holes[tape.claim.context.name].pass_over(tape, hole.expected, hole.seen)
-        else:
-            await self._repairs[tape.claim.context.name].fill(tape, hole.expected, hole.seen)
-
-    async def _mend(self, tape: OwnedTape, mending: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await mending()
-        except LeaseLost:
-            self.ownership.lost(tape.claim, int(tape.token))
-        except RedisError as error:
-            await self._repair_refused(tape, error)
-        except (OSError, FleetError) as error:
-            log.warning("repair_interrupted", symbol=tape.claim.symbol, error=str(error))
-            await asyncio.sleep(0.5)
-        except Exception as error:  # a page, or a tape, that nobody foresaw
-            self.quarantine.stumbled(*tape.claim, APPLY, error)
-        finally:
-            tape.repairing = False
-            self._rounds.touch(tape.key)
-            if self._tasks.get(tape.key) is asyncio.current_task():
-                del self._tasks[tape.key]
-
-    async def _repair_refused(self, tape: OwnedTape, error: RedisError) -> None:
-        if refusal_of(error).of_server:
-            log.warning("repair_interrupted", symbol=tape.claim.symbol, error=str(error))
-            await asyncio.sleep(0.5)
-        else:  # a key of the symbol cannot be written: what waits would come upon the hole at once again
-            await self.quarantine.failed(*tape.claim, APPLY, error)
-
-    async def _close_quiet(self, context: VenueContext, concerned: Iterable[OwnedTape], read_ms: int) -> None:
-        """Close what was over when the streams were read (monotonic), of the symbols that had nothing more."""
-        now_ms = self._clocks[context.name].now(read_ms)
-        if now_ms is None:
-            return
-        grace_ms = self._settings.trades.close_grace_ms
-        due = {
-            tape.claim.symbol: tape
-            for tape in concerned
-            if tape.claim.context.name == context.name
-            and tape.next_end_ms
-            and tape.caught_up
-            and tape.next_end_ms + grace_ms <= now_ms
-            and self._closing.due(context.name, tape.claim.symbol)
-            and self._may(tape, CLOSE)
-        }
-        if not due:
-            return
-        tokens: Mapping[str, str] = {symbol: tape.token for symbol, tape in due.items()}
-        results = await self._stores[context.name].close_many(due, now_ms, grace_ms, tokens)
-        for symbol, closed in results.items():
-            if isinstance(closed, LeaseLost):
-                self.ownership.lost(due[symbol].claim, int(due[symbol].token))
-            elif isinstance(closed, Exception):
-                if isinstance(closed, RedisError) and refusal_of(closed).of_server:
-                    self._closing.refused(closed, context.name, symbol)
-                else:
-                    await self.quarantine.failed(context, symbol, CLOSE, closed)
-            else:
-                self._closing.accepted(context.name, symbol)
-                self.quarantine.worked(context, symbol, CLOSE)
-                due[symbol].next_end_ms = closed.next_end
-                self._tell_capped(due[symbol], closed.capped)
-                BARS.labels(context.name).inc(closed.bars)
+                self._mending.fill(tape, result.hole)
 
     async def _tell(self) -> None:
         """Say which symbols are not folded now, and why."""
@@ -445,11 +315,11 @@ class TradeWorker:
         for context in self._contexts:
             await self._apply(context, concerned)
             if self._settings.trades.close_by_clock:
-                await self._close_quiet(context, concerned, read_ms)
+                await self._closing.close_quiet(context, concerned, read_ms)
         await self._reading.discard(concerned)
         for tape in concerned:
             if tape.remarks:
-                await self._repairs[tape.claim.context.name].record_remarks(tape)
+                await self._venues[tape.claim.context.name].repair.record_remarks(tape)
         if at_all:
             await self._tell()
         self._schedule(concerned)
@@ -465,10 +335,7 @@ class TradeWorker:
                 continue
             exchange_ms = tape.exchange_ms()
             if tape.waiting and not tape.repairing:
-                may = self._may(tape, APPLY) and self._applying.due(
-                    tape.claim.context.name, tape.claim.symbol
-                )
-                if may:
+                if may := self._may_apply(tape):
                     self._unfinished.add(tape.key)
                     self._is_behind |= len(tape.waiting) >= APPLIED_AT_ONCE
                 self._deadlines.set(tape.key, now + (AGAIN_S if may else LOOK_ALL_S))
@@ -500,7 +367,7 @@ class TradeWorker:
             self._process.details = {
                 "symbols": len(self.tapes),
                 "applied": self._applied,
-                "repairing": len(self._tasks),
+                "repairing": self._mending.under_way,
             }
             self.ownership.progress.made()
 
@@ -510,7 +377,8 @@ class TradeWorker:
         try:
             await self.ownership.guard(self._go_round())
         finally:
-            await end([showing, *self._tasks.values(), *self._cancelled])
+            await end([showing])
+            await self._mending.close()
             await self.ownership.release_all()
             await self._rounds.close()
             await self._reader_client.aclose()
