@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from workers.ingest import connection as module
+from workers.ingest import settling
 from workers.ingest.chain import StreamChain
 from workers.ingest.connection import Connection
 from workers.ingest.feed import Feed, jittered
@@ -413,7 +413,7 @@ async def eventually(condition: Callable[[], bool]) -> None:
 async def test_a_quiet_symbol_keeps_no_successor_from_taking_over(
     session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SETTLE_S", 0.3)
+    monkeypatch.setattr(settling, "SETTLE_S", 0.3)
     scripted = Scripted(quiet=(NAMES[1],))
     scripted.notices = {1}
     async with fed(session, scripted) as (feed, _):
@@ -426,7 +426,7 @@ async def test_a_quiet_symbol_keeps_no_successor_from_taking_over(
 async def test_a_line_lives_while_its_successor_is_not_settled_and_the_old_socket_has_gone(
     session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SETTLE_S", 1000.0)
+    monkeypatch.setattr(settling, "SETTLE_S", 1000.0)
     scripted = Scripted(quiet=(NAMES[1],))
     scripted.notices = {1}
     async with fed(session, scripted) as (feed, _):

@@ -11,11 +11,24 @@ from typing import Final, Protocol
 
 import aiohttp
 import structlog
-from prometheus_client import Counter, Gauge
 
-from workers.ingest.metrics import ANEW, BROKEN, TORN, UNANSWERED
+from workers.ingest.metrics import (
+    ANEW,
+    BROKEN,
+    CONNECTED,
+    CONNECTS,
+    OVERSIZED,
+    REFUSED,
+    REVIVED,
+    SILENT_SOCKETS,
+    SILENT_STREAMS,
+    STOPPED,
+    TORN,
+    UNANSWERED,
+)
 from workers.ingest.pace import Pace
 from workers.ingest.rest_questions import RestQuestions
+from workers.ingest.settling import Settling
 from workers.ingest.subscriptions import Method, Refusal, Refusals, Subscriptions, named
 from workers.runtime.tasks import end
 from workers.settings.schema import IngestSettings, VenueSettings
@@ -35,35 +48,10 @@ from workers.venues.session import (
 
 log = structlog.get_logger()
 
-CONNECTED = Gauge("fleet_sockets_connected", "Sockets open", ["venue", "line"])
-CONNECTS = Counter("fleet_connects_total", "Sockets opened", ["venue", "line"])
-SILENT_STREAMS = Counter("fleet_stream_silent_total", "Streams acknowledged without data", ["venue", "line"])
-SILENT_SOCKETS = Counter(
-    "fleet_socket_silent_total", "Sockets replaced because nothing arrived", ["venue", "line"]
-)
-OVERSIZED = Counter(
-    "fleet_oversized_frames_total", "Sockets closed by a frame beyond the limit", ["venue", "line"]
-)
-REFUSED = Gauge("fleet_streams_refused", "Streams the exchange refuses to a line", ["venue", "line"])
-STOPPED = Counter(
-    "fleet_stream_stopped_total",
-    "Streams subscribed anew because they fell silent while their socket lived",
-    ["venue", "line"],
-)
-REVIVED = Counter(
-    "fleet_stream_revived_total",
-    "Streams subscribed anew because somebody found them dead",
-    ["venue", "line"],
-)
-
 FRAMES_PER_TURN: Final = 64
 ALIVE_S: Final = 10.0
 LIVING_S: Final = 5.0
 """A socket that brought data this recently is none whose every stream is silent."""
-SETTLE_S: Final = 5.0
-"""How long a new socket, all of whose requests were answered, waits for the first message of every stream."""
-RARELY_S: Final = 600.0
-"""Longest pause between two reports of streams that were never heard."""
 MOST_NAMED: Final = 20
 PATIENCE: Final = {"a": 1.0, "b": 1.5}
 """Line b waits longer for a silent stream, so that the lines do not leave it for a moment at the same time."""
@@ -97,9 +85,8 @@ class Connection:
         refusals: what the exchange refuses to the line; shared by its sockets.
         pace: how fast the line may open sockets and send frames; shared likewise.
 
-    `settled` is set once every request was answered and every stream that speaks has had the time to do so: a quiet
-    or halted symbol does not hold up the others. `replace` is set when the socket should be succeeded: the exchange
-    announced its end, or it brings no data.
+    `settled` is set once it can be relied on (see `Settling`), `replace` when the socket should be succeeded: the
+    exchange announced its end, or it brings no data.
     """
 
     def __init__(
@@ -131,14 +118,13 @@ class Connection:
             self._refusals, venue_settings.streams_per_request, settings.stream_silence_s
         )
         self._asking = asyncio.Event()
-        self._asked_at, self._told_after_s = 0.0, settings.first_message_s
-        self._answered_at: float | None = None
+        self._settling = Settling(self.streams, settings.first_message_s)
+        self.settled = self._settling.done
         self._free_at = 0.0
         """When the next control frame may be sent (monotonic seconds)."""
         self._last_frame = self.last_data = -ALIVE_S
         self.is_open = False
         """Whether the socket is connected, whatever it delivers."""
-        self.settled = asyncio.Event()
         self.replace = asyncio.Event()
         self.reason = ""
         self._questions = RestQuestions(session, self._labels, settings.open_timeout_s)
@@ -146,7 +132,7 @@ class Connection:
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Want these streams too: their frames go out in their turn."""
-        self._asked_at, self._told_after_s = time.monotonic(), self._settings.first_message_s
+        self._settling.asked(time.monotonic())
         self.streams.want(subscriptions)
         self._asking.set()
 
@@ -187,7 +173,8 @@ class Connection:
         CONNECTED.labels(*self._labels).inc()
         self.is_open = True
         self._log.info("connected")
-        self._last_frame = self._asked_at = time.monotonic()
+        self._last_frame = time.monotonic()
+        self._settling.opened(self._last_frame)
         tasks = [
             asyncio.create_task(self._send_requests(socket), name="socket: requests"),
             asyncio.create_task(self._watch(socket), name="socket: watch"),
@@ -261,9 +248,8 @@ class Connection:
             self._last_frame = time.monotonic()
             taken += 1
             if taken % FRAMES_PER_TURN == 0:
-                await asyncio.sleep(
-                    0
-                )  # while frames are queued `receive` never yields, and nothing else would run
+                # while frames are queued `receive` never yields, and nothing else would run
+                await asyncio.sleep(0)
             kind = message.type
             if kind is aiohttp.WSMsgType.TEXT:
                 await self._take(socket, message.data)
@@ -292,7 +278,7 @@ class Connection:
                 self.last_data = self._last_frame
                 self.streams.heard(event.channel, event.symbol, self._last_frame)
                 if not self.settled.is_set():
-                    self._settle(self._last_frame)
+                    self._settling.look(self._last_frame)
             else:
                 await self._act(socket, event)
 
@@ -337,7 +323,7 @@ class Connection:
         for stream in no_more_refused:
             self._log.info("subscription_accepted", stream=stream)
         REFUSED.labels(*self._labels).set(len(self._refusals.names()))
-        self._settle(self._last_frame)
+        self._settling.look(self._last_frame)
 
     def _refused(self, news: Sequence[Refusal]) -> None:
         """A refusal concerns the streams of its request; the others go on as if nothing had been."""
@@ -346,19 +332,7 @@ class Connection:
                             message=refusal.message, retry_in_s=refusal.pause_s)  # fmt: skip
         REFUSED.labels(*self._labels).set(len(self._refusals.names()))
         self._asking.set()
-        self._settle(self._last_frame)
-
-    def _settle(self, now: float) -> None:
-        """Say that the socket can be relied on, once that is so."""
-        if self.settled.is_set():
-            return
-        if not self.streams.answered:
-            self._answered_at = None
-        elif self._answered_at is None:
-            self._answered_at = now
-        waited = self._answered_at is not None and now - self._answered_at >= SETTLE_S
-        if not self.streams.unheard or waited or now - self._asked_at > self._settings.first_message_s:
-            self.settled.set()
+        self._settling.look(self._last_frame)
 
     async def _watch(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         """Replace a silent socket; find out which streams are silent alone."""
@@ -378,9 +352,9 @@ class Connection:
                 SILENT_SOCKETS.labels(*self._labels).inc()
                 self._log.warning("socket_without_data", seconds=round(without_data_s, 1))
                 self.replace.set()  # pings come, so it may only be a quiet market: the successor overlaps
-            self._settle(now)
+            self._settling.look(now)
             self._ask_anew(now)
-            if now - self._asked_at > self._told_after_s and self._tell_unheard():
+            if self._settling.is_overdue(now) and self._tell_unheard():
                 return await self._close(socket, "no data after the acknowledgement")
 
     async def _close(self, socket: aiohttp.ClientWebSocketResponse[bool], reason: str) -> None:
@@ -405,8 +379,7 @@ class Connection:
         silent = self.streams.unheard
         if not silent:
             return False
-        # a thin or halted stream is told of ever more rarely
-        self._told_after_s = min(self._told_after_s * 2, self._told_after_s + RARELY_S)
+        self._settling.told()
         SILENT_STREAMS.labels(*self._labels).inc(len(silent))
         self._log.warning("stream_silent", silent=named(silent)[:MOST_NAMED], count=len(silent))
         if len(silent) == self.streams.accepted:

@@ -13,9 +13,9 @@ from workers.errors import MalformedFrame
 from workers.ingest.arrivals import ArrivalClock
 from workers.ingest.book_turns import BookTurns, written_by_turns
 from workers.ingest.chain import FAR_HOLD_MS, StreamChain
+from workers.ingest.filing import FilingTime
 from workers.ingest.metrics import (
     ABSURD_IDS,
-    AHEAD,
     CONTRADICTIONS,
     FAILED,
     LINE_BREAKS,
@@ -27,7 +27,6 @@ from workers.ingest.metrics import (
 )
 from workers.ingest.wholeness import Wholeness
 from workers.model.plain_text import plain
-from workers.model.trades.exchange_clock import ClockCeiling
 from workers.settings.schema import IngestSettings
 from workers.store.keys import DEPTH, ORDERS, TICKER, TRADES, Keys
 from workers.store.log.streams import RawEntry
@@ -43,8 +42,6 @@ MOST_TOLD: Final = 20
 
 MOST_SHOWN: Final = 200
 """Bytes of a message that the log shows."""
-TOLD_AHEAD_MS = 1_000
-"""A time that is further ahead of what is believed is worth a word."""
 
 
 class Stream(NamedTuple):
@@ -60,11 +57,10 @@ class Line:
     Args:
         append: takes entries in the order they shall be appended.
         joining: another line may be writing already (see `StreamChain`).
-        clock: what live messages are stamped with, so that nobody who sets the machine's clock shifts them.
+        clock, recorded: see `FilingTime`.
         tell: takes what the gaps stream shall say of an entry that is not appended, and why.
         wholeness: is told what comes and ends; None: the log does not learn when no line received trades that no id
             tells of.
-        recorded: the arrivals are stamped by a recorder's clock, which judges nothing: the exchange's times count.
         holds: called when messages begin to be held back: `tick` lets them pass in time.
     """
 
@@ -85,8 +81,6 @@ class Line:
         holds: Callable[[], None] = lambda: None,
     ) -> None:
         self._wholeness = wholeness if venue.facts.trade_ids != "consecutive" else None
-        self._clock = clock
-        self._recorded = recorded
         self._holds = holds
         self._joining = joining
         self.venue = venue
@@ -113,7 +107,7 @@ class Line:
         """Trades refused because another one of their id had come, by symbol."""
         self._told: Counter[str] = Counter()
         self._holding: set[tuple[str, str]] = set()
-        self._ceiling = ClockCeiling()
+        self._filing = FilingTime(venue.name, line, settings, clock, self._telling, recorded=recorded)
 
     def follow(self, symbol: str) -> None:
         """Take up a symbol: from now on its messages are appended."""
@@ -142,8 +136,7 @@ class Line:
             received_us: when it arrived, µs since 1970.
             session: of the socket it came over; None: all frames come over one.
         """
-        if self._clock is not None:
-            received_us = self._clock.now_us()
+        received_us = self._filing.received_us(received_us)
         try:
             session = session or self._session
             if self._wholeness is not None:
@@ -239,21 +232,7 @@ class Line:
             if self.counts["unknown_symbol"] == 1:
                 log.warning("unknown_symbol", venue=self.venue.name, line=self.line, symbol=message.symbol)
             return
-        now_ms = received_us // 1000
-        if message.event_ms < 0:
-            message.event_ms = now_ms
-        elif self._clock is not None:
-            self._clock.told(message.event_ms, received_us)
-        ahead_ms = 0 if self._recorded else message.event_ms - now_ms
-        if ahead_ms > self._settings.max_clock_ahead_ms or -ahead_ms > self._settings.max_clock_skew_ms:
-            raise MalformedFrame(
-                self.venue.name,
-                f"{message.channel} event of {message.symbol}",
-                f"its time {message.event_ms} ms is {ahead_ms} ms away from ours",
-                message.data,
-            )
-        if not self._recorded:
-            message.event_ms = self._believed(message, now_ms)
+        message.event_ms = self._filing.of(message, received_us)
         self.counts[message.channel] += 1
         message.received_us = received_us
         if message.channel in self._by_turns:
@@ -263,9 +242,8 @@ class Line:
             self._append(entry._replace(update_id=0, turn=turn, number=self._numbers))
             return
         if message.channel == DEPTH and self._facts.continuity is Continuity.RISING:
-            self._turns.of(
-                session, (DEPTH, message.symbol)
-            )  # its books end with it: no id shows what was missed
+            # its books end with the socket: no id shows what was missed
+            self._turns.of(session, (DEPTH, message.symbol))
         if self._is_named(message.channel):
             self._append_named(stream.key, message, session)
             return
@@ -273,7 +251,7 @@ class Line:
             for passed in stream.chain.go_on_from(message, anew=message.kind == "restart"):
                 self._pass(stream.key, passed)
             return
-        self._chain(stream, message, now_ms)
+        self._chain(stream, message, received_us // 1000)
 
     def _is_named(self, channel: str) -> bool:
         is_trades = channel == TRADES and self._facts.trade_ids != "consecutive"
@@ -321,16 +299,6 @@ class Line:
             fills = f"fills {other.first_trade_id} to {other.last_trade_id}"
             why = f"contradictory: another trade of this id, {fills}, {plain(other.quantity)} at {plain(other.price)}"
             self._tell(self._entry(key, message), why)
-
-    def _believed(self, message: Message, now_ms: int) -> int:
-        """The time by which a message is filed: stream ids, history and retention go by it."""
-        believed = self._ceiling.believed(message.event_ms, now_ms)
-        if message.event_ms - believed > TOLD_AHEAD_MS:
-            AHEAD.labels(*self._labels).inc()
-            if self._telling("ahead"):
-                log.warning("event_ahead", venue=self.venue.name, line=self.line, channel=message.channel,
-                            symbol=message.symbol, ahead_ms=message.event_ms - now_ms)  # fmt: skip
-        return believed
 
     def _pass(self, key: str, message: Message) -> None:
         self._append(self._entry(key, message))

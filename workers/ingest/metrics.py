@@ -1,8 +1,8 @@
-"""Metrics of what a line receives."""
+"""Metrics of a line: of its sockets, their streams, and what they bring."""
 
 from __future__ import annotations
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 MESSAGES = Counter("fleet_messages_total", "Messages received", ["venue", "line", "channel"])
 LINE_REPEATS = Counter("fleet_line_repeats_total", "Repeats one line saw of its own", ["venue", "line"])
@@ -45,4 +45,24 @@ TORN = Counter(
 )
 UNANSWERED = Counter(
     "fleet_requests_unanswered_total", "Control requests the exchange never answered", ["venue", "line"]
+)
+CONNECTED = Gauge("fleet_sockets_connected", "Sockets open", ["venue", "line"])
+CONNECTS = Counter("fleet_connects_total", "Sockets opened", ["venue", "line"])
+SILENT_STREAMS = Counter("fleet_stream_silent_total", "Streams acknowledged without data", ["venue", "line"])
+SILENT_SOCKETS = Counter(
+    "fleet_socket_silent_total", "Sockets replaced because nothing arrived", ["venue", "line"]
+)
+OVERSIZED = Counter(
+    "fleet_oversized_frames_total", "Sockets closed by a frame beyond the limit", ["venue", "line"]
+)
+REFUSED = Gauge("fleet_streams_refused", "Streams the exchange refuses to a line", ["venue", "line"])
+STOPPED = Counter(
+    "fleet_stream_stopped_total",
+    "Streams subscribed anew because they fell silent while their socket lived",
+    ["venue", "line"],
+)
+REVIVED = Counter(
+    "fleet_stream_revived_total",
+    "Streams subscribed anew because somebody found them dead",
+    ["venue", "line"],
 )
