@@ -7,12 +7,15 @@ import pytest
 
 from workers.errors import MalformedFrame
 from workers.model.level3.sync import OrderOutcome, OrderSync
+from workers.venues.coinbase.exchange_session import ExchangeSession
 from workers.venues.coinbase.orders import RULES, order_message, order_seed
+from workers.venues.coinbase.settings import CoinbaseSettings
+from workers.venues.messages import Message, Subscription
 
 TIME = "2014-11-07T08:19:27.028459Z"
 
 
-def event(kind: str, sequence: int, **fields: str) -> bytes:
+def event(kind: str, sequence: int, **fields: object) -> bytes:
     return msgspec.json.encode(
         {"type": kind, "sequence": sequence, "product_id": "BTC-USD", "time": TIME, **fields}
     )
@@ -87,3 +90,57 @@ def test_what_is_no_message_is_refused(frame: bytes):
         order_message("c", frame)
     with pytest.raises(MalformedFrame):
         order_seed("c", frame)
+
+
+def test_a_market_order_has_null_where_it_has_no_figure():
+    """As the documents have it: a change whose price is null is of a market order, which never rests."""
+    sync = synced()
+    for sequence, frame in enumerate(
+        (
+            {"type": "received", "order_id": "m", "size": None, "price": None, "funds": "3", "side": "buy"},
+            {
+                "type": "change",
+                "order_id": "m",
+                "price": None,
+                "old_funds": "3",
+                "new_funds": "1",
+                "side": "buy",
+            },
+            {
+                "type": "change",
+                "order_id": "m",
+                "price": None,
+                "old_size": "3",
+                "new_size": "1",
+                "side": "buy",
+            },
+            {"type": "done", "order_id": "m", "price": None, "remaining_size": None, "reason": None},
+            {"type": "of another day", "order_id": {"id": 1}, "price": 12.5, "side": "both"},
+        ),
+        11,
+    ):
+        message = order_message("c", event(str(frame.pop("type")), sequence, **frame))
+        assert sync.on_message(message) is OrderOutcome.APPLIED, frame
+    assert bids(sync) == [("first", "200.1", "2"), ("second", "200.1", "3"), ("third", "199", "1")]
+
+
+def test_only_a_new_price_moves_an_order():
+    sync = synced()
+    sync.on_message(
+        order_message("c", event("change", 11, order_id="first", side="buy", new_size="1", price="200"))
+    )
+    assert bids(sync)[0] == ("first", "200.1", "1"), "smaller: it keeps its place"
+    sync.on_message(
+        order_message(
+            "c", event("change", 12, order_id="first", side="buy", old_price="200.1", new_price="199")
+        )
+    )
+    assert bids(sync) == [("second", "200.1", "3"), ("third", "199", "1"), ("first", "199", "1")]
+
+
+def test_a_socket_files_what_has_null_for_its_reason():
+    session = ExchangeSession("c", CoinbaseSettings(market="exchange", symbols=["BTC-USD"]))
+    session.subscribe([Subscription("full:BTC-USD", "orders", "BTC-USD")], 1)
+    [message] = session.received(event("done", 7, order_id="m", reason=None, message=None), 0)
+    assert isinstance(message, Message)
+    assert (message.channel, message.update_id) == ("orders", 7)

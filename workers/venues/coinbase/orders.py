@@ -14,8 +14,9 @@
     {"sequence":3,"bids":[["6247.58","6.3578146","a7a2…"]],"asks":[["6251.52","2","b8c3…"]]}
 
 A product's messages of all types are numbered without a gap. `received` rests nowhere yet, and most of what is `done`
-never did, though it may be changed; `match` has the maker's side, and takes from the maker. `noop` is of no order, and
-`activate`, of a stop order of one's own, has no number.
+never did, though it may be changed; `match` has the maker's side, and takes from the maker. A `change` of an order to
+another price has `new_price`, the `price` of any other is the order's own, and null of a market order, which never
+rests. `noop` is of no order, and `activate`, of a stop order of one's own, has no number.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from workers.errors import MalformedFrame
 from workers.model.books.order_book import Side
 from workers.model.level3.events import Ending, OrderChange, OrderMessage, OrderSeed
 from workers.model.level3.rules import Beginning, Continuity, OrderRules, Unknown
@@ -36,25 +38,32 @@ Figure = Annotated[str, Meta(max_length=40)]
 Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 CHANNEL: Final = "full"
+OF_ORDERS: Final = frozenset({"open", "match", "change", "done"})
+"""Types that change the book: whatever else has a number takes its place in the stream, and says no more."""
 
 RULES: Final = OrderRules(Continuity.SEQUENCE, Beginning.REST, unknown=Unknown.NORMAL)
 
 
-class OrderEvent(Struct, gc=False):
-    """Any message of the channel."""
+class EventHead(Struct, gc=False):
+    """Any message of the channel, also of a type that nobody knows yet."""
 
     type: str
     sequence: Sequence
     time: Moment
+
+
+class OrderEvent(EventHead, gc=False):
+    """A message of an order. What a market order has no figure for is absent or null."""
+
     side: Literal["buy", "sell"] = "buy"
     order_id: Id = ""
     maker_order_id: Id = ""
-    price: Figure = ""
-    size: Figure = ""
-    remaining_size: Figure = ""
-    new_size: Figure = ""
-    new_price: Figure = ""
-    reason: Figure = ""
+    price: Figure | None = None
+    size: Figure | None = None
+    remaining_size: Figure | None = None
+    new_size: Figure | None = None
+    new_price: Figure | None = None
+    reason: Figure | None = None
 
 
 class SeedRow(Struct, array_like=True, gc=False):
@@ -73,15 +82,21 @@ class SeedReply(Struct, gc=False):
     asks: list[SeedRow]
 
 
+_head_decoder = msgspec.json.Decoder(EventHead)
 _event_decoder = msgspec.json.Decoder(OrderEvent)
 _seed_decoder = msgspec.json.Decoder(SeedReply)
 
 
 def order_message(venue: str, data: bytes) -> OrderMessage:
     """One message. Raises: MalformedFrame."""
-    event = decode(venue, _event_decoder, data, "order event")
+    try:
+        event: EventHead = decode(venue, _event_decoder, data, "order event")
+    except MalformedFrame:
+        event = decode(venue, _head_decoder, data, "order event")
+        if event.type in OF_ORDERS:
+            raise
     time_us = microseconds(event.time)
-    change = _change(event, time_us)
+    change = _change(event, time_us) if isinstance(event, OrderEvent) else None
     if change is not None and not change.order_id:
         raise malformed(venue, "order event", "it names no order", data)
     number = event.sequence
@@ -100,14 +115,14 @@ def _rows(rows: list[SeedRow], side: Side) -> list[OrderChange]:
 
 def _change(event: OrderEvent, time_us: int) -> OrderChange | None:
     side: Side = "bid" if event.side == "buy" else "ask"
+    price = event.price or ""
     if event.type == "open":
-        return OrderChange("add", event.order_id, side, event.price, event.remaining_size, time_us=time_us)
+        return OrderChange("add", event.order_id, side, price, event.remaining_size or "", time_us=time_us)
     if event.type == "match":
-        return OrderChange("fill", event.maker_order_id, side, event.price, event.size)
+        return OrderChange("fill", event.maker_order_id, side, price, event.size or "")
     if event.type == "done":
         ending: Ending = "filled" if event.reason == "filled" else "cancelled"
-        return OrderChange("remove", event.order_id, side, event.price, ending=ending)
+        return OrderChange("remove", event.order_id, side, price, ending=ending)
     if event.type == "change" and (event.new_size or event.new_price):
-        price = event.new_price or event.price
-        return OrderChange("set", event.order_id, side, price, event.new_size)
+        return OrderChange("set", event.order_id, side, event.new_price or "", event.new_size or "")
     return None

@@ -127,8 +127,8 @@ class ExchangeFrame(Struct, gc=False):
     product_id: Name = ""
     sequence: Sequence | UnsetType = UNSET
     time: Moment | None = None
-    message: str = ""
-    reason: str = ""
+    message: str | None = ""
+    reason: str | None = ""
     channels: list[ChannelList] = []
 
 
