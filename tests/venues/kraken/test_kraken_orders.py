@@ -10,6 +10,7 @@ from zlib import crc32
 import pytest
 
 from workers.errors import MalformedFrame
+from workers.model.level3.checkpoint import decode_orders, encode_orders
 from workers.model.level3.events import OrderChange
 from workers.model.level3.sync import OrderOutcome, OrderSync
 from workers.venues.kraken.orders import order_message, order_rules, orders_checksum
@@ -106,6 +107,7 @@ def test_messages_become_changes():
         frame("update", [order(1, "1", "1", "twist")], []),
         frame("update", [order(1, '"x"', "1", "add")], []),
         frame("update", [order(1, "1", "1", "add", "yesterday")], []),
+        frame("update", [order(1, "1", "1", "add", "9999-12-31T23:59:59Z")], []),
     ],
 )
 def test_what_is_no_message_is_refused(data: bytes):
@@ -129,6 +131,16 @@ def test_a_snapshot_without_a_time_is_as_late_as_its_newest_order():
     whole = frame("snapshot", [order(1, "12.0", "1"), order(7_000, "12.0", "1")], [])
     whole = whole.replace(f',"timestamp":"{NOON}.5Z"}}]'.encode(), b"}]")
     assert order_message("kraken", whole).time_us == (NOON_NS + 7_000) // 1000
+
+
+def test_an_order_of_an_absurd_time_has_none_and_its_book_can_be_stored():
+    rows = [order(1, "12", "1"), order(2, "12", "1", at="0001-01-01T00:00:00Z")]
+    rows.append(order(3, "12", "1", at="2262-04-11T23:47:16.854775807Z"))
+    sync = OrderSync("BTC-USD", order_rules(10))
+    assert sync.on_message(order_message("kraken", frame("snapshot", rows, []))) is OrderOutcome.APPLIED
+    restored, _ = decode_orders(encode_orders(sync, "1-0"), sync.rules)
+    assert [each.order_id for each in restored.book.best("bid") or ()] == ["O2", "O1", "O3"]
+    assert restored.book.age_us("O2", NOON_NS // 1000) is None
 
 
 def test_two_books_at_different_messages_do_not_seem_to_stand_at_the_same_one():

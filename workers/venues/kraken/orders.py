@@ -134,9 +134,16 @@ def _changes(orders: list[WireOrder], side: Side) -> list[OrderChange]:
 
 
 def _nanoseconds(text: str) -> int:
-    """Of an RFC 3339 time since 1970: a queue is ordered by more digits than a `datetime` has. Raises: ValueError."""
+    """Of an RFC 3339 time since 1970: a queue is ordered by more digits than a `datetime` has. -1 for one before it.
+
+    Raises:
+        ValueError: it is none, or one that 63 bits do not hold.
+    """
     parts = _TIMESTAMP.fullmatch(text)
     if parts is None:
         raise ValueError(f"{text!r} is no time")
     seconds = int(datetime.fromisoformat(f"{parts[1]}+00:00").timestamp())
-    return seconds * 10**9 + int((parts[2] or "").ljust(9, "0"))
+    nanoseconds = seconds * 10**9 + int((parts[2] or "").ljust(9, "0"))
+    if nanoseconds >= 2**63:
+        raise ValueError(f"{text!r} is too late")
+    return max(nanoseconds, -1)
