@@ -86,6 +86,18 @@ def test_a_seed_ahead_of_the_stream_waits_for_it():
     assert len(sync.book) == 1
 
 
+def test_a_seed_that_the_stream_does_not_reach_is_asked_for_again():
+    """The numbers may have begun anew, while REST still told the old ones."""
+    sync = OrderSync("S", SEQUENCE)
+    sync.on_message(numbered(5, add("n5")))
+    assert sync.on_seed(OrderSeed(10**9, [])) is OrderOutcome.TOO_NEW
+    sync.on_message(OrderMessage(9_000_000, [], position=6))
+    assert not sync.needs_seed
+    sync.on_message(OrderMessage(10_000_006, [], position=7))
+    assert sync.needs_seed
+    assert sync.on_seed(OrderSeed(7, [add("n5")])) is OrderOutcome.APPLIED
+
+
 def test_a_hole_before_the_seed_begins_the_buffer_anew():
     sync = OrderSync("S", SEQUENCE)
     sync.on_message(numbered(5))
@@ -159,6 +171,16 @@ def test_phantoms_of_a_seed_go_once_a_crossing_lasts():
     assert sync.book.crossed, "many messages in a moment are no lasting crossing"
 
 
+def test_a_clock_that_is_set_back_lets_no_crossing_last_longer():
+    sync = synced(CHAIN, add("phantom", "ask", "11"))
+    times = [3_600_000_000, *(second * 1_000_000 for second in range(1, 11))]
+    for number, time_us in enumerate(times, 2):
+        changes = [add("seen", "bid", "12")] if number == 2 else []
+        sync.on_message(OrderMessage(time_us, changes, f"{number:06d}", f"{number - 1:06d}", position=number))
+    assert sync.trusted
+    assert sync.counts["purged_crossing"] == 1
+
+
 def test_of_two_seeded_levels_that_cross_neither_is_believed():
     sync = synced(CHAIN, add("p", "ask", "11"), add("q", "bid", "12"), add("r", "bid", "10"))
     for number in range(2, 20):
@@ -214,6 +236,34 @@ def test_what_is_no_number_costs_the_book():
     for price in ("x", "nan", "1e5"):
         sync = synced(SEQUENCE, add("a"))
         assert sync.on_message(numbered(2, OrderChange("set", "a", "bid", price, "1"))) is OrderOutcome.LOST
+
+
+def test_what_a_reason_says_of_one_case_is_behind_a_colon():
+    """So that the reasons can be counted."""
+    fill = OrderChange("fill", "a", "bid", "10", "2")
+    for change in (fill, add("b", quantity="0"), add("b", price="x")):
+        sync = synced(SEQUENCE, add("a"))
+        sync.on_message(numbered(2, change))
+        assert sync.reason.partition(":")[0] in ("bad order", "bad number")
+
+
+def test_an_order_cannot_be_on_both_sides_nor_twice_in_a_snapshot():
+    def put(order_id: str, side: str, price: str) -> OrderChange:
+        return OrderChange("put", order_id, side, price, "1", int(order_id))
+
+    sync = OrderSync("S", WINDOW)
+    assert sync.on_message(OrderMessage(0, [put("1", "bid", "10"), put("2", "ask", "12")], whole=True)).value
+    for price in ("10", "11"):
+        restored, _ = decode_orders(encode_orders(sync, "1-0"), WINDOW)
+        assert restored.on_message(OrderMessage(1, [put("1", "ask", price)])) is OrderOutcome.LOST
+    for second in (put("1", "bid", "10"), put("1", "bid", "9"), put("1", "ask", "11")):
+        twice = OrderMessage(2, [put("1", "bid", "10"), second], whole=True)
+        assert OrderSync("S", WINDOW).on_message(twice) is OrderOutcome.LOST
+    other = OrderChange("set", "a", "ask", "9", "0.5")
+    assert synced(SEQUENCE, add("a")).on_message(numbered(2, other)) is OrderOutcome.LOST
+    sync = synced(CHAIN, add("a"))
+    assert sync.on_message(chained(2, other)) is OrderOutcome.APPLIED, "found by its id alone"
+    assert sync.book.level2() == ([("10", "0.5")], [])
 
 
 def test_a_checksum_that_does_not_hold_costs_the_book():

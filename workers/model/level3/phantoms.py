@@ -41,8 +41,8 @@ class Lasting:
         if not holds:
             self.since_us, self.events = None, 0
             return False
-        if self.since_us is None:
-            self.since_us = now_us
+        # a clock that was set back lets nothing last for as long as it was ahead
+        self.since_us = now_us if self.since_us is None else min(self.since_us, now_us)
         self.events += 1
         return self.events > LASTING_EVENTS and now_us - self.since_us > LASTING_US
 

@@ -22,6 +22,9 @@ MOST_BUFFERED: Final = 100_000
 """Messages kept while a seed is on its way: ten minutes of the busiest market that was recorded. With more of them all
 are let go, and a seed has to be asked for anew."""
 
+SEED_WAITS_US: Final = 10_000_000
+"""A seed that is ahead of the stream for longer is asked for again: the exchange's numbers may have begun anew."""
+
 ANEW_US: Final = 1_000_000
 """A message with a number that was is no repeat where it is so much later: the exchange's numbers began anew."""
 
@@ -56,6 +59,7 @@ class OrderSync:
         self.book = Level3Book(max_orders, window=rules.window)
         self.synced = False
         self.reason = "not begun"
+        """Empty where it is right; what is behind a colon is of this one case."""
         self.counts: Counter[str] = Counter()
         self.last_id = ""
         self.last_position = 0
@@ -64,6 +68,8 @@ class OrderSync:
         """Of a window: of all orders that were in view, so that one that comes back is known as old."""
         self._buffer: deque[OrderMessage] = deque()
         self._seed: OrderSeed | None = None
+        self._seeded_us = 0
+        """Where the stream stood when that seed came."""
         self.crossing = Lasting()
         """Since when, and for how many messages, the book is crossed: for a moment it is where a taker's order is
         published as resting before its match."""
@@ -75,8 +81,8 @@ class OrderSync:
         return (
             self.rules.beginning is Beginning.REST
             and not self.synced
-            and self._seed is None
             and bool(self._buffer)
+            and (self._seed is None or self._buffer[-1].time_us - self._seeded_us > SEED_WAITS_US)
         )
 
     @property
@@ -117,7 +123,7 @@ class OrderSync:
             self._seed = None
             return OrderOutcome.TOO_OLD
         if seed.position > self._buffer[-1].position:
-            self._seed = seed
+            self._seed, self._seeded_us = seed, self._buffer[-1].time_us
             return OrderOutcome.TOO_NEW
         try:
             return self._join(seed)
@@ -261,7 +267,7 @@ class OrderSync:
                 if self.book.reduce(change.order_id, change.quantity) is None:
                     raise _Loss("a fill of an order that is not known")
             except ValueError as error:
-                raise _Loss(str(error)) from None
+                raise _Loss(f"bad order: {error}") from None
         else:
             self._set(change, seen=seen)
 
@@ -272,14 +278,19 @@ class OrderSync:
                 self._add(change, seen=seen)
             else:
                 self._miss(change)
-        elif self.rules.moves and change.price and not _same_price(order.queue.price, change.price):
+            return
+        moved = self.rules.moves and change.price and not _same_price(order.queue.price, change.price)
+        if change.side != order.queue.side and (moved or change.kind == "put"):
+            raise _Loss("an order is on the other side")
+        if not seen:
+            raise _Loss("an order is created twice")
+        quantity = change.quantity or order.quantity
+        if moved:
             # where an order is told as it stands, nobody told that it kept its place
             rank = change.rank if change.kind == "set" else None
-            self.book.move(change.order_id, change.price, change.quantity, rank=rank)
+            self.book.move(change.order_id, change.price, quantity, rank=rank)
         else:
-            self.book.set_quantity(
-                change.order_id, change.quantity or order.quantity, keeps_place=self.rules.keeps_place
-            )
+            self.book.set_quantity(change.order_id, quantity, keeps_place=self.rules.keeps_place)
 
     def _add(self, change: OrderChange, *, seen: bool) -> None:
         if change.rank is not None and self.rules.window:
@@ -302,7 +313,7 @@ class OrderSync:
                 seen=seen,
             )
         except ValueError as error:
-            raise _Loss(str(error)) from None
+            raise _Loss(f"bad order: {error}") from None
 
     def _miss(self, change: OrderChange) -> None:
         """A change names an order that is not known."""
