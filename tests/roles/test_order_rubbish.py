@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
+import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
+from workers.model.level3.sync import OrderSync
 from workers.model.level3.top import decode_orders_top
+from workers.orders import book as book_module
 from workers.orders.worker import OrderWorker
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
@@ -157,6 +160,25 @@ async def test_an_entry_that_the_owner_before_was_given_costs_no_book(spare_serv
         status = await one.client.hgetall(KEYS.orders_status(GOOD))
         assert (status[b"lost"], status[b"syncs"], status[b"orders"]) == (b"0", b"1", b"3")
         assert not await one.client.exists(KEYS.gaps(GOOD))
+
+
+async def test_a_book_that_cannot_be_stored_costs_its_own_symbol(
+    spare_server: str, monkeypatch: pytest.MonkeyPatch
+):
+    real = book_module.encode_orders
+
+    def encode(sync: OrderSync, stream_id: str) -> bytes:
+        if sync.symbol == BAD and sync.synced:
+            raise OverflowError("a number of 65 bits")
+        return real(sync, stream_id)
+
+    monkeypatch.setattr(book_module, "encode_orders", encode)
+    async with role(spare_server) as one:
+        for symbol in (BAD, GOOD):
+            await one.tell(symbol)
+        await one.until(lambda: _lost(one, BAD))
+        await one.shows(GOOD, await one.tell(GOOD))
+        assert await one.client.exists(KEYS.orders_checkpoint(GOOD))
 
 
 async def _lost(one: Role, symbol: str) -> bool:

@@ -13,6 +13,7 @@ from prometheus_client import Counter, Gauge
 from workers.errors import MalformedFrame
 from workers.model.books.top_of_book import Pace
 from workers.model.level3.checkpoint import encode_orders
+from workers.model.level3.phantoms import LASTING_US
 from workers.model.level3.rules import Beginning
 from workers.model.level3.sync import OrderOutcome, OrderSync
 from workers.model.level3.top import OrdersTop, encode_orders_top, top_levels
@@ -95,6 +96,8 @@ class OwnedOrders:
         """Whether readers may think the book good: at first, because the last owner may have left one."""
         self.status_at = self.committed_at = 0.0
         self._commit_pause_s = settings.commit_ms / 1000
+        self._crossed_at: float | None = None
+        """Since when the book is crossed (monotonic seconds): the exchange's time stands still where nothing comes."""
         self.changed = False
         """Whether the stored checkpoint is not of what the book is."""
         self.looked_into = False
@@ -122,6 +125,7 @@ class OwnedOrders:
         self._counted = Counts(sync.counts)
         self._was_synced = sync.synced
         self._held = 0
+        self._note_crossing()
         if sync.synced:
             IN_SYNC.labels(claim.context.name).inc()
             self.pace.changed()
@@ -155,6 +159,7 @@ class OwnedOrders:
         was_synced = self.sync.synced
         outcome = self.sync.on_message(message)
         EVENTS.labels(self.claim.context.name, outcome.value).inc()
+        self._note_crossing()
         if self.sync.synced:
             self.received_us = entry.received_us
             self.proven = True
@@ -163,6 +168,12 @@ class OwnedOrders:
         if was_synced != self.sync.synced or outcome is OrderOutcome.LOST:
             self.noticed()
         return outcome
+
+    def _note_crossing(self) -> None:
+        if not self.sync.book.crossed:
+            self._crossed_at = None
+        elif self._crossed_at is None:
+            self._crossed_at = time.monotonic()
 
     def _lose(self, reason: str) -> OrderOutcome:
         outcome = self.sync.lose(reason)
@@ -183,6 +194,7 @@ class OwnedOrders:
 
     def noticed(self) -> None:
         """Draw the consequences of a change of state."""
+        self._note_crossing()
         synced, name, symbol = self.sync.synced, self.claim.context.name, self.claim.symbol
         if synced == self._was_synced:
             return
@@ -197,7 +209,7 @@ class OwnedOrders:
                      whole=self.sync.book.whole)  # fmt: skip
         else:
             IN_SYNC.labels(name).dec()
-            LOST.labels(name, self.sync.reason).inc()
+            LOST.labels(name, self.sync.reason.partition(":")[0]).inc()
             self.best.forget()
             self.seed_at = time.monotonic() + self._settings.seed_delay_ms / 1000
             log.warning("orders_lost", venue=name, symbol=symbol, reason=self.sync.reason)
@@ -246,6 +258,8 @@ class OwnedOrders:
             return "stale"
         since_us = sync.crossing.since_us
         if since_us is not None and sync.last_us - since_us > settings.publish_ms * 1000:
+            return "crossed"
+        if self._crossed_at is not None and (now - self._crossed_at) * 1_000_000 > LASTING_US:
             return "crossed"
         return ""
 

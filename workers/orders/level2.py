@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from redis.exceptions import RedisError
 
+from workers.errors import BadNumber
 from workers.model.books.top_of_book import TopOfBook, decode_top
 from workers.orders.book import OwnedOrders
 from workers.runtime.backoff import Backoff
@@ -46,10 +47,9 @@ class Level2Watch:
             self._backoff.accepted(venue)
             for symbol, payload in shown.items():
                 try:
-                    top = decode_top(payload)
-                except msgspec.MsgspecError:
+                    _compare(compared[symbol], decode_top(payload))
+                except (msgspec.MsgspecError, BadNumber):
                     continue  # the keeper makes it anew
-                _compare(compared[symbol], top)
 
 
 def _compare(book: OwnedOrders, top: TopOfBook) -> None:

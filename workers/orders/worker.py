@@ -215,7 +215,11 @@ class OrderWorker:
         name, symbol = book.claim.context.name, book.claim.symbol
         if not self._committing.due(name, symbol):
             return
-        checkpoint, ids = book.checkpoint()
+        try:
+            checkpoint, ids = book.checkpoint()
+        except Exception as error:
+            self._stumbled(book, error)
+            return
         try:
             await self._stores[name].commit(symbol, book.token, checkpoint, ids)
         except LeaseLost:
