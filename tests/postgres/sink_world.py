@@ -66,6 +66,36 @@ def wall(price: float, **fields: Any) -> dict[str, Any]:
     return {**made, "figures": {"quantity": 12.5, "most": 13.0}, **fields}
 
 
+async def append(client: Any, first: int, last: int, ms: int = MIDNIGHT) -> None:
+    """Trades of some ids, a millisecond apart."""
+    pipe = client.pipeline(transaction=False)
+    for number in range(first, last + 1):
+        stream_id, fields = trade(number, ms + number)
+        pipe.xadd(RAW, fields, id=stream_id)
+    await pipe.execute()
+
+
+async def one_of_each(client: Any) -> None:
+    """A published book, a gap and an audit."""
+    top = {
+        "s": SYMBOL, "b": [["84554.30", "0.306"], ["84554.20", "0.301"]], "a": [["84554.40", "1.265"]], "u": 139125961,
+        "E": 1795221125359, "T": 1795221125350, "synced_at": 1795221097946, "received": 1795221125363875,
+        "published": 1795221125371703,
+    }  # fmt: skip
+    await client.xadd(KEYS.book_top(SYMBOL), {"data": json.dumps(top)})
+    gap = {
+        "channel": "depth",
+        "from": 1,
+        "to": 18446744073709551616,
+        "reason": "tab\t, \\N and\nline",
+        "repaired": "no",
+    }
+    await client.xadd(KEYS.gaps(SYMBOL), gap, id="1795221125000-3")
+    audit = {"time": 1795221102146, "source": "snapshot", "outcome": "match", "u": 5, "snapshot_id": 4, "differing": 0,
+             "compared": 2001, "low": "81791.60", "high": "inf", "waited_s": "1.636"}  # fmt: skip
+    await client.xadd(KEYS.audit(SYMBOL), audit)
+
+
 class Sink:
     """A database, a Redis, and the workers between them, in this process."""
 

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
 
-from sink_world import KEYS, MIDNIGHT, RAW, SYMBOL, Sink, bar, trade
+from sink_world import KEYS, MIDNIGHT, RAW, SYMBOL, Sink, append, bar, one_of_each, trade
 
 from workers.bench.postgres_server import PostgresServer
 from workers.postgres import worker as worker_module
@@ -28,35 +28,11 @@ async def sink(postgres: PostgresServer, spare_server: str) -> AsyncIterator[Sin
     await made.close()
 
 
-async def append(client: Any, first: int, last: int, ms: int = MIDNIGHT) -> None:
-    pipe = client.pipeline(transaction=False)
-    for number in range(first, last + 1):
-        stream_id, fields = trade(number, ms + number)
-        pipe.xadd(RAW, fields, id=stream_id)
-    await pipe.execute()
-
-
 async def test_every_table_has_what_the_streams_have(sink: Sink) -> None:
     await append(sink.client, 995, 1005, MIDNIGHT - 1000)  # over midnight
     await sink.client.xadd(KEYS.bars(SYMBOL, "1m"), bar(MIDNIGHT, 1000, complete=False), id=f"{MIDNIGHT}-0")
     await sink.client.xadd(KEYS.bars(SYMBOL, "1m"), bar(MIDNIGHT, 1000, 1), id=f"{MIDNIGHT}-1")
-    top = {
-        "s": SYMBOL, "b": [["84554.30", "0.306"], ["84554.20", "0.301"]], "a": [["84554.40", "1.265"]], "u": 139125961,
-        "E": 1795221125359, "T": 1795221125350, "synced_at": 1795221097946, "received": 1795221125363875,
-        "published": 1795221125371703,
-    }  # fmt: skip
-    await sink.client.xadd(KEYS.book_top(SYMBOL), {"data": json.dumps(top)})
-    gap = {
-        "channel": "depth",
-        "from": 1,
-        "to": 18446744073709551616,
-        "reason": "tab\t, \\N and\nline",
-        "repaired": "no",
-    }
-    await sink.client.xadd(KEYS.gaps(SYMBOL), gap, id="1795221125000-3")
-    audit = {"time": 1795221102146, "source": "snapshot", "outcome": "match", "u": 5, "snapshot_id": 4, "differing": 0,
-             "compared": 2001, "low": "81791.60", "high": "inf", "waited_s": "1.636"}  # fmt: skip
-    await sink.client.xadd(KEYS.audit(SYMBOL), audit)
+    await one_of_each(sink.client)
     sink.start()
     query = sink.postgres.query
     counts = (

@@ -3,68 +3,155 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from in_process import KEYS, SYMBOLS, fleet_of, settle
-from redis.asyncio import Redis
+from in_process import KEYS, SYMBOLS, Fleet, fleet_of, settle
+from least_rights import EXAMINED, refused, rules_of_users, with_users
 from redis.exceptions import NoPermissionError, ResponseError
 
+import workers
 from workers.api.server import Api
 from workers.cli.status import _read
 from workers.client import FleetClient
+from workers.model.alerts.records import Alert
+from workers.model.alerts.signals import Source
 from workers.operations.doctor.server import server_findings
 from workers.runtime.context import venue_contexts
 from workers.runtime.process import Process
+from workers.settings.alert_rules import rules_in_force
+from workers.settings.alerts import AlertSettings, RuleSettings
+from workers.settings.analytics import AnalyticsSettings
 from workers.settings.loading import Effective
+from workers.settings.orders import OrderSettings
 from workers.settings.paths import data_folder
+from workers.sim import SimSettings, SimulatedExchange
+from workers.store.alerts.book import AlertBook
 from workers.store.connection import connect
 from workers.store.fleet.symbols import SymbolStore
+from workers.store.keys import ALERTS, OPEN_ALERTS, Keys
 from workers.store.server import check_version, memory_of
+from workers.venues.bitstamp.settings import BitstampSettings
 
-EXAMINED = {b"info", b"config|get", b"memory|usage", b"client", b"client|setinfo"}
-"""What the doctor, the keeper and redis-py ask for where they may, and do without where not."""
-
-
-async def with_users(server: str) -> dict[str, str]:
-    """The users of the file, made on a server; the URL of each."""
-    client: Any = Redis.from_url(server, protocol=2)
-    await client.flushall()
-    urls = {}
-    for line in (data_folder() / "config" / "redis-acl").read_text(encoding="utf-8").splitlines():
-        if line.startswith("#") or not line:
-            continue
-        word, name, *rules = line.split()
-        assert word == "user"
-        secret = f"secret-of-{name}"
-        await client.execute_command(
-            "ACL", "SETUSER", name, *(f">{secret}" if rule[:1] == ">" else rule for rule in rules)
-        )
-        urls[name] = f"{server.replace('unix://', f'unix://{name}:{secret}@')}"
-    await client.execute_command("ACL", "LOG", "RESET")
-    await client.aclose()
-    return urls
-
-
-async def refused(server: str) -> set[tuple[bytes, bytes]]:
-    """What users asked for and may not: (user, command or key)."""
-    client: Any = Redis.from_url(server, protocol=2)
-    entries = await client.execute_command("ACL", "LOG", "128")
-    await client.aclose()
-    found = [
-        entry if isinstance(entry, dict) else dict(zip(entry[::2], entry[1::2], strict=True))
-        for entry in entries
-    ]
-    plain = [{str(k, "utf-8") if isinstance(k, bytes) else k: v for k, v in entry.items()} for entry in found]
-    as_bytes = [(entry["username"], entry["object"]) for entry in plain]
-    return {tuple(v.encode() if isinstance(v, str) else v for v in pair) for pair in as_bytes}  # type: ignore[misc]
+BITSTAMP = SimSettings(
+    flavour="bitstamp", port=0, rate_scale=3.0, levels_per_side=100, symbols={"all": ("BTCUSD",)}
+)
+RULES = {
+    "alone": "workers.analytics < 1",
+    "withheld": "withheld",
+    "old": "stale_ms > 1e9",
+    "halted": "trades_halted",
+    "late": "depth_waiting > 1e9",
+    "late-trades": "trades_waiting > 1e9",
+    "holes": "gap",
+    "audits": "audit_mismatch",
+    "liquidated": "liquidation",
+    "walls": "wall_appeared",
+    "trades": "trades.last_id < 0",
+    "busy": "stats.1m.trades_count > 1e9",
+    "funding": "derivatives.funding_rate > 1e9",
+    "orders": "orders.lost > 1e9",
+    "figures": "analytics.spread > 1e9",
+}
+"""A rule over each source there is."""
 
 
-async def test_a_fleet_runs_with_the_rights_of_the_file_alone(spare_server: str) -> None:
+@asynccontextmanager
+async def outside() -> AsyncIterator[str]:
+    """A webhook and a model that comments; the URL of both."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"choices": [{"message": {"content": "nobody computes"}}]})
+
+    application = web.Application()
+    application.router.add_post("/{path:.*}", answer)
+    async with TestServer(application) as server:
+        yield str(server.make_url("")).rstrip("/")
+
+
+def want_orders_and_figures(fleet: Fleet, bitstamp: SimulatedExchange, listener: str) -> None:
+    """A second venue, whose single orders are followed, analytics, rules, and whom to tell of alerts."""
+    fleet.settings.venues["bitstamp"] = BitstampSettings(
+        symbols=["BTCUSD"],
+        orders=True,
+        websocket_url=bitstamp.websocket_url,
+        rest_url=bitstamp.url,
+        request_spacing_ms=20,
+    )
+    fleet.settings.orders = OrderSettings(
+        commit_ms=100, seed_delay_ms=300, seed_retry_s=0.3, behind_ms=60_000
+    )
+    fleet.settings.analytics = AnalyticsSettings(enabled=True, wall_ratio=1.1, wall_ms=0)
+    fleet.settings.alerts = AlertSettings(
+        rules=[RuleSettings(name=name, when=when, resolve_after_s=0) for name, when in RULES.items()],
+        every_ms=100,
+        commands_per_s=5_000,
+        webhook_url=f"{listener}/hook",
+        commentary_url=f"{listener}/v1",
+        commentary_model="any",
+    )
+    assert {rule.source for rule in rules_in_force(fleet.settings.alerts)} == set(Source)
+
+
+async def answers(client: Any, path: str) -> bool:
+    """Whether the API has an answer: a replica takes a moment to be built."""
+    return (await client.get(path)).status == 200
+
+
+async def told(fleet: Fleet, event: str, rule: str = "") -> bool:
+    """Whether something became of a rule's alert, or of any."""
+    return any(
+        one.event == event and (not rule or (isinstance(one.record, Alert) and one.record.rule == rule))
+        for one in await AlertBook(fleet.client).newest(1_000)
+    )
+
+
+async def watch_orders_and_figures(fleet: Fleet) -> None:
+    """Single orders, analytics and alerts at work: books published and taken over, walls told, an alert over."""
+    keys = Keys("bitstamp:")
+
+    async def whole() -> bool:
+        found = await fleet.client.hgetall(keys.orders_status("BTCUSD"))
+        return found.get(b"state") == b"synced" and await fleet.client.exists(
+            keys.orders_top("BTCUSD"), keys.orders_checkpoint("BTCUSD")
+        ) == 2  # fmt: skip
+
+    async def computed() -> bool:
+        hashes = (keys.analytics("BTCUSD"), KEYS.analytics(SYMBOLS[0]))
+        return {await fleet.client.hget(key, "state") for key in hashes} == {b"shown"}
+
+    fleet.start("alerts", "alerts-1")
+    fleet.start("orders", "orders-1")
+    await fleet.until(lambda: told(fleet, "fired", "alone"))
+    await fleet.until(lambda: told(fleet, "commented"))
+    await fleet.until(whole)
+    await fleet.stop("orders-1")
+    fleet.start("orders", "orders-2")
+    fleet.start("analytics", "analytics-1")
+    await fleet.until(lambda: told(fleet, "resolved", "alone"))
+    await fleet.until(lambda: told(fleet, "fired", "walls"))
+    await fleet.until(whole)
+    await fleet.until(computed)
+
+
+async def test_a_fleet_runs_with_the_rights_of_the_file_alone(
+    spare_server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     urls = await with_users(spare_server)
     channels = ["markPrice@1s", "openInterest", "!forceOrder@arr"]
-    async with fleet_of(spare_server, venue={"channels": channels}) as fleet:
+    async with (
+        SimulatedExchange(BITSTAMP) as bitstamp,
+        outside() as listener,
+        fleet_of(spare_server, venue={"channels": channels}) as fleet,
+    ):
+        want_orders_and_figures(fleet, bitstamp, listener)
         fleet.url = urls["fleet"]
         fleet.settings.redis.url = urls["fleet"]
         roles = ("ingest-a", "ingest-b", "books", "trades", "keeper")
@@ -86,6 +173,7 @@ async def test_a_fleet_runs_with_the_rights_of_the_file_alone(spare_server: str)
             return found == [3] * len(SYMBOLS) and told > 0
 
         await fleet.until(written)
+        await watch_orders_and_figures(fleet)
         await settle(fleet)
         await fleet.check_books()
         await fleet.check_trades()
@@ -96,6 +184,8 @@ async def test_a_fleet_runs_with_the_rights_of_the_file_alone(spare_server: str)
             for path in ("/status", "/orderbook/top", "/trades", "/bars/1m", "/stats", "/gaps", "/metrics"):
                 answer = await client.get(path)
                 assert answer.status in (200, 404), (path, await answer.text())
+            for path in ("/orders?venue=bitstamp", f"/analytics?symbol={SYMBOLS[0]}", "/alerts"):
+                await fleet.until(partial(answers, client, path))
         await api.close()
         await process.client.aclose()
         async with FleetClient(urls["reader"]) as reading:
@@ -109,14 +199,22 @@ async def test_a_fleet_runs_with_the_rights_of_the_file_alone(spare_server: str)
                 assert await anext(contracts)
             async with reading.raw(SYMBOLS, "markPrice@1s", from_ms=1) as messages:
                 assert await anext(messages)
-        [context] = venue_contexts(fleet.settings)
+            assert await reading.newest_alerts()
+            await reading.alerts()
+            assert (await reading.get_analytics(SYMBOLS[0])).owner
+            async with reading.analytics(SYMBOLS, from_ms=1) as events:
+                assert await anext(events)
+            async with reading.orders(["bitstamp:BTCUSD"]) as tops:
+                assert await anext(tops)
+        context, _ = venue_contexts(fleet.settings)
         symbols = SymbolStore(connect(urls["fleet"]), context.keys)
         await fleet.client.hset(KEYS.book_status("GONE"), "state", "synced")
         assert await symbols.retire("GONE", "retired", "not chosen", 60_000)
         assert await symbols.revive("GONE")
         found = await _read(Effective(fleet.settings))
-        assert len(found["symbols"]) == len(SYMBOLS)
+        assert len(found["symbols"]) == len(SYMBOLS) + 1
     assert {what for _, what in await refused(spare_server)} <= EXAMINED
+    assert "no permissions" not in capsys.readouterr().out
 
 
 async def test_a_user_without_info_and_config_can_start_and_is_told_what_is_not_examined(
@@ -156,6 +254,25 @@ async def test_every_key_of_a_symbol_is_among_the_rights(spare_server: str) -> N
         for key in [*KEYS.types("BTCUSDT"), *KEYS.raw_streams("BTCUSDT")]:
             assert await client.exists(key) == 0
         await client.aclose()
+
+
+BY_REDIS_PY = {"hello", "select", "multi", "exec", "zrevrange"}
+"""What the driver sends of itself: at connecting, around a pipeline, for a descending ZRANGE."""
+
+
+def test_no_right_is_given_that_no_code_uses() -> None:
+    root = Path(workers.__file__).parent
+    code = "\n".join(file.read_text(encoding="utf-8") for file in root.rglob("*.py"))
+    scripts = "\n".join(file.read_text(encoding="utf-8") for file in (data_folder() / "lua").rglob("*.lua"))
+    kept = [key for symbol in SYMBOLS for key in Keys("bitstamp:", ["openInterest"]).types(symbol)]
+    kept += [KEYS.live_orderbook, Keys("x:").live_orderbook, KEYS.lease("books", "X"), ALERTS, OPEN_ALERTS]
+    for user, rules in rules_of_users().items():
+        for command in (rule[1:] for rule in rules if rule[:1] == "+"):
+            method, sent = command.replace("|", "_"), command.replace("|", " ").upper()
+            used = f".{method}(" in code or f'"{sent}"' in code or f"'{sent}'" in scripts
+            assert used or command in BY_REDIS_PY, (user, command)
+        for pattern in (rule.partition("~")[2] for rule in rules if "~" in rule):
+            assert any(fnmatchcase(key, pattern) for key in kept), (user, pattern)
 
 
 async def test_a_reader_writes_nothing(spare_server: str) -> None:

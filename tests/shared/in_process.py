@@ -10,6 +10,8 @@ from typing import Any
 import aiohttp
 from redis.asyncio import Redis
 
+from workers.alerts import worker as alerts
+from workers.analytics import worker as analytics
 from workers.books.worker import BookWorker
 from workers.ingest.worker import IngestWorker
 from workers.keeper.worker import Keeper
@@ -33,6 +35,11 @@ OWNERS: Mapping[str, type[BookWorker] | type[TradeWorker] | type[OrderWorker]] =
     "trades": TradeWorker,
     "orders": OrderWorker,
 }
+MAINS: Mapping[str, Callable[[Process], Awaitable[None]]] = {
+    "alerts": alerts.main,
+    "analytics": analytics.main,
+}
+"""Roles of which a test needs no more than that they run."""
 
 
 class Fleet:
@@ -87,6 +94,8 @@ class Fleet:
             elif process.role == "keeper":
                 async with Sessions() as session:
                     await Keeper(process, session).run()
+            elif process.role in MAINS:
+                await MAINS[process.role](process)
             else:
                 async with Sessions() as session:
                     worker = self.workers[name] = OWNERS[process.role](process, session)
