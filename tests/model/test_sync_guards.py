@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import random
+import sys
 import textwrap
 
 import pytest
 from chained_rules import CHAINED
 from test_sync_properties import ACTIONS, Line, assert_right
 
-from workers.model.books import order_book, sync
-from workers.model.books.order_book import _BookSide
+from workers.model.books.book_side import BookSide
 from workers.model.books.sequence import Run
 from workers.model.books.sync import BookSync, SequenceRule
 
@@ -33,7 +33,7 @@ GUARDS = {
     ),
     "a refresh with a snapshot from before it": (BookSync, "_begin_overlap", "last_id < run.start", "False"),
     "a lost book still shown": (BookSync, "lose", "self.book.clear()", "pass"),
-    "levels dropped for want of room": (_BookSide, "drop_farthest", "farthest_edge >= self.edge", "False"),
+    "levels dropped for want of room": (BookSide, "drop_farthest", "farthest_edge >= self.edge", "False"),
 }  # fmt: skip
 
 
@@ -55,8 +55,7 @@ def test_without_the_guard_a_wrong_book_is_seen(guard: str, monkeypatch: pytest.
     owner, method, text, instead = GUARDS[guard]
     source = textwrap.dedent(inspect.getsource(getattr(owner, method)))
     assert source.count(text) == 1, "the guard is spelled otherwise now"
-    module = order_book if owner is _BookSide else sync
-    names: dict[str, object] = dict(vars(module))
+    names: dict[str, object] = dict(vars(sys.modules[owner.__module__]))
     exec(source.replace(text, instead), names)
     monkeypatch.setattr(owner, method, names[method])
     assert any(violated(rule, seed) for seed in range(MOST_SEEDS) for rule in CHAINED)
