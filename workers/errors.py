@@ -51,12 +51,20 @@ from typing import Final
 
 from workers.masking import mask, mask_address
 
+MOST_SHOWN: Final = 1_000
+"""How many characters a sentence has of what is wrong with a setting, and of where it stands."""
 MOST_NAMED: Final = 20
 """How many of the names there are a sentence lists."""
 
 
 class FleetError(Exception):
     """Base of all errors raised by the project."""
+
+
+def _shown(text: str) -> str:
+    """What somebody may have written himself, in one line: cut, and without signs that a terminal obeys."""
+    shown = text[:MOST_SHOWN] + "…" * (len(text) > MOST_SHOWN)
+    return shown if shown.isprintable() else repr(shown)[1:-1]
 
 
 class SettingsError(FleetError):
@@ -67,7 +75,7 @@ class SettingsError(FleetError):
         self.problem = problem
         self.suggestion = suggestion
         hint = f" Did you mean {suggestion!r}?" if suggestion else ""
-        super().__init__(f"{place}: {problem}.{hint}")
+        super().__init__(f"{_shown(place)}: {_shown(problem)}.{hint}")
 
 
 class WireError(FleetError):

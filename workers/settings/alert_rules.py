@@ -7,12 +7,25 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from workers.errors import SettingsError
-from workers.model.alerts.rules import NAME, Condition, Rule, make_rule, parse_condition, said
+from workers.model.alerts.rules import (
+    LONGEST_MS,
+    NAME,
+    SHOWN,
+    WORD,
+    Condition,
+    Rule,
+    make_rule,
+    parse_condition,
+    said,
+)
 from workers.model.alerts.signals import near, signal_of
 from workers.model.alerts.silences import parse_silence
 from workers.settings.alerts import AlertSettings, RuleSettings
 from workers.settings.symbols import Refusal
 
+MOST_RULES: Final = 1_000
+MOST_SILENCES: Final = 100
+"""Of one rule."""
 LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -22,16 +35,24 @@ def rules_of(rules: Sequence[RuleSettings], refused: Refusal) -> list[Rule]:
     Raises:
         SettingsError: one cannot be used; it names the rule and where it stands.
     """
+    if len(rules) > MOST_RULES:
+        problem = f"there are {len(rules)} rules; at most {MOST_RULES} are looked at"
+        raise refused("alerts.rules", problem, "")
     made: list[Rule] = []
+    names: set[str] = set()
     for index, rule in enumerate(rules):
         key = f"alerts.rules[{index}]"
         if not NAME.fullmatch(rule.name):
             raise refused(
-                f"{key}.name", f"{rule.name!r} cannot name a rule: use a-z, 0-9, - and _, at most 64", ""
+                f"{key}.name",
+                f"{rule.name[:SHOWN]!r} cannot name a rule: use a-z, 0-9, - and _, at most 64",
+                "",
             )
-        if any(rule.name == before.name for before in made):
+        if rule.name in names:
             raise refused(f"{key}.name", f"there are two rules {rule.name!r}", "")
+        names.add(rule.name)
         place = refused(f"{key}.{'when' if rule.when else 'signal'}", "", "").place
+        _check_lengths(rule, key, refused)
         condition = _condition(rule, key, place, refused)
         silences = [
             parse_silence(text, refused(f"{key}.silence", "", "").place, rule.name) for text in rule.silence
@@ -50,6 +71,17 @@ def rules_of(rules: Sequence[RuleSettings], refused: Refusal) -> list[Rule]:
     return made
 
 
+def _check_lengths(rule: RuleSettings, key: str, refused: Refusal) -> None:
+    """Refuse stretches of time that never end, and are no number at all, and too many silences."""
+    for name in ("for_s", "resolve_after_s"):
+        seconds = getattr(rule, name)
+        if seconds is not None and not seconds * 1000 <= LONGEST_MS:  # NaN is not
+            problem = f"rule {rule.name!r}: `{name}` is at most {LONGEST_MS // 1000}"
+            raise refused(f"{key}.{name}", problem, "")
+    if len(rule.silence) > MOST_SILENCES:
+        raise refused(f"{key}.silence", f"rule {rule.name!r}: at most {MOST_SILENCES} silences", "")
+
+
 def _condition(rule: RuleSettings, key: str, place: str, refused: Refusal) -> Condition:
     """What a rule's `when` says, or its typed keys: these are written as text, and parsed alike."""
     typed = rule.signal or rule.operator or rule.threshold is not None or rule.for_s or rule.symbols
@@ -61,10 +93,13 @@ def _condition(rule: RuleSettings, key: str, place: str, refused: Refusal) -> Co
     if bool(rule.operator) != (rule.threshold is not None):
         raise refused(key, f"rule {rule.name!r}: `operator` and `threshold` belong together", "")
     threshold = rule.threshold if rule.threshold is not None else ""
+    if isinstance(threshold, str) and threshold and not WORD.fullmatch(threshold):
+        problem = f"rule {rule.name!r}: `threshold` {threshold[:SHOWN]!r} has more than a word"
+        raise refused(f"{key}.threshold", problem, "")
     signal = signal_of(rule.signal, word=isinstance(threshold, str) and bool(threshold))
-    if signal is None:
-        problem = f"rule {rule.name!r}: {rule.signal!r} is no signal"
-        raise refused(f"{key}.signal", problem, near(rule.signal))
+    if signal is None or not WORD.fullmatch(rule.signal):
+        problem = f"rule {rule.name!r}: {rule.signal[:SHOWN]!r} is no signal"
+        raise refused(f"{key}.signal", problem, near(rule.signal[:SHOWN]))
     text = said(Condition(signal, rule.operator, threshold, round(rule.for_s * 1000), rule.symbols))
     return parse_condition(text, place, rule.name)
 

@@ -48,7 +48,7 @@ class AlertSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     webhook_form: Literal["json", "slack"] = "json"
     webhook_severity: Severity = "info"
     """The least severity that is sent."""
-    webhook_timeout_s: Annotated[float, Meta(gt=0)] = 5
+    webhook_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 5
     webhook_retry_s: Annotated[float, Meta(ge=0)] = 600
     """How long one message is tried again, with growing pauses, before it is dropped."""
     webhook_queue: Count = 1_000
@@ -62,7 +62,7 @@ class AlertSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Its key; a secret: set it as `FLEET_ALERTS__COMMENTARY_KEY`. Empty: none is sent."""
     commentary_severity: Severity = "warning"
     """The least severity that is asked about."""
-    commentary_timeout_s: Annotated[float, Meta(gt=0)] = 20
+    commentary_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 20
     commentary_per_hour: Count = 20
     """Questions an hour at most; alerts beyond it stay without a comment."""
     commentary_tokens: Annotated[int, Meta(ge=16, le=4_000)] = 300

@@ -27,6 +27,8 @@ Severity = Literal["info", "warning", "critical"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
 EVENT_CLEARS_MS: Final = 60_000
 """How long nothing must happen until what happened is over, unless the rule says so."""
+LONGEST_MS: Final = 30 * 86_400_000
+"""The longest stretch a rule may wait for: longer ones outlast whoever would see their end."""
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 _COMPARES: Final[Mapping[str, Callable[[float, float], bool]]] = {
@@ -39,8 +41,14 @@ _COMPARES: Final[Mapping[str, Callable[[float, float], bool]]] = {
 }
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
-_TOKEN: Final = re.compile(r"\s*(>=|<=|==|!=|>|<|,|[^\s<>=!,]+)")
+WORD: Final = re.compile(r"[^\s<>=!,]+")
+"""What stands between spaces, commas and operators."""
+_TOKEN: Final = re.compile(r"\s*(>=|<=|==|!=|[<>=!,]|[^\s<>=!,]+)")
 _PATTERN: Final = re.compile(r"(?:[a-z][a-z0-9_-]*:)?[^\s:,]{1,64}")
+
+
+SHOWN: Final = 200
+"""Characters of a condition, or of a word in it, that a message shows."""
 
 
 class Target(NamedTuple):
@@ -128,7 +136,7 @@ class _Reader:
         self.at = 0
 
     def problem(self, said: str, suggestion: str = "", *, column: int) -> SettingsError:
-        where = f"rule {self.rule!r}, character {column} of {self.text!r}"
+        where = f"rule {self.rule!r}, character {column} of {self.text[:SHOWN]!r}"
         return SettingsError(self.place, f"{where}: {said}", suggestion)
 
     def peek(self) -> str:
@@ -154,9 +162,15 @@ def parse_condition(text: str, place: str, rule: str) -> Condition:
     if len(text) > 1_000:
         raise SettingsError(place, f"rule {rule!r}: a condition has at most 1000 characters")
     reader = _Reader(text, place, rule)
+    hidden = next((at for at, sign in enumerate(text, 1) if not (sign.isprintable() or sign.isspace())), 0)
+    if hidden:
+        raise reader.problem("there are signs that cannot be seen", column=hidden)
     name, column = reader.take("a signal")
     sign, threshold = "", ""
     literal: float | str = ""
+    if reader.peek() in ("=", "!"):
+        sign, at = reader.take("")
+        raise reader.problem(f"{sign!r} is no operator", f"{sign}=", column=at)
     if reader.peek() in _COMPARES:
         sign, at = reader.take("an operator")
         threshold, _ = reader.take("a value")
@@ -172,7 +186,11 @@ def parse_condition(text: str, place: str, rule: str) -> Condition:
         reader.take("")
         word, at = reader.take("a duration")
         if not (found := _DURATION.fullmatch(word)):
-            raise reader.problem(f"{word!r} is no duration: write one like 10s, 500ms, 5m or 1h", column=at)
+            raise reader.problem(
+                f"{word[:SHOWN]!r} is no duration: write one like 10s, 500ms, 5m or 1h", column=at
+            )
+        if float(found[1]) * _UNITS_MS[found[2]] > LONGEST_MS:
+            raise reader.problem(f"a duration is at most {LONGEST_MS // 3_600_000}h", column=at)
         for_ms = round(float(found[1]) * _UNITS_MS[found[2]])
         if signal.kind == "event":
             raise reader.problem(f"{name!r} happens at a moment: it does not last", column=at)
@@ -238,6 +256,8 @@ def make_rule(
 
     sign, threshold, signal = condition.operator, condition.threshold, condition.signal
     if resolve is not None:
+        if not math.isfinite(resolve):
+            raise refused("`resolve` is no number that anything could come back to")
         if isinstance(threshold, str) or sign not in (">", ">=", "<", "<="):
             raise refused("`resolve` is for a number compared by >, >=, < or <=")
         if (resolve > threshold) if sign in (">", ">=") else (resolve < threshold):

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 from workers.errors import SettingsError
 
 DAY_MS: Final = 86_400_000
+LONGEST_MS: Final = 366 * DAY_MS
+"""A silence that never ends is a rule that nobody is told of."""
 _DAILY: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
@@ -32,6 +34,10 @@ def parse_silence(text: str, place: str, rule: str) -> Silence:
     """The stretch that a text says. Raises: SettingsError, with the place and the rule."""
     if found := _DAILY.fullmatch(text.strip()):
         first, second, third, fourth = map(int, found.groups())
+        if (first, second) == (third, fourth):
+            raise SettingsError(
+                place, f"rule {rule!r}: {text.strip()!r} silences nothing: it ends as it begins"
+            )
         return Silence((first * 60 + second) * 60_000, (third * 60 + fourth) * 60_000)
     start, slash, end = text.partition("/")
     try:
@@ -40,7 +46,9 @@ def parse_silence(text: str, place: str, rule: str) -> Silence:
         moments = []
     if not moments or moments[0] >= moments[1]:
         ways = "write 22:00-06:00 or 2026-11-28T20:00/2026-11-28T22:00"
-        raise SettingsError(place, f"rule {rule!r}: {text!r} is no stretch of time: {ways}")
+        raise SettingsError(place, f"rule {rule!r}: {text[:100]!r} is no stretch of time: {ways}")
+    if moments[1] - moments[0] > LONGEST_MS:
+        raise SettingsError(place, f"rule {rule!r}: {text!r} is longer than a year: remove the rule instead")
     return Silence(moments[0], moments[1], once=True)
 
 

@@ -13,6 +13,8 @@ from workers.model.alerts.signals import Signal, Source, Value
 from workers.model.books.top_of_book import TopOfBook, decode_top
 
 Fields = Mapping[str, str]
+LONGEST_WORD = 1_000
+"""Characters of a value that is a word, as many as a condition may have."""
 NO_TRADES_MISSING = "no hole"
 MOST_MISSING = 1_000_000_000
 """Trades that one entry of `gaps:{S}` can say are missing: more than the busiest symbol has in months. An entry that
@@ -64,7 +66,7 @@ def status_values(status: Fields | None, now_ms: int) -> dict[str, Value]:
     unheard = None if told is None else max(0.0, now_ms - told)
     age, behind = (number_of(status.get(name)) if status else None for name in ("age_ms", "behind_ms"))
     return {
-        "book_state": state,
+        "book_state": _word(state),
         "unheard_ms": unheard,
         "stale_ms": None if age is None or unheard is None else age + unheard,
         "behind_ms": None
@@ -73,10 +75,15 @@ def status_values(status: Fields | None, now_ms: int) -> dict[str, Value]:
     }
 
 
+def _word(text: str | None) -> str | None:
+    """As much of a word as a rule could compare it with: a longer one is damaged."""
+    return None if text is None else text[:LONGEST_WORD]
+
+
 def field_value(signal: Signal, fields: Fields | None) -> Value:
     """The field of a hash or entry that a signal of a family names."""
     text = None if fields is None else fields.get(signal.field)
-    return text if signal.kind == "word" else number_of(text)
+    return _word(text) if signal.kind == "word" else number_of(text)
 
 
 def occurrences(signal: Signal, entries: Sequence[Fields]) -> float:
