@@ -191,6 +191,7 @@ EVENTS: Final = {
     "fleet_postgres_up": ["postgres_away", "postgres_back"],
     "fleet_analytics_unusable_total": ["analytics_unusable"],
     "fleet_analytics_missed_total": ["analytics_missed"],
+    "fleet_analytics_fell_back_total": ["analytics_fell_back"],
     "fleet_alerts_fired_total": ["alert_fired"],
     "fleet_alerts_resolved_total": ["alert_resolved"],
     "fleet_alerts_webhook_failed_total": ["alerts_webhook_failed"],

@@ -198,19 +198,24 @@ async def test_figures_come_as_they_change_and_events_each(world: World):
     [first] = await world.told(client.outlet)
     assert (first["type"], first["owner"], first["figures"]["mid"]) == ("figures", "somebody", 9.75)
     assert first["figures"]["spread"] is None
-    assert first["figures"]["walls"] == [{"side": "bid", "price": 9.5, "quantity": 4.0, "ratio": 8.0}]
-    for kind in ("wall_eaten", "flicker"):
+    assert first["figures"]["walls"] == [
+        {"side": "bid", "price": 9.5, "quantity": 4.0, "ratio": 8.0, "orders": None}
+    ]
+    assert first["figures"]["level"] == 2
+    for kind, order in (("wall_eaten", {}), ("iceberg_found", {"order_id": "777"})):
         await world.client.xadd(
-            KEYS.analytics_events(SYMBOL), {"data": json.dumps([{**event, "kind": kind}])}
+            KEYS.analytics_events(SYMBOL), {"data": json.dumps([{**event, "kind": kind, **order}])}
         )
     await world.client.xadd(KEYS.analytics_events(SYMBOL), {"data": "rubbish"})
     told = await world.told(client.outlet)
-    assert [(one["type"], one["event"]["kind"]) for one in told] == [
-        ("event", "wall_eaten"),
-        ("event", "flicker"),
+    assert [(one["type"], one["event"]["kind"], one["event"]["order_id"]) for one in told] == [
+        ("event", "wall_eaten", None),
+        ("event", "iceberg_found", "777"),
     ], "what was told before the subscription is not told again"
-    await world.client.hset(KEYS.analytics(SYMBOL), "mid", "10")
-    assert [one["figures"]["mid"] for one in await world.told(client.outlet)] == [10]
+    level3 = {"mid": "10", "level": "3", "icebergs": '[["ask",10.5,4.0,0.9,"777"]]'}
+    await world.client.hset(KEYS.analytics(SYMBOL), mapping=level3)
+    [now] = [one["figures"] for one in await world.told(client.outlet)]
+    assert (now["mid"], now["level"], now["icebergs"][0]["order_id"]) == (10, 3, "777")
     await world.client.hset(KEYS.analytics(SYMBOL), "mid", "rubbish")
     assert [(one["type"], one["state"]) for one in await world.told(client.outlet)] == [
         ("withheld", "unreadable")

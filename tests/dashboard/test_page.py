@@ -400,14 +400,17 @@ async def test_analytics_lie_over_the_book_and_go_with_it(api: ScriptedApi, page
     await expect(page.locator("#analytics")).to_be_hidden()
     wall, iceberg, flicker = (float(api.bids[at][0]) for at in (1, 2, 3))
     figures = {"state": "shown", "microprice": 84_554.354, "depth_imbalance": -0.25,
-               "walls": [{"side": "bid", "price": wall, "quantity": 9.0, "ratio": 8.5}],
-               "icebergs": [{"side": "bid", "price": iceberg, "hidden": 3.5, "confidence": 0.9}]}  # fmt: skip
+               "walls": [{"side": "bid", "price": wall, "quantity": 9.0, "ratio": 8.5, "orders": 3}],
+               "icebergs": [{"side": "bid", "price": iceberg, "hidden": 3.5, "confidence": 0.9,
+                             "order_id": "<b>777"}]}  # fmt: skip
     api.analytics = {"type": "figures", "owner": "analytics-1", "figures": figures}
     await page.reload()
     await expect(page.locator("#analytics")).to_have_text("microprice 84554.354 · imbalance -0.25")
     rows = page.locator("#ladder .bids tr")
-    await expect(rows.nth(1)).to_have_attribute("title", "wall: 8.5 times the other levels")
-    await expect(rows.nth(2)).to_have_attribute("title", "iceberg: about 3.5 hidden, confidence 0.9")
+    await expect(rows.nth(1)).to_have_attribute("title", "wall: 8.5 times the other levels, 3 orders")
+    await expect(rows.nth(2)).to_have_attribute(
+        "title", "iceberg: about 3.5 hidden, confidence 0.9, order <b>777"
+    )
     told = {"type": "event", "event": {"kind": "flicker", "side": "bid", "price": flicker}}
     async with asyncio.timeout(60):
         while await rows.nth(3).get_attribute("data-mark") != "flicker":

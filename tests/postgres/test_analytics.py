@@ -47,10 +47,10 @@ async def test_samples_and_events_are_what_redis_says(sink: Sink) -> None:
     query = sink.postgres.query
     assert query(
         "SELECT told::text, state, event_time::text, window_ms, spread_bps, volatility, order_flow_imbalance, "
-        "quote_bid, walls, icebergs FROM analytics"
+        "quote_bid, walls, icebergs, level FROM analytics"
     ) == [
         ("2026-09-22 00:00:00.999+00", "shown", "2026-09-22 00:00:00.994+00", 60_000, 0.011826682661579444, 1e-07, -3.2,
-         None, [["bid", 84550.0, 12.5, 9.1]], [])
+         None, [["bid", 84550.0, 12.5, 9.1, None]], [], 2)
     ]  # fmt: skip
     assert query(
         "SELECT time::text, told::text, kind, side, price, figures, order_id FROM analytics_events ORDER BY kind DESC"
@@ -61,9 +61,16 @@ async def test_samples_and_events_are_what_redis_says(sink: Sink) -> None:
          {"a\ufffdb": 0.1, "refills": 3}, "\\N\t7"),
     ]  # fmt: skip
     await sink.client.hset(
-        HASH, mapping=figures(MIDNIGHT + 2_000, state="withheld", mid="", walls="", icebergs="")
+        HASH, mapping=figures(MIDNIGHT + 1_000, icebergs='[["ask",84555.0,3.4,0.9,"777"]]', level="3")
     )
     await sink.until("SELECT count(*) FROM analytics", 2)
+    assert query("SELECT icebergs, level FROM analytics ORDER BY told DESC LIMIT 1") == [
+        ([["ask", 84555.0, 3.4, 0.9, "777"]], 3)
+    ]
+    await sink.client.hset(
+        HASH, mapping=figures(MIDNIGHT + 2_000, state="withheld", mid="", walls="", icebergs="")
+    )
+    await sink.until("SELECT count(*) FROM analytics", 3)
     assert query("SELECT state, mid, vwap, walls, icebergs FROM analytics ORDER BY told DESC LIMIT 1") == [
         ("withheld", None, 84551.07, None, None)
     ]

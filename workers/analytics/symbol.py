@@ -1,24 +1,28 @@
-"""The analytics of one owned symbol: its best levels and trades in, figures and events out. No I/O."""
+"""The analytics of one owned symbol: its best levels, trades and single orders in, figures and events out. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import msgspec
 
+from workers.analytics.orders import OrderInference, ToldIcebergs
 from workers.model.analytics import figures
 from workers.model.analytics.events import AnalyticsEvent
 from workers.model.analytics.figures import FloatLevel, LiquidityScale
 from workers.model.analytics.flicker import FlickerParameters, LevelFlicker
+from workers.model.analytics.icebergs import IcebergParameters
 from workers.model.analytics.level2_icebergs import Level2IcebergDetector, Level2IcebergParameters
 from workers.model.analytics.quoting import QuoteParameters, suggest_quote
 from workers.model.analytics.rolling import OrderFlowImbalance, Volatility, Vwap
-from workers.model.analytics.walls import WallDetector, WallParameters
+from workers.model.analytics.walls import Wall, WallDetector, WallParameters
 from workers.model.books.order_book import Side
 from workers.model.books.top_of_book import TOP_LEVELS, TopOfBook
 from workers.model.events import Level, Trade
 from workers.settings.analytics import AnalyticsSettings
+from workers.store.log.streams import Delivered
+from workers.store.orders.rebuilding import OrderFold
 
 OF_THE_BOOK: Final = (
     "spread", "spread_bps", "mid", "microprice", "depth_imbalance", "order_flow_imbalance", "liquidity",
@@ -34,9 +38,15 @@ def floats(levels: Sequence[Level]) -> list[FloatLevel]:
 
 
 class SymbolAnalytics:
-    """Folds tops and trades in the order of their times. Memory: that of the detectors, and `MOST_WAITING` events."""
+    """Folds tops and trades in the order of their times, and single orders in their own.
 
-    def __init__(self, settings: AnalyticsSettings) -> None:
+    Memory: that of the detectors, of the book of orders, and `MOST_WAITING` events.
+
+    Args:
+        told: icebergs of single orders that were told before.
+    """
+
+    def __init__(self, settings: AnalyticsSettings, told: ToldIcebergs | None = None) -> None:
         self._settings = settings
         window_ms = settings.window_s * 1000 // 60 * 60 or 60
         self._flow = OrderFlowImbalance(window_ms)
@@ -46,7 +56,11 @@ class SymbolAnalytics:
             WallParameters(ratio=settings.wall_ratio, levels=TOP_LEVELS, persist_ms=settings.wall_ms)
         )
         self._icebergs = Level2IcebergDetector(Level2IcebergParameters(found=settings.iceberg_confidence))
-        self._flicker = LevelFlicker(FlickerParameters(lived_ms=settings.flicker_ms, window_ms=window_ms))
+        flicker = FlickerParameters(lived_ms=settings.flicker_ms, window_ms=window_ms)
+        self._flicker = LevelFlicker(flicker)
+        self.orders = OrderInference(
+            IcebergParameters(found=settings.iceberg_confidence), flicker, told or ToldIcebergs()
+        )
         self._bids: list[FloatLevel] = []
         self._asks: list[FloatLevel] = []
         self.now_us = 0
@@ -68,9 +82,17 @@ class SymbolAnalytics:
         self._flow.on_top(bids, asks, now)
         if (middle := figures.mid(bids, asks)) is not None:
             self._volatility.on_mid(middle, now)
-        for detector in (self._walls, self._icebergs, self._flicker):
-            self.events += detector.on_levels(bids, asks, now)
-        del self.events[:-MOST_WAITING]
+        walls = self._walls.on_levels(bids, asks, now)
+        for event in walls:
+            if (orders := self.orders.orders_at(event.side, event.price)) is not None:
+                event.figures["orders"] = float(orders)
+        self._tell(walls)
+        if self.level == 2:
+            self._tell(self._icebergs.on_levels(bids, asks, now))
+            self._tell(self._flicker.on_levels(bids, asks, now))
+        else:  # of what they do not see they know nothing
+            self._icebergs.clear()
+            self._flicker.clear()
 
     def on_trade(self, trade: Trade) -> None:
         """A trade of the market; one with what rests on a side."""
@@ -85,8 +107,34 @@ class SymbolAnalytics:
         self._icebergs.on_trade(resting, price, quantity, self.now_us)
         self._flicker.on_trade(resting, price)
 
+    @property
+    def level(self) -> int:
+        """What icebergs and flicker are inferred from: 3, single orders, while their book is in sync; else 2."""
+        return 3 if self.orders.in_sync else 2
+
+    def begin_orders(self, fold: OrderFold) -> None:
+        """There is a book of single orders."""
+        self.orders.begin(fold)
+        self.changed = True
+
+    def on_orders(self, entries: Iterable[Delivered]) -> None:
+        """Entries of the stream of orders."""
+        before = self.level
+        self._tell(self.orders.take(entries))
+        self.changed = self.changed or 3 in (before, self.level)
+
+    def end_orders(self) -> None:
+        """There is no book of single orders any more."""
+        self.changed = self.changed or self.level == 3
+        self.orders.end()
+
+    def _tell(self, events: Iterable[AnalyticsEvent]) -> None:
+        self.events += events
+        del self.events[:-MOST_WAITING]
+
     def withhold(self) -> None:
-        """The book is not shown: what was inferred of it holds no more, and what comes next begins anew."""
+        """The book is not shown: what was inferred of it holds no more, and what comes next begins anew. A book of
+        single orders is another, and stays."""
         if self.shown:
             self.shown, self.changed = False, True
         self._bids, self._asks = [], []
@@ -99,6 +147,7 @@ class SymbolAnalytics:
         """The fields of `analytics:{S}`: empty text where there is no such figure now."""
         values: dict[str, str] = dict.fromkeys(OF_THE_BOOK, "")
         values["state"] = "shown" if self.shown else "withheld"
+        values["level"] = str(self.level)
         values["window_ms"] = str(self._settings.window_s * 1000)
         values["event_time"] = str(self.now_us // 1000)
         values["vwap"] = _text(self._vwap.value(self.now_us))
@@ -121,14 +170,25 @@ class SymbolAnalytics:
             quote = suggest_quote(micro, volatility, self._quoting())
             values["quote_bid"], values["quote_ask"] = _text(quote.bid), _text(quote.ask)
             values["reservation"] = _text(quote.reservation)
-        walls = [[wall.side, wall.price, wall.quantity, round(wall.ratio, 2)] for wall in self._walls.walls()]
-        icebergs = [
+        values["walls"] = msgspec.json.encode([self._wall(wall) for wall in self._walls.walls()]).decode()
+        values["icebergs"] = msgspec.json.encode(self._iceberg_rows()).decode()
+        return values
+
+    def _wall(self, wall: Wall) -> list[Any]:
+        row = [wall.side, wall.price, wall.quantity, round(wall.ratio, 2)]
+        orders = self.orders.orders_at(wall.side, wall.price)
+        return row if orders is None else [*row, orders]
+
+    def _iceberg_rows(self) -> list[list[Any]]:
+        if self.level == 3:
+            return [
+                [chain.side, chain.price, chain.hidden, round(chain.confidence, 3), chain.order_id]
+                for chain in self.orders.icebergs()
+            ]
+        return [
             [level.side, level.price, level.hidden, round(level.confidence, 3)]
             for level in self._icebergs.icebergs()
         ]
-        values["walls"] = msgspec.json.encode(walls).decode()
-        values["icebergs"] = msgspec.json.encode(icebergs).decode()
-        return values
 
     def _quoting(self) -> QuoteParameters:
         settings = self._settings
@@ -139,7 +199,9 @@ class SymbolAnalytics:
     def check(self) -> None:
         """Assert the invariants of all that is held."""
         assert len(self.events) <= MOST_WAITING
-        for part in (self._flow, self._vwap, self._volatility, self._walls, self._icebergs, self._flicker):
+        for part in (
+            self._flow, self._vwap, self._volatility, self._walls, self._icebergs, self._flicker, self.orders,
+        ):  # fmt: skip
             part.check()
 
 

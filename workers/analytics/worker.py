@@ -1,4 +1,5 @@
-"""The analytics role: reads the tops and trades of the symbols it owns, folds them, publishes figures and events."""
+"""The analytics role: reads the tops, trades and orders of the symbols it owns, folds them, publishes figures and
+events."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ import structlog
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 
+from workers.analytics.following import OrdersFollowing
+from workers.analytics.owned import OwnedAnalytics, ReadStream
 from workers.analytics.symbol import SymbolAnalytics
 from workers.errors import MalformedFrame
 from workers.model.books.top_of_book import TopOfBook, decode_top
@@ -25,9 +28,9 @@ from workers.runtime.quarantine import Quarantine
 from workers.runtime.rounds import Rounds
 from workers.store.analytics.publishing import AnalyticsPublication, AnalyticsStore
 from workers.store.connection import connect_reader
-from workers.store.keys import ANALYTICS_GROUP, TRADES
+from workers.store.keys import ANALYTICS_GROUP
 from workers.store.log.streams import delivered
-from workers.store.log.tail import Place, Read, Tails
+from workers.store.log.tail import Read, Tails
 from workers.venues.entries import is_break, trade_of
 
 log = structlog.get_logger()
@@ -44,34 +47,6 @@ MISSED = Counter(
 EVENTS = Counter("fleet_analytics_events_total", "Walls, icebergs and flicker told", ["venue", "kind"])
 
 
-class ReadStream:
-    """A stream of an owned symbol, and up to where it was read."""
-
-    def __init__(self, owned: OwnedAnalytics, place: Place) -> None:
-        self.owned = owned
-        self.read_to(place)
-
-    def read_to(self, place: Place) -> None:
-        self.place = place
-        self.last_stream_id = place.stream_id.encode()
-
-    @property
-    def listens(self) -> bool:
-        return True
-
-
-class OwnedAnalytics:
-    """A symbol this process owns."""
-
-    def __init__(self, claim: Claim, token: int, analytics: SymbolAnalytics) -> None:
-        self.claim = claim
-        self.token = token
-        self.analytics = analytics
-        self.top_key = claim.context.keys.book_top(claim.symbol)
-        self.trades_key = claim.context.keys.raw(claim.symbol, TRADES)
-        self.published_at = 0.0
-
-
 class AnalyticsWorker:
     """The analytics this process owns, and the loop over them."""
 
@@ -86,6 +61,9 @@ class AnalyticsWorker:
             context.name: AnalyticsStore(process.client, context.keys, settings.events)
             for context in self._contexts
         }
+        self._orders = OrdersFollowing(
+            process.client, self._stores, self.quarantine, process.settings.orders.max_orders
+        )
         self.owned: dict[str, OwnedAnalytics] = {}
         """By the key of the stream of tops."""
         self._streams: dict[str, ReadStream] = {}
@@ -97,10 +75,12 @@ class AnalyticsWorker:
         self._deadlines.set(ALL, 0.0)
 
     async def recover(self, claim: Claim, token: int) -> None:
-        """Begin with what comes from now on: what an earlier owner had inferred is not taken over."""
+        """Begin with what comes from now on: what an earlier owner had inferred is not taken over, nor told again."""
         store = self._stores[claim.context.name]
         owned = OwnedAnalytics(claim, token, SymbolAnalytics(self._settings))
         places = {key: await store.newest(key) for key in (owned.top_key, owned.trades_key)}
+        if claim.context.venue.order_feed is not None:
+            await self._orders.remember(owned)
         self.owned[owned.top_key] = owned
         owned.analytics.changed = True
         for key, place in places.items():
@@ -117,6 +97,7 @@ class AnalyticsWorker:
         if owned is not None:
             self._streams.pop(owned.top_key, None)
             self._streams.pop(owned.trades_key, None)
+            self._streams.pop(owned.orders_key, None)
             self._deadlines.drop(owned.top_key)
             self.quarantine.forget(*claim)
 
@@ -134,9 +115,11 @@ class AnalyticsWorker:
         taken = await self._read(list(self._streams) if ready is None or at_all else ready)
         if at_all:
             await self._look_who_is_shown()
+            await self._look_at_orders()
             self._deadlines.set(ALL, now + LOOK_ALL_S)
             shown = sum(owned.analytics.shown for owned in self.owned.values())
-            self._process.details = {"symbols": len(self.owned), "shown": shown}
+            level3 = sum(owned.analytics.level == 3 for owned in self.owned.values())
+            self._process.details = {"symbols": len(self.owned), "shown": shown, "level3": level3}
         await self._publish(now)
         return taken
 
@@ -148,6 +131,17 @@ class AnalyticsWorker:
                 if each.claim.symbol not in shown:
                     each.analytics.withhold()
 
+    async def _look_at_orders(self) -> None:
+        begun = await self._orders.look([each for each in self.owned.values() if self._readable(each)])
+        for owned, place in begun.items():
+            if self.owned.get(owned.top_key) is not owned:
+                continue  # another worker's meanwhile
+            self._streams[owned.orders_key] = ReadStream(owned, place)
+            self._rounds.touch(owned.orders_key)
+            self.ownership.progress.made()
+        for owned in self.owned.values():
+            self._leave_orders(owned)
+
     async def _read(self, keys: Iterable[str]) -> int:
         places = {
             key: self._streams[key].place
@@ -156,8 +150,13 @@ class AnalyticsWorker:
         }
         found, refused = await self._tails.read(places, self._settings.read_count)
         for key, error in refused.items():
-            if key in self._streams:
-                await self.quarantine.failed(*self._streams[key].owned.claim, "read", error)
+            if (stream := self._streams.get(key)) is None:
+                continue
+            if key == stream.owned.orders_key:
+                del self._streams[key]
+                await self._orders.failed(stream.owned, error)
+            else:
+                await self.quarantine.failed(*stream.owned.claim, "read", error)
         of_symbol: dict[str, dict[str, Read]] = {}
         for key, read in found.items():
             if (stream := self._streams.get(key)) is not None:
@@ -169,7 +168,9 @@ class AnalyticsWorker:
                 self._fold(owned, reads)
             except Exception as error:
                 self.quarantine.stumbled(*owned.claim, "fold", error)
-                owned.analytics = SymbolAnalytics(self._settings)
+                owned.analytics = SymbolAnalytics(self._settings, owned.analytics.orders.told)
+            owned.tell_level()
+            self._leave_orders(owned)
             self.ownership.progress.made()
         return sum(len(read.entries) for read in found.values())
 
@@ -177,18 +178,24 @@ class AnalyticsWorker:
         return self.ownership.safe(owned.claim) and self.quarantine.due(*owned.claim, "read")
 
     def _fold(self, owned: OwnedAnalytics, reads: dict[str, Read]) -> None:
-        """Tops and trades in the order of their times, trades first: a top has what was traded before it."""
+        """Tops and trades in the order of their times, trades first: a top has what was traded before it.
+
+        Orders, which have a clock of their own, before either.
+        """
         analytics, name = owned.analytics, owned.claim.context.name
-        if any(read.loss for read in reads.values()):
+        told = len(analytics.events)
+        if lossy := {key for key, read in reads.items() if read.loss}:
             MISSED.labels(name).inc()
             log.warning("analytics_missed", venue=name, symbol=owned.claim.symbol)
+        if lossy - {owned.orders_key}:  # of orders the entries themselves tell that one is missing
             analytics.withhold()
+        if (read := reads.get(owned.orders_key)) is not None:
+            analytics.on_orders(delivered(read.entries))
         happened: list[tuple[int, int, Trade | TopOfBook]] = []
         if (read := reads.get(owned.trades_key)) is not None:
             happened += ((trade.trade_time, 0, trade) for trade in self._trades(owned, read))
         if (read := reads.get(owned.top_key)) is not None:
             happened += ((top.E, 1, top) for top in self._tops(owned, read))
-        told = len(analytics.events)
         for _, _, what in sorted(happened, key=lambda row: row[:2]):
             if isinstance(what, TopOfBook):
                 analytics.on_top(what)
@@ -196,6 +203,11 @@ class AnalyticsWorker:
                 analytics.on_trade(what)
         for event in analytics.events[told:]:
             EVENTS.labels(name, event.kind).inc()
+
+    def _leave_orders(self, owned: OwnedAnalytics) -> None:
+        """Read the orders of a symbol no further where there is no book of them."""
+        if owned.analytics.orders.fold is None:
+            self._streams.pop(owned.orders_key, None)
 
     def _trades(self, owned: OwnedAnalytics, read: Read) -> list[Trade]:
         venue, trades = owned.claim.context.venue, []

@@ -46,7 +46,7 @@ COLUMNS: Final[Mapping[Table, str]] = {
     "waited_s, source, outcome, reason, differences",
     "analytics": "instrument_id, told, state, event_time, window_ms, spread, spread_bps, mid, microprice, "
     "depth_imbalance, order_flow_imbalance, liquidity, volatility, vwap, quote_bid, quote_ask, reservation, walls, "
-    "icebergs",
+    "icebergs, level",
     "analytics_events": "instrument_id, time, told, kind, side, price, figures, order_id",
 }
 """In the order of a row."""
@@ -340,6 +340,7 @@ def _figures(instrument: int, stream_id: bytes, fields: Fields) -> Decoded:
         *(cells.double(getattr(figures, name)) for name in _FIGURES),
         cells.json(figures.walls),
         cells.json(figures.icebergs),
+        cells.integer(figures.level),
     )
     return Decoded.of(Row("analytics", figures.told_ms // DAY_MS, cells.line_of(values)))
 

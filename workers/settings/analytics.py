@@ -37,7 +37,7 @@ class AnalyticsSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     iceberg_confidence: Annotated[float, Meta(gt=0, lt=1)] = 0.75
     """Confidence from which on an iceberg is told."""
     flicker_ms: Annotated[float, Meta(gt=0)] = 500.0
-    """Large additions that are withdrawn sooner flicker."""
+    """Orders, or on level 2 large additions, that are withdrawn sooner flicker."""
     risk_aversion: Annotated[float, Meta(ge=0)] = 0.1
     """γ of the suggested quote, by unit of the quote currency."""
     fill_decay: Annotated[float, Meta(gt=0)] = 1.5

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from workers.model.analytics.events import AnalyticsEvent, EventKind
 from workers.model.books.order_book import Side
-from workers.store.analytics.reading import Figures
+from workers.store.analytics.reading import Figures, IcebergNow
 
 
 class WallRecord(Struct):
@@ -19,6 +19,7 @@ class WallRecord(Struct):
     price: float
     quantity: float
     ratio: Annotated[float, Meta(description="Its quantity by the median of the other levels.")]
+    orders: Annotated[int | None, Meta(description="How many it is made of; null where that is not known.")]
 
 
 class IcebergRecord(Struct):
@@ -28,6 +29,9 @@ class IcebergRecord(Struct):
     price: float
     hidden: Annotated[float, Meta(description="An estimate.")]
     confidence: Annotated[float, Meta(description="0 to 1.")]
+    order_id: Annotated[
+        str | None, Meta(description="Of level 3: the order that shows its part, or showed the last one.")
+    ]
 
 
 class AnalyticsFigures(Struct, kw_only=True):
@@ -39,6 +43,12 @@ class AnalyticsFigures(Struct, kw_only=True):
     event_time: Annotated[int, Meta(description="Of the newest top or trade, exchange ms.")]
     told_ms: Annotated[int, Meta(description="When this was written, ms by the server's clock.")]
     window_ms: int
+    level: Annotated[
+        int,
+        Meta(
+            description="What icebergs and flicker are inferred from: 3, single orders; 2, levels and trades."
+        ),
+    ]
     spread: float | None
     spread_bps: float | None
     mid: float | None
@@ -63,6 +73,7 @@ class AnalyticsEventRecord(Struct):
     price: float
     time_us: Annotated[int, Meta(description="Exchange µs of what showed it.")]
     figures: dict[str, float]
+    order_id: Annotated[str | None, Meta(description="Of an iceberg of level 3: the order that it names.")]
 
 
 class AnalyticsAnswer(Struct):
@@ -89,18 +100,27 @@ class AnalyticsAnswer(Struct):
 
 def event_record(event: AnalyticsEvent) -> AnalyticsEventRecord:
     """An event as it is served."""
-    return AnalyticsEventRecord(event.kind, event.side, event.price, event.time_us, event.figures)
+    return AnalyticsEventRecord(
+        event.kind, event.side, event.price, event.time_us, event.figures, event.order_id or None
+    )
 
 
 def served(figures: Figures) -> AnalyticsFigures:
     """Figures as they are served."""
     values: dict[str, Any] = msgspec.structs.asdict(figures)
-    values["walls"] = None if figures.walls is None else [WallRecord(*_row(wall)) for wall in figures.walls]
+    values["walls"] = (
+        None
+        if figures.walls is None
+        else [WallRecord(*msgspec.structs.astuple(wall)) for wall in figures.walls]
+    )
     values["icebergs"] = (
-        None if figures.icebergs is None else [IcebergRecord(*_row(iceberg)) for iceberg in figures.icebergs]
+        None if figures.icebergs is None else [iceberg_record(iceberg) for iceberg in figures.icebergs]
     )
     return AnalyticsFigures(**values)
 
 
-def _row(record: Struct) -> tuple[Any, ...]:
-    return msgspec.structs.astuple(record)
+def iceberg_record(iceberg: IcebergNow) -> IcebergRecord:
+    """An iceberg as it is served."""
+    return IcebergRecord(
+        iceberg.side, iceberg.price, iceberg.hidden, iceberg.confidence, iceberg.order_id or None
+    )

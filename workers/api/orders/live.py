@@ -25,7 +25,7 @@ from workers.model.level3.sync import OrderSync
 from workers.model.pauses import Pauses
 from workers.runtime.tasks import end, seen
 from workers.settings.schema import Settings
-from workers.store.books.shown import UNHEARD_MS, whole
+from workers.store.books.shown import UNHEARD_MS
 from workers.store.books.watch import Entry
 from workers.store.keys import ORDERS
 from workers.store.log.streams import delivered
@@ -82,17 +82,9 @@ class OrderReplica:
     @property
     def continues(self) -> bool:
         """Whether it is a continuation of what the owner said last."""
-        if self.fold is None or self.statement is None or not self.fold.sync.synced:
+        if self.fold is None or self.statement is None:
             return False
-        said, sync = self.statement.fields, self.fold.sync
-        if whole(said.get("synced_at", "")) != sync.synced_us:
-            return False
-        if whole(said.get("purged_level2", "")) > sync.counts["purged_level2"]:
-            return False
-        place = (said.get("last_id"), whole(said.get("last_number", "")))
-        bids, asks = sync.book.counts
-        held = tuple(whole(said.get(name, "")) for name in ("orders", "bids", "asks"))
-        return place != (sync.last_id, sync.last_position) or held == (len(sync.book), bids, asks)
+        return self.fold.continues(self.statement.fields)
 
     def withheld(self, heard_at: float) -> Withheld | None:
         """Why the orders must not be served now, or None; `heard_at`: when Redis last answered."""

@@ -263,6 +263,11 @@ class Level3Book:
     def best(self, side: Side) -> PriceQueue | None:
         return self._side(side).best()
 
+    def queue_at(self, side: Side, price: float) -> PriceQueue | None:
+        """The queue of a price, None where nothing rests. O(1)."""
+        where = self._side(side)
+        return where.levels.get(where.sign * price)
+
     def levels(self, side: Side) -> Iterator[PriceQueue]:
         """Every queue of a side, best first. The book must not change meanwhile."""
         return self._side(side).from_best()

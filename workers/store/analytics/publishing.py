@@ -46,6 +46,11 @@ class AnalyticsStore:
         found = await self._client.xrevrange(key, count=1)
         return Place(found[0][0].decode(), fingerprint(found[0][1])) if found else Place()
 
+    async def place_of(self, key: str, stream_id: str) -> Place | None:
+        """The place at an entry of a stream; None where it is gone. Raises: ResponseError, if it is none."""
+        found = await self._client.xrange(key, stream_id, stream_id, count=1)
+        return Place(stream_id, fingerprint(found[0][1])) if found else None
+
     async def publish(
         self, publications: Sequence[AnalyticsPublication]
     ) -> tuple[list[str], dict[str, ResponseError]]:

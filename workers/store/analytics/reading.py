@@ -17,26 +17,31 @@ from workers.store.replies import unusable
 
 
 class WallNow(Struct, array_like=True):
-    """A wall that stands; `ratio`: its quantity by that of the levels around it."""
+    """A wall that stands; `ratio`: its quantity by that of the levels around it; `orders`: how many it is made of,
+    None where that is not known."""
 
     side: Side
     price: float
     quantity: float
     ratio: float
+    orders: int | None = None
 
 
 class IcebergNow(Struct, array_like=True):
-    """A level that seems to hold an iceberg: the estimate of what is hidden, and how sure it is (0 … 1)."""
+    """A level that seems to hold an iceberg: the estimate of what is hidden, and how sure it is (0 … 1); of level 3 the
+    order that shows its part, or showed the last one."""
 
     side: Side
     price: float
     hidden: float
     confidence: float
+    order_id: str = ""
 
 
 class Figures(Struct, kw_only=True):
     """The hash `analytics:{S}`: None where there is no such figure now; withheld: all but `vwap`.
 
+    level: what icebergs and flicker are inferred from: 3, single orders, or 2, levels and trades.
     window_ms: what figures of a window reach back. event_time: exchange ms of the newest top or trade. told_ms: when it
     was written, ms by the server's clock.
     """
@@ -45,6 +50,7 @@ class Figures(Struct, kw_only=True):
     event_time: int
     told_ms: int
     window_ms: int
+    level: Literal[2, 3] = 2
     spread: float | None = None
     spread_bps: float | None = None
     mid: float | None = None

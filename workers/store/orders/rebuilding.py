@@ -3,7 +3,7 @@ it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -13,7 +13,7 @@ from workers.model.level3.checkpoint import decode_orders
 from workers.model.level3.events import OrderMessage
 from workers.model.level3.rules import OrderRules
 from workers.model.level3.sync import OrderSync
-from workers.store.books.shown import server_ms, text_of, unheard_ms
+from workers.store.books.shown import UNHEARD_MS, server_ms, text_of, unheard_ms, whole
 from workers.store.keys import ORDERS, ORDERS_GROUP, Keys
 from workers.store.log.streams import Delivered, GroupReader
 from workers.store.orders.publishing import OrderStore
@@ -39,6 +39,11 @@ class OrderStatement(NamedTuple):
     """Who has the lease now; empty: nobody."""
     unheard_ms: int
 
+    @property
+    def heard(self) -> bool:
+        """Whether it has an owner who still says something."""
+        return bool(self.owner) and self.unheard_ms <= UNHEARD_MS
+
 
 class OrderFold:
     """A book of orders as a fold of its stream, by whoever does not own it: it asks nobody for a seed."""
@@ -51,18 +56,34 @@ class OrderFold:
 
     def take(self, entry: Delivered) -> None:
         """Fold one entry in; the book is out of sync where one is missing, or cannot be read."""
+        message = self.message(entry)
+        if message is not None:
+            self.sync.on_message(message)
+
+    def message(self, entry: Delivered) -> OrderMessage | None:
+        """The first half of `take`: what the sync is to be told next; None: nothing, it may have lost its book."""
         before, self.stream_id = self.stream_id, entry.stream_id
         follows = self._decoding.by_id or _number(entry.stream_id) == _number(before) + 1
         if entry.kind == "break" or (not follows and self.sync.synced and entry.kind != "snapshot"):
             self.sync.lose("connection" if entry.kind == "break" else "a message is missing")
-            return
+            return None
         try:
-            message = self._decoding.message(entry.data)
+            return self._decoding.message(entry.data)
         except MalformedFrame:
             self.sync.lose("malformed message")
-            return
-        if message is not None:
-            self.sync.on_message(message)
+            return None
+
+    def continues(self, said: Mapping[str, str]) -> bool:
+        """Whether it is a continuation of what the owner said last (the fields of its status)."""
+        sync = self.sync
+        if not sync.synced or whole(said.get("synced_at", "")) != sync.synced_us:
+            return False
+        if whole(said.get("purged_level2", "")) > sync.counts["purged_level2"]:
+            return False
+        place = (said.get("last_id"), whole(said.get("last_number", "")))
+        bids, asks = sync.book.counts
+        held = tuple(whole(said.get(name, "")) for name in ("orders", "bids", "asks"))
+        return place != (sync.last_id, sync.last_position) or held == (len(sync.book), bids, asks)
 
 
 async def rebuild_orders(

@@ -65,11 +65,13 @@ export class Analytics {
       if (performance.now() - at > FLICKER_MS) this.flickered.delete(price);
       else this.marks.set(price, { kind: "flicker", text: "flickers: what was added went at once" });
     }
-    for (const { price, ratio } of this.figures?.walls ?? []) {
-      this.marks.set(price, { kind: "wall", text: `wall: ${numberText(ratio)} times the other levels` });
+    for (const { price, ratio, orders } of this.figures?.walls ?? []) {
+      const many = orders === null ? "" : `, ${orders} ${orders === 1 ? "order" : "orders"}`;
+      this.marks.set(price, { kind: "wall", text: `wall: ${numberText(ratio)} times the other levels${many}` });
     }
-    for (const { price, hidden, confidence } of this.figures?.icebergs ?? []) {
-      const text = `iceberg: about ${numberText(hidden)} hidden, confidence ${numberText(confidence)}`;
+    for (const { price, hidden, confidence, order_id } of this.figures?.icebergs ?? []) {
+      const order = order_id === null ? "" : `, order ${order_id}`;
+      const text = `iceberg: about ${numberText(hidden)} hidden, confidence ${numberText(confidence)}${order}`;
       this.marks.set(price, { kind: "iceberg", text });
     }
     this.onChange();
