@@ -221,13 +221,13 @@ async def test_of_a_few_values_all_are_listed(api: TestClient) -> None:  # type:
 async def test_numbers_of_heartbeats_are_numbers(api: TestClient, redis: Redis) -> None:  # type: ignore[type-arg]
     seconds, _ = await redis.time()
     told = {"pid": 5, "rate": "0.25", "since_ms": 1_795_834_103_409, "alive": "usdm,spot", "version": "1e5"}
-    await redis.zadd("fleet:workers:books", {"123": (int(seconds) + 25) * 1000})
+    await redis.zadd("fleet:workers:analytics", {"123": (int(seconds) + 25) * 1000})  # of any role there is
     await redis.hset("fleet:worker:123", mapping=told)
     async with asyncio.timeout(60):
         # for half a second everybody is told what was read before
         while not (workers := (await (await api.get("/status")).json())["fleet"]["workers"]):
             await asyncio.sleep(0.05)
-    assert workers[0] == {**told, "rate": 0.25, "name": "123", "role": "books"}
+    assert workers[0] == {**told, "rate": 0.25, "name": "123", "role": "analytics"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
 from workers.api.http.markets import Markets
-from workers.api.http.routes.fleet import symbol_state
+from workers.api.http.symbol_state import symbol_state
 from workers.cli.status import symbols_table, symbols_told
 from workers.errors import StateUnreadable
 from workers.settings.schema import Settings

@@ -17,6 +17,7 @@ from workers.api.http.routes.alerts import AlertRoutes
 from workers.api.http.routes.analytics import AnalyticsRoutes
 from workers.api.http.routes.books import BookRoutes
 from workers.api.http.routes.fleet import FleetRoutes
+from workers.api.http.routes.health import HealthRoutes
 from workers.api.http.routes.history import Histories, HistoryRoutes
 from workers.api.http.routes.orders import OrderRoutes
 from workers.api.http.routes.trades import TradeRoutes
@@ -76,6 +77,7 @@ class Api:
         self.hub = Hub(settings.api, self.markets, self.books, self.reader, fleet.states_of, holes, families)
         self.operations = [
             *fleet.operations(),
+            *HealthRoutes(self.health).operations(),
             *BookRoutes(self.markets, self.books, histories).operations(),
             *HistoryRoutes(self.markets, histories, settings.api.most_seconds).operations(),
             *OrderRoutes(self.markets, self.orders).operations(),
