@@ -22,7 +22,8 @@ from workers.archive.files.storage import storage_of
 from workers.archive.worker import ArchiveWorker
 from workers.cli.application import main
 from workers.runtime.process import Process
-from workers.settings.schema import ArchiveSettings, FleetSettings, Settings
+from workers.settings.archive import ArchiveSettings
+from workers.settings.schema import FleetSettings, Settings
 from workers.store.server import find_server
 from workers.venues.binance.settings import BinanceSettings
 

@@ -86,7 +86,7 @@ MEANING: Final = {
     "archive.read_count": "Entries read from one stream at once.",
     "archive.poll_ms": "Pause between two rounds of reading.",
 }
-"""What `workers/settings/schema.py` leaves to the name."""
+"""What `workers/settings` leaves to the name."""
 
 EVENTS: Final = {
     "fleet_figures_unreadable_total": ["redis_refused"],

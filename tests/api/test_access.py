@@ -13,7 +13,7 @@ from test_server import PATHS, serving, settings
 from workers.api.security.access import Access
 from workers.errors import SettingsError
 from workers.model.host_names import host_of, is_loopback_host
-from workers.settings.schema import ApiSettings
+from workers.settings.api import ApiSettings
 
 TOKEN = "a-secret-of-the-test"
 DIGEST = sha256(TOKEN.encode()).hexdigest()

@@ -17,7 +17,7 @@ from workers.api.live.outlet import Outlet, Source
 from workers.api.security.connections import Connections, is_loopback, raise_descriptor_limit
 from workers.api.server import main
 from workers.runtime.process import Process
-from workers.settings.schema import ApiSettings
+from workers.settings.api import ApiSettings
 
 SOME_S = 60
 """More than enough on a machine with much else to do."""

@@ -16,7 +16,8 @@ from test_live_books import no_faults, no_snapshots, truth_book, within
 from workers.api.live.hub import Wanted
 from workers.api.server import Api
 from workers.runtime.process import Process
-from workers.settings.schema import ApiSettings, Settings
+from workers.settings.api import ApiSettings
+from workers.settings.schema import Settings
 
 
 def changed(settings: Settings, **api: object) -> Settings:

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from workers.api.http.application import Application
 from workers.api.request_log import TOLD_EVERY_S, RequestLog
-from workers.settings.schema import ApiSettings
+from workers.settings.api import ApiSettings
 
 
 async def late(_: web.Request) -> web.Response:

@@ -15,7 +15,8 @@ from workers.api.server import Api, main
 from workers.model.books.audit import AuditOutcome
 from workers.model.symbols.selection import SymbolRule
 from workers.runtime.process import Process
-from workers.settings.schema import ApiSettings, Settings
+from workers.settings.api import ApiSettings
+from workers.settings.schema import Settings
 from workers.store.books.audits import Audit, AuditStore
 from workers.store.fleet.followed import publish
 from workers.store.keys import Keys

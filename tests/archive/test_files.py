@@ -39,7 +39,8 @@ from workers.archive.worker import ArchiveWorker
 from workers.errors import ArchiveUnreadable, ExtraMissing
 from workers.model.trades.windows import Window
 from workers.runtime.process import Process
-from workers.settings.schema import ArchiveSettings, FleetSettings, Settings
+from workers.settings.archive import ArchiveSettings
+from workers.settings.schema import FleetSettings, Settings
 from workers.venues.binance.settings import BinanceSettings
 
 

@@ -27,7 +27,8 @@ from workers.model.trades.windows import INTERVALS_MS
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
 from workers.runtime.tasks import end
-from workers.settings.schema import ArchiveSettings, FleetSettings, Settings
+from workers.settings.archive import ArchiveSettings
+from workers.settings.schema import FleetSettings, Settings
 from workers.sim import SimSettings, SimulatedExchange
 from workers.store.keys import Keys
 from workers.trades.worker import TradeWorker

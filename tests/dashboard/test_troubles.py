@@ -18,7 +18,8 @@ from playwright.async_api import Page, expect
 
 from workers.api.server import Api
 from workers.runtime.process import Process
-from workers.settings.schema import ApiSettings, Settings
+from workers.settings.api import ApiSettings
+from workers.settings.schema import Settings
 from workers.venues.binance.settings import BinanceSettings
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]

@@ -15,7 +15,8 @@ from workers.archive.files.storage import storage_of
 from workers.archive.worker import ArchiveWorker
 from workers.model.events import Trade
 from workers.runtime.process import Process
-from workers.settings.schema import ArchiveSettings, FleetSettings, Settings
+from workers.settings.archive import ArchiveSettings
+from workers.settings.schema import FleetSettings, Settings
 from workers.store.keys import Keys
 from workers.store.scripts import Scripts
 from workers.store.trades.fold import TradeStore

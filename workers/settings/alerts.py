@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from workers.model.alerts.rules import Severity
-
-Count = Annotated[int, Meta(ge=1)]
+from workers.settings.numbers import Count
 
 
 class RuleSettings(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-Count = Annotated[int, Meta(ge=1)]
+from workers.settings.numbers import Count
 
 
 class AnalyticsSettings(Struct, forbid_unknown_fields=True, kw_only=True):

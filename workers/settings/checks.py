@@ -10,9 +10,10 @@ from workers.masking import mask_address
 from workers.model.host_names import host_of, is_loopback_host
 from workers.settings.addresses import address_of
 from workers.settings.alert_rules import check_alerts
+from workers.settings.api import ApiSettings
 from workers.settings.channels import check_channels
 from workers.settings.proxies import check_proxy
-from workers.settings.schema import ApiSettings, Settings
+from workers.settings.schema import Settings
 from workers.settings.signed import is_part_of_key
 from workers.settings.symbols import Refusal, check_symbol, check_symbols
 

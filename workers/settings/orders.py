@@ -6,8 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-Count = Annotated[int, Meta(ge=1)]
-Milliseconds = Annotated[int, Meta(ge=0)]
+from workers.settings.numbers import Count, Milliseconds
 
 
 class OrderSettings(Struct, forbid_unknown_fields=True, kw_only=True):

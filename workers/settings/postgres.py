@@ -7,9 +7,8 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta, Struct, field
 
 from workers.model.trades.windows import Interval
+from workers.settings.numbers import Count, Seconds
 
-Count = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(ge=0)]
 Table = Literal["trades", "bars", "top_of_book", "gaps", "audits", "analytics", "analytics_events"]
 
 

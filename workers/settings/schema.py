@@ -8,21 +8,19 @@ A value comes from, weakest first: the default written here, the TOML file, the 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from workers.model.trades.windows import Interval
 from workers.settings.alerts import AlertSettings
 from workers.settings.analytics import AnalyticsSettings
+from workers.settings.api import ApiSettings
+from workers.settings.archive import ArchiveSettings
+from workers.settings.numbers import Count, Milliseconds, Port, Seconds
 from workers.settings.orders import OrderSettings
 from workers.settings.postgres import PostgresSettings
 from workers.settings.processes import ProcessSettings
 
-Count = Annotated[int, Meta(ge=1)]
-Milliseconds = Annotated[int, Meta(ge=0)]
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Seconds = Annotated[float, Meta(ge=0)]
 DIRECT = "direct"
 """What `proxy` of a venue says against the environment: none."""
 
@@ -279,93 +277,6 @@ class KeeperSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     longer where `audit_weight_share` of the weight limit does not allow that many. 0: never."""
     audits_kept: Count = 1_000
     """Entries kept in each `audit:{S}`."""
-
-
-class ArchiveSettings(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Cold storage in Parquet files (docs/how-to/archive.md); needs the extra `archive`."""
-
-    enabled: bool = False
-    url: str = "archive"
-    """A folder, relative to the run directory, or any URL that fsspec knows (`s3://bucket/archive`)."""
-    kinds: list[Literal["trades", "bars", "depth", "raw", "history"]] = field(
-        default_factory=lambda: ["trades", "bars", "depth", "raw", "history"]
-    )
-    """What is archived; `raw`: the further channels of the venues' `channels`; `history`: the books of every second."""
-    intervals: list[Interval] = field(default_factory=lambda: list(get_args(Interval)))
-    """Which bars."""
-    rotate_rows: Count = 100_000
-    """Rows after which a file ends."""
-    rotate_mb: Count = 64
-    """Megabytes of memory the rows of one file may take."""
-    rotate_s: Annotated[float, Meta(gt=0)] = 300
-    """Age at which a file of trades, depth or 100 ms bars ends; never more than half of what the stream keeps."""
-    rotate_bars_s: Annotated[float, Meta(gt=0)] = 3_600
-    """Age at which a file of longer bars ends."""
-    buffer_mb: Count = 256
-    """Megabytes that all rows in memory may take; beyond it files end early, then reading waits."""
-    read_count: Count = 500
-    poll_ms: Milliseconds = 200
-    hole_wait_s: Seconds = 120
-    """How long trades after a hole wait for its repair."""
-    compression_level: Annotated[int, Meta(ge=1, le=22)] = 3
-    """Of zstd."""
-
-
-class ApiSettings(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The HTTP side."""
-
-    host: str = "127.0.0.1"
-    """Address the API listens on. Beyond loopback it needs `token_sha256` or `open`."""
-    token_sha256: list[Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")]] = field(default_factory=list)
-    """SHA-256 in hexadecimal of each token that may ask; empty: no token is needed."""
-    open: bool = False
-    """Answer anybody who reaches `host`, without a token."""
-    hosts: list[str] = field(default_factory=list)
-    """Names and addresses, besides loopback and the bound address, by which the server may be asked."""
-    port: Port = 8080
-    default_symbol: str = ""
-    """The symbol of a request that names none; empty: the first symbol of the venue."""
-    cors_origins: list[str] = field(default_factory=list)
-    """Origins whose pages may read the API from a browser, such as `https://example.org`; `*`: all."""
-    timeout_s: Annotated[float, Meta(gt=0)] = 10
-    """Time an answer may take; then 503."""
-    body_bytes: Count = 65_536
-    """Largest body of a request."""
-    gzip_bytes: Count = 4_096
-    """Answers of this size or more are compressed for those who accept gzip."""
-    most_rows: Count = 5_000
-    """Most trades, bars, gaps or audits in one answer."""
-    most_seconds: Count = 3_600
-    """Most seconds in one answer of `/history/quantity`."""
-    read_ms: Count = 10
-    """Pause between two rounds of reading the streams that clients or replicas follow."""
-    status_ms: Count = 100
-    """How often the owners' statements about followed books are read; a withdrawn book is withheld as soon."""
-    idle_s: Count = 60
-    """A symbol nobody asked for this long is no longer followed."""
-    publish_ms: Count = 100
-    """Least pause between two messages of one book to a client."""
-    most_clients: Count = 1_000
-    """WebSocket and SSE connections at the same time; more are refused."""
-    most_subscriptions: Count = 200
-    """Subscriptions of one connection."""
-    client_queue: Count = 1_000
-    """Trade and bar messages held for a client that reads too slowly; beyond it they are dropped and counted."""
-    heartbeat_s: Annotated[float, Meta(gt=0)] = 20
-    """Pause between two pings; a client that does not answer within half of it is disconnected."""
-    most_connections: Count = 2_000
-    """Connections at the same time, as far as the system's limit of open files allows; whoever has been idle longest
-    makes room for more."""
-    most_connections_of_address: Count = 200
-    """The same for each address but this machine's own; a proxy on another machine has one for all its clients."""
-    request_s: Annotated[float, Meta(gt=0)] = 10
-    """Time a new connection may take to send its first request's head."""
-    keepalive_s: Annotated[float, Meta(gt=0)] = 75
-    """Time a connection may be idle between two requests."""
-    unread_s: Annotated[float, Meta(gt=0)] = 20
-    """Time a client may read nothing of what waits for it."""
-    unsent_bytes: Count = 67_108_864
-    """Bytes that may wait for all clients together; beyond it those for whom most waits are disconnected."""
 
 
 class MetricsSettings(Struct, forbid_unknown_fields=True, kw_only=True):

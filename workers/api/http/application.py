@@ -22,7 +22,7 @@ from workers.api.request_log import RequestLog
 from workers.api.security.access import Access
 from workers.api.security.connections import Connections
 from workers.errors import RequestProblem, StateUnreadable, TryLater
-from workers.settings.schema import ApiSettings
+from workers.settings.api import ApiSettings
 
 log = structlog.get_logger()
 

@@ -26,7 +26,7 @@ from workers.api.live.trade_holes import POLL_S, TradeHoles
 from workers.errors import BadInput, TryLater
 from workers.model.trades.windows import Interval
 from workers.runtime.tasks import end, seen
-from workers.settings.schema import ApiSettings
+from workers.settings.api import ApiSettings
 from workers.store.keys import DEPTH, TRADES
 
 log = structlog.get_logger()

@@ -18,7 +18,7 @@ from workers.api.live.websocket import hold_little
 from workers.api.security.access import Access
 from workers.api.security.connections import Connections
 from workers.model.trades.windows import Interval
-from workers.settings.schema import ApiSettings
+from workers.settings.api import ApiSettings
 
 
 class SseQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

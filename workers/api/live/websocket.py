@@ -20,7 +20,7 @@ from workers.api.security.access import PROTOCOL, Access
 from workers.api.security.connections import Connections
 from workers.errors import BadInput, RequestProblem
 from workers.runtime.tasks import end, seen
-from workers.settings.schema import ApiSettings
+from workers.settings.api import ApiSettings
 
 LARGEST_MESSAGE = 65_536
 SEND_BUFFER = 131_072

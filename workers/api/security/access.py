@@ -17,7 +17,7 @@ from prometheus_client import Counter
 
 from workers.errors import OriginRefused, SettingsError, TokenNeeded, WrongHost
 from workers.model.host_names import address_of, host_of, is_loopback_host
-from workers.settings.schema import ApiSettings
+from workers.settings.api import ApiSettings
 
 REFUSED: Final = Counter("fleet_api_refused_total", "Requests refused before anything was looked at", ["why"])
 

@@ -21,7 +21,7 @@ from prometheus_client import Counter, Gauge
 
 from workers.api.live.outlet import Outlet
 from workers.model.host_names import is_loopback_host
-from workers.settings.schema import ApiSettings
+from workers.settings.api import ApiSettings
 
 log = structlog.get_logger()
 

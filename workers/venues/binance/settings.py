@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from workers.settings.schema import Count, VenueSettings
+from workers.settings.numbers import Count
+from workers.settings.schema import VenueSettings
 
 FUTURES_ONLY: Final = (
     "openInterest",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from workers.settings.schema import Count, VenueSettings
+from workers.settings.numbers import Count
+from workers.settings.schema import VenueSettings
 
 
 class BitfinexSettings(VenueSettings, forbid_unknown_fields=True, kw_only=True):

@@ -7,7 +7,8 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from workers.settings.schema import Milliseconds, Seconds, VenueSettings
+from workers.settings.numbers import Milliseconds, Seconds
+from workers.settings.schema import VenueSettings
 
 CHANNELS: Final = ("derivative_ticker", "liquidation")
 CONSECUTIVE: Final = frozenset({"binance", "binance-futures", "binance-delivery", "binance-us", "coinbase"})
