@@ -18,7 +18,8 @@ from workers.api.live.hub import Hub, Wanted
 from workers.api.live.order_topics import OrderTopics
 from workers.api.live.outlet import Outlet
 from workers.api.live.trade_holes import TradeHoles
-from workers.errors import NotKnown
+from workers.api.orders.live import LiveOrders
+from workers.errors import NotKnown, OrdersNotServed
 from workers.model.level3.top import OrdersTop, TopLevel, TopOrder, encode_orders_top
 from workers.settings.schema import Settings
 from workers.store.books.watch import Watch
@@ -75,7 +76,7 @@ class World:
     async def own(self, group: str) -> None:
         await self.client.hset(KEYS.lease(group, SYMBOL), "owner", "somebody")
 
-    async def say(self, **status: str) -> None:
+    async def say(self, **status: str | int) -> None:
         seconds, micros = await self.client.time()
         told = {"told_ms": seconds * 1000 + micros // 1000, **status}
         await self.client.hset(KEYS.orders_status(SYMBOL), mapping=told)
@@ -164,6 +165,16 @@ async def test_orders_that_are_withdrawn_or_that_nobody_vouches_for_are_told(wor
     assert [one["state"] for one in await world.told(client.outlet)] == ["unreadable"]
     await world.publish(top("2", 5))
     assert [one["last_number"] for one in await world.told(client.outlet)] == [5]
+    await world.say(
+        state="unreadable", reason="its key", updated=7
+    )  # which it cannot write where the top stands
+    world.hurry()
+    assert [(one["state"], one["reason"]) for one in await world.told(client.outlet)] == [
+        ("unreadable", "its key")
+    ]
+    await world.say(state="synced", reason="")
+    world.hurry()
+    assert [one["type"] for one in await world.told(client.outlet)] == ["snapshot"]
     await world.client.delete(KEYS.lease(ORDERS_GROUP, SYMBOL))
     world.hurry()
     assert [one["state"] for one in await world.told(client.outlet)] == ["not owned"]
@@ -178,6 +189,19 @@ async def test_orders_that_are_withdrawn_or_that_nobody_vouches_for_are_told(wor
         run()
     [silent] = [msgspec.json.decode(message) for message in await client.outlet.take()]
     assert silent["reason"] == "Redis does not answer"
+
+
+async def test_a_status_that_is_none_is_told_of_the_orders(world: World):
+    await world.client.set(KEYS.orders_status(SYMBOL), "rubbish")
+    orders = LiveOrders(world.client, world.reader, SETTINGS)
+    asked = asyncio.create_task(orders.demand(world.market))
+    async with asyncio.timeout(60):
+        while not asked.done():
+            await world.reader.step()
+            await asyncio.sleep(0.005)
+    with pytest.raises(OrdersNotServed, match="unreadable"):
+        await asked
+    await orders.close()
 
 
 async def test_figures_come_as_they_change_and_events_each(world: World):

@@ -63,6 +63,10 @@ async def test_orders_begin_with_the_newest_and_are_withheld_with_the_reason(cli
         assert rubbish.reason == "undecodable"
         await publish(client, 5)
         assert (await anext(feed)).last_number == 5  # type: ignore[union-attr]
+        await say(client, state="unreadable", reason="its key", updated="7")  # the top cannot be withdrawn
+        assert await anext(feed) == Withheld(SYMBOL, "unreadable", "its key")
+        await say(client, state="synced", reason="")
+        assert (await anext(feed)).last_number == 5  # type: ignore[union-attr]
         await client.delete(LEASE)
         assert (await anext(feed)).state == "not owned"  # type: ignore[union-attr]
         await client.hset(LEASE, "owner", "orders-2")

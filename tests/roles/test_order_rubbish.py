@@ -181,5 +181,22 @@ async def test_a_book_that_cannot_be_stored_costs_its_own_symbol(
         assert await one.client.exists(KEYS.orders_checkpoint(GOOD))
 
 
+async def test_a_top_that_cannot_be_written_is_said_and_costs_its_own_symbol(spare_server: str):
+    async with role(spare_server) as one:
+        for symbol in (GOOD, BAD):
+            await one.shows(symbol, await one.tell(symbol))
+        await one.client.set(KEYS.orders_top(BAD), "rubbish")
+
+        async def said() -> bool:
+            await one.tell(BAD)
+            state, reason = await one.client.hmget(KEYS.orders_status(BAD), "state", "reason")
+            return state == b"unreadable" and KEYS.orders_top(BAD).encode() in reason
+
+        await one.until(said)
+        await one.shows(GOOD, await one.tell(GOOD))
+        await one.client.delete(KEYS.orders_top(BAD))
+        await one.shows(BAD, await one.tell(BAD))
+
+
 async def _lost(one: Role, symbol: str) -> bool:
     return int(await one.client.hget(KEYS.orders_status(symbol), "lost") or 0) >= 1

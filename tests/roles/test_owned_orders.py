@@ -66,6 +66,33 @@ def test_a_book_that_stays_crossed_is_withheld_though_nothing_more_comes():
     assert book.withheld(now + 3) == ""
 
 
+def test_what_could_not_be_read_for_a_while_is_shown_once_something_has_followed():
+    """The entries of that while may be gone with the key."""
+    book = owned()
+    book.take(created(1, 0, "100"))
+    now = time.monotonic()
+    assert book.withheld(now) == ""
+    book.cannot_be_read("its key is a string")
+    assert book.withheld(now) == "unreadable"
+    book.cannot_be_read("")
+    assert book.withheld(now) == "stale"
+    book.take(created(2, 1, "101"))
+    assert book.withheld(now) == ""
+
+
+def test_a_book_that_came_into_sync_while_its_loss_was_stored_is_stored_at_once():
+    book = owned()
+    book.lose("connection")
+    _, ids = book.checkpoint()
+    book.take(created(1, 0, "100"))
+    now = time.monotonic()
+    book.committed(ids, now)
+    assert book.commit_due(now)
+    book.checkpoint()
+    book.changed = True
+    assert not book.commit_due(now)
+
+
 class Shown:
     """A venue's `LIVE_ORDERBOOK`, as long as a test wants."""
 

@@ -131,6 +131,8 @@ class BookPublishing:
         for symbol in signals.elsewhere:
             if (misled := self._books.get(context.keys.raw(symbol, DEPTH))) is not None:
                 misled.reread = True
+        for symbol in tokens.keys() - signals.refused.keys():
+            self._quarantine.worked(context, symbol, "publish")
         for symbol, error in signals.refused.items():
             if self._quarantine.due(context, symbol, "publish"):
                 await self._quarantine.failed(context, symbol, "publish", error)

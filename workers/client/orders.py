@@ -122,6 +122,6 @@ def _withheld(
     state, reason = said.fields.get("state", "waiting"), said.fields.get("reason", "")
     if newest is None:
         return None if state == "synced" else Withheld(name, state, reason)
-    return (
-        None if isinstance(newest, OrdersTop) else Withheld(name, newest, reason if state == newest else "")
-    )
+    if isinstance(newest, OrdersTop):
+        return Withheld(name, state, reason) if said.withdraws(newest.published_us) else None
+    return Withheld(name, newest, reason if state == newest else "")

@@ -95,6 +95,7 @@ class OwnedOrders:
         self.shown = True
         """Whether readers may think the book good: at first, because the last owner may have left one."""
         self.status_at = self.committed_at = 0.0
+        self._commit_at_once = False
         self._commit_pause_s = settings.commit_ms / 1000
         self._crossed_at: float | None = None
         """Since when the book is crossed (monotonic seconds): the exchange's time stands still where nothing comes."""
@@ -104,6 +105,8 @@ class OwnedOrders:
         """Whether it is being found out if the log has what is missing: meanwhile the stored checkpoint stays."""
         self.unreadable = ""
         """Why its stream cannot be read now and what to do about it, for people; empty: it can."""
+        self.unwritable = ""
+        """The same of what is published of it."""
         self.reread = False
         """Whether entries may have been given to an owner that never saw them: they are pending now."""
         self.read = False
@@ -203,7 +206,7 @@ class OwnedOrders:
         if synced:
             IN_SYNC.labels(name).inc()
             self.seed_pauses.reset()
-            self.committed_at = 0.0  # at once: from now on the next owner needs no seed
+            self._commit_at_once = True  # from now on the next owner needs no seed
             self.pace.changed()
             log.info("orders_synced", venue=name, symbol=symbol, orders=len(self.sync.book),
                      whole=self.sync.book.whole)  # fmt: skip
@@ -240,6 +243,14 @@ class OwnedOrders:
         if self._was_synced:
             IN_SYNC.labels(self.claim.context.name).dec()
 
+    def cannot_be_read(self, why: str) -> None:
+        """Say why its stream cannot be read now; empty: it can.
+
+        What came meanwhile may be gone with it, so the book is shown once something has followed.
+        """
+        self.unreadable = why
+        self.proven = self.proven and not why
+
     @property
     def listens(self) -> bool:
         """Whether a new entry of its stream can be read at once."""
@@ -248,7 +259,7 @@ class OwnedOrders:
     def withheld(self, now: float) -> str:
         """Why the book is not to be shown (monotonic seconds); empty where it is."""
         sync, settings = self.sync, self._settings
-        if self.unreadable:
+        if self.unreadable or self.unwritable:
             return "unreadable"
         if not sync.synced:
             return "waiting" if sync.reason == "not begun" else "broken"
@@ -292,7 +303,7 @@ class OwnedOrders:
         counts = {what: sync.counts[what] for what in (*COUNTED, "lost")}
         return {
             "state": self.withheld(now) or "synced",
-            "reason": self.unreadable or sync.reason,
+            "reason": self.unreadable or self.unwritable or sync.reason,
             "begins": self.feed.rules.beginning.value,
             "whole": int(sync.book.whole),
             "orders": len(sync.book),
@@ -318,7 +329,8 @@ class OwnedOrders:
 
     def commit_due(self, now: float) -> bool:
         """Whether a checkpoint is due (monotonic seconds)."""
-        return self.changed and not self.looked_into and now - self.committed_at >= self._commit_pause_s
+        paused = now - self.committed_at < self._commit_pause_s and not self._commit_at_once
+        return self.changed and not self.looked_into and not paused
 
     def checkpoint(self) -> tuple[bytes, list[bytes]]:
         """What to commit now: the state, and the ids of the entries it has. O(orders)."""
@@ -326,7 +338,7 @@ class OwnedOrders:
         state = encode_orders(self.sync, self.last_stream_id.decode())
         took_s = time.process_time() - began
         self._commit_pause_s = max(self._settings.commit_ms / 1000, COMMIT_SHARE * took_s)
-        self.changed = False
+        self.changed = self._commit_at_once = False
         return state, self.pending[:]
 
     def committed(self, ids: list[bytes], now: float) -> None:

@@ -21,6 +21,8 @@ from workers.store.refusals import refusal_of
 log = structlog.get_logger()
 
 STATUS_S: Final = 1.0
+PUBLISH: Final = "publish"
+"""The work, as the quarantine knows it."""
 PUBLISHED = Counter("fleet_orders_published_total", "Tops of books of orders published", ["venue"])
 WITHHELD = Counter("fleet_orders_withheld_total", "Times a book of orders was withdrawn", ["venue", "reason"])
 
@@ -48,7 +50,7 @@ class OrderPublishing:
         self._ownership = ownership
         self._quarantine = quarantine
         self._stumbled = stumbled
-        self._backoff = Backoff("publish")
+        self._backoff = Backoff(PUBLISH)
 
     async def publish(self, books: Iterable[OwnedOrders], *, last: bool = False) -> None:
         """Write what is due; with `last`, also a change whose interval is not over: nobody would write it later."""
@@ -75,18 +77,27 @@ class OrderPublishing:
             tokens = {written.symbol: written.token for _, written, _ in made}
             for symbol in signals.fenced:
                 self._ownership.lost(Claim(context, symbol), tokens[symbol])
-            for symbol, refused in signals.refused.items():
-                if self._quarantine.due(context, symbol, "publish"):
-                    await self._quarantine.failed(context, symbol, "publish", refused)
             for book, written, withheld in made:
-                self._note(book, written, withheld, now)
+                if (refused := signals.refused.get(written.symbol)) is not None:
+                    await self._cannot(book, refused, now)
+                else:
+                    self._note(book, written, withheld, now)
+
+    async def _cannot(self, book: OwnedOrders, error: Exception, now: float) -> None:
+        """A key of one book is of another type: nothing can be published, and what stands there not be withdrawn."""
+        book.status_at = now
+        if self._quarantine.due(*book.claim, PUBLISH):
+            await self._quarantine.failed(*book.claim, PUBLISH, error)
+        book.unwritable = self._quarantine.reason(*book.claim, PUBLISH)
 
     def _publication(self, book: OwnedOrders, now: float, last: bool) -> tuple[OrdersPublication, str] | None:
         """What is to be written of a book now, and why it is withheld; None: nothing."""
         if not book.read:
             return None  # what its stream brought meanwhile may say that it is lost
         withheld = book.withheld(now)
-        withdraw = bool(withheld) and book.shown
+        withdraw = bool(withheld) and (book.shown or bool(book.unwritable))
+        if book.unwritable and not self._quarantine.due(*book.claim, PUBLISH):
+            withdraw = False  # the status alone, which may be written
         # for a moment a book is crossed while a match is told: what was true before it stays
         due = not withheld and book.sync.trusted
         due = due and (not book.shown or book.pace.due(now * 1000) or (last and book.pace.waiting))
@@ -97,13 +108,14 @@ class OrderPublishing:
         status = book.status(self._owner, now) if told else {}
         return OrdersPublication(book.claim.symbol, book.token, payload, status), withheld
 
-    @staticmethod
-    def _note(book: OwnedOrders, written: OrdersPublication, withheld: str, now: float) -> None:
+    def _note(self, book: OwnedOrders, written: OrdersPublication, withheld: str, now: float) -> None:
         name = book.claim.context.name
         if written.status:
             book.status_at = now
         if written.payload is None:
             return
+        self._quarantine.worked(*book.claim, PUBLISH)
+        book.unwritable = ""
         book.shown = not withheld
         if withheld:
             WITHHELD.labels(name, withheld).inc()

@@ -107,7 +107,8 @@ class OrderReading:
         if not await self._places.look(streams, time.monotonic()):
             return
         for book in safe:
-            book.unreadable = self._places.held_back(book.claim) or self._quarantine.reason(*book.claim, READ)
+            held_back = self._places.held_back(book.claim)
+            book.cannot_be_read(held_back or self._quarantine.reason(*book.claim, READ))
 
     async def _new(self, keys: Sequence[str]) -> dict[str, int]:
         began, taken = time.monotonic(), dict[str, int]()
@@ -126,7 +127,7 @@ class OrderReading:
             self.has_more = self.has_more or len(found) >= self._count
             book.read_until(began, end=len(found) < self._count)
             if self._quarantine.worked(*book.claim, READ):
-                book.unreadable = ""
+                book.cannot_be_read("")
             self._ownership.progress.made()
             await self._breath.taken()
         return taken
@@ -169,4 +170,4 @@ class OrderReading:
             else:
                 return
         await self._quarantine.failed(*book.claim, READ, error)
-        book.unreadable = self._quarantine.reason(*book.claim, READ)
+        book.cannot_be_read(self._quarantine.reason(*book.claim, READ))

@@ -83,13 +83,16 @@ class OrdersTopic(Topic):
 
     def _now(self, heard_at: float) -> OrdersTop | Withheld:
         said = self._said
-        if isinstance(said, StateUnreadable):
-            return Withheld("unreadable", str(said))
-        if (why := unvouched(said, heard_at)) is not None or said is None:
+        if (why := unvouched(said, heard_at)) is not None or not isinstance(said, OrderStatement):
             return why or Withheld("unknown", "")
         newest = self._newest
-        if isinstance(newest, Withheld) or not newest.withheld:
+        if isinstance(newest, Withheld):
             return newest
+        if not newest.withheld:
+            withdrawn = said.withdraws(newest.published)
+            return (
+                Withheld(said.fields.get("state", ""), said.fields.get("reason", "")) if withdrawn else newest
+            )
         is_of_it = said.fields.get("state") == newest.withheld
         return Withheld(newest.withheld, said.fields.get("reason", "") if is_of_it else "")
 

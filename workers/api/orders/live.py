@@ -59,7 +59,7 @@ class OrderReplica:
     def __init__(self, market: Market) -> None:
         self.market = market
         self.fold: OrderFold | None = None
-        self.statement: OrderStatement | None = None
+        self.statement: OrderStatement | StateUnreadable | None = None
         self.born_at = self.used_at = time.monotonic()
 
     @property
@@ -82,14 +82,14 @@ class OrderReplica:
     @property
     def continues(self) -> bool:
         """Whether it is a continuation of what the owner said last."""
-        if self.fold is None or self.statement is None:
+        if self.fold is None or not isinstance(self.statement, OrderStatement):
             return False
         return self.fold.continues(self.statement.fields)
 
     def withheld(self, heard_at: float) -> Withheld | None:
         """Why the orders must not be served now, or None; `heard_at`: when Redis last answered."""
         said, why = self.statement, unvouched(self.statement, heard_at)
-        if why is not None or said is None:
+        if why is not None or not isinstance(said, OrderStatement):
             return why
         state = said.fields.get("state", "")
         if state != "synced":
@@ -99,12 +99,14 @@ class OrderReplica:
         return None if self.sync.trusted else Withheld("crossed", "a match is being told")
 
 
-def unvouched(said: OrderStatement | None, heard_at: float) -> Withheld | None:
+def unvouched(said: OrderStatement | StateUnreadable | None, heard_at: float) -> Withheld | None:
     """Why nobody vouches for orders, whatever was published; None: their owner does. `heard_at`: as above."""
     if time.monotonic() - heard_at > SILENT_S:
         return Withheld("unknown", "Redis does not answer")
     if said is None:
         return Withheld("unknown", "nothing is known of them yet")
+    if isinstance(said, StateUnreadable):
+        return Withheld("unreadable", str(said))
     if not said.owner:
         return Withheld("not owned", "no worker holds their lease")
     return Withheld("unheard", "their owner says nothing") if said.unheard_ms > UNHEARD_MS else None
@@ -173,8 +175,8 @@ class LiveOrders:
                 continue
             try:
                 replica.statement = await order_statement(self._client, market.context.keys, market.symbol)
-            except StateUnreadable:
-                replica.statement = None
+            except StateUnreadable as error:
+                replica.statement = error
             if not replica.continues and market not in self._rebuilding:
                 task = self._rebuilding[market] = seen(
                     asyncio.create_task(self._rebuild(replica), name=f"api: orders of {market.symbol}")
@@ -189,7 +191,8 @@ class LiveOrders:
         pauses, market = Pauses(RETRY_FIRST_S, RETRY_MAX_S), replica.market
         feed, name = market.context.venue.order_feed, market.context.name
         while feed is not None and self._replicas.get(market) is replica:
-            if replica.statement is not None and replica.statement.fields.get("state") == "synced":
+            said = replica.statement
+            if isinstance(said, OrderStatement) and said.fields.get("state") == "synced":
                 decoding = OrderDecoding(feed.rules, feed.by_id, feed.message)
                 try:
                     fold = await rebuild_orders(

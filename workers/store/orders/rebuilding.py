@@ -44,6 +44,11 @@ class OrderStatement(NamedTuple):
         """Whether it has an owner who still says something."""
         return bool(self.owner) and self.unheard_ms <= UNHEARD_MS
 
+    def withdraws(self, published_us: int) -> bool:
+        """Whether the owner has said since a publication (its µs) that none is to be shown, though it stands."""
+        said_us = whole(self.fields.get("updated", "")) * 1000
+        return self.fields.get("state") != "synced" and said_us >= published_us
+
 
 class OrderFold:
     """A book of orders as a fold of its stream, by whoever does not own it: it asks nobody for a seed."""
