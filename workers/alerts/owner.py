@@ -109,10 +109,14 @@ class AlertOwner:
             PENDING.set(self.machine.pending)
         return changes
 
-    async def sent(self, place: str) -> None:
-        """Note how far messages were sent. Raises: RedisError; LeaseLost."""
-        await self.book.commit(self.token, places={WEBHOOK: place})
+    async def sent(self, place: str, changes: Sequence[Change] = ()) -> None:
+        """Note how far messages were sent, and what became of alerts by that. Raises: RedisError; LeaseLost."""
+        await self.book.commit(self.token, changes, places={WEBHOOK: place})
         self.places[WEBHOOK] = place
+
+    def opened(self) -> list[Alert]:
+        """The alerts that are open, and ours."""
+        return self.machine.open_alerts() if self.machine is not None else []
 
     async def comment(self, field: str, comment: Comment) -> None:
         """Store what a machine said of an alert, if that is open still. Raises: RedisError; LeaseLost."""
@@ -121,7 +125,7 @@ class AlertOwner:
 
     def is_open(self, alert: Alert) -> bool:
         """Whether an alert is open, and ours."""
-        return self.machine is not None and any(one.id == alert.id for one in self.machine.open_alerts())
+        return any(one.id == alert.id for one in self.opened())
 
     async def release(self) -> None:
         """Store what there is to store and give the lease back."""

@@ -42,6 +42,8 @@ class Alert(msgspec.Struct, gc=False):
     """Why it is over."""
     silenced: bool = False
     """It fired in a silence of its rule, and nobody was told."""
+    untold: bool = False
+    """The webhook was away too long to be told that it fired; it is told again if it comes back before the end."""
     facts: dict[str, str | float | bool | None] = {}
     """What else was known of the target when it fired."""
 

@@ -40,6 +40,14 @@ class Told(NamedTuple):
     record: Alert | Comment
 
 
+class Passed(NamedTuple):
+    """Entries of the stream that are passed over: how many, the last one's id, and what those of ours told."""
+
+    entries: int
+    last: str
+    told: list[Told]
+
+
 class OpenAlert(NamedTuple):
     """An alert that is open, and what a machine said of it, if anything."""
 
@@ -148,10 +156,10 @@ class AlertBook:
         found = await self._client.xrevrange(names.ALERTS, max="+", min=f"({place}", count=most)
         return [entry_id.decode() for entry_id, _ in found]
 
-    async def ids_after(self, place: str, end: str, count: int) -> list[str]:
-        """The ids of the entries after one, up to an end, the oldest first. One round trip."""
+    async def passed(self, place: str, end: str, count: int) -> Passed:
+        """The oldest entries after one, up to an end, at most so many. One round trip."""
         found = await self._client.xrange(names.ALERTS, min=f"({place}", max=end, count=count)
-        return [entry_id.decode() for entry_id, _ in found]
+        return Passed(len(found), found[-1][0].decode() if found else end, told(found))
 
     async def spend(self, now_ms: int, questions: int, tokens_a_day: int, cost: int) -> bool:
         """Reserve a question of a cost in tokens, or give back tokens (negative); False: a limit is reached. One
