@@ -1,7 +1,7 @@
 """A real books worker at steady rates: its CPU and the server's for 1,000 events, its commands and rounds.
 
     python bench/books_worker.py [--rates 172,3500,10000] [--symbols 20] [--seconds 8] [--server PATH] [--profile FILE]
-                                 [--backlog EVENTS]
+                                 [--backlog EVENTS | --rounds 1,5,50,1000]
 
 A rate is messages a second as `fleet bench` sends them, of which three in five are depth events; only those are
 appended, to all symbols in turn, by a process of its own with prepared commands: one by one up to 1,000 a second,
@@ -11,6 +11,11 @@ reported, for the seconds measured: CPU of this process and of the server (the a
 without those that scripts run, rounds, and from arrival, or the end of the pause of `books.publish_ms` where that is
 later, to publication: the median and the 99th percentile. `--backlog`: instead, so many events lie there already;
 what folding one costs.
+
+`--rounds`: instead, so many events come at once, in one transaction, every 10 ms, or as far apart as keeps them below
+10,000 a second; then the pure model folds as many of the same frames with the same pauses, in this process, and gives
+its top 10 as often as the role published: decode, sync, order book. What the role costs by CPU time is told in
+multiples of that; and of the pure model without pauses, whose caches are warm.
 """
 
 from __future__ import annotations
@@ -31,12 +36,15 @@ from typing import Any
 import redis as redis_sync
 import uvloop
 from apply_trades import server_cpu_s
+from prometheus_client import Counter
 from trades_worker import command
 
 from workers.bench.tape import Tape, names, tapes, update_id
+from workers.books.publishing import PUBLISHED
 from workers.books.worker import BookWorker
 from workers.model.books.checkpoint import encode_checkpoint
-from workers.model.books.top_of_book import decode_top
+from workers.model.books.sync import BookSync
+from workers.model.books.top_of_book import TOP_LEVELS, TopOfBook, decode_top, encode_top
 from workers.model.events import Snapshot
 from workers.runtime.logs import configure_logging
 from workers.runtime.process import Process
@@ -51,7 +59,10 @@ from workers.venues.registry import venue_of
 KEYS = Keys()
 ONE_BY_ONE = 1_000
 PUBLISH_MS = 100
+DEPTH_SHARE = 0.6
+"""Of the messages of `fleet bench`, the depth events."""
 SLICE_S = 0.002
+PAUSE_S, MOST_A_SECOND = 0.01, 10_000
 RUN_IN_S = 3.0
 SPOT = BinanceSettings(market="spot", symbols=["SIM000USDT"])
 
@@ -71,13 +82,19 @@ def append(tape: Tape, number: int) -> bytes:
     )  # fmt: skip
 
 
-def seed(client: redis_sync.Redis, tape: Tape) -> None:
-    """The book in sync before its first event, and its log with a group."""
+def synced(tape: Tape, now_ms: int) -> BookSync:
+    """The book in sync at its first event."""
     sync = venue_of("spot", SPOT).book_rule.sync(tape.symbol, two_snapshots=False)
     bids, asks = tape.book(0)
-    now_ms = int(time.time() * 1000)
     sync.on_snapshot(Snapshot(tape.symbol, update_id(0), bids, asks, limit=5_000), now_ms)
     sync.on_event(venue_of("spot", SPOT).depth(event(tape, 0, now_ms), tape.symbol, "update"), now_ms)
+    return sync
+
+
+def seed(client: redis_sync.Redis, tape: Tape) -> None:
+    """The book in sync, and its log with a group."""
+    now_ms = int(time.time() * 1000)
+    sync = synced(tape, now_ms)
     key = KEYS.raw(tape.symbol, DEPTH)
     place = f"{now_ms}-{update_id(1)}"
     client.xadd(key, {"data": event(tape, 0, now_ms), "received": now_ms * 1000, "line": "a"}, id=place)
@@ -118,8 +135,64 @@ def feed(path: str, symbols: int, rate: float, start: Barrier) -> None:
             exchange(connection, b"".join(trims), len(trims))
 
 
-def rounds() -> float:
-    samples = [sample for metric in ROUNDS.collect() for sample in metric.samples]
+def pause_of(events: int) -> float:
+    """Seconds between two transactions of so many events."""
+    return max(PAUSE_S, events / MOST_A_SECOND)
+
+
+def feed_at_once(path: str, symbols: int, events: int, start: Barrier) -> None:
+    """The feeder's process: so many events in one transaction after each pause, until it is ended."""
+    made = tapes(names(symbols))
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(path)
+    start.wait()
+    begin, pause_s, number = time.monotonic(), pause_of(events), 0
+    while True:
+        turns = [divmod(turn, symbols) for turn in range(number * events, (number + 1) * events)]
+        number += 1
+        if (ahead := begin + number * pause_s - time.monotonic()) > 0:
+            time.sleep(ahead)
+        written = b"".join(append(made[at], 1 + cycle) for cycle, at in turns)
+        # OK, a QUEUED each, the count of replies, two lines each
+        exchange(connection, command(b"MULTI") + written + command(b"EXEC"), 3 * events + 2)
+        if number % max(1, 20_000 // events) == 0:
+            keys = [KEYS.raw(tape.symbol, DEPTH).encode() for tape in made]
+            exchange(
+                connection,
+                b"".join(command(b"XTRIM", key, b"MAXLEN", b"~", b"20000") for key in keys),
+                symbols,
+            )
+
+
+def model_us(symbols: int, events: int, per_top: float, pause_s: float, total: int) -> float:
+    """CPU of the pure model an event, where so many events come at once.
+
+    Args:
+        per_top: events a publication.
+    """
+    made = tapes(names(symbols))
+    now_ms = int(time.time() * 1000)
+    syncs = [synced(tape, now_ms) for tape in made]
+    venue, used, tops, turn = venue_of("spot", SPOT), 0.0, 0, 0
+    while turn < total:
+        turns = [divmod(number, symbols) for number in range(turn, turn + events)]
+        turn += events
+        batch = [(syncs[at], made[at].symbol, event(made[at], 1 + cycle, now_ms)) for cycle, at in turns]
+        time.sleep(pause_s)
+        began = time.process_time()
+        for sync, symbol, data in batch:
+            sync.on_event(venue.depth(data, symbol, "update"), now_ms)
+        while tops < turn / per_top:
+            bids, asks = syncs[tops % symbols].book.top(TOP_LEVELS)
+            encode_top(TopOfBook("", bids, asks, 0, 0, 0, 0, 0, 0))
+            tops += 1
+        used += time.process_time() - began
+    return used / turn * 1e6
+
+
+def counted(counter: Counter) -> float:
+    """What a counter stands at, all its labels together."""
+    samples = [sample for metric in counter.collect() for sample in metric.samples]
     return sum(sample.value for sample in samples if sample.name.endswith("_total"))
 
 
@@ -150,7 +223,7 @@ def settings_of(symbols: list[str]) -> Settings:
 
 
 async def measure(
-    url: str, server: int, arguments: argparse.Namespace, rate: float, start: Barrier | None
+    url: str, server: int, arguments: argparse.Namespace, load: float, start: Barrier | None
 ) -> None:
     symbols = names(arguments.symbols)
     process = Process("books", settings_of(symbols), 0, url)
@@ -184,11 +257,18 @@ async def measure(
         client.config_resetstat()
 
         def numbers() -> tuple[float, ...]:
-            return folded(), time.process_time(), server_cpu_s(server), time.monotonic(), rounds()
+            return (
+                folded(),
+                time.process_time(),
+                server_cpu_s(server),
+                time.monotonic(),
+                counted(ROUNDS),
+                counted(PUBLISHED),
+            )
 
         before = numbers()
         await asyncio.sleep(arguments.seconds)
-        events, used, served, wall, went_round = (
+        events, used, served, wall, went_round, published = (
             now - then for now, then in zip(numbers(), before, strict=True)
         )
         if profile:
@@ -198,27 +278,38 @@ async def measure(
         ours = {name: calls.get(name, 0) for name in ("xread", "xreadgroup", "evalsha")}
         delays = delays_ms(client, symbols, since_ms)
         middle, last = delays[len(delays) // 2], delays[len(delays) * 99 // 100]
+        what = f"{load:5.0f} at once" if arguments.rounds else f"{load / DEPTH_SHARE:7,.0f} msg/s"
         print(
-            f"{rate / 0.6:7,.0f} msg/s: {events / wall:7,.0f} events/s   worker {used / wall:6.1%}, "
+            f"{what}: {events / wall:7,.0f} events/s   worker {used / wall:6.1%}, "
             f"{used / events * 1e6:6.0f} us an event   server {served / wall:6.1%}, {served / events * 1e6:5.0f} us"
             f"   {went_round / wall:5.0f} rounds/s   "
             + "  ".join(f"{name} {count / wall:.0f}/s" for name, count in ours.items())
             + f"   published after {middle:.1f} / {last:.1f} ms"
         )
+        if arguments.rounds:
+            symbols, role_us, tops = arguments.symbols, used / events * 1e6, events / published
+            paused = model_us(symbols, int(load), tops, pause_of(int(load)), int(events))
+            warm = model_us(symbols, int(load), tops, 0.0, 20_000)
+            print(
+                f"{what}: role {role_us:.1f} us an event, of {tops:.1f} events a publication; pure model "
+                f"{paused:.1f}, {role_us / paused:.2f} times; without pauses {warm:.1f}, {role_us / warm:.2f} times"
+            )
     process.stop.set()
     await running
     await process.client.aclose()
 
 
-def one_rate(binary: str, arguments: argparse.Namespace, rate: float) -> None:
-    """Measure one rate on a server of its own."""
+def one_load(binary: str, arguments: argparse.Namespace, load: float) -> None:
+    """Measure one rate of events, or number of them at once, on a server of its own."""
     with tempfile.TemporaryDirectory(prefix="fleet-bench-") as folder:
         path = f"{folder}/redis.sock"
         options = ["--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no"]
         server = subprocess.Popen([binary, *options], cwd=folder, stdout=subprocess.DEVNULL)
         spawn = multiprocessing.get_context("spawn")
         start = spawn.Barrier(2)
-        feeder = spawn.Process(target=feed, args=(path, arguments.symbols, rate, start), daemon=True)
+        feeding: Any = feed_at_once if arguments.rounds else feed
+        given = (path, arguments.symbols, int(load) if arguments.rounds else load, start)
+        feeder = spawn.Process(target=feeding, args=given, daemon=True)
         try:
             while not Path(path).exists():
                 time.sleep(0.02)
@@ -235,7 +326,7 @@ def one_rate(binary: str, arguments: argparse.Namespace, rate: float) -> None:
             else:
                 feeder.start()
             waiting = None if arguments.backlog else start
-            uvloop.run(measure(f"unix://{path}", server.pid, arguments, rate, waiting))
+            uvloop.run(measure(f"unix://{path}", server.pid, arguments, load, waiting))
         finally:
             if feeder.pid is not None:
                 feeder.kill()
@@ -249,13 +340,18 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--backlog", type=int, default=0)
+    parser.add_argument("--rounds", default="")
     parser.add_argument("--server", default="")
     parser.add_argument("--profile", default="")
     arguments = parser.parse_args()
     configure_logging("error", "json")
     binary = arguments.server or str(find_server(os.environ.get("PATH", "")))
-    for rate in arguments.rates.split(",")[: 1 if arguments.backlog else None]:
-        one_rate(binary, arguments, float(rate) * 0.6)
+    if arguments.rounds:
+        loads = [float(events) for events in arguments.rounds.split(",")]
+    else:
+        loads = [float(rate) * DEPTH_SHARE for rate in arguments.rates.split(",")]
+    for load in loads[: 1 if arguments.backlog else None]:
+        one_load(binary, arguments, load)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import structlog
@@ -18,7 +18,7 @@ from workers.model.books.freshness import Freshness
 from workers.model.books.in_band import InBandSync
 from workers.model.books.sync import BookSync, Outcome, SyncState
 from workers.model.books.top_of_book import TOP_LEVELS, Pace, TopOfBook, encode_top
-from workers.model.events import Level
+from workers.model.events import DepthEvent, Level
 from workers.model.history.recorder import HistoryRecorder
 from workers.model.pauses import Pauses
 from workers.runtime.ownership import Claim
@@ -145,18 +145,39 @@ class OwnedBook:
         if event.kind != "update" and agrees and self.sync.state is SyncState.SYNCED:
             self.borne_out()  # by a whole book, or a checksum, that agrees
         if outcome in (Outcome.APPLIED, Outcome.SYNCED):
-            self.freshness.event(entry.received_us // 1000)
             self.overtaking.moved(self.sync.last_update_id, self.sync.last_event_time)
-            self.transaction_time = event.transaction_time
-            self.applied += 1
-            self.received_us = entry.received_us
-            self.pace.changed()
-            if self.sync.book.crossed:
-                self.crossed_events += 1
-            if self.best_levels is not None:
-                self._compare_best(self.best_levels)
+            self._changed([entry], event)
         self.noticed()
         return outcome
+
+    @property
+    def changes_unseen(self) -> bool:
+        """Whether nobody looks at it between two plain changes that follow each other: see `folding`."""
+        return self.sync.only_changes and self.best_levels is None and not self.overtaking.watching
+
+    def took(self, entries: Sequence[Delivered], events: Sequence[DepthEvent]) -> None:
+        """Entries were folded together while its changes were unseen; what `take` would have made of each."""
+        ids = [self.last_stream_id, *(entry.stream_id for entry in entries)]
+        self.delivery.pending += ids[1:]
+        self.before_last, self.last_stream_id = ids[-2:]
+        self.heard, self.heard_at = True, time.monotonic()
+        if self.recorder is not None:
+            self.recorder.applied(events)
+        self._events[Outcome.APPLIED].inc(len(events))
+        self._changed(entries, events[-1])
+        self.noticed()
+
+    def _changed(self, entries: Sequence[Delivered], event: DepthEvent) -> None:
+        """Entries have changed the book, in the end by an event."""
+        self.freshness.event(max(entry.received_us for entry in entries) // 1000)
+        self.transaction_time = event.transaction_time
+        self.applied += len(entries)
+        self.received_us = entries[-1].received_us
+        self.pace.changed()
+        if self.sync.book.crossed:
+            self.crossed_events += 1
+        if self.best_levels is not None:
+            self._compare_best(self.best_levels)
 
     def read_until(self, now: float, wall_us: int, *, end: bool) -> None:
         """What was read has been folded; `end`: it was all there was at `now` (monotonic seconds)."""

@@ -36,9 +36,14 @@ class Overtaking:
         if self._event_ms < 0 and not self.dead:
             self.forget()
 
+    @property
+    def watching(self) -> bool:
+        """Whether something ahead was seen, so that it matters how far each event brings the book."""
+        return self._ahead_since is not None or self.dead
+
     def moved(self, update_id: int, event_ms: int) -> None:
         """An event brought the book to an update id and an event time (exchange ms)."""
-        if self._ahead_since is None and not self.dead:
+        if not self.watching:
             return
         self._ahead_since = None
         if update_id >= self._update_id and event_ms >= self._event_ms:

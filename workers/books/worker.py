@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from workers.books.ages import Ages
 from workers.books.book import OwnedBook
+from workers.books.folding import take_all
 from workers.books.history import HistoryWriter
 from workers.books.publishing import BookPublishing
 from workers.books.reading import BookReading
@@ -197,18 +198,24 @@ class BookWorker:
 
     def _take(self, book: OwnedBook, entries: Sequence[Delivered]) -> None:
         now_ms = steady_ms()
+        if self._observer is None:
+            take_all(book, entries, now_ms, self._take_one, self._stumbled)
+            return
         for entry in entries:
-            try:
-                outcome = book.take(entry, now_ms)
-            except Exception as error:
-                self._stumbled(book, error)
-                continue
-            if outcome is Outcome.GAP:
-                self._gap(book)
-            elif outcome is Outcome.LOST and entry.kind == "break" and entry.data:
-                self._told_of_hole(book)
-            elif self._observer and outcome in (Outcome.APPLIED, Outcome.SYNCED):
-                self._observer(book)
+            self._take_one(book, entry, now_ms)
+
+    def _take_one(self, book: OwnedBook, entry: Delivered, now_ms: int) -> None:
+        try:
+            outcome = book.take(entry, now_ms)
+        except Exception as error:
+            self._stumbled(book, error)
+            return
+        if outcome is Outcome.GAP:
+            self._gap(book)
+        elif outcome is Outcome.LOST and entry.kind == "break" and entry.data:
+            self._told_of_hole(book)
+        elif self._observer and outcome in (Outcome.APPLIED, Outcome.SYNCED):
+            self._observer(book)
 
     def _stumbled(self, book: OwnedBook, error: Exception) -> None:
         """Our own code failed over one book: it is synced anew, and the others go on."""

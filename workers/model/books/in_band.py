@@ -100,6 +100,12 @@ class InBandSync(BookSync):
         self._upcoming: Snapshot | None = None
         """A whole book ahead of ours: should the events before it not come, it takes over."""
 
+    @property
+    def only_changes(self) -> bool:
+        """Nor if the book is compared, or cut, after each of them."""
+        rule = self.stream_rule
+        return rule.checksum is None and not rule.levels and super().only_changes
+
     def on_event(self, event: DepthEvent, now_ms: int) -> Outcome:
         """Take the next entry of the stream."""
         numbered_checksum = event.kind == "checksum" and not self.stream_rule.by_id

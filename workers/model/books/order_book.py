@@ -112,6 +112,20 @@ class OrderBook:
         self._bids.apply(bids, keys, quantities)
         self._asks.apply(asks, keys[n:], quantities[n:])
 
+    def stays_apart(self, bids: list[float], asks: list[float]) -> bool:
+        """Whether changes of these keys, in whatever pieces, can neither cross the book nor have levels dropped. O(n).
+
+        Then it is the same after all of them, however they were applied.
+        """
+        highest = max(self._bids.keys[-1:] + bids, default=-math.inf)
+        lowest = -max(self._asks.keys[-1:] + asks, default=-math.inf)
+        most = self.max_levels
+        return (
+            highest < lowest
+            and len(self._bids.keys) + len(bids) <= most
+            and len(self._asks.keys) + len(asks) <= most
+        )
+
     def prove_whole(self) -> None:
         """What is held is all there is of each side that has not reached `max_levels`. O(1)."""
         for side in (self._bids, self._asks):

@@ -112,6 +112,18 @@ class BookSync:
             return self._approach(event, self._held, now_ms)
         return self._buffer(event, now_ms)
 
+    @property
+    def only_changes(self) -> bool:
+        """Whether an update that follows changes the book and nothing else, so that several can be folded at once."""
+        synced = self.state is SyncState.SYNCED and not self.unconfirmed
+        return synced and self._refresh is None and self.crossed_since_ms is None
+
+    def has_taken(self, event: DepthEvent, now_ms: int) -> None:
+        """While there were `only_changes`, the book was given all up to this event, which may have crossed it."""
+        self._heard_ms, self._heard = now_ms, True
+        self.last_update_id, self.last_event_time = event.last_id, event.event_time
+        self._crossing.after(self.book, event, now_ms)
+
     def on_snapshot(self, snapshot: Snapshot, now_ms: int) -> SnapshotOutcome:
         """Take the answer to a request for a snapshot."""
         if self.state is SyncState.SYNCED:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
+
 from workers.model.books.checkpoint import Checkpoint
 from workers.model.books.in_band import BookRule
 from workers.model.books.order_book import price_key
@@ -70,6 +73,16 @@ class HistoryRecorder:
             self.builder.touch(event.bids, event.asks)
             if self._sync.crossed_since_ms is not None:
                 self._spoiled = "crossed"
+
+    def applied(self, events: Sequence[DepthEvent]) -> None:
+        """Several events up to `due_ms` were folded at once; all but the last have left the book uncrossed."""
+        self.events += len(events)
+        self.builder.touch(
+            chain.from_iterable([event.bids for event in events]),
+            chain.from_iterable([event.asks for event in events]),
+        )
+        if self._sync.crossed_since_ms is not None:
+            self._spoiled = "crossed"
 
     def attach(self, sync: BookSync) -> None:
         """Go on with another book that stands at the same event."""
