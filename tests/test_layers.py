@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "workers"
-GROUND = {"errors", "masking", "settings"}
+GROUND = {"errors", "masking", "plain_text", "settings"}
 ROLES = {"ingest", "books", "trades", "orders", "keeper", "archive", "postgres", "alerts", "analytics", "api"}
 CORE = GROUND | {"model", "venues", "store"}
 PROOFS = {"replay", "conformance", "verification", "operations", "bench", "research", "tardis"}
 FILES = "workers.archive.files"
 """What the files of the archive are: below the role that writes them."""
 ALLOWED: dict[str, set[str]] = {
-    "errors": {"masking"},
+    "errors": {"masking", "plain_text"},
     "masking": set(),
+    "plain_text": set(),
     "settings": GROUND | {"model"},
-    "model": {"errors", "model"},
+    "model": {"errors", "plain_text", "model"},
     "venues": GROUND | {"model", "venues"},
     "store": GROUND | {"model", "store"},
     "runtime": CORE | {"runtime"},
@@ -32,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "client": CORE | {"archive.files", "client"},
     "recordings": GROUND | {"model", "venues", "recordings"},
     "sim": {"errors", "sim"},
-    "terminal": {"errors", "model", "archive.files", "terminal"},
+    "terminal": {"errors", "plain_text", "model", "archive.files", "terminal"},
     "verification": CORE
     | {"runtime", "archive.files", "recordings", "sim", "client", "terminal", "operations", "verification"},
     "operations": CORE

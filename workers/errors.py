@@ -50,6 +50,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from workers.masking import mask, mask_address
+from workers.plain_text import plain
 
 MOST_SHOWN: Final = 1_000
 """How many characters a sentence has of what is wrong with a setting, and of where it stands."""
@@ -61,21 +62,13 @@ class FleetError(Exception):
     """Base of all errors raised by the project."""
 
 
-def _shown(text: str) -> str:
-    """What somebody may have written himself, in one line: cut, and without signs that a terminal obeys."""
-    shown = text[:MOST_SHOWN] + "…" * (len(text) > MOST_SHOWN)
-    return shown if shown.isprintable() else repr(shown)[1:-1]
-
-
 class SettingsError(FleetError):
     """A setting is unknown, of the wrong type or out of range."""
 
     def __init__(self, place: str, problem: str, suggestion: str = "") -> None:
         self.place = place
-        self.problem = problem
-        self.suggestion = suggestion
         hint = f" Did you mean {suggestion!r}?" if suggestion else ""
-        super().__init__(f"{_shown(place)}: {_shown(problem)}.{hint}")
+        super().__init__(f"{plain(place, MOST_SHOWN)}: {plain(problem, MOST_SHOWN)}.{hint}")
 
 
 class WireError(FleetError):
@@ -86,11 +79,7 @@ class MalformedFrame(WireError):
     """A frame is not JSON, not the expected object, or has a field out of range."""
 
     def __init__(self, venue: str, place: str, problem: str, excerpt: bytes = b"") -> None:
-        self.venue = venue
-        self.place = place
-        self.problem = problem
-        self.excerpt = excerpt[:120]
-        super().__init__(f"{venue} sent an unusable {place}: {problem}; it begins {self.excerpt!r}.")
+        super().__init__(f"{venue} sent an unusable {place}: {problem}; it begins {excerpt[:120]!r}.")
 
 
 class BadNumber(WireError):
@@ -106,7 +95,6 @@ class RestError(FleetError):
     """A REST request did not give a usable answer."""
 
     def __init__(self, url: str, status: int, problem: str) -> None:
-        self.url = url
         self.status = status
         self.problem = problem
         super().__init__(f"GET {mask(url)} gave status {status}: {problem}.")
@@ -128,7 +116,6 @@ class NotServed(RestError):
     """The venue's REST has no such request: only its streams can tell."""
 
     def __init__(self, venue: str, what: str) -> None:
-        self.venue = venue
         super().__init__(venue, 0, f"its REST does not serve {what}")
 
 
@@ -155,7 +142,6 @@ class ServerNotFound(StoreError):
     """There is no Redis server to run and no REDIS_URL."""
 
     def __init__(self, looked_for: str) -> None:
-        self.looked_for = looked_for
         super().__init__(f"No Redis server found (looked for {looked_for}): set REDIS_URL or install one.")
 
 
@@ -163,8 +149,6 @@ class ServerTooOld(StoreError):
     """The server is older than Redis 7.0."""
 
     def __init__(self, where: str, version: str) -> None:
-        self.where = where
-        self.version = version
         super().__init__(f"The Redis server at {where} is version {version}; 7.0 or newer is needed.")
 
 
@@ -172,8 +156,6 @@ class LeaseLost(StoreError):
     """Another worker owns the symbol now; what this worker holds of it must be forgotten."""
 
     def __init__(self, symbol: str, token: int) -> None:
-        self.symbol = symbol
-        self.token = token
         super().__init__(f"The lease of {symbol} with fencing number {token} is no longer ours.")
 
 
@@ -181,7 +163,6 @@ class WorkHung(FleetError):
     """A work of a role has finished nothing for many lease lengths; what it owns must become another's."""
 
     def __init__(self, work: str) -> None:
-        self.work = work
         super().__init__(f"The {work} hangs: no piece of it was finished for too long.")
 
 
@@ -189,8 +170,6 @@ class OffsetMoved(StoreError):
     """The archive of a stream stands elsewhere than its owner knows; the owner looks again."""
 
     def __init__(self, key: str, expected: str) -> None:
-        self.key = key
-        self.expected = expected
         super().__init__(f"The archive of {key} does not stand at {expected or 'its beginning'}.")
 
 
@@ -198,8 +177,6 @@ class ScriptUnreadable(StoreError):
     """A Lua script of this installation cannot be put together."""
 
     def __init__(self, place: str, problem: str) -> None:
-        self.place = place
-        self.problem = problem
         super().__init__(f"{place}: {problem}.")
 
 
@@ -260,34 +237,17 @@ class TokenNeeded(RequestProblem):
 
     status = 401
 
-    def __init__(self) -> None:
-        detail = "send Authorization: Bearer and a token of which api.token_sha256 has the SHA-256"
-        super().__init__("A token is needed", detail, "Authorization")
-
 
 class OriginRefused(RequestProblem):
     """A page of another site wants to connect."""
 
     status = 403
 
-    def __init__(self) -> None:
-        super().__init__(
-            "Pages of this origin may not connect", "api.cors_origins names those that may", "Origin"
-        )
-
 
 class WrongHost(RequestProblem):
     """The request is for a server of a name that is not known to be ours."""
 
     status = 421
-
-    def __init__(self, host: str) -> None:
-        self.host = host[:80]
-        super().__init__(
-            f"No server of the name {self.host!r} is here",
-            "api.hosts names those by which this one may be asked",
-            "Host",
-        )
 
 
 class BookNotServed(RequestProblem):
@@ -296,25 +256,17 @@ class BookNotServed(RequestProblem):
     status = 503
 
     def __init__(self, venue: str, symbol: str, state: str, reason: str) -> None:
-        self.venue = venue
-        self.symbol = symbol
         self.state = state
         self.reason = reason
         why = f"its state is {state!r}" + (f", because of {reason!r}" if reason else "")
-        super().__init__(
-            f"The book of {symbol} at {venue} is withheld", f"{why}; try again, or follow GET /status"
-        )
+        detail = f"{why}; try again, or follow GET /status"
+        super().__init__(f"The book of {symbol} at {venue} is withheld", detail)
 
 
 class OrdersNotServed(RequestProblem):
     """The single orders of a symbol are not in sync: nothing true can be said of them now."""
 
     status = 503
-
-    def __init__(self, venue: str, symbol: str, state: str, reason: str) -> None:
-        self.state = state
-        why = f"their state is {state!r}" + (f", because of {reason!r}" if reason else "")
-        super().__init__(f"The orders of {symbol} at {venue} are withheld", f"{why}; try again")
 
 
 class Unhealthy(RequestProblem):
@@ -357,8 +309,6 @@ class UnknownVenue(SymbolError):
 
     def __init__(self, venue: str, known: Sequence[str], near: Sequence[str] = ()) -> None:
         self.venue = venue
-        self.known = tuple(known)
-        self.near = tuple(near)
         self.problem = f"There is no venue {venue!r}"
         self.hint = f"there are {', '.join(known)}" + (f". Did you mean {near[0]!r}?" if near else "")
         super().__init__(f"{self.problem}; {self.hint}" + ("" if near else "."))
@@ -387,12 +337,9 @@ class UnknownSymbol(SymbolError):
         self.venue = venue
         self.symbol = symbol
         self.near = tuple(near)
-        self.listed = listed
-        self.problem = (
-            f"the exchange of {venue} does not list {symbol}"
-            if listed is False
-            else f"{symbol} is not followed at {venue}"
-        )
+        self.problem = f"{symbol} is not followed at {venue}"
+        if listed is False:
+            self.problem = f"the exchange of {venue} does not list {symbol}"
         self.hint = f"the nearest names: {', '.join(near)}" if near else "no name is near to it"
         super().__init__(f"{self.problem[0].upper()}{self.problem[1:]}; {self.hint}.")
 
@@ -404,15 +351,13 @@ class RecordingError(FleetError):
         self.path = path
         self.line = line
         self.problem = problem
-        place = f"{path}, line {line}" if line else path
-        super().__init__(f"{place}: {problem}.")
+        super().__init__(f"{path}, line {line}: {problem}." if line else f"{path}: {problem}.")
 
 
 class ArchiveUnreadable(FleetError):
     """A file of the archive is damaged or of another format."""
 
     def __init__(self, path: str, problem: str) -> None:
-        self.path = path
         self.problem = problem
         super().__init__(f"Archive file {path} cannot be used: {problem.rstrip('.')}.")
 
@@ -430,8 +375,6 @@ class ExtraMissing(FleetError):
     """An optional package is not installed."""
 
     def __init__(self, what: str, package: str, extra: str) -> None:
-        self.package = package
-        self.extra = extra
         super().__init__(
             f"{what} need {package}, which is not installed: pip install 'marketfleet[{extra}]'."
         )
@@ -441,9 +384,7 @@ class TokenUnusable(FleetError):
     """A resume token is damaged, or of another channel or version."""
 
     def __init__(self, token: str, problem: str) -> None:
-        self.token = token[:80]
-        self.problem = problem
-        super().__init__(f"The resume token {self.token!r} cannot be used: {problem}.")
+        super().__init__(f"The resume token {token[:80]!r} cannot be used: {problem}.")
 
 
 class CommandError(FleetError):
@@ -454,11 +395,6 @@ class WrongArgument(CommandError):
     """An argument of the command line names nothing there is, such as an unknown symbol."""
 
     def __init__(self, problem: str, known: Sequence[str] = (), meant: str = "") -> None:
-        self.problem = problem
-        self.known = known
-        self.meant = meant
-        listed = (
-            f"; there are {', '.join(known[:MOST_NAMED])}{' …' * (len(known) > MOST_NAMED)}" if known else ""
-        )
+        names = ", ".join(known[:MOST_NAMED]) + " …" * (len(known) > MOST_NAMED)
         hint = f" Did you mean {meant!r}?" if meant else ""
-        super().__init__(f"{problem}{listed}.{hint}")
+        super().__init__(problem + (f"; there are {names}." if known else ".") + hint)

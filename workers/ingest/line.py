@@ -26,7 +26,7 @@ from workers.ingest.metrics import (
     UNKNOWN,
 )
 from workers.ingest.wholeness import Wholeness
-from workers.model.plain_text import plain
+from workers.plain_text import plain
 from workers.settings.schema import IngestSettings
 from workers.store.keys import DEPTH, ORDERS, TICKER, TRADES, Keys
 from workers.store.log.streams import RawEntry

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from workers.model.pauses import Pauses
-from workers.model.plain_text import plain
+from workers.plain_text import plain
 from workers.venues.channels import PATIENCE, QUIET
 from workers.venues.messages import Subscription
 

@@ -12,11 +12,11 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from workers.errors import MalformedFrame, RestError, StateUnreadable
-from workers.model.plain_text import plain
 from workers.model.symbols.info import SymbolInfo
 from workers.model.symbols.names import near_names
 from workers.model.symbols.selection import NOT_CHOSEN, NOT_LISTED, Selected, Selection
 from workers.model.symbols.volumes import comparable_volumes
+from workers.plain_text import plain
 from workers.runtime.context import VenueContext
 from workers.runtime.process import Process
 from workers.runtime.rest import RestClient

@@ -16,9 +16,9 @@ from typing import Any, Final
 from rich.markup import escape
 
 from workers.errors import CommandError
-from workers.model.plain_text import plain
 from workers.operations.redis_program import port_is_free
 from workers.operations.supervision import Supervisor
+from workers.plain_text import plain
 from workers.settings.loading import Effective, load
 from workers.terminal.output import err
 

@@ -13,7 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from workers.client import Interrupted
 from workers.model.alerts.notices import said, sentence
 from workers.model.alerts.records import Alert
-from workers.model.plain_text import plain
+from workers.plain_text import plain
 from workers.reading.opening import fleet_of, run_reading, tell_notice
 from workers.store.alerts.book import AlertBook, OpenAlert, Told
 from workers.store.connection import connect

@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import Counter
 
 from workers.masking import mask
-from workers.model.plain_text import plain, printable_json
+from workers.plain_text import plain, printable_json
 
 LONGEST_LOGGED: Final = 5_000
 """Signs of one value that a log for people shows."""

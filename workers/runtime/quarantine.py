@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from workers.errors import FleetError, StateUnreadable
-from workers.model.plain_text import plain
+from workers.plain_text import plain
 from workers.runtime.context import VenueContext
 from workers.store.diagnosis import keys_of_other_types, streams_that_are_full
 from workers.store.refusals import Refusal, refusal_of

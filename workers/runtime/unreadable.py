@@ -8,7 +8,7 @@ import structlog
 from prometheus_client import Counter
 
 from workers.errors import StateUnreadable
-from workers.model.plain_text import plain
+from workers.plain_text import plain
 
 log = structlog.get_logger()
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from workers.errors import CommandError
-from workers.model.plain_text import printable_json
+from workers.plain_text import printable_json
 from workers.terminal.exit_codes import EXIT_FINE
 
 UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}

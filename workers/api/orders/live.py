@@ -160,7 +160,11 @@ class LiveOrders:
         while (why := replica.withheld(self._reader.heard_at)) is not None:
             waits = until if why.state in ("unknown", "rebuilding") else replica.used_at + POLL_S
             if why.state not in ("unknown", "rebuilding", "crossed") or time.monotonic() >= waits:
-                raise OrdersNotServed(market.venue, market.symbol, why.state, why.reason)
+                detail = f"their state is {why.state!r}" + (
+                    f", because of {why.reason!r}" if why.reason else ""
+                )
+                title = f"The orders of {market.symbol} at {market.venue} are withheld"
+                raise OrdersNotServed(title, f"{detail}; try again")
             await asyncio.sleep(0.01)
         return replica
 

@@ -59,10 +59,13 @@ class Access:
         """
         if not self._is_ours(request):
             REFUSED.labels("host").inc()
-            raise WrongHost(request.headers.get("Host", ""))
+            host = request.headers.get("Host", "")[:80]
+            detail = "api.hosts names those by which this one may be asked"
+            raise WrongHost(f"No server of the name {host!r} is here", detail, "Host")
         if self._digests and path not in WITHOUT_TOKEN and not self._knows(request):
             REFUSED.labels("token").inc()
-            raise TokenNeeded
+            detail = "send Authorization: Bearer and a token of which api.token_sha256 has the SHA-256"
+            raise TokenNeeded("A token is needed", detail, "Authorization")
 
     def check_origin(self, request: web.Request) -> None:
         """Let a page of this server, or of `api.cors_origins`, connect. Raises: OriginRefused."""
@@ -71,7 +74,8 @@ class Access:
             return
         if urlsplit(origin).netloc.lower() != request.headers.get("Host", "").lower():
             REFUSED.labels("origin").inc()
-            raise OriginRefused
+            detail = "api.cors_origins names those that may"
+            raise OriginRefused("Pages of this origin may not connect", detail, "Origin")
 
     def _is_ours(self, request: web.Request) -> bool:
         header = request.headers.get("Host")

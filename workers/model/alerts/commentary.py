@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from workers.model.alerts.records import Alert
-from workers.model.plain_text import plain
+from workers.plain_text import plain
 
 MOST_TEXT: Final = 1_200
 """Characters kept of an answer."""

@@ -18,10 +18,10 @@ import msgspec
 from redis.asyncio import Redis
 
 from workers.errors import StateUnreadable
-from workers.model.plain_text import plain
 from workers.model.symbols.names import symbol_problem
 from workers.model.symbols.selection import NOT_CHOSEN, SymbolRule
 from workers.model.symbols.shares import WHOLE, Share
+from workers.plain_text import plain
 from workers.store.keys import followed_symbols
 from workers.store.keys import venues as venues_key
 from workers.store.replies import unusable

@@ -14,11 +14,11 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio import Redis
 
 from workers.errors import BadNumber, LeaseLost, StateUnreadable, StoreError
-from workers.model.plain_text import plain
 from workers.model.trades.fills import Range
 from workers.model.trades.fold import TRIMMED_AT_MOST, Applied, Closed, Hole, Passing, Skipped
 from workers.model.trades.latest import EventType, Member
 from workers.model.trades.windows import INTERVALS_MS, NOT_PROVABLE
+from workers.plain_text import plain
 from workers.store.keys import TRADES, Keys
 from workers.store.replies import unusable
 from workers.store.scripts import Argument, Scripts

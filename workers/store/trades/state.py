@@ -8,8 +8,8 @@ import msgspec
 from redis.asyncio import Redis
 
 from workers.errors import StateUnreadable
-from workers.model.plain_text import plain
 from workers.model.trades.fills import Range
+from workers.plain_text import plain
 from workers.store.keys import Keys
 from workers.store.replies import unusable
 

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import msgspec
 
-from workers.model.plain_text import plain
 from workers.model.symbols.info import Phase, SymbolInfo
 from workers.model.symbols.names import symbol_problem
 from workers.model.symbols.volumes import Ticker
+from workers.plain_text import plain
 from workers.venues.binance import wire
 from workers.venues.interface import BadListing, ExchangeInfo, Tickers
 

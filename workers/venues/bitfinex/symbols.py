@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from workers.model.plain_text import plain
 from workers.model.symbols.info import SymbolInfo
 from workers.model.symbols.names import symbol_problem
 from workers.model.symbols.volumes import Ticker
+from workers.plain_text import plain
 from workers.venues.interface import BadListing, ExchangeInfo, Tickers
 from workers.venues.tolerant_json import UNUSABLE
 

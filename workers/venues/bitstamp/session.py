@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from workers.model.events import Kind
-from workers.model.plain_text import plain
+from workers.plain_text import plain
 from workers.venues.bitstamp import wire
 from workers.venues.bitstamp.orders import CHANNEL as ORDERS_CHANNEL
 from workers.venues.bitstamp.orders import EVENTS, order_numbers

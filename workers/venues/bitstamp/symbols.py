@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from msgspec import UNSET, Raw, UnsetType
 
-from workers.model.plain_text import plain
 from workers.model.symbols.info import Phase, SymbolInfo
 from workers.model.symbols.names import upper_symbol
 from workers.model.symbols.volumes import Ticker
+from workers.plain_text import plain
 from workers.venues.bitstamp import wire
 from workers.venues.interface import ExchangeInfo, Tickers
 from workers.venues.tolerant_json import checked_symbol, each, finite

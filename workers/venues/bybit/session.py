@@ -15,8 +15,8 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from workers.model.events import Kind
-from workers.model.plain_text import plain
 from workers.model.symbols.names import symbol_problem
+from workers.plain_text import plain
 from workers.venues.bybit import wire
 from workers.venues.bybit.channels import message
 from workers.venues.bybit.settings import BybitSettings

@@ -10,9 +10,9 @@ from typing import Final
 
 from msgspec import Raw
 
-from workers.model.plain_text import plain
 from workers.model.symbols.info import Phase, SymbolInfo
 from workers.model.symbols.volumes import Ticker
+from workers.plain_text import plain
 from workers.venues.bybit import wire
 from workers.venues.interface import ExchangeInfo, Tickers
 from workers.venues.tolerant_json import checked_symbol, each, finite

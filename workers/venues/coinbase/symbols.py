@@ -7,10 +7,10 @@ from math import isfinite
 
 import msgspec
 
-from workers.model.plain_text import plain
 from workers.model.symbols.info import Phase, SymbolInfo
 from workers.model.symbols.names import symbol_problem
 from workers.model.symbols.volumes import Ticker
+from workers.plain_text import plain
 from workers.venues.coinbase import wire
 from workers.venues.interface import BadListing, ExchangeInfo, Tickers
 from workers.venues.tolerant_json import UNUSABLE

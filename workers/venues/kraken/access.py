@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from workers.model.pauses import Pauses
-from workers.model.plain_text import plain
+from workers.plain_text import plain
 from workers.venues.kraken import wire
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.messages import Subscription

@@ -15,8 +15,8 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from workers.model.events import Kind
-from workers.model.plain_text import plain
 from workers.model.symbols.names import symbol_problem
+from workers.plain_text import plain
 from workers.venues.channels import extras_of
 from workers.venues.messages import ContractNotice, Ignored, Message, Refused, ShutdownNotice, Subscription
 from workers.venues.okx import wire

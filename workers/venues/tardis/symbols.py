@@ -11,10 +11,10 @@ from typing import Final
 from msgspec import Raw
 from msgspec.json import Decoder
 
-from workers.model.plain_text import plain
 from workers.model.symbols.info import SymbolInfo
 from workers.model.symbols.names import upper_symbol
 from workers.model.symbols.volumes import Ticker
+from workers.plain_text import plain
 from workers.venues.interface import ExchangeInfo, Tickers
 from workers.venues.tardis.wire import ListedSymbol
 from workers.venues.tolerant_json import checked_symbol, each
