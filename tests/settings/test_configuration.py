@@ -293,3 +293,9 @@ def test_single_orders_want_a_whole_key_when_settings_are_read():
         assert f"set {name} in the environment" in said
         assert "my.toml, line 5, venues.kraken.orders" in said
     assert "base64" in refused(orders, KEY | {"FLEET_VENUES__KRAKEN__API_SECRET": "sesame!"})
+    for name, part in KEY.items():
+        for odd in (f"{part}\n", f"{part}\r\nHost: elsewhere", f" {part}", f"{part}\u00e9"):
+            said = refused(orders, KEY | {name: odd})
+            assert f"environment {name}" in said
+            assert "blanks" in said
+            assert part not in said

@@ -46,6 +46,9 @@ def check_channels(section: str, venue: VenueSettings, refused: Refusal) -> None
     if venue.orders and isinstance(venue, SignedVenueSettings):
         if missing := venue.missing_key(section.removeprefix("venues.")):
             raise refused(f"{section}.orders", missing, "false")
+        if odd := venue.odd_part_of_key():
+            problem = "it has blanks or signs that no key has: copy it as the exchange gave it out"
+            raise refused(f"{section}.{odd}", problem, "")
         try:
             b64decode(venue.api_secret, validate=True)
         except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from workers.masking import MASK
 from workers.settings.schema import VenueSettings
 
 KEY_FIELDS: Final = ("api_key", "api_secret", "api_passphrase")
@@ -26,6 +27,24 @@ class SignedVenueSettings(VenueSettings, forbid_unknown_fields=True, kw_only=Tru
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """The same where rich prints it."""
         return [("exchange", self.exchange), ("market", self.market)]
+
+    def without_key(self, said: str) -> str:
+        """What an exchange said, should it repeat a part of the key."""
+        for part in filter(None, key_of(self).values()):
+            said = said.replace(part, MASK)
+        return said
+
+    def odd_part_of_key(self) -> str:
+        """The name of a part that has what no key has, such as the end of a line; empty where none has."""
+        parts = key_of(self).items()
+        return next(
+            (
+                name
+                for name, part in parts
+                if not (part.isascii() and part.isprintable()) or part.strip() != part
+            ),
+            "",
+        )
 
     def missing_key(self, section: str) -> str:
         """What is to be done where a part of the key is not set, as a sentence; empty where all are."""

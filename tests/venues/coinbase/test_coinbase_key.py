@@ -144,5 +144,14 @@ def test_the_passphrase_is_a_secret_too():
     assert "pAsS" not in said
 
 
+def test_an_exchange_that_repeats_the_key_shows_it_to_nobody():
+    session = VENUE.session(VENUE.endpoints(["BTC-USD"])[1].url)
+    session.subscribe(VENUE.endpoints(["BTC-USD"])[1].subscriptions, 1)
+    said = {"type": "error", "message": "Failed to subscribe", "reason": "wOpEn, pAsS: Invalid API Key"}
+    [refused] = session.received(packed(said), NOW_MS)
+    assert isinstance(refused, RefusedStreams)
+    assert refused.message == "Failed to subscribe: ***, ***: Invalid API Key"
+
+
 def test_advanced_tells_no_orders():
     assert "not followed" in refusal(SECTION.replace('"exchange"\ns', '"advanced"\ns'), KEY)

@@ -102,6 +102,15 @@ def test_a_key_that_the_exchange_does_not_know_is_refused_in_its_words():
     assert session.tick(NOW + 60_000) == [], "what was refused waits until it is asked for anew"
 
 
+def test_an_exchange_that_repeats_the_key_shows_it_to_nobody():
+    session, streams = session_of()
+    session.subscribe(streams[:1], 1)
+    body = json.dumps({"error": [f"EAPI:Invalid key:sesame {DOCUMENTED}"]}).encode()
+    [refused] = asked(session.tick(NOW)).take(body, NOW)
+    assert isinstance(refused, RefusedStreams)
+    assert refused.message == "EAPI:Invalid key:*** ***"
+
+
 @pytest.mark.parametrize(
     "body", [None, b"<html>", b'{"error":[],"result":{"token":1}}', b'{"error":["EAPI:Invalid nonce"]}']
 )

@@ -99,7 +99,8 @@ class ExchangeSession:
             case "subscriptions":
                 return self._subscriptions(head.channels)
             case "error":
-                return self._refused(": ".join(filter(None, (head.message, head.reason))))
+                said = ": ".join(filter(None, (head.message, head.reason)))
+                return self._refused(self._settings.without_key(said))
             case "heartbeat":
                 return []
         return [Ignored(head.type)]

@@ -69,6 +69,10 @@ class KrakenKey:
         self._settings = settings
         self._nonce = 0
 
+    def without_key(self, said: str) -> str:
+        """What the exchange said, should it repeat a part of the key."""
+        return self._settings.without_key(said)
+
     def request(self, now_ms: int) -> RestRequest:
         """The request for a token."""
         self._nonce = max(self._nonce + 1, now_ms)
@@ -126,7 +130,7 @@ class OrderAccess:
             return self._wait("REST does not answer the request for a token", now_ms)
         try:
             reply = _reply.decode(body)
-            problem = plain("; ".join(reply.error), 200)
+            problem = plain(self._key.without_key("; ".join(reply.error)), 200)
             if any(word in problem.lower() for word in _PASSING):
                 return self._wait(problem, now_ms)
             if problem:
