@@ -299,3 +299,11 @@ def test_single_orders_want_a_whole_key_when_settings_are_read():
             assert f"environment {name}" in said
             assert "blanks" in said
             assert part not in said
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_number_that_is_not_finite_is_refused(number: str):
+    said = refused(f"[analytics]\ninventory = {number}\n")
+    assert "my.toml, line 2, analytics.inventory" in said
+    assert "finite" in said
+    assert "FLEET_ANALYTICS__INVENTORY" in refused("", {"FLEET_ANALYTICS__INVENTORY": number})

@@ -10,6 +10,7 @@ and, for an unknown name, the nearest valid one.
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 import typing
@@ -337,6 +338,8 @@ def _assign(values: dict[str, Any], given: _Given, venues: VenueTypes) -> None:
                 each = "it is" if words[0] is wanted else "each is"
                 problem = f"{each} one of {', '.join(map(repr, typing.get_args(words[0])))}"
             raise given.refused(f"{given.shown} cannot be used: {problem}") from error
+        if isinstance(value, float) and not math.isfinite(value):
+            raise given.refused(f"{given.shown} cannot be used: it is no finite number")
     target = values
     for depth, name in enumerate(given.key[: None if section else -1]):
         fixed = _resolve(_Given(given.key[: depth + 1], None, given.place), venues)
