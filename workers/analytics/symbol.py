@@ -48,7 +48,21 @@ class SymbolAnalytics:
 
     def __init__(self, settings: AnalyticsSettings, told: ToldIcebergs | None = None) -> None:
         self._settings = settings
-        window_ms = settings.window_s * 1000 // 60 * 60 or 60
+        self._window_ms = settings.window_s * 1000 // 60 * 60 or 60
+        flicker = self._begin()
+        self.orders = OrderInference(
+            IcebergParameters(found=settings.iceberg_confidence), flicker, told or ToldIcebergs()
+        )
+        self._bids: list[FloatLevel] = []
+        self._asks: list[FloatLevel] = []
+        self.shown = False
+        self.changed = False
+        self._synced_at = 0
+        self.events: list[AnalyticsEvent] = []
+
+    def _begin(self) -> FlickerParameters:
+        """Begin all that is of tops and trades, and of their time."""
+        settings, window_ms = self._settings, self._window_ms
         self._flow = OrderFlowImbalance(window_ms)
         self._vwap = Vwap(window_ms)
         self._volatility = Volatility(window_ms)
@@ -58,23 +72,17 @@ class SymbolAnalytics:
         self._icebergs = Level2IcebergDetector(Level2IcebergParameters(found=settings.iceberg_confidence))
         flicker = FlickerParameters(lived_ms=settings.flicker_ms, window_ms=window_ms)
         self._flicker = LevelFlicker(flicker)
-        self.orders = OrderInference(
-            IcebergParameters(found=settings.iceberg_confidence), flicker, told or ToldIcebergs()
-        )
-        self._bids: list[FloatLevel] = []
-        self._asks: list[FloatLevel] = []
         self.now_us = 0
         """Exchange µs of the newest top or trade."""
-        self.shown = False
-        self.changed = False
-        self._synced_at = 0
-        self.events: list[AnalyticsEvent] = []
+        return flicker
 
     def on_top(self, top: TopOfBook) -> None:
         """The book as it was published. One that was lost meanwhile and synced anew is another book."""
         if top.synced_at != self._synced_at:
             self.withhold()
             self._synced_at = top.synced_at
+        if self._is_late(top.E):  # a clock was set back, or one message was of a time to come
+            self._begin()
         self.now_us = max(self.now_us, top.E * 1000)
         self._bids, self._asks = floats(top.b), floats(top.a)
         bids, asks, now = self._bids, self._asks, self.now_us
@@ -96,7 +104,7 @@ class SymbolAnalytics:
 
     def on_trade(self, trade: Trade) -> None:
         """A trade of the market; one with what rests on a side."""
-        if not trade.is_market:
+        if not trade.is_market or self._is_late(trade.trade_time):
             return
         price, quantity = float(trade.price), float(trade.quantity)
         self.now_us = max(self.now_us, trade.trade_time * 1000)
@@ -106,6 +114,10 @@ class SymbolAnalytics:
         self._walls.on_trade(resting, price, quantity)
         self._icebergs.on_trade(resting, price, quantity, self.now_us)
         self._flicker.on_trade(resting, price)
+
+    def _is_late(self, at_ms: int) -> bool:
+        """Whether a time is before the window of what was told last."""
+        return at_ms <= self.now_us // 1000 - self._window_ms
 
     @property
     def level(self) -> int:
@@ -206,4 +218,4 @@ class SymbolAnalytics:
 
 
 def _text(value: float | None) -> str:
-    return "" if value is None else f"{value:.10g}"
+    return "" if value is None else f"{value:.15g}"

@@ -161,3 +161,5 @@ def test_quotes_stand_around_the_reservation_price_as_in_the_paper(inventory, vo
 def test_quotes_are_rounded_away_from_each_other_and_need_no_aversion():
     quote = suggest_quote(100.03, 0.0, QuoteParameters(risk_aversion=0, fill_decay=2, tick=0.25))
     assert (quote.bid, quote.ask, quote.reservation) == (99.5, 100.75, 100.03)
+    quote = suggest_quote(0.6, 0.0, QuoteParameters(risk_aversion=0, fill_decay=1 / 0.3, tick=0.1))
+    assert (quote.bid, quote.ask) == (pytest.approx(0.3), pytest.approx(0.9)), "what is on a tick stays there"

@@ -6,6 +6,9 @@ import math
 
 from msgspec import Struct
 
+TICK_ERROR = 1e-6
+"""Part of a tick by which doubles may be off: 0.3 is less than three times 0.1."""
+
 
 class QuoteParameters(Struct, frozen=True):
     """What a maker decides for himself.
@@ -50,6 +53,6 @@ def suggest_quote(price: float, volatility: float, parameters: QuoteParameters) 
     half = risk * variance / 2 + fills
     bid, ask = reservation - half, reservation + half
     if parameters.tick > 0:
-        bid = math.floor(bid / parameters.tick) * parameters.tick
-        ask = math.ceil(ask / parameters.tick) * parameters.tick
+        bid = math.floor(bid / parameters.tick + TICK_ERROR) * parameters.tick
+        ask = math.ceil(ask / parameters.tick - TICK_ERROR) * parameters.tick
     return Quote(bid, ask, reservation)
