@@ -3,6 +3,8 @@
 --
 -- Volumes have 8 decimals and quote volumes 16, until `refine` says 18 and 36.
 --
+-- Digits become a number by `+ 0`: `tonumber` reads its text twice, and is a call.
+--
 -- Needs: `format`, `sub`, `match`, `tonumber` as locals.
 -- Gives: two_limbs, three_limbs, add_two, add_three, add_any, is_coarse, refine, widen_volume, widen_quote, plain_volume,
 --   plain_quote, unplain_volume, unplain_quote.
@@ -12,13 +14,13 @@ local ZEROS = string.rep('0', 36)
 local volume_places, quote_places = 8, 16
 
 local function two_limbs(digits)
-  if #digits <= 15 then return 0, tonumber(digits) end
-  return tonumber(sub(digits, 1, -16)), tonumber(sub(digits, -15))
+  if #digits <= 15 then return 0, digits + 0 end
+  return sub(digits, 1, -16) + 0, sub(digits, -15) + 0
 end
 
 local function three_limbs(digits)
-  if #digits <= 15 then return 0, 0, tonumber(digits) end
-  return tonumber(sub(digits, 1, -31)) or 0, tonumber(sub(digits, -30, -16)), tonumber(sub(digits, -15))
+  if #digits <= 15 then return 0, 0, digits + 0 end
+  return tonumber(sub(digits, 1, -31)) or 0, sub(digits, -30, -16) + 0, sub(digits, -15) + 0
 end
 
 -- Digits plus two limbs, and plus three, as digits.
@@ -70,7 +72,7 @@ local function widen_quote(digits) return digits == '0' and digits or digits .. 
 -- Digits of an integer number of 10^-places as a plain decimal, and back.
 local function plain(digits, places)
   if #digits <= places then digits = sub(ZEROS, 1, places + 1 - #digits) .. digits end
-  local fraction = match(sub(digits, -places), '^.*[1-9]')
+  local fraction = match(digits, '^.*[1-9]', -places)
   if fraction then return sub(digits, 1, -places - 1) .. '.' .. fraction end
   return sub(digits, 1, -places - 1)
 end
@@ -80,12 +82,7 @@ local function unplain(text, places)
   return match(whole .. fraction .. sub(ZEROS, 1, places - #fraction), '^0*(.+)$')
 end
 
--- Of 8 places, a decimal of up to 15 digits survives being a double; `%.15g` writes it without exponent from 0.0001 on.
-local function plain_volume(digits)
-  local length = #digits
-  if length > 4 and length <= 15 and volume_places == 8 then return format('%.15g', tonumber(digits) / 100000000) end
-  return plain(digits, volume_places)
-end
+local function plain_volume(digits) return plain(digits, volume_places) end
 
 local function plain_quote(digits) return plain(digits, quote_places) end
 

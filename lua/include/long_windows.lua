@@ -11,7 +11,7 @@
 -- Needs: KEYS of apply_trades.lua; `call`, NAMES, LENGTHS, `state`, `last_id`, `windows`; what trade_windows.lua and trade_bars.lua give.
 -- Gives: load_windows, load_waiting, load_long, may_wait, are_loaded, put_by, long_text.
 
-local long_minute, waiting = -1, nil
+local long_minute, minute_text, waiting = -1, nil, nil
 local are_loaded, puts_by = false, false
 
 -- The windows of the intervals from `from` on; an error where a text is none.
@@ -19,7 +19,7 @@ local function load_windows(from, texts)
   for at = 1, #NAMES - from + 1 do
     if texts[at] then
       local w = from_state(texts[at])
-      if not w.start or not w.count then
+      if not w then
         return redis.error_reply('UNREADABLE ' .. NAMES[from + at - 1] .. ' is no window')
       end
       windows[from + at - 1] = w
@@ -29,12 +29,13 @@ end
 
 -- What waits, and in which minute more may. An earlier release leaves the field behind and folds on: it is void then.
 local function load_waiting()
-  local minute, id, block = match(state[17] or '', '^(%d+) (%d+)|(.*)$')
-  if not id or tonumber(id) ~= last_id then return nil end
-  long_minute = tonumber(minute)
+  if not state[17] then return nil end
+  local minute, id, block = match(state[17], '^(%d+) (%d+)|(.*)$')
+  if not id or id + 0 ~= last_id then return nil end
+  long_minute, minute_text = minute + 0, minute
   if block == '' then return nil end
   local good, d = pcall(from_block, block, is_coarse() and '8' or '18')
-  if not good or not d.count then return redis.error_reply('UNREADABLE long_windows has no block') end
+  if not good then return redis.error_reply('UNREADABLE long_windows has no block') end
   waiting = d
 end
 
@@ -56,11 +57,11 @@ local function put_by(d)
   if waiting then merge(waiting, d) else waiting = d end
 end
 
--- What the state is to hold of all this.
-local function long_text()
+-- What the state is to hold of all this, `id` being the text of the last id.
+local function long_text(id)
   local d, minute = waiting, windows[2]
   if puts_by then
-    return format('%d %d|%d ', long_minute, last_id, d.start) .. d.first_agg .. ' ' .. d.last_agg .. format(' %d ', d.count) ..
+    return minute_text .. ' ' .. id .. '|' .. d.start_text .. ' ' .. d.first_agg .. ' ' .. d.last_agg .. format(' %d ', d.count) ..
       d.skipped .. ' ' .. d.time .. ' ' .. d.open .. ' ' .. d.high .. ' ' .. d.low .. ' ' .. d.close .. ' ' .. d.volume .. ' ' ..
       d.quote .. ' ' .. d.buy .. ' ' .. d.maker .. ' ' .. d.first .. ' ' .. d.last
   end

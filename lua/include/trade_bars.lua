@@ -9,11 +9,12 @@
 
 local PAGE = 100
 
--- The id of the next bar of interval `i`: its window's start, or after the last entry when that is not earlier.
-local function next_bar_id(w, start)
+-- The id of the next bar after window `w`: its window's start, also given as text, or after the last entry when that is
+-- not earlier.
+local function next_bar_id(w, start, text)
   if start > w.bar_ms then
     w.bar_ms, w.bar_sequence = start, 0
-    return format('%d-0', start)
+    return text .. '-0'
   end
   w.bar_sequence = w.bar_sequence + 1
   return format('%d-%d', w.bar_ms, w.bar_sequence)
@@ -64,12 +65,12 @@ local function append_after(i, at, id, w, fields)
   local last = call('XREVRANGE', KEYS[11 + i], '+', '-', 'COUNT', 1)[1][1]
   local ms, sequence = match(last, '(%d+)%-(%d+)')
   at.bar_ms, at.bar_sequence = tonumber(ms), tonumber(sequence)
-  append_window(i, next_bar_id(at, w.start), w)
+  append_window(i, next_bar_id(at, w.start, fields.start), w)
 end
 
 -- The bar of a window that is over. What the clock closed in a call cut short may be of another grade.
 local function append_closed(i, w)
-  local id = next_bar_id(w, w.start)
+  local id = next_bar_id(w, w.start, format('%d', w.start))
   if not append_window(i, id, w) then append_after(i, w, id, w, {}) end
 end
 
@@ -142,7 +143,7 @@ local function append_revised()
       table.sort(starts)
       for _, start in ipairs(starts) do
         local newest, w = windows[i], revised[i][start]
-        local id = next_bar_id(newest, start)
+        local id = next_bar_id(newest, start, format('%d', start))
         if not append_window(i, id, w) then
           append_after(i, newest, id, w, {revision = format('%d', w.revision), complete = COMPLETE[w.grade],
             reason = REASON[w.grade], trades_count = format('%d', w.count), skipped_count = w.skipped,
@@ -225,33 +226,34 @@ local function fold_not_market(i, time, skipped, last_agg)
 end
 
 -- The runs of one group, from ARGV[at] on, into the 100 ms windows; how many of their trades were late. A window that
--- the next run ends never becomes a table: its bar is written straight from the block.
+-- the next run ends never becomes a table: its bar is written straight from the parts of the run's block, which are
+-- held until it is known what follows.
 local function fold_runs(at, runs, mark)
-  local held, held_mark, held_start
-  local late = 0
+  local runs_of, late = ARGV, 0
+  local held, held_mark, start_h, first_agg_h, last_agg_h, count_h, skipped_h, time_h, open_h, high_h, low_h, close_h,
+    volume_h, quote_h, buy_h, maker_h, first_h, last_h
   for run = at, at + runs - 1 do
-    local text = ARGV[run]
-    local start_text, count = match(text, '^(%d+) %d+ %d+ (%d+)')
-    local start, w = tonumber(start_text), windows[1]
-    if held and (count == '0' or start <= held_start) then
-      fold(1, held_start, from_block(held), held_mark)
+    local start_text, first_agg, last_agg, count, skipped, time, open, high, low, close, volume, quote, buy, maker,
+      first, last = match(runs_of[run], BLOCK)
+    local start, w = start_text + 0, windows[1]
+    if held and (count == '0' or start <= held) then
+      fold(1, held, block_of(nil, start_h, first_agg_h, last_agg_h, count_h, skipped_h, time_h, open_h, high_h, low_h,
+        close_h, volume_h, quote_h, buy_h, maker_h, first_h, last_h), held_mark)
       held = nil
       w = windows[1]
     end
     if count == '0' then
-      local last_agg, skipped, time = match(text, '^%d+ %d+ (%d+) %d+ (%d+) (%d+)')
-      fold_not_market(1, tonumber(time), skipped, last_agg)
+      fold_not_market(1, time + 0, skipped, last_agg)
     else
+      local is_later = held or w and start > w.start
       if held then
-        local _, first_agg, last_agg, trades, skipped, time, open, high, low, close, volume, quote, buy, maker,
-          first, last = match(held, BLOCK)
-        local id = next_bar_id(w, held_start)
-        if not append(1, id, format('%d', held_start), '0', held_mark, time, open, high, low, close, volume, quote,
-            buy, trades, skipped, maker, first, last, first_agg, last_agg) then
-          append_after(1, w, id, begin(from_block(held), held_start, held_mark), {})
+        local id = next_bar_id(w, held, start_h)
+        if not append(1, id, start_h, '0', held_mark, time_h, open_h, high_h, low_h, close_h, volume_h, quote_h, buy_h,
+            count_h, skipped_h, maker_h, first_h, last_h, first_agg_h, last_agg_h) then
+          append_after(1, w, id, begin(block_of(nil, start_h, first_agg_h, last_agg_h, count_h, skipped_h, time_h, open_h,
+            high_h, low_h, close_h, volume_h, quote_h, buy_h, maker_h, first_h, last_h), held, held_mark), {})
         end
-        held, held_start, held_mark = text, start, mark
-      elseif w and start > w.start then
+      elseif is_later then
         unfold(w)
         if w.closed == 0 then
           append_closed(1, w)
@@ -259,13 +261,22 @@ local function fold_runs(at, runs, mark)
         else
           prove(1, w)
         end
-        held, held_start, held_mark = text, start, mark
-      elseif fold(1, start, from_block(text), mark) then
-        late = late + tonumber(count)
+      elseif fold(1, start, block_of(nil, start_text, first_agg, last_agg, count, skipped, time, open, high, low, close,
+          volume, quote, buy, maker, first, last), mark) then
+        late = late + count
+      end
+      if is_later then
+        held, held_mark, start_h, first_agg_h, last_agg_h, count_h, skipped_h = start, mark, start_text, first_agg,
+          last_agg, count, skipped
+        time_h, open_h, high_h, low_h, close_h = time, open, high, low, close
+        volume_h, quote_h, buy_h, maker_h, first_h, last_h = volume, quote, buy, maker, first, last
       end
       mark = PROVEN
     end
   end
-  if held then fold(1, held_start, from_block(held), held_mark) end
+  if held then
+    fold(1, held, block_of(nil, start_h, first_agg_h, last_agg_h, count_h, skipped_h, time_h, open_h, high_h, low_h, close_h,
+      volume_h, quote_h, buy_h, maker_h, first_h, last_h), held_mark)
+  end
   return late
 end

@@ -7,8 +7,8 @@ local TRIMMED = 100
 
 -- How many members are to be trimmed, and how many of them only because the set holds too many.
 local function surplus(now)
-  local most, retention, old, over = tonumber(ARGV[5]), tonumber(ARGV[4]), 0, 0
-  local at_most = tonumber(ARGV[6])
+  local most, retention, old, over = ARGV[5] + 0, ARGV[4] + 0, 0, 0
+  local at_most = ARGV[6] + 0
   if retention > 0 and now > retention then
     old = math.min(call('ZCOUNT', KEYS[4], '-inf', format('(%d', now - retention)), at_most)
   end

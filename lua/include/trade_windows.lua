@@ -3,7 +3,7 @@
 -- Prices stay text and are compared as doubles, which order decimals of up to 15 significant digits exactly.
 --
 -- Needs: what exact_sums.lua needs and gives.
--- Gives: BLOCK, the grades, COMPLETE, REASON, NOT_PROVABLE, from_state, unfold, widen, from_block, begin, from_bar, add_count, merge.
+-- Gives: BLOCK, the grades, COMPLETE, REASON, NOT_PROVABLE, from_state, unfold, widen, block_of, from_block, begin, from_bar, add_count, merge.
 
 -- What is known of a window's trades, as a digit of the state; 0 and 1 are those that older states hold.
 local MISSING, PROVEN, UNPROVEN, BEGAN, LATE = 0, 1, 2, 3, 4
@@ -16,17 +16,17 @@ local BLOCK = '^([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) 
 -- Digits of a sum in three limbs, with room for the next.
 local LONGEST = 44
 local FIXED = '^[^ ]+ [^ ]+ ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
-local WINDOW = '^((%d+) (%d) [^|]+)|([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
+local WINDOW = '^((%d+) (%d) [^|]+)|([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) (%d+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+)$'
 
 -- A window is a table of texts (of the sums the digits), but for `start`, `closed` and `count`. Of one read from the
--- state, `fixed` is the part that stays while the window is open; `unfold` takes it apart.
+-- state, `fixed` is the part that stays while the window is open; `unfold` takes it apart. Nil of a text that is none.
 local function from_state(text)
   local fixed, start, closed, time, high, low, close, volume, quote, buy, count, skipped, maker, last, last_agg =
     match(text, WINDOW)
-  return {
-    fixed = fixed, start = tonumber(start), closed = tonumber(closed),
+  return fixed and {
+    fixed = fixed, start = start + 0, closed = closed + 0,
     time = time, high = high, low = low, close = close, volume = volume, quote = quote, buy = buy,
-    count = tonumber(count), skipped = skipped, maker = maker, last = last, last_agg = last_agg,
+    count = count + 0, skipped = skipped, maker = maker, last = last, last_agg = last_agg,
   }
 end
 
@@ -35,8 +35,8 @@ local function unfold(w)
     local grade, revision, bar_ms, bar_sequence
     grade, revision, bar_ms, bar_sequence, w.open, w.first, w.first_agg = match(w.fixed, FIXED)
     grade = tonumber(grade)
-    w.grade, w.revision = COMPLETE[grade] and grade or MISSING, tonumber(revision)
-    w.bar_ms, w.bar_sequence = tonumber(bar_ms), tonumber(bar_sequence)
+    w.grade, w.revision = COMPLETE[grade] and grade or MISSING, revision + 0
+    w.bar_ms, w.bar_sequence = bar_ms + 0, bar_sequence + 0
     w.fixed = nil
   end
   return w
@@ -47,11 +47,10 @@ local function widen(w)
   w.volume, w.quote, w.buy = widen_volume(w.volume), widen_quote(w.quote), widen_volume(w.buy)
 end
 
--- A block: what is to be added to windows, beside the texts as numbers and, of the coarse scale, limbs. `digits` are
--- the decimals of its volumes, which are integers; nil: they are plain decimals.
-local function from_block(text, digits)
-  local start, first_agg, last_agg, count, skipped, time, open, high, low, close, volume, quote, buy, maker,
-    first, last = match(text, BLOCK)
+-- A block by its parts: what is to be added to windows, beside the texts as numbers and, of the coarse scale, limbs.
+-- `digits` are the decimals of its volumes, which are integers; nil: they are plain decimals.
+local function block_of(digits, start, first_agg, last_agg, count, skipped, time, open, high, low, close, volume, quote,
+    buy, maker, first, last)
   if not digits then
     volume, quote, buy = unplain_volume(volume), unplain_quote(quote), unplain_volume(buy)
   elseif digits == '8' and not is_coarse() then
@@ -64,15 +63,17 @@ local function from_block(text, digits)
     if buy ~= '0' then buy_high, buy_low = two_limbs(buy) end
   end
   return {
-    start = tonumber(start), time = time, moment = tonumber(time), open = open, close = close,
-    high = high, low = low, highest = tonumber(high), lowest = tonumber(low),
+    start = start + 0, start_text = start, time = time, moment = time + 0, open = open, close = close,
+    high = high, low = low, highest = high + 0, lowest = low + 0,
     volume = volume, volume_high = volume_high, volume_low = volume_low,
     quote = quote, quote_high = quote_high, quote_middle = quote_middle, quote_low = quote_low,
     buy = buy, buy_high = buy_high, buy_low = buy_low,
-    count = tonumber(count), skipped = skipped, maker = maker,
+    count = count + 0, skipped = skipped, maker = maker,
     first = first, last = last, first_agg = first_agg, last_agg = last_agg,
   }
 end
+
+local function from_block(text, digits) return block_of(digits, match(text, BLOCK)) end
 
 -- A window that begins with a block.
 local function begin(d, start, grade)
@@ -103,14 +104,14 @@ end
 
 local function add_count(text, more)
   if more == '0' then return text end
-  return format('%d', tonumber(text) + tonumber(more))
+  return format('%d', text + more)
 end
 
 -- `d` holds trades with higher ids than all of `w`.
 local function merge(w, d)
-  if d.high ~= w.high and d.highest > tonumber(w.high) then w.high, w.range_changed = d.high, true end
-  if d.low ~= w.low and d.lowest < tonumber(w.low) then w.low, w.range_changed = d.low, true end
-  if d.moment > tonumber(w.time) then w.time = d.time end
+  if d.high ~= w.high and d.highest > w.high + 0 then w.high, w.range_changed = d.high, true end
+  if d.low ~= w.low and d.lowest < w.low + 0 then w.low, w.range_changed = d.low, true end
+  if d.time ~= w.time and d.moment > w.time + 0 then w.time = d.time end
   w.close, w.last, w.last_agg = d.close, d.last, d.last_agg
   w.count, w.skipped, w.maker = w.count + d.count, add_count(w.skipped, d.skipped), add_count(w.maker, d.maker)
   if not d.volume_high or #w.quote > LONGEST then

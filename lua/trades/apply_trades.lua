@@ -78,26 +78,28 @@ if ARGV[14] == '0' then COMPLETE[PROVEN], REASON[PROVEN] = '0', NOT_PROVABLE end
 local state = call('HMGET', KEYS[3], 'last_id', 'last_trade_time', 'applied_count', 'repeated_count',
   'not_market_count', 'missing_count', 'late_count', 'hole_next_id', 'incomplete_next', 'bars_before',
   'capped_count', 'revisions', 'ids_since', 'restarts_count', 'digits', 'breaks_count', 'long_windows', '100ms', '1m')
-local COUNTED = {'last_id', 'last_trade_time', 'applied_count', 'repeated_count', 'not_market_count', 'missing_count',
-  'late_count', 'hole_next_id', 'incomplete_next', nil, 'capped_count', nil, 'ids_since', 'restarts_count', nil, 'breaks_count'}
 for i = 1, 16 do
-  if state[i] and COUNTED[i] and (not find(state[i], '^%d+$') or #state[i] > 16) then
-    return redis.error_reply('UNREADABLE ' .. COUNTED[i] .. ' is no number')
+  local text = state[i]
+  if text and i ~= 10 and i ~= 12 and i ~= 15 and (not find(text, '^%d+$') or #text > 16) then
+    local names = {'last_id', 'last_trade_time', 'applied_count', 'repeated_count', 'not_market_count', 'missing_count',
+      'late_count', 'hole_next_id', 'incomplete_next', nil, 'capped_count', nil, 'ids_since', 'restarts_count', nil, 'breaks_count'}
+    return redis.error_reply('UNREADABLE ' .. names[i] .. ' is no number')
   end
 end
 local started = state[1] and true or false
-local last_id = tonumber(state[1] or -1)
-local newest_time = tonumber(state[2] or 0)
-local hole_next = tonumber(state[8] or 0)
-local ids_since = tonumber(state[13] or 0)
+local last_id = (state[1] or -1) + 0
+local newest_time = (state[2] or 0) + 0
+local hole_next = (state[8] or 0) + 0
+local ids_since = (state[13] or 0) + 0
 -- What the next market trade's windows lack: 0 nothing, 1 trades before it, 2 their beginning (the fold began).
-local incomplete_next = tonumber(state[9] or 2)
+local incomplete_next = (state[9] or 2) + 0
 local MARK = {[0] = PROVEN, MISSING, BEGAN}
 bars_before = state[10]
--- Revisions among the bars of each interval.
-local revisions = {match(state[12] or '0 0 0 0 0 0 0', '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')}
-if #revisions ~= 7 then return redis.error_reply('UNREADABLE revisions are not seven numbers') end
-for i = 1, 7 do revisions[i] = tonumber(revisions[i]) end
+-- Revisions among the bars of each interval, once there is a bar to append.
+local revisions
+if state[12] and not find(state[12], '^%d+ %d+ %d+ %d+ %d+ %d+ %d+$') then
+  return redis.error_reply('UNREADABLE revisions are not seven numbers')
+end
 
 -- include: trade_trimming
 -- include: long_windows
@@ -128,15 +130,15 @@ local function show(i)
     ' ' .. buy .. ' ' .. count .. ' ' .. skipped .. ' ' .. maker .. ' ' .. w.last .. ' ' .. w.last_agg
 end
 
--- Bars first, then stats, the state after them, trimming last.
-local function commit(fields, now)
+-- Bars first, then stats, the state after them, trimming last. `id` is the text of the last id.
+local function commit(fields, now, id)
   local trimmed, capped = 0, 0
   append_revised()
   if now > 0 then
     trimmed, capped = surplus(now)
     if capped > 0 then
       fields[#fields + 1] = 'capped_count'
-      fields[#fields + 1] = format('%d', tonumber(state[11] or 0) + capped)
+      fields[#fields + 1] = format('%d', (state[11] or 0) + capped)
     end
   end
   for i = 1, 7 do
@@ -145,7 +147,7 @@ local function commit(fields, now)
       fields[#fields + 1] = show(i)
     end
   end
-  local long = long_text()
+  local long = long_text(id)
   if long ~= (state[17] or '') then
     fields[#fields + 1] = 'long_windows'
     fields[#fields + 1] = long
@@ -153,9 +155,10 @@ local function commit(fields, now)
   local trims, revised_since = {}, false
   for i = 1, 7 do
     if bars_added[i] then
-      local before = revisions[i]
+      revisions = revisions or {match(state[12] or '0 0 0 0 0 0 0', '(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)')}
+      local before = revisions[i] + 0
       revisions[i] = before + (revisions_added[i] or 0)
-      if ARGV[6 + i] ~= '0' then trims[i] = trimming(i, tonumber(ARGV[6 + i])) end
+      if ARGV[6 + i] ~= '0' then trims[i] = trimming(i, ARGV[6 + i] + 0) end
       revised_since = revised_since or revisions[i] ~= before
     end
   end
@@ -184,41 +187,42 @@ end
 
 -- Walks over the groups without writing: which are to be applied? Nil if they cannot be applied as they are.
 local function survey()
-  local at, last, member, entry = 22, last_id, tonumber(ARGV[18]), tonumber(ARGV[19]) + tonumber(ARGV[17])
-  local plan = {first = nil, until_group = 0, repeated = tonumber(ARGV[16]), entry_end = entry - 1, next_id = 0}
+  local at, last, member, entry = 22, last_id, ARGV[18] + 0, ARGV[19] + ARGV[17]
+  local plan = {first = nil, until_group = 0, repeated = ARGV[16] + 0, entry_end = entry - 1, next_id = 0}
   local known = started
   for group = 1, tonumber(ARGV[15]) do
     local start, first, last_of, count, skipped = match(ARGV[at + 5], '^(%d+) (%d+) (%d+) (%d+) (%d+)')
-    first, last_of, count, skipped = tonumber(first), tonumber(last_of), tonumber(count), tonumber(skipped)
+    first, last_of = first + 0, last_of + 0
     if known and first > last + 1 then
       plan.next_id = first
       break
     end
     if known and last_of <= last then
       plan.repeated = plan.repeated + count + skipped
-      member = member + 2 * tonumber(ARGV[at + 1])
+      member = member + 2 * ARGV[at + 1]
     else
       if known and first <= last then return nil end
       if not plan.first then plan.first, plan.at, plan.member = group, at, member end
       plan.until_group = group
       if ARGV[at + 4] ~= '8' then plan.fine = true end
-      if count == 0 or not may_wait(start) then plan.all = true end
-      member = member + 2 * tonumber(ARGV[at + 1])
+      if count == '0' or not may_wait(start + 0) then plan.all = true end
+      member = member + 2 * ARGV[at + 1]
       plan.member_end = member - 1
       known, last = true, last_of
     end
-    plan.repeated = plan.repeated + tonumber(ARGV[at + 3])
-    entry = entry + tonumber(ARGV[at + 2])
+    plan.repeated = plan.repeated + ARGV[at + 3]
+    entry = entry + ARGV[at + 2]
     plan.entry_end = entry - 1
-    at = at + 6 + tonumber(ARGV[at])
+    at = at + 6 + ARGV[at]
   end
   return plan
 end
 
 local function apply()
-  local plan = tonumber(ARGV[20]) == ids_since and survey()
+  local plan = ARGV[20] + 0 == ids_since and survey()
   if not plan then return {'AGAIN', last_id, ids_since} end
-  local applied, not_market, late = 0, 0, 0
+  local applied, not_market, late, fields = 0, 0, 0, {}
+  local id, newest = state[1], state[2] or '0'
   if plan.first then
     local refines = plan.fine and is_coarse()
     local wrong = (ARGV[21] == '0' or plan.all or refines or incomplete_next > 0) and load_long()
@@ -239,7 +243,7 @@ local function apply()
     in_chunks('ZADD', KEYS[4], nil, plan.member, plan.member_end)
     local at = plan.at
     for _ = plan.first, plan.until_group do
-      local runs, d = tonumber(ARGV[at]), from_block(ARGV[at + 5], ARGV[at + 4])
+      local runs, d = ARGV[at] + 0, from_block(ARGV[at + 5], ARGV[at + 4])
       local time, late_count = d.moment, 0
       if d.count == 0 then
         for i = 1, 7 do fold_not_market(i, time, d.skipped, d.last_agg) end
@@ -256,35 +260,32 @@ local function apply()
         end
         if not are_loaded then put_by(d) end
         late = late + late_count
-        if time > newest_time then newest_time = time end
+        if time > newest_time then newest_time, newest = time, d.time end
       end
-      applied, not_market = applied + d.count, not_market + tonumber(d.skipped)
-      last_id = tonumber(d.last_agg)
+      applied, not_market, id = applied + d.count, not_market + d.skipped, d.last_agg
       at = at + 6 + runs
     end
+    last_id = id + 0
+    fields = {'last_id', id, 'last_trade_time', newest, 'applied_count', format('%d', (state[3] or 0) + applied)}
   end
-  local fields = {}
   local function set(name, value)
     fields[#fields + 1] = name
     fields[#fields + 1] = format('%d', value)
   end
   if plan.first then
-    set('last_id', last_id)
-    set('last_trade_time', newest_time)
-    set('applied_count', tonumber(state[3] or 0) + applied)
-    set('incomplete_next', incomplete_next)
+    if not state[9] or incomplete_next ~= state[9] + 0 then set('incomplete_next', incomplete_next) end
     if not (state[15] or is_coarse()) then set('digits', 18) end
   end
-  if plan.repeated > 0 then set('repeated_count', tonumber(state[4] or 0) + plan.repeated) end
-  if not_market > 0 then set('not_market_count', tonumber(state[5] or 0) + not_market) end
-  if late > 0 then set('late_count', tonumber(state[7] or 0) + late) end
+  if plan.repeated > 0 then set('repeated_count', (state[4] or 0) + plan.repeated) end
+  if not_market > 0 then set('not_market_count', (state[5] or 0) + not_market) end
+  if late > 0 then set('late_count', (state[7] or 0) + late) end
   if plan.first and plan.next_id == 0 then
     if hole_next > 0 then set('hole_next_id', 0) end
   elseif plan.next_id > 0 and plan.next_id ~= hole_next then
     set('hole_next_id', plan.next_id)
   end
-  local capped = commit(fields, newest_time)
-  in_chunks('XACK', KEYS[2], ARGV[3], tonumber(ARGV[19]), plan.entry_end)
+  local capped = commit(fields, newest_time, id)
+  in_chunks('XACK', KEYS[2], ARGV[3], ARGV[19] + 0, plan.entry_end)
   return {'OK', applied, not_market, plan.repeated, late, last_id, plan.next_id, newest_time, capped}
 end
 
