@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import msgspec
+import pytest
 
 from workers.model.books.top_of_book import TopOfBook, encode_top
 from workers.model.level3.events import OrderChange, OrderMessage, OrderSeed
@@ -16,6 +17,7 @@ from workers.runtime.context import venue_contexts
 from workers.runtime.ownership import Claim
 from workers.settings.loading import parse
 from workers.store.log.streams import Delivered
+from workers.store.orders.rebuilding import OrderDecoding, OrderFold
 
 SETTINGS = """
 [venues.bitstamp]
@@ -91,6 +93,24 @@ def test_a_book_that_came_into_sync_while_its_loss_was_stored_is_stored_at_once(
     book.checkpoint()
     book.changed = True
     assert not book.commit_due(now)
+
+
+def test_a_fold_that_failed_over_an_entry_is_none_any_more():
+    """Who follows orders goes on with the next entry, whatever befell it."""
+    book = owned()
+
+    def message(data: bytes) -> OrderMessage | None:
+        if data == b"odd":
+            raise OverflowError("nobody foresaw it")
+        return book.feed.message(data)
+
+    decoding = OrderDecoding(book.feed.rules, True, message)
+    fold = OrderFold(OrderSync("BTCUSD", book.feed.rules), decoding, b"0-0")
+    fold.take(created(1, 0, "100"))
+    assert fold.sync.synced
+    with pytest.raises(OverflowError):
+        fold.take(Delivered(b"1-2", b"odd", BEGAN_US))
+    assert not fold.sync.synced
 
 
 class Shown:

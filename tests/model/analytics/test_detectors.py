@@ -25,6 +25,7 @@ from workers.model.analytics.order_runs import RUN_US, OrderRuns
 from workers.model.analytics.walls import WallDetector, WallParameters
 from workers.model.level3.book import Level3Book
 from workers.model.level3.events import OrderChange, OrderMessage
+from workers.venues.coinbase.orders import order_message
 
 MS = 1000
 ASKS = [(101.0 + number, 1.0) for number in range(10)]
@@ -526,6 +527,12 @@ def test_a_large_level_that_is_gone_at_once_flickers_unless_it_was_traded_with(t
     assert detector.counter.counts("bid", 200 * MS) == (1, times)
 
 
+COINBASE_CHANGE = (
+    b'{"type":"change","reason":"STP","sequence":80,"order_id":"1","side":"buy","old_size":"2","new_size":"0.5",'
+    b'"price":"100","product_id":"BTC-USD","time":"2014-11-07T08:19:27.028459Z"}'
+)
+
+
 def test_what_happens_to_orders_is_told_before_the_book_has_it():
     book = Level3Book()
     book.add("1", "bid", "100.0", "2", placed_us=5)
@@ -547,4 +554,8 @@ def test_what_happens_to_orders_is_told_before_the_book_has_it():
     assert happened(OrderChange("remove", "1", "bid")) == []
     moved = happened(OrderChange("set", "1", "bid", "99.5", "2"), moves=True)
     assert [row[:2] for row in moved] == [("cancelled", 100.0), ("added", 99.5)]
+    moved = happened(OrderChange("set", "1", "bid", "99.5"), moves=True)
+    assert moved[1] == ("added", 99.5, 2.0, 2.0, 0), "without another quantity it has the same"
+    less = order_message("c", COINBASE_CHANGE).changes[0]
+    assert happened(less, moves=True) == [], "a match would have told of a fill"
     assert happened(OrderChange("set", "9", "bid", "99.5", "2")) == []

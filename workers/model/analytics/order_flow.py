@@ -55,7 +55,7 @@ def order_events(book: Level3Book, message: OrderMessage, *, moves: bool) -> Ite
     for change in message.changes:
         if change.kind == "add" or (change.kind == "put" and book.order(change.order_id) is None):
             if not _takes(book, change):
-                yield _added(book, change, message.time_us)
+                yield _added(book, change, float(change.quantity), message.time_us)
         else:
             yield from _changed(book, change, message.time_us, moves=moves)
 
@@ -73,8 +73,8 @@ def _best(book: Level3Book, side: Side) -> float:
     return price_key(queue.price) if queue is not None else 0.0
 
 
-def _added(book: Level3Book, change: OrderChange, now_us: int) -> OrderEvent:
-    quantity, price = float(change.quantity), price_key(change.price)
+def _added(book: Level3Book, change: OrderChange, quantity: float, now_us: int) -> OrderEvent:
+    price = price_key(change.price)
     return OrderEvent(
         "added", change.order_id, change.side, price, quantity, quantity, now_us, 0, _best(book, change.side)
     )
@@ -99,13 +99,13 @@ def _changed(book: Level3Book, change: OrderChange, now_us: int, *, moves: bool)
         taken = float(change.quantity)
         yield happening("filled", taken, max(0.0, held - taken))
         return
+    left = float(change.quantity or order.quantity)
     if moves and change.price and price_key(change.price) != price:
         yield happening("cancelled", held, 0.0)
         if not _takes(book, change):
-            yield _added(book, change, now_us)
+            yield _added(book, change, left, now_us)
         return
-    left = float(change.quantity or order.quantity)
     if left > held:
         yield happening("grown", left - held, left)
-    elif left < held:
+    elif left < held and change.ending != "cancelled":
         yield happening("filled", held - left, left)

@@ -21,6 +21,7 @@ class OrderChange(msgspec.Struct, gc=False):
 
     rank: what the venue orders the queue by, None: by arrival.
     time_us: when the order was placed, where the change tells; -1: it does not.
+    ending: of a `remove`, why; of a `set` to less `cancelled` where the venue tells fills by themselves.
     """
 
     kind: ChangeKind

@@ -61,9 +61,15 @@ class OrderFold:
 
     def take(self, entry: Delivered) -> None:
         """Fold one entry in; the book is out of sync where one is missing, or cannot be read."""
-        message = self.message(entry)
-        if message is not None:
-            self.sync.on_message(message)
+        try:
+            message = self.message(entry)
+            if message is not None:
+                self.sync.on_message(message)
+        except (
+            Exception
+        ):  # our own code failed over it: what comes next would be folded into a book without it
+            self.sync.lose("failed")
+            raise
 
     def message(self, entry: Delivered) -> OrderMessage | None:
         """The first half of `take`: what the sync is to be told next; None: nothing, it may have lost its book."""

@@ -124,5 +124,7 @@ def _change(event: OrderEvent, time_us: int) -> OrderChange | None:
         ending: Ending = "filled" if event.reason == "filled" else "cancelled"
         return OrderChange("remove", event.order_id, side, price, ending=ending)
     if event.type == "change" and (event.new_size or event.new_price):
-        return OrderChange("set", event.order_id, side, event.new_price or "", event.new_size or "")
+        return OrderChange(
+            "set", event.order_id, side, event.new_price or "", event.new_size or "", ending="cancelled"
+        )
     return None
