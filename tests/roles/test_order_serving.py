@@ -15,9 +15,12 @@ from test_order_roles import LONGEST_S, OrderFleet, orders_of
 
 from workers.api.server import Api
 from workers.errors import CommandError
+from workers.reading import orders as reading
 from workers.reading.orders import Request, _orders, _show, _show_order
 from workers.runtime.context import venue_contexts
 from workers.runtime.process import Process
+from workers.store.keys import Keys
+from workers.store.orders.rebuilding import OrderStatement, order_statement
 
 
 @asynccontextmanager
@@ -50,6 +53,15 @@ async def the_command_says_the_same(
     assert capsys.readouterr().out.startswith("ask ")
     with pytest.raises(CommandError, match="rests now"):
         _show_order(sync, "none", fleet.symbol, as_json=True)
+
+    async def purged(client: Any, keys: Keys, symbol: str) -> OrderStatement:
+        said = await order_statement(client, keys, symbol)
+        return said._replace(fields=said.fields | {"purged_level2": "7"})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "order_statement", purged)
+        with pytest.raises(CommandError, match="ask again"):
+            await _orders(fleet.client, context, fleet.symbol, 1_000_000)
 
 
 @pytest.mark.parametrize(
