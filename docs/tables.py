@@ -20,7 +20,9 @@ import msgspec
 
 DOCS: Final = Path(__file__).resolve().parent
 PACKAGE: Final = DOCS.parent / "workers"
-sys.path.insert(0, str(DOCS.parent))
+sys.path[:0] = [str(DOCS.parent), str(DOCS)]
+
+import declared_metrics  # noqa: E402 -- beside this file
 
 from workers.conformance.catalogue.all import SCENARIOS  # noqa: E402 -- as above
 from workers.conformance.orders.runner import fits  # noqa: E402 -- as above
@@ -88,159 +90,6 @@ MEANING: Final = {
 }
 """What `workers/settings` leaves to the name."""
 
-EVENTS: Final = {
-    "fleet_figures_unreadable_total": ["redis_refused"],
-    "fleet_trades_capped_total": ["trades_capped"],
-    "fleet_redis_unavailable_total": ["redis_refused"],
-    "fleet_leases_taken_total": ["lease_taken"],
-    "fleet_lease_lost_total": ["lease_lost"],
-    "fleet_work_hung_total": ["work_hung"],
-    "fleet_loop_stuck_total": ["loop_stuck"],
-    "fleet_task_failed_total": ["task_failed"],
-    "fleet_rest_requests_total": ["rate_limited"],
-    "fleet_connects_total": ["connected"],
-    "fleet_sockets_connected": ["connected", "disconnected"],
-    "fleet_stream_silent_total": ["stream_silent"],
-    "fleet_socket_silent_total": ["socket_silent", "socket_without_data"],
-    "fleet_socket_failed_total": ["socket_failed"],
-    "fleet_stream_stopped_total": ["stream_stopped"],
-    "fleet_stream_revived_total": ["stream_revived"],
-    "fleet_streams_refused": ["subscription_refused", "subscription_accepted"],
-    "fleet_requests_unanswered_total": ["requests_unanswered"],
-    "fleet_frame_failed_total": ["frame_failed"],
-    "fleet_announcement_failed_total": ["announcement_failed"],
-    "fleet_stream_dead_total": ["stream_dead"],
-    "fleet_tape_check_failed_total": ["tape_check_failed"],
-    "fleet_derivatives_malformed_total": ["derivatives_malformed"],
-    "fleet_derivatives_lost_total": ["derivatives_lost"],
-    "fleet_derivatives_failed_total": ["derivatives_failed"],
-    "fleet_poll_failed_total": ["poll_failed"],
-    "fleet_oversized_frames_total": ["oversized_frame"],
-    "fleet_reconnects_total": ["reconnecting"],
-    "fleet_rotations_total": ["rotating"],
-    "fleet_malformed_frames_total": ["malformed_frame"],
-    "fleet_subscription_refused_total": ["subscription_refused"],
-    "fleet_unknown_symbol_total": ["unknown_symbol"],
-    "fleet_id_resets_total": ["id_reset"],
-    "fleet_buffer_dropped_total": ["entries_lost"],
-    "fleet_append_refused_total": ["redis_refused", "entries_lost"],
-    "fleet_append_failed_total": ["redis_refused"],
-    "fleet_redis_not_examined_total": ["redis_not_examined"],
-    "fleet_redis_refused_total": ["redis_refused"],
-    "fleet_malformed_entries_total": ["malformed_entry"],
-    "fleet_sync_lost_total": ["sync_lost"],
-    "fleet_syncs_total": ["book_synced"],
-    "fleet_depth_gaps_total": ["depth_gap"],
-    "fleet_checkpoint_unreadable_total": ["checkpoint_unreadable"],
-    "fleet_books_stale_total": ["book_stale"],
-    "fleet_entries_read_elsewhere_total": ["entries_read_elsewhere"],
-    "fleet_best_level_mismatch_total": ["best_level_mismatch"],
-    "fleet_snapshots_total": ["snapshot", "snapshot_failed"],
-    "fleet_trade_ids_restarted_total": ["trade_ids_restarted"],
-    "fleet_trade_ids_unconfirmed_total": ["trade_ids_unconfirmed"],
-    "fleet_trade_ids_refuted_total": ["trade_ids_refuted"],
-    "fleet_trade_holes_total": ["trade_hole"],
-    "fleet_history_unreadable_total": ["history_unreadable"],
-    "fleet_history_resumed_total": ["history_resumed"],
-    "fleet_trades_repaired_total": ["trade_hole_closed"],
-    "fleet_trades_missing_total": ["trades_missing"],
-    "fleet_trades_breaks_total": ["trades_break"],
-    "fleet_trades_unusable_total": ["trade_unusable"],
-    "fleet_trades_fills_repeated_total": ["trades_fills_repeated"],
-    "fleet_trades_fills_impossible_total": ["trades_fills_impossible"],
-    "fleet_symbol_refreshes_total": ["symbols_refreshed", "symbol_refresh_failed"],
-    "fleet_clock_steps_total": ["clock_set"],
-    "fleet_clock_taken_over_total": ["clock_taken_over"],
-    "fleet_weight_limit_refused_total": ["weight_limit_refused"],
-    "fleet_rest_overlong_total": ["reply_overlong"],
-    "fleet_symbol_unlisted_total": ["symbol_unlisted"],
-    "fleet_symbol_unreadable_total": ["symbols_unreadable", "symbol_unreadable"],
-    "fleet_keeper_stumbled_total": ["keeper_stumbled"],
-    "fleet_api_stumbled_total": ["api_reader_stumbled"],
-    "fleet_symbol_quarantined_total": ["symbol_quarantined", "symbol_recovered"],
-    "fleet_group_set_back_total": ["group_set_back"],
-    "fleet_key_unreadable_total": ["key_unreadable", "key_readable_again"],
-    "fleet_symbol_status_changes_total": ["symbol_status_changed"],
-    "fleet_symbol_tick_size_changes_total": ["symbol_tick_size_changed"],
-    "fleet_symbol_step_size_changes_total": ["symbol_step_size_changed"],
-    "fleet_symbol_tickers_failed_total": ["symbol_tickers_failed"],
-    "fleet_symbols_taken_up_total": ["symbols_taken_up"],
-    "fleet_symbols_retired_total": ["symbol_retired"],
-    "fleet_announcements_total": ["announcement"],
-    "fleet_announcements_connected": ["announcements_connected"],
-    "fleet_announcements_lost_total": ["announcements_lost"],
-    "fleet_audits_total": ["audit"],
-    "fleet_api_failures_total": ["request_broke"],
-    "fleet_api_redis_trouble_total": ["api_redis_trouble"],
-    "fleet_api_replica_mismatch_total": ["replica_mismatch"],
-    "fleet_api_rebuilds_total": ["replica_not_rebuilt"],
-    "fleet_api_orders_rebuilds_total": ["orders_not_rebuilt"],
-    "fleet_archive_files_total": ["archive_file_written"],
-    "fleet_archive_failures_total": ["archive_write_failed"],
-    "fleet_tardis_answer_failed_total": ["tardis_answer_failed"],
-    "fleet_tardis_client_slow_total": ["tardis_client_slow"],
-    "fleet_archive_adopted_total": ["archive_file_adopted"],
-    "fleet_archive_missing_total": ["archive_rows_missing"],
-    "fleet_archive_undecoded_total": ["archive_entries_undecoded"],
-    "fleet_archive_unread_total": ["archive_not_read"],
-    "fleet_postgres_away_total": ["postgres_away"],
-    "fleet_postgres_refused_total": ["postgres_rows_refused"],
-    "fleet_postgres_rewound_total": ["postgres_stream_rewound"],
-    "fleet_postgres_missing_total": ["postgres_rows_missing"],
-    "fleet_postgres_filled_total": ["postgres_hole_passed"],
-    "fleet_postgres_up": ["postgres_away", "postgres_back"],
-    "fleet_analytics_unusable_total": ["analytics_unusable"],
-    "fleet_analytics_missed_total": ["analytics_missed"],
-    "fleet_analytics_fell_back_total": ["analytics_fell_back"],
-    "fleet_alerts_fired_total": ["alert_fired"],
-    "fleet_alerts_resolved_total": ["alert_resolved"],
-    "fleet_alerts_webhook_failed_total": ["alerts_webhook_failed"],
-    "fleet_alerts_webhook_dropped_total": ["alerts_webhook_dropped"],
-    "fleet_alerts_comments_failed_total": ["alerts_comment_failed"],
-    "fleet_alerts_comments_skipped_total": ["alerts_comment_skipped"],
-    "fleet_orders_malformed_total": ["orders_malformed"],
-    "fleet_orders_lost_total": ["orders_lost"],
-    "fleet_orders_syncs_total": ["orders_synced"],
-    "fleet_orders_purged_crossing_total": ["orders_purged"],
-    "fleet_orders_purged_level2_total": ["orders_purged"],
-    "fleet_orders_read_elsewhere_total": ["orders_read_elsewhere"],
-    "fleet_orders_checkpoint_unreadable_total": ["orders_checkpoint_unreadable"],
-    "fleet_orders_seeds_total": ["orders_seed", "orders_seed_failed"],
-    "fleet_orders_withheld_total": ["orders_withheld"],
-}
-"""The log events that stand for one increase of a metric."""
-
-ROLES: Final = {
-    "ingest": "ingest",
-    "books": "books",
-    "trades": "trades",
-    "keeper": "keeper",
-    "api": "api",
-    "archive": "archive",
-    "alerts": "alerts",
-    "analytics": "analytics",
-    "orders": "orders",
-    "postgres": "postgres",
-    "tardis": "fleet serve-tardis",
-    "runtime/process.py": "every worker",
-    "runtime/logs.py": "every worker",
-    "runtime/pulse.py": "every worker",
-    "runtime/loop_watch.py": "every worker",
-    "runtime/tasks.py": "every worker",
-    "runtime/backoff.py": "every worker",
-    "runtime/unreadable.py": "whoever reads keys",
-    "runtime/quarantine.py": "workers that own symbols",
-    "runtime/ownership.py": "workers that own symbols",
-    "runtime/sharing.py": "`books` and `trades`",
-    "runtime/progress.py": "workers that own symbols",
-    "runtime/rest.py": "workers that use REST",
-    "runtime/stream_places.py": "`books`, `orders` and `trades`",
-    "runtime/rounds.py": "`books`, `orders`, `analytics` and `trades`",
-    "runtime/dead_streams.py": "`books` and `keeper`",
-}
-"""Who has the metrics of a folder or module, in the order of the page."""
-
-
 FAULTS: Final = {
     "events": faults.EVENT_KINDS,
     "connections": faults.CONNECTION_KINDS,
@@ -257,16 +106,6 @@ class Setting(NamedTuple):
     kind: str
     default: str
     meaning: str
-
-
-class Metric(NamedTuple):
-    """One metric as the code declares it."""
-
-    name: str
-    kind: str
-    labels: tuple[str, ...]
-    meaning: str
-    where: str
 
 
 def _kind(text: str) -> str:
@@ -338,51 +177,6 @@ def _venue(exchange: str, signed: ast.ClassDef) -> Iterator[Setting]:
         yield from _section(f"venues.*.{exchange}", struct, signed)
 
 
-def _metric(call: ast.Call, constants: dict[str, ast.expr], where: str) -> Metric | None:
-    kind = call.func.id if isinstance(call.func, ast.Name) else ""
-    kind = {"Metric": "Counter"}.get(kind, kind)
-    if (
-        kind not in ("Counter", "Gauge", "Histogram")
-        or not call.args
-        or not isinstance(call.args[0], ast.Constant)
-    ):
-        return None
-    labels = call.args[2] if len(call.args) > 2 else ast.Tuple([])
-    if isinstance(labels, ast.Name):
-        labels = constants[labels.id]
-    meaning = ast.literal_eval(call.args[1])
-    return Metric(str(call.args[0].value), kind.lower(), tuple(ast.literal_eval(labels)), meaning, where)
-
-
-def metrics() -> list[Metric]:
-    """Every metric the code declares, by role and in the order of the code."""
-    found: list[Metric] = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).parts
-        where = "/".join(parts) if parts[0] == "runtime" else parts[0]
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        constants = {
-            node.target.id if isinstance(node, ast.AnnAssign) else node.targets[0].id: node.value
-            for node in tree.body
-            if (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value)
-            or (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name))
-        }
-        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
-        found += [metric for call in calls if (metric := _metric(call, constants, where))]
-    order = list(ROLES)
-    return sorted(found, key=lambda metric: order.index(metric.where))
-
-
-def log_events() -> set[str]:
-    """Every name of an event that the code may log."""
-    names = set()
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-                names.add(node.args[0].value)
-    return {name for name in names if isinstance(name, str)}
-
-
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
@@ -401,10 +195,10 @@ def settings_table(section: str) -> str:
 def metrics_table(where: str) -> str:
     """The table of one role's metrics."""
     rows = []
-    for metric in metrics():
+    for metric in declared_metrics.metrics():
         if metric.where == where:
             labels = ", ".join(f"`{label}`" for label in metric.labels)
-            events = ", ".join(f"`{event}`" for event in EVENTS.get(metric.name, []))
+            events = ", ".join(f"`{event}`" for event in declared_metrics.events_of(metric.name))
             rows.append((f"`{metric.name}`", metric.kind, labels, f"{metric.meaning}.", events))
     return _table(("metric", "type", "labels", "meaning", "log event"), rows)
 
@@ -437,7 +231,7 @@ def faults_table(group: str) -> str:
 def pages() -> dict[Path, str]:
     """Each page with tables, as it should be."""
     sections = {found.name.rpartition(".")[0] for found in settings()}
-    wheres = {metric.where for metric in metrics()}
+    wheres = {metric.where for metric in declared_metrics.metrics()}
     made = {}
     for name, known, table in (
         ("configuration.md", sections, settings_table),

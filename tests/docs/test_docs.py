@@ -143,11 +143,11 @@ def test_tables_are_up_to_date():
 
 def test_tables_name_only_what_is_there():
     settings = {found.name for found in tables.settings()}
-    metrics = {metric.name for metric in tables.metrics()}
-    events = tables.log_events()
+    metrics = {metric.name for metric in tables.declared_metrics.metrics()}
+    events = tables.declared_metrics.log_events()
     assert set(tables.MEANING) <= settings
-    assert set(tables.EVENTS) <= metrics
-    assert {event for found in tables.EVENTS.values() for event in found} <= events
+    assert set(tables.declared_metrics.EVENTS) <= metrics
+    assert {event for found in tables.declared_metrics.EVENTS.values() for event in found} <= events
 
 
 def test_settings_in_pages_exist():
@@ -175,7 +175,7 @@ def test_environment_variables_in_pages_exist():
 
 
 def test_metrics_in_pages_exist():
-    known = {metric.name for metric in tables.metrics()}
+    known = {metric.name for metric in tables.declared_metrics.metrics()}
     others = {"fleet_runs", "fleet_answers"}
     wrong = []
     for page in PAGES:
