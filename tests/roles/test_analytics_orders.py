@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from workers.analytics.following import OrdersFollowing
 from workers.analytics.orders import OrderInference, ToldIcebergs
+from workers.analytics.owned import OwnedAnalytics
 from workers.analytics.symbol import SymbolAnalytics
 from workers.analytics.worker import MISSED, AnalyticsWorker
 from workers.api.server import Api
@@ -34,6 +35,7 @@ from workers.settings.analytics import AnalyticsSettings
 from workers.settings.schema import Settings
 from workers.store.keys import ORDERS, Keys
 from workers.store.log.streams import delivered
+from workers.store.log.tail import Place
 from workers.store.orders.publishing import OrdersPublication, OrderStore
 from workers.store.orders.rebuilding import OrderDecoding, OrderFold
 from workers.venues.bitstamp.settings import BitstampSettings
@@ -358,6 +360,22 @@ async def test_a_book_that_begins_anew_within_what_is_read_at_once_ends_no_icebe
     inference.check()
 
 
+async def test_an_iceberg_whose_order_went_without_a_reason_neither_stands_nor_ends(driven: Driven) -> None:
+    market = driven.market
+    await market.rests()
+    await market.refill(3)
+    assert json.loads((await driven.round())["icebergs"])
+    [owned] = driven.worker.owned.values()
+    for fold in (market.owner, owned.analytics.orders.fold):
+        assert fold is not None
+        fold.sync.book.remove(ICEBERG)  # as a phantom is purged
+    await market.event("created", "5", "90.00", PART, side=0)
+    told = await driven.round()
+    assert (told["level"], told["icebergs"]) == ("3", "[]")
+    assert await driven.events() == [FOUND, CONFIRMED]
+    owned.analytics.check()
+
+
 async def test_a_book_is_used_only_while_its_owner_vouches_for_it(driven: Driven) -> None:
     market = driven.market
     await market.rests()
@@ -408,6 +426,23 @@ async def test_the_next_owner_tells_nothing_again(driven: Driven, real_server: s
         await market.withdraw()
         await driven.round()
         assert await driven.events() == [FOUND, CONFIRMED, EXHAUSTED]
+
+
+async def test_a_symbol_that_is_lost_while_its_orders_are_taken_up_is_read_no_further(driven: Driven) -> None:
+    worker = driven.worker
+    [owned] = worker.owned.values()
+    OrdersFollowing.let_go(owned)
+    look = worker._orders.look
+
+    async def lost_meanwhile(symbols: list[OwnedAnalytics]) -> dict[OwnedAnalytics, Place]:
+        begun = await look(symbols)
+        worker.forget(owned.claim)
+        return begun
+
+    worker._orders.look = lost_meanwhile  # type: ignore[assignment]
+    await driven.round()
+    assert owned.analytics.level == 3
+    assert not worker._streams
 
 
 @pytest.mark.parametrize("key", [KEYS.raw(SYMBOL, ORDERS), KEYS.orders_checkpoint(SYMBOL)])

@@ -91,8 +91,16 @@ class OrderInference:
         return [event for event in events if self.told.is_news(event)]
 
     def icebergs(self) -> list[Iceberg]:
-        """Those that were told and have not ended, most confident first."""
-        return self._icebergs.icebergs()
+        """Those that stand, most confident first. One whose order went without a reason is no more: it was pushed out
+        of what the exchange shows, or purged, or its end is told without one."""
+        standing: list[Iceberg] = []
+        for chain in self._icebergs.icebergs() if self.fold is not None else ():
+            assert self.fold is not None
+            if chain.waited or self.fold.sync.book.order(chain.order_id) is not None:
+                standing.append(chain)
+            else:
+                self._icebergs.lose_sight(chain.order_id)
+        return standing
 
     def orders_at(self, side: Side, price: float) -> int | None:
         """How many orders rest at a price; None where not all are known. O(1)."""

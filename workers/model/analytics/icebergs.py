@@ -158,6 +158,11 @@ class IcebergDetector:
             self._runs.on_ended(event, event.quantity if chain is None else chain.series.part)
         return events
 
+    def lose_sight(self, order_id: str) -> None:
+        """An order rests no more, and nobody told why: its iceberg is forgotten, and has not ended. O(1)."""
+        if (chain := self._by_order.get(order_id)) is not None:
+            self._forget(chain)
+
     def on_time(self, now_us: int) -> list[AnalyticsEvent]:
         """End the chains whose next part did not come in time."""
         events: list[AnalyticsEvent] = []
