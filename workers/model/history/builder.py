@@ -36,7 +36,9 @@ class _OpenSide:
         self._values = dict(zip(self._quantities, keys, strict=True))
         self._spelled = {value: price for price, value in self._values.items()}
         self._strangers: dict[str, float] = {}
-        """Prices touched without becoming a row, with their values."""
+        """Prices inside the range that were touched without becoming a row, with their values."""
+        self._outside: set[str] = set()
+        """Prices beyond the range that were touched."""
         self._twins: dict[str, float] = {}
         """Texts of which another one with the same value was seen."""
         self.touched: dict[str, str] = {}
@@ -64,25 +66,44 @@ class _OpenSide:
                 del self._masks[price], self._quantities[price], self._values[price]
 
     def close(self, bit: int, book: OrderBook) -> None:
-        """Write down what changed in the second of mask `bit`."""
-        strange = self.touched.keys() - self._quantities.keys()
-        new = {price for price in strange if self._wanted(price, self.touched[price])}
+        """Write down what changed in the second of mask `bit`. O(1) a price touched."""
+        touched, quantities, outside = self.touched, self._quantities, self._outside
+        strange = [price for price in touched if price not in quantities and price not in outside]
+        new = [price for price in strange if self._wanted(price, touched[price])]
         twins = self._twins
-        for price, quantity in self.touched.items():
-            if (price in new or price not in strange) and price not in twins:
-                self._set(price, "0" if _is_zero(quantity) else quantity, bit)
+        for price in new:
+            if price not in twins:
+                self._set(price, touched[price], bit)
+        self._write_down(bit)
         if twins:
             self._settle_twins(bit, book)
         self.touched = {}
+
+    def _write_down(self, bit: int) -> None:
+        """What the rows there are have become."""
+        quantities, masks, twins = self._quantities, self._masks, self._twins
+        for price, quantity in self.touched.items():
+            row = quantities.get(price)
+            if row is None or row[-1] == quantity or price in twins:
+                continue
+            is_gone, was_gone = _is_zero(quantity), row[-1] == "0"
+            if not (is_gone and was_gone):
+                self.present += was_gone - is_gone
+                row.append("0" if is_gone else quantity)
+                masks[price] |= bit
 
     def _wanted(self, price: str, quantity: str) -> bool:
         """Whether a price not seen in this segment becomes a row."""
         value = self._strangers.get(price)
         if value is None:
-            value = self._strangers[price] = price_key(price)
-        if (other := self._spelled.setdefault(value, price)) != price:
-            self._twins[price] = self._twins[other] = value
-        return self._inside(value) and not _is_zero(quantity)
+            value = price_key(price)
+            if not self._inside(value):
+                self._outside.add(price)
+                return False
+            self._strangers[price] = value
+            if (other := self._spelled.setdefault(value, price)) != price:
+                self._twins[price] = self._twins[other] = value
+        return not _is_zero(quantity)
 
     def _inside(self, value: float) -> bool:
         return value >= self._edge if self.side == "bid" else value <= self._edge
