@@ -2,11 +2,11 @@
 --
 -- KEYS     the streams (on a cluster: of one slot)
 -- ARGV[1]  number of entries n
--- ARGV[2 .. 1+k]  of KEYS[1 .. k] the retention in ms (entries older than this before the new one are trimmed), and behind
---          a blank the id of an entry that was the last at some time, where the caller knows one: if there is none after it,
---          nothing has to be read. It is taken at its word: what it names may be gone with the stream, and stays a repeat.
--- ARGV[2+k]  id_reset_ms: an id that went back while its time went on by at least this much starts anew
--- then n times 2:  "<key index from 1> <event ms> <update id> <received us> <line>[ <kind>]", data
+-- ARGV[2]  id_reset_ms: an id that went back while its time went on by at least this much starts anew
+-- ARGV[3 .. 2+3k]  of KEYS[1 .. k] the retention in ms (entries older than this before the new one are trimmed), and ms
+--          and update id of an entry that was the last at some time, where the caller knows one, else twice "": if there is none
+--          after it, nothing has to be read. It is taken at its word: what it names may be gone with the stream, and stays a repeat.
+-- then n times 7:  key index from 1, event ms, update id, received us, line, kind ("" of an update), data
 --
 -- An update's id is <event ms>-<update id>, so the last id of a stream names the last update id it holds.
 -- One whose update id is not greater than that is a repeat and is dropped, whatever its time: two lines
@@ -30,15 +30,15 @@
 -- kind or a clock that went back one XREVRANGE of up to LOOKED_AT entries. A stream is trimmed when its time comes into
 -- another TRIMS-th of its retention, not by each call.
 local FAR_MS, LOOKED_AT, TRIMS = 604800000, 500, 100
-local call, format, match = redis.call, string.format, string.match
+local call, format, match, unpack = redis.call, string.format, string.match, unpack
 local n = tonumber(ARGV[1])
 local k = #KEYS
-local reset_ms = tonumber(ARGV[2 + k])
+local reset_ms = ARGV[2] + 0
 local last_ms, last_id, began_ms, kept_ms, repeats_of, repeated = {}, {}, {}, {}, {}, {}
 
 local function set_last(i, id)
     local ms, number = match(id, '^(%d+)-(%d+)$')
-    last_ms[i], last_id[i] = tonumber(ms), ms == '0' and '' or number
+    last_ms[i], last_id[i] = ms + 0, ms == '0' and '' or number
 end
 
 -- The last id a stream ever had: its newest entries may have been deleted, or the id been set.
@@ -54,15 +54,15 @@ end
 
 for i = 1, k do
     repeats_of[i] = 0
-    local retention, known = match(ARGV[1 + i], '^(%d+) ?(.*)$')
-    kept_ms[i] = tonumber(retention)
-    local newest = redis.pcall('XREVRANGE', KEYS[i], '+', known == '' and '-' or '(' .. known, 'COUNT', 1)
+    local known_ms, known_id = ARGV[3 * i + 1], ARGV[3 * i + 2]
+    kept_ms[i] = ARGV[3 * i] + 0
+    local newest = redis.pcall('XREVRANGE', KEYS[i], '+', known_ms == '' and '-' or '(' .. known_ms .. '-' .. known_id, 'COUNT', 1)
     if newest.err then
         return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is no stream')
     elseif newest[1] then
         set_last(i, newest[1][1])
-    elseif known ~= '' then
-        set_last(i, known)
+    elseif known_ms ~= '' then
+        last_ms[i], last_id[i] = known_ms + 0, known_ms == '0' and '' or known_id
     else
         set_last_ever(i)
     end
@@ -120,7 +120,7 @@ local appended, repeats, resets = 0, 0, 0
 
 -- Take one entry of key i in; the error with which the stream refused it, or nil.
 local function take(i, event_ms, id, received, line, kind, data)
-    local ms, ms_text, wanted, is_reset = tonumber(event_ms), event_ms, true, false
+    local ms, ms_text, wanted, is_reset = event_ms + 0, event_ms, true, false
     if last_ms[i] - ms > FAR_MS then
         return redis.error_reply('FAR an id of ' .. KEYS[i] .. ' is of a far future')
     end
@@ -174,10 +174,9 @@ local function take(i, event_ms, id, received, line, kind, data)
     return nil
 end
 
-for at = 3 + k, 1 + k + 2 * n, 2 do
-    local index, event_ms, id, received, line, kind =
-        match(ARGV[at], '^(%d+) (%d+) (%d+) (%d+) (%S+) ?(%S*)$')
-    local i, data = tonumber(index), ARGV[at + 1]
+for at = 3 + 3 * k, 2 + 3 * k + 7 * n, 7 do
+    local index, event_ms, id, received, line, kind, data = unpack(ARGV, at, at + 6)
+    local i = index + 0
     local refused = take(i, event_ms, id, received, line, kind, data)
     if refused then
         set_last_ever(i)
@@ -190,7 +189,7 @@ end
 for i = 1, k do
     local part_ms = math.ceil(kept_ms[i] / TRIMS)
     local oldest = last_ms[i] - kept_ms[i]
-    if oldest > 0 and math.floor(last_ms[i] / part_ms) ~= math.floor(began_ms[i] / part_ms) then
+    if oldest > 0 and part_ms > 0 and last_ms[i] - last_ms[i] % part_ms ~= began_ms[i] - began_ms[i] % part_ms then
         call('XTRIM', KEYS[i], 'MINID', '~', format('%.0f', oldest))
     end
 end

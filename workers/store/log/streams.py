@@ -97,8 +97,8 @@ class RawStreams:
         self._client = client
         self._scripts = Scripts(client)
         self._id_reset_ms = id_reset_ms
-        self._last_ids: dict[str, str] = {}
-        """By key the id of the entry that was appended last, where that is known for sure."""
+        self._last_ids: dict[str, tuple[int, int]] = {}
+        """By key ms and update id of the entry that was appended last, where that is known for sure."""
 
     async def append(self, entries: Sequence[RawEntry], retention_ms: Mapping[str, int]) -> Appended:
         """Append a batch in one call; repeats are dropped and counted.
@@ -117,22 +117,25 @@ class RawStreams:
             if position is None:
                 position = index[entry.key] = len(index) + 1
             newest[entry.key] = entry
-            kind = "" if entry.kind == "update" else f" {entry.kind}"
-            flat.append(
-                f"{position} {entry.event_ms} {entry.update_id} {entry.received_us} {entry.line}{kind}"
+            kind = "" if entry.kind == "update" else entry.kind
+            flat += (
+                position,
+                entry.event_ms,
+                entry.update_id,
+                entry.received_us,
+                entry.line,
+                kind,
+                entry.data,
             )
-            flat.append(entry.data)
-        kept = [
-            f"{retention_ms[key]} {known}" if (known := self._last_ids.pop(key, "")) else retention_ms[key]
-            for key in index
-        ]
-        arguments: list[Argument] = [len(entries), *kept, self._id_reset_ms]
+        arguments: list[Argument] = [len(entries), self._id_reset_ms]
+        for key in index:
+            arguments += (retention_ms[key], *self._last_ids.pop(key, ("", "")))
         reply = await self._scripts.run("log/append", list(index), arguments + flat)
         counts, firsts = reply[3 : 3 + len(index)], reply[3 + len(index) :]
         for (key, entry), repeats in zip(newest.items(), counts, strict=True):
             # a repeat may have another time, and other kinds have other ids
             if not repeats and entry.kind == "update":
-                self._last_ids[key] = f"{entry.event_ms}-{entry.update_id}"
+                self._last_ids[key] = (entry.event_ms, entry.update_id)
         leads = [(line.decode(), lead) for line, lead in zip(firsts[::2], firsts[1::2], strict=True)]
         return Appended(reply[0], reply[1], reply[2], dict(zip(index, counts, strict=True)), leads)
 
