@@ -36,9 +36,16 @@ def programs(numbers: dict[str, int], folder: Path) -> dict[str, str]:
     }
 
 
-def test_without_a_setting_the_file_decides(tmp_path: Path) -> None:
-    assert process_numbers(settings(), cores=8) == {}
-    assert told(settings(), cores=8) == ""
+def test_without_a_setting_cores_and_symbols_decide() -> None:
+    chosen = settings('["*USDT"]\nmax_symbols = 500')
+    assert process_numbers(chosen, cores=8) == {"ingest": 2, "books": 4, "trades": 2}
+    assert told(chosen, cores=8) == "2 ingest a line, 4 books, 2 trades (auto: 8 cores, 500 symbols)"
+
+
+def test_where_the_settings_say_0_the_file_decides(tmp_path: Path) -> None:
+    chosen = settings(processes="[processes]\ningest = 0\nbooks = 0\ntrades = 0\n")
+    assert process_numbers(chosen, cores=8) == {}
+    assert told(chosen, cores=8) == ""
     found = programs({}, tmp_path)
     assert [name for name in found if name.startswith(("ingest", "books"))] == [
         "books-0", "books-1", "ingest-a", "ingest-b",
@@ -78,7 +85,10 @@ def test_the_doctor_warns_of_more_processes_than_cores():
     assert processes_finding(few, 2).level == "ok"
     assert processes_finding(many, 8).level == "ok"
     warned = processes_finding(many, 4)
-    assert (warned.level, warned.found) == ("warning", "4 ingest, 2 books (`ingest` of each line) on 4 cores")
+    assert (warned.level, warned.found) == (
+        "warning",
+        "4 ingest, 2 books, 2 trades (`ingest` of each line) on 4 cores",
+    )
 
 
 def test_what_was_chosen_is_said_in_a_line():

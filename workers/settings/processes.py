@@ -13,14 +13,14 @@ Processes = Annotated[int, Meta(ge=0, le=MOST_PROCESSES)] | Literal["auto"]
 
 
 class ProcessSettings(Struct, forbid_unknown_fields=True, kw_only=True):
-    """How many processes of a role run. 0: as many as `numprocs` of supervisord.conf says (1, 2 and 2); `auto`: by the
-    machine's cores and the symbols of the settings."""
+    """How many processes of a role run. `auto`: by the machine's cores and the symbols of the settings; 0: as many as
+    `numprocs` of supervisord.conf says (1, 2 and 2)."""
 
-    ingest: Processes = 0
+    ingest: Processes = AUTO
     """Of each line: they share its symbols, each by sockets of its own. Takes effect when the fleet is started."""
-    books: Processes = 0
+    books: Processes = AUTO
     """The same for `books`, which share out the books by leases."""
-    trades: Processes = 0
+    trades: Processes = AUTO
     """And for `trades`."""
     balance_s: Annotated[float, Meta(ge=0)] = 30
     """How often the messages of each symbol are counted, and symbols given from a worker of `books` or `trades` that
