@@ -162,7 +162,7 @@ class SymbolAnalytics:
         values["level"] = str(self.level)
         values["window_ms"] = str(self._settings.window_s * 1000)
         values["event_time"] = str(self.now_us // 1000)
-        values["vwap"] = _text(self._vwap.value(self.now_us))
+        values["vwap"] = _price(self._vwap.value(self.now_us))
         if not self.shown:
             return values
         bids, asks = self._bids, self._asks
@@ -172,16 +172,16 @@ class SymbolAnalytics:
         micro, volatility = figures.microprice(bids, asks), self._volatility.value(self.now_us)
         values["spread"] = _text(figures.spread(bids, asks))
         values["spread_bps"] = _text(figures.spread_bps(bids, asks))
-        values["mid"] = _text(figures.mid(bids, asks))
-        values["microprice"] = _text(micro)
+        values["mid"] = _price(figures.mid(bids, asks))
+        values["microprice"] = _price(micro)
         values["depth_imbalance"] = _text(figures.depth_imbalance(bids, asks))
         values["order_flow_imbalance"] = _text(self._flow.value(self.now_us))
         values["liquidity"] = _text(figures.liquidity_score(bids, asks, scale))
         values["volatility"] = _text(volatility)
         if micro is not None and volatility is not None:
             quote = suggest_quote(micro, volatility, self._quoting())
-            values["quote_bid"], values["quote_ask"] = _text(quote.bid), _text(quote.ask)
-            values["reservation"] = _text(quote.reservation)
+            values["quote_bid"], values["quote_ask"] = _price(quote.bid), _price(quote.ask)
+            values["reservation"] = _price(quote.reservation)
         values["walls"] = msgspec.json.encode([self._wall(wall) for wall in self._walls.walls()]).decode()
         values["icebergs"] = msgspec.json.encode(self._iceberg_rows()).decode()
         return values
@@ -217,5 +217,11 @@ class SymbolAnalytics:
             part.check()
 
 
-def _text(value: float | None) -> str:
+def _price(value: float | None) -> str:
+    """With as many digits as prices have."""
     return "" if value is None else f"{value:.15g}"
+
+
+def _text(value: float | None) -> str:
+    """With fewer: the difference of two prices, as doubles, has no more that are right."""
+    return "" if value is None else f"{value:.10g}"
