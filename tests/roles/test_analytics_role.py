@@ -141,6 +141,16 @@ def test_a_book_that_was_lost_between_two_looks_is_another_book() -> None:
     analytics.check()
 
 
+@pytest.mark.parametrize("key", [KEYS.book_top(SYMBOL), KEYS.raw(SYMBOL, TRADES)])
+async def test_figures_are_withheld_while_what_they_are_of_cannot_be_read(driven: Driven, key: str) -> None:
+    await driven.show(top_of(T0))
+    await driven.trade(T0)
+    assert (await driven.round())["state"] == "shown"
+    await driven.client.delete(key)
+    await driven.client.set(key, "rubbish")
+    assert (await driven.round())["state"] == "withheld"
+
+
 async def test_an_owner_that_was_followed_by_another_writes_nothing(driven: Driven) -> None:
     await driven.client.hset(KEYS.lease("analytics", SYMBOL), "token", TOKEN + 1)
     lost: list[str] = []

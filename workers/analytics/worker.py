@@ -157,6 +157,7 @@ class AnalyticsWorker:
                 await self._orders.failed(stream.owned, error)
             else:
                 await self.quarantine.failed(*stream.owned.claim, "read", error)
+                stream.owned.analytics.withhold()  # of what comes meanwhile nothing is read
         of_symbol: dict[str, dict[str, Read]] = {}
         for key, read in found.items():
             if (stream := self._streams.get(key)) is not None:
