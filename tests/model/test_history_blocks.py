@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-import zlib
 from decimal import Decimal
 
 import pytest
@@ -12,7 +10,6 @@ from chained_rules import CHAINED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.errors import StateUnreadable
 from workers.model.books.in_band import BookRule
 from workers.model.books.order_book import OrderBook
 from workers.model.books.sync import BookSync, Outcome, SequenceRule
@@ -28,7 +25,6 @@ from workers.model.history.block import (
     Unknown,
 )
 from workers.model.history.builder import BlockBuilder
-from workers.model.history.columns import Column, Spelling, differences, pack_column, sums, unpack_column
 from workers.model.history.recorder import HistoryFold, HistoryRecorder
 
 S = "BTCUSDT"
@@ -307,53 +303,6 @@ def test_hours_without_anything_known_are_not_written_down() -> None:
     current = builder.block()
     assert current is not None
     assert [(block.first, block.last) for block in [*builder.blocks, current]] == [(61, 61), (7262, 7262)]
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_what_is_damaged_is_refused_whatever_it_is(data: st.DataObject) -> None:
-    world = World(7, SequenceRule.SPOT, True).run(60)
-    block = max(world.blocks.values(), key=lambda one: one.known_seconds)
-    good = block.encode()
-    with pytest.raises(StateUnreadable, match="checksum"):
-        HistoryBlock.decode(good[:-1] + bytes([good[-1] ^ 1]), "history")
-    for bad in (
-        b"",
-        b"MFBK" + good[4:],
-        good[:4] + b"\x07" + good[5:],
-        good[: data.draw(st.integers(0, 60))],
-    ):
-        with pytest.raises(StateUnreadable):
-            HistoryBlock.decode(bad)
-    payload = bytearray(good[9:])
-    for place in data.draw(st.lists(st.integers(0, len(payload) - 1), min_size=1, max_size=4)):
-        payload[place] = data.draw(st.integers(0, 255))
-    forged = good[:5] + zlib.crc32(payload).to_bytes(4, "big") + bytes(payload)
-    with contextlib.suppress(StateUnreadable):  # nothing else, unless it is another valid block
-        HistoryBlock.decode(forged)
-
-
-def test_a_column_that_would_fill_the_memory_is_refused() -> None:
-    bomb = pack_column([0] * 100_000)
-    for count in (1 << 40, 50_000, -1):
-        with pytest.raises(ValueError, match="size"):
-            unpack_column(Column(count, bomb.width, bomb.data))
-
-
-decimals = st.from_regex(r"[0-9]{0,12}\.?[0-9]{1,14}", fullmatch=True)
-
-
-@given(st.lists(decimals, max_size=30, unique=True))
-def test_every_spelling_of_a_number_comes_back(texts: list[str]) -> None:
-    spelling, codes = Spelling.of(texts)
-    assert [spelling.text(codes[text]) for text in texts] == texts
-    assert spelling.values([codes[text] for text in texts]) == [float(text) for text in texts]
-
-
-@given(st.lists(st.integers(0, 2**64 - 1), max_size=200), st.lists(st.integers(-(2**62), 2**62), max_size=50))
-def test_columns_come_back(numbers: list[int], signed: list[int]) -> None:
-    assert list(unpack_column(pack_column(numbers))) == numbers
-    assert sums(differences(signed)) == signed
 
 
 def test_a_block_of_another_length_is_left_alone() -> None:

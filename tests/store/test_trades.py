@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -13,27 +11,18 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from test_trades_properties import KEYS, SYMBOL, contents, expected, newest_versions
 
-from workers.errors import BadNumber, LeaseLost, StateUnreadable, StoreError
+from workers.errors import BadNumber, LeaseLost, StoreError
 from workers.model.events import Trade
-from workers.model.trades.fold import TRIMMED_AT_MOST, Closed, Hole, Skipped, TradesFold
-from workers.model.trades.latest import Member, decode_member, trade_of
+from workers.model.trades.fold import Closed, Hole, Skipped, TradesFold
+from workers.model.trades.latest import Member
 from workers.model.trades.windows import INTERVALS_MS
 from workers.store.keys import TRADES
-from workers.store.log.ranges import Ranges
 from workers.store.scripts import Scripts
 from workers.store.trades.bars import BarReader
 from workers.store.trades.fold import TradesState, TradeStore
 
 T0 = 1_723_165_200_000
 RAW = KEYS.raw(SYMBOL, TRADES)
-AWKWARD = [
-    ("61800.20000000", "0.00123000"),
-    ("84554.40", "0.054"),
-    ("1000", "92233720368.54775807"),
-    ("0.00000001", "100.00000000"),
-    ("007.50", "1"),
-    ("7", "0"),
-]
 WRITTEN = [
     KEYS.trades_state(SYMBOL),
     KEYS.trades_latest(SYMBOL),
@@ -212,21 +201,6 @@ async def test_batches_of_thousands(client: Redis) -> None:
     await matches(client, twin)
 
 
-async def test_sums_beyond_what_a_double_holds_stay_exact(client: Redis) -> None:
-    store = trade_store(client)
-    largest = "92233720368.54775807"
-    trades = [trade(n, T0 + n, "9999999.99999999", largest) for n in range(60)]
-    for at in range(0, 60, 7):
-        await store.apply(SYMBOL, unacknowledged(trades[at : at + 7]))
-    stats = await client.hgetall(KEYS.stats(SYMBOL, "1d"))
-    assert stats[b"volume"] == b"5534023222112.8654842"
-    assert 60 * Decimal(largest) == Decimal("5534023222112.8654842")
-    quote = 60 * int("999999999999999") * int("9223372036854775807")
-    whole, fraction = divmod(quote, 10**16)
-    assert stats[b"quote_volume"].decode() == f"{whole}.{fraction:016d}".rstrip("0")
-    assert stats[b"buy_volume"].decode() == f"{30 * Decimal(largest):f}".rstrip("0")
-
-
 async def test_the_state_tells_how_far_the_fold_has_come(client: Redis) -> None:
     store = trade_store(client)
     assert await store.state(SYMBOL) == TradesState()
@@ -293,31 +267,6 @@ async def test_ids_that_began_anew_are_followed_and_older_entries_are_repeats(cl
     ]  # fmt: skip
 
 
-async def test_bars_are_kept_as_many_as_asked_for(client: Redis) -> None:
-    store = trade_store(client, bar_retention={"100ms": 200})
-    for at in range(0, 1000, 50):
-        await store.apply(SYMBOL, unacknowledged(tape(1000, 100)[at : at + 50]))
-    assert 200 <= await client.xlen(KEYS.bars(SYMBOL, "100ms")) <= 400
-    assert await client.xlen(KEYS.bars(SYMBOL, "1m")) == 1
-
-
-async def test_bars_that_go_are_not_read_where_no_revision_is_among_them(real_server: str) -> None:
-    client = Redis.from_url(real_server, protocol=2)
-    try:
-        await client.flushall()
-        await client.config_resetstat()
-        store = trade_store(client, bar_retention={"100ms": 200})
-        for at in range(0, 1000, 50):
-            await store.apply(SYMBOL, unacknowledged(tape(1000, 100)[at : at + 50]))
-        assert 200 <= await client.xlen(KEYS.bars(SYMBOL, "100ms")) <= 300
-        found = await client.info("commandstats")
-        assert found["cmdstat_xtrim"]["calls"] >= 7
-        assert "cmdstat_xrange" not in found
-    finally:
-        await client.flushall()
-        await client.aclose()
-
-
 @pytest.mark.parametrize(("long_windows_s", "hmget", "hset"), [(0.0, 2, 8), (1e9, 1, 3)])
 async def test_a_call_costs_few_commands_however_much_it_changes(
     real_server: str, long_windows_s: float, hmget: int, hset: int
@@ -340,66 +289,6 @@ async def test_a_call_costs_few_commands_however_much_it_changes(
     calls = {name.removeprefix("cmdstat_"): row["calls"] for name, row in found.items()}
     del calls["config|resetstat"], calls["evalsha"]
     assert calls == {"hmget": 6 * hmget, "zadd": 6, "hset": 6 * hset, "zcount": 6, "xack": 6, "xadd": 19}
-
-
-async def test_revisions_push_no_bars_out(client: Redis) -> None:
-    store = trade_store(client, bar_retention={"100ms": 200})
-    count = 0
-    for at in range(0, 600, 20):
-        await store.apply(SYMBOL, unacknowledged([trade(count + n, T0 + (at + n) * 100) for n in range(20)]))
-        count += 20
-        for n in range(40):
-            await store.apply(SYMBOL, unacknowledged([trade(count, T0 + at * 100 + n)]))
-            count += 1
-    bars = await client.xrange(KEYS.bars(SYMBOL, "100ms"))
-    revisions = sum(fields[b"revision"] != b"0" for _, fields in bars)
-    assert 200 <= len({fields[b"start"] for _, fields in bars}) <= 320
-    assert revisions > 200
-    counted = await client.hget(KEYS.trades_state(SYMBOL), "revisions")
-    assert counted is not None
-    assert int(counted.split()[0]) == revisions
-
-
-async def test_a_state_of_an_older_version_goes_on(client: Redis) -> None:
-    store = trade_store(client)
-    await store.apply(SYMBOL, unacknowledged([trade(1, T0), trade(2, T0 + 60_000)]))
-    state = KEYS.trades_state(SYMBOL)
-    await client.hdel(state, "revisions")
-    text = (await client.hget(state, "1m")).decode()
-    closed = text.replace(f"{T0 + 60_000} 0 1 0", f"{T0 + 60_000} 1 1 0", 1)
-    assert closed != text
-    await client.hset(state, "1m", closed)
-    await store.apply(SYMBOL, unacknowledged([trade(3, T0 + 61_000), trade(4, T0 + 120_000)]))
-    _, fields = (await client.xrange(KEYS.bars(SYMBOL, "1m")))[-1]
-    assert (fields[b"start"], fields[b"complete"]) == (str(T0 + 60_000).encode(), b"1")
-
-
-@pytest.mark.parametrize("price", ["0.00000074408", "0.000000000000000001"])
-async def test_a_symbol_goes_on_exactly_when_its_numbers_become_finer(client: Redis, price: str) -> None:
-    store, twin = trade_store(client), TradesFold()
-    coarse = [trade(n, T0 + 40_000 * n, "0.00000001", "1.00000001") for n in range(5)]
-    fine = [trade(n, T0 + 40_000 * n, price, "0.000000000000000001") for n in range(5, 9)]
-    again = [trade(9, T0 + 300_000), trade(10, T0 + 400_000)]  # one of them late
-    for batch in (coarse, fine, again):
-        assert await store.apply(SYMBOL, unacknowledged(batch)) == twin.apply(batch)
-        await matches(client, twin)
-        state = await client.hgetall(KEYS.trades_state(SYMBOL))
-        assert state.get(b"digits") == (None if batch is coarse else b"18")
-    stats = await client.hgetall(KEYS.stats(SYMBOL, "1d"))
-    assert stats[b"volume"] == b"8.000000050000000004"
-    assert Fraction(stats[b"quote_volume"].decode()) == sum(
-        Fraction(one.price) * Fraction(one.quantity) for one in coarse + fine + again
-    )
-    assert stats[b"low_price"] == min([b"0.00000001", price.encode()], key=float)
-
-
-async def test_a_state_of_decimals_that_nobody_wrote_is_refused(client: Redis) -> None:
-    store = trade_store(client)
-    await store.apply(SYMBOL, unacknowledged(tape(2)))
-    await client.hset(KEYS.trades_state(SYMBOL), "digits", "27")
-    with pytest.raises(StateUnreadable, match="digits are not 18"):
-        await store.apply(SYMBOL, unacknowledged(tape(3)))
-    assert (await store.state(SYMBOL)).last_id == 1
 
 
 async def test_a_close_that_was_cut_short_leaves_no_bar_without_the_trades_that_come_then(
@@ -425,69 +314,6 @@ async def test_a_close_that_was_cut_short_leaves_no_bar_without_the_trades_that_
         )
         assert (bar[b"trades_count"], bar[b"reason"]) != (b"1", b"unproven"), interval
         assert int(bar[b"trades_count"]) == held, interval
-
-
-async def test_the_latest_set_is_trimmed_a_little_at_a_time(client: Redis) -> None:
-    """However much is old, one call removes no more than what takes Redis well under a millisecond."""
-    store = trade_store(client, retention_ms=1000)
-    latest, count = KEYS.trades_latest(SYMBOL), 1000 + 2 * TRIMMED_AT_MOST
-    await store.apply(SYMBOL, unacknowledged(tape(count, 1)))
-    assert await client.zcard(latest) == count - TRIMMED_AT_MOST
-    await store.apply(SYMBOL, unacknowledged([trade(count, T0 + 10_000)]))
-    assert await client.zcard(latest) == count - 2 * TRIMMED_AT_MOST + 1
-    for left in range(count - 3 * TRIMMED_AT_MOST + 1, 0, -TRIMMED_AT_MOST):
-        await store.close(SYMBOL, T0 + 10_500, 0)
-        assert await client.zcard(latest) == left
-    await store.close(SYMBOL, T0 + 11_001, 0)
-    assert await client.zcard(latest) == 0
-
-
-async def test_the_cap_of_the_latest_set_takes_out_the_oldest_and_is_counted(client: Redis) -> None:
-    store = trade_store(client, retention_ms=60_000, latest_max=50)
-    latest, trades = KEYS.trades_latest(SYMBOL), tape(90, 1)
-    assert (await store.apply(SYMBOL, unacknowledged(trades[:50]))).capped == 0
-    assert (await store.apply(SYMBOL, unacknowledged(trades[50:]))).capped == 40
-    assert [int(score) for _, score in await client.zrange(latest, 0, -1, withscores=True)] == [
-        one.trade_time for one in trades[40:]
-    ]
-    # A trade that is too old for the retention was not taken out by the cap.
-    assert (await store.apply(SYMBOL, unacknowledged([trade(90, T0 + 60_045)]))).capped == 0
-    assert await client.zcard(latest) == 46
-    assert (await store.state(SYMBOL)).capped == 40
-    lower = trade_store(client, retention_ms=60_000, latest_max=6)
-    assert (await lower.close(SYMBOL, T0 + 60_046, 0)).capped == 39
-    assert (await store.state(SYMBOL)).capped == 79
-
-
-async def test_packed_members_give_back_what_json_members_hold(client: Redis) -> None:
-    trades = [trade(n, T0 + 40 * n, price, quantity) for n, (price, quantity) in enumerate(AWKWARD)]
-    forms: list[Member] = ["json", "packed"]
-    for form in forms:
-        await client.flushall()  # this test's own server
-        await trade_store(client, member=form).apply(SYMBOL, unacknowledged(trades))
-        members = await client.zrange(KEYS.trades_latest(SYMBOL), 0, -1, withscores=True)
-        assert [trade_of(decode_member(member, SYMBOL, int(score))) for member, score in members] == trades
-        assert all(member.startswith(b"{") for member, _ in members) == (form == "json")
-
-
-async def test_a_set_may_hold_both_forms(client: Redis) -> None:
-    trades = tape(20, 40)
-    await trade_store(client).apply(SYMBOL, unacknowledged(trades[:10]))
-    await trade_store(client, member="packed").apply(SYMBOL, unacknowledged(trades[10:]))
-    found = [one async for page in Ranges(client, KEYS).trades(SYMBOL, 0, T0 * 2) for one in page]
-    assert found == trades
-    assert await Ranges(client, KEYS).trade_ids(SYMBOL) == (0, 19)
-
-
-async def test_a_fold_begun_anew_appends_after_the_bars_that_are_there(client: Redis) -> None:
-    store = trade_store(client)
-    await store.apply(SYMBOL, unacknowledged(tape(10, 100)))
-    await client.delete(KEYS.trades_state(SYMBOL))
-    await store.apply(SYMBOL, unacknowledged([trade(n, T0 + 50 * n) for n in range(14, 40)]))
-    bars = await client.xrange(KEYS.bars(SYMBOL, "100ms"))
-    first = next(fields for entry, fields in bars if entry == f"{T0 + 800}-1".encode())
-    assert (first[b"start"], first[b"complete"]) == (str(T0 + 700).encode(), b"0")
-    assert len(bars) == 9 + 12
 
 
 async def test_a_server_that_forgot_the_script_gets_it_again(client: Redis) -> None:
@@ -540,55 +366,6 @@ async def test_a_recording_gives_what_the_pure_fold_says(client: Redis, recorded
         batch = trades[at : at + 400]
         assert await store.apply(SYMBOL, unacknowledged(batch)) == twin.apply(batch)
     await matches(client, twin)
-
-
-async def counts(client: Redis) -> dict[str, bytes | None]:
-    return {i: await client.hget(KEYS.stats(SYMBOL, i), "trades_count") for i in INTERVALS_MS}
-
-
-async def test_long_windows_wait_until_the_minute_the_second_or_the_trades_end(client: Redis) -> None:
-    """Five windows that most calls need not touch; what a reader or the next owner is told is right all the same."""
-    store, twin, trades = trade_store(client, long_windows_s=1e9), TradesFold(), tape(8)
-    twin.apply(trades[:3])
-    for one in trades[:3]:
-        await store.apply(SYMBOL, unacknowledged([one]))
-    long = ("5m", "15m", "1h", "4h", "1d")
-    assert await counts(client) == {"100ms": b"3", "1m": b"3", **dict.fromkeys(long, b"1")}
-    assert await client.hget(KEYS.stats(SYMBOL, "1d"), "last_update_time") == str(T0).encode()
-    assert await store.fills(SYMBOL) == (0, 22)  # of all three
-    assert store.may_lag(SYMBOL)
-    await store.close(SYMBOL, 0, 0)
-    assert not store.may_lag(SYMBOL)
-    await matches(client, twin)
-    # another process, or another release, folds at once what was waiting
-    twin.apply(trades[3:6])
-    await store.apply(SYMBOL, unacknowledged(trades[3:4]))
-    await store.apply(SYMBOL, unacknowledged(trades[4:5]))
-    await trade_store(client).apply(SYMBOL, unacknowledged(trades[5:6]))
-    await matches(client, twin)
-    # the next minute ends the waiting
-    later = [trade(6, T0 + 59_990), trade(7, T0 + 60_010)]
-    twin.apply(later)
-    for one in later:
-        await store.apply(SYMBOL, unacknowledged([one]))
-    await matches(client, twin)
-
-
-async def test_what_an_earlier_release_left_waiting_and_went_past_is_folded_by_nobody(client: Redis) -> None:
-    store, trades = trade_store(client, long_windows_s=1e9), tape(5)
-    for one in trades[:3]:
-        await store.apply(SYMBOL, unacknowledged([one]))
-    await client.hincrby(KEYS.trades_state(SYMBOL), "last_id", 1)
-    await store.apply(SYMBOL, unacknowledged(trades[4:]))
-    assert (await counts(client))["1d"] == b"2"
-
-
-async def test_waiting_trades_that_nobody_can_read_are_said_to_be_so(client: Redis) -> None:
-    store, trades = trade_store(client, long_windows_s=1e9), tape(2)
-    await store.apply(SYMBOL, unacknowledged(trades[:1]))
-    await client.hset(KEYS.trades_state(SYMBOL), "long_windows", f"{T0} 0|rubbish")
-    with pytest.raises(StateUnreadable, match="long_windows has no block"):
-        await store.apply(SYMBOL, unacknowledged(trades[1:]))
 
 
 @pytest.mark.parametrize("foreign", [T0 + 50, 99_999_999_999_999])

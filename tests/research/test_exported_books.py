@@ -1,0 +1,105 @@
+"""Exported books and quotes: any depth and cadence, the same in every format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_research_export import BASE, SYMBOL, export, message, needs_recording, table_of
+
+from workers.cli.application import main
+from workers.model.books.order_book import OrderBook
+from workers.model.events import DepthEvent
+from workers.research.book_log import ToldBook
+from workers.research.tardis_rows import Names, TopCells
+from workers.runtime.context import venue_contexts
+from workers.settings.schema import Settings
+from workers.venues.kraken.settings import KrakenSettings
+
+MESSAGES = [
+    message(10, [("8", "1"), ("7", "1")], [("9", "1")], whole=True),
+    message(20, [("7", "3")], []),
+    message(150_000, [("8", "2")], []),
+    message(160_000, [("8", "3")], []),
+    message(450_000, [], [("9", "0")]),
+    message(500_000, [("1", "1")], [("11", "4")], whole=True),
+]
+
+
+def test_quotes_are_told_when_the_best_levels_change():
+    top = TopCells(Names("x", "X"), 1, quotes=True)
+    rows = [row[2:] for one in MESSAGES for row in top.rows(one)] + list(top.finish())
+    assert rows == [
+        (BASE + 10, BASE + 15, "1", "9", "8", "1"),
+        (BASE + 150_000, BASE + 150_005, "1", "9", "8", "2"),
+        (BASE + 160_000, BASE + 160_005, "1", "9", "8", "3"),
+        (BASE + 450_000, BASE + 450_005, None, None, "8", "3"),
+        (BASE + 500_000, BASE + 500_005, "4", "11", "1", "1"),
+    ]
+
+
+def test_a_cadence_is_of_the_exchange_s_clock_and_silent_where_nothing_changed():
+    top = TopCells(Names("x", "X"), 5, every_ms=100)
+    rows = [row[2:8] for one in MESSAGES for row in top.rows(one)] + [row[2:8] for row in top.finish()]
+    assert rows == [
+        (BASE + 100_000, BASE + 25, "9", "1", "8", "1"),
+        (BASE + 200_000, BASE + 160_005, "9", "1", "8", "3"),
+        (BASE + 500_000, BASE + 450_005, None, None, "8", "3"),
+        (BASE + 600_000, BASE + 500_005, "11", "4", "1", "1"),
+    ]
+
+
+def test_levels_that_leave_the_book_without_a_word_are_deleted():
+    """Kraken tells of its best levels alone, and the reader is to drop what is pushed out."""
+    [context] = venue_contexts(Settings(venues={"kraken": KrakenSettings(symbols=["X"], depth=10)}))
+    rule, told = context.venue.book_rule, OrderBook()
+    sync, messages = rule.sync("X"), ToldBook(rule)
+    whole = DepthEvent(
+        "X", 1, 1, -1, 1, 0, [(str(n), "1") for n in range(20, 10, -1)], [("30", "1")], "snapshot"
+    )
+    change = DepthEvent("X", 2, 2, -1, 2, 0, [("21", "1")], [])
+    for event in (whole, change):
+        sync.on_event(event, 1)
+        found = messages.message(event, sync.book, event.last_id, whole=event is whole)
+        told.apply(found.bids, found.asks)
+    assert list(told.levels("bid")) == list(sync.book.levels("bid"))
+    assert told.counts == (10, 1)
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_books_of_any_depth_and_cadence_are_the_same_in_every_format(home: Path, world):
+    found = {}
+    for form in ("csv", "parquet", "arrow"):
+        path = home / f"book.{form}"
+        assert (
+            main(
+                [
+                    "export",
+                    "--symbol",
+                    SYMBOL,
+                    "--kind",
+                    "book",
+                    "--depth",
+                    "7",
+                    "--every",
+                    "500ms",
+                    "-o",
+                    str(path),
+                ]
+            )
+            == 0
+        )
+        found[form] = table_of(path)
+    assert len(found["csv"]) > 100
+    assert len(found["csv"][0]) == 4 + 4 * 7
+    assert found["parquet"] == found["csv"] == found["arrow"]
+    assert (
+        export("--kind", "book", "--depth", "5", "--every", "500ms", "-o", str(home / "of_tardis.csv")) == 0
+    )
+    by_time = {row["timestamp"]: row for row in found["csv"]}
+    for row in table_of(home / "of_tardis.csv"):
+        assert row.items() <= by_time[row["timestamp"]].items()
+    assert main(["export", "--symbol", SYMBOL, "--kind", "quotes", "-o", str(home / "quotes.arrow")]) == 0
+    assert export("--kind", "quotes", "-o", str(home / "quotes.csv")) == 0
+    assert table_of(home / "quotes.arrow") == table_of(home / "quotes.csv")

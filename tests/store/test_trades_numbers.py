@@ -1,0 +1,71 @@
+"""How exact the fold is: sums beyond a double, finer numbers, and states that say how fine they are."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from redis.asyncio import Redis
+from test_trades import T0, matches, tape, trade, trade_store, unacknowledged
+from test_trades_properties import KEYS, SYMBOL
+
+from workers.errors import StateUnreadable
+from workers.model.trades.fold import TradesFold
+
+
+async def test_sums_beyond_what_a_double_holds_stay_exact(client: Redis) -> None:
+    store = trade_store(client)
+    largest = "92233720368.54775807"
+    trades = [trade(n, T0 + n, "9999999.99999999", largest) for n in range(60)]
+    for at in range(0, 60, 7):
+        await store.apply(SYMBOL, unacknowledged(trades[at : at + 7]))
+    stats = await client.hgetall(KEYS.stats(SYMBOL, "1d"))
+    assert stats[b"volume"] == b"5534023222112.8654842"
+    assert 60 * Decimal(largest) == Decimal("5534023222112.8654842")
+    quote = 60 * int("999999999999999") * int("9223372036854775807")
+    whole, fraction = divmod(quote, 10**16)
+    assert stats[b"quote_volume"].decode() == f"{whole}.{fraction:016d}".rstrip("0")
+    assert stats[b"buy_volume"].decode() == f"{30 * Decimal(largest):f}".rstrip("0")
+
+
+async def test_a_state_of_an_older_version_goes_on(client: Redis) -> None:
+    store = trade_store(client)
+    await store.apply(SYMBOL, unacknowledged([trade(1, T0), trade(2, T0 + 60_000)]))
+    state = KEYS.trades_state(SYMBOL)
+    await client.hdel(state, "revisions")
+    text = (await client.hget(state, "1m")).decode()
+    closed = text.replace(f"{T0 + 60_000} 0 1 0", f"{T0 + 60_000} 1 1 0", 1)
+    assert closed != text
+    await client.hset(state, "1m", closed)
+    await store.apply(SYMBOL, unacknowledged([trade(3, T0 + 61_000), trade(4, T0 + 120_000)]))
+    _, fields = (await client.xrange(KEYS.bars(SYMBOL, "1m")))[-1]
+    assert (fields[b"start"], fields[b"complete"]) == (str(T0 + 60_000).encode(), b"1")
+
+
+@pytest.mark.parametrize("price", ["0.00000074408", "0.000000000000000001"])
+async def test_a_symbol_goes_on_exactly_when_its_numbers_become_finer(client: Redis, price: str) -> None:
+    store, twin = trade_store(client), TradesFold()
+    coarse = [trade(n, T0 + 40_000 * n, "0.00000001", "1.00000001") for n in range(5)]
+    fine = [trade(n, T0 + 40_000 * n, price, "0.000000000000000001") for n in range(5, 9)]
+    again = [trade(9, T0 + 300_000), trade(10, T0 + 400_000)]  # one of them late
+    for batch in (coarse, fine, again):
+        assert await store.apply(SYMBOL, unacknowledged(batch)) == twin.apply(batch)
+        await matches(client, twin)
+        state = await client.hgetall(KEYS.trades_state(SYMBOL))
+        assert state.get(b"digits") == (None if batch is coarse else b"18")
+    stats = await client.hgetall(KEYS.stats(SYMBOL, "1d"))
+    assert stats[b"volume"] == b"8.000000050000000004"
+    assert Fraction(stats[b"quote_volume"].decode()) == sum(
+        Fraction(one.price) * Fraction(one.quantity) for one in coarse + fine + again
+    )
+    assert stats[b"low_price"] == min([b"0.00000001", price.encode()], key=float)
+
+
+async def test_a_state_of_decimals_that_nobody_wrote_is_refused(client: Redis) -> None:
+    store = trade_store(client)
+    await store.apply(SYMBOL, unacknowledged(tape(2)))
+    await client.hset(KEYS.trades_state(SYMBOL), "digits", "27")
+    with pytest.raises(StateUnreadable, match="digits are not 18"):
+        await store.apply(SYMBOL, unacknowledged(tape(3)))
+    assert (await store.state(SYMBOL)).last_id == 1
