@@ -16,7 +16,7 @@ from workers.sim.binance.feed import BinanceFeed
 from workers.sim.binance.rest import BinanceRest
 from workers.sim.binance.symbols import MARKETS, listed_symbol
 from workers.sim.engine.exchange import Exchange
-from workers.sim.engine.feed import Schedule
+from workers.sim.engine.feed import FeedParts, Schedule
 from workers.sim.engine.flavour import JsonShape, Root
 from workers.sim.engine.subscriptions import Subscriptions
 from workers.sim.engine.topics import TopicRegistry
@@ -80,7 +80,7 @@ class BinanceFlavour:
         """A symbol's feed."""
         spec = listed_symbol(market, symbol, self._settings.seed)
         return BinanceFeed(
-            spec, self._settings, start_ms, topics, schedule, self._contracts, self._liquidations
+            FeedParts(spec, self._settings, start_ms, topics, schedule), self._contracts, self._liquidations
         )
 
     def converse(

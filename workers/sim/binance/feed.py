@@ -9,11 +9,9 @@ from workers.sim.binance.depth_chain import DepthChain
 from workers.sim.binance.symbols import stream_symbol
 from workers.sim.binance.wire import DepthIds, Wire
 from workers.sim.engine.derivatives import Derivative, Quote
-from workers.sim.engine.feed import Phase, Schedule, SymbolFeed
+from workers.sim.engine.feed import FeedParts, Phase, SymbolFeed
 from workers.sim.engine.history import AggregateTrade, Fill
-from workers.sim.engine.symbols import SymbolSpec
 from workers.sim.engine.topics import Topic, TopicRegistry
-from workers.sim.settings import SimSettings
 
 # Suffix and interval of every depth speed. `@depth@0ms` is undocumented and works on USD-M only.
 SPEEDS: Final = {
@@ -50,16 +48,8 @@ class BinanceFeed(SymbolFeed):
         liquidations: the topic of `!forceOrder@arr`.
     """
 
-    def __init__(
-        self,
-        spec: SymbolSpec,
-        settings: SimSettings,
-        start_ms: int,
-        topics: TopicRegistry,
-        schedule: Schedule,
-        contracts: Topic,
-        liquidations: Topic,
-    ) -> None:
+    def __init__(self, parts: FeedParts, contracts: Topic, liquidations: Topic) -> None:
+        spec, settings, start_ms, topics, schedule = parts
         self.wire = Wire(spec)
         super().__init__(self.wire, settings, start_ms, schedule)
         self._contracts = contracts

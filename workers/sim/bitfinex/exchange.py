@@ -16,7 +16,7 @@ from workers.sim.bitfinex.rest import BitfinexRest
 from workers.sim.bitfinex.symbols import DEFAULT_SYMBOLS, listed_symbol
 from workers.sim.bitfinex.wire import frame
 from workers.sim.engine.exchange import Exchange
-from workers.sim.engine.feed import Schedule
+from workers.sim.engine.feed import FeedParts, Schedule
 from workers.sim.engine.flavour import JsonShape, Root
 from workers.sim.engine.subscriptions import Subscriptions
 from workers.sim.engine.topics import TopicRegistry
@@ -114,7 +114,7 @@ class BitfinexFlavour:
     ) -> BitfinexFeed:
         """A pair's feed."""
         spec = listed_symbol(symbol, self._settings.seed)
-        return BitfinexFeed(spec, self._settings, start_ms, topics, schedule)
+        return BitfinexFeed(FeedParts(spec, self._settings, start_ms, topics, schedule))
 
     def converse(
         self, root: Root, subscriptions: Subscriptions, request: web.Request, now_s: float

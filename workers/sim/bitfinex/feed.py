@@ -8,12 +8,10 @@ from typing import Any, Final
 from workers.sim.bitfinex.orders import BitfinexOrders, BitfinexWindow
 from workers.sim.bitfinex.wire import BitfinexWire, first_fill, frame, trade_id
 from workers.sim.engine.book_channel import BookChannel, Levels
-from workers.sim.engine.feed import Phase, Schedule, SymbolFeed
+from workers.sim.engine.feed import FeedParts, Phase, SymbolFeed
 from workers.sim.engine.fills import fill_row
 from workers.sim.engine.history import Fill
-from workers.sim.engine.symbols import SymbolSpec
-from workers.sim.engine.topics import Topic, TopicRegistry
-from workers.sim.settings import SimSettings
+from workers.sim.engine.topics import Topic
 
 LENGTHS: Final = (1, 25, 100, 250)
 INTERVALS_MS: Final = {"F0": 50, "F1": 2_000}
@@ -72,14 +70,8 @@ class BitfinexBook(BookChannel):
 class BitfinexFeed(SymbolFeed):
     """The channels of one pair."""
 
-    def __init__(
-        self,
-        spec: SymbolSpec,
-        settings: SimSettings,
-        start_ms: int,
-        topics: TopicRegistry,
-        schedule: Schedule,
-    ) -> None:
+    def __init__(self, parts: FeedParts) -> None:
+        spec, settings, start_ms, topics, schedule = parts
         self.wire = BitfinexWire(spec)
         super().__init__(self.wire, settings, start_ms, schedule)
 

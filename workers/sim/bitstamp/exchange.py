@@ -12,7 +12,7 @@ from workers.sim.bitstamp.feed import BitstampFeed
 from workers.sim.bitstamp.rest import BitstampRest
 from workers.sim.bitstamp.symbols import DEFAULT_SYMBOLS, listed_symbol
 from workers.sim.engine.exchange import Exchange
-from workers.sim.engine.feed import Schedule
+from workers.sim.engine.feed import FeedParts, Schedule
 from workers.sim.engine.flavour import JsonShape, Root
 from workers.sim.engine.subscriptions import Subscriptions
 from workers.sim.engine.topics import TopicRegistry
@@ -58,7 +58,7 @@ class BitstampFlavour:
     ) -> BitstampFeed:
         """A market's feed."""
         spec = listed_symbol(symbol, self._settings.seed)
-        return BitstampFeed(spec, self._settings, start_ms, topics, schedule)
+        return BitstampFeed(FeedParts(spec, self._settings, start_ms, topics, schedule))
 
     def converse(
         self, root: Root, subscriptions: Subscriptions, request: web.Request, now_s: float

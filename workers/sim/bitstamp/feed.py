@@ -9,12 +9,10 @@ from typing import Any, Final
 from workers.sim.bitstamp.orders import BitstampOrders
 from workers.sim.bitstamp.wire import BitstampWire
 from workers.sim.engine.book_channel import BookChannel, Levels, TouchedLevels
-from workers.sim.engine.feed import Phase, Schedule, SymbolFeed
+from workers.sim.engine.feed import FeedParts, Phase, SymbolFeed
 from workers.sim.engine.fills import fill_row
 from workers.sim.engine.history import Fill, TruthTooOldError
-from workers.sim.engine.symbols import SymbolSpec
-from workers.sim.engine.topics import Topic, TopicRegistry
-from workers.sim.settings import SimSettings
+from workers.sim.engine.topics import Topic
 
 ALL_LEVELS: Final = 0
 WHOLE_LEVELS: Final = 100
@@ -92,14 +90,8 @@ class BookTimes:
 class BitstampFeed(SymbolFeed):
     """The channels of one market."""
 
-    def __init__(
-        self,
-        spec: SymbolSpec,
-        settings: SimSettings,
-        start_ms: int,
-        topics: TopicRegistry,
-        schedule: Schedule,
-    ) -> None:
+    def __init__(self, parts: FeedParts) -> None:
+        spec, settings, start_ms, topics, schedule = parts
         self.wire = BitstampWire(spec)
         super().__init__(self.wire, settings, start_ms, schedule)
         self.times = BookTimes(start_ms, self.market.last_id)

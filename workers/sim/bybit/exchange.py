@@ -13,7 +13,7 @@ from workers.sim.bybit.feed import BybitFeed
 from workers.sim.bybit.rest import BybitRest
 from workers.sim.bybit.symbols import DEFAULT_SYMBOLS, MARKETS, listed_symbol
 from workers.sim.engine.exchange import Exchange
-from workers.sim.engine.feed import Schedule
+from workers.sim.engine.feed import FeedParts, Schedule
 from workers.sim.engine.flavour import JsonShape, Root
 from workers.sim.engine.subscriptions import Subscriptions
 from workers.sim.engine.topics import TopicRegistry
@@ -62,7 +62,7 @@ class BybitFlavour:
     ) -> BybitFeed:
         """A symbol's feed."""
         spec = listed_symbol(market, symbol, self._settings.seed)
-        return BybitFeed(spec, self._settings, start_ms, topics, schedule)
+        return BybitFeed(FeedParts(spec, self._settings, start_ms, topics, schedule))
 
     def converse(
         self, root: Root, subscriptions: Subscriptions, request: web.Request, now_s: float

@@ -8,12 +8,10 @@ from typing import Any, Final
 from workers.sim.bybit.wire import MOST_TRADES, BookIds, BybitWire
 from workers.sim.engine.book_channel import BookChannel, Levels
 from workers.sim.engine.derivatives import Derivative, Quote
-from workers.sim.engine.feed import Phase, Schedule, SymbolFeed
+from workers.sim.engine.feed import FeedParts, Phase, SymbolFeed
 from workers.sim.engine.fills import fill_row
 from workers.sim.engine.history import Fill, TruthTooOldError
-from workers.sim.engine.symbols import SymbolSpec
-from workers.sim.engine.topics import Topic, TopicRegistry
-from workers.sim.settings import SimSettings
+from workers.sim.engine.topics import Topic
 
 INTERVALS_MS: Final = {1: 10, 50: 20, 200: 100, 1000: 200}
 QUIET_MS: Final = 3_000
@@ -83,14 +81,8 @@ class BybitBook(BookChannel):
 class BybitFeed(SymbolFeed):
     """The topics of one symbol."""
 
-    def __init__(
-        self,
-        spec: SymbolSpec,
-        settings: SimSettings,
-        start_ms: int,
-        topics: TopicRegistry,
-        schedule: Schedule,
-    ) -> None:
+    def __init__(self, parts: FeedParts) -> None:
+        spec, settings, start_ms, topics, schedule = parts
         self.wire = BybitWire(spec)
         super().__init__(self.wire, settings, start_ms, schedule)
 

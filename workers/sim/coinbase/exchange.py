@@ -15,7 +15,7 @@ from workers.sim.coinbase.exchange_rest import ExchangeRest
 from workers.sim.coinbase.feed import AdvancedFeed, CoinbaseFeed, ExchangeFeed
 from workers.sim.coinbase.symbols import DEFAULT_SYMBOLS, listed_symbol
 from workers.sim.engine.exchange import Exchange
-from workers.sim.engine.feed import Schedule
+from workers.sim.engine.feed import FeedParts, Schedule
 from workers.sim.engine.flavour import JsonShape, Root
 from workers.sim.engine.limits import AttemptLimiter
 from workers.sim.engine.subscriptions import Subscriptions
@@ -112,7 +112,7 @@ class CoinbaseFlavour:
         """A product's feed."""
         spec = listed_symbol(market, symbol, self._settings.seed)
         kind = AdvancedFeed if market == "advanced" else ExchangeFeed
-        return kind(spec, self._settings, start_ms, topics, schedule)
+        return kind(FeedParts(spec, self._settings, start_ms, topics, schedule))
 
     def converse(
         self, root: Root, subscriptions: Subscriptions, request: web.Request, now_s: float

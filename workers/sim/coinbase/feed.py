@@ -8,11 +8,10 @@ from typing import Any, Final
 
 from workers.sim.coinbase.orders import CoinbaseOrders
 from workers.sim.coinbase.wire import AdvancedWire, CoinbaseWire, ExchangeWire
-from workers.sim.engine.feed import Phase, Schedule, SymbolFeed
+from workers.sim.engine.feed import FeedParts, Phase, Schedule, SymbolFeed
 from workers.sim.engine.fills import fill_row
 from workers.sim.engine.history import Fill
-from workers.sim.engine.symbols import SymbolSpec
-from workers.sim.engine.topics import Topic, TopicRegistry
+from workers.sim.engine.topics import Topic
 from workers.sim.settings import SimSettings
 
 BOOK_MS: Final = 50
@@ -125,14 +124,8 @@ class AdvancedFeed(CoinbaseFeed):
 
     wire: AdvancedWire
 
-    def __init__(
-        self,
-        spec: SymbolSpec,
-        settings: SimSettings,
-        start_ms: int,
-        topics: TopicRegistry,
-        schedule: Schedule,
-    ) -> None:
+    def __init__(self, parts: FeedParts) -> None:
+        spec, settings, start_ms, topics, schedule = parts
         book, trades = (
             topics.create(spec.market, "public", spec.symbol, f"{channel}:{spec.symbol}")
             for channel in ("level2", "market_trades")
@@ -181,14 +174,8 @@ class ExchangeFeed(CoinbaseFeed):
 
     wire: ExchangeWire
 
-    def __init__(
-        self,
-        spec: SymbolSpec,
-        settings: SimSettings,
-        start_ms: int,
-        topics: TopicRegistry,
-        schedule: Schedule,
-    ) -> None:
+    def __init__(self, parts: FeedParts) -> None:
+        spec, settings, start_ms, topics, schedule = parts
         book, trades, self._heartbeats = (
             topics.create(spec.market, "public", spec.symbol, f"{channel}:{spec.symbol}")
             for channel in ("level2_batch", "matches", "heartbeat")

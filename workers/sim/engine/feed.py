@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from workers.sim.engine.derivatives import Derivative
 from workers.sim.engine.history import Fill
 from workers.sim.engine.market import SymbolMarket
-from workers.sim.engine.symbols import Spelling
+from workers.sim.engine.symbols import Spelling, SymbolSpec
+from workers.sim.engine.topics import TopicRegistry
 from workers.sim.settings import SimSettings
 
 STALEST_SNAPSHOT_MS: Final = 10_000  # how far back a snapshot made stale on purpose can be
@@ -19,6 +20,16 @@ STALEST_SNAPSHOT_MS: Final = 10_000  # how far back a snapshot made stale on pur
 Schedule = Callable[[float, Callable[[float], None]], None]
 Phase = Literal["pending", "trading", "halted", "delisted", "closed"]
 """What becomes of a symbol; each exchange has words of its own for it."""
+
+
+class FeedParts(NamedTuple):
+    """What every flavour makes a feed of."""
+
+    spec: SymbolSpec
+    settings: SimSettings
+    start_ms: int
+    topics: TopicRegistry
+    schedule: Schedule
 
 
 class SymbolFeed(ABC):

@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from workers.sim.engine.exchange import Exchange
-from workers.sim.engine.feed import Schedule
+from workers.sim.engine.feed import FeedParts, Schedule
 from workers.sim.engine.flavour import JsonShape, Root
 from workers.sim.engine.subscriptions import Subscriptions
 from workers.sim.engine.topics import TopicRegistry
@@ -112,7 +112,7 @@ class KrakenFlavour:
     ) -> KrakenFeed:
         """A pair's feed."""
         spec = listed_symbol(symbol, self._settings.seed)
-        feed = KrakenFeed(spec, self._settings, start_ms, topics, schedule, self._instruments)
+        feed = KrakenFeed(FeedParts(spec, self._settings, start_ms, topics, schedule), self._instruments)
         self._feeds.append(feed)
         return feed
 

@@ -7,15 +7,13 @@ from bisect import bisect_right
 from typing import Any, Final
 
 from workers.sim.engine.book_channel import BookChannel, Levels
-from workers.sim.engine.feed import Phase, Schedule, SymbolFeed
+from workers.sim.engine.feed import FeedParts, Phase, SymbolFeed
 from workers.sim.engine.fills import fill_row
 from workers.sim.engine.history import Fill, TruthTooOldError
-from workers.sim.engine.symbols import SymbolSpec
-from workers.sim.engine.topics import Topic, TopicRegistry
+from workers.sim.engine.topics import Topic
 from workers.sim.kraken.orders import DEPTHS as ORDER_DEPTHS
 from workers.sim.kraken.orders import KrakenOrders, KrakenWindow
 from workers.sim.kraken.wire import KrakenWire
-from workers.sim.settings import SimSettings
 
 DEPTHS: Final = (10, 25, 100, 500, 1000)
 INTERVAL_MS: Final = 10
@@ -64,15 +62,8 @@ class KrakenBook(BookChannel):
 class KrakenFeed(SymbolFeed):
     """The streams of one pair."""
 
-    def __init__(
-        self,
-        spec: SymbolSpec,
-        settings: SimSettings,
-        start_ms: int,
-        topics: TopicRegistry,
-        schedule: Schedule,
-        instruments: Topic,
-    ) -> None:
+    def __init__(self, parts: FeedParts, instruments: Topic) -> None:
+        spec, settings, start_ms, topics, schedule = parts
         self.wire = KrakenWire(spec)
         super().__init__(self.wire, settings, start_ms, schedule)
         self._instruments = instruments

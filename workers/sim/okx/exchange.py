@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from workers.sim.engine.exchange import Exchange
-from workers.sim.engine.feed import Schedule
+from workers.sim.engine.feed import FeedParts, Schedule
 from workers.sim.engine.flavour import JsonShape, Root
 from workers.sim.engine.subscriptions import Subscriptions
 from workers.sim.engine.topics import Topic, TopicRegistry
@@ -70,7 +70,7 @@ class OkxFlavour:
         """An instrument's feed."""
         spec = listed_symbol(market, symbol, self._settings.seed)
         whole_market = self._instruments[market], self._liquidations[market]
-        return OkxFeed(spec, self._settings, start_ms, topics, schedule, *whole_market)
+        return OkxFeed(FeedParts(spec, self._settings, start_ms, topics, schedule), *whole_market)
 
     def converse(
         self,

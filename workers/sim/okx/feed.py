@@ -9,14 +9,12 @@ import msgspec
 
 from workers.sim.engine.book_channel import BookChannel, Levels
 from workers.sim.engine.derivatives import Derivative, Quote
-from workers.sim.engine.feed import Phase, Schedule, SymbolFeed
+from workers.sim.engine.feed import FeedParts, Phase, SymbolFeed
 from workers.sim.engine.fills import fill_row
 from workers.sim.engine.history import Fill, TruthTooOldError
-from workers.sim.engine.symbols import SymbolSpec
-from workers.sim.engine.topics import Topic, TopicRegistry
+from workers.sim.engine.topics import Topic
 from workers.sim.okx.symbols import INSTRUMENT_TYPES
 from workers.sim.okx.wire import OkxWire
-from workers.sim.settings import SimSettings
 
 DEPTH: Final = 400
 INTERVAL_MS: Final = 100
@@ -78,16 +76,8 @@ class OkxBook(BookChannel):
 class OkxFeed(SymbolFeed):
     """The streams of one instrument."""
 
-    def __init__(
-        self,
-        spec: SymbolSpec,
-        settings: SimSettings,
-        start_ms: int,
-        topics: TopicRegistry,
-        schedule: Schedule,
-        instruments: Topic,
-        liquidations: Topic,
-    ) -> None:
+    def __init__(self, parts: FeedParts, instruments: Topic, liquidations: Topic) -> None:
+        spec, settings, start_ms, topics, schedule = parts
         self.wire = OkxWire(spec)
         super().__init__(self.wire, settings, start_ms, schedule)
         self._instruments = instruments
