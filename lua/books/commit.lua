@@ -9,7 +9,7 @@
 --
 -- Returns the number of entries acknowledged, or -1 when the fencing number is not the lease's; and 1 when the group gave
 -- out other entries than the owner had read, else 0.
--- Cost: one XACK per 1000 ids, 3 commands with entries read.
+-- Cost: one XACK per 1000 ids, 2 commands with entries read.
 -- include: take_entries
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
     return { -1, 0 }

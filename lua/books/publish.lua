@@ -17,7 +17,7 @@
 --   ELSEWHERE          the group gave out other entries than the owner had read
 --   REPLACED <type>    (position 0) LIVE_ORDERBOOK was no hash and was removed: it is made of the books
 -- A call that is repeated says and writes the same again, but for `told_ms`, and appends nothing.
--- Cost: 5 commands per book with a payload, 3 more with a status, 3 more with entries read, 2 per call.
+-- Cost: 5 commands per book with a payload, 3 more with a status, 2 more with entries read, 2 per call.
 -- include: take_entries
 local OUT_OF_SYNC = { waiting = true, confirming = true, broken = true }
 local kept = ARGV[1]

@@ -5,7 +5,7 @@
 -- read  "<entries> <id of the last>", or "" for none
 --
 -- Returns false where the group gave out later ones, or not all: the owner is to look at what is pending.
--- Cost: 3 commands; up to 18 more where the group was far behind.
+-- Cost: 2 commands; up to 19 more where the group was far behind.
 local function take_entries(raw, read)
     local count, last = string.match(read, '^(%d+) (.+)$')
     if not count then
@@ -22,6 +22,10 @@ local function take_entries(raw, read)
         local reply = redis.pcall('XREADGROUP', 'GROUP', 'books', 'owner', 'COUNT', count, 'STREAMS', raw, '>')
         if not reply or reply.err then
             return false
+        end
+        local given = reply[1][2]
+        if given and given[#given][1] == last then  -- fakeredis answers without the outer list: the next turn sees it
+            return true
         end
     end
     return false

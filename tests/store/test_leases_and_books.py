@@ -251,3 +251,15 @@ async def test_a_group_that_was_behind_is_brought_up(client: Redis) -> None:
     token, store, ids = await read_alone(client, 6)
     assert not (await store.commit(S, token, "depth", None, [], Read(2, ids[5]))).elsewhere
     assert await pending(client) == ids
+
+
+async def test_what_was_read_alone_is_given_by_two_commands(real_server: str) -> None:
+    client = Redis.from_url(real_server, protocol=2)
+    await client.flushall()  # the server is this test process's own
+    token, store, ids = await read_alone(client, 5)
+    await client.config_resetstat()
+    await store.publish([Publication(S, token, b"{}", False, {}, Read(3, ids[2]))])
+    counted = await client.info("commandstats")
+    assert (counted["cmdstat_xpending"]["calls"], counted["cmdstat_xreadgroup"]["calls"]) == (1, 1)
+    assert await pending(client) == ids[:3]
+    await client.aclose()
