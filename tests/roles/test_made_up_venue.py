@@ -11,14 +11,11 @@ from pathlib import Path
 
 import pytest
 from aiohttp import WSCloseCode, web
-from in_process import Fleet
 from made_up_venue import MadeUp
-from redis.asyncio import Redis
+from socket_exchange import FollowingFleet, serving
 
 import workers.venues
-from workers.model.books.top_of_book import decode_top
 from workers.settings import exchanges
-from workers.settings.loading import parse
 from workers.store.keys import Keys
 from workers.venues import registry
 
@@ -132,39 +129,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 async def exchange() -> AsyncIterator[tuple[Exchange, str]]:
     exchange = Exchange()
-    app = web.Application()
-    app.router.add_get("/socket", exchange.serve)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    market = asyncio.create_task(exchange.market())
-    yield exchange, f"ws://127.0.0.1:{runner.addresses[0][1]}/socket"
-    market.cancel()
-    for socket in list(exchange.sockets):
-        await socket.close(code=WSCloseCode.GOING_AWAY)
-    await runner.cleanup()
-
-
-class MadeUpFleet(Fleet):
-    """Two lines and the books of that venue."""
-
-    def __init__(self, url: str, redis_url: str) -> None:
-        self.url = redis_url
-        self.settings = parse(FLEET.format(url=url), "a test", {}).settings
-        self.client = Redis.from_url(redis_url, protocol=2)
-        self.processes, self.tasks, self.workers = {}, {}, {}
-
-    async def shown(self, symbol: str) -> int:
-        """The quantity of the best bid as it is shown; -1 while the book is withheld."""
-        payload = await self.client.hget("LIVE_ORDERBOOK", symbol)
-        return -1 if payload is None else int(decode_top(payload).b[0][1])
+    async with serving(exchange, "/socket") as url:
+        yield exchange, f"{url}/socket"
 
 
 async def test_a_folder_and_a_line_of_the_registry_make_a_venue(
     folder: None, exchange: tuple[Exchange, str], spare_server: str
 ) -> None:
     server, url = exchange
-    fleet = MadeUpFleet(url, spare_server)
+    fleet = FollowingFleet(FLEET.format(url=url), spare_server)
     for role, name in (("ingest-a", "a"), ("ingest-b", "b"), ("books", "books-1")):
         fleet.start(role, name)
 

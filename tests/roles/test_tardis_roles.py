@@ -11,11 +11,8 @@ from typing import Any
 
 import pytest
 from aiohttp import WSCloseCode, web
-from in_process import Fleet
-from redis.asyncio import Redis
+from socket_exchange import FollowingFleet, serving
 
-from workers.model.books.top_of_book import decode_top
-from workers.settings.loading import parse
 from workers.store.keys import Keys
 
 LONGEST_S = 90.0
@@ -90,39 +87,15 @@ class Machine:
 @pytest.fixture
 async def machine() -> AsyncIterator[tuple[Machine, str]]:
     machine = Machine()
-    app = web.Application()
-    app.router.add_get("/ws-stream-normalized", machine.serve)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    market = asyncio.create_task(machine.market())
-    yield machine, f"ws://127.0.0.1:{runner.addresses[0][1]}"
-    market.cancel()
-    for socket in list(machine.sockets):
-        await socket.close(code=WSCloseCode.GOING_AWAY)
-    await runner.cleanup()
-
-
-class TardisFleet(Fleet):
-    """Two lines, the books and the trades of that venue."""
-
-    def __init__(self, url: str, redis_url: str) -> None:
-        self.url = redis_url
-        self.settings = parse(FLEET.format(url=url), "a test", {}).settings
-        self.client = Redis.from_url(redis_url, protocol=2)
-        self.processes, self.tasks, self.workers = {}, {}, {}
-
-    async def shown(self, symbol: str) -> int:
-        """The quantity of the best bid as it is shown; -1 while the book is withheld."""
-        payload = await self.client.hget("LIVE_ORDERBOOK", symbol)
-        return -1 if payload is None else int(decode_top(payload).b[0][1])
+    async with serving(machine, "/ws-stream-normalized") as url:
+        yield machine, url
 
 
 async def test_books_and_trades_come_and_what_is_missing_is_told(
     machine: tuple[Machine, str], spare_server: str
 ) -> None:
     server, url = machine
-    fleet = TardisFleet(url, spare_server)
+    fleet = FollowingFleet(FLEET.format(url=url), spare_server)
     roles = (("ingest-a", "a"), ("ingest-b", "b"), ("books", "books-1"), ("trades", "trades-1"))
     for role, name in roles:
         fleet.start(role, name)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from hypothesis import strategies as st
+
+from workers.errors import MalformedFrame
+from workers.venues.interface import Venue
+from workers.venues.messages import Message
+from workers.venues.session import Accepted, Event, RefusedStreams
 
 MARK = "a place of rubbish"
 RUBBISH = st.sampled_from(
@@ -55,3 +61,17 @@ def cut_up(draw: st.DrawFn, frame: bytes) -> bytes:
     if kind == 1:
         return frame + frame[place:]
     return frame[:place] + bytes([draw(st.integers(0, 255))]) + frame[place + 1 :]
+
+
+def decode(venue: Venue, events: Callable[[], Iterable[Event]]) -> None:
+    """Decode what a session makes of a frame: a MalformedFrame or nothing, and no word of no stream."""
+    try:
+        for event in events():
+            if isinstance(event, Message):
+                if event.channel == "depth":
+                    venue.depth(event.data, event.symbol, event.kind)
+                else:
+                    venue.trade(event.data, event.symbol)
+            assert not (isinstance(event, RefusedStreams | Accepted) and not event.streams)
+    except MalformedFrame as error:
+        str(error).encode()

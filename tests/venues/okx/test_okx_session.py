@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from spoiled_json import cut_up, spoiled
+from spoiled_json import cut_up, decode, spoiled
 
 from workers.errors import MalformedFrame
 from workers.venues.messages import ContractNotice, Ignored, Message, Refused, ShutdownNotice, Subscription
@@ -223,16 +223,7 @@ def feed(data: bytes | str, **changes: Any) -> None:
     venue = Okx("okx", OkxSettings(symbols=["S"], **changes))
     session = venue.session("")
     session.subscribe([depth_stream("BTC-USDT")], 1)
-    try:
-        for event in session.received(data, 1):
-            if isinstance(event, Message):
-                if event.channel == "depth":
-                    venue.depth(event.data, event.symbol, event.kind)
-                else:
-                    venue.trade(event.data, event.symbol)
-            assert not (isinstance(event, RefusedStreams | Accepted) and not event.streams)
-    except MalformedFrame as error:
-        str(error).encode()
+    decode(venue, lambda: session.received(data, 1))
 
 
 @pytest.mark.parametrize("frame", FRAMES, ids=range(len(FRAMES)))
