@@ -27,6 +27,7 @@ RUN_IN_S: Final = 2.0
 """Under the load before measuring begins."""
 RUN_DRY_S: Final = 45.0
 """How long a plant may take, after the last message, to have handled all."""
+NOT_COMPARED: Final = f"not compared: not all was handled within {RUN_DRY_S:.0f} s of the last message"
 KEPT_UP_S: Final = 1.0
 """A plant that has handled all so soon after the last message is said to keep up."""
 FIRST_RATE: Final = 10.0
@@ -171,9 +172,7 @@ async def measure(
             took, last, after = time.monotonic() - began, await exchange.state(), usage_by_role(pids)
             burst_s, most = min(BURST_S, seconds), None
             if burst_factor:
-                tell(f"{plant.name}: {rate * burst_factor:,.0f} messages/s for {burst_s:.0f} s")
-                await exchange.set_rate(rate * burst_factor)
-                most = await _worst_lag(plant, burst_s)
+                most = await _burst(plant, exchange, rate * burst_factor, burst_s, tell)
             await exchange.set_rate(0)
             loaded_s = time.monotonic() - loaded
             sent = await exchange.sent()
@@ -197,10 +196,7 @@ async def measure(
             seconds=round(took, 2),
             messages=messages,
             cpu_percent=_percent(usage, after, took),
-            cpu_ms_per_1000={
-                name: round((after[name].cpu_s - usage[name].cpu_s) * 1e6 / max(messages, 1), 2)
-                for name in pids
-            },
+            cpu_ms_per_1000=_cpu_ms(usage, after, messages),
             resident_mb={name: round(used.resident_bytes / 2**20, 1) for name, used in after.items()},
             delays_ms=plant.delays(reader, sent),
             run_dry_s=run_dry_s,
@@ -209,11 +205,24 @@ async def measure(
             if is_dry
             else None,
             unsent_mb=round(last.unsent_bytes / 2**20, 1),
-            differences=await plant.differences(sent)
-            if is_dry
-            else [f"not compared: not all was handled within {RUN_DRY_S:.0f} s of the last message"],
+            differences=await plant.differences(sent) if is_dry else [NOT_COMPARED],
             burst=burst if burst_factor else None,
         )
+
+
+async def _burst(plant: Plant, exchange: Exchange, rate: float, seconds: float, tell: Tell) -> Lag | None:
+    """Send so many messages a second for so long; what the plant tells of itself meanwhile, at worst."""
+    tell(f"{plant.name}: {rate:,.0f} messages/s for {seconds:.0f} s")
+    await exchange.set_rate(rate)
+    return await _worst_lag(plant, seconds)
+
+
+def _cpu_ms(before: Mapping[str, Usage], after: Mapping[str, Usage], messages: int) -> dict[str, float]:
+    """CPU time of each process for 1,000 messages."""
+    return {
+        name: round((after[name].cpu_s - usage.cpu_s) * 1e6 / max(messages, 1), 2)
+        for name, usage in before.items()
+    }
 
 
 async def _worst_lag(plant: Plant, seconds: float) -> Lag | None:

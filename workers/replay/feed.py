@@ -110,8 +110,7 @@ class Feeder:
         self.errors: list[RecordingError] = []
         """The first errors, each with file and line."""
         self._now_us = 0
-        self._chunk = 0
-        self._chunk_us = 0
+        self._chunk = self._chunk_us = 0
         self._last: dict[str, int] = {}
         """By raw stream key, the update id appended last."""
         self._before: dict[str, int] = {}

@@ -150,21 +150,7 @@ async def report(
     await add_orders(client, held, replayed.orders, found, problems)
     found |= {"not_market": {}, "contradictory": {}, **{name: {} for name in OddTrades._fields}}
     for book in held.books:
-        market = book.context.name
-        streams = [stream for stream in feeder.messages[market] if stream.symbol == book.symbol]
-        if any(stream.is_depth for stream in streams):
-            outcome = replayed.outcomes.get(book.name, BookOutcome("unowned", "its lease was lost", 0, 0))
-            await _add_book(client, held, book, outcome, found, problems)
-        if any(plan.is_of_trades(market, stream) for stream in streams):
-            await _add_trades(client, held, book, found, problems)
-            odd = replayed.odd.get(book.name, OddTrades())
-            _add_odd(book.name, odd, found)
-            if contradictory := feeder.contradictory(market, book.symbol):
-                found["contradictory"][book.name] = contradictory
-                problems.append(
-                    f"{book.name}: {contradictory} trade(s) came with the id of another one, which counts"
-                    f"{await _contradictions_told(client, book)}."
-                )
+        await _add_symbol(client, held, book, plan, replayed, found, problems)
     if replayed.crossed:
         problems.append(f"After {replayed.crossed} events a book in sync was crossed.")
     if appender.dropped:
@@ -181,6 +167,31 @@ async def report(
         "malformed": feeder.malformed,
         "problems": problems,
     }
+
+
+async def _add_symbol(
+    client: Any,
+    held: Held,
+    book: Book,
+    plan: ReplayPlan,
+    replayed: Replayed,
+    found: dict[str, Any],
+    problems: list[str],
+) -> None:
+    market = book.context.name
+    streams = [stream for stream in replayed.feeder.messages[market] if stream.symbol == book.symbol]
+    if any(stream.is_depth for stream in streams):
+        outcome = replayed.outcomes.get(book.name, BookOutcome("unowned", "its lease was lost", 0, 0))
+        await _add_book(client, held, book, outcome, found, problems)
+    if any(plan.is_of_trades(market, stream) for stream in streams):
+        await _add_trades(client, held, book, found, problems)
+        _add_odd(book.name, replayed.odd.get(book.name, OddTrades()), found)
+        if contradictory := replayed.feeder.contradictory(market, book.symbol):
+            found["contradictory"][book.name] = contradictory
+            problems.append(
+                f"{book.name}: {contradictory} trade(s) came with the id of another one, which counts"
+                f"{await _contradictions_told(client, book)}."
+            )
 
 
 def _quotes(plan: ReplayPlan, replayed: Replayed, problems: list[str]) -> dict[str, dict[str, int]]:
