@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from workers.books.book import OwnedBook
 from workers.errors import BadNumber, MalformedFrame
@@ -11,6 +12,9 @@ from workers.model.books.several import fold_several
 from workers.model.events import DepthEvent
 from workers.store.log.streams import Delivered
 from workers.venues.entries import depth_of
+
+FEWEST: Final = 3
+"""Entries in a row that are folded at once: two cost as much one by one."""
 
 
 def take_all(
@@ -44,7 +48,7 @@ def take_several(book: OwnedBook, entries: Sequence[Delivered], now_ms: int) -> 
     Returns how many were taken in, and how many after them `OwnedBook.take` is to take before this may be tried again:
     what ends a row may be anything, and no entry is decoded more than twice. O(1) an entry, but for its levels.
     """
-    if len(entries) < 2 or not book.changes_unseen:
+    if len(entries) < FEWEST or not book.changes_unseen:
         return 0, 1
     events = _changes(book, entries)
     taken = fold_several(book.sync, events, now_ms)
