@@ -19,6 +19,8 @@ from workers.errors import CommandError
 from workers.model.symbols.info import SymbolInfo
 from workers.research.nautilus import CatalogFile, contract_of, write_instrument
 
+pytestmark = pytest.mark.xdist_group("research")  # others clear the server that these share
+
 
 def catalog(home: Path, *kinds: str) -> Path:
     """A catalog of NautilusTrader."""

@@ -16,6 +16,8 @@ from workers.runtime.context import venue_contexts
 from workers.settings.schema import Settings
 from workers.venues.kraken.settings import KrakenSettings
 
+pytestmark = pytest.mark.xdist_group("research")  # others clear the server that these share
+
 MESSAGES = [
     message(10, [("8", "1"), ("7", "1")], [("9", "1")], whole=True),
     message(20, [("7", "3")], []),

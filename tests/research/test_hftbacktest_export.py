@@ -18,6 +18,8 @@ from workers.cli.application import main
 from workers.model.books.order_book import OrderBook
 from workers.research.hftbacktest import EventArray
 
+pytestmark = pytest.mark.xdist_group("research")  # others clear the server that these share
+
 NOT_INSTALLED = "hftbacktest is not installed, as it brings 900 MB: pip install hftbacktest"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
-from test_serving_tardis import S, server  # noqa: F401 -- fixtures
+from test_serving_tardis import S, pytestmark, server  # noqa: F401 -- marks and a fixture
 
 from workers.cli.application import main
 from workers.recordings.tardis.rows import header_of
