@@ -102,11 +102,19 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
     await real.aclose()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "full: takes minutes; run by `./fleet test --full`, or with `-m full`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whole fleets run one after another also where tests run in several processes (`--dist loadgroup`).
 
     The conformance suite alone takes as long as the other fleets together, and is a group of its own.
     """
+    if "full" not in config.getoption("markexpr"):
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         if item.get_closest_marker("e2e") and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group("e2e"))

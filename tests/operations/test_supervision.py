@@ -231,7 +231,7 @@ def test_the_steps_of_the_self_test():
     assert [name for name, _ in self_test.steps([])][:3] == ["ruff check", "ruff format", "mypy"]
     everything = dict(self_test.steps([self_test.FULL]))
     assert everything["pytest"] == dict(self_test.steps([]))["pytest"]
-    assert {"starved", "soak"} <= set(everything)
+    assert {"running demo", "starved", "soak"} <= set(everything)
     assert set(self_test.STARVED) <= {scenario.name for scenario in SCENARIOS}
     assert self_test.steps(["-k", "book"])[-1] == ("pytest", ["pytest", "-k", "book"])
 

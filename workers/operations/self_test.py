@@ -18,7 +18,8 @@ from workers.terminal.output import err
 
 DURATIONS: Final = "var/test-durations.json"
 USUAL_S: Final = {
-    "ruff check": 2.0, "ruff format": 2.0, "mypy": 60.0, "pytest": 1_200.0, "starved": 900.0, "soak": 640.0
+    "ruff check": 2.0, "ruff format": 2.0, "mypy": 60.0, "pytest": 1_200.0, "running demo": 180.0,
+    "starved": 900.0, "soak": 640.0,
 }  # fmt: skip
 """Seconds on a machine of two cores, until a first run has shown how long it takes here."""
 PARALLEL: Final = ("-q", "-n", "3", "--dist", "loadgroup")
@@ -41,8 +42,8 @@ def steps(options: Sequence[str]) -> list[tuple[str, list[str]]]:
 
     Options replace pytest's own here. Without any there are three processes of tests; those that start whole
     fleets are one group, so that they run one after another in one of the three. `--full` alone adds what takes longer:
-    scenarios on starved workers, ten minutes of kills, freezes, starvation and rubbish at random, and other examples
-    for the property tests.
+    tests that are marked so, scenarios on starved workers, ten minutes of kills, freezes, starvation and rubbish at
+    random, and other examples for the property tests.
     """
     checks = [
         ("ruff check", ["ruff", "check", "."]),
@@ -54,6 +55,7 @@ def steps(options: Sequence[str]) -> list[tuple[str, list[str]]]:
     starved = ["workers.cli", "conform", "--level", "fleet", "--cpu-share", "0.1"]
     for name in STARVED:
         starved += ["--scenario", name]
+    minutes = ["pytest", "-q", "-m", "full"]
     search = [
         "pytest",
         *PARALLEL,
@@ -65,6 +67,7 @@ def steps(options: Sequence[str]) -> list[tuple[str, list[str]]]:
     return [
         *checks,
         ("pytest", ["pytest", *PARALLEL]),
+        ("running demo", minutes),
         ("starved", starved),
         ("soak", list(SOAK)),
         ("other examples", search),
