@@ -194,12 +194,12 @@ class StateUnreadable(StoreError):
 class BookWithheld(StoreError):
     """The book of a symbol cannot be trusted now, so there is nothing to show."""
 
-    def __init__(self, symbol: str, state: str, reason: str) -> None:
+    def __init__(self, symbol: str, state: str, reason: str, of: str = "") -> None:
         self.symbol = symbol
         self.state = state
         self.reason = reason
         why = f" ({reason})" if reason else ""
-        super().__init__(f"The book of {symbol} is withheld: {state}{why}.")
+        super().__init__(f"The book of {of}{symbol} is withheld: {state}{why}.")
 
 
 class RequestProblem(FleetError):

@@ -14,12 +14,13 @@ from in_process import fleet_of
 from test_order_roles import LONGEST_S, OrderFleet, orders_of
 
 from workers.api.server import Api
-from workers.errors import CommandError
-from workers.reading import orders as reading
+from workers.client import FleetClient
+from workers.errors import BookWithheld, CommandError
 from workers.reading.orders import Request, _orders, _show, _show_order
 from workers.runtime.context import venue_contexts
 from workers.runtime.process import Process
 from workers.store.keys import Keys
+from workers.store.orders import rebuilding
 from workers.store.orders.rebuilding import OrderStatement, order_statement
 
 
@@ -59,9 +60,57 @@ async def the_command_says_the_same(
         return said._replace(fields=said.fields | {"purged_level2": "7"})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "order_statement", purged)
+        patch.setattr(rebuilding, "order_statement", purged)
         with pytest.raises(CommandError, match="ask again"):
             await _orders(fleet.client, context, fleet.symbol, 1_000_000)
+
+
+async def the_client_says_the_same(
+    fleet: OrderFleet, exchange: str, answer: dict[str, Any], place: dict[str, Any]
+) -> None:
+    async with FleetClient(fleet.url, exchange=exchange) as client:
+        whole = await client.get_orders(fleet.symbol)
+        for side, levels in (("bids", whole.bids), ("asks", whole.asks)):
+            held = [
+                [
+                    str(level.price),
+                    str(level.quantity),
+                    level.orders_count,
+                    level.is_complete,
+                    [
+                        [order.order_id, str(order.quantity), order.placed_us, order.is_seen]
+                        for order in level.first
+                    ],
+                ]
+                for level in levels
+            ]
+            assert held == [
+                [
+                    level["price"],
+                    level["quantity"],
+                    level["orders_count"],
+                    level["is_complete"],
+                    [
+                        [one["id"], one["quantity"], one["placed_us"], one["is_seen"]]
+                        for one in level["orders"]
+                    ],
+                ]
+                for level in answer[side]
+            ]
+        assert [whole.orders_count, whole.last_id, whole.last_number, whole.event_us, whole.is_whole] == [
+            answer[name] for name in ("orders_count", "last_id", "last_number", "event_us", "is_whole")
+        ]
+        few = await client.get_orders(fleet.symbol, depth=2, first=1)
+        assert few.bids == [level._replace(first=level.first[:1]) for level in whole.bids[:2]]
+        found = await client.get_order(fleet.symbol, place["order"]["id"])
+        assert found is not None
+        assert (found.side, str(found.price), found.order.order_id) == (
+            place["side"], place["price"], place["order"]["id"],
+        )  # fmt: skip
+        assert (found.orders_ahead, str(found.quantity_ahead), found.is_exact, found.level_orders) == (
+            place["orders_ahead"], place["quantity_ahead"], place["is_exact"], place["level_orders"],
+        )  # fmt: skip
+        assert await client.get_order(fleet.symbol, "none") is None
 
 
 @pytest.mark.parametrize(
@@ -109,6 +158,7 @@ async def test_orders_are_served_as_they_stand_or_not_at_all(
         assert found["is_exact"] == level["is_complete"]
         assert (await api.get("/orders/none")).status == 404
         await the_command_says_the_same(fleet, whole, last["id"], capsys)
+        await the_client_says_the_same(fleet, exchange, whole, found)
         assert (await api.get("/orders?depth=0")).status == 422
 
         async with api.ws_connect("/ws") as live, asyncio.timeout(LONGEST_S):
@@ -132,6 +182,12 @@ async def test_orders_are_served_as_they_stand_or_not_at_all(
 
         await fleet.until(withheld, LONGEST_S)
         assert "not owned" in (await (await api.get("/orders")).json())["detail"]
+        async with FleetClient(fleet.url, exchange=exchange) as client:
+            with pytest.raises(BookWithheld, match=r"single orders of .* is withheld: not owned"):
+                await client.get_orders(fleet.symbol)
+        async with FleetClient(fleet.url) as client:
+            with pytest.raises(BookWithheld, match="not followed"):
+                await client.get_order(fleet.symbol, "1")
         fleet.start("orders", "orders-2")
         await fleet.until(served, LONGEST_S)
         served_api: Any = api

@@ -15,8 +15,10 @@ from workers.model.books.top_of_book import decode_top
 from workers.model.events import DepthEvent, Level
 from workers.model.events import Trade as WireTrade
 from workers.settings.exchanges import DEFAULT, described, settings_of
+from workers.settings.schema import VenueSettings
 from workers.store.fleet.followed import description_of, known_venues
 from workers.store.log.streams import Delivered
+from workers.store.orders.rebuilding import OrderDecoding
 from workers.venues.entries import depth_of, trade_of
 from workers.venues.interface import Venue
 from workers.venues.registry import venue_of
@@ -113,6 +115,12 @@ class WireDecoder:
         """What the snapshots of the exchange's depth streams are."""
         return self._kinds[0].book_rule.stream
 
+    @property
+    def orders(self) -> OrderDecoding | None:
+        """How messages of single orders are read; None: they are not followed of its exchange."""
+        feed = self._kinds[0].order_feed
+        return None if feed is None else OrderDecoding(feed.rules, feed.by_id, feed.message)
+
     def depth(self, symbol: str, entry: Delivered) -> DepthEvent:
         """The event of an entry of a depth stream. Raises: MalformedFrame."""
         return depth_of(self._kinds[0], symbol, entry)
@@ -130,10 +138,15 @@ class WireDecoder:
             raise
 
 
+def _venue(name: str, settings: VenueSettings) -> Venue:
+    """A venue as a reader needs it: whether the fleet follows single orders is no matter of how they are read."""
+    return venue_of(name, msgspec.structs.replace(settings, orders=settings.tells_orders))
+
+
 def _kinds_of(exchange: str) -> list[Venue]:
     """What the streams of an exchange may hold where nothing else is known of the venue."""
     if exchange != DEFAULT:
-        return [venue_of(exchange, msgspec.convert({"symbols": []}, settings_of(exchange)))]
+        return [_venue(exchange, msgspec.convert({"symbols": []}, settings_of(exchange)))]
     common = {"exchange": exchange, "market": "usdm", "symbols": []}
     return [
         venue_of(exchange, msgspec.convert({**common, "trades": kind}, settings_of(exchange)))
@@ -158,4 +171,4 @@ async def decoder_of(client: Redis, name: str, exchange: str) -> WireDecoder:
     others = (
         _kinds_of(DEFAULT) if settings.exchange == DEFAULT else []
     )  # should the setting have been changed
-    return WireDecoder(kinds=[venue_of(section, settings), *others])
+    return WireDecoder(kinds=[_venue(section, settings), *others])

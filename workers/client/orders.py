@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import msgspec
 from redis.asyncio import Redis
@@ -12,10 +13,13 @@ from workers.client.books import LOOK_S
 from workers.client.feed import Feed
 from workers.client.naming import keys_of
 from workers.client.numbers import Number
-from workers.client.records import OrderLevel, OrdersTop, RestingOrder, Withheld
+from workers.client.records import OrderLevel, OrderPlace, Orders, OrdersTop, RestingOrder, Withheld
 from workers.client.tokens import Place
 from workers.errors import StateUnreadable
+from workers.model.books.order_book import Side
 from workers.model.level3 import top as level3
+from workers.model.level3.queue import Order
+from workers.model.level3.sync import OrderSync
 from workers.store.books.shown import UNHEARD_MS
 from workers.store.keys import Keys
 from workers.store.log.follower import Entry
@@ -51,6 +55,58 @@ def _level(level: level3.TopLevel) -> OrderLevel:
         for order in level.first
     ]
     return OrderLevel(Number(level.price), Number(level.quantity), level.orders, level.complete, first)
+
+
+def orders_of(symbol: str, sync: OrderSync, depth: int | None, first: int | None) -> Orders:
+    """The best levels with the first of their queues; None: all of them. O(orders given)."""
+
+    def side(name: Side) -> list[OrderLevel]:
+        return [
+            OrderLevel(
+                Number(queue.price),
+                Number(queue.quantity),
+                queue.count,
+                sync.book.complete(queue),
+                [_resting(order) for order in queue.first(queue.count if first is None else first)],
+            )
+            for queue in islice(sync.book.levels(name), depth)
+        ]
+
+    return Orders(
+        symbol,
+        side("bid"),
+        side("ask"),
+        len(sync.book),
+        sync.book.whole,
+        sync.last_id,
+        sync.last_position,
+        sync.last_us,
+        sync.synced_us,
+    )
+
+
+def place_of(symbol: str, sync: OrderSync, order_id: str) -> OrderPlace | None:
+    """Where an order stands; None: no order of that id rests."""
+    order, place = sync.book.order(order_id), sync.book.place(order_id)
+    if order is None or place is None:
+        return None
+    queue = order.queue
+    return OrderPlace(
+        symbol,
+        queue.side,
+        Number(queue.price),
+        _resting(order),
+        place.position,
+        Number(place.quantity_ahead),
+        place.exact,
+        Number(queue.quantity),
+        queue.count,
+    )
+
+
+def _resting(order: Order) -> RestingOrder:
+    placed_us = None if order.placed_us < 0 else order.placed_us
+    return RestingOrder(order.order_id, Number(order.quantity), placed_us, order.seen)
 
 
 class OrdersFeed(Feed[OrdersTop]):

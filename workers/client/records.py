@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from workers.client.numbers import Number
 from workers.model.analytics.events import AnalyticsEvent
+from workers.model.books.order_book import Side
 
 
 class PriceLevel(NamedTuple):
@@ -196,7 +197,41 @@ class OrderLevel(NamedTuple):
     is_complete: bool
     """They are known to be all that rest there; else sum, number and places are lower bounds."""
     first: list[RestingOrder]
-    """The first of the queue, its head first: `orders.heads` (5) at most."""
+    """The first of the queue, its head first: of a publication `orders.heads` (5) at most."""
+
+
+class Orders(NamedTuple):
+    """The single orders of a symbol now, level by level."""
+
+    symbol: str
+    bids: list[OrderLevel]
+    """Best first."""
+    asks: list[OrderLevel]
+    orders_count: int
+    """Of the whole book."""
+    is_whole: bool
+    """The book began with all there was; else no level is complete."""
+    last_id: str
+    """The exchange's id of the last message, where it has one."""
+    last_number: int
+    """Its number, or its time in µs."""
+    event_us: int
+    synced_at_us: int
+
+
+class OrderPlace(NamedTuple):
+    """Where one order stands."""
+
+    symbol: str
+    side: Side
+    price: Number
+    order: RestingOrder
+    orders_ahead: int
+    quantity_ahead: Number
+    is_exact: bool
+    """False: more may stand ahead that nobody told; both are lower bounds."""
+    level_quantity: Number
+    level_orders: int
 
 
 class OrdersTop(NamedTuple):

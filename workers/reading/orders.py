@@ -7,15 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from workers.errors import CommandError
+from workers.errors import BookWithheld, CommandError
 from workers.model.books.order_book import Side
 from workers.model.level3.queue import Order
 from workers.model.level3.sync import OrderSync
 from workers.reading.opening import fleet_of, run_reading, symbol_name
 from workers.runtime.context import VenueContext, venue_contexts
-from workers.store.books.shown import UNHEARD_MS
 from workers.store.connection import connect
-from workers.store.orders.rebuilding import OrderDecoding, order_statement, rebuild_orders
+from workers.store.orders.rebuilding import OrderDecoding, trusted_orders
 from workers.terminal.saying import say, say_json
 
 
@@ -59,19 +58,10 @@ async def _orders(client: Any, context: VenueContext, symbol: str, most: int) ->
             f"Single orders of {context.name} are not followed: set orders = true in its settings."
         )
     decoding = OrderDecoding(feed.rules, feed.by_id, feed.message)
-    fold = await rebuild_orders(client, context.keys, symbol, decoding, most)
-    said = await order_statement(client, context.keys, symbol)
-    state = said.fields.get("state", "waiting")
-    if not said.owner:
-        state = "not owned"
-    elif said.unheard_ms > UNHEARD_MS:
-        state = "unheard"
-    elif state == "synced" and not (fold.sync.trusted and fold.continues(said.fields)):
-        state = "changing: ask again"
-    if state != "synced":
-        reason = said.fields.get("reason", "")
-        raise CommandError(f"The orders of {symbol} are withheld: {state}{f' ({reason})' * bool(reason)}.")
-    return fold.sync
+    try:
+        return await trusted_orders(client, context.keys, symbol, decoding, most)
+    except BookWithheld as error:
+        raise CommandError(str(error)) from error
 
 
 def _show(sync: OrderSync, request: Request, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
-from workers.errors import MalformedFrame, StateUnreadable
+from workers.errors import BookWithheld, MalformedFrame, StateUnreadable
 from workers.model.level3.checkpoint import decode_orders
 from workers.model.level3.events import OrderMessage
 from workers.model.level3.rules import OrderRules
@@ -120,6 +120,31 @@ async def rebuild_orders(
         for entry in entries:
             fold.take(entry)
     return fold
+
+
+async def trusted_orders(
+    client: Redis, keys: Keys, symbol: str, decoding: OrderDecoding, max_orders: int
+) -> OrderSync:
+    """The orders of a symbol now, as their owner vouches for them.
+
+    Raises:
+        BookWithheld: they cannot be trusted now.
+        StateUnreadable: checkpoint or status cannot be decoded.
+
+    Cost: `rebuild_orders`, and one round trip.
+    """
+    fold = await rebuild_orders(client, keys, symbol, decoding, max_orders)
+    said = await order_statement(client, keys, symbol)
+    state = said.fields.get("state", "waiting")
+    if not said.owner:
+        state = "not owned"
+    elif said.unheard_ms > UNHEARD_MS:
+        state = "unheard"
+    elif state == "synced" and not (fold.sync.trusted and fold.continues(said.fields)):
+        state = "changing: ask again"
+    if state != "synced":
+        raise BookWithheld(symbol, state, said.fields.get("reason", ""), "the single orders of ")
+    return fold.sync
 
 
 async def order_statements(
