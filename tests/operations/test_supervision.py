@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import configparser
+import json
 import os
 import shlex
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -41,6 +44,17 @@ def programs(text: str) -> dict[str, configparser.SectionProxy]:
     parser = configparser.RawConfigParser()
     parser.read_string(text)
     return {name.removeprefix("program:"): parser[name] for name in parser if name.startswith("program:")}
+
+
+@pytest.mark.parametrize("role", ["orders", "alerts", "analytics", "archive", "postgres"])
+def test_a_role_that_nobody_wants_says_so_in_the_log_and_ends_well(role: str, tmp_path: Path):
+    command = [sys.executable, "-P", "-m", "workers.cli", "run", role]
+    environment = {"FLEET_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    [line] = (done.stdout + done.stderr).splitlines()
+    found = json.loads(line)
+    assert found["event"].endswith("_not_wanted")
+    assert found["reason"]
 
 
 def test_every_role_is_a_program_of_its_own():

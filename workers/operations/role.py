@@ -10,13 +10,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from workers.errors import SettingsError
 from workers.model.symbols.shares import MOST_PROCESSES
 from workers.operations.open_files import raise_limit
 from workers.operations.parent import end_with_parent, has_lost_supervisord
+from workers.runtime.logs import configure_logging
 from workers.settings.loading import load, redis_url
 from workers.settings.schema import Settings
 from workers.terminal.exit_codes import EXIT_FINE, EXIT_SETTINGS
+
+log = structlog.get_logger()
 
 WORKERS: Final = {
     "ingest-a": "workers.ingest.worker",
@@ -97,7 +102,8 @@ def main(arguments: Sequence[str]) -> int:
 
         return run_postgres(effective.settings, chosen.number)
     if reason := unwanted(chosen.role, effective.settings):
-        sys.stderr.write(f"{reason}: there is nothing to do\n")
+        configure_logging(effective.settings.fleet.log_level, effective.settings.fleet.log_format)
+        log.info("role_not_wanted", role=chosen.role, reason=reason)
         return EXIT_FINE
     from workers.runtime.process import run_role  # noqa: PLC0415 -- the server's wrapper starts without it
 
