@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
     )
     app.command(name="bars", epilog="Example: fleet bars spot:ETHUSDT --interval 5m --limit 12")(bars)
     app.command(name="watch", epilog="Example: fleet watch BTCUSDT ETHUSDT")(watch)
-    app.command(name="orders", epilog="Example: fleet orders BTCUSD --depth 5")(orders)
+    app.command(name="orders", epilog="Example: fleet orders bitstamp:BTCUSD --depth 5")(orders)
     app.command(name="alerts", epilog="Example: fleet alerts --follow --json")(alerts)
     app.command(name="tail", epilog="Example: fleet tail BTCUSDT depth --count 3")(tail)
 
