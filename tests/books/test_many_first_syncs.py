@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
@@ -59,7 +60,7 @@ class World:
             settings,
             lambda book: True,
             self._failed,
-            lambda: sum(not book.sync.sync_count for book in self.books.values()),
+            lambda: sum(book.may_soon_sync(self.now()) for book in self.books.values()),
         )
         self.books = {
             name: OwnedBook(
@@ -70,10 +71,15 @@ class World:
             )
             for name in self.names
         }
+        for book in self.books.values():
+            book.heard_at = self.now()
         self._u = dict.fromkeys(self.names, 1)
         for name in self.names:
             if name not in quiet:
                 self.event(name)
+
+    def now(self) -> float:
+        return 0.0
 
     @staticmethod
     def _failed(book: OwnedBook, error: Exception) -> None:
@@ -205,8 +211,8 @@ class TimedWorld(World):
     def __init__(
         self, count: int, time: SimulatedTime, quiet_s: Mapping[str, float] = MappingProxyType({})
     ) -> None:
-        super().__init__(count, quiet_s)
         self.time, self.asking = time, 0
+        super().__init__(count, quiet_s)
         self._quiet_until = {name: time.now + seconds for name, seconds in quiet_s.items()}
         self.spent = Counter[int]()
         """Weight by minute."""
@@ -217,6 +223,9 @@ class TimedWorld(World):
             share=0.8,
             clock=lambda: 1_700_000_040_000 + int(time.now * 1000),
         )
+
+    def now(self) -> float:
+        return self.time.now
 
     async def get(
         self,
@@ -241,7 +250,7 @@ class TimedWorld(World):
     async def run(self, seconds: float) -> tuple[float, float]:
         """When the last book was borne out, and when the last one had its levels."""
         began, borne_out, step_s = self.time.now, 0.0, LOOK_RESTLESS_S
-        restless = list(self.books.values())
+        restless = [book for name, book in self.books.items() if self._quiet_until.get(name) != math.inf]
         while self.time.now - began < seconds:
             for name in [name for name, until in self._quiet_until.items() if until <= self.time.now]:
                 del self._quiet_until[name]
@@ -278,6 +287,18 @@ async def test_500_perpetuals_are_shown_in_80_s_and_have_all_levels_in_5_minutes
     assert shown_s <= 80
     assert deep_s <= 300
     assert max(world.spent.values()) <= 2_400 * 0.8
+    await world.fetcher.close()
+
+
+async def test_books_that_are_never_heard_keep_the_others_from_no_level(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    time = SimulatedTime()
+    world = TimedWorld(500, time, {f"S{number:02d}": math.inf for number in range(100, 500)})
+    goes_by(time, monkeypatch)
+    shown_s, deep_s = await world.run(600)
+    assert shown_s <= 80
+    assert deep_s <= 200
     await world.fetcher.close()
 
 

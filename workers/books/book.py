@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 TOLD_AT_MOST = 10
 """Entries in a row of one stream that the log names one by one."""
+QUIET_S = 90.0
+"""A new book whose stream brought nothing for so long is no reason to let the others wait for their levels."""
 
 EVENTS = Counter("fleet_depth_events_total", "Depth events read by the book owners", ["venue", "outcome"])
 MALFORMED = Counter("fleet_malformed_entries_total", "Stream entries that could not be decoded", ["venue"])
@@ -149,6 +151,11 @@ class OwnedBook:
             self._changed([entry], event)
         self.noticed()
         return outcome
+
+    def may_soon_sync(self, now: float) -> bool:
+        """Whether it was never in sync and may want its first snapshot soon (monotonic seconds): one whose stream has
+        been quiet for `QUIET_S` is not waited for."""
+        return not self.sync.sync_count and (self.heard or now - self.heard_at < QUIET_S)
 
     @property
     def changes_unseen(self) -> bool:

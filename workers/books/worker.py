@@ -225,8 +225,8 @@ class BookWorker:
 
     def _never_synced(self, context: VenueContext) -> int:
         """How many books of a venue have never been in sync, of all workers: as many of theirs as of ours."""
-        owned = [book for book in self.books.values() if book.claim.context is context]
-        never = sum(not book.sync.sync_count for book in owned)
+        owned, now = [book for book in self.books.values() if book.claim.context is context], time.monotonic()
+        never = sum(book.may_soon_sync(now) for book in owned)
         return -(-len(context.symbols) * never // len(owned)) if owned else len(context.symbols)
 
     def _gap(self, book: OwnedBook) -> None:
