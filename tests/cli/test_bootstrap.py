@@ -84,21 +84,33 @@ def test_a_checkout_one_may_not_write_to_is_said(folder: Path):
     assert "is not writable for" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("given", "used"), [("C", "C.UTF-8"), ("POSIX", "C.UTF-8"), ("de_DE.UTF-8", "de_DE.UTF-8")]
-)
-def test_a_locale_without_letters_is_replaced(tmp_path: Path, given: str, used: str):
-    checkout = tmp_path / "prüfstand"
+def made(checkout: Path, says: str) -> Path:
+    """A checkout whose environment is ready; its command says something."""
     (checkout / ".venv" / "bin").mkdir(parents=True)
     for name in ("fleet", "pyproject.toml", "constraints.txt"):
         shutil.copy(CHECKOUT / name, checkout)
     for name in ("python", "fleet"):
-        (checkout / ".venv" / "bin" / name).write_text('#!/bin/sh\necho "$LC_ALL"\n', encoding="utf-8")
+        (checkout / ".venv" / "bin" / name).write_text(f"#!/bin/sh\n{says}\n", encoding="utf-8")
         (checkout / ".venv" / "bin" / name).chmod(0o755)
     stamp = "cksum <pyproject.toml; cksum <constraints.txt; pwd -P"
     (checkout / ".venv" / "installed").write_bytes(subprocess.check_output(["sh", "-c", stamp], cwd=checkout))
+    return checkout
+
+
+@pytest.mark.parametrize(
+    ("given", "used"), [("C", "C.UTF-8"), ("POSIX", "C.UTF-8"), ("de_DE.UTF-8", "de_DE.UTF-8")]
+)
+def test_a_locale_without_letters_is_replaced(tmp_path: Path, given: str, used: str):
+    checkout = made(tmp_path / "prüfstand", 'echo "$LC_ALL"')
     done = bootstrap(checkout, "config", cwd=tmp_path, LC_ALL=given)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{used}\n", "")
+
+
+def test_the_help_of_the_tests_needs_none_of_their_packages(tmp_path: Path):
+    checkout = made(tmp_path / "checkout", 'echo "$@"')
+    for option in ("--help", "-h"):
+        done = bootstrap(checkout, "test", option, cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"test {option}\n", "")
 
 
 @pytest.mark.e2e
