@@ -48,4 +48,7 @@ def test_what_is_told_waits_until_the_orders_are_past_it():
 def test_what_was_before_the_book_began_cannot_be_told():
     best = moved((10, "91"), (11, "92"))
     assert best.had((BID, ASK), 9 * SECOND, 11 * SECOND) is None
-    assert best.had((BID, ASK), 10 * SECOND, 11 * SECOND) is False
+    assert best.had((BID, ASK), 10 * SECOND, 11 * SECOND) is None  # the streams are apart by up to a second
+    assert best.had((BID, ASK), 11 * SECOND, 12 * SECOND) is False
+    seeded = moved((0, "90"), (10, "91"))  # by a seed that has no time
+    assert seeded.had((("89", "1"), ASK), 9 * SECOND, 11 * SECOND) is None

@@ -53,6 +53,8 @@ class BestPrices:
 
     def note(self, sync: OrderSync) -> None:
         """A message has been folded in. O(1)."""
+        if not sync.last_us:
+            return  # a seed that tells no time, as Coinbase's: nobody knows since when that holds
         for side, queue in zip(self._sides, (sync.book.best("bid"), sync.book.best("ask")), strict=True):
             price = queue.price if queue is not None else ""
             if side and side[-1][1] == price:
@@ -67,10 +69,10 @@ class BestPrices:
         Args:
             now_us: the time up to which the orders have come.
 
-        Returns: None where that cannot be told: they have not come as far, or it is too long ago, or from before the
-            book began.
+        Returns: None where that cannot be told: they have not come as far, or it is too long ago, or may be from before
+            the book began.
         """
-        if not all(self._sides) or any(at_us < side[0][0] for side in self._sides):
+        if not all(self._sides) or any(at_us - APART_US < side[0][0] for side in self._sides):
             return None
         if at_us > now_us - APART_US or at_us < now_us - KEPT_US + APART_US:
             return None
