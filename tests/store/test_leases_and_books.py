@@ -253,6 +253,21 @@ async def test_a_group_that_was_behind_is_brought_up(client: Redis) -> None:
     assert await pending(client) == ids
 
 
+async def test_what_an_earlier_owner_was_given_meanwhile_is_acknowledged_once_it_is_in_a_checkpoint(
+    client: Redis,
+) -> None:
+    token, store, ids = await read_alone(client, 5)
+    reader = GroupReader(client, "books")
+    await reader.new([KEY], 2)  # read by who lost the lease: a snapshot has brought the new owner behind them
+    assert (await reader.new([KEY], 3))[KEY]
+    assert await store.commit(S, token, "depth", None, ids[2:3]) == (1, False)
+    assert await pending(client) == [ids[0], ids[1], ids[3], ids[4]]  # out of sync: they may be missing yet
+    assert await store.commit(S, token, "depth", b"state", ids[3:4], None, ids[3]) == (1, False)
+    assert await pending(client) == [ids[4]]
+    await client.delete(KEY)
+    assert await store.commit(S, token, "depth", b"state", [], None, ids[4]) == (0, False)
+
+
 async def test_what_was_read_alone_is_given_by_two_commands(real_server: str) -> None:
     client = Redis.from_url(real_server, protocol=2)
     await client.flushall()  # the server is this test process's own

@@ -269,11 +269,12 @@ class BookWorker:
     async def _commit(self, book: OwnedBook) -> None:
         (checkpoint, ids), lost, unsaved = book.checkpoint(), book.lost, book.unsaved
         read = book.delivery.to_be_given
+        folded = book.last_stream_id if book.sync.state is SyncState.SYNCED else b""
         store, place = self._stores[book.claim.context.name], (book.claim.context.name, book.claim.symbol)
         if not self._committing.due(*place):
             return
         try:
-            done = await store.commit(book.claim.symbol, book.token, DEPTH, checkpoint, ids, read)
+            done = await store.commit(book.claim.symbol, book.token, DEPTH, checkpoint, ids, read, folded)
         except LeaseLost:
             self.ownership.lost(book.claim, book.token)
             return

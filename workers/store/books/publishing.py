@@ -133,11 +133,13 @@ class BookStore:
         checkpoint: bytes | None,
         ids: Sequence[bytes],
         read: Read | None = None,
+        folded: bytes = b"",
     ) -> Committed:
         """Store a checkpoint (None keeps the stored one) and acknowledge `ids`.
 
         Args:
             read: as of a `Publication`.
+            folded: the id up to which all is in the checkpoint, whoever read it; empty: only `ids` are.
 
         Raises:
             LeaseLost: another worker owns the symbol; nothing was written.
@@ -147,7 +149,7 @@ class BookStore:
             self._keys.raw(symbol, channel),
             self._keys.book_checkpoint(symbol),
         ]
-        arguments: list[Argument] = [token, BOOKS_GROUP, checkpoint or b"", _told(read), *ids]
+        arguments: list[Argument] = [token, BOOKS_GROUP, checkpoint or b"", _told(read), folded, *ids]
         done, elsewhere = await self._scripts.run("books/commit", keys, arguments)
         if done < 0:
             raise LeaseLost(symbol, token)
