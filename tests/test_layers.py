@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "workers"
-GROUND = {"errors", "masking", "plain_text", "settings"}
+GROUND = {"errors", "extras", "masking", "plain_text", "settings"}
 ROLES = {"ingest", "books", "trades", "orders", "keeper", "archive", "postgres", "alerts", "analytics", "api"}
 CORE = GROUND | {"model", "venues", "store"}
 PROOFS = {"replay", "conformance", "verification", "operations", "bench", "research", "tardis"}
 FILES = "workers.archive.files"
 """What the files of the archive are: below the role that writes them."""
 ALLOWED: dict[str, set[str]] = {
-    "errors": {"masking", "plain_text"},
+    "errors": {"extras", "masking", "plain_text"},
+    "extras": set(),
     "masking": set(),
     "plain_text": set(),
     "settings": GROUND | {"model"},

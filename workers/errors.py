@@ -49,6 +49,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from workers.extras import install_command
 from workers.masking import mask, mask_address
 from workers.plain_text import plain
 
@@ -375,9 +376,7 @@ class ExtraMissing(FleetError):
     """An optional package is not installed."""
 
     def __init__(self, what: str, package: str, extra: str) -> None:
-        super().__init__(
-            f"{what} need {package}, which is not installed: pip install 'marketfleet[{extra}]'."
-        )
+        super().__init__(f"{what} need {package}, which is not installed: {install_command(extra)}")
 
 
 class TokenUnusable(FleetError):

@@ -220,7 +220,7 @@ def test_without_pyarrow_redis_can_still_be_read(
     out = tmp_path / "trades.csv"
     assert export("--kind", "trades", "--source", "redis", "-o", str(out)) == 0
     assert export("--kind", "trades", "-o", str(out)) == 3
-    assert "pip install 'marketfleet[archive]'" in capsys.readouterr().err
+    assert "-m pip install 'fsspec" in capsys.readouterr().err
 
 
 def test_the_latest_set_is_read_page_by_page(export: Export, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -6,6 +6,7 @@ import sys
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import cleandoc
 from typing import Annotated, Final
 
 import typer
@@ -176,8 +177,14 @@ def _register_others() -> None:
     panel_of = {name: panel for panel, names in PANELS.items() for name in names}
     for command in app.registered_commands:
         command.rich_help_panel = panel_of.get(_name_of(command))
+        command.help = _flowing(command.help or (command.callback and command.callback.__doc__) or "")
     places = {name: place for place, name in enumerate(panel_of)}
     app.registered_commands.sort(key=lambda command: places.get(_name_of(command), len(places)))
+
+
+def _flowing(text: str) -> str:
+    """The text with one line a paragraph: help is broken where the terminal ends, not where the source does."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in cleandoc(text).split("\n\n"))
 
 
 def _name_of(command: CommandInfo) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -21,7 +21,11 @@ def register(app: typer.Typer) -> None:
 def export(
     kind: Annotated[
         Literal["trades", "bars", "depth", "raw", "book", "quotes", "derivatives", "liquidations"],
-        typer.Option("--kind", help="What to export."),
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="trades, bars, depth, raw, book, quotes, derivatives or liquidations.",
+        ),
     ],
     symbol: Annotated[str, typer.Option("--symbol", help="Whose.")],
     venue: Annotated[
@@ -33,7 +37,7 @@ def export(
     end: Annotated[str, typer.Option("--to", metavar="TIME", help="The same, excluded. Else the end.")] = "",
     interval: Annotated[
         Interval,
-        typer.Option("--interval", help="Of bars."),
+        typer.Option("--interval", metavar="LENGTH", help=f"Of bars: {', '.join(get_args(Interval))}."),
     ] = "1m",
     channel: Annotated[
         str, typer.Option("--channel", help="Of raw: one of the venue's `channels`, such as kline_1m.")
@@ -42,7 +46,9 @@ def export(
         Literal["csv", "parquet", "arrow", "tardis-csv", "hftbacktest", "nautilus"] | None,
         typer.Option(
             "--format",
-            help="Else what the file's name ends in, else csv. hftbacktest is .npz, nautilus a catalog.",
+            metavar="FORMAT",
+            help="csv, parquet, arrow, tardis-csv, hftbacktest (.npz) or nautilus (a catalog). Else what the "
+            "file's name ends in, else csv.",
         ),
     ] = None,
     output: Annotated[

@@ -21,8 +21,8 @@ def import_files(
         list[str],
         typer.Argument(
             help="Tardis CSV (plain, .gz, .zst), .zip or .csv of data.binance.vision, also at URLs that fsspec knows; "
-            "or what a tardis-machine replays: tardis://HOST:PORT/EXCHANGE?symbols=A,B&from=TIME&to=TIME.",
-            metavar="FILES...",
+            "or the URL of a tardis-machine.",
+            metavar="FILES",
         ),
     ],
     venue: Annotated[
@@ -39,6 +39,8 @@ def import_files(
     """Put trades, books and bars of others into the archive; again, and only what is missing is added.
 
     Books are followed on the way. Code 1: a row could not be used, or a book was crossed.
+
+    What a tardis-machine replays: tardis://HOST:PORT/EXCHANGE?symbols=A,B&from=TIME&to=TIME
     """
     from workers.research.importing import Request, run_import  # noqa: PLC0415 -- keeps `fleet --help` quick
 

@@ -19,7 +19,7 @@ def replay(
         list[str],
         typer.Argument(
             help="Captures of hftbacktest or cryptofeed, bare frames, or CSV of Tardis (incremental_book_L2, trades): "
-            "plain, .gz, .zst. Merged by time. Or a tardis-machine: tardis://HOST:PORT/EXCHANGE?symbols=&from=&to=."
+            "plain, .gz, .zst. Merged by time. Or the URL of a tardis-machine."
         ),
     ],
     json: Json = False,
@@ -55,6 +55,8 @@ def replay(
 
     Books are compared with recorded bookTickers of the same update id, trade ids are checked for holes. Code 1
     means that something was lost, could not be read, or disagrees.
+
+    What a tardis-machine replays: tardis://HOST:PORT/EXCHANGE?symbols=A,B&from=TIME&to=TIME
     """
     from workers.replay.command import run_replay  # noqa: PLC0415 -- keeps `fleet --help` quick
 

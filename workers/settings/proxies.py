@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Final
 from urllib.parse import urlsplit
 
+from workers.extras import install_command
 from workers.masking import mask_address
 from workers.settings.schema import DIRECT
 from workers.settings.symbols import Refusal
@@ -35,4 +36,4 @@ def check_proxy(key: str, proxy: str, refused: Refusal) -> None:
             "",
         )
     if proxy.startswith("socks") and find_spec("aiohttp_socks") is None:
-        raise refused(key, "SOCKS proxies need aiohttp-socks: pip install 'marketfleet[socks]'", "")
+        raise refused(key, f"SOCKS proxies need aiohttp-socks: {install_command('socks')}", "")

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from workers.extras import install_command
 from workers.operations.doctor.findings import Finding, megabytes
 from workers.operations.open_files import raise_limit
 from workers.operations.process_numbers import cores, process_numbers
@@ -189,6 +190,6 @@ def _packages(effective: Effective) -> list[Finding]:
             there.append(f"{package} {found}")
         else:
             problem = f"{role}.enabled is true and {package} is not installed"
-            means, cure = f"The role {role} does not start.", f"pip install 'marketfleet[{role}]'"
+            means, cure = f"The role {role} does not start.", install_command(role)
             findings.append(Finding("packages", "problem", problem, means, cure))
     return [Finding("packages", "ok", ", ".join(there)), *findings] if there else findings
