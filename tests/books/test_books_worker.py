@@ -13,9 +13,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workers.books import reading
 from workers.books.book import BEHIND, OwnedBook
-from workers.books.worker import BookWorker
+from workers.books.worker import LONGEST_ALONE_S, BookWorker
 from workers.model.books.checkpoint import Checkpoint, decode_checkpoint
 from workers.model.books.sync import SyncState
+from workers.model.books.top_of_book import Pace
 from workers.model.events import Snapshot
 from workers.runtime.ownership import Claim
 from workers.runtime.process import Process
@@ -350,6 +351,46 @@ async def test_a_group_that_is_destroyed_is_made_anew_where_the_book_stands(worl
     assert world.book.applied == applied + 1
     assert world.book.sync.last_update_id == world.u
     assert await world.state() == "synced"
+
+
+async def test_while_much_comes_a_stream_is_left_alone_until_a_change_may_be_shown(world: World) -> None:
+    worker, book, a_minute = world.worker, world.book, 60_000
+    book.pace = Pace(a_minute)
+    worker._rounds.took(10_000, more=False)
+    book.pace.changed()
+    await world.event()
+    began = time.monotonic()
+    await worker.step()
+    shown = book.sync.last_update_id
+    assert shown == world.u
+    assert began < worker._reading.unwanted_until <= time.monotonic() + LONGEST_ALONE_S  # not for a minute
+    await world.event()
+    worker._reading.leave_alone(book.key, time.monotonic() + a_minute)
+    await worker.step()
+    assert book.sync.last_update_id == shown
+    worker._reading.leave_alone(book.key, time.monotonic())
+    await worker.step()
+    assert book.sync.last_update_id == world.u == shown + 1
+    worker._reading.leave_alone(book.key, time.monotonic())
+    await worker.step()
+    assert not worker._reading.unwanted_until  # it brought nothing: it is read in every round
+
+
+async def test_a_stream_that_seldom_brings_anything_is_never_left_alone(world: World) -> None:
+    world.book.pace = Pace(60_000)
+    world.book.pace.changed()
+    await world.event()
+    await world.worker.step()
+    assert not world.worker._reading.unwanted_until
+
+
+async def test_a_book_that_is_given_back_leaves_no_stream_alone(world: World) -> None:
+    world.worker._reading.leave_alone(world.book.key, time.monotonic() + 60)
+    assert world.worker._reading.unwanted_until
+    world.worker.forget(world.book.claim)
+    assert not world.worker._reading.unwanted_until
+    await world.take_over()
+    assert not world.worker._reading.unwanted_until
 
 
 async def test_a_former_owner_takes_no_entry_from_the_next(

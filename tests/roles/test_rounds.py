@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from workers.runtime.deadlines import Deadlines
-from workers.runtime.rounds import MANY, Heard, Rounds
+from workers.runtime.rounds import BUSY_PER_S, MANY, RECENT_S, Heard, Rounds
 from workers.runtime.tasks import end
 from workers.store.connection import connect_reader
 
@@ -168,6 +169,56 @@ async def test_under_load_all_is_read_and_nobody_listens(real_server: str) -> No
             assert await until_never(rounds) is None
         stats = await client.info("commandstats")
         assert "cmdstat_xread" not in stats
+
+
+async def test_under_load_what_nobody_wants_yet_is_left(real_server: str) -> None:
+    async with rounds_of(real_server, "one") as (rounds, _, _, stop):
+        async with asyncio.timeout(NEVER_S / 2):
+            rounds.took(MANY, more=False)
+            wanted_at = time.monotonic() + 0.2
+            assert await rounds.next(time.monotonic() + NEVER_S, wanted_at) is None
+            assert time.monotonic() >= wanted_at
+        for wake in (partial(rounds.touch, "one"), stop.set):
+            rounds.took(MANY, more=False)
+            following = asyncio.create_task(rounds.next(*[time.monotonic() + NEVER_S] * 2))
+            done, _ = await asyncio.wait([following], timeout=0.2)
+            assert not done
+            wake()
+            async with asyncio.timeout(NEVER_S / 2):
+                assert await following is None
+
+
+async def test_what_was_left_of_a_round_is_not_left_longer(real_server: str) -> None:
+    async with rounds_of(real_server, "one") as (rounds, _, _, _):
+        rounds.took(MANY, more=True)
+        async with asyncio.timeout(NEVER_S / 2):
+            never = time.monotonic() + NEVER_S
+            assert await rounds.next(never, never) is None
+
+
+async def test_a_deadline_ends_what_is_left_alone(real_server: str) -> None:
+    async with rounds_of(real_server, "one") as (rounds, _, _, _):
+        rounds.took(MANY, more=False)
+        async with asyncio.timeout(NEVER_S / 2):
+            assert await rounds.next(time.monotonic() + 0.05, time.monotonic() + NEVER_S) is None
+
+
+async def test_it_is_busy_by_what_came_of_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = Rounds(connect_reader("redis://127.0.0.1:1"), asyncio.Event(), "books", {}, 0)
+    now = 1_000.0
+    monkeypatch.setattr("workers.runtime.rounds.time.monotonic", lambda: now)
+    assert not rounds.busy
+    for _ in range(100):  # 10 ms each
+        now += 0.01
+        rounds.took(int(BUSY_PER_S / 100) // 2, more=False)
+    assert not rounds.busy
+    for _ in range(100):
+        now += 0.01
+        rounds.took(int(BUSY_PER_S / 100) * 2, more=False)
+    assert rounds.busy
+    now += 10 * RECENT_S
+    rounds.took(0, more=False)
+    assert not rounds.busy
 
 
 async def test_a_key_that_is_no_stream_does_not_make_it_spin(real_server: str) -> None:

@@ -28,6 +28,9 @@ log = structlog.get_logger()
 PENDING_AT_ONCE: Final = 200
 READ_AT_ONCE: Final = 2_000
 """Entries of one reply while there is much to read: what is parsed in one go holds up leases."""
+FEWEST_AT_ONCE: Final = 4
+"""Streams left alone for long enough that are read in one round, while it is no more than a sixth of them."""
+PARTS: Final = 6
 CATCH_UP_S: Final = 0.2
 """In each round, for a book that was left behind."""
 LEFT_BEHIND = Counter("fleet_books_left_behind_total", "Books left behind because rounds took too long")
@@ -66,6 +69,9 @@ class BookReading:
         self._breath = Breath()
         self.has_more = False
         """Whether the last round of reading left something in a stream."""
+        self._left_alone: dict[str, float] = {}
+        self.has_due = False
+        """Whether it left streams alone that it would have read if they had been fewer."""
         self._again = False
         self._busy = False
         """Whether the last round read much."""
@@ -114,7 +120,7 @@ class BookReading:
 
         Otherwise, and ever so often, it is `round` that reads.
         """
-        self.has_more = False
+        self.has_more = self.has_due = False
         taken, unheard = dict[str, int](), []
         for key, (after, entries) in heard.items():
             book = self._books.get(key)
@@ -140,7 +146,7 @@ class BookReading:
         Args:
             last_s: how long the last round took with all that was done in it, but for `catch_up`.
         """
-        self.has_more = False
+        self.has_more = self.has_due = False
         await self._look_at_places()
         books = list(self._books.values())
         for book in books:
@@ -155,11 +161,40 @@ class BookReading:
             LEFT_BEHIND.inc(len(left))
             log.warning("books_left_behind", books=len(left), of=len(keys), round_s=round(last_s, 2))
         served, taken = self._attention.served(keys), dict[str, int]()
+        served = self._wanted(served, time.monotonic())
         size = max(1, READ_AT_ONCE // self._count if self._busy else len(served))
         for first in range(0, len(served), size):
             taken |= await self._new(served[first : first + size])
         self._busy = sum(taken.values()) > READ_AT_ONCE
         return taken
+
+    def leave_alone(self, key: str, until: float) -> None:
+        """Rounds are to read a stream no more until then (monotonic seconds): no change would be shown before. Once it
+        brings nothing it is read in each of them again."""
+        self._left_alone[key] = until
+
+    def forget(self, key: str) -> None:
+        """A stream is not ours any more."""
+        self._left_alone.pop(key, None)
+
+    @property
+    def unwanted_until(self) -> float:
+        """Until when every stream is left alone (monotonic seconds); 0: there is one that is not. O(streams)."""
+        all_are = len(self._left_alone) == len(self._books)
+        return min(self._left_alone.values(), default=0.0) if all_are else 0.0
+
+    def _wanted(self, keys: Sequence[str], now: float) -> list[str]:
+        """Of some streams those that are not left alone, and a part of those that were, for long enough.
+
+        A part, so that the first of them are not published late because of the others, which are the next round's.
+        """
+        if not self._left_alone:
+            return list(keys)
+        alone = self._left_alone
+        due = sorted((alone[key], key) for key in keys if key in alone and alone[key] <= now)
+        most = max(FEWEST_AT_ONCE, len(alone) // PARTS)
+        self.has_due = len(due) > most
+        return [key for key in keys if key not in alone] + [key for _, key in due[:most]]
 
     async def catch_up(self) -> None:
         """Bring a book that was left behind nearer to the end of its stream."""
@@ -184,6 +219,7 @@ class BookReading:
                 continue
             if not (found := entries.get(key)):
                 book.current_at = began
+                self._left_alone.pop(key, None)
                 if not book.read or book.unreadable:
                     self._was_read(book)
                 continue

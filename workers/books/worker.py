@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from workers.books.ages import Ages
 from workers.books.book import OwnedBook
 from workers.books.folding import take_all
+from workers.books.gaps import DepthGaps
 from workers.books.history import HistoryWriter
 from workers.books.publishing import BookPublishing
 from workers.books.reading import BookReading
@@ -36,12 +37,11 @@ from workers.runtime.rest import RestClient
 from workers.runtime.rounds import MANY, Heard, Rounds
 from workers.runtime.steady_clock import steady_ms
 from workers.runtime.stream_places import StreamPlaces
-from workers.runtime.tasks import seen
 from workers.store.books.publishing import BookStore
 from workers.store.books.rebuilding import begin
 from workers.store.connection import connect_reader
 from workers.store.keys import BOOKS_GROUP, DEPTH
-from workers.store.log.streams import Delivered, GapRecord, GroupReader, record_gap
+from workers.store.log.streams import Delivered, GroupReader
 
 log = structlog.get_logger()
 
@@ -50,14 +50,12 @@ LOOK_ALL_S = 0.5
 """Longest pause between two rounds over all books, for what the seconds do to them and for their status."""
 LOOK_RESTLESS_S = 0.05
 """Pause between two looks at books that are not shown, or wait for an answer."""
+LONGEST_ALONE_S = 0.1
+"""A stream is left alone for no longer, however seldom its book is published: it would be behind it."""
 ALL, RESTLESS = " all", " restless"
 """Rounds, among the keys of single books, in the schedule."""
 
-GAPS = Counter("fleet_depth_gaps_total", "Holes in depth streams", ["venue"])
 UNREADABLE = Counter("fleet_checkpoint_unreadable_total", "Checkpoints that could not be decoded")
-STOLEN = Counter(
-    "fleet_entries_read_elsewhere_total", "Entries an earlier owner read after a takeover", ["venue"]
-)
 COMMITTED = Counter("fleet_book_commits_total", "Checkpoints stored")
 Observer = Callable[[OwnedBook], None]
 
@@ -139,7 +137,9 @@ class BookWorker:
         self._ages = Ages(self._lines, process.settings.books)
         self._streams = StreamWatch(process.client, self._lines)
         self._told_progress_at = 0.0
-        self._recording: set[asyncio.Task[None]] = set()
+        self._gaps = DepthGaps(
+            process.client, self._reader, self.ownership, self.books, process.settings.streams.gaps
+        )
 
     async def recover(self, claim: Claim, token: int) -> None:
         """Take up a book: checkpoint, entries pending after it, then the new ones; REST is not asked."""
@@ -192,6 +192,7 @@ class BookWorker:
         self.books.pop(book.key, None)
         self._restless.discard(book.key)
         self._deadlines.drop(book.key)
+        self._reading.forget(book.key)
         self._history.forget(book)
         self.quarantine.forget(*book.claim)
         book.forget()
@@ -211,9 +212,9 @@ class BookWorker:
             self._stumbled(book, error)
             return
         if outcome is Outcome.GAP:
-            self._gap(book)
+            self._gaps.sequence_gap(book)
         elif outcome is Outcome.LOST and entry.kind == "break" and entry.data:
-            self._told_of_hole(book)
+            self._gaps.announced_gap(book)
         elif self._observer and outcome in (Outcome.APPLIED, Outcome.SYNCED):
             self._observer(book)
 
@@ -228,43 +229,6 @@ class BookWorker:
         owned, now = [book for book in self.books.values() if book.claim.context is context], time.monotonic()
         never = sum(book.may_soon_sync(now) for book in owned)
         return -(-len(context.symbols) * never // len(owned)) if owned else len(context.symbols)
-
-    def _gap(self, book: OwnedBook) -> None:
-        name, symbol = book.claim.context.name, book.claim.symbol
-        gap = book.sync.gap
-        expected, got = (gap.expected, gap.got) if gap else (0, 0)
-        GAPS.labels(name).inc()
-        log.warning("depth_gap", venue=name, symbol=symbol, expected=expected, got=got)
-        self._record(book, expected, got)
-
-    def _told_of_hole(self, book: OwnedBook) -> None:
-        """The exchange itself said that messages are missing: from the ms of the last one to that at which it did."""
-        before, after = (place.partition(b"-")[0] for place in (book.before_last, book.last_stream_id))
-        self._record(book, int(before), int(after))
-
-    def _record(self, book: OwnedBook, first: int, last: int) -> None:
-        record = GapRecord(DEPTH, first, last, book.sync.reason, "resync")
-        after = self._after_gap(book, book.before_last, book.last_stream_id, record)
-        task = seen(asyncio.create_task(after, name=f"books: gap of {book.claim.symbol}"))
-        self._recording.add(task)
-        task.add_done_callback(self._recording.discard)
-
-    async def _after_gap(self, book: OwnedBook, before: bytes, after: bytes, record: GapRecord) -> None:
-        """Record a gap, unless the log has what is missing: then an earlier owner, not gone yet, was given it."""
-        try:
-            following = await self._reader.range(book.key, before, 1) if before != b"0-0" else []
-            taken_elsewhere = bool(following) and following[0].stream_id != after
-            if taken_elsewhere and self.books.get(book.key) is book:
-                STOLEN.labels(book.claim.context.name).inc()
-                log.warning("entries_read_elsewhere", symbol=book.claim.symbol, after=before.decode())
-                # recovered from its checkpoint when it is taken again, at once
-                self.ownership.lost(book.claim, book.token)
-                return
-            book.lost = book.sync.state is not SyncState.SYNCED
-            gaps = book.claim.context.keys.gaps(book.claim.symbol)
-            await record_gap(self._process.client, gaps, record, self._settings.streams.gaps)
-        except (RedisError, OSError) as error:
-            log.error("gap_not_recorded", symbol=book.claim.symbol, first=record.first, error=str(error))
 
     async def _commit(self, book: OwnedBook) -> None:
         (checkpoint, ids), lost, unsaved = book.checkpoint(), book.lost, book.unsaved
@@ -366,7 +330,7 @@ class BookWorker:
         await self._store(books, now)
         if at_all:
             self._tell_progress(now)
-        self._schedule(books)
+        self._schedule(books, taken.keys())
         self._round_s = time.monotonic() - began
         await self._reading.catch_up()
         return sum(taken.values())
@@ -381,19 +345,28 @@ class BookWorker:
         for book in await self._history.step(list(self.books.values()), now):
             self.ownership.lost(book.claim, book.token)
 
-    def _schedule(self, books: Iterable[OwnedBook]) -> None:
-        """Have the last change of each book published when its interval is over."""
-        now = time.monotonic()
+    def _schedule(self, books: Iterable[OwnedBook], taken: Collection[str]) -> None:
+        """Have the last change of each book published when its interval is over.
+
+        While much comes, the streams that brought something are left alone until then.
+        """
+        now, busy = time.monotonic(), self._rounds.busy
         for book in books:
-            if book.pace.waiting and book.showable and self.books.get(book.key) is book:
-                due_at = book.pace.due_at_ms / 1000
+            if not book.showable or self.books.get(book.key) is not book:
+                continue
+            due_at = book.pace.due_at_ms / 1000
+            if busy and book.key in taken and book.settled and due_at > now:
+                due_at = min(due_at, now + LONGEST_ALONE_S)
+                self._reading.leave_alone(book.key, due_at)
+                self._deadlines.set(book.key, due_at)
+            elif book.pace.waiting:
                 self._deadlines.set(book.key, due_at if due_at > now else now + LOOK_RESTLESS_S)
 
     async def _go_round(self) -> None:
         waits = Backoff("round")
         while not self._process.stop.is_set():
             until = min(self._deadlines.next, self._history.look_at, self._tickers.due_at)
-            ready = await self._rounds.next(until)
+            ready = await self._rounds.next(until, self._reading.unwanted_until)
             try:
                 taken = await self.step(ready)
                 waits.accepted()
@@ -403,7 +376,8 @@ class BookWorker:
                 await asyncio.sleep(min(waits.refused(error), MOST_PAUSE_S))
             else:
                 self._rounds.took(
-                    taken if self._reading.keeps_up else max(taken, MANY), more=self._reading.has_more
+                    taken if self._reading.keeps_up else max(taken, MANY),
+                    more=self._reading.has_more or self._reading.has_due,
                 )
             self.ownership.progress.made()
 

@@ -7,12 +7,14 @@
 
 The first entry after a pause begins a round at once. What comes within a short while after it is gathered into the
 next: the longer rounds take, the longer that while, so that there are few, whatever comes. Under load nobody listens
-any more, for something always has come. The decision and its figures: docs/decisions/event-driven-rounds.md.
+any more, for something always has come; a role that has no use for it yet waits until it has. The decision and its
+figures: docs/decisions/event-driven-rounds.md.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
@@ -30,6 +32,10 @@ ROUNDS = Counter("fleet_rounds_total", "Rounds of this worker, by what began the
 
 MANY: Final = 4
 """Entries of one round after which the next does not wait for a first one."""
+BUSY_PER_S: Final = 400.0
+"""Entries a second from which on nobody listens, however few of them the last round had."""
+RECENT_S: Final = 0.2
+"""How far back those are counted, about: older ones count less and less."""
 TIMES: Final = 4
 """Where every ms counts, as for books: what the gathering after a round is at most, in lengths of that round."""
 
@@ -98,6 +104,7 @@ class Rounds:
         self._stopping: asyncio.Task[bool] | None = None
         self._began_at = 0.0
         self._entries, self._more = 0, False
+        self._recent, self._counted_at = 0.0, 0.0
         self._deaf = Backoff("listen")
 
     def touch(self, key: str) -> None:
@@ -109,9 +116,20 @@ class Rounds:
     def took(self, entries: int, *, more: bool) -> None:
         """A round is over that took so many entries in; `more`: not all that there was."""
         self._entries, self._more = entries, more
+        now = time.monotonic()
+        self._recent = self._recent * math.exp((self._counted_at - now) / RECENT_S) + entries
+        self._counted_at = now
 
-    async def next(self, until: float) -> Mapping[str, Heard] | None:
+    @property
+    def busy(self) -> bool:
+        """Whether so much came of late that the next entries are surely there before anybody could hear of them."""
+        return self._recent >= BUSY_PER_S * RECENT_S
+
+    async def next(self, until: float, unwanted_until: float = 0.0) -> Mapping[str, Heard] | None:
         """Return when a round is to begin: something has come, or it is `until` (monotonic seconds).
+
+        Args:
+            unwanted_until: before this, new entries would be of no use: where nobody listens they are left until then.
 
         Returns what was heard of which streams; None: all are to be read, as any may have brought something.
         """
@@ -119,23 +137,37 @@ class Rounds:
         cause, window_s = "load", 0.0
         if self._began_at and not self._more:
             window_s = min(self._gather_s, self._times * (ended_at - self._began_at))
-        if self._entries < MANY and not self._more:
+        if self._entries < MANY and not self._more and not self.busy:
             cause = await self._wait(until)
             window_s -= time.monotonic() - ended_at
         if window_s > 0 or cause == "load":
             await asyncio.sleep(max(0.0, window_s))
+        if cause == "load" and not self._more:
+            await self._leave(min(until, unwanted_until))
         self._began_at, self._entries, self._more = time.monotonic(), 0, False
         ready, self._ready = self._ready, {}
         ROUNDS.labels(self._role, cause).inc()
         reads_all = cause in ("load", "deaf") or (cause == "entries" and window_s > 0)
         return None if reads_all else ready
 
+    async def _leave(self, until: float) -> None:
+        """Wait while nothing that comes is wanted, unless a symbol is touched or it is to end."""
+        if time.monotonic() >= until:
+            return
+        loop = asyncio.get_running_loop()
+        self._heed_stop()
+        self._woken.clear()
+        while (left_s := until - time.monotonic()) > 0 and not self._ready and not self._stop.is_set():
+            # the loop counts in whole ms
+            timer = loop.call_later(left_s + 0.0005, self._woken.set)
+            await self._woken.wait()
+            timer.cancel()
+            self._woken.clear()
+
     async def _wait(self, until: float) -> str:
         """Wait for entries, a touch, the end or `until`; which of them it was."""
         loop = asyncio.get_running_loop()
-        if self._stopping is None:
-            self._stopping = loop.create_task(self._stop.wait(), name=f"{self._role}: stop")
-            self._stopping.add_done_callback(self._wake)
+        self._heed_stop()
         over = asyncio.Event()
         timer = loop.call_later(max(0.0, until - time.monotonic()), self._expire, over)
         try:
@@ -152,6 +184,12 @@ class Rounds:
                 await self._woken.wait()
         finally:
             timer.cancel()
+
+    def _heed_stop(self) -> None:
+        """From now on the end ends every wait."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop.wait(), name=f"{self._role}: stop")
+            self._stopping.add_done_callback(self._wake)
 
     def _wake(self, _: asyncio.Task[Any]) -> None:
         self._woken.set()
