@@ -123,6 +123,7 @@ class BookWorker:
         self._look_all_s = min(
             LOOK_ALL_S, process.settings.books.behind_ms / 4000, process.settings.books.commit_ms / 4000
         )
+        self._longest_alone_s = min(LONGEST_ALONE_S, process.settings.books.behind_ms / 4000)
         self._deadlines = Deadlines()
         self._deadlines.set(ALL, 0.0)
         self._restless: set[str] = set()
@@ -356,7 +357,7 @@ class BookWorker:
                 continue
             due_at = book.pace.due_at_ms / 1000
             if busy and book.key in taken and book.settled and due_at > now:
-                due_at = min(due_at, now + LONGEST_ALONE_S)
+                due_at = min(due_at, now + self._longest_alone_s)
                 self._reading.leave_alone(book.key, due_at)
                 self._deadlines.set(book.key, due_at)
             elif book.pace.waiting:
