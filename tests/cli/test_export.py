@@ -237,3 +237,23 @@ def test_arrow_is_parquet_in_another_file(export: Export, tmp_path: Path):
     for name in ("t.arrow", "t.parquet"):
         assert export("--kind", "trades", "-o", str(tmp_path / name)) == 0
     assert ipc.open_file(tmp_path / "t.arrow").read_all().equals(pq.read_table(tmp_path / "t.parquet"))
+
+
+def test_a_venue_of_the_archive_alone_is_exported_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    """As that of an import, which the settings need not have."""
+    monkeypatch.setenv("FLEET_HOME", str(tmp_path))
+    source = tmp_path / "bitmex_trades_XBTUSD.csv"
+    source.write_text(
+        "exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n"
+        "bitmex,XBTUSD,1583020803145000,1583020803307160,a,sell,8531.5,2152\n"
+    )
+    assert main(["import", str(source)]) == 0
+    out = tmp_path / "trades.csv"
+    export = ("export", "--kind", "trades", "--symbol", "XBTUSD", "-o", str(out))
+    assert main([*export, "--venue", "bitmex"]) == 0
+    assert [row["price"] for row in read_csv(out)] == ["8531.5"]
+    capsys.readouterr()
+    assert main([*export, "--venue", "bitmax"]) == 2
+    assert "bitmex" in capsys.readouterr().err

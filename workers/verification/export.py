@@ -20,7 +20,7 @@ from workers.terminal.exit_codes import EXIT_FINE
 from workers.terminal.output import PLAIN_EVERY_S, err
 from workers.terminal.row_writers import row_writer
 from workers.terminal.times import LATEST_MS
-from workers.verification.stored_sources import SourceName, first_venue_with, held_rows, venue_named
+from workers.verification.stored_sources import SourceName, first_venue_with, held_rows, venue_held
 
 SUFFIXES = (".csv", ".parquet", ".arrow")
 
@@ -50,31 +50,31 @@ class Request(NamedTuple):
 def run_export(request: Request, config: Path | None) -> int:
     """Export; the exit code."""
     effective, _ = running_fleet(config)
-    context = (
-        venue_named(effective, request.venue)
-        if request.venue
-        else first_venue_with(effective, request.symbol)
+    venue = (
+        venue_held(effective, request.venue) if request.venue else first_venue_with(effective, request.symbol)
     )
+    name = venue if isinstance(venue, str) else venue.name
     started = time.monotonic()
     try:
-        rows = asyncio.run(_export(effective, context, request))
+        rows = asyncio.run(_export(effective, venue, request))
     except BrokenPipeError:
         # Whoever read our output has enough; python would complain again when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FINE
     where = "standard output" if request.output == "-" else request.output
     within = f" {request.interval or request.channel}".rstrip()
-    what = f"{request.kind}{within} of {context.name} {request.symbol}"
+    what = f"{request.kind}{within} of {name} {request.symbol}"
     passed = max(time.monotonic() - started, 1e-3)
     _say(f"{rows:,} rows: {what} to {where} in {passed:.1f} s ({rows / passed:,.0f} a second).")
     return EXIT_FINE
 
 
-async def _export(effective: Effective, context: VenueContext, request: Request) -> int:
-    source = Source(context.name, request.symbol, request.kind, request.interval, request.channel)
+async def _export(effective: Effective, venue: VenueContext | str, request: Request) -> int:
+    name = venue if isinstance(venue, str) else venue.name
+    source = Source(name, request.symbol, request.kind, request.interval, request.channel)
     count, said = 0, time.monotonic()
     with row_writer(request.output, request.format, source) as writer:
-        async with held_rows(effective, context, request.source) as held:
+        async with held_rows(effective, venue, request.source) as held:
             newest = request.kind == "bars" and request.versions == "newest"
             read = held.newest_bars if newest else held.rows
             async for rows in read(source, request.from_ms, request.to_ms):
@@ -86,7 +86,7 @@ async def _export(effective: Effective, context: VenueContext, request: Request)
         if not count:
             since = f" from {iso_text(request.from_ms)}" if request.from_ms else ""
             until = f" until {iso_text(request.to_ms)}" if request.to_ms < LATEST_MS else ""
-            what = f"{request.kind} of {context.name} {request.symbol}{since}{until}"
+            what = f"{request.kind} of {name} {request.symbol}{since}{until}"
             raise CommandError(f"Nothing is held of the {what}.")
     return count
 

@@ -36,27 +36,44 @@ def venue_named(effective: Effective, name: str) -> VenueContext:
     raise WrongArgument(f"The settings have no venue {name!r}", [context.name for context in contexts])
 
 
+def venue_held(effective: Effective, name: str) -> VenueContext | str:
+    """A venue of the settings by its name; the name alone where only the archive knows it, as of what was imported.
+
+    Raises:
+        WrongArgument: neither has one of that name.
+    """
+    contexts = {context.name: context for context in venue_contexts(effective.settings)}
+    if context := contexts.get(name):
+        return context
+    filed = ArchiveReader(storage_of(effective.settings.archive.url, effective.home)).venues()
+    if name in filed:
+        return name
+    known = sorted({*contexts, *filed})
+    raise WrongArgument(f"Neither settings nor archive have a venue {name!r}", known)
+
+
 @asynccontextmanager
 async def held_rows(
-    effective: Effective, context: VenueContext, source: SourceName
+    effective: Effective, venue: VenueContext | str, source: SourceName
 ) -> AsyncIterator[HeldRows]:
-    """What is held of a venue, open for reading.
+    """What is held of a venue, open for reading; of one that the settings do not have, what the archive has.
 
     Raises:
         ExtraMissing: there are archive files to read, and pyarrow is not installed.
         CommandError: Redis does not answer.
     """
     settings = effective.settings
+    context, name = (None, venue) if isinstance(venue, str) else (venue, venue.name)
     archive: ArchiveReader | None = None
     if source != "redis":
         if source == "archive":
             parquet.require()
         archive = ArchiveReader(storage_of(settings.archive.url, Path(settings.fleet.home)))
-        if context.name in archive.venues():
+        if name in archive.venues():
             parquet.require()
         elif source == "auto":
             archive = None
-    if source == "archive":
+    if source == "archive" or context is None:
         yield HeldRows(context, None, archive)
         return
     client = connect(redis_url(settings))

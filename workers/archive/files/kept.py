@@ -31,11 +31,14 @@ class HeldRows:
     """What is held of one venue's symbols.
 
     Args:
+        context: the venue of the settings; None: only the archive knows it.
         ranges: reads Redis; None: leave it out.
         archive: reads the files; None: leave them out.
     """
 
-    def __init__(self, context: VenueContext, ranges: Ranges | None, archive: ArchiveReader | None) -> None:
+    def __init__(
+        self, context: VenueContext | None, ranges: Ranges | None, archive: ArchiveReader | None
+    ) -> None:
         self._context = context
         self._ranges = ranges
         self._archive = archive
@@ -128,7 +131,7 @@ class HeldRows:
 
     async def _redis_rows(self, source: Source, from_ms: int, to_ms: int) -> AsyncIterator[list[Values]]:
         """Entries never have an id earlier than their event time."""
-        if self._ranges is None:
+        if self._ranges is None or self._context is None:
             return
         place = POSITIONS[source.kind][TIME_COLUMN[source.kind]]
         async for entries in self._ranges.entries(source.key(self._context.keys), from_ms):
