@@ -65,6 +65,8 @@ EVENTS: Final = {
     "fleet_postgres_up": ["postgres_away", "postgres_back"],
     "fleet_alerts_fired_total": ["alert_fired"],
     "fleet_alerts_resolved_total": ["alert_resolved"],
+    "fleet_alerts_flapped_total": ["alert_flapped"],
+    "fleet_alerts_grown_total": ["alert_grown"],
     "fleet_alerts_comments_failed_total": ["alerts_comment_failed"],
     "fleet_alerts_comments_skipped_total": ["alerts_comment_skipped"],
     "fleet_orders_syncs_total": ["orders_synced"],

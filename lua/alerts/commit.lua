@@ -2,23 +2,25 @@
 --
 -- KEYS[1]  lease hash           KEYS[2]  stream of what became of alerts
 -- KEYS[3]  open alerts          KEYS[4]  comments on them
--- KEYS[5]  places
+-- KEYS[5]  places               KEYS[6]  what the next owner must know besides
 -- ARGV[1]  fencing number       ARGV[2]  entries kept, about, in the stream
--- ARGV[3]  n: how many changes; then four for each: what, the field of the open alerts, the alert's id, the record
--- ARGV[4+4n ..]  places: name, id
+-- ARGV[3]  n: how many changes   ARGV[4]  m: how much is to be known besides
+-- ARGV[5 ..]  of each change: what, the field of the open alerts, the alert's id, the record
+-- ARGV[5+4n ..]  of each that is to be known besides: its field, the record; empty: nothing any more
+-- ARGV[5+4n+2m ..]  places: name, id
 --
--- What: fired opens an alert, unless the field has one; updated, unsilenced, resolved and commented are of the open alert
--- with that id alone. So the same call again, after a lost reply, changes and tells nothing. The value of an open alert is
+-- What: fired opens an alert, unless the field has one; anything else is of the open alert with that id alone. So the same call again, after a lost reply, changes and tells nothing. The value of an open alert is
 -- its id, a line feed and the record.
 --
 -- Returns how many changes were made, or -1 when the fencing number is not the lease's.
--- Cost: at most one HGET, one HSET or HDEL and one XADD a change.
+-- Cost: at most one HGET, one HSET or HDEL and one XADD a change; one HSET or HDEL for all else.
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
     return -1
 end
 local made = 0
-local places = 4 + 4 * tonumber(ARGV[3])
-for at = 4, places - 1, 4 do
+local besides = 5 + 4 * tonumber(ARGV[3])
+local places = besides + 2 * tonumber(ARGV[4])
+for at = 5, besides - 1, 4 do
     local what, field, id, record = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
     local held = redis.call('HGET', KEYS[3], field)
     local same = held and string.sub(held, 1, #id + 1) == id .. '\n'
@@ -35,6 +37,13 @@ for at = 4, places - 1, 4 do
             redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', 'event', what, 'alert', id, 'data', record)
         end
         made = made + 1
+    end
+end
+for at = besides, places - 1, 2 do
+    if ARGV[at + 1] == '' then
+        redis.call('HDEL', KEYS[6], ARGV[at])
+    else
+        redis.call('HSET', KEYS[6], ARGV[at], ARGV[at + 1])
     end
 end
 for at = places, #ARGV, 2 do

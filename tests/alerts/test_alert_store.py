@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from workers.errors import LeaseLost
-from workers.model.alerts.records import Change, Comment, encode, field_of
+from workers.model.alerts.records import Change, Comment, Past, encode, field_of
 from workers.model.alerts.rules import Target
 from workers.model.alerts.signals import SIGNALS, Value
 from workers.model.alerts.values import MOST_MISSING, occurrences
@@ -119,8 +119,15 @@ async def test_what_is_no_alert_is_removed_by_the_new_owner_and_shown_by_nobody(
     await untyped.xadd("alerts", {"what": "others wrote"})
     assert [one.alert.symbol for one in await book.opened()] == ["BTCUSDT"]
     assert len(await book.newest(10)) == 1
-    assert [one.symbol for one in await book.take_up()] == ["BTCUSDT"]
-    assert await untyped.hlen("{alerts}:open") == 1
+    await untyped.hset("{alerts}:pasts", mapping={"wide/usdm:BTCUSDT": "rubbish", "wide/usdm:ETHUSDT": "[1]"})
+    known = Past("wide", "usdm", "XRPUSDT", [1, 2], 3)
+    await untyped.hset("{alerts}:pasts", "low/usdm:XRPUSDT", encode(known))
+    await book.commit(token, pasts={"wide/usdm:XRPUSDT": known})
+    found = await book.take_up()
+    assert ([one.symbol for one in found.opened], found.pasts) == (["BTCUSDT"], [known])
+    assert await untyped.hlen("{alerts}:open") == await untyped.hlen("{alerts}:pasts") == 1
+    await book.commit(token, pasts={"wide/usdm:XRPUSDT": None})
+    assert (await book.take_up()).pasts == []
 
 
 async def test_questions_and_tokens_are_bounded(client: Redis):

@@ -96,7 +96,9 @@ async def alerts_of(
         for name, said in rules.items()
     ]
     async with fleet_of(server, symbols=[SYMBOL]) as fleet:
-        fleet.settings.alerts = AlertSettings(rules=made, every_ms=100, commands_per_s=2_000, **keys)
+        fleet.settings.alerts = AlertSettings(
+            rules=made, every_ms=100, commands_per_s=2_000, flapping_after=0, **keys
+        )
         alerts = Alerts(fleet)
         yield alerts
         for name in list(alerts.running):

@@ -11,6 +11,7 @@ from workers.errors import MOST_SHOWN, SettingsError
 from workers.model.alerts.rules import Target
 from workers.model.alerts.signals import signal_of
 from workers.model.alerts.values import field_value, status_values
+from workers.settings.alert_rules import rules_in_force
 from workers.settings.loading import parse
 
 BASE = '[venues.usdm]\nexchange = "binance"\nmarket = "usdm"\nsymbols = ["BTCUSDT"]\n'
@@ -30,6 +31,9 @@ REFUSED = {
     'when = "mid > 5"\nresolve = nan': "`resolve` is no number",
     'when = "mid > 5"\nresolve = -inf': "`resolve` is no number",
     'when = "mid < 5"\nresolve = inf': "`resolve` is no number",
+    'when = "gap"\nflapping_after = 1': "what fires once does not flap",
+    'when = "gap"\nflapping_after = -1': "expected `int` >= 0",
+    'when = "gap"\nmost_open = 0': "expected `int` >= 1",
     'when = "gap"\nresolve_after_s = inf': "`resolve_after_s` is at most",
     'when = "gap"\nresolve_after_s = nan': "expected `float` >= 0",
     'when = "gap"\nresolve_after_s = 1e9': "`resolve_after_s` is at most",
@@ -111,8 +115,24 @@ def test_a_damaged_word_is_kept_in_part():
     assert len(state) == 1_000
 
 
+def test_a_rule_may_say_for_itself_how_many_are_open_and_when_it_flaps():
+    keys = "[alerts]\nmost_open_a_rule = 7\nflapping_within_s = 30\n"
+    own = '[[alerts.rules]]\nname = "own"\nwhen = "gap"\nmost_open = 3\nflapping_after = 0\n'
+    settings = parse(f'{BASE}{keys}{own}[[alerts.rules]]\nname = "a"\nwhen = "gap"\n', "my.toml", {})
+    rules = rules_in_force(settings.settings.alerts)
+    assert [(one.most_open, one.flapping_after, one.flapping_within_ms) for one in rules] == [
+        (3, 0, 30_000),
+        (7, 4, 30_000),
+    ]
+
+
+def test_what_fires_once_does_not_flap():
+    with pytest.raises(SettingsError, match=r"my.toml, line 6, alerts.flapping_after: what fires once"):
+        parse(f"{BASE}[alerts]\nflapping_after = 1\n", "my.toml", {})
+
+
 @pytest.mark.parametrize("seconds", ["inf", "nan", "0", "1e9"])
-@pytest.mark.parametrize("key", ["webhook_timeout_s", "commentary_timeout_s"])
+@pytest.mark.parametrize("key", ["webhook_timeout_s", "commentary_timeout_s", "flapping_within_s"])
 def test_a_time_that_no_request_may_take_is_refused(key: str, seconds: str):
-    with pytest.raises(SettingsError, match=r"my.toml, line 6, alerts\..*_timeout_s: "):
+    with pytest.raises(SettingsError, match=r"my.toml, line 6, alerts\..*_s: "):
         parse(f"{BASE}[alerts]\n{key} = {seconds}\n", "my.toml", {})

@@ -146,7 +146,9 @@ def test_what_nobody_watches_any_more_is_resolved_and_says_why():
     open_alerts = machine.open_alerts()
     assert len(open_alerts) == 3
     left = AlertMachine([rule("mid > 1")], open_alerts)
-    found = {(c.alert.rule, c.alert.symbol, c.alert.resolution) for c in left.keep({BTC}, 5_000)}
+    found = {
+        (c.alert.rule, c.alert.symbol, c.alert.resolution) for c in left.keep({BTC}, 5_000, apart_ms=1_000)
+    }
     assert found == {("other", "ETHUSDT", "the rule is gone"), ("wide", "ETHUSDT", "not followed any more")}
     assert [alert.symbol for alert in left.open_alerts()] == ["BTCUSDT"]
 

@@ -82,6 +82,7 @@ port = {api}
 [alerts]
 every_ms = 200
 commands_per_s = 2000
+flapping_after = 0           # what a healthy market does again and again is waited for until it is over
 webhook_timeout_s = 2
 commentary_url = "http://127.0.0.1:{model}/v1"
 commentary_model = "hangs"

@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 from workers.api.server import Api
 from workers.cli.application import main
 from workers.client import FleetClient
-from workers.model.alerts.records import Change, Comment, field_of
-from workers.model.alerts.rules import Target
+from workers.model.alerts.records import Alert, Change, Comment, field_of
+from workers.model.alerts.rules import BEYOND_LIMIT, Target
 from workers.runtime.process import Process
 from workers.settings.schema import Settings
 from workers.store.alerts.book import LEASE, ROLE, AlertBook
@@ -73,7 +73,7 @@ async def api(held: Held) -> AsyncIterator[TestClient]:  # type: ignore[type-arg
 
 async def test_open_alerts_their_comments_and_what_became_of_others(api: TestClient, held: Held):  # type: ignore[type-arg]
     answer = await (await api.get("/alerts")).json()
-    assert answer == {"owner": None, "open": [], "newest": []}  # nobody looks
+    assert answer == {"owner": None, "open": [], "left_out": 0, "newest": []}  # nobody looks
     await held.own()
     await held.change(
         Change("fired", alert()), Change("fired", alert("low")), Change("resolved", alert("low"))
@@ -88,6 +88,30 @@ async def test_open_alerts_their_comments_and_what_became_of_others(api: TestCli
     assert [one["event"] for one in answer["newest"]] == ["commented", "resolved"]
     assert answer["newest"][0]["alert"] is None
     assert (await api.get("/alerts?limit=0")).status == 422
+
+
+def of_many() -> list[Alert]:
+    """One that flaps, and the one about those beyond a limit."""
+    flaps, beyond = alert(), alert(target=BEYOND_LIMIT)
+    flaps.flapping, flaps.firings, flaps.met = True, 7, False
+    beyond.left_out, beyond.facts = 480, {"targets": "usdm:AUSDT, usdm:BUSDT"}
+    return [flaps, beyond]
+
+
+async def test_how_many_are_left_out_is_answered_and_told_to_live_clients(api: TestClient, held: Held):  # type: ignore[type-arg]
+    await held.own()
+    await held.change(*(Change("fired", one) for one in of_many()))
+    answer = await (await api.get("/alerts")).json()
+    assert answer["left_out"] == 480
+    assert {one["alert"]["symbol"]: one["alert"]["flapping"] for one in answer["open"]} == {
+        "BTCUSDT": True,
+        "*": False,
+    }
+    async with api.ws_connect("/ws") as socket, asyncio.timeout(60):
+        await socket.send_json({"op": "subscribe", "id": 1, "channel": "alerts", "symbols": ["ETHUSDT"]})
+        await socket.receive_json()
+        opened = await socket.receive_json()
+        assert [one["alert"]["symbol"] for one in opened["open"]] == ["*"]
 
 
 async def test_live_clients_are_told_of_their_symbol_its_venue_and_the_fleet(api: TestClient, held: Held):  # type: ignore[type-arg]
@@ -169,6 +193,25 @@ def test_the_command_shows_open_alerts(
     told = json.loads(command(real_server, capsys, monkeypatch, "--json"))
     assert (told["owner"], told["open"][0]["alert"]["symbol"]) == ("alerts-1", NASTY)
     assert told["open"][0]["comment"]["machine_written"] is True
+
+
+def test_the_command_says_what_flaps_and_how_many_are_left_out(
+    real_server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    async def lay() -> None:
+        held = Held(real_server)
+        await held.client.flushall()
+        await held.own()
+        await held.change(*(Change("fired", one) for one in of_many()))
+        await held.client.aclose()
+
+    asyncio.run(lay())
+    shown = command(real_server, capsys, monkeypatch)
+    assert (
+        "wide at usdm:BTCUSDT: spread_bps > 5: 7.5 (last 7.5), flapping: 7 times lately, not met now" in shown
+    )
+    assert "wide at 480 more: spread_bps > 5: no alert of their own (usdm:AUSDT, usdm:BUSDT, …)" in shown
+    assert json.loads(command(real_server, capsys, monkeypatch, "--json"))["left_out"] == 480
 
 
 async def test_the_command_follows_what_becomes_of_alerts(held: Held, tmp_path: Any):

@@ -17,28 +17,32 @@ from test_outside import counted, stand_in, world_of
 from workers.alerts import webhook
 from workers.alerts.commentary import MOST_WAITING
 from workers.alerts.worker import AlertWorker
-from workers.model.alerts.records import Change
+from workers.model.alerts import machine
+from workers.model.alerts.records import Alert, Change
+from workers.model.alerts.rules import BEYOND_LIMIT, Rule
 from workers.runtime.process import Process
 from workers.runtime.tasks import end
 from workers.settings.alerts import AlertSettings
 from workers.settings.schema import FleetSettings, Settings
+from workers.store.alerts.book import LEASE, ROLE
 from workers.store.keys import Keys
 from workers.venues.binance.settings import BinanceSettings
 
+BROKEN = rule("book_state == broken", "broken")
 SYMBOLS = [f"C{number}USDT" for number in range(200)]
 
 
 class Storm:
     """The role over 200 symbols, of which books are said to be broken."""
 
-    def __init__(self, url: str, **alerts: Any) -> None:
+    def __init__(self, url: str, watched: Rule = BROKEN, **alerts: Any) -> None:
         settings = Settings(
             fleet=FleetSettings(lease_ms=60_000),
             venues={"usdm": BinanceSettings(market="usdm", symbols=SYMBOLS)},
             alerts=AlertSettings(every_ms=100, commands_per_s=5_000, **alerts),
         )
         self.process = Process("alerts", settings, 0, url)
-        self.worker = AlertWorker(self.process, [rule("book_state == broken", "broken")])
+        self.worker = AlertWorker(self.process, [watched])
         self.book = self.worker.owner.book
         self.client: Any = self.process.client
         self.rounds: list[int] = []
@@ -83,11 +87,14 @@ async def until(what: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def storm_of(url: str, **alerts: Any) -> AsyncIterator[Storm]:
+async def storm_of(
+    url: str, watched: Rule = BROKEN, *, anew: bool = True, **alerts: Any
+) -> AsyncIterator[Storm]:
+    """The role at work; not `anew`: after one that was killed, so that its lease must be gone first."""
     client: Any = Redis.from_url(url)
-    await client.flushall()
+    await (client.flushall() if anew else client.delete(Keys().lease(ROLE, LEASE)))
     await client.aclose()
-    storm = Storm(url, **alerts)
+    storm = Storm(url, watched, **alerts)
     task = asyncio.create_task(storm.worker.run())
     try:
         yield storm
@@ -96,6 +103,15 @@ async def storm_of(url: str, **alerts: Any) -> AsyncIterator[Storm]:
         await task
         await end([task])
         await storm.client.aclose()
+
+
+def is_killed(storm: Storm) -> None:
+    """Have a role end without a last word."""
+
+    async def nothing() -> None:
+        return None
+
+    storm.worker.owner.release = nothing  # type: ignore[method-assign]
 
 
 async def test_two_hundred_alerts_open_and_resolve_while_nobody_outside_answers(
@@ -197,3 +213,80 @@ async def test_of_entries_that_the_stream_keeps_no_more_than_half_wait(real_serv
         async with asyncio.timeout(60):
             while counted("fleet_alerts_webhook_dropped_total") < dropped + 30:
                 await asyncio.sleep(0.02)
+
+
+async def test_of_two_hundred_at_once_twenty_are_told_and_how_many_more_also_after_a_kill(
+    real_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "POLL_S", 0.1)
+    monkeypatch.setattr(machine, "EVENT_CLEARS_MS", 200)
+    watched, got = BROKEN._replace(most_open=20), list[Any]()
+
+    async def take(request: web.Request) -> web.Response:
+        got.append(msgspec.json.decode(await request.read()))
+        return web.Response()
+
+    async with stand_in(take) as url:
+        before = Storm(real_server)
+        await before.client.flushall()
+        await before.say("broken", SYMBOLS)  # the first look finds all of them
+        await before.worker._session.close()
+        await before.client.aclose()
+        async with storm_of(real_server, watched, anew=False, webhook_url=url) as storm:
+            await until(lambda: came(got, 21))
+            await until(storm.has_rounds(len(storm.rounds) + 2))
+            is_killed(storm)
+        assert [one["event"] for one in got] == ["fired"] * 21
+        told = {one["alert"]["symbol"]: one["alert"]["left_out"] for one in got}
+        assert (told.pop("*"), len(told)) == (180, 20)
+        async with storm_of(real_server, watched, anew=False, webhook_url=url) as storm:
+            await until(storm.has_rounds(3))
+            opened = [one.alert for one in await storm.book.opened()]
+            assert len(opened) == 21
+            assert sum(alert.left_out for alert in opened) == 180
+            await storm.say("synced", SYMBOLS)
+            await until(storm.are_open([]))
+            assert await storm.client.hlen("{alerts}:pasts") == 0
+            await until(lambda: came(got, 42))
+        events = [one["event"] for one in got]
+        assert (events.count("fired"), events.count("resolved")) == (21, 21)
+        assert got[-1]["alert"]["symbol"] == BEYOND_LIMIT.symbol
+
+
+async def came(got: list[Any], messages: int) -> bool:
+    return len(got) >= messages
+
+
+async def test_an_alert_that_flaps_is_told_once_also_after_a_kill_and_resolved_when_it_is_steady(
+    real_server: str,
+) -> None:
+    watched = BROKEN._replace(flapping_after=3, flapping_within_ms=3_600_000)
+    one = SYMBOLS[:1]
+
+    async def swing(storm: Storm, times: int) -> None:
+        for _ in range(times):
+            for state in ("broken", "synced"):
+                await storm.say(state, one)
+                await until(storm.has_rounds(len(storm.rounds) + 2))
+
+    async def told(storm: Storm) -> list[tuple[str, bool]]:
+        records = [(entry.event, entry.record) for entry in (await storm.book.newest(100))[::-1]]
+        return [(event, record.flapping) for event, record in records if isinstance(record, Alert)]
+
+    before = counted("fleet_alerts_flapped_total")
+    async with storm_of(real_server, watched) as storm:
+        await swing(storm, 2)
+        is_killed(storm)
+    once = [("fired", False), ("resolved", False)]
+    async with storm_of(real_server, watched, anew=False) as storm:
+        assert await told(storm) == once * 2
+        await until(storm.has_rounds(1))
+        await swing(storm, 2)
+        assert await told(storm) == [*once * 2, ("fired", True)]
+        is_killed(storm)
+    async with storm_of(real_server, watched._replace(flapping_within_ms=1_000), anew=False) as storm:
+        [opened] = [one.alert for one in await storm.book.opened()]
+        assert (opened.flapping, opened.met, opened.firings) == (True, False, 4)
+        await until(storm.are_open([]))
+        assert await told(storm) == [*once * 2, ("fired", True), ("resolved", True)]
+    assert counted("fleet_alerts_flapped_total") == before + 1

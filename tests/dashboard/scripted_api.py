@@ -317,7 +317,10 @@ class ScriptedApi:
         return web.json_response({"gaps": [gap]})
 
     async def _alerts(self, _: web.Request) -> web.Response:
-        return web.json_response({"owner": self.alerts_owner, "open": self.alerts, "newest": []})
+        left_out = sum(one["alert"].get("left_out", 0) for one in self.alerts)
+        return web.json_response(
+            {"owner": self.alerts_owner, "open": self.alerts, "left_out": left_out, "newest": []}
+        )
 
     async def _order(self, request: web.Request) -> web.Response:
         order = {**self.order["order"], "id": request.match_info["id"]}

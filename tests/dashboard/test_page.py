@@ -256,6 +256,15 @@ async def test_open_alerts_are_listed_and_what_others_wrote_is_text(api: Scripte
     await expect(page.locator("#alerts-note")).to_have_text("1 open")
     assert await page.locator("#alerts img").count() == 0
     assert await page.title() != "owned"
+    flaps = alert | {"symbol": "BTCUSDT", "flapping": True, "met": False, "left_out": 0}
+    beyond = alert | {"venue": "", "symbol": "*", "left_out": 480}
+    api.alerts = [{"alert": one, "comment": None} for one in (flaps, beyond)]
+    rows = page.locator("#alerts tbody tr")
+    await expect(rows.first).to_contain_text("critical (flapping, not met now)")
+    await expect(rows.nth(1)).to_contain_text("480 more")
+    await expect(page.locator("#alerts-note")).to_have_text(
+        "2 open, and 480 more without an alert of their own"
+    )
 
 
 async def test_books_that_nobody_owns_are_not_in_sync_on_the_fleet_page(api: ScriptedApi, page: Page):

@@ -9,10 +9,10 @@ from typing import Final
 import structlog
 from redis.exceptions import RedisError
 
-from workers.alerts.metrics import OPEN, PENDING
+from workers.alerts.metrics import FLAPPING, LEFT_OUT, OPEN, PENDING
 from workers.errors import LeaseLost
 from workers.model.alerts.machine import AlertMachine
-from workers.model.alerts.records import Alert, Change, Comment
+from workers.model.alerts.records import Alert, Change, Comment, Past
 from workers.model.alerts.rules import Rule
 from workers.runtime.backoff import Backoff
 from workers.runtime.process import Process
@@ -44,6 +44,7 @@ class AlertOwner:
         """How far each stream was looked at, and messages were sent."""
         self._changes: list[Change] = []
         self._moved: dict[str, str] = {}
+        self._pasts: dict[str, Past | None] = {}
         self.told = asyncio.Event()
         """Set when something was told in the stream `alerts`."""
 
@@ -71,13 +72,14 @@ class AlertOwner:
             return
         if LEASE not in self._leases.held and not await self._leases.take([LEASE]):
             return
-        opened, places = await self.book.take_up(), await self.book.places()
-        self._changes, self._moved, self.places = [], {}, places
+        (opened, pasts), places = await self.book.take_up(), await self.book.places()
+        self._changes, self._moved, self._pasts, self.places = [], {}, {}, places
         if not self._process.settings.alerts.webhook_url:
             self.changed([], {WEBHOOK: ""} if places.get(WEBHOOK) else {})
         elif not places.get(WEBHOOK):  # what was told before there was a webhook is not for it
             self.changed([], {WEBHOOK: await self.book.last()})
-        self.machine = AlertMachine(self._rules, opened)
+        most_open = self._process.settings.alerts.most_open
+        self.machine = AlertMachine(self._rules, opened, pasts, most_open)
         log.info("lease_taken", role=ROLE, symbol=LEASE, token=self.token, open=len(opened))
 
     def lost(self) -> None:
@@ -99,14 +101,18 @@ class AlertOwner:
             RedisError: it is kept for the next call.
             LeaseLost: it is not ours to tell.
         """
-        changes, moved = self._changes, self._moved
-        await self.book.commit(self.token, changes, moved)
-        self._changes, self._moved = [], {}
+        if self.machine is not None:
+            self._pasts |= self.machine.take_unsaved()
+        changes, moved, pasts = self._changes, self._moved, self._pasts
+        await self.book.commit(self.token, changes, moved, pasts=pasts)
+        self._changes, self._moved, self._pasts = [], {}, {}
         if any(change.event != "updated" for change in changes):
             self.told.set()
         if self.machine is not None:
             OPEN.set(len(self.machine.open_alerts()))
             PENDING.set(self.machine.pending)
+            LEFT_OUT.set(self.machine.left_out)
+            FLAPPING.set(sum(alert.flapping for alert in self.machine.open_alerts()))
         return changes
 
     async def sent(self, place: str, changes: Sequence[Change] = ()) -> None:

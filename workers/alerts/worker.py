@@ -15,7 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from workers.alerts.commentary import Commentator
-from workers.alerts.metrics import COMMANDS, FIRED, RESOLVED, ROUND
+from workers.alerts.metrics import COMMANDS, FIRED, FLAPPED, GROWN, RESOLVED, ROUND
 from workers.alerts.owner import AlertOwner
 from workers.alerts.watching import Watching
 from workers.alerts.webhook import Webhook
@@ -83,7 +83,8 @@ class AlertWorker:
             await self._look(page, attended)
             await self._pause(sum(watch.commands for watch in page))
         if self.owner.machine is not None:
-            self.owner.changed(self.owner.machine.keep(self._watching.targets, _now_ms()), {})
+            changes = self.owner.machine.keep(self._watching.targets, _now_ms(), apart_ms=self._apart_ms)
+            self.owner.changed(changes, {})
             self._tell(await self.owner.store())
         self._round_s = time.monotonic() - began
         ROUND.set(self._round_s)
@@ -130,6 +131,13 @@ class AlertWorker:
                 FIRED.labels(alert.rule, alert.severity).inc()
                 log.warning("alert_fired", rule=alert.rule, severity=alert.severity, venue=alert.venue,
                             symbol=alert.symbol, value=alert.value, silenced=alert.silenced)  # fmt: skip
+                if alert.flapping:
+                    FLAPPED.labels(alert.rule).inc()
+                    log.warning("alert_flapped", rule=alert.rule, venue=alert.venue, symbol=alert.symbol,
+                                firings=alert.firings)  # fmt: skip
+            elif event == "grown":
+                GROWN.labels(alert.rule).inc()
+                log.warning("alert_grown", rule=alert.rule, left_out=alert.left_out)
             elif event == "resolved":
                 RESOLVED.labels(alert.rule).inc()
                 log.info("alert_resolved", rule=alert.rule, venue=alert.venue, symbol=alert.symbol,
@@ -154,6 +162,7 @@ class AlertWorker:
                 "rules": len(self._rules),
                 "watched": len(self._watching.symbols),
                 "open": len(machine.open_alerts()) if machine else 0,
+                "left_out": machine.left_out if machine else 0,
                 "owner": int(machine is not None),
             }
             rest_s = self._settings.every_ms / 1000 - (time.monotonic() - began)

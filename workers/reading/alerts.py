@@ -11,8 +11,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from workers.client import Interrupted
-from workers.model.alerts.notices import said, sentence
+from workers.model.alerts.notices import place, said, sentence
 from workers.model.alerts.records import Alert
+from workers.model.alerts.rules import BEYOND_LIMIT
 from workers.plain_text import plain
 from workers.reading.opening import fleet_of, run_reading, tell_notice
 from workers.store.alerts.book import AlertBook, OpenAlert, Told
@@ -36,7 +37,9 @@ def run_alerts(config: Path | None, seconds: float | None, *, follow: bool, as_j
             book = AlertBook(client)
             place, owner, opened = await book.last(), await book.owner(), await book.opened()
             if as_json:
-                say_json({"owner": owner or None, "open": [_plain(one._asdict()) for one in opened]})
+                left_out = sum(one.alert.left_out for one in opened)
+                records = [_plain(one._asdict()) for one in opened]
+                say_json({"owner": owner or None, "open": records, "left_out": left_out})
             elif not opened:
                 say(
                     "No alert is open."
@@ -57,8 +60,12 @@ def run_alerts(config: Path | None, seconds: float | None, *, follow: bool, as_j
 def _show(one: OpenAlert) -> None:
     alert, comment = one
     value = f"{said(alert.value)} (last {said(alert.last_value)})"
+    if alert.target == BEYOND_LIMIT:
+        value = f"no alert of their own ({alert.facts.get('targets', '')}, …)"
     head = f"{clock_text(alert.fired_ms)}  {alert.severity}{' silenced' * alert.silenced}"
-    say(plain(f"{head}  {alert.rule} at {alert.target}: {alert.condition}: {value}", LONGEST))
+    if alert.flapping:
+        value += f", flapping: {alert.firings} times lately{', not met now' * (not alert.met)}"
+    say(plain(f"{head}  {alert.rule} at {place(alert)}: {alert.condition}: {value}", LONGEST))
     if comment is not None:
         say(plain(f"    {sentence('commented', comment)}", LONGEST))
 

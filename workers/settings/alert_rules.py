@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,15 +25,19 @@ from workers.settings.symbols import Refusal
 MOST_RULES: Final = 1_000
 MOST_SILENCES: Final = 100
 """Of one rule."""
+FLAPS_AT_ONCE: Final = "what fires once does not flap: use 0 for never, or 2 and more"
 LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def rules_of(rules: Sequence[RuleSettings], refused: Refusal) -> list[Rule]:
+def rules_of(alerts: AlertSettings, refused: Refusal) -> list[Rule]:
     """The rules of the settings.
 
     Raises:
         SettingsError: one cannot be used; it names the rule and where it stands.
     """
+    rules = alerts.rules
+    if alerts.flapping_after == 1:
+        raise refused("alerts.flapping_after", FLAPS_AT_ONCE, "")
     if len(rules) > MOST_RULES:
         problem = f"there are {len(rules)} rules; at most {MOST_RULES} are looked at"
         raise refused("alerts.rules", problem, "")
@@ -66,18 +69,24 @@ def rules_of(rules: Sequence[RuleSettings], refused: Refusal) -> list[Rule]:
                 resolve=rule.resolve,
                 resolve_after_s=rule.resolve_after_s,
                 silences=silences,
+            )._replace(
+                most_open=alerts.most_open_a_rule if rule.most_open is None else rule.most_open,
+                flapping_after=alerts.flapping_after if rule.flapping_after is None else rule.flapping_after,
+                flapping_within_ms=round(alerts.flapping_within_s * 1000),
             )
         )
     return made
 
 
 def _check_lengths(rule: RuleSettings, key: str, refused: Refusal) -> None:
-    """Refuse stretches of time that never end, and are no number at all, and too many silences."""
+    """Refuse stretches of time that never end, and are no number at all, and numbers that make no sense."""
     for name in ("for_s", "resolve_after_s"):
         seconds = getattr(rule, name)
         if seconds is not None and not seconds * 1000 <= LONGEST_MS:  # NaN is not
             problem = f"rule {rule.name!r}: `{name}` is at most {LONGEST_MS // 1000}"
             raise refused(f"{key}.{name}", problem, "")
+    if rule.flapping_after == 1:
+        raise refused(f"{key}.flapping_after", f"rule {rule.name!r}: {FLAPS_AT_ONCE}", "")
     if len(rule.silence) > MOST_SILENCES:
         raise refused(f"{key}.silence", f"rule {rule.name!r}: at most {MOST_SILENCES} silences", "")
 
@@ -106,7 +115,7 @@ def _condition(rule: RuleSettings, key: str, place: str, refused: Refusal) -> Co
 
 def check_alerts(alerts: AlertSettings, refused: Refusal) -> None:
     """Refuse rules that cannot be used, and addresses. Raises: SettingsError."""
-    rules_of(alerts.rules, refused)
+    rules_of(alerts, refused)
     for name in ("webhook_url", "commentary_url"):
         url = getattr(alerts, name)
         if url and not url.startswith(("http://", "https://")):
@@ -126,4 +135,4 @@ def rules_in_force(alerts: AlertSettings) -> list[Rule]:
     def refused(key: str, problem: str, suggestion: str) -> SettingsError:
         return SettingsError(key, problem, suggestion)
 
-    return rules_of(alerts.rules, refused)
+    return rules_of(alerts, refused)

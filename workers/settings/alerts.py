@@ -27,6 +27,10 @@ class RuleSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Where the number must have come back to; absent: not beyond the threshold any more is enough."""
     resolve_after_s: Annotated[float, Meta(ge=0)] | None = None
     """How long it must be back; absent: 0, and 60 s for what happens at a moment."""
+    most_open: Count | None = None
+    """Instead of `alerts.most_open_a_rule`."""
+    flapping_after: Annotated[int, Meta(ge=0)] | None = None
+    """Instead of `alerts.flapping_after`."""
     silence: list[str] = field(default_factory=list)
     """When nobody is told (UTC): `22:00-06:00` daily, `2026-11-28T20:00/2026-11-28T22:00` once."""
 
@@ -40,6 +44,15 @@ class AlertSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Least pause between two looks at one value."""
     commands_per_s: Annotated[int, Meta(ge=10)] = 200
     """Commands a second that the looks may send to Redis; more symbols or rules are looked at less often."""
+    most_open_a_rule: Count = 20
+    """Alerts of one rule that are open at a time; of those beyond it one alert says how many they are."""
+    most_open: Count = 1_000
+    """Alerts of all rules that are open at a time; of those beyond it one alert a rule says how many they are."""
+    flapping_after: Annotated[int, Meta(ge=0)] = 4
+    """How often an alert fires within `flapping_within_s` until it flaps: it stays open, and nothing is told, until it
+    has not changed for so long. 0: none does; 1 is refused."""
+    flapping_within_s: Annotated[float, Meta(gt=0, le=86_400)] = 600
+    """How lately it fired that often, and how long one that flaps must not change."""
     kept: Count = 10_000
     """Entries kept, about, in the stream `alerts`."""
     webhook_url: str = ""

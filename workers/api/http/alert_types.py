@@ -35,6 +35,9 @@ class AlertsAnswer(Struct):
         str | None, Meta(description="The worker that looks; null: nobody does, and what is open is old.")
     ]
     open: list[AlertWithComment]
+    left_out: Annotated[
+        int, Meta(description="How many more there are beyond a limit, without an alert of their own.")
+    ]
     newest: list[AlertEvent]
 
 

@@ -13,7 +13,7 @@ from workers.api.live.messages import Channel, encode
 from workers.api.live.outlet import Outlet
 from workers.api.live.topics import Topic
 from workers.model.alerts.records import Alert
-from workers.model.alerts.rules import Target
+from workers.model.alerts.rules import BEYOND_LIMIT, Target
 from workers.store.alerts.book import AlertBook, OpenAlert, Told
 from workers.store.alerts.book import told as told_of
 from workers.store.books.watch import Entry
@@ -30,7 +30,7 @@ class AlertsTopic(Topic):
 
     def __init__(self, market: Market) -> None:
         super().__init__(market)
-        self._targets = {Target(market.venue, market.symbol), Target(market.venue), Target()}
+        self._targets = {Target(market.venue, market.symbol), Target(market.venue), Target(), BEYOND_LIMIT}
         self._message = b""
         self._concerned: set[str] = set()
         """Alerts that were seen to be of these targets: a comment says the alert's id alone."""

@@ -11,8 +11,9 @@ from typing import Final
 import msgspec
 
 from workers.model.alerts.records import Alert, Comment
+from workers.model.alerts.rules import BEYOND_LIMIT
 
-_SIGNS: Final = {"fired": "🔴", "unsilenced": "🔴", "resolved": "🟢"}
+_SIGNS: Final = {"fired": "🔴", "unsilenced": "🔴", "steady": "🔴", "grown": "🔴", "resolved": "🟢"}
 
 
 def json_notice(event: str, record: Alert | Comment) -> bytes:
@@ -31,10 +32,18 @@ def sentence(event: str, record: Alert | Comment) -> str:
     """What happened, in one line."""
     if isinstance(record, Comment):
         return f"🤖 Written by a machine ({record.model}) on {record.alert}: {record.text}"
-    head = f"{_SIGNS.get(event, '')} {record.severity} {event}: {record.rule} at {record.target}, {record.condition}"
+    head = f"{_SIGNS.get(event, '')} {record.severity} {event}: {record.rule} at {place(record)}, {record.condition}"
     if event == "resolved":
         return f"{head}: {record.resolution}"
-    return f"{head}: {said(record.value)}"
+    if record.target == BEYOND_LIMIT:
+        return f"{head}: no alert of their own ({record.facts.get('targets', '')}, …)"
+    flaps = f", flapping: {record.firings} times lately" if record.flapping else ""
+    return f"{head}: {said(record.value)}{flaps}"
+
+
+def place(alert: Alert) -> str:
+    """What an alert is about, as people read it."""
+    return f"{alert.left_out} more" if alert.target == BEYOND_LIMIT else str(alert.target)
 
 
 def said(value: float | bool | str | None) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 
 from workers.model.alerts.rules import Rule, Severity, Target
 
-Event = Literal["fired", "unsilenced", "resolved", "commented"]
-"""What an entry of the stream says: an alert opened; the silence it opened in is over; it is over; a language model
-said something of it."""
+Event = Literal["fired", "unsilenced", "steady", "grown", "resolved", "commented"]
+"""What an entry of the stream says: an alert opened; the silence it opened in is over; it flaps no more and its
+condition is met; twice as many as were told of are left out; it is over; a language model said something of it."""
 EVENTS: Final = frozenset(get_args(Event))
 
 
@@ -44,8 +45,37 @@ class Alert(msgspec.Struct, gc=False):
     """It fired in a silence of its rule, and nobody was told."""
     untold: bool = False
     """The webhook was away too long to be told that it fired; it is told again if it comes back before the end."""
+    flapping: bool = False
+    """It fired too often in a short time: it stays open, and nothing is told of it, until it has been steady."""
+    firings: int = 1
+    """Of one that flaps or flapped: how often it fired in that short time, and would have fired since."""
+    met: bool = True
+    """False: it flaps, and its condition is over for now."""
+    left_out: int = 0
+    """Of the alert of a rule about those beyond its limit (`symbol` is `*`): how many there are now."""
     facts: dict[str, str | float | bool | None] = {}
     """What else was known of the target when it fired."""
+
+    @property
+    def target(self) -> Target:
+        """What it is about."""
+        return Target(self.venue, self.symbol)
+
+
+class Past(msgspec.Struct, array_like=True, gc=False):
+    """What the next owner must know of a rule at a target besides its open alert."""
+
+    rule: str
+    venue: str
+    symbol: str
+    fired: Sequence[int] = ()
+    """When it fired lately, the oldest first."""
+    left_out_ms: int = 0
+    """When it fired beyond a limit, so that it has no alert of its own; 0: it did not."""
+    flapping: bool = False
+    """Of one that is left out."""
+    stands: bool = False
+    """Of one that is left out: whether its condition is met now."""
 
     @property
     def target(self) -> Target:
@@ -67,7 +97,7 @@ class Comment(msgspec.Struct, gc=False):
 class Change(NamedTuple):
     """Something to store and to tell."""
 
-    event: Literal["fired", "updated", "unsilenced", "resolved"]
+    event: Literal["fired", "updated", "unsilenced", "steady", "grown", "resolved"]
     """`updated` is stored, and not told."""
     alert: Alert
 
@@ -103,7 +133,7 @@ def open_alert(
     )
 
 
-def encode(record: Alert | Comment) -> bytes:
+def encode(record: Alert | Comment | Past) -> bytes:
     """As it is stored."""
     return msgspec.json.encode(record)
 
@@ -111,6 +141,11 @@ def encode(record: Alert | Comment) -> bytes:
 def decode_alert(payload: bytes) -> Alert:
     """An alert back. Raises: msgspec.MsgspecError."""
     return msgspec.json.decode(payload, type=Alert)
+
+
+def decode_past(payload: bytes) -> Past:
+    """A past back. Raises: msgspec.MsgspecError."""
+    return msgspec.json.decode(payload, type=Past)
 
 
 def decode_comment(payload: bytes) -> Comment:

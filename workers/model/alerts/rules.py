@@ -58,7 +58,13 @@ class Target(NamedTuple):
     symbol: str = ""
 
     def __str__(self) -> str:
+        if self == BEYOND_LIMIT:
+            return self.symbol
         return f"{self.venue}:{self.symbol}" if self.symbol else self.venue or "fleet"
+
+
+BEYOND_LIMIT: Final = Target("", "*")
+"""The target of a rule's alert about all that have none of their own."""
 
 
 class Condition(NamedTuple):
@@ -85,6 +91,11 @@ class Rule(NamedTuple):
     silences: Sequence[Silence] = ()
     text: str = ""
     """The condition as people read it."""
+    most_open: int = 0
+    """Alerts of the rule that may be open at a time, besides the one about those beyond it; 0: any number."""
+    flapping_after: int = 0
+    """How often an alert fires within `flapping_within_ms` until it is taken to flap; 0: never."""
+    flapping_within_ms: int = 600_000
 
     @property
     def source(self) -> Source:

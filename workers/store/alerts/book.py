@@ -18,8 +18,10 @@ from workers.model.alerts.records import (
     Change,
     Comment,
     Event,
+    Past,
     decode_alert,
     decode_comment,
+    decode_past,
     encode,
     field_of,
 )
@@ -55,6 +57,13 @@ class OpenAlert(NamedTuple):
     comment: Comment | None
 
 
+class TakenUp(NamedTuple):
+    """What a new owner of the alerts finds: those that are open, and what its predecessor knew besides."""
+
+    opened: list[Alert]
+    pasts: list[Past]
+
+
 class AlertBook:
     """The alerts of a fleet.
 
@@ -73,9 +82,13 @@ class AlertBook:
         changes: Sequence[Change] = (),
         places: Mapping[str, str] | None = None,
         comments: Sequence[tuple[str, Comment]] = (),
+        pasts: Mapping[str, Past | None] | None = None,
     ) -> None:
         """Store and tell changes, and comments by the fields of their alerts; the same again changes nothing. One
         call.
+
+        Args:
+            pasts: by field, what is to be known besides; None: nothing any more.
 
         Raises:
             LeaseLost: another worker owns the alerts now.
@@ -85,9 +98,11 @@ class AlertBook:
             rows += [change.event, change.field, change.alert.id, encode(change.alert)]
         for field, comment in comments:
             rows += ["commented", field, comment.alert, encode(comment)]
-        if not rows and not places:
+        if not rows and not places and not pasts:
             return
-        arguments = [token, self._kept, len(rows) // 4, *rows]
+        arguments = [token, self._kept, len(rows) // 4, len(pasts or {}), *rows]
+        for field, past in (pasts or {}).items():
+            arguments += [field, encode(past) if past is not None else b""]
         for name, place in (places or {}).items():
             arguments += [name, place]
         keys = [
@@ -96,6 +111,7 @@ class AlertBook:
             names.OPEN_ALERTS,
             names.ALERT_COMMENTS,
             names.ALERT_PLACES,
+            names.ALERT_PASTS,
         ]
         if await self._scripts.run("alerts/commit", keys, arguments) < 0:
             raise LeaseLost(LEASE, token)
@@ -107,14 +123,24 @@ class AlertBook:
             name.decode(errors="replace"): place.decode(errors="replace") for name, place in found.items()
         }
 
-    async def take_up(self) -> list[Alert]:
-        """The open alerts, for their new owner, who removes what is none: nothing else could open there."""
+    async def take_up(self) -> TakenUp:
+        """What a new owner goes on with. It removes what is no alert: nothing else could open there."""
         opened = await self.opened()
         fields = {field_of(one.alert.rule, one.alert.target) for one in opened}
         held = await self._client.hkeys(names.OPEN_ALERTS)
         if others := [field for field in held if field.decode(errors="replace") not in fields]:
             await self._client.hdel(names.OPEN_ALERTS, *others)
-        return [one.alert for one in opened]
+        pasts = list[Past]()
+        for field, value in (await self._client.hgetall(names.ALERT_PASTS)).items():
+            try:
+                past = decode_past(value)
+            except msgspec.MsgspecError:
+                past = None
+            if past is None or field.decode(errors="replace") != field_of(past.rule, past.target):
+                await self._client.hdel(names.ALERT_PASTS, field)
+            else:
+                pasts.append(past)
+        return TakenUp([one.alert for one in opened], pasts)
 
     async def opened(self) -> list[OpenAlert]:
         """The open alerts, the oldest first; what is no alert of ours is left out. One round trip."""

@@ -5,9 +5,11 @@ import { momentText } from "./format.js";
 
 /** @param {{alert: any, comment: any}} opened */
 export function alertRow({ alert, comment }) {
-  const about = alert.symbol ? `${alert.symbol} · ${alert.venue}` : alert.venue || "fleet";
+  const market = alert.symbol ? `${alert.symbol} · ${alert.venue}` : alert.venue || "fleet";
+  const about = alert.symbol === "*" ? `${alert.left_out} more` : market;
   const severity = make("span", { class: "severity", "data-severity": alert.severity }, alert.severity);
   if (alert.silenced) severity.append(" (silenced)");
+  if (alert.flapping) severity.append(alert.met ? " (flapping)" : " (flapping, not met now)");
   return row([
     momentText(alert.fired_ms), make("td", {}, severity), make("th", { scope: "row" }, alert.rule), about, alert.condition,
     make("td", { class: "num" }, valueText(alert.last_value)),

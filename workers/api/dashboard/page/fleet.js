@@ -122,8 +122,9 @@ export class Fleet {
 /** The open alerts, or why they are not known. @param {PromiseSettledResult<any>} alerts */
 function showAlerts(alerts) {
   const known = alerts.status === "fulfilled";
-  const { owner, open } = known ? alerts.value : { owner: "", open: [] };
-  setText(byId("alerts-note"), known ? (owner ? `${open.length} open` : "no worker looks") : messageOf(alerts.reason));
+  const { owner, open, left_out: more } = known ? alerts.value : { owner: "", open: [], left_out: 0 };
+  const count = `${open.length} open${more ? `, and ${more} more without an alert of their own` : ""}`;
+  setText(byId("alerts-note"), known ? (owner ? count : "no worker looks") : messageOf(alerts.reason));
   fill("alerts", open.map(alertRow), known ? "no alert is open" : "not known");
 }
 

@@ -42,5 +42,8 @@ class AlertRoutes:
         owner, opened = await self._alerts.owner(), await self._alerts.opened()
         newest = await self._alerts.newest(count)
         return AlertsAnswer(
-            owner or None, [with_comment(one) for one in opened], [event_of(one) for one in newest]
+            owner or None,
+            [with_comment(one) for one in opened],
+            sum(one.alert.left_out for one in opened),
+            [event_of(one) for one in newest],
         )
