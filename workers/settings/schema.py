@@ -231,7 +231,7 @@ class TradeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     member: Literal["json", "packed"] = "json"
     """How trades stand in `trades:{S}:latest`: JSON, or packed in less than half the memory (docs/keys.md)."""
     read_count: Count = 500
-    gather_ms: Milliseconds = 50
+    gather_ms: Milliseconds = 100
     close_by_clock: bool = True
     """Close quiet windows by the clock; off while replaying, where the clock is another day's."""
     close_grace_ms: Milliseconds = 1_000
