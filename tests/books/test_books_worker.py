@@ -384,6 +384,18 @@ async def test_a_stream_that_seldom_brings_anything_is_never_left_alone(world: W
     assert not world.worker._reading.unwanted_until
 
 
+async def test_the_stream_of_a_book_that_is_not_shown_is_not_left_alone(world: World) -> None:
+    """Else those that are due longest, which it would be for ever, would be all that a round reads."""
+    worker, book = world.worker, world.book
+    book.pace = Pace(60_000)
+    worker._rounds.took(10_000, more=False)
+    worker._reading.leave_alone(book.key, time.monotonic())
+    await world.event(missed=1)
+    await worker.step()
+    assert book.sync.state is not SyncState.SYNCED
+    assert not worker._reading.unwanted_until
+
+
 async def test_a_book_that_is_given_back_leaves_no_stream_alone(world: World) -> None:
     world.worker._reading.leave_alone(world.book.key, time.monotonic() + 60)
     assert world.worker._reading.unwanted_until

@@ -169,8 +169,7 @@ class BookReading:
         return taken
 
     def leave_alone(self, key: str, until: float) -> None:
-        """Rounds are to read a stream no more until then (monotonic seconds): no change would be shown before. Once it
-        brings nothing it is read in each of them again."""
+        """Rounds are to read a stream no more until then (monotonic seconds): no change would be shown before."""
         self._left_alone[key] = until
 
     def forget(self, key: str) -> None:
@@ -211,6 +210,8 @@ class BookReading:
         began, taken = time.monotonic(), dict[str, int]()
         entries = await self._reader.new(keys, self._count)
         refused = dict(self._reader.refused)
+        for key in keys:
+            self._left_alone.pop(key, None)
         for key, error in refused.items():
             if (book := self._books.get(key)) is not None:
                 await self._cannot(book, error)
@@ -219,7 +220,6 @@ class BookReading:
                 continue
             if not (found := entries.get(key)):
                 book.current_at = began
-                self._left_alone.pop(key, None)
                 if not book.read or book.unreadable:
                     self._was_read(book)
                 continue
