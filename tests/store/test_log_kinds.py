@@ -27,9 +27,15 @@ SLOW = settings(
 
 
 def entry(
-    ms: int, update_id: int, kind: Kind = "update", line: str = "a", received: int = 0, data: bytes = b""
+    ms: int,
+    update_id: int,
+    kind: Kind = "update",
+    line: str = "a",
+    received: int = 0,
+    data: bytes = b"",
+    key: str = KEY,
 ) -> RawEntry:
-    return RawEntry(KEY, ms, update_id, data or b"%d %d" % (ms, update_id), received or ms * 1000, line, kind)
+    return RawEntry(key, ms, update_id, data or b"%d %d" % (ms, update_id), received or ms * 1000, line, kind)
 
 
 class Filed(NamedTuple):
@@ -85,9 +91,9 @@ class Twin:
         return ms, max(0, last_id), False
 
 
-async def filed(client: Redis) -> list[Filed]:
+async def filed(client: Redis, key: str = KEY) -> list[Filed]:
     found = []
-    for stream_id, fields in await client.xrange(KEY):
+    for stream_id, fields in await client.xrange(key):
         ms, _, number = stream_id.decode().partition("-")
         assert list(fields)[:3] == [b"data", b"received", b"line"]
         kind = fields.get(b"kind", b"update").decode()
@@ -200,6 +206,36 @@ async def test_the_script_does_what_its_twin_does(
             done = await data.draw(st.sampled_from(lines)).append(batch, KEPT)
             assert (done.appended, done.repeats, done.resets) == twin.append(batch)
     assert await filed(client) == twin.log
+
+
+@SLOW
+@given(st.data())
+async def test_several_streams_in_a_call_are_each_as_if_alone(client: Redis, data: st.DataObject) -> None:
+    """Mostly updates that rise, so that some streams of a call have only to be appended to, and others not."""
+    keys = [f"raw:{{S}}:{number}" for number in range(3)]
+    await client.delete(*keys)
+    lines = {line: RawStreams(client, RESET_MS) for line in "ab"}
+    twins, newest = {key: Twin() for key in keys}, dict.fromkeys(keys, (1_000, 10))
+    for _ in range(data.draw(st.integers(1, 8))):
+        line, batch = data.draw(st.sampled_from("aaab")), list[RawEntry]()
+        for key in data.draw(st.lists(st.sampled_from(keys), min_size=1, max_size=8)):
+            ms, number = newest[key]
+            if data.draw(st.integers(0, 9)) == 0:
+                batch.append(data.draw(entries)._replace(key=key, line=line))
+                continue
+            back = data.draw(st.sampled_from([0, 0, 0, 0, 1, 3]))
+            newest[key] = ms + data.draw(st.integers(0, 30)), number + 2
+            batch.append(entry(newest[key][0] - back, newest[key][1] - back, line=line, key=key))
+        for _ in range(data.draw(st.sampled_from([1, 1, 2]))):
+            done = await lines[line].append(batch, dict.fromkeys(keys, 10**12))
+            became = {
+                key: twins[key].append([new for new in batch if new.key == key])
+                for key in {new.key for new in batch}
+            }
+            assert done.repeats_by_key == {key: repeats for key, (_, repeats, _) in became.items()}
+            assert done[:3] == tuple(map(sum, zip(*became.values(), strict=True)))
+    for key in keys:
+        assert await filed(client, key) == twins[key].log
 
 
 class Market:

@@ -49,6 +49,8 @@ async def test_a_sample_of_the_repeats_says_which_line_was_first_and_by_how_much
     late = entry(1001, 6, line="b")._replace(received_us=1_001_750)
     assert (await streams.append([late], KEPT)).leads == [("a", 750)]
     assert (await streams.append([entry(1002, 6, line="b")], KEPT)).leads == []
+    late = entry(1000, 5, line="b")._replace(received_us=1_000_250)  # not the newest any more
+    assert (await streams.append([late, entry(1002, 7, line="b")], KEPT)).leads == [("a", 250)]
 
 
 async def test_a_repeat_of_a_whole_batch_after_a_lost_reply_changes_nothing(client: Redis) -> None:
@@ -212,4 +214,30 @@ async def test_calls_within_one_part_of_the_retention_neither_trim_nor_ask_for_t
             await streams.append([entry(9_000_001, 202)], KEPT)
     finally:
         await client.delete(KEY)
+        await client.aclose()
+
+
+async def test_what_follows_the_last_that_is_known_is_only_appended(real_server: str) -> None:
+    client = Redis.from_url(real_server, protocol=2)
+    try:
+        await client.delete(KEY, OTHER)
+        streams = RawStreams(client, 10_000)
+        await streams.append([entry(1000, 5), entry(1000, 5, OTHER)], KEPT)
+        await client.config_resetstat()
+        done = await streams.append([entry(1000, 6), entry(1001, 7), entry(1001, 9, OTHER)], KEPT)
+        assert (done.appended, done.repeats_by_key) == (3, {KEY: 0, OTHER: 0})
+        stats = await client.info("commandstats")
+        assert stats["cmdstat_xread"]["calls"] == 1
+        assert stats["cmdstat_xadd"]["calls"] == 3
+        assert "cmdstat_xrevrange" not in stats
+        await RawStreams(client, 10_000).append([entry(1100, 8, line="b")], KEPT)
+        done = await streams.append([entry(1150, 8), entry(1160, 10), entry(1002, 10, OTHER)], KEPT)
+        assert (done.appended, done.repeats_by_key) == (2, {KEY: 1, OTHER: 0})
+        assert await ids(client) == ["1000-5", "1000-6", "1001-7", "1100-8", "1160-10"]
+        assert await ids(client, OTHER) == ["1000-5", "1001-9", "1002-10"]
+        await client.execute_command("XSETID", OTHER, "1003-20")  # nothing is there after what is known
+        done = await streams.append([entry(1003, 15, OTHER), entry(1004, 21, OTHER)], KEPT)
+        assert (done.appended, done.repeats_by_key) == (1, {OTHER: 1})
+    finally:
+        await client.delete(KEY, OTHER)
         await client.aclose()

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from workers.model.events import Kind
+from workers.store.log.appending import Place, call_of
 from workers.store.records import append_once
 from workers.store.refusals import refusal_of
 from workers.store.scripts import Argument, Scripts
@@ -97,7 +98,7 @@ class RawStreams:
         self._client = client
         self._scripts = Scripts(client)
         self._id_reset_ms = id_reset_ms
-        self._last_ids: dict[str, tuple[int, int]] = {}
+        self._last_ids: dict[str, Place] = {}
         """By key ms and update id of the entry that was appended last, where that is known for sure."""
 
     async def append(self, entries: Sequence[RawEntry], retention_ms: Mapping[str, int]) -> Appended:
@@ -109,35 +110,18 @@ class RawStreams:
 
         Cost: one round trip.
         """
-        index: dict[str, int] = {}
-        newest: dict[str, RawEntry] = {}
-        flat: list[Argument] = []
-        for entry in entries:
-            position = index.get(entry.key)
-            if position is None:
-                position = index[entry.key] = len(index) + 1
-            newest[entry.key] = entry
-            kind = "" if entry.kind == "update" else entry.kind
-            flat += (
-                position,
-                entry.event_ms,
-                entry.update_id,
-                entry.received_us,
-                entry.line,
-                kind,
-                entry.data,
-            )
-        arguments: list[Argument] = [len(entries), self._id_reset_ms]
-        for key in index:
-            arguments += (retention_ms[key], *self._last_ids.pop(key, ("", "")))
-        reply = await self._scripts.run("log/append", list(index), arguments + flat)
-        counts, firsts = reply[3 : 3 + len(index)], reply[3 + len(index) :]
-        for (key, entry), repeats in zip(newest.items(), counts, strict=True):
+        call = call_of(entries, retention_ms, self._last_ids, self._id_reset_ms)
+        keys = list(call.newest)
+        for key in keys:
+            self._last_ids.pop(key, None)
+        reply = await self._scripts.run("log/append", keys, call.arguments)
+        counts, firsts = reply[3 : 3 + len(keys)] or [0] * len(keys), reply[3 + len(keys) :]
+        for (key, entry), repeats in zip(call.newest.items(), counts, strict=True):
             # a repeat may have another time, and other kinds have other ids
             if not repeats and entry.kind == "update":
                 self._last_ids[key] = (entry.event_ms, entry.update_id)
         leads = [(line.decode(), lead) for line, lead in zip(firsts[::2], firsts[1::2], strict=True)]
-        return Appended(reply[0], reply[1], reply[2], dict(zip(index, counts, strict=True)), leads)
+        return Appended(reply[0], reply[1], reply[2], dict(zip(keys, counts, strict=True)), leads)
 
     async def held(self, key: str, first_ms: int, last_ms: int) -> Held:
         """The update ids a stream has of some time, and its newest. One round trip per 1,000 entries, and one more.
