@@ -41,6 +41,7 @@ from workers.model.alerts.records import Alert, Comment
 from workers.model.analytics.events import AnalyticsEvent
 from workers.store.alerts.book import OpenAlert, Told
 from workers.store.analytics.reading import AnalyticsNow, Figures
+from workers.store.log.recorded import RecordedAudit, RecordedGap
 
 __all__ = [
     "Alert",
@@ -71,6 +72,8 @@ __all__ = [
     "OrdersTop",
     "PriceLevel",
     "RawMessage",
+    "RecordedAudit",
+    "RecordedGap",
     "RestingOrder",
     "SecondUnknown",
     "StateUnreadable",

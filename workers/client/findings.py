@@ -9,20 +9,23 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from workers.client.decoding import WireDecoder
+from workers.client.decoding import WireDecoder, bar
 from workers.client.feed import Feed
 from workers.client.naming import keys_of
 from workers.client.orders import OrdersFeed, orders_of, place_of
-from workers.client.records import AnalyticsTold, OrderPlace, Orders
+from workers.client.records import AnalyticsTold, Bar, OrderPlace, Orders
 from workers.client.tokens import Place
 from workers.errors import BookWithheld
 from workers.model.analytics.events import AnalyticsEvent
 from workers.model.level3.sync import OrderSync
+from workers.model.trades.windows import INTERVALS_MS
 from workers.store.alerts.book import AlertBook, OpenAlert, Told
 from workers.store.analytics.reading import AnalyticsNow, AnalyticsReader, events_in
 from workers.store.keys import Keys
 from workers.store.log.follower import Entry
+from workers.store.log.recorded import RecordedAudit, RecordedGap, newest_audits, newest_gaps
 from workers.store.orders.rebuilding import trusted_orders
+from workers.store.trades.bars import BarReader
 
 MOST_ORDERS: Final = 10_000_000
 """Of one symbol: whoever owns them bounds them (`orders.max_orders`)."""
@@ -121,6 +124,36 @@ class FindingsClient(ABC):
         `resume` and `from_ms` are those of `books`.
         """
         return AnalyticsFeed(self._reader, symbols, resume=resume, from_ms=from_ms)
+
+    async def get_stats(self, symbol: str) -> dict[str, Bar]:
+        """The newest window of each interval, open or not yet followed by another; empty before the first trade."""
+        text = await self._name(symbol)
+        keys, name = keys_of(text)
+        windows = await BarReader(self._client, keys).open_windows(name, list(INTERVALS_MS))
+        return {
+            interval: bar(
+                text, interval, "", {field.encode(): value.encode() for field, value in fields.items()}
+            )
+            for interval, fields in windows.items()
+        }
+
+    async def get_gaps(self, symbol: str, count: int = 100) -> list[RecordedGap]:
+        """The newest holes in what was received of a symbol, and what became of them, newest first.
+
+        Raises:
+            StateUnreadable: `gaps:{S}` is no stream.
+        """
+        keys, name = keys_of(await self._name(symbol))
+        return await newest_gaps(self._client, keys, name, count)
+
+    async def get_audits(self, symbol: str, count: int = 100) -> list[RecordedAudit]:
+        """The newest comparisons of a book with an independent source, newest first.
+
+        Raises:
+            StateUnreadable: `audit:{S}` is no stream.
+        """
+        keys, name = keys_of(await self._name(symbol))
+        return await newest_audits(self._client, keys, name, count)
 
     async def alerts(self) -> list[OpenAlert]:
         """The alerts that are open now, the oldest first, each with what a language model said of it, if anything."""

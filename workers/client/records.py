@@ -67,6 +67,27 @@ class Book(NamedTuple):
     at_s: int | None = None
     """The second the book is of; None: now."""
 
+    def nearest_level(self, price: str) -> PriceLevel | None:
+        """The level nearest to a price, of equally near ones the lower; None where there is none, or another one, which
+        is not known, could be nearer.
+
+        Raises:
+            ValueError: the price is no number.
+        """
+        target = Number(price).decimal
+        if not target.is_finite():
+            raise ValueError(f"{price!r} is no price")
+        near = [
+            (abs(level.price.decimal - target), level.price.decimal, level)
+            for level in (*self.bids, *self.asks)
+        ]
+        if not near:
+            return None
+        away, _, nearest = min(near, key=lambda entry: entry[:2])
+        low, high = self.known_low.decimal, self.known_high.decimal
+        is_known = (target - away >= low or low <= 0) and target + away <= high
+        return nearest if is_known else None
+
 
 class Trade(NamedTuple):
     """One aggregate trade."""

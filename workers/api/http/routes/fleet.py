@@ -31,20 +31,16 @@ from workers.runtime.process import PORT_OFFSETS, Process
 from workers.store.books.shown import (
     read_infos,
     read_memory,
-    read_newest,
     read_symbols,
     whole,
 )
+from workers.store.log.recorded import newest_audits, newest_gaps
 
 FRESH_S = 0.5
 """How long one reading of the whole fleet is given to everybody who asks; longer where reading takes long."""
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
 AUDIT_ROUNDS = 10
 """Audits go round the symbols; one this many rounds old is old."""
-
-_GAP = {"channel", "from", "to", "reason", "repaired"}
-_AUDIT = {"time", "outcome", "reason", "u", "snapshot_id", "compared", "differing", "differences", "low", "high",
-          "waited_s"}  # fmt: skip
 
 
 class FleetRoutes:
@@ -194,53 +190,18 @@ class FleetRoutes:
     async def gaps(self, query: NewestQuery) -> GapsAnswer:
         """`GET /gaps`."""
         market = self._markets.find(query.symbol, query.venue)
-        key = market.context.keys.gaps(market.symbol)
-        entries = await self._health.answered(read_newest(self._client, key, self._rows(query)))
-        gaps = [
-            GapEntry(
-                entry_id,
-                whole(entry_id.split("-")[0]),
-                fields["channel"],
-                whole(fields["from"]),
-                whole(fields["to"]),
-                fields["reason"],
-                fields["repaired"],
-            )
-            for entry_id, fields in entries
-            if fields.keys() >= _GAP  # what others wrote into the stream is none
-        ]
-        return GapsAnswer(market.venue, market.symbol, gaps)
+        keys = market.context.keys
+        gaps = await self._health.answered(newest_gaps(self._client, keys, market.symbol, self._rows(query)))
+        return GapsAnswer(market.venue, market.symbol, [GapEntry(*gap) for gap in gaps])
 
     async def audits(self, query: NewestQuery) -> AuditsAnswer:
         """`GET /audits`."""
         market = self._markets.find(query.symbol, query.venue)
-        key = market.context.keys.audit(market.symbol)
-        entries = await self._health.answered(read_newest(self._client, key, self._rows(query)))
-        audits = [
-            AuditEntry(
-                id=entry_id,
-                time_ms=whole(fields["time"]),
-                source=fields.get("source", "snapshot"),
-                outcome=fields["outcome"],
-                reason=fields["reason"],
-                last_update_id=whole(fields["u"], -1),
-                snapshot_id=whole(fields["snapshot_id"], -1),
-                compared=whole(fields["compared"]),
-                differing=whole(fields["differing"]),
-                differences=fields["differences"],
-                low=fields["low"],
-                high=fields["high"],
-                waited_s=_seconds(fields["waited_s"]),
-            )
-            for entry_id, fields in entries
-            if fields.keys() >= _AUDIT
-        ]
-        return AuditsAnswer(market.venue, market.symbol, audits)
-
-
-def _seconds(text: str) -> float:
-    """The seconds a text says; 0 for what says none."""
-    return float(text) if _NUMBER.fullmatch(text) else 0.0
+        keys = market.context.keys
+        audits = await self._health.answered(
+            newest_audits(self._client, keys, market.symbol, self._rows(query))
+        )
+        return AuditsAnswer(market.venue, market.symbol, [AuditEntry(*audit) for audit in audits])
 
 
 def _typed(worker: Mapping[str, str]) -> dict[str, str | int | float]:
