@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from redis.exceptions import (
     AuthenticationError,
@@ -14,9 +16,10 @@ from redis.exceptions import (
 )
 
 from workers.errors import CommandError
+from workers.operations.supervision import Supervisor
 from workers.reading.opening import reaching
 from workers.settings.loading import Effective
-from workers.settings.schema import Settings
+from workers.settings.schema import FleetSettings, Settings
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,13 @@ def test_only_a_server_that_is_not_there_has_to_be_started(error: RedisError, ad
     assert str(error).rstrip(".") in told
     assert advice in told
     assert ("fleet live" in told) == (advice == "fleet live")
+
+
+def test_where_a_fleet_runs_none_has_to_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Supervisor, "find", lambda self: 1 if self.home == tmp_path else None)
+    settings = Settings(venues={}, fleet=FleetSettings(home=str(tmp_path)))
+    with pytest.raises(CommandError) as raised, reaching(Effective(settings)):
+        raise RedisConnectionError("Error 2 connecting to redis.sock.")
+    told = str(raised.value)
+    assert f"{tmp_path}/log" in told
+    assert "fleet live" not in told

@@ -7,7 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from workers.reading.watch import PAGE_S, Screen, fitting
+from workers.client import Withheld
+from workers.reading.watch import PAGE_S, Screen, Watched, fitting
 
 NAMES = [f"A{number}USDT" for number in range(9)]
 
@@ -40,3 +41,10 @@ def test_a_panel_is_no_higher_than_the_terminal(lines: int):
     depth, trades = fitting(10, lines)
     assert 1 <= depth <= 10
     assert 2 * depth + 4 + trades <= max(lines, 6)
+
+
+def test_a_withheld_book_is_named_once():
+    watched = Watched("BTCUSDT")
+    watched.take(Withheld("BTCUSDT", "stale", "stream dead"))
+    assert watched.line().count("BTCUSDT") == 1
+    assert "the book is withheld: stale (stream dead)" in watched.line()

@@ -115,6 +115,8 @@ async def test_memory_is_that_of_the_server(real_server: str) -> None:
         ("", True, False, "unknown"),
         ("synced", False, True, "not owned"),
         ("broken", False, False, "not owned"),
+        ("retired", False, False, "retired"),
+        ("delisted", False, False, "delisted"),
     ],
 )
 def test_what_the_last_owner_said_holds_while_there_is_one(
@@ -122,7 +124,9 @@ def test_what_the_last_owner_said_holds_while_there_is_one(
 ) -> None:
     found, reason = standing(said, "gap", owned=owned, unheard_ms=0, shown=shown)
     assert found == state
-    assert reason == ("gap" if owned else "no worker holds its lease; the fleet may have stopped")
+    assert reason == (
+        "gap" if owned or state == said else "no worker holds its lease; the fleet may have stopped"
+    )
 
 
 async def test_a_book_whose_owner_has_said_nothing_for_long_is_called_good_by_nobody(client: Redis) -> None:

@@ -22,6 +22,7 @@ from workers.model.symbols.names import SymbolName, parse_symbol, unknown_symbol
 from workers.model.symbols.selection import SymbolRule
 from workers.operations.foreground import stop_on_signals
 from workers.operations.running import running_fleet
+from workers.operations.supervision import Supervisor
 from workers.runtime.context import venue_contexts
 from workers.runtime.tasks import end
 from workers.settings.loading import Effective, load, redis_url
@@ -123,7 +124,14 @@ def reaching(effective: Effective) -> Iterator[str]:
         if isinstance(error, BrokenPipeError):
             raise
         said = f"No fleet answers: Redis at {mask(url)} says: {sentence(error)}."
-        raise CommandError(f"{said} {CURES.get(refusal_of(error), '')}".rstrip()) from error
+        raise CommandError(f"{said} {_cure(effective, refusal_of(error))}".rstrip()) from error
+
+
+def _cure(effective: Effective, refusal: Refusal) -> str:
+    if refusal is Refusal.AWAY and Supervisor(effective.home).find() is not None:
+        log = effective.home / "log"
+        return f"A fleet runs in {effective.home}, or is starting: `fleet doctor` and the logs in {log} tell more."
+    return CURES.get(refusal, "")
 
 
 def run_reading(
@@ -162,13 +170,16 @@ async def _until(reading: Coroutine[Any, Any, None], seconds: float | None) -> N
 def notice_text(notice: Gap | Withheld | Interrupted) -> str:
     """A notice as a sentence."""
     if isinstance(notice, Withheld):
-        return f"{notice.symbol}: the book is withheld: {notice.state}" + (
-            f" ({notice.reason})" if notice.reason else ""
-        )
+        return f"{notice.symbol}: {withheld_text(notice)}"
     if isinstance(notice, Gap):
         count = f"{notice.missing} missing, " if notice.missing is not None else ""
         return f"{notice.symbol}: {notice.channel}, {count}{notice.reason}: {notice.first} to {notice.last}"
     return f"Redis does not answer: {notice.reason}"
+
+
+def withheld_text(notice: Withheld) -> str:
+    """Why a book is withheld, without its name."""
+    return f"the book is withheld: {notice.state}" + (f" ({notice.reason})" if notice.reason else "")
 
 
 def tell_notice(notice: Gap | Withheld | Interrupted, *, as_json: bool) -> None:

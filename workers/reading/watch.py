@@ -21,7 +21,7 @@ from rich.text import Text
 
 from workers.client import BookTop, Derivative, FleetClient, Gap, Interrupted, PriceLevel, Trade, Withheld
 from workers.client.feed import Feed
-from workers.reading.opening import fleet_of, notice_text, run_reading, symbol_name
+from workers.reading.opening import fleet_of, notice_text, run_reading, symbol_name, withheld_text
 from workers.terminal.output import err, out
 from workers.terminal.saying import say
 from workers.terminal.times import clock_text
@@ -59,7 +59,7 @@ class Watched:
         elif isinstance(record, Trade):
             self.tape.appendleft(record)
         elif isinstance(record, Withheld):
-            self.top, self.state = None, notice_text(record)
+            self.top, self.state = None, withheld_text(record)
 
     def line(self) -> str:
         """One line for a log."""

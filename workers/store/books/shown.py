@@ -124,6 +124,8 @@ UNREADABLE = "unreadable"
 UNHEARD_MS: Final = 10_000
 """An owner writes the status of its book every second. What is older than this says nothing of the book any more."""
 NOT_OWNED = ("not owned", "no worker holds its lease; the fleet may have stopped")
+GIVEN_UP: Final = ("delisted", "retired")
+"""States that the keeper writes of a symbol that is not followed any more: there is no owner, and none is missing."""
 
 
 def server_ms(reply: Any) -> int:
@@ -155,7 +157,7 @@ def standing(state: str, reason: str, *, owned: bool, unheard_ms: int, shown: bo
         shown: `LIVE_ORDERBOOK` has it.
     """
     if not owned:
-        return NOT_OWNED
+        return (state, reason) if state in GIVEN_UP else NOT_OWNED
     if unheard_ms > UNHEARD_MS:
         ago = f"its owner has said nothing of it for {unheard_ms / 1000:.0f} s"
         return "unheard", f"{ago}; the last was: {state or 'unknown'}{f', {reason}' if reason else ''}"
