@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from redis.exceptions import (
     ConnectionError as RedisConnectionError,
 )
 
+from workers.cli.status import run_stop
 from workers.errors import CommandError
 from workers.operations.supervision import Supervisor
 from workers.reading.opening import reaching
@@ -48,3 +50,14 @@ def test_where_a_fleet_runs_none_has_to_be_started(tmp_path: Path, monkeypatch: 
     told = str(raised.value)
     assert f"{tmp_path}/log" in told
     assert "fleet live" not in told
+
+
+def test_a_fleet_of_another_user_is_said_to_be_his(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    monkeypatch.setenv("FLEET_HOME", str(tmp_path))
+    settings = Settings(venues={}, fleet=FleetSettings(home=str(tmp_path)))
+    told = f"{tmp_path} belongs to {tmp_path.owner()}"
+    with pytest.raises(CommandError, match=told), reaching(Effective(settings)):
+        raise RedisConnectionError("Error 13 connecting to redis.sock. Permission denied.")
+    with pytest.raises(CommandError, match=told):
+        run_stop(None)

@@ -82,7 +82,7 @@ def test_what_is_no_frame_is_refused():
 def test_a_library_that_is_not_there(monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as changed:
         changed.setattr("workers.client.frames.find_spec", lambda _: None)
-        with pytest.raises(ExtraMissing, match="marketfleet\\[frames\\]"):
+        with pytest.raises(ExtraMissing, match=r"pip install .*pandas"):
             to_dataframe([])
         with pytest.raises(ExtraMissing, match="polars"):
             to_dataframe([], library="polars")

@@ -145,6 +145,18 @@ def mode(folder: Path) -> int:
     return stat.S_IMODE(folder.stat().st_mode)
 
 
+def test_a_user_without_a_home_has_a_run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As a user id of a container, which has no name and no HOME."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    make_run_directory(tmp_path / "fleet")
+    make_run_directory(tmp_path / "fleet")
+    assert (tmp_path / "fleet" / "run").is_dir()
+
+
 @pytest.mark.parametrize("first", [partial(mark_or_refuse, simulated=True), make_run_directory])
 def test_a_run_directory_is_for_its_user_alone(tmp_path: Path, first: Callable[[Path], None]):
     home, before = tmp_path / "home", os.umask(0o022)

@@ -12,8 +12,10 @@ import msgspec
 from rich.markup import escape
 from rich.table import Table
 
+from workers.errors import CommandError
 from workers.masking import mask
 from workers.model.symbols.shares import Share
+from workers.operations.run_directory import closed_by
 from workers.operations.running import running_fleet
 from workers.reading.opening import reaching
 from workers.runtime.process import PORT_OFFSETS
@@ -30,6 +32,8 @@ from workers.verification.stored import Book, Held
 def run_stop(config: Path | None) -> int:
     """Stop the fleet; 0 also when there was none."""
     _, supervisor = running_fleet(config)
+    if owner := closed_by(supervisor.home):
+        raise CommandError(f"{supervisor.home} belongs to {owner}: run this as that user.")
     if supervisor.stop():
         err.print(f"Stopped the fleet in {escape(str(supervisor.home))}.", highlight=False, soft_wrap=True)
     else:

@@ -74,8 +74,26 @@ def make_private(home: Path, *names: str) -> None:
     for name in FOLDERS:
         if (home / name).is_dir():
             _keep_private(home / name)
-    if is_ours and home != Path.home():  # else it was made for something else too
+    if is_ours and home != _home_of_this_user():  # else it was made for something else too
         _keep_private(home)
+
+
+def _home_of_this_user() -> Path | None:
+    """None where the system knows of none: of a user id without a name, as containers have them."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def closed_by(home: Path) -> str:
+    """The user whose run directory this one may not enter; empty where he may, or where there is none."""
+    if not os.path.exists(home) or os.access(home, os.R_OK | os.X_OK):
+        return ""
+    try:
+        return home.owner()
+    except KeyError:
+        return f"user {home.stat().st_uid}"
 
 
 def _keep_private(folder: Path) -> None:

@@ -21,6 +21,7 @@ from workers.masking import mask
 from workers.model.symbols.names import SymbolName, parse_symbol, unknown_symbol
 from workers.model.symbols.selection import SymbolRule
 from workers.operations.foreground import stop_on_signals
+from workers.operations.run_directory import closed_by
 from workers.operations.running import running_fleet
 from workers.operations.supervision import Supervisor
 from workers.runtime.context import venue_contexts
@@ -128,6 +129,8 @@ def reaching(effective: Effective) -> Iterator[str]:
 
 
 def _cure(effective: Effective, refusal: Refusal) -> str:
+    if refusal is Refusal.AWAY and (owner := closed_by(effective.home)):
+        return f"{effective.home} belongs to {owner}: run this as that user."
     if refusal is Refusal.AWAY and Supervisor(effective.home).find() is not None:
         log = effective.home / "log"
         return f"A fleet runs in {effective.home}, or is starting: `fleet doctor` and the logs in {log} tell more."
