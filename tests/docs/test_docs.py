@@ -27,7 +27,7 @@ from workers.model.books.top_of_book import TopOfBook
 from workers.model.trades.latest import LatestTrade
 from workers.model.trades.windows import INTERVALS_MS, Window
 from workers.operations.role import PROGRAMS, WORKERS
-from workers.runtime.process import PORT_OFFSETS, Process
+from workers.runtime.process import PORT_OFFSETS, Process, port_offset
 from workers.settings.schema import Settings
 from workers.store import keys
 from workers.store.books.audits import Audit
@@ -190,6 +190,17 @@ def test_metric_ports_are_those_of_the_code():
     page = text_of(DOCS / "metrics.md")
     for role, offset in PORT_OFFSETS.items():
         assert re.search(rf"`{role}(-0)?`.*base \+ {offset}\b", page), role
+
+
+def test_targets_for_prometheus_are_the_ports_of_a_fleet_of_two():
+    page = text_of(DOCS / "how-to" / "server.md")
+    base = int(re.search(r"`metrics.base_port = (\d+)`", page)[1])
+    targets = dict(re.findall(r"- 127\.0\.0\.1:(\d+)  # (\S+)", page))
+    assert len(targets) == 8
+    for port, worker in targets.items():
+        role, _, number = worker.rpartition("-")
+        wanted = (role, int(number)) if number.isdigit() else (worker, 0)
+        assert int(port) == base + port_offset(*wanted), worker
 
 
 def spelled_keys() -> set[str]:
