@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from in_process import fleet_of
-from test_order_roles import LONGEST_S, OrderFleet, orders_of
+from order_fleet import LONGEST_S, OrderFleet, orders_of
 
 from workers.api.server import Api
 from workers.client import FleetClient
