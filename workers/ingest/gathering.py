@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -17,7 +18,7 @@ ENDING_S: Final = 0.1
 
 
 class Gathering:
-    """Says when the next call is due. Wakes nobody while nothing comes.
+    """Says when the next call is due. Wakes nobody while nothing comes, nor at the end of a pause in which nothing came.
 
     Args:
         longest_s: the longest pause between two calls while something waits.
@@ -29,36 +30,62 @@ class Gathering:
         self._longest_s = longest_s
         self._waits = waits
         self._left_over = left_over
-        self._news = asyncio.Event()
-        self._full = asyncio.Event()
+        self._waiting: asyncio.Future[None] | None = None
+        """Whoever waits for the next call and has not been told yet that it is due."""
+        self._paused_until = 0.0
+        """Monotonic seconds."""
+        self._timer: asyncio.TimerHandle | None = None
+        """Runs when something has come in a pause."""
+        self._is_much = False
         self._ending = asyncio.Event()
 
     def came(self) -> None:
         """Something came. Cost: O(1)."""
-        self._news.set()
+        if self._waiting is None or self._timer is not None:
+            return
+        left_s = self._paused_until - time.monotonic()
+        if left_s > 0:
+            self._timer = self._waiting.get_loop().call_later(left_s, self._wake)
+        else:
+            self._wake()
 
     def is_much(self) -> None:
         """So much came that it goes without a pause."""
-        self._full.set()
+        self._is_much = True
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
 
     async def due(self, took_s: float) -> None:
         """Return when the next call is due, the last one having taken so long; at once when it is to end."""
         if self._ending.is_set():
             return
-        loop = asyncio.get_running_loop()
-        pause_s = min(PAUSE_SHARE * took_s, self._longest_s)
-        if pause_s > 0 and not self._full.is_set():
-            timer = loop.call_later(pause_s, self._full.set)  # `wait_for` would make a task each time
-            await self._full.wait()
-            timer.cancel()
-        self._full.clear()
-        self._news.clear()
-        if self._waits() or self._ending.is_set():
+        pause_s = 0.0 if self._is_much else min(PAUSE_SHARE * took_s, self._longest_s)
+        self._is_much = False
+        waits = self._waits()
+        if waits and pause_s <= 0:
             return
-        again = loop.call_later(LEFT_OVER_S, self._news.set) if self._left_over() else None
-        await self._news.wait()
-        if again is not None:
-            again.cancel()
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting = loop.create_future()
+        again = None
+        if waits:
+            self._timer = loop.call_later(pause_s, self._wake)
+        else:
+            self._paused_until = time.monotonic() + pause_s
+            if self._left_over():
+                again = loop.call_later(LEFT_OVER_S, self._wake)
+        try:
+            await waiting
+        finally:
+            self._waiting = None
+            for timer in (self._timer, again):
+                if timer is not None:
+                    timer.cancel()
+            self._timer = None
+            self._is_much = False
 
     async def failed(self, seconds: float) -> None:
         """Return when a call that failed is to be tried again: after so long, or soon when it is to end."""
@@ -72,5 +99,4 @@ class Gathering:
         """From the time `stop` is set, what is left is due at once."""
         await stop.wait()
         self._ending.set()
-        self._news.set()
-        self._full.set()
+        self._wake()
