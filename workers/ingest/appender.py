@@ -148,6 +148,15 @@ class Appender:
         self.repeats = 0
         self.dropped = 0
         self.stood_by = 0
+        self._told_appended = self._told_repeats = 0
+        BUFFERED.labels(line).set_function(lambda: self.waiting)
+        self._delay = DELAY.labels(line)
+
+    def report(self) -> None:
+        """Count what was appended since the last time in the metrics: not call by call, for each costs locks."""
+        APPENDED.labels(self._line).inc(self.appended - self._told_appended)
+        REPEATS.labels(self._line).inc(self.repeats - self._told_repeats)
+        self._told_appended, self._told_repeats = self.appended, self.repeats
 
     def add(self, entry: RawEntry) -> None:
         """Take an entry in; drops the oldest one when the buffer is full."""
@@ -207,7 +216,6 @@ class Appender:
         failing_since = took_s = 0.0
         while True:
             await self._gathering.due(took_s)
-            BUFFERED.labels(self._line).set(self.waiting)
             if stop.is_set():
                 for lost in self._lost.values():
                     lost.since = float("-inf")  # nobody will be here to tell it later
@@ -272,8 +280,9 @@ class Appender:
                     raise
                 await self._append_one_by_one(ready)
             else:
-                for key in self._refused_keys & {entry.key for entry in ready}:
-                    self._accepted(key)
+                if self._refused_keys:
+                    for key in self._refused_keys & {entry.key for entry in ready}:
+                        self._accepted(key)
         self._sending = []
 
     def _ready(self, batch: list[RawEntry]) -> list[RawEntry]:
@@ -291,18 +300,21 @@ class Appender:
         REFUSED.labels(self._line).inc()
 
     async def _append(self, batch: list[RawEntry]) -> None:
-        by_id = [entry for entry in batch if not entry.numbered]
-        if by_id:
-            await self._append_by_id(by_id)
-        numbered = [entry for entry in batch if entry.numbered]
-        for streams, spare in ((self._numbered, False), (self._extras, True)):
-            if chosen := [entry for entry in numbered if self._is_spare(entry) == spare]:
-                await self._append_numbered(streams, chosen)
-        DELAY.labels(self._line).observe(max(0.0, time.time() - batch[-1].received_us / 1e6))
+        numbered = [entry for entry in batch if entry.turn or entry.name]
+        if not numbered:
+            await self._append_by_id(batch)
+        else:
+            if by_id := [entry for entry in batch if not entry.numbered]:
+                await self._append_by_id(by_id)
+            for streams, spare in ((self._numbered, False), (self._extras, True)):
+                if chosen := [entry for entry in numbered if self._is_spare(entry) == spare]:
+                    await self._append_numbered(streams, chosen)
+        self._delay.observe(max(0.0, time.time() - batch[-1].received_us / 1e6))
 
     async def _append_numbered(self, streams: NumberedStreams, batch: list[RawEntry]) -> None:
         done = await streams.append(batch, self._retention_ms)
-        self._count(done.appended, done.repeats)
+        self.appended += done.appended
+        self.repeats += done.repeats
         self.stood_by += done.refused
         STOOD_BY.labels(self._line).inc(done.refused)
         now = time.monotonic()
@@ -316,15 +328,10 @@ class Appender:
             else:
                 self.standby.pop(key, None)
 
-    def _count(self, appended: int, repeats: int) -> None:
-        self.appended += appended
-        self.repeats += repeats
-        APPENDED.labels(self._line).inc(appended)
-        REPEATS.labels(self._line).inc(repeats)
-
     async def _append_by_id(self, batch: list[RawEntry]) -> None:
         done = await self._streams.append(batch, self._retention_ms)
-        self._count(done.appended, done.repeats)
+        self.appended += done.appended
+        self.repeats += done.repeats
         if done.resets:
             RESETS.labels(self._line).inc(done.resets)
             log.warning("id_reset", line=self._line, resets=done.resets, streams=list(done.repeats_by_key))

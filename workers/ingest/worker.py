@@ -215,6 +215,7 @@ class IngestWorker:
         """What the heartbeat and the metrics say."""
         for line in self._lines.values():
             line.report()
+        self._appender.report()
         self._process.details = {
             "venues": ",".join(context.name for context in self._contexts),
             "alive": ",".join(name for name, feeds in self._feeds_of.items() if feeds.alive),
