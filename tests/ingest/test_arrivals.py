@@ -23,11 +23,11 @@ class Machine:
         self.true_us = 1_795_000_000_000_000
         self.set_by_us = wrong_s * 1_000_000
 
-    def day_us(self) -> int:
-        return self.true_us + self.set_by_us
+    def day_ns(self) -> int:
+        return (self.true_us + self.set_by_us) * 1_000
 
-    def steady_us(self) -> int:
-        return self.true_us - 1_700_000_000_000_000
+    def steady_ns(self) -> int:
+        return (self.true_us - 1_700_000_000_000_000) * 1_000
 
 
 def follow(machine: Machine, clock: ArrivalClock, messages: int) -> list[int]:
@@ -44,7 +44,7 @@ def follow(machine: Machine, clock: ArrivalClock, messages: int) -> list[int]:
 @pytest.mark.parametrize("step_s", STEPS_S)
 def test_a_clock_set_wrongly_shifts_no_stamp(step_s: int) -> None:
     machine = Machine()
-    clock = ArrivalClock("a", machine.day_us, machine.steady_us)
+    clock = ArrivalClock("a", machine.day_ns, machine.steady_ns)
     assert set(follow(machine, clock, 50)) == {0}
     machine.set_by_us = step_s * 1_000_000
     assert set(follow(machine, clock, 200)) == {0}
@@ -55,7 +55,7 @@ def test_a_clock_set_wrongly_shifts_no_stamp(step_s: int) -> None:
 @pytest.mark.parametrize("wrong_s", STEPS_S)
 def test_a_clock_that_was_wrong_and_is_put_right_counts_after_some_messages(wrong_s: int) -> None:
     machine = Machine(wrong_s)
-    clock = ArrivalClock("a", machine.day_us, machine.steady_us)
+    clock = ArrivalClock("a", machine.day_ns, machine.steady_ns)
     assert set(follow(machine, clock, 20)) == {wrong_s}
     machine.set_by_us = 0
     assert follow(machine, clock, 30) == [wrong_s] * CONFIRMED + [0] * (30 - CONFIRMED)
@@ -63,16 +63,16 @@ def test_a_clock_that_was_wrong_and_is_put_right_counts_after_some_messages(wron
 
 def test_drift_is_followed() -> None:
     machine = Machine()
-    clock = ArrivalClock("a", machine.day_us, machine.steady_us)
+    clock = ArrivalClock("a", machine.day_ns, machine.steady_ns)
     for _ in range(100):
         machine.set_by_us += 50_000
-        assert clock.now_us() == machine.day_us()
+        assert clock.now_us() * 1_000 == machine.day_ns()
 
 
 @pytest.mark.parametrize("step_s", STEPS_S)
 def test_a_line_files_every_message_by_the_exchanges_time(step_s: int) -> None:
     machine, entries = Machine(), list[RawEntry]()
-    clock = ArrivalClock("a", machine.day_us, machine.steady_us)
+    clock = ArrivalClock("a", machine.day_ns, machine.steady_ns)
     venue = Binance("usdm", BinanceSettings(market="usdm", symbols=["A"]))
     line = Line(venue, Keys(), "a", IngestSettings(), ["A"], entries.append, clock=clock)
     times = []
@@ -83,6 +83,6 @@ def test_a_line_files_every_message_by_the_exchanges_time(step_s: int) -> None:
         times.append(machine.true_us // 1000 - 30)
         event = {"e": "depthUpdate", "E": times[-1], "T": times[-1], "s": "A", "U": number, "u": number,
                  "pu": number - 1, "b": [], "a": []}  # fmt: skip
-        line.frame(msgspec.json.encode({"stream": "a@depth@0ms", "data": event}), machine.day_us())
+        line.frame(msgspec.json.encode({"stream": "a@depth@0ms", "data": event}), machine.day_ns() // 1_000)
     assert [entry.event_ms for entry in entries] == times
     assert {entry.received_us for entry in entries} == {(ms + 30) * 1000 for ms in times}

@@ -31,26 +31,26 @@ class ArrivalClock:
 
     Args:
         line: for metrics and logs.
-        day_us: the time of day.
-        steady_us: a clock that nobody sets.
+        day_ns: the time of day.
+        steady_ns: a clock that nobody sets.
     """
 
     def __init__(
         self,
         line: str,
-        day_us: Callable[[], int] = lambda: time.time_ns() // 1000,
-        steady_us: Callable[[], int] = lambda: time.monotonic_ns() // 1000,
+        day_ns: Callable[[], int] = time.time_ns,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._line = line
-        self._day_us, self._steady_us = day_us, steady_us
-        self._offset_us = day_us() - steady_us()
+        self._day_ns, self._steady_ns = day_ns, steady_ns
+        self._offset_us = day_ns() // 1000 - steady_ns() // 1000
         self._step_us = 0
         self._for = 0
 
     def now_us(self) -> int:
         """The time now."""
-        steady_us = self._steady_us()
-        step_us = self._day_us() - steady_us - self._offset_us
+        steady_us = self._steady_ns() // 1000
+        step_us = self._day_ns() // 1000 - steady_us - self._offset_us
         if -STEP_US < step_us < STEP_US:
             self._offset_us += step_us
             self._step_us = self._for = 0

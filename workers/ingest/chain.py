@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
-from workers.model.trades.numbering import CONFIRMING, is_far
+from workers.model.trades.numbering import CONFIRMING, MOST_JUMP, is_far
 from workers.store.keys import TRADES
 from workers.venues.messages import Message
 
@@ -76,6 +76,19 @@ class StreamChain:
         if message.previous_id >= 0:
             return message.previous_id <= self.last_id
         return message.first_id <= self.last_id + 1
+
+    def goes_on(self, message: Message) -> bool:
+        """Take a message in that may be appended at once, as nearly all may; False: `accept` is to judge it."""
+        last_id, update_id = self.last_id, message.update_id
+        if last_id < 0 or update_id <= last_id or self._held or self._far:
+            return False
+        previous_id = message.previous_id
+        if (previous_id > last_id) if previous_id >= 0 else (message.first_id > last_id + 1):
+            return False
+        if update_id - last_id > MOST_JUMP:  # of a trade that may be absurd
+            return False
+        self._pass(message)
+        return True
 
     def accept(self, message: Message, now_ms: int, id_reset_ms: int) -> list[Message]:
         """What may be appended now, in order."""
@@ -164,7 +177,7 @@ class StreamChain:
             self._recent[message.update_id] = message.data
             if len(self._recent) > REMEMBERED:
                 del self._recent[next(iter(self._recent))]
-        self.last_event_ms = max(message.event_ms, 0)
+        self.last_event_ms = message.event_ms if message.event_ms > 0 else 0
         return message
 
     def _chained(self) -> Iterator[Message]:

@@ -252,7 +252,13 @@ class Connection:
                 await asyncio.sleep(0)
             kind = message.type
             if kind is aiohttp.WSMsgType.TEXT:
-                await self._take(socket, message.data)
+                for event in (
+                    self._sink.frame(message.data, time.time_ns() // 1000, self._venue_session) or ()
+                ):
+                    if isinstance(event, Message):
+                        self._heard(event)
+                    else:
+                        await self._act(socket, event)
             elif kind is aiohttp.WSMsgType.PING:
                 with suppress(ConnectionError):
                     await socket.pong(message.data)
@@ -272,15 +278,11 @@ class Connection:
                 self.reason = self.reason or f"closed with {socket.close_code} {message.extra or ''}".rstrip()
                 return self.reason
 
-    async def _take(self, socket: aiohttp.ClientWebSocketResponse[bool], data: bytes) -> None:
-        for event in self._sink.frame(data, time.time_ns() // 1000, self._venue_session) or ():
-            if isinstance(event, Message):
-                self.last_data = self._last_frame
-                self.streams.heard(event.channel, event.symbol, self._last_frame)
-                if not self.settled.is_set():
-                    self._settling.look(self._last_frame)
-            else:
-                await self._act(socket, event)
+    def _heard(self, message: Message) -> None:
+        self.last_data = self._last_frame
+        self.streams.heard(message.channel, message.symbol, self._last_frame)
+        if not self.settled.is_set():
+            self._settling.look(self._last_frame)
 
     async def _act(self, socket: aiohttp.ClientWebSocketResponse[bool], event: Event) -> None:
         """Do what an event asks for that is no message."""

@@ -18,7 +18,7 @@ ENDING_S: Final = 0.1
 
 
 class Gathering:
-    """Says when the next call is due. Wakes nobody while nothing comes, nor at the end of a pause in which nothing came.
+    """Says when the next call is due. Wakes nobody while nothing comes, nor after a pause in which nothing came.
 
     Args:
         longest_s: the longest pause between two calls while something waits.

@@ -90,4 +90,4 @@ class ClockCeiling:
             self._until_judged = JUDGED_EVERY
             usual = sorted(self._leads)[len(self._leads) // 2]
             self._allowed = min(usual + JITTER_MS, MOST_AHEAD_MS) if usual > 0 else 0
-        return received_ms + min(lead, self._allowed)
+        return event_ms if lead <= self._allowed else received_ms + self._allowed
