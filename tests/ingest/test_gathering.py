@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from workers.ingest.appender import Appender
@@ -69,6 +71,34 @@ async def test_after_a_long_call_what_comes_waits_for_more_until_it_is_much() ->
     await end([running])
 
 
+async def test_a_pause_in_which_nothing_comes_wakes_nobody_and_one_in_which_much_comes_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = Turns(LONG_S, took_s=LONG_S)
+    timers: list[float] = []
+    loop = asyncio.get_running_loop()
+    later = loop.call_later
+
+    def noted(delay: float, *arguments: Any, **named: Any) -> asyncio.TimerHandle:
+        timers.append(delay)
+        return later(delay, *arguments, **named)
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    running = asyncio.create_task(one.run())
+    await turns_of_the_loop()
+    assert (timers, one.calls) == ([], 0)
+    for _ in range(3):
+        one.came()
+        await turns_of_the_loop()
+    assert len(timers) == 1
+    assert 0 < timers[0] <= LONG_S
+    assert one.calls == 0
+    one.gathering.is_much()
+    await turns_of_the_loop()
+    assert one.calls == 1
+    await end([running])
+
+
 async def test_what_could_not_be_told_is_tried_again_though_nothing_comes() -> None:
     one = Turns(LONG_S)
     one.left = True
@@ -105,6 +135,26 @@ async def test_an_entry_is_in_the_log_without_any_time_of_collecting(client: Red
             await asyncio.sleep(0.01)
     stop.set()
     await running
+
+
+def figure(name: str) -> float:
+    return REGISTRY.get_sample_value(name, {"line": "counted"}) or 0
+
+
+async def test_the_metrics_say_what_is_appended_since_they_were_told_and_what_waits_now(
+    client: Redis,
+) -> None:
+    one = Appender(client, "counted", IngestSettings(), {KEY: 10**6}, {KEY: ("gaps:{A}", "depth")}, 100)
+    for update_id in (1, 2, 2):
+        one.add(RawEntry(KEY, 1_000_001, update_id, b"{}", 1, "counted"))
+    assert figure("fleet_buffer_entries") == 3
+    appended, repeats = figure("fleet_appended_total"), figure("fleet_append_repeats_total")
+    await one.flush()
+    assert figure("fleet_buffer_entries") == 0
+    for _ in range(2):
+        one.report()
+        assert figure("fleet_appended_total") - appended == 2
+        assert figure("fleet_append_repeats_total") - repeats == 1
 
 
 def test_a_line_says_when_it_begins_to_hold_messages_back() -> None:

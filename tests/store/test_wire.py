@@ -189,6 +189,15 @@ async def test_what_is_not_answered_is_asked_again_where_that_is_harmless() -> N
         await reader.aclose()
 
 
+async def test_it_is_asked_again_as_often_as_the_client_says() -> None:
+    async with server_of(None, None, None, None, b"+LATE\r\n") as (server, url):
+        client = connect(url)
+        with pytest.raises(ConnectionLost):
+            await client.execute_command("ASK")
+        assert server.asked == [b"ASK"] * 4
+        await client.aclose()
+
+
 async def test_a_server_that_loads_its_data_is_asked_again() -> None:
     async with server_of(b"-LOADING Redis is loading the dataset in memory\r\n", b"+OK\r\n") as (_, url):
         client = connect(url)

@@ -9,12 +9,25 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from workers.ingest.gathering import Gathering
 from workers.ingest.losses import Lost, break_for, breaks_book, is_content, place_of, still_missing
+from workers.ingest.metrics import (
+    APPEND_FAILURES,
+    APPEND_REFUSED,
+    APPEND_REPEATS,
+    APPENDED,
+    BUFFERED,
+    DELAY,
+    DROPPED,
+    LEAD,
+    RESETS,
+    SKIPPED,
+    SPARED,
+    STOOD_BY,
+)
 from workers.ingest.wholeness import tells_wholeness
 from workers.runtime.backoff import MOST_S, Backoff
 from workers.runtime.tasks import end
@@ -37,45 +50,6 @@ TICKER_SHARE = 4
 """Tickers and further channels are buffered while less than one part in so many of the buffer is used."""
 EXTRA_NAMES_MS = 60_000
 """How much older than the newest one messages of further channels are known again: no line is later than that."""
-
-APPENDED = Counter("fleet_appended_total", "Entries appended to raw streams", ["line"])
-REPEATS = Counter(
-    "fleet_append_repeats_total", "Entries the streams had already (the other line won)", ["line"]
-)
-RESETS = Counter("fleet_id_resets_total", "Update ids that started anew", ["line"])
-DROPPED = Counter("fleet_buffer_dropped_total", "Entries dropped because the buffer was full", ["line"])
-SPARED = Counter(
-    "fleet_buffer_dropped_held_total",
-    "Entries dropped because the buffer was full which the log has all the same, from the other line",
-    ["line"],
-)
-SKIPPED = Counter(
-    "fleet_tickers_skipped_total",
-    "Tickers and messages of further channels not buffered while Redis was slow, so that the rest fits",
-    ["line"],
-)
-STOOD_BY = Counter(
-    "fleet_append_stood_by_total",
-    "Entries not appended because another line, or a later socket of this one, writes the stream",
-    ["line"],
-)
-REFUSED = Counter(
-    "fleet_append_refused_total", "Entries Redis refused for good (key of another type)", ["line"]
-)
-FAILURES = Counter("fleet_append_failed_total", "Append calls that failed and were tried again", ["line"])
-BUFFERED = Gauge("fleet_buffer_entries", "Entries waiting for Redis", ["line"])
-LEAD = Histogram(
-    "fleet_line_lead_seconds",
-    "By how much the first copy of a message was ahead of this line's (a sample)",
-    ["first", "line"],
-    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1),
-)
-DELAY = Histogram(
-    "fleet_append_delay_seconds",
-    "From the frame's arrival to its entry in Redis (newest of a batch)",
-    ["line"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
-)
 
 
 class Standby(NamedTuple):
@@ -155,7 +129,7 @@ class Appender:
     def report(self) -> None:
         """Count what was appended since the last time in the metrics: not call by call, for each costs locks."""
         APPENDED.labels(self._line).inc(self.appended - self._told_appended)
-        REPEATS.labels(self._line).inc(self.repeats - self._told_repeats)
+        APPEND_REPEATS.labels(self._line).inc(self.repeats - self._told_repeats)
         self._told_appended, self._told_repeats = self.appended, self.repeats
 
     def add(self, entry: RawEntry) -> None:
@@ -226,7 +200,7 @@ class Appender:
                 self._appending.accepted()
             except (RedisError, OSError) as error:
                 failing_since = failing_since or time.monotonic()
-                FAILURES.labels(self._line).inc()
+                APPEND_FAILURES.labels(self._line).inc()
                 wait_s = self._appending.refused(error)
                 if stop.is_set() and time.monotonic() - failing_since > 1:
                     log.error("buffer_abandoned", line=self._line, entries=self.waiting)
@@ -263,9 +237,14 @@ class Appender:
 
     def _next_batch(self) -> list[RawEntry]:
         """The oldest entries of the buffer; what was dropped of a book is told where it is missing."""
+        buffer = self._buffer
+        if not self._breaks and len(buffer) <= MOST_PER_CALL:
+            batch = list(buffer)
+            buffer.clear()
+            return batch
         batch = []
-        for _ in range(min(len(self._buffer), MOST_PER_CALL)):
-            entry = self._buffer.popleft()
+        for _ in range(min(len(buffer), MOST_PER_CALL)):
+            entry = buffer.popleft()
             if self._breaks and (missing := self._breaks.pop(entry.key, None)):
                 batch.append(missing)
             batch.append(entry)
@@ -297,7 +276,7 @@ class Appender:
 
     def _refuse(self, entry: RawEntry) -> None:
         self._lose(entry, "append refused")
-        REFUSED.labels(self._line).inc()
+        APPEND_REFUSED.labels(self._line).inc()
 
     async def _append(self, batch: list[RawEntry]) -> None:
         numbered = [entry for entry in batch if entry.turn or entry.name]

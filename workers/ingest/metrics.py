@@ -1,8 +1,8 @@
-"""Metrics of a line: of its sockets, their streams, and what they bring."""
+"""Metrics of a line: of its sockets, their streams, what they bring, and what of it is appended."""
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 MESSAGES = Counter("fleet_messages_total", "Messages received", ["venue", "line", "channel"])
 LINE_REPEATS = Counter("fleet_line_repeats_total", "Repeats one line saw of its own", ["venue", "line"])
@@ -65,4 +65,44 @@ REVIVED = Counter(
     "fleet_stream_revived_total",
     "Streams subscribed anew because somebody found them dead",
     ["venue", "line"],
+)
+APPENDED = Counter("fleet_appended_total", "Entries appended to raw streams", ["line"])
+APPEND_REPEATS = Counter(
+    "fleet_append_repeats_total", "Entries the streams had already (the other line won)", ["line"]
+)
+RESETS = Counter("fleet_id_resets_total", "Update ids that started anew", ["line"])
+DROPPED = Counter("fleet_buffer_dropped_total", "Entries dropped because the buffer was full", ["line"])
+SPARED = Counter(
+    "fleet_buffer_dropped_held_total",
+    "Entries dropped because the buffer was full which the log has all the same, from the other line",
+    ["line"],
+)
+SKIPPED = Counter(
+    "fleet_tickers_skipped_total",
+    "Tickers and messages of further channels not buffered while Redis was slow, so that the rest fits",
+    ["line"],
+)
+STOOD_BY = Counter(
+    "fleet_append_stood_by_total",
+    "Entries not appended because another line, or a later socket of this one, writes the stream",
+    ["line"],
+)
+APPEND_REFUSED = Counter(
+    "fleet_append_refused_total", "Entries Redis refused for good (key of another type)", ["line"]
+)
+APPEND_FAILURES = Counter(
+    "fleet_append_failed_total", "Append calls that failed and were tried again", ["line"]
+)
+BUFFERED = Gauge("fleet_buffer_entries", "Entries waiting for Redis", ["line"])
+LEAD = Histogram(
+    "fleet_line_lead_seconds",
+    "By how much the first copy of a message was ahead of this line's (a sample)",
+    ["first", "line"],
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1),
+)
+DELAY = Histogram(
+    "fleet_append_delay_seconds",
+    "From the frame's arrival to its entry in Redis (newest of a batch)",
+    ["line"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
 )
