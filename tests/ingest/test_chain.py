@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.ingest.chain import MOST_HELD, StreamChain
+from workers.model.trades.numbering import MOST_JUMP
+from workers.store.keys import TRADES
 from workers.venues.messages import Message
 
 RESET_MS = 10_000
@@ -149,6 +151,33 @@ def test_what_each_line_loses_in_turn_and_the_other_brings_is_no_gap_however_lat
             if now % looks_ms[line] == 0 and chain.overdue(now, hold_ms):
                 appended(chain.release(now - hold_ms))
     assert log == list(range(count + 1))
+
+
+steps = st.tuples(
+    st.sampled_from(["depth", TRADES]),
+    st.integers(-3, 4) | st.sampled_from([MOST_JUMP, MOST_JUMP + 1, MOST_JUMP + 2]),
+    st.integers(0, 2),
+    st.sampled_from([-1, -2, 0, 1, 2]),
+    st.sampled_from([0, 1, RESET_MS]),
+)
+"""Channel, id relative to the last one, width, `pu` relative to the last id (-1: none), ms later."""
+
+
+@given(st.booleans(), st.lists(steps, max_size=40))
+def test_what_goes_on_is_taken_in_as_if_it_had_been_judged(
+    joining: bool, messages: list[tuple[str, int, int, int, int]]
+) -> None:
+    short, judged = StreamChain(joining=joining), StreamChain(joining=joining)
+    ms = 1000
+    for channel, step, width, before, later_ms in messages:
+        last_id, ms = max(judged.last_id, 10), ms + later_ms
+        previous_id = -1 if before == -1 else last_id + before
+        message = Message(channel, "S", b"{}", ms, last_id + step - width, last_id + step, previous_id)
+        passed = [message] if short.goes_on(message) else short.accept(message, ms, RESET_MS)
+        assert passed == judged.accept(message, ms, RESET_MS)
+        short.check()
+        for name in StreamChain.__slots__:
+            assert getattr(short, name) == getattr(judged, name)
 
 
 def test_what_the_log_has_frees_what_was_held_for_want_of_it() -> None:
