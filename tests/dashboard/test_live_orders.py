@@ -69,17 +69,6 @@ def starved(watch: Watch) -> None:
     watch.expected.append("the server responded with a status of 503")
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def at_rest(running: Running, page: Page) -> AsyncIterator[Running]:
-    """The symbol's page, while the market stands still."""
-    await page.goto(f"{running.url}/#market/kraken/{running.fleet.symbol}/1m")
-    await expect(page.locator("#state")).to_contain_text("synced")
-    await expect(page.locator("#queue-bids li").first).to_be_visible()
-    await running.rest()
-    yield running
-    await running.fleet.control("resume", {})
-
-
 async def equal(shown: Callable[[], Awaitable[object]], given: Callable[[], Awaitable[object]]) -> None:
     """Wait until what is shown is what is given: either may be some messages behind."""
     deadline = time.monotonic() + LONGEST_MS / 1000
@@ -129,11 +118,23 @@ async def queues_served(running: Running, shown: list[list[list[Any]]]) -> objec
     ]
 
 
-async def test_the_blocks_are_the_queues_that_really_stand(at_rest: Running, page: Page):
+@pytest_asyncio.fixture(loop_scope="session")
+async def at_rest(running: Running, page: Page) -> AsyncIterator[Running]:
+    """The symbol's page, while the market stands still: its queues are those that `/orders` has."""
+    await page.goto(f"{running.url}/#market/kraken/{running.fleet.symbol}/1m")
+    await expect(page.locator("#state")).to_contain_text("synced")
+    await expect(page.locator("#queue-bids li").first).to_be_visible()
+    await running.rest()
+
     async def served() -> object:
-        return await queues_served(at_rest, await queues(page))
+        return await queues_served(running, await queues(page))
 
     await equal(lambda: queues(page), served)
+    yield running
+    await running.fleet.control("resume", {})
+
+
+async def test_the_blocks_are_the_queues_that_really_stand(at_rest: Running, page: Page):
     shown = await queues(page)
     assert [len(rows) for rows in shown] == [10, 10]
     assert sum(len(row[2]) for rows in shown for row in rows) > 20
