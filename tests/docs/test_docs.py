@@ -21,6 +21,7 @@ import typer
 from typer.testing import CliRunner
 
 from workers.api.server import Api
+from workers.archive.files.rows import COLUMNS
 from workers.cli import application
 from workers.model.books.audit import AuditOutcome
 from workers.model.books.top_of_book import TopOfBook
@@ -275,6 +276,17 @@ def test_every_documented_key_is_there():
 def test_fields_of_values_are_documented(fields: tuple[str, ...]):
     page = text_of(DOCS / "keys.md")
     assert [field for field in fields if f"`{field}`" not in page and f'"{field}":' not in page] == []
+
+
+def test_columns_of_the_archive_are_documented():
+    page = text_of(DOCS / "how-to" / "archive.md").partition("## Columns")[2]
+    missing = [
+        f"{kind}.{column.name}"
+        for kind in ("trades", "bars", "depth", "raw")
+        for column in COLUMNS[kind]
+        if column.type not in ("number", "integer") and f"`{column.name}`" not in page
+    ]
+    assert missing == []
 
 
 def test_fields_of_the_status_hash_are_documented():
