@@ -1,10 +1,14 @@
 """Messages a second one ingest line takes from a loopback websocket into Redis.
 
-    python bench/ingest.py [--seconds 5] [--symbols 50] [--bytes 700]
+    python bench/ingest.py [--seconds 5] [--symbols 50] [--bytes 700] [--burst 7 [--pause-ms 2]]
 
 The sender is a process of its own that writes prepared depth frames as fast as the socket takes them; the server is
 a private one on a unix socket. Reported: messages appended per second of wall time, per second of the line's CPU and
 per second of the server's CPU. With two cores the three processes share them: the CPU figures are the ones to compare.
+
+With `--burst` so many frames are sent together and a pause is made, again and again: what a waking, an append and its
+reply cost beside the frames. Reported: the line's CPU for a burst, the least and the middle of parts of half a second,
+and how often the line was woken for it. A pause of 10 ms tells what it costs with cold caches.
 """
 
 from __future__ import annotations
@@ -13,12 +17,14 @@ import argparse
 import asyncio
 import multiprocessing
 import os
+import resource
 import socket
 import struct
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import redis as redis_sync
 import uvloop
@@ -47,8 +53,11 @@ def frame_template(symbol: str, size: int) -> bytes:
     return b"\x81\x7e" + struct.pack(">H", length).replace(b"%", b"%%") + body
 
 
-async def send(port: int, symbols: list[str], size: int) -> None:
-    """Serve one endpoint that floods whoever subscribes."""
+PART_S = 0.5
+
+
+async def send(port: int, symbols: list[str], size: int, burst: int, pause_s: float) -> None:
+    """Serve one endpoint that floods whoever subscribes, or sends bursts with pauses between them."""
 
     async def flood(request: web.Request) -> web.WebSocketResponse:
         ws = web.WebSocketResponse(compress=False)
@@ -57,6 +66,15 @@ async def send(port: int, symbols: list[str], size: int) -> None:
         assert transport is not None
         update_id = FIRST_ID
         templates = [frame_template(symbol, size) for symbol in symbols]
+        sent = 0
+        while burst and not transport.is_closing():
+            now, frames = int(time.time() * 1000), []
+            for _ in range(burst):
+                turn, symbol = divmod(sent, len(templates))
+                frames.append(templates[symbol] % (now, update_id + turn, update_id + turn))
+                sent += 1
+            transport.write(b"".join(frames))
+            await asyncio.sleep(pause_s)
         while not transport.is_closing():
             now = int(time.time() * 1000)
             frames = []
@@ -77,9 +95,9 @@ async def send(port: int, symbols: list[str], size: int) -> None:
     await asyncio.sleep(3600)
 
 
-def sender(port: int, symbols: list[str], size: int) -> None:
+def sender(port: int, symbols: list[str], size: int, burst: int, pause_s: float) -> None:
     """The sender's process."""
-    uvloop.run(send(port, symbols, size))
+    uvloop.run(send(port, symbols, size, burst, pause_s))
 
 
 def cpu_of(pid: int) -> float:
@@ -90,7 +108,26 @@ def cpu_of(pid: int) -> float:
     return total / 1e9
 
 
-async def measure(url: str, server_pid: int, port: int, symbols: list[str], seconds: float) -> None:
+async def measure_bursts(worker: IngestWorker, burst: int, seconds: float) -> None:
+    """Print what a burst costs the line."""
+    costs, wakings, bursts = [], 0, 0.0
+    for _ in range(max(1, round(seconds / PART_S))):
+        appended, cpu = worker._appender.appended, time.process_time()
+        switches = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+        await asyncio.sleep(PART_S)
+        done = (worker._appender.appended - appended) / burst
+        costs.append((time.process_time() - cpu) / done * 1e6)
+        wakings += resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - switches
+        bursts += done
+    print(
+        f"{min(costs):.0f} us of CPU a burst of {burst}, {median(costs):.0f} in the middle   "
+        f"woken {wakings / bursts:.2f} times"
+    )
+
+
+async def measure(
+    url: str, server_pid: int, port: int, symbols: list[str], seconds: float, burst: int
+) -> None:
     """Run one line for a while and print what it did."""
     settings = Settings(
         venues={
@@ -106,6 +143,11 @@ async def measure(url: str, server_pid: int, port: int, symbols: list[str], seco
     running = asyncio.create_task(worker.run())
     while worker._appender.appended < 1000:
         await asyncio.sleep(0.05)
+    if burst:
+        await measure_bursts(worker, burst, seconds)
+        process.stop.set()
+        await running
+        return
     appended, cpu, server_cpu = worker._appender.appended, time.process_time(), cpu_of(server_pid)
     started = time.monotonic()
     await asyncio.sleep(seconds)
@@ -126,6 +168,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--symbols", type=int, default=50)
     parser.add_argument("--bytes", type=int, default=700)
+    parser.add_argument("--burst", type=int, default=0, help="frames sent together; 0: as many as it takes")
+    parser.add_argument("--pause-ms", type=float, default=2, help="between two bursts")
     arguments = parser.parse_args()
     configure_logging("error", "json")
     symbols = [f"SIM{number:03d}USDT" for number in range(arguments.symbols)]
@@ -137,7 +181,9 @@ def main() -> None:
     command = [str(find_server(os.environ["PATH"])), "--port", "0", "--unixsocket", str(path), "--save", ""]
     server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     flooding = multiprocessing.get_context("spawn").Process(
-        target=sender, args=(port, symbols, arguments.bytes), daemon=True
+        target=sender,
+        args=(port, symbols, arguments.bytes, arguments.burst, arguments.pause_ms / 1000),
+        daemon=True,
     )
     flooding.start()
     try:
@@ -149,7 +195,7 @@ def main() -> None:
             except redis_sync.ConnectionError:
                 time.sleep(0.05)
         time.sleep(1)
-        uvloop.run(measure(f"unix://{path}", server.pid, port, symbols, arguments.seconds))
+        uvloop.run(measure(f"unix://{path}", server.pid, port, symbols, arguments.seconds, arguments.burst))
     finally:
         flooding.kill()
         server.terminate()
