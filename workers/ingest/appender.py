@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import structlog
+from prometheus_client import Histogram
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
@@ -125,6 +126,8 @@ class Appender:
         self._told_appended = self._told_repeats = 0
         BUFFERED.labels(line).set_function(lambda: self.waiting)
         self._delay = DELAY.labels(line)
+        self._leads: dict[str, Histogram] = {}
+        """By the line that was first."""
 
     def report(self) -> None:
         """Count what was appended since the last time in the metrics: not call by call, for each costs locks."""
@@ -316,7 +319,9 @@ class Appender:
             log.warning("id_reset", line=self._line, resets=done.resets, streams=list(done.repeats_by_key))
         for first, lead_us in done.leads:
             if first != self._line:
-                LEAD.labels(first, self._line).observe(max(0.0, lead_us / 1e6))
+                if (lead := self._leads.get(first)) is None:
+                    lead = self._leads[first] = LEAD.labels(first, self._line)
+                lead.observe(max(0.0, lead_us / 1e6))
 
     async def _append_one_by_one(self, batch: list[RawEntry]) -> None:
         """One stream's key cannot be appended to: the other streams shall not suffer from it."""
