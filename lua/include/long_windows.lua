@@ -11,6 +11,7 @@
 -- Needs: KEYS of apply_trades.lua; `call`, NAMES, LENGTHS, `state`, `last_id`, `windows`; what trade_windows.lua and trade_bars.lua give.
 -- Gives: load_windows, load_waiting, load_long, may_wait, are_loaded, put_by, long_text.
 
+local WAITING = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%-?%d[%d.]*) (%-?%d[%d.]*) (%-?%d[%d.]*) (%-?%d[%d.]*) (%d+) (%d+) (%d+) (%d+) ([^ ]+) ([^ ]+)$'
 local long_minute, minute_text, waiting = -1, nil, nil
 local are_loaded, puts_by = false, false
 
@@ -27,24 +28,33 @@ local function load_windows(from, texts)
   end
 end
 
--- What waits, and in which minute more may. An earlier release leaves the field behind and folds on: it is void then.
+-- What waits, and in which minute more may: as texts, for most calls only add to it. An earlier release leaves the field
+-- behind and folds on: it is void then.
 local function load_waiting()
   if not state[17] then return nil end
   local minute, id, block = match(state[17], '^(%d+) (%d+)|(.*)$')
   if not id or id + 0 ~= last_id then return nil end
   long_minute, minute_text = minute + 0, minute
   if block == '' then return nil end
-  local good, d = pcall(from_block, block, is_coarse() and '8' or '18')
-  if not good then return redis.error_reply('UNREADABLE long_windows has no block') end
-  waiting = d
+  local start, first_agg, last_agg, count, skipped, time, open, high, low, close, volume, quote, buy, maker, first, last =
+    match(block, WAITING)
+  if not start then return redis.error_reply('UNREADABLE long_windows has no block') end
+  waiting = {
+    start_text = start, first_agg = first_agg, last_agg = last_agg, count = count + 0, skipped = skipped, time = time,
+    open = open, high = high, low = low, close = close, volume = volume, quote = quote, buy = buy, maker = maker,
+    first = first, last = last,
+  }
 end
 
 -- Brings the long windows up to date; an error where they cannot be read.
 local function load_long()
   local wrong = load_windows(3, call('HMGET', KEYS[3], unpack(NAMES, 3)))
   if wrong then return wrong end
-  if waiting then
-    for i = 3, 7 do fold(i, waiting.moment - waiting.moment % LENGTHS[i], waiting, PROVEN) end
+  local w = waiting
+  if w then
+    local d = block_of(is_coarse() and '8' or '18', w.start_text, w.first_agg, w.last_agg, w.count, w.skipped, w.time, w.open,
+      w.high, w.low, w.close, w.volume, w.quote, w.buy, w.maker, w.first, w.last)
+    for i = 3, 7 do fold(i, d.moment - d.moment % LENGTHS[i], d, PROVEN) end
   end
   are_loaded = true
 end

@@ -5,9 +5,14 @@
 --
 -- Needs: KEYS and ARGV of apply_trades.lua; `call`, LENGTHS; `windows`, `opened`, `touched`, `revised`, `bars_added`,
 --   `revisions_added` by interval and `bars_before`; what trade_windows.lua needs and gives.
--- Gives: next_bar_id, append, append_closed, changed, append_revised, last_bars, fold, fold_not_market, fold_runs.
+-- Gives: next_bar_id, append, append_closed, fold, fold_runs; after `define_rare` changed, append_revised (nil before:
+--   nothing is to be appended), last_bars and fold_not_market too.
 
 local PAGE = 100
+
+-- Defined by `define_rare`.
+local append_after, changed, revise, append_revised, last_bars, bar_before, fold_not_market
+local define_rare
 
 -- The id of the next bar after window `w`: its window's start, also given as text, or after the last entry when that is
 -- not earlier.
@@ -45,133 +50,165 @@ local function append_window(i, id, w)
     w.first, w.last, w.first_agg, w.last_agg)
 end
 
--- Whether the entry `id` of interval `i` is this window, by some of its fields.
-local function is_there(i, id, fields)
-  local entry = call('XRANGE', KEYS[11 + i], id, id)[1]
-  if not entry then return false end
-  local held = {}
-  for at = 1, #entry[2], 2 do held[entry[2][at]] = entry[2][at + 1] end
-  for name, value in pairs(fields) do
-    if held[name] ~= value then return false end
-  end
-  return true
-end
-
--- Append a window that could not be appended as `id` once more, after what is there, unless it is there; `at` knows the
--- last bar.
-local function append_after(i, at, id, w, fields)
-  fields.start = format('%d', w.start)
-  if is_there(i, id, fields) then return end
-  local last = call('XREVRANGE', KEYS[11 + i], '+', '-', 'COUNT', 1)[1][1]
-  local ms, sequence = match(last, '(%d+)%-(%d+)')
-  at.bar_ms, at.bar_sequence = tonumber(ms), tonumber(sequence)
-  append_window(i, next_bar_id(at, w.start, fields.start), w)
-end
-
 -- The bar of a window that is over. What the clock closed in a call cut short may be of another grade.
 local function append_closed(i, w)
   local id = next_bar_id(w, w.start, format('%d', w.start))
-  if not append_window(i, id, w) then append_after(i, w, id, w, {}) end
-end
-
--- The newest version of a closed window. Entries after the last committed one are of a call cut short: not ours yet.
-local function find_bar(i, start)
-  local w = windows[i]
-  if start > w.bar_ms then return nil end
-  local newest, oldest = format('%d-%d', w.bar_ms, w.bar_sequence), format('%d-0', start)
-  local wanted = format('%d', start)
-  while true do
-    local page = call('XREVRANGE', KEYS[11 + i], newest, oldest, 'COUNT', PAGE)
-    for _, entry in ipairs(page) do
-      local list = entry[2]
-      for at = 1, #list, 2 do
-        if list[at] == 'start' then
-          if list[at + 1] == wanted then
-            local good, bar = pcall(from_bar, list)  -- somebody else's entry may lack what a bar has
-            if good and bar.count and bar.revision then return bar end
-          end
-          break
-        end
-      end
-    end
-    if #page < PAGE then return nil end
-    newest = '(' .. page[#page][1]
+  if not append_window(i, id, w) then
+    define_rare()
+    append_after(i, w, id, w, {})
   end
-end
-
--- The closed window that begins at `start`, to be changed: it is appended once, when the call ends. Nil if there is none.
-local function changed(i, start)
-  local newest = unfold(windows[i])
-  if start == newest.start then opened[i], touched[i] = true, true end
-  local list = revised[i]
-  if not list then
-    list = {}
-    revised[i] = list
-  end
-  local w = list[start]
-  if w then return w end
-  w = start == newest.start and newest or find_bar(i, start)
-  if w then
-    w.revision = w.revision + 1
-    list[start] = w
-  end
-  return w
-end
-
--- Trades whose window is over.
-local function revise(i, start, d, mark)
-  local w = changed(i, start)
-  if not w then
-    revised[i][start] = begin(d, start, LATE)
-    return
-  end
-  merge(w, d)
-  if mark ~= PROVEN then w.grade = mark end
 end
 
 -- A trade of a later window, and no id is missing before it: all trades of the newest window are there.
 local function prove(i, w)
-  if unfold(w).grade == UNPROVEN then changed(i, w.start).grade = PROVEN end
+  if unfold(w).grade == UNPROVEN then
+    define_rare()
+    changed(i, w.start).grade = PROVEN
+  end
 end
 
--- The windows that this call changed, after the last bar, in the order of their time.
-local function append_revised()
-  for i = 1, 7 do
-    if revised[i] then
-      local starts = {}
-      for start in pairs(revised[i]) do starts[#starts + 1] = start end
-      table.sort(starts)
-      for _, start in ipairs(starts) do
-        local newest, w = windows[i], revised[i][start]
-        local id = next_bar_id(newest, start, format('%d', start))
-        if not append_window(i, id, w) then
-          append_after(i, newest, id, w, {revision = format('%d', w.revision), complete = COMPLETE[w.grade],
-            reason = REASON[w.grade], trades_count = format('%d', w.count), skipped_count = w.skipped,
-            last_agg_trade_id = w.last_agg})
+-- What most calls do not need, and so do not define: each definition costs a call 1,500 instructions.
+function define_rare()
+  if changed then return end
+
+  -- Whether the entry `id` of interval `i` is this window, by some of its fields.
+  local function is_there(i, id, fields)
+    local entry = call('XRANGE', KEYS[11 + i], id, id)[1]
+    if not entry then return false end
+    local held = {}
+    for at = 1, #entry[2], 2 do held[entry[2][at]] = entry[2][at + 1] end
+    for name, value in pairs(fields) do
+      if held[name] ~= value then return false end
+    end
+    return true
+  end
+
+  -- Append a window that could not be appended as `id` once more, after what is there, unless it is there; `at` knows the
+  -- last bar.
+  function append_after(i, at, id, w, fields)
+    fields.start = format('%d', w.start)
+    if is_there(i, id, fields) then return end
+    local last = call('XREVRANGE', KEYS[11 + i], '+', '-', 'COUNT', 1)[1][1]
+    local ms, sequence = match(last, '(%d+)%-(%d+)')
+    at.bar_ms, at.bar_sequence = tonumber(ms), tonumber(sequence)
+    append_window(i, next_bar_id(at, w.start, fields.start), w)
+  end
+
+  -- The newest version of a closed window. Entries after the last committed one are of a call cut short: not ours yet.
+  local function find_bar(i, start)
+    local w = windows[i]
+    if start > w.bar_ms then return nil end
+    local newest, oldest = format('%d-%d', w.bar_ms, w.bar_sequence), format('%d-0', start)
+    local wanted = format('%d', start)
+    while true do
+      local page = call('XREVRANGE', KEYS[11 + i], newest, oldest, 'COUNT', PAGE)
+      for _, entry in ipairs(page) do
+        local list = entry[2]
+        for at = 1, #list, 2 do
+          if list[at] == 'start' then
+            if list[at + 1] == wanted then
+              local good, bar = pcall(from_bar, list)  -- somebody else's entry may lack what a bar has
+              if good and bar.count and bar.revision then return bar end
+            end
+            break
+          end
         end
-        if w.revision > 0 then revisions_added[i] = (revisions_added[i] or 0) + 1 end
-        touched[i] = true
+      end
+      if #page < PAGE then return nil end
+      newest = '(' .. page[#page][1]
+    end
+  end
+
+  -- The closed window that begins at `start`, to be changed: it is appended once, when the call ends. Nil if there is none.
+  function changed(i, start)
+    local newest = unfold(windows[i])
+    if start == newest.start then opened[i], touched[i] = true, true end
+    local list = revised[i]
+    if not list then
+      list = {}
+      revised[i] = list
+    end
+    local w = list[start]
+    if w then return w end
+    w = start == newest.start and newest or find_bar(i, start)
+    if w then
+      w.revision = w.revision + 1
+      list[start] = w
+    end
+    return w
+  end
+
+  -- Trades whose window is over.
+  function revise(i, start, d, mark)
+    local w = changed(i, start)
+    if not w then
+      revised[i][start] = begin(d, start, LATE)
+      return
+    end
+    merge(w, d)
+    if mark ~= PROVEN then w.grade = mark end
+  end
+
+  -- The windows that this call changed, after the last bar, in the order of their time.
+  function append_revised()
+    for i = 1, 7 do
+      if revised[i] then
+        local starts = {}
+        for start in pairs(revised[i]) do starts[#starts + 1] = start end
+        table.sort(starts)
+        for _, start in ipairs(starts) do
+          local newest, w = windows[i], revised[i][start]
+          local id = next_bar_id(newest, start, format('%d', start))
+          if not append_window(i, id, w) then
+            append_after(i, newest, id, w, {revision = format('%d', w.revision), complete = COMPLETE[w.grade],
+              reason = REASON[w.grade], trades_count = format('%d', w.count), skipped_count = w.skipped,
+              last_agg_trade_id = w.last_agg})
+          end
+          if w.revision > 0 then revisions_added[i] = (revisions_added[i] or 0) + 1 end
+          touched[i] = true
+        end
       end
     end
   end
-end
 
--- Where the bars of each interval stood when the fold began: the state keeps it, so that a first call that was cut
--- short does not take its own bars for those of an earlier fold.
-local function last_bars()
-  local ids = {}
-  for i = 1, 7 do
-    local page = call('XREVRANGE', KEYS[11 + i], '+', '-', 'COUNT', 1)
-    ids[i] = #page > 0 and page[1][1] or '0-0'
+  -- Where the bars of each interval stood when the fold began: the state keeps it, so that a first call that was cut
+  -- short does not take its own bars for those of an earlier fold.
+  function last_bars()
+    local ids = {}
+    for i = 1, 7 do
+      local page = call('XREVRANGE', KEYS[11 + i], '+', '-', 'COUNT', 1)
+      ids[i] = #page > 0 and page[1][1] or '0-0'
+    end
+    return table.concat(ids, ' ')
   end
-  return table.concat(ids, ' ')
-end
 
-local function bar_before(i)
-  local at = 0
-  for ms, sequence in string.gmatch(bars_before, '(%d+)%-(%d+)') do
-    at = at + 1
-    if at == i then return tonumber(ms), tonumber(sequence) end
+  function bar_before(i)
+    local at = 0
+    for ms, sequence in string.gmatch(bars_before, '(%d+)%-(%d+)') do
+      at = at + 1
+      if at == i then return tonumber(ms), tonumber(sequence) end
+    end
+  end
+
+  -- Trades outside the market: they count in the window that they belong to, and end and prove an earlier one.
+  function fold_not_market(i, time, skipped, last_agg)
+    local w, start = windows[i], time - time % LENGTHS[i]
+    if not w then return end
+    if start > w.start then
+      if w.closed == 1 then
+        prove(i, w)
+      else
+        unfold(w)
+        append_closed(i, w)
+        w.closed, opened[i], touched[i] = 1, true, true
+      end
+      return
+    end
+    if start < w.start or w.closed == 1 then w = changed(i, start) end
+    if w then
+      w.skipped, w.last_agg = add_count(w.skipped, skipped), last_agg
+      touched[i] = true
+    end
   end
 end
 
@@ -187,6 +224,7 @@ local function fold(i, start, d, mark)
     return false
   end
   if w and start <= w.start then
+    define_rare()
     revise(i, start, d, mark)
     return true
   end
@@ -196,33 +234,13 @@ local function fold(i, start, d, mark)
     if w.closed == 0 then append_closed(i, w) else prove(i, w) end
     bar_ms, bar_sequence = w.bar_ms, w.bar_sequence
   else
+    define_rare()
     bar_ms, bar_sequence = bar_before(i)
   end
   w = begin(d, start, mark)
   w.bar_ms, w.bar_sequence = bar_ms, bar_sequence
   windows[i], opened[i], touched[i] = w, true, true
   return false
-end
-
--- Trades outside the market: they count in the window that they belong to, and end and prove an earlier one.
-local function fold_not_market(i, time, skipped, last_agg)
-  local w, start = windows[i], time - time % LENGTHS[i]
-  if not w then return end
-  if start > w.start then
-    if w.closed == 1 then
-      prove(i, w)
-    else
-      unfold(w)
-      append_closed(i, w)
-      w.closed, opened[i], touched[i] = 1, true, true
-    end
-    return
-  end
-  if start < w.start or w.closed == 1 then w = changed(i, start) end
-  if w then
-    w.skipped, w.last_agg = add_count(w.skipped, skipped), last_agg
-    touched[i] = true
-  end
 end
 
 -- The runs of one group, from ARGV[at] on, into the 100 ms windows; how many of their trades were late. A window that
@@ -243,6 +261,7 @@ local function fold_runs(at, runs, mark)
       w = windows[1]
     end
     if count == '0' then
+      define_rare()
       fold_not_market(1, time + 0, skipped, last_agg)
     else
       local is_later = held or w and start > w.start
@@ -250,6 +269,7 @@ local function fold_runs(at, runs, mark)
         local id = next_bar_id(w, held, start_h)
         if not append(1, id, start_h, '0', held_mark, time_h, open_h, high_h, low_h, close_h, volume_h, quote_h, buy_h,
             count_h, skipped_h, maker_h, first_h, last_h, first_agg_h, last_agg_h) then
+          define_rare()
           append_after(1, w, id, begin(block_of(nil, start_h, first_agg_h, last_agg_h, count_h, skipped_h, time_h, open_h,
             high_h, low_h, close_h, volume_h, quote_h, buy_h, maker_h, first_h, last_h), held, held_mark), {})
         end

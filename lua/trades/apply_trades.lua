@@ -133,7 +133,7 @@ end
 -- Bars first, then stats, the state after them, trimming last. `id` is the text of the last id.
 local function commit(fields, now, id)
   local trimmed, capped = 0, 0
-  append_revised()
+  if append_revised then append_revised() end
   if now > 0 then
     trimmed, capped = surplus(now)
     if capped > 0 then
@@ -191,21 +191,22 @@ local function survey()
   local plan = {first = nil, until_group = 0, repeated = ARGV[16] + 0, entry_end = entry - 1, next_id = 0}
   local known = started
   for group = 1, tonumber(ARGV[15]) do
-    local start, first, last_of, count, skipped = match(ARGV[at + 5], '^(%d+) (%d+) (%d+) (%d+) (%d+)')
-    first, last_of = first + 0, last_of + 0
+    local d = from_block(ARGV[at + 5], ARGV[at + 4])
+    local first, last_of = d.first_agg + 0, d.last_agg + 0
     if known and first > last + 1 then
       plan.next_id = first
       break
     end
     if known and last_of <= last then
-      plan.repeated = plan.repeated + count + skipped
+      plan.repeated = plan.repeated + d.count + d.skipped
       member = member + 2 * ARGV[at + 1]
     else
       if known and first <= last then return nil end
       if not plan.first then plan.first, plan.at, plan.member = group, at, member end
       plan.until_group = group
       if ARGV[at + 4] ~= '8' then plan.fine = true end
-      if count == '0' or not may_wait(start + 0) then plan.all = true end
+      if d.count == 0 or not may_wait(d.start) then plan.all = true end
+      plan[group] = d
       member = member + 2 * ARGV[at + 1]
       plan.member_end = member - 1
       known, last = true, last_of
@@ -228,6 +229,7 @@ local function apply()
     local wrong = (ARGV[21] == '0' or plan.all or refines or incomplete_next > 0) and load_long()
     if wrong then return wrong end
     if not bars_before then
+      define_rare()
       bars_before = last_bars()
       call('HSET', KEYS[3], 'bars_before', bars_before)
     end
@@ -242,10 +244,12 @@ local function apply()
     end
     in_chunks('ZADD', KEYS[4], nil, plan.member, plan.member_end)
     local at = plan.at
-    for _ = plan.first, plan.until_group do
-      local runs, d = ARGV[at] + 0, from_block(ARGV[at + 5], ARGV[at + 4])
+    for group = plan.first, plan.until_group do
+      local runs, d = ARGV[at] + 0, plan[group]
+      if refines then d = from_block(ARGV[at + 5], ARGV[at + 4]) end
       local time, late_count = d.moment, 0
       if d.count == 0 then
+        define_rare()
         for i = 1, 7 do fold_not_market(i, time, d.skipped, d.last_agg) end
       else
         local mark = MARK[incomplete_next] or MISSING
@@ -296,6 +300,7 @@ local unreadable = load_windows(1, {state[18], state[19]}) or load_waiting()
 if unreadable then return unreadable end
 -- Most calls end here, and need not define what the other operations do.
 if ARGV[1] == 'apply' then return apply() end
+define_rare()
 unreadable = load_long()
 if unreadable then return unreadable end
 
