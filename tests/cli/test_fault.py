@@ -14,6 +14,7 @@ from workers.cli.application import main
 from workers.cli.fault_command import _alter, control_url, fault_text, faults_table, run_fault
 from workers.errors import CommandError, SettingsError
 from workers.operations.exchange_program import flavour_settings, simulator_settings
+from workers.operations.supervision import Supervisor
 from workers.settings.loading import parse
 from workers.sim.engine.faults import KINDS, Fault
 from workers.sim.server import SimulatedExchange
@@ -73,6 +74,7 @@ def test_what_is_no_fault_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert main(["fault", "lose", "--remove", "1"]) == 2
     assert main(["fault", "lose", "share=7"]) == 2
     assert main(["fault", "lose", "count=-1"]) == 2
+    monkeypatch.setattr(Supervisor, "find", lambda self: 1)
     with pytest.raises(CommandError, match="no simulated exchange"):
         run_fault("lose", None, None, as_json=False)
 
@@ -100,6 +102,13 @@ def test_a_fault_goes_to_the_exchange_of_the_venue_that_is_named():
         control_url(settings, "kraken")
     with pytest.raises(CommandError, match=r"no venue 'spot'; there are usdm, okx, kraken"):
         control_url(settings, "spot")
+
+
+def test_where_no_fleet_runs_a_fault_has_nowhere_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FLEET_HOME", str(tmp_path))
+    monkeypatch.delenv("FLEET_CONFIG", raising=False)
+    with pytest.raises(CommandError, match=f"No fleet runs in {tmp_path}"):
+        run_fault("lose", None, None, as_json=False)
 
 
 def test_the_demo_says_what_is_wrong_with_a_fault(fleet: Run):

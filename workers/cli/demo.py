@@ -115,8 +115,8 @@ async def _refuse_leftovers(fleet: ForegroundFleet) -> None:
     if found:
         raise CommandError(
             f"{mask(settings.redis.url)} already holds {found[0]} and {len(found) - 1} more keys of these "
-            "symbols. The demo deletes nothing it did not make: name an empty database, such as /5 at the "
-            "end of the URL."
+            "symbols. The demo deletes nothing it did not make: name an empty database, by another "
+            "number at the end of the URL."
         )
 
 

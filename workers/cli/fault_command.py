@@ -75,9 +75,11 @@ def run_fault(
     """Set or take back what is named, and tell the faults that are set then.
 
     Raises:
-        CommandError: see `control_url`; or the exchange does not answer.
+        CommandError: see `control_url`; or no fleet runs, or the exchange does not answer.
     """
-    effective, _ = running_fleet(config)
+    effective, supervisor = running_fleet(config)
+    if not effective.settings.exchange.enabled and supervisor.find() is None:
+        raise CommandError(f"No fleet runs in {supervisor.home}. Start one with `fleet demo`.")
     rows = asyncio.run(_alter(control_url(effective.settings, venue), text, remove))
     if as_json:
         _write({"faults": rows})

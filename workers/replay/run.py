@@ -96,7 +96,7 @@ async def refuse_used_server(client: Redis, settings: Settings, *, add: bool) ->
     if found and not add:
         raise CommandError(
             f"{url} already holds {found[0]} and {len(found) - 1} more keys of these symbols. A replay deletes "
-            "nothing: name an empty database, such as /5 at the end of the URL, or use --add to go on from them."
+            "nothing: name an empty database, by another number at the end of the URL, or use --add to go on from them."
         )
 
 
