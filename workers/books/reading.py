@@ -31,6 +31,8 @@ READ_AT_ONCE: Final = 2_000
 FEWEST_AT_ONCE: Final = 4
 """Streams left alone for long enough that are read in one round, while it is no more than a sixth of them."""
 PARTS: Final = 6
+SHORT_ROUND_S: Final = 0.01
+"""A round that takes longer would be one of too few, if it read a part only."""
 CATCH_UP_S: Final = 0.2
 """In each round, for a book that was left behind."""
 LEFT_BEHIND = Counter("fleet_books_left_behind_total", "Books left behind because rounds took too long")
@@ -161,7 +163,7 @@ class BookReading:
             LEFT_BEHIND.inc(len(left))
             log.warning("books_left_behind", books=len(left), of=len(keys), round_s=round(last_s, 2))
         served, taken = self._attention.served(keys), dict[str, int]()
-        served = self._wanted(served, time.monotonic())
+        served = self._wanted(served, time.monotonic(), last_s)
         size = max(1, READ_AT_ONCE // self._count if self._busy else len(served))
         for first in range(0, len(served), size):
             taken |= await self._new(served[first : first + size])
@@ -182,16 +184,17 @@ class BookReading:
         all_are = len(self._left_alone) == len(self._books)
         return min(self._left_alone.values(), default=0.0) if all_are else 0.0
 
-    def _wanted(self, keys: Sequence[str], now: float) -> list[str]:
-        """Of some streams those that are not left alone, and a part of those that were, for long enough.
+    def _wanted(self, keys: Sequence[str], now: float, last_s: float) -> list[str]:
+        """Of some streams those that are not left alone, and those that were, for long enough.
 
-        A part, so that the first of them are not published late because of the others, which are the next round's.
+        Of the latter a part, so that the first are not published late because of the others, which are the next
+        round's; but all where rounds take long, for then there are too few of them.
         """
         if not self._left_alone:
             return list(keys)
         alone = self._left_alone
         due = sorted((alone[key], key) for key in keys if key in alone and alone[key] <= now)
-        most = max(FEWEST_AT_ONCE, len(alone) // PARTS)
+        most = max(FEWEST_AT_ONCE, len(alone) // PARTS) if last_s < SHORT_ROUND_S else len(due)
         self.has_due = len(due) > most
         return [key for key in keys if key not in alone] + [key for _, key in due[:most]]
 
