@@ -137,9 +137,12 @@ class Rounds:
         cause, window_s = "load", 0.0
         if self._began_at and not self._more:
             window_s = min(self._gather_s, self._times * (ended_at - self._began_at))
-        if self._entries < MANY and not self._more and not self.busy:
-            cause = await self._wait(until)
-            window_s -= time.monotonic() - ended_at
+        if self._entries < MANY and not self._more:
+            if self.busy:
+                window_s = self._gather_s  # rounds that find little are short: more of them would find nothing
+            else:
+                cause = await self._wait(until)
+                window_s -= time.monotonic() - ended_at
         if window_s > 0 or cause == "load":
             await asyncio.sleep(max(0.0, window_s))
         if cause == "load" and not self._more:
