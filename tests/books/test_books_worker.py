@@ -384,6 +384,22 @@ async def test_a_stream_that_seldom_brings_anything_is_never_left_alone(world: W
     assert not world.worker._reading.unwanted_until
 
 
+async def test_a_stream_that_was_not_read_to_its_end_is_not_left_alone(world: World) -> None:
+    """Else a book would take in no more than one reply in each pause, however fast its stream is."""
+    worker, book = world.worker, world.book
+    world.process.settings.books.read_count = worker._reading._count = 2
+    book.pace = Pace(60_000)
+    worker._rounds.took(10_000, more=False)
+    for _ in range(3):
+        await world.event()
+    await worker.step()
+    assert book.sync.last_update_id < world.u
+    assert not worker._reading.unwanted_until
+    await worker.step()
+    assert book.sync.last_update_id == world.u
+    assert worker._reading.unwanted_until
+
+
 async def test_the_stream_of_a_book_that_is_not_shown_is_not_left_alone(world: World) -> None:
     """Else those that are due longest, which it would be for ever, would be all that a round reads."""
     worker, book = world.worker, world.book

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -331,7 +331,7 @@ class BookWorker:
         await self._store(books, now)
         if at_all:
             self._tell_progress(now)
-        self._schedule(books, taken.keys())
+        self._schedule(books, taken)
         self._round_s = time.monotonic() - began
         await self._reading.catch_up()
         return sum(taken.values())
@@ -346,17 +346,16 @@ class BookWorker:
         for book in await self._history.step(list(self.books.values()), now):
             self.ownership.lost(book.claim, book.token)
 
-    def _schedule(self, books: Iterable[OwnedBook], taken: Collection[str]) -> None:
-        """Have the last change of each book published when its interval is over.
-
-        While much comes, the streams that brought something are left alone until then.
-        """
+    def _schedule(self, books: Iterable[OwnedBook], taken: Mapping[str, int]) -> None:
+        """Have the last change of each book published when its interval is over; while much comes, have streams that
+        brought something, and were read to their end, left alone until then."""
         now, busy = time.monotonic(), self._rounds.busy
         for book in books:
             if not book.showable or self.books.get(book.key) is not book:
                 continue
             due_at = book.pace.due_at_ms / 1000
-            if busy and book.key in taken and book.settled and due_at > now:
+            at_end = 0 < taken.get(book.key, 0) < self._settings.books.read_count
+            if busy and at_end and book.settled and due_at > now:
                 due_at = min(due_at, now + self._longest_alone_s)
                 self._reading.leave_alone(book.key, due_at)
                 self._deadlines.set(book.key, due_at)

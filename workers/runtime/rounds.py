@@ -139,7 +139,9 @@ class Rounds:
             window_s = min(self._gather_s, self._times * (ended_at - self._began_at))
         if self._entries < MANY and not self._more:
             if self.busy:
-                window_s = self._gather_s  # rounds that find little are short: more of them would find nothing
+                window_s = (
+                    self._gather_s
+                )  # rounds that find little are short: more of them would find nothing
             else:
                 cause = await self._wait(until)
                 window_s -= time.monotonic() - ended_at
