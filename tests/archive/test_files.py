@@ -222,7 +222,9 @@ async def test_any_fsspec_url_will_do(client: Redis, archive_folder: Path) -> No
         storage_of("nosuch://x", archive_folder)
 
 
-def test_a_remote_archive_without_fsspec_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_remote_archive_without_fsspec_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     monkeypatch.setattr("workers.archive.files.storage.find_spec", lambda _: None)
     with pytest.raises(ExtraMissing, match=r"-m pip install 'fsspec"):
         storage_of("s3://bucket/x", tmp_path)
