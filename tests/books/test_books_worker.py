@@ -13,10 +13,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workers.books import reading
 from workers.books.book import BEHIND, OwnedBook
-from workers.books.worker import LONGEST_ALONE_S, BookWorker
+from workers.books.worker import BookWorker
 from workers.model.books.checkpoint import Checkpoint, decode_checkpoint
 from workers.model.books.sync import SyncState
-from workers.model.books.top_of_book import Pace
 from workers.model.events import Snapshot
 from workers.runtime.ownership import Claim
 from workers.runtime.process import Process
@@ -351,74 +350,6 @@ async def test_a_group_that_is_destroyed_is_made_anew_where_the_book_stands(worl
     assert world.book.applied == applied + 1
     assert world.book.sync.last_update_id == world.u
     assert await world.state() == "synced"
-
-
-async def test_while_much_comes_a_stream_is_left_alone_until_a_change_may_be_shown(world: World) -> None:
-    worker, book, a_minute = world.worker, world.book, 60_000
-    book.pace = Pace(a_minute)
-    worker._rounds.took(10_000, more=False)
-    book.pace.changed()
-    await world.event()
-    began = time.monotonic()
-    await worker.step()
-    shown = book.sync.last_update_id
-    assert shown == world.u
-    assert began < worker._reading.unwanted_until <= time.monotonic() + LONGEST_ALONE_S  # not for a minute
-    await world.event()
-    worker._reading.leave_alone(book.key, time.monotonic() + a_minute)
-    await worker.step()
-    assert book.sync.last_update_id == shown
-    worker._reading.leave_alone(book.key, time.monotonic())
-    await worker.step()
-    assert book.sync.last_update_id == world.u == shown + 1
-    worker._reading.leave_alone(book.key, time.monotonic())
-    await worker.step()
-    assert not worker._reading.unwanted_until  # it brought nothing: it is read in every round
-
-
-async def test_a_stream_that_seldom_brings_anything_is_never_left_alone(world: World) -> None:
-    world.book.pace = Pace(60_000)
-    world.book.pace.changed()
-    await world.event()
-    await world.worker.step()
-    assert not world.worker._reading.unwanted_until
-
-
-async def test_a_stream_that_was_not_read_to_its_end_is_not_left_alone(world: World) -> None:
-    """Else a book would take in no more than one reply in each pause, however fast its stream is."""
-    worker, book = world.worker, world.book
-    world.process.settings.books.read_count = worker._reading._count = 2
-    book.pace = Pace(60_000)
-    worker._rounds.took(10_000, more=False)
-    for _ in range(3):
-        await world.event()
-    await worker.step()
-    assert book.sync.last_update_id < world.u
-    assert not worker._reading.unwanted_until
-    await worker.step()
-    assert book.sync.last_update_id == world.u
-    assert worker._reading.unwanted_until
-
-
-async def test_the_stream_of_a_book_that_is_not_shown_is_not_left_alone(world: World) -> None:
-    """Else those that are due longest, which it would be for ever, would be all that a round reads."""
-    worker, book = world.worker, world.book
-    book.pace = Pace(60_000)
-    worker._rounds.took(10_000, more=False)
-    worker._reading.leave_alone(book.key, time.monotonic())
-    await world.event(missed=1)
-    await worker.step()
-    assert book.sync.state is not SyncState.SYNCED
-    assert not worker._reading.unwanted_until
-
-
-async def test_a_book_that_is_given_back_leaves_no_stream_alone(world: World) -> None:
-    world.worker._reading.leave_alone(world.book.key, time.monotonic() + 60)
-    assert world.worker._reading.unwanted_until
-    world.worker.forget(world.book.claim)
-    assert not world.worker._reading.unwanted_until
-    await world.take_over()
-    assert not world.worker._reading.unwanted_until
 
 
 async def test_a_former_owner_takes_no_entry_from_the_next(

@@ -193,16 +193,13 @@ class Wired(AbstractConnection):
         except BaseException:  # of a cancellation, too, the reply would come to whoever asks next
             await self.disconnect(nowait=True)
             raise
-        return await self._judged(reply) if isinstance(reply, RedisError) else reply
-
-    async def _judged(self, error: RedisError) -> RedisError:
-        """What an error of the server is to whoever asked."""
-        if refusal_of(error).elsewhere:
-            await self.disconnect(nowait=True)
-            return ConnectionLost("The previous master is now a slave") if self.moved_is_lost else error
-        if isinstance(error, ConnectionLost):  # of a server that loads its data, or has too many clients
-            await self.disconnect(nowait=True)
-        return error
+        if isinstance(reply, RedisError):
+            if refusal_of(reply).elsewhere:
+                await self.disconnect(nowait=True)
+                return ConnectionLost("The previous master is now a slave") if self.moved_is_lost else reply
+            if isinstance(reply, ConnectionLost):  # of a server that loads its data, or has too many clients
+                await self.disconnect(nowait=True)
+        return reply
 
     async def answers(self, packed: bytes, count: int) -> list[Any]:
         """The replies to so many commands; of those refused the errors. What may be tried again is.
@@ -211,19 +208,16 @@ class Wired(AbstractConnection):
             RedisError: there were none, or the server is not ready.
         """
 
-        failure: Exception | None = None
         if self._wire is None:
             await self.connect()  # type: ignore[no-untyped-call]  # redis-py's
         try:  # what succeeds at once, as nearly all does, need not pass through what would repeat it
             return await self._asked(packed, count)
         except (RedisError, OSError) as error:
-            failure = error
+            failures = [error]
 
         async def ask() -> list[Any]:
-            nonlocal failure
-            if (first := failure) is not None:
-                failure = None
-                raise first
+            if failures:
+                raise failures.pop()
             if not self.is_connected:
                 await self.connect()  # type: ignore[no-untyped-call]  # redis-py's
             return await self._asked(packed, count)
@@ -238,21 +232,10 @@ class Wired(AbstractConnection):
         if (wire := self._wire) is None:
             raise ConnectionLost("Connection closed by server.")
         wire.send(packed)
-        replies: list[Any] = []
-        lost: ConnectionLost | None = None
-        while len(replies) < count:
-            try:
-                reply = await wire.reply(self.socket_timeout)
-            except BaseException:  # as in `_next`
-                await self.disconnect(nowait=True)
-                raise
-            if isinstance(reply, RedisError):
-                reply = await self._judged(reply)
-                if lost is None and isinstance(reply, ConnectionLost):
-                    lost = reply
-            replies.append(reply)
-        if lost is not None:
-            raise lost
+        replies = [await self._next(wire) for _ in range(count)]
+        for reply in replies:
+            if isinstance(reply, ConnectionLost):
+                raise reply
         return replies
 
 
@@ -280,12 +263,7 @@ class WiredClient(Redis):
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:
         if EMPTY_RESPONSE in options:
             return await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py's
-        packed, pool = _packed(arguments), self.connection_pool
-        connection: Wired = pool.get_available_connection()
-        try:
-            (reply,) = await connection.answers(packed, 1)
-        finally:
-            pool.give_back(connection)
+        (reply,) = await _answers(self.connection_pool, _packed(arguments), 1)
         if isinstance(reply, Exception):
             raise reply
         return _called_back(self, arguments[0], reply, options)

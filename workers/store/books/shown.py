@@ -15,6 +15,7 @@ from workers.store.log.streams import parts, undelivered
 from workers.store.replies import unusable
 
 _WHOLE = re.compile(r"-?[0-9]{1,17}", re.ASCII)
+_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
 PAGE = 100
 """Symbols asked for in one round trip."""
 
@@ -86,6 +87,13 @@ def text_of(found: Mapping[bytes, bytes]) -> dict[str, str]:
 def whole(text: str, default: int = 0) -> int:
     """The whole number a text says; what it says that is none counts as nothing said."""
     return int(text) if _WHOLE.fullmatch(text) else default
+
+
+def plain_number(text: str) -> int | float | None:
+    """The number a text says that was written plainly; None for any other text."""
+    if not _PLAIN.fullmatch(text):
+        return None
+    return float(text) if "." in text else int(text)
 
 
 async def _lag(client: Any, key: str, groups: Any, group_name: str) -> GroupLag:

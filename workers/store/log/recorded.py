@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final, NamedTuple
 
-from workers.store.books.shown import read_newest, whole
+from workers.store.books.shown import plain_number, read_newest, whole
 from workers.store.keys import Keys
 
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
 _GAP: Final = frozenset({"channel", "from", "to", "reason", "repaired"})
 _AUDIT: Final = frozenset(
     {"time", "outcome", "reason", "u", "snapshot_id", "compared", "differing", "differences", "low", "high"}
@@ -90,13 +88,8 @@ async def newest_audits(client: Any, keys: Keys, symbol: str, count: int) -> lis
             differences=fields["differences"],
             low=fields["low"],
             high=fields["high"],
-            waited_s=_seconds(fields["waited_s"]),
+            waited_s=float(plain_number(fields["waited_s"]) or 0),
         )
         for entry_id, fields in await read_newest(client, keys.audit(symbol), count)
         if fields.keys() >= _AUDIT
     ]
-
-
-def _seconds(text: str) -> float:
-    """The seconds a text says; 0 for what says none."""
-    return float(text) if _NUMBER.fullmatch(text) else 0.0

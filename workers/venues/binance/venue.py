@@ -40,7 +40,6 @@ from workers.venues.messages import (
 )
 from workers.venues.requests import RestRequest
 from workers.venues.session import Event, Session
-from workers.venues.tolerant_json import UNUSABLE, malformed
 
 
 class _Market(NamedTuple):
@@ -208,14 +207,10 @@ class Binance(NoStretches, NoOrders):
 
     def split(self, frame: bytes | str) -> Event:
         """File one frame, combined (`{"stream":…,"data":{…}}`) or bare; `data` keeps the exchange's bytes."""
-        try:
-            envelope = self._envelope.decode(frame)
-        except UNUSABLE as error:
-            raise malformed(self.name, "frame", str(error), frame) from None
-        stream, raw = envelope.stream, envelope.data
-        if raw is not UNSET and stream is not UNSET:
-            _, _, kind = stream.partition("@")
-            return self._event(kind or stream, bytes(raw))
+        envelope = self._decoded(self._envelope, frame, "frame")
+        if envelope.data is not UNSET and envelope.stream is not UNSET:
+            kind = envelope.stream.partition("@")[2] or envelope.stream
+            return self._event(kind, bytes(envelope.data))
         if envelope.e is not UNSET:
             return self._event(envelope.e, frame if isinstance(frame, bytes) else frame.encode())
         request_id = envelope.id if isinstance(envelope.id, int) else None
@@ -229,15 +224,11 @@ class Binance(NoStretches, NoOrders):
         raise MalformedFrame(self.name, "frame", "neither data, nor a reply, nor an error", excerpt)
 
     def _event(self, kind: str, data: bytes) -> Event:
-        if kind[:6] == "depth@" or kind in ("depth", "depthUpdate"):
-            try:
-                depth = self._depth_head.decode(data)
-            except UNUSABLE as error:
-                raise malformed(self.name, "depth event", str(error), data) from None
-            first, last = depth.U, depth.u
-            if not 0 <= first <= last:
-                raise MalformedFrame(self.name, "depth event", f"U {first} is not in 0..u {last}", data)
-            return Message("depth", depth.s, data, milliseconds(depth.E), first, last, depth.pu)
+        if kind in ("depth", "depthUpdate") or kind.startswith("depth@"):
+            depth = self._decoded(self._depth_head, data, "depth event")
+            if not 0 <= depth.U <= depth.u:
+                raise MalformedFrame(self.name, "depth event", f"U {depth.U} is not in 0..u {depth.u}", data)
+            return Message("depth", depth.s, data, milliseconds(depth.E), depth.U, depth.u, depth.pu)
         if kind == "aggTrade":
             head = self._decoded(self._trade_head, data, "aggTrade event")
             return self._traded(head.s, data, head.T, head.a)

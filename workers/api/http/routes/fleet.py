@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -29,6 +28,7 @@ from workers.api.http.state_types import (
 from workers.api.http.symbol_state import symbol_state
 from workers.runtime.process import PORT_OFFSETS, Process
 from workers.store.books.shown import (
+    plain_number,
     read_infos,
     read_memory,
     read_symbols,
@@ -38,7 +38,6 @@ from workers.store.log.recorded import newest_audits, newest_gaps
 
 FRESH_S = 0.5
 """How long one reading of the whole fleet is given to everybody who asks; longer where reading takes long."""
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
 AUDIT_ROUNDS = 10
 """Audits go round the symbols; one this many rounds old is old."""
 
@@ -206,13 +205,8 @@ class FleetRoutes:
 
 def _typed(worker: Mapping[str, str]) -> dict[str, str | int | float]:
     """A heartbeat with its numbers as numbers: Redis keeps text alone."""
-    return {
-        name: text if name in ("name", "role") else _number_or_text(text) for name, text in worker.items()
-    }
-
-
-def _number_or_text(text: str) -> str | int | float:
-    """A number that was written plainly, as `int` or `float`; any other text as it is."""
-    if not _NUMBER.fullmatch(text):
-        return text
-    return float(text) if "." in text else int(text)
+    typed: dict[str, str | int | float] = {}
+    for name, text in worker.items():
+        number = None if name in ("name", "role") else plain_number(text)
+        typed[name] = text if number is None else number
+    return typed

@@ -1,0 +1,144 @@
+"""Which streams a round reads while books are left alone until they may be published."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_books_worker import World
+
+from workers.books.reading import FEWEST_AT_ONCE, PARTS, SHORT_ROUND_S, BookReading
+from workers.books.worker import LONGEST_ALONE_S
+from workers.model.books.sync import SyncState
+from workers.model.books.top_of_book import Pace
+from workers.runtime.proxies import Sessions
+from workers.settings.schema import BookSettings
+
+NOW = 1_000.0
+
+
+def reading_of(left_alone: list[float]) -> tuple[BookReading, dict[str, float]]:
+    """Streams that are left alone until some time; 0: they are not."""
+    until = {f"raw:S{number}": at for number, at in enumerate(left_alone)}
+    nothing: Any = None
+    books: Any = until
+    reading = BookReading(nothing, books, nothing, nothing, BookSettings(), nothing, nothing, nothing)
+    for key, at in until.items():
+        if at:
+            reading.leave_alone(key, at)
+    return reading, until
+
+
+@given(
+    st.lists(st.sampled_from([0.0, NOW - 3, NOW - 2, NOW - 1, NOW, NOW + 1, NOW + 2])),
+    st.sampled_from([0.0, SHORT_ROUND_S, 1.0]),
+)
+def test_those_due_longest_come_first_and_a_part_at_once(left_alone: list[float], last_s: float) -> None:
+    reading, until = reading_of(left_alone)
+    wanted = reading._wanted(list(until), NOW, last_s)
+    free = [key for key, at in until.items() if not at]
+    due = [key for key, at in until.items() if 0 < at <= NOW]
+    most = max(FEWEST_AT_ONCE, sum(at > 0 for at in left_alone) // PARTS)
+    if last_s >= SHORT_ROUND_S:
+        most = len(due)  # or a slow worker would read each book once in six rounds, and let it fall behind
+    assert wanted[: len(free)] == free
+    chosen = wanted[len(free) :]
+    assert len(set(chosen)) == len(chosen) == min(most, len(due))
+    left = set(due) - set(chosen)
+    assert reading.has_due == bool(left)
+    assert all(until[key] <= until[other] for key in chosen for other in left)
+    assert reading.unwanted_until == (min(left_alone, default=0.0))
+
+
+def test_all_are_read_in_a_few_rounds() -> None:
+    reading, until = reading_of([NOW - 1] * 100)
+    rounds, read = 0, set[str]()
+    while rounds == 0 or reading.has_due:
+        rounds += 1
+        for key in reading._wanted(list(until), NOW, 0.0):
+            read.add(key)
+            reading.leave_alone(key, NOW + 1)
+    assert read == set(until)
+    assert rounds == -(-100 // (100 // PARTS))
+
+
+@pytest.fixture
+async def world(real_server: str) -> AsyncIterator[World]:
+    async with Sessions() as session:
+        made = World(real_server, session)
+        await made.begin()
+        yield made
+        await made.worker._reader_client.aclose()
+        await made.process.client.aclose()
+
+
+async def test_while_much_comes_a_stream_is_left_alone_until_a_change_may_be_shown(world: World) -> None:
+    worker, book, a_minute = world.worker, world.book, 60_000
+    book.pace = Pace(a_minute)
+    worker._rounds.took(10_000, more=False)
+    book.pace.changed()
+    await world.event()
+    began = time.monotonic()
+    await worker.step()
+    shown = book.sync.last_update_id
+    assert shown == world.u
+    assert began < worker._reading.unwanted_until <= time.monotonic() + LONGEST_ALONE_S  # not for a minute
+    await world.event()
+    worker._reading.leave_alone(book.key, time.monotonic() + a_minute)
+    await worker.step()
+    assert book.sync.last_update_id == shown
+    worker._reading.leave_alone(book.key, time.monotonic())
+    await worker.step()
+    assert book.sync.last_update_id == world.u == shown + 1
+    worker._reading.leave_alone(book.key, time.monotonic())
+    await worker.step()
+    assert not worker._reading.unwanted_until  # it brought nothing: it is read in every round
+
+
+async def test_a_stream_that_seldom_brings_anything_is_never_left_alone(world: World) -> None:
+    world.book.pace = Pace(60_000)
+    world.book.pace.changed()
+    await world.event()
+    await world.worker.step()
+    assert not world.worker._reading.unwanted_until
+
+
+async def test_a_stream_that_was_not_read_to_its_end_is_not_left_alone(world: World) -> None:
+    """Else a book would take in no more than one reply in each pause, however fast its stream is."""
+    worker, book = world.worker, world.book
+    world.process.settings.books.read_count = worker._reading._count = 2
+    book.pace = Pace(60_000)
+    worker._rounds.took(10_000, more=False)
+    for _ in range(3):
+        await world.event()
+    await worker.step()
+    assert book.sync.last_update_id < world.u
+    assert not worker._reading.unwanted_until
+    await worker.step()
+    assert book.sync.last_update_id == world.u
+    assert worker._reading.unwanted_until
+
+
+async def test_the_stream_of_a_book_that_is_not_shown_is_not_left_alone(world: World) -> None:
+    """Else those that are due longest, which it would be for ever, would be all that a round reads."""
+    worker, book = world.worker, world.book
+    book.pace = Pace(60_000)
+    worker._rounds.took(10_000, more=False)
+    worker._reading.leave_alone(book.key, time.monotonic())
+    await world.event(missed=1)
+    await worker.step()
+    assert book.sync.state is not SyncState.SYNCED
+    assert not worker._reading.unwanted_until
+
+
+async def test_a_book_that_is_given_back_leaves_no_stream_alone(world: World) -> None:
+    world.worker._reading.leave_alone(world.book.key, time.monotonic() + 60)
+    assert world.worker._reading.unwanted_until
+    world.worker.forget(world.book.claim)
+    assert not world.worker._reading.unwanted_until
+    await world.take_over()
+    assert not world.worker._reading.unwanted_until
