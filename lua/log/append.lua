@@ -198,7 +198,6 @@ local function carefully()
         if not last_ms[i] then
             set_last(i, argv[4 * i])
             began_ms[i] = last_ms[i]
-            set_last_ever(i)
         end
         while at <= till do
             local entry_id, received, line, kind, data, refused = argv[at], argv[at + 1], own_line, '', argv[at + 2], nil

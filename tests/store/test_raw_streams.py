@@ -241,3 +241,11 @@ async def test_what_follows_the_last_that_is_known_is_only_appended(real_server:
     finally:
         await client.delete(KEY, OTHER)
         await client.aclose()
+
+
+async def test_entries_of_two_lines_in_a_call_are_each_of_its_own(client: Redis) -> None:
+    streams = RawStreams(client, 10_000)
+    await streams.append([entry(1000, 5)], KEPT)
+    await streams.append([entry(1000, 6), entry(1001, 7, line="b")], KEPT)
+    found = await client.xrange(KEY)
+    assert [fields[b"line"] for _, fields in found] == [b"a", b"a", b"b"]
