@@ -140,8 +140,48 @@ def test_a_stream_that_pauses_often_may_do_so() -> None:
 def test_the_silence_before_a_revival_is_no_pause_of_the_stream_itself() -> None:
     streams, now = beating([0.1] * 100)
     assert streams.stopped(now + 90, 1.0)
+    Exchange(set()).serve(streams, now + 90)
     streams.heard("depth", "S0", now + 91)
     assert streams.stopped(now + 91 + 11, 1.0)
+
+
+@pytest.mark.parametrize("answers", [0, 1, 50])
+def test_a_quiet_stream_is_not_asked_for_again_and_again(answers: int) -> None:
+    """A whole book or trades of before are the answer to a request, and no sign that the stream had stopped."""
+    streams, exchange = Subscriptions(Refusals(10), 100, 10), Exchange(set())
+    streams.want(WANTED[:1])
+    exchange.serve(streams, 0)
+    asked = 0
+    for now in range(1, 3600):
+        if now % 60 == 0:  # what the stream brings by itself
+            streams.heard("depth", "S0", now)
+        if streams.stopped(now, 1.0):
+            asked += 1
+            exchange.serve(streams, now)
+            for _ in range(answers):
+                streams.heard("depth", "S0", now + 0.1)
+    assert asked == 3, "until its own pauses are known"
+
+
+def test_who_proves_that_a_quiet_stream_is_dead_is_heard_within_a_minute() -> None:
+    streams, now = beating([0.1] * 100)
+    for after in range(1, 400):
+        if streams.stopped(now + after, 1.0):
+            Exchange(set()).serve(streams, now + after)
+            streams.heard("depth", "S0", now + after + 0.1)
+    # asked for after 322 s, and the next time after 642
+    assert streams.revive([("depth", "S0")], now + 380) == []
+    assert [one.symbol for one in streams.revive([("depth", "S0")], now + 382)] == ["S0"]
+
+
+def test_what_the_exchange_refuses_now_is_not_asked_for_among_others_that_stopped() -> None:
+    streams, now = beating([0.1] * 100)
+    streams.heard("depth", "S1", now)
+    exchange = Exchange({"s0@depth"})
+    streams.stopped(now + 11, 1.0)
+    exchange.serve(streams, now + 11)
+    assert exchange.told == ["s0@depth"]
+    assert [one.symbol for one in streams.stopped(now + 60, 1.0)] == ["S1"]
 
 
 def test_the_other_line_is_more_patient() -> None:

@@ -22,6 +22,11 @@ MOST_DOUBLINGS: Final = 6
 """Repeated requests for one stream become rarer up to 64 times the first pause."""
 JUST_NOW_S: Final = 1.0
 """A stream heard this recently is not dead on this socket, whoever says so."""
+ANSWER_S: Final = 5.0
+"""What comes so soon after a subscription may be its answer, a whole book or trades of before, as of a stream that is
+quiet: it says nothing of the stream's own pauses."""
+PROVEN_S: Final = 60.0
+"""Whoever says that a stream is dead is heard so long after the last request, however many were in vain."""
 
 
 class Request(NamedTuple):
@@ -93,13 +98,14 @@ class Refusals:
 class _Pulse:
     """When one stream was heard, and its longest recent pause (monotonic seconds)."""
 
-    __slots__ = ("asked", "due", "last", "longest", "stream")
+    __slots__ = ("asked", "due", "last", "longest", "requested", "stream")
 
     def __init__(self, stream: Subscription) -> None:
         self.stream = stream
         self.last = self.due = self.longest = 0.0
+        self.requested = -ANSWER_S
         self.asked = 0
-        """Times it was subscribed anew since it was heard."""
+        """Times it was subscribed anew since it was heard by itself."""
 
 
 class _Open(NamedTuple):
@@ -173,6 +179,9 @@ class Subscriptions:
     def sent(self, number: int, method: Method, streams: list[Subscription], now: float) -> None:
         """A control frame went out under a number."""
         self._open[number] = _Open(method, streams, now)
+        for one in streams:
+            if (pulse := self._pulses.get((one.channel, one.symbol))) is not None:
+                pulse.requested = now
 
     def acknowledged(self, number: int) -> list[str]:
         """A frame was acknowledged; the streams that were refused before and are not any more."""
@@ -248,10 +257,10 @@ class Subscriptions:
             return
         if self._unheard:
             self._unheard.discard((channel, pulse.stream.symbol))
-        if pulse.asked:  # the silence before was not the stream's own
+        if now - pulse.requested > ANSWER_S:
+            if pulse.last:
+                pulse.longest = max(now - pulse.last, pulse.longest * FORGETTING)
             pulse.asked = 0
-        elif pulse.last:
-            pulse.longest = max(now - pulse.last, pulse.longest * FORGETTING)
         pulse.last = now
 
     @property
@@ -332,8 +341,10 @@ class Subscriptions:
         """
         found = []
         for name, pulse in self._pulses.items():
+            if name in self._unheard or pulse.stream.stream in self._apart:
+                continue
             wait = max(self._silence_s * pulse.stream.patience, pulse.longest * PAUSES) * patience
-            if name not in self._unheard and now - pulse.last > wait and now >= pulse.due:
+            if now - pulse.last > wait and (not pulse.asked or now >= pulse.due):
                 self._asked_anew(pulse, now, wait)
                 found.append(pulse.stream)
         self.again(found)
@@ -344,8 +355,9 @@ class Subscriptions:
         found = []
         for name in names:
             pulse = self._pulses.get(name)
-            dead = pulse is not None and now - pulse.last > JUST_NOW_S and now >= pulse.due
-            if pulse is not None and dead and pulse.stream.stream not in self._apart:
+            if pulse is None or pulse.stream.stream in self._apart or now - pulse.last <= JUST_NOW_S:
+                continue
+            if not pulse.asked or now >= min(pulse.due, pulse.requested + PROVEN_S):
                 self._asked_anew(pulse, now, self._silence_s)
                 found.append(pulse.stream)
         self.again(found)
