@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
 from workers.ingest import appender as appender_module
@@ -65,6 +67,24 @@ async def test_batches_arrive_whole_and_in_order(client: Redis) -> None:
     assert one.appended == 95
     assert one.waiting == 0
     assert [int(found[0].split(b"-")[1]) for found in await client.xrange(KEY)] == list(range(1, 96))
+
+
+async def test_whole_books_of_megabytes_do_not_all_go_in_one_call(client: Redis) -> None:
+    sizes: list[int] = []
+
+    class Weighed(Away):
+        async def execute_command(self, *arguments: Any, **options: Any) -> Any:
+            sizes.append(sum(len(argument) for argument in arguments if isinstance(argument, bytes)))
+            return await super().execute_command(*arguments, **options)
+
+    weighed = Weighed(client)
+    weighed.away = False
+    one = appender(weighed)
+    for entry in entries(KEY, 1, 8):
+        one.add(entry._replace(data=b"x" * 3_000_000))
+    await one.flush()
+    assert await numbers(client) == list(range(1, 9))
+    assert max(sizes) < 12_000_000
 
 
 async def test_while_redis_is_away_the_buffer_holds_and_then_everything_arrives(client: Redis) -> None:
@@ -126,6 +146,18 @@ async def numbers(client: Redis, key: str = KEY) -> list[int]:
 
 async def told(client: Redis) -> list[tuple[int, int]]:
     return [(int(gap[b"from"]), int(gap[b"to"])) for _, gap in await client.xrange("gaps:{A}")]
+
+
+def test_what_is_remembered_of_the_lost_is_small() -> None:
+    """Of each of a thousand streams, while Redis is away for an hour."""
+    [entry] = entries(KEY, 10**12, 1)
+    lost = losses.Lost(entry, "")
+    tracemalloc.start()
+    for number in range(losses.MOST_IDS):
+        lost.add(entry._replace(update_id=10**12 + number))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 16 * losses.MOST_IDS
 
 
 async def test_what_was_appended_without_a_reply_is_not_told_lost(client: Redis) -> None:
@@ -271,3 +303,38 @@ async def test_what_is_told_of_an_entry_that_is_not_appended_stands_in_the_gaps_
          b"reason": b"contradictory: another trade of this id"}
     ]  # fmt: skip
     assert await client.xlen(KEY) == 0
+
+
+async def test_memory_that_is_full_of_what_is_too_old_is_made_free(spare_server: str) -> None:
+    """Streams are trimmed by what is appended to them, and nothing could be appended any more."""
+    client = Redis.from_url(spare_server, protocol=2)
+    used = (await client.info("memory"))["used_memory"]
+    await client.config_set("maxmemory", used + 4 * 2**20)
+    one = appender(client)
+    number = 0
+
+    def add(event_ms: int) -> None:
+        nonlocal number
+        one.add(RawEntry(KEY, event_ms, number, b"x" * 1000, 1, "a"))
+        number += 1
+
+    async def fill() -> None:
+        while True:
+            for _ in range(100):
+                add(1_000_000)
+            await one.flush()
+
+    with pytest.raises(ResponseError, match="maxmemory"):
+        await asyncio.wait_for(fill(), 60)
+    add(3_000_000)
+    stop = asyncio.Event()
+    running = asyncio.create_task(one.run(stop))
+    async with asyncio.timeout(60):
+        while one.waiting:
+            await asyncio.sleep(0.01)
+    stop.set()
+    await running
+    [(newest, _)] = await client.xrevrange(KEY, count=1)
+    assert newest == b"3000000-%d" % (number - 1)
+    assert one.dropped == 0
+    await client.aclose()

@@ -76,6 +76,17 @@ async def test_ids_that_start_anew_are_taken_when_time_went_on(client: Redis) ->
     assert await ids(client) == ["1000000-500", "1010000-3", "1010001-4"]
 
 
+async def test_streams_are_trimmed_without_an_entry_and_what_is_none_is_left(client: Redis) -> None:
+    streams = RawStreams(client, 10_000)
+    await streams.append([entry(1_000_000 + n, n) for n in range(350)], KEPT)
+    await client.set(OTHER, "x")
+    await streams.trim({KEY: 100, OTHER: 100, "raw:{NONE}:depth": 100}, 1_000_350)
+    assert (await ids(client))[-1] == "1000349-349"
+    assert 100 <= await client.xlen(KEY) < 250
+    assert await client.get(OTHER) == b"x"
+    assert not await client.exists("raw:{NONE}:depth")
+
+
 async def test_update_id_zero_of_a_new_stream_is_taken(client: Redis) -> None:
     assert (await RawStreams(client, 10_000).append([entry(1000, 0), entry(1000, 1)], KEPT)).appended == 2
 

@@ -36,12 +36,14 @@ from workers.settings.schema import IngestSettings
 from workers.store.keys import DEPTH, TRADES
 from workers.store.log.numbered import NumberedStreams
 from workers.store.log.streams import GapRecord, RawEntry, RawStreams, record_gap
-from workers.store.refusals import refusal_of
+from workers.store.refusals import Refusal, refusal_of
 
 log = structlog.get_logger()
 
 MOST_PER_CALL = 1_000
 """Entries of one script call: a few ms of the server's time at the most."""
+MOST_BYTES = 8 * 2**20
+"""Of one call, but for its last entry: a thousand whole books would take too long, and be sent again for ever."""
 MOST_REMARKS = 1_000
 """Remarks on entries that wait to be recorded; the oldest go."""
 TOLD_EVERY_S = 30.0
@@ -208,6 +210,8 @@ class Appender:
                 if stop.is_set() and time.monotonic() - failing_since > 1:
                     log.error("buffer_abandoned", line=self._line, entries=self.waiting)
                     return
+                if refusal_of(error) is Refusal.OUT_OF_MEMORY and (newest := self._buffer or self._sending):
+                    await self._streams.trim(self._retention_ms, newest[-1].event_ms)
                 await self._gathering.failed(wait_s)
             if stop.is_set() and not self.waiting:
                 return
@@ -241,16 +245,18 @@ class Appender:
     def _next_batch(self) -> list[RawEntry]:
         """The oldest entries of the buffer; what was dropped of a book is told where it is missing."""
         buffer = self._buffer
-        if not self._breaks and len(buffer) <= MOST_PER_CALL:
+        is_small = len(buffer) <= MOST_PER_CALL and sum(len(entry.data) for entry in buffer) <= MOST_BYTES
+        if is_small and not self._breaks:
             batch = list(buffer)
             buffer.clear()
             return batch
-        batch = []
-        for _ in range(min(len(buffer), MOST_PER_CALL)):
+        batch, size = list[RawEntry](), 0
+        while buffer and len(batch) < MOST_PER_CALL and size < MOST_BYTES:
             entry = buffer.popleft()
             if self._breaks and (missing := self._breaks.pop(entry.key, None)):
                 batch.append(missing)
             batch.append(entry)
+            size += len(entry.data)
         return batch
 
     async def _send(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from typing import Final
 
 from workers.store.log.numbered import NumberedStreams
@@ -44,7 +45,7 @@ class Lost:
     __slots__ = ("count", "first_ms", "last", "last_ms", "names", "places", "reason", "since", "turn")
 
     def __init__(self, entry: RawEntry, reason: str) -> None:
-        self.places: list[int] = []
+        self.places = array("q")
         """Of the first of them (see `place_of`), at most `MOST_IDS`; of the others the last is known, and their
         number."""
         self.names: list[str] = []
@@ -81,7 +82,7 @@ class Lost:
 
     def keep(self, indexes: list[int]) -> None:
         """Forget all but these of them."""
-        self.places = [self.places[index] for index in indexes]
+        self.places = array("q", (self.places[index] for index in indexes))
         self.names = [self.names[index] for index in indexes] if self.names else []
         self.count = len(indexes)
         self.last = self.places[-1] if self.places else self.last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Literal, NamedTuple
 
 from redis.asyncio import Redis
@@ -122,6 +123,16 @@ class RawStreams:
                 self._last_ids[key] = (entry.event_ms, entry.update_id)
         leads = [(line.decode(), lead) for line, lead in zip(firsts[::2], firsts[1::2], strict=True)]
         return Appended(reply[0], reply[1], reply[2], dict(zip(keys, counts, strict=True)), leads)
+
+    async def trim(self, retention_ms: Mapping[str, int], newest_ms: int) -> None:
+        """Trim streams as entries of a time (exchange ms) would, for want of memory to append any: nobody else does, so
+        it would stay full. What cannot be trimmed stays as it is. One round trip."""
+        client: Any = self._client
+        pipe = client.pipeline(transaction=False)
+        for key, kept_ms in retention_ms.items():
+            pipe.xtrim(key, minid=max(0, newest_ms - kept_ms))
+        with suppress(RedisError, OSError):
+            await pipe.execute(raise_on_error=False)
 
     async def held(self, key: str, first_ms: int, last_ms: int) -> Held:
         """The update ids a stream has of some time, and its newest. One round trip per 1,000 entries, and one more.
