@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from workers.errors import WorkHung
+from workers.ingest.appender import Appender
 from workers.runtime import ownership as ownership_module
 from workers.runtime.context import venue_contexts
 from workers.runtime.ownership import RECOVER, Claim, Ownership
@@ -79,6 +80,28 @@ async def test_a_worker_whose_rounds_hang_ends_and_another_takes_its_symbols(
 
         await fleet.until(taken, 90)
         await working(fleet, role)
+
+
+async def test_a_line_whose_appending_fails_in_a_way_nobody_foresaw_ends(
+    real_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would go on receiving, and call itself alive, while nothing of it reaches the log."""
+
+    async def fails(_: Appender) -> None:
+        raise ZeroDivisionError
+
+    async with fleet_of(real_server) as fleet:
+        fleet.start("ingest-a", "a")
+
+        async def appends() -> bool:
+            return bool(await fleet.client.xlen(KEYS.raw(fleet.symbols[0], "depth")))
+
+        await fleet.until(appends)
+        monkeypatch.setattr(Appender, "flush", fails)
+        task = fleet.tasks.pop("a")
+        await asyncio.wait([task], timeout=60)
+        assert task.done()
+        assert isinstance(task.exception(), ZeroDivisionError)
 
 
 class Role:

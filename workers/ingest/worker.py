@@ -362,7 +362,7 @@ class IngestWorker:
                 *feeds,
             }
             try:
-                done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait({*watched, flushing}, return_when=asyncio.FIRST_COMPLETED)
                 self._process.stop.set()
             finally:
                 await end(watched)
