@@ -12,6 +12,8 @@ from workers.store.keys import Keys
 from workers.store.log.streams import RawEntry
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
+from workers.venues.coinbase.settings import CoinbaseSettings
+from workers.venues.coinbase.venue import Coinbase
 
 STEPS_S = [5, -5, 300, -300, 3_600, -3_600, 86_400, -86_400]
 
@@ -86,3 +88,20 @@ def test_a_line_files_every_message_by_the_exchanges_time(step_s: int) -> None:
         line.frame(msgspec.json.encode({"stream": "a@depth@0ms", "data": event}), machine.day_ns() // 1_000)
     assert [entry.event_ms for entry in entries] == times
     assert {entry.received_us for entry in entries} == {(ms + 30) * 1000 for ms in times}
+
+
+@pytest.mark.parametrize("step_s", STEPS_S)
+def test_where_a_book_ends_is_told_by_the_time_of_its_messages(step_s: int) -> None:
+    """Else all that follows would be filed under a time to come, and nothing be trimmed until then."""
+    machine, entries = Machine(), list[RawEntry]()
+    clock = ArrivalClock("a", machine.day_ns, machine.steady_ns)
+    venue = Coinbase("coinbase", CoinbaseSettings(symbols=["BTC-USD"]))
+    line = Line(venue, Keys(), "a", IngestSettings(), ["BTC-USD"], entries.append, clock=clock)
+    session = venue.session("")
+    machine.set_by_us = step_s * 1_000_000
+    book = {"type": "snapshot", "product_id": "BTC-USD", "updates": []}
+    frame = {"channel": "l2_data", "sequence_num": 0, "events": [book]}
+    line.frame(msgspec.json.encode(frame), machine.day_ns() // 1_000, session)
+    line.ended(session, machine.day_ns() // 1_000)
+    assert [entry.kind for entry in entries] == ["snapshot", "break"]
+    assert {entry.event_ms for entry in entries} == {machine.true_us // 1000}

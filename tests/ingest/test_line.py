@@ -12,7 +12,10 @@ from workers.store.keys import Keys
 from workers.store.log.streams import RawEntry
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
+from workers.venues.kraken.settings import KrakenSettings
+from workers.venues.kraken.venue import Kraken
 from workers.venues.messages import Acknowledged, Message
+from workers.venues.session import Unusable
 
 NOW_US = 1_672_515_782_136_000
 
@@ -69,6 +72,22 @@ def test_an_absurd_time_is_refused_before_it_spoils_the_stream_ids(
     assert line.frame(depth(1, 5, ms=0), NOW_US) is None
     assert line.counts["malformed"] == 2
     assert appended == []
+
+
+def test_a_trade_that_is_too_old_costs_none_that_came_with_it(appended: list[RawEntry]) -> None:
+    """A subscription to Kraken's trades begins with the last fifty: of a quiet pair some are of last week."""
+    venue = Kraken("kraken", KrakenSettings(symbols=["BTC-USD"]))
+    line = Line(venue, Keys("kraken:"), "a", IngestSettings(), ["BTC-USD"], appended.append)
+    trades = ",".join(
+        f'{{"symbol":"BTC/USD","side":"buy","price":1.5,"qty":2.0,"ord_type":"limit","trade_id":{number},'
+        f'"timestamp":"2022-12-{day}T18:00:00.000000Z"}}'
+        for number, day in ((7, 24), (8, 31), (9, 31))
+    )
+    session = venue.session(KrakenSettings(symbols=[]).websocket_url)
+    events = line.frame(f'{{"channel":"trade","type":"snapshot","data":[{trades}]}}', NOW_US, session)
+    assert [type(event) for event in events or ()] == [Unusable, Message, Message]
+    assert [entry.update_id for entry in appended] == [8, 9]
+    assert line.counts["malformed"] == 1
 
 
 def test_a_ticker_without_a_time_takes_that_of_its_arrival(appended: list[RawEntry]) -> None:

@@ -150,9 +150,15 @@ class Line:
             if self._wholeness is not None:
                 self._wholeness.frame(session, received_us)
             events = session.received(frame, received_us // 1000)
-            for event in events:
+            for index, event in enumerate(events):
                 if isinstance(event, Message):
-                    self._message(event, received_us, session)
+                    try:
+                        self._message(event, received_us, session)
+                    except MalformedFrame as error:
+                        if len(events) == 1:
+                            raise
+                        self._malformed(str(error))  # one trade of before that is too old costs no other
+                        events[index] = Unusable(str(error))
                 elif isinstance(event, Refused | RefusedStreams):
                     REFUSALS.labels(*self._labels).inc()
                 elif isinstance(event, Unusable):
@@ -186,6 +192,7 @@ class Line:
         Args:
             succeeded: another one brings its streams already.
         """
+        now_us = self._filing.received_us(now_us)
         if self._wholeness is not None:
             self._wholeness.ended(session, now_us, succeeded=succeeded)
         for name, turn in self._turns.close(session).items():
@@ -208,6 +215,7 @@ class Line:
         Args:
             data: what the exchange said of it.
         """
+        now_us = self._filing.received_us(now_us)
         for channel, symbol in names:
             if channel in self._by_turns:
                 self._break((channel, symbol), self._turns.of(session, (channel, symbol)), now_us, data)
