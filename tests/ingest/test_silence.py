@@ -43,6 +43,26 @@ async def test_a_socket_with_pings_and_no_data_is_not_alive_and_wants_a_successo
         await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_a_quiet_socket_that_answers_is_left_to_a_successor(
+    session: aiohttp.ClientSession,  # noqa: F811 -- the fixture
+) -> None:
+    """Binance's futures ping every three minutes: that of a thin market is not dead, and both lines would leave it."""
+
+    async def handler(socket: web.WebSocketResponse) -> None:
+        for name in NAMES:
+            await socket.send_str(depth(1, name))
+        async for _ in socket:  # aiohttp answers pings
+            pass
+
+    async with server(handler) as url:
+        connection = Bench(session, url, silence_s=3.0).connection()
+        running = asyncio.create_task(connection.run())
+        await until(lambda: running.done() or connection.replace.is_set())
+        assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_an_acknowledgement_is_no_data(session: aiohttp.ClientSession) -> None:  # noqa: F811 -- the fixture
     acknowledged = asyncio.Event()
 

@@ -122,7 +122,7 @@ class Connection:
         self.settled = self._settling.done
         self._free_at = 0.0
         """When the next control frame may be sent (monotonic seconds)."""
-        self._last_frame = self.last_data = -ALIVE_S
+        self._last_frame = self.last_data = self._pinged = -ALIVE_S
         self.is_open = False
         """Whether the socket is connected, whatever it delivers."""
         self.replace = asyncio.Event()
@@ -345,6 +345,11 @@ class Connection:
             for event in self._venue_session.tick(time.time_ns() // 1_000_000):
                 await self._act(socket, event)
             silence_s = self._settings.silence_s * self.streams.patience
+            if now - max(self._last_frame, self._pinged) > silence_s / 3:
+                self._pinged = now
+                with suppress(ConnectionError):
+                    await socket.ping()
+                self._spend(1)
             if now - self._last_frame > silence_s:
                 SILENT_SOCKETS.labels(*self._labels).inc()
                 self._log.warning("socket_silent", seconds=round(now - self._last_frame, 1))

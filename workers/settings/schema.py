@@ -129,7 +129,7 @@ class IngestSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     first_message_s: Seconds = 60
     """A stream that sent nothing this long after its ACK is subscribed again."""
     silence_s: Seconds = 60
-    """A socket on which nothing at all arrived for this long is replaced."""
+    """A socket on which nothing at all arrived for this long, not even the answer to a ping, is replaced."""
     stream_silence_s: Seconds = 10
     """A stream silent this long, and four times longer than its longest recent pause, is subscribed anew while its
     socket lives; line b waits half as long again."""
