@@ -4,9 +4,11 @@
 -- KEYS[k+1 .. 2k]  for each of them: its writer (hash), or the names that it has (sorted set by event ms)
 -- ARGV[1]  number of entries n
 -- ARGV[2 .. 1+k]  retention in ms of KEYS[1 .. k] (entries older than this before the new one are trimmed)
--- ARGV[2+k]  silent_ms: another line may take over from a writer that appended nothing for longer than this
--- ARGV[3+k]  names_ms: how much older than the stream's newest entry a name is remembered
--- ARGV[4+k]  names_most: how many names are remembered
+-- ARGV[2+k .. 1+2k]  for each of them an entry that the caller knows to have been appended: "<turn> <number>" or
+--                     "<name> <event ms>"; "- 0" for none
+-- ARGV[2+2k]  silent_ms: another line may take over from a writer that appended nothing for longer than this
+-- ARGV[3+2k]  names_ms: how much older than the stream's newest entry a name is remembered
+-- ARGV[4+2k]  names_most: how many names are remembered
 -- then n times 2:  "<key index from 1> <event ms> <number> <received us> <line> <turn> <kind> <name, or ->", data
 --
 -- An entry's id is <ms>-<number of the log>: the event's ms or the stream's last, whichever is later, and the last
@@ -18,7 +20,8 @@
 --   at once, if nobody writes, or if it is of the writer's own line and was received after the present turn's first
 --   entry; else if the writer has appended nothing for longer than silent_ms, by the server's time, or a break last: its
 --   book has ended, so its turn is free at once.
--- Everything else is refused, so what an earlier turn brings late. In a stream that is not there nobody writes.
+-- Everything else is refused, so what an earlier turn brings late. In a stream that is not there nobody writes. Nor in one
+-- that lacks what its writer knows to have been appended, as after a fail-over: it gets a break, and the rest is refused.
 -- The hash: `line`, `turn`, `number` (last one appended), `at` (server ms; 0 after a break), `began` (received us of
 -- the turn's first entry), `past` (up to PAST_TURNS earlier ones).
 --
@@ -31,22 +34,26 @@
 --   break  the line receives it again, after it did not since the ms that is its number (0: nobody knows since when). It
 --          is appended unless another line has received the stream whole since then, or the stream is empty. The numbers
 --          of the ROOM behind it are left free: for the trades that REST may have of the stretch, which are never here.
+-- A stream that lacks a trade which a line knows to have been appended, as after a fail-over, gets such a break too, and
+-- counts as received whole by that line alone.
 --
 -- Returns {appended, repeats, refused, then for each key: how many of its entries were refused, and if the last of them
 -- was: for how many ms its writer has been silent (ms since 1970 where there is none), else -1}.
 -- Cost: two TYPE, one XINFO and one XTRIM per key, one XADD per new entry; with a writer one HMGET and one HSET per key;
--- with names one ZSCORE and one ZADD per entry, three more commands per break, and up to four per key to forget.
+-- with names one ZSCORE per key, one ZSCORE and one ZADD per entry, three more commands per break, and up to four per key
+-- to forget.
 local PAST_TURNS = 32
 local FAR = 2 ^ 52
 local ROOM = 10000
+local LOST = 'break lost'
 local call, format, match = redis.call, string.format, string.match
 local n = tonumber(ARGV[1])
 local k = #KEYS / 2
-local silent_ms, names_ms, names_most = tonumber(ARGV[2 + k]), tonumber(ARGV[3 + k]), tonumber(ARGV[4 + k])
+local silent_ms, names_ms, names_most = tonumber(ARGV[2 + 2 * k]), tonumber(ARGV[3 + 2 * k]), tonumber(ARGV[4 + 2 * k])
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local last_ms, last_number, refused_of, silent = {}, {}, {}, {}
-local helpers, writers, forgotten, written, named = {}, {}, {}, {}, {}
+local helpers, writers, forgotten, written, named, looked = {}, {}, {}, {}, {}, {}
 
 local function is_break(entry)
     for j = 1, entry and #entry[2] or 0, 2 do
@@ -87,7 +94,7 @@ for i = 1, k do
         return redis.error_reply('WRONGTYPE ' .. KEYS[k + i] .. ' is neither a writer nor names')
     end
 end
-for at = 5 + k, 3 + k + 2 * n, 2 do
+for at = 5 + 2 * k, 3 + 2 * k + 2 * n, 2 do
     local i = tonumber(match(ARGV[at], '^%d+'))
     local has_name = match(ARGV[at], '^%d+ %d+ %d+ %d+ %S+ %S+ %S+ (.+)$') ~= '-'
     if helpers[i] == (has_name and 'hash' or 'zset') then
@@ -113,17 +120,21 @@ local function begin(i, number, received, line, turn)
     writers[i] = { line = line, turn = turn, number = number, at = now, began = received, past = past }
 end
 
--- Whether an entry without a name is to be appended: 'append', 'repeat' or 'refuse'.
+-- Whether an entry without a name is to be appended: 'append', 'repeat' or 'refuse'; 'lost': what was before it is gone.
 local function of_writer(i, number, received, line, turn, kind)
-    local writer = writers[i]
+    local writer, is_whole = writers[i], kind == 'snapshot' or kind == 'restart'
     if writer and writer.line == line and writer.turn == turn then
         if number <= writer.number then
             return 'repeat'
         end
+        local known_turn, known_number = match(ARGV[1 + k + i], '^(%S+) (%d+)$')
+        if not is_whole and known_turn == turn and tonumber(known_number) > writer.number then
+            return 'lost'
+        end
         writer.number = number
         return 'append'
     end
-    if kind ~= 'snapshot' and kind ~= 'restart' then
+    if not is_whole then
         return 'refuse'
     end
     if writer then
@@ -135,6 +146,26 @@ local function of_writer(i, number, received, line, turn, kind)
     end
     begin(i, number, received, line, turn)
     return 'append'
+end
+
+local function append_break(i, ms, received, line, data)
+    last_ms[i], last_number[i] = math.max(ms, last_ms[i]), last_number[i] + 1
+    call('XADD', KEYS[i], format('%.0f-%.0f', last_ms[i], last_number[i]), 'data', data, 'received', received, 'line', line,
+        'kind', 'break')
+end
+
+-- Where the log lacks a trade that a line which receives it whole knows to have been appended, tell so, once for all lines.
+local function tell_lost(i, ms, received, line)
+    local names, name, known_ms = KEYS[k + i], match(ARGV[1 + k + i], '^(.+) (%d+)$')
+    known_ms = tonumber(known_ms)
+    if name == '-' or last_number[i] == 0 or known_ms <= (forgotten[i] or -1) or call('ZSCORE', names, name)
+        or known_ms <= tonumber(call('ZSCORE', names, LOST) or '-1') or not call('ZSCORE', names, ' ' .. line) then
+        return
+    end
+    append_break(i, ms, received, line, format('{"since":%.0f}', last_ms[i]))
+    last_number[i] = last_number[i] + ROOM
+    call('ZREM', names, unpack(call('ZRANGEBYSCORE', names, format('%.0f', FAR), '+inf')))
+    call('ZADD', names, format('%.0f', FAR), ' ' .. line, format('%.0f', math.max(known_ms, last_ms[i])), LOST)
 end
 
 local function of_names(i, ms, name)
@@ -173,7 +204,7 @@ local function of_break(i, ms, since, received, line, name)
 end
 
 local appended, repeats, refused = 0, 0, 0
-local at = 5 + k
+local at = 5 + 2 * k
 for _ = 1, n do
     local index, event_ms, number, received, line, turn, kind, name =
         match(ARGV[at], '^(%d+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (.+)$')
@@ -187,9 +218,18 @@ for _ = 1, n do
     elseif kind == 'break' then
         outcome = of_break(i, ms, tonumber(number), tonumber(received), line, name)
     else
+        if not looked[i] then
+            looked[i] = true
+            tell_lost(i, ms, received, line)
+        end
         outcome = of_names(i, ms, name)
     end
     silent[i] = -1
+    if outcome == 'lost' then
+        append_break(i, ms, received, line, '')
+        call('DEL', KEYS[k + i])
+        writers[i], written[i], outcome = nil, nil, 'refuse'
+    end
     if outcome == 'append' then
         ms = math.max(ms, last_ms[i])
         last_ms[i], last_number[i] = ms, last_number[i] + 1

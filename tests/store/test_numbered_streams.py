@@ -96,6 +96,37 @@ async def test_a_silent_writer_is_followed_and_what_it_brings_later_is_refused(c
     assert (await NumberedStreams(client, NEVER).append([change(10, turn="x", line="b")], KEPT)).appended == 1
 
 
+async def lose(client: Redis, streams: NumberedStreams, *lost: RawEntry) -> None:
+    """Append entries, and have a fail-over to a server that has not got them."""
+    writer, entries = await client.hgetall(writer_of(BOOK)), await client.xrange(BOOK)
+    assert (await streams.append(lost, KEPT)).appended == len(lost)
+    await client.delete(BOOK, writer_of(BOOK))
+    for stream_id, fields in entries:
+        await client.xadd(BOOK, fields, id=stream_id)
+    await client.hset(writer_of(BOOK), mapping=writer)
+
+
+async def test_a_book_of_which_a_fail_over_lost_something_ends_there(client: Redis) -> None:
+    """No number of its readers shows that."""
+    streams = NumberedStreams(client, NEVER)
+    await streams.append([change(1, "snapshot"), change(2)], KEPT)
+    await lose(client, streams, change(3), change(4))
+    for _ in range(2):  # sent again, as the first reply was lost
+        done = await streams.append([change(5), change(6, "checksum")], KEPT)
+        assert (done.appended, done.refused) == (0, 2)
+        assert done.silent_ms[BOOK] > NEVER  # so the line subscribes anew at once
+    assert await kinds(client) == [("1001-1", "snapshot"), ("1002-2", "update"), ("1005-3", "break")]
+    assert (await streams.append([change(7, "snapshot", "t2"), change(8, turn="t2")], KEPT)).appended == 2
+
+
+async def test_a_whole_book_makes_good_what_a_fail_over_lost(client: Redis) -> None:
+    streams = NumberedStreams(client, NEVER)
+    await streams.append([change(1, "snapshot")], KEPT)
+    await lose(client, streams, change(2))
+    assert (await streams.append([change(3, "snapshot"), change(4)], KEPT)).appended == 2
+    assert [kind for _, kind in await kinds(client)] == ["snapshot", "snapshot", "update"]
+
+
 async def test_a_writer_whose_book_ended_frees_its_turn_at_once(client: Redis) -> None:
     streams = NumberedStreams(client, NEVER)
     await streams.append([change(1, "snapshot"), change(2), change(3, "break"), change(4)], KEPT)
@@ -189,6 +220,36 @@ async def test_a_break_of_trades_leaves_numbers_free_behind_it(client: Redis, ca
         await streams.append(call, KEPT)
     numbers = [int(entry_id.partition(b"-")[2]) for entry_id, _ in await client.xrange(TRADES)]
     assert numbers == [1, 2, 3 + BREAK_ROOM, 4 + BREAK_ROOM]
+
+
+async def test_of_trades_that_a_fail_over_lost_a_break_tells_once(client: Redis) -> None:
+    lines = {line: NumberedStreams(client, NEVER) for line in "ab"}
+    for line, streams in lines.items():
+        back = RawEntry(TRADES, 1_001, 0, b"{}", 1_001_000, line, "break", name=f"break {line}-1")
+        await streams.append([back, trade("n1", 1_001, line)], KEPT)
+    entries = await client.xrange(TRADES)
+    held = await client.zrange(names_of(TRADES), 0, -1, withscores=True)
+    for line, streams in lines.items():
+        await streams.append([trade("n2", 1_002, line)], KEPT)
+    await client.delete(TRADES, names_of(TRADES))  # the other server has not got the last
+    await client.xadd(TRADES, entries[0][1], id=entries[0][0])
+    await client.zadd(names_of(TRADES), dict(held))
+    for line in "aba":  # as one line, the other, and one that had no reply
+        await lines[line].append([trade("n3", 1_003, line), trade("n4", 1_004, line)], KEPT)
+    found = await client.xrange(TRADES)
+    assert [fields.get(b"kind", fields[b"data"]) for _, fields in found] == [b"n1", b"break", b"n3", b"n4"]
+    assert (found[1][0], found[1][1][b"data"]) == (b"1003-2", b'{"since":1001}')
+    assert found[2][0] == b"1003-%d" % (3 + BREAK_ROOM)
+
+
+async def test_what_is_no_more_remembered_by_name_is_not_taken_for_lost(client: Redis) -> None:
+    streams = NumberedStreams(client, NEVER, names_most=3)
+    other = NumberedStreams(client, NEVER, names_most=3)
+    back = RawEntry(TRADES, 1_001, 0, b"{}", 1_001_000, "a", "break", name="break a-1")
+    await streams.append([back, trade("n1", 1_001)], KEPT)
+    await other.append([trade(f"m{n}", 1_010 + n, "b") for n in range(9)], KEPT)
+    await streams.append([trade("n2", 1_020)], KEPT)
+    assert "break" not in [fields.get(b"kind", b"").decode() for _, fields in await client.xrange(TRADES)]
 
 
 class Filed(NamedTuple):

@@ -43,6 +43,8 @@ class NumberedStreams:
         self._client: Any = client
         self._scripts = Scripts(client)
         self._limits = (silent_ms, names_ms, names_most)
+        self._known: dict[str, tuple[str, int]] = {}
+        """By key the last entry that is known to have been appended: turn and number, or name and ms."""
 
     async def append(self, entries: Sequence[RawEntry], retention_ms: Mapping[str, int]) -> Numbered:
         """Append a batch in one call; what the stream has and what another line writes is counted and left out.
@@ -54,6 +56,7 @@ class NumberedStreams:
         Cost: one round trip.
         """
         index: dict[str, int] = {}
+        last: dict[str, tuple[str, int]] = {}
         other: list[str] = []
         flat: list[Argument] = []
         for entry in entries:
@@ -66,9 +69,16 @@ class NumberedStreams:
                 f" {entry.kind} {entry.name or '-'}"
             )
             flat.append(entry.data)
-        arguments: list[Argument] = [len(entries), *(retention_ms[key] for key in index), *self._limits]
+            if entry.turn:
+                last[entry.key] = entry.turn, entry.number
+            elif entry.kind == "update":
+                last[entry.key] = entry.name, entry.event_ms
+        known = ("{} {}".format(*self._known.get(key, ("-", 0))) for key in index)
+        retentions = (retention_ms[key] for key in index)
+        arguments: list[Argument] = [len(entries), *retentions, *known, *self._limits]
         reply = await self._scripts.run("log/append_numbered", [*index, *other], arguments + flat)
         refused = dict(zip(index, reply[3::2], strict=True))
+        self._known |= {key: place for key, place in last.items() if not refused[key]}
         silent = {key: ms for key, ms in zip(index, reply[4::2], strict=True) if ms >= 0}
         return Numbered(reply[0], reply[1], reply[2], refused, silent)
 
