@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workers.books import reading
 from workers.books.book import BEHIND, OwnedBook
+from workers.books.status import status_fields
 from workers.books.worker import BookWorker
 from workers.model.books.checkpoint import Checkpoint, decode_checkpoint
 from workers.model.books.sync import SyncState
@@ -248,7 +249,7 @@ async def test_an_old_book_taken_over_is_shown_if_a_line_has_lived_since(world: 
     await world.take_over()
     assert await world.state() == ("synced" if lived else "stale")
     assert await world.shown() == lived
-    assert int(world.book.status("x")["age_ms"]) >= 40_000
+    assert int(status_fields(world.book, "x")["age_ms"]) >= 40_000
 
 
 async def test_an_old_book_taken_over_is_not_shown_while_there_is_no_line(world: World) -> None:

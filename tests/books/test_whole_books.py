@@ -8,6 +8,7 @@ from made_up_venue import MadeUp
 from redis.asyncio import Redis
 
 from workers.books.book import OwnedBook
+from workers.books.status import status_fields
 from workers.books.whole_books import FIRST_S, WholeBooks
 from workers.model.symbols.selection import SymbolRule
 from workers.runtime.context import VenueContext
@@ -56,6 +57,6 @@ async def test_a_book_asks_while_it_wants_its_whole_book(client: Redis) -> None:
     assert await asked(whole_books, reader, book, book.snapshot_at + 100) == 0
     await client.delete(resubscription_asked("made-up", S, "depth"))
     book.take(Delivered(b"2-2", b"", 0, "break"), 0)
-    assert book.status("me")["reason"] == "connection"
+    assert status_fields(book, "me")["reason"] == "connection"
     assert await asked(whole_books, reader, book, book.snapshot_at + 0.1) == 1
     await whole_books.close()

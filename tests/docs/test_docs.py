@@ -290,9 +290,9 @@ def test_columns_of_the_archive_are_documented():
 
 
 def test_fields_of_the_status_hash_are_documented():
-    tree = ast.parse((ROOT / "workers/books/book.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "workers/books/status.py").read_text(encoding="utf-8"))
     status = next(
-        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "status"
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "status_fields"
     )
     told = {key.value for node in ast.walk(status) if isinstance(node, ast.Dict) for key in node.keys if key}
     page = text_of(DOCS / "keys.md")

@@ -15,7 +15,6 @@ from workers.errors import BadNumber, MalformedFrame
 from workers.model.books.audit import BestLevelCheck
 from workers.model.books.checkpoint import encode_checkpoint
 from workers.model.books.freshness import Freshness
-from workers.model.books.in_band import InBandSync
 from workers.model.books.sync import BookSync, Outcome, SyncState
 from workers.model.books.top_of_book import TOP_LEVELS, Pace, TopOfBook, encode_top
 from workers.model.events import DepthEvent, Level
@@ -347,55 +346,6 @@ class OwnedBook:
                 published=time.time_ns() // 1000,
             )
         )
-
-    def status(self, owner: str) -> dict[str, str | int | float]:
-        """The fields of `book:{S}:status`."""
-        book = self.sync.book
-        bids, asks = book.counts
-        return {
-            "state": self._told_state(),
-            "reason": self.unreadable
-            or ("stream dead" if self.overtaking.dead else self.sync.reason)
-            or self.claim.context.symbols.why_silent(self.claim.symbol),
-            "age_ms": int((time.monotonic() - self.heard_at) * 1000),
-            "behind_ms": int((time.monotonic() - self.current_at) * 1000),
-            "last_update_id": self.sync.last_update_id,
-            "sync_count": self.sync.sync_count,
-            "gap_count": self.sync.gap_count,
-            "known_low": book.known_low,
-            "known_high": book.known_high,
-            "bids": bids,
-            "asks": asks,
-            "levels": bids + asks,
-            "event_time": self.sync.last_event_time,
-            "synced_at": self.sync.synced_at,
-            "updated": int(time.time() * 1000),
-            "second_source": self.claim.context.venue.facts.second_source,
-            **self._checksums(),
-            "owner": owner,
-            "fence": self.token,
-        }
-
-    def _checksums(self) -> dict[str, int]:
-        """How many of the venue's checksums the book bore out, and of how many, since this worker owns it."""
-        if not isinstance(self.sync, InBandSync) or self.sync.stream_rule.checksum is None:
-            return {}
-        return {"checksums_ok": self.sync.checksums_ok, "checksums_of": self.sync.checksums_of}
-
-    def _told_state(self) -> str:
-        if self.unreadable:
-            return "unreadable"
-        if self.sync.state is not SyncState.SYNCED:
-            return str(self.sync.state.value)
-        if self.sync.crossed_since_ms is not None:
-            return "crossed"
-        if self.sync.single_source:
-            return "unconfirmed"
-        if self.behind:
-            return "behind"
-        if self.freshness.stale or self.overtaking.dead:
-            return "stale"
-        return "beyond range" if self.beyond_range else "synced"
 
     def commit_due(self, now: float) -> bool:
         """Whether a checkpoint is due (monotonic seconds)."""

@@ -9,6 +9,7 @@ from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError
 
 from workers.books.book import OwnedBook
+from workers.books.status import status_fields
 from workers.errors import StateUnreadable
 from workers.runtime.backoff import Backoff
 from workers.runtime.context import VenueContext
@@ -111,7 +112,7 @@ class BookPublishing:
         if not (due or status_due or book.withdraw):
             return None
         payload = book.top() if due else None
-        status = book.status(owner) if status_due or book.withdraw else {}
+        status = status_fields(book, owner) if status_due or book.withdraw else {}
         withdraw = book.withdraw and not showable
         return book, Publication(
             book.claim.symbol, book.token, payload, withdraw, status, book.delivery.to_be_given
