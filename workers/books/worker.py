@@ -68,40 +68,20 @@ class BookWorker:
     """
 
     def __init__(self, process: Process, sessions: Sessions, observer: Observer | None = None) -> None:
+        client, settings = process.client, process.settings
         self._process = process
-        self._settings = process.settings
+        self._settings = settings
         self._observer = observer
-        self._contexts = venue_contexts(process.settings)
-        self.quarantine = Quarantine(process.client, "books")
+        self._contexts = venue_contexts(settings)
+        self.quarantine = Quarantine(client, "books")
         self._reader_client = connect_reader(process.url)
         self._reader = GroupReader(self._reader_client, BOOKS_GROUP)
-        kept = process.settings.streams.top_entries
-        self._stores = {
-            context.name: BookStore(process.client, context.keys, kept) for context in self._contexts
-        }
-        self._fetchers: dict[str, SnapshotFetcher | WholeBooks] = {
-            context.name: SnapshotFetcher(
-                RestClient(sessions.rest(context), process.client, context),
-                self._stores[context.name],
-                process.settings,
-                lambda book: self.books.get(book.key) is book,
-                self._stumbled,
-                partial(self._never_synced, context),
-            )
-            if context.venue.facts.snapshots == "rest"
-            else WholeBooks(process.client)
-            for context in self._contexts
-        }
-        self._tickers = TickerWatch(
-            process.client, self._contexts, process.settings.books, process.settings.keeper.audits_kept
-        )
+        kept = settings.streams.top_entries
+        self._stores = {context.name: BookStore(client, context.keys, kept) for context in self._contexts}
+        self._fetchers = {context.name: self._fetcher(context, sessions) for context in self._contexts}
+        self._tickers = TickerWatch(client, self._contexts, settings.books, settings.keeper.audits_kept)
         self._history = HistoryWriter(
-            process.client,
-            self._reader,
-            self._contexts,
-            process.settings.history,
-            lambda book: self.books.get(book.key) is book,
-            self.quarantine,
+            client, self._reader, self._contexts, settings.history, self._is_owned, self.quarantine
         )
         self.books: dict[str, OwnedBook] = {}
         """The books owned and recovered, by raw stream key."""
@@ -111,19 +91,17 @@ class BookWorker:
             self.books,
             self.ownership,
             self.quarantine,
-            process.settings.books,
+            settings.books,
             self._take,
             self._commit,
-            StreamPlaces(process.client, BOOKS_GROUP, self.quarantine),
+            StreamPlaces(client, BOOKS_GROUP, self.quarantine),
         )
         self._rounds = Rounds(
-            self._reader_client, process.stop, "books", self.books, process.settings.books.gather_ms,
-            count=process.settings.books.read_count,
+            self._reader_client, process.stop, "books", self.books, settings.books.gather_ms,
+            count=settings.books.read_count,
         )  # fmt: skip
-        self._look_all_s = min(
-            LOOK_ALL_S, process.settings.books.behind_ms / 4000, process.settings.books.commit_ms / 4000
-        )
-        self._longest_alone_s = min(LONGEST_ALONE_S, process.settings.books.behind_ms / 4000)
+        self._look_all_s = min(LOOK_ALL_S, settings.books.behind_ms / 4000, settings.books.commit_ms / 4000)
+        self._longest_alone_s = min(LONGEST_ALONE_S, settings.books.behind_ms / 4000)
         self._deadlines = Deadlines()
         self._deadlines.set(ALL, 0.0)
         self._restless: set[str] = set()
@@ -135,12 +113,27 @@ class BookWorker:
         )
         self._committing = Backoff("commit")
         self._lines = LivingLines(process.registry)
-        self._ages = Ages(self._lines, process.settings.books)
-        self._streams = StreamWatch(process.client, self._lines)
+        self._ages = Ages(self._lines, settings.books)
+        self._streams = StreamWatch(client, self._lines)
         self._told_progress_at = 0.0
-        self._gaps = DepthGaps(
-            process.client, self._reader, self.ownership, self.books, process.settings.streams.gaps
+        self._gaps = DepthGaps(client, self._reader, self.ownership, self.books, settings.streams.gaps)
+
+    def _fetcher(self, context: VenueContext, sessions: Sessions) -> SnapshotFetcher | WholeBooks:
+        """What brings the snapshots of a venue's books: REST, or its lines where snapshots come in the stream."""
+        if context.venue.facts.snapshots != "rest":
+            return WholeBooks(self._process.client)
+        return SnapshotFetcher(
+            RestClient(sessions.rest(context), self._process.client, context),
+            self._stores[context.name],
+            self._settings,
+            self._is_owned,
+            self._stumbled,
+            partial(self._never_synced, context),
         )
+
+    def _is_owned(self, book: OwnedBook) -> bool:
+        """Whether it is still this worker's, and no later book of its symbol."""
+        return self.books.get(book.key) is book
 
     async def recover(self, claim: Claim, token: int) -> None:
         """Take up a book: checkpoint, entries pending after it, then the new ones; REST is not asked."""
@@ -339,7 +332,7 @@ class BookWorker:
     async def _store(self, books: Sequence[OwnedBook], now: float) -> None:
         """Checkpoints of some books, and the history that is due of one."""
         for book in books:
-            if book.commit_due(now) and self.books.get(book.key) is book and self.ownership.safe(book.claim):
+            if book.commit_due(now) and self._is_owned(book) and self.ownership.safe(book.claim):
                 await self._commit(book)
                 self.ownership.progress.made()
                 await self._breath.taken()
@@ -351,7 +344,7 @@ class BookWorker:
         brought something, and were read to their end, left alone until then."""
         now, busy = time.monotonic(), self._rounds.busy
         for book in books:
-            if not book.showable or self.books.get(book.key) is not book:
+            if not book.showable or not self._is_owned(book):
                 continue
             due_at = book.pace.due_at_ms / 1000
             at_end = 0 < taken.get(book.key, 0) < self._settings.books.read_count
