@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from made_up_market import START_MS
 from playwright.async_api import Page, expect
-from scripted_api import START_MS, ScriptedApi
+from scripted_api import ScriptedApi
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 

@@ -8,9 +8,10 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 import pytest
+from made_up_market import START_MS, bar
 from page_watch import Watch
 from playwright.async_api import Page, Route, expect
-from scripted_api import START_MS, ScriptedApi
+from scripted_api import ScriptedApi
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 
@@ -168,8 +169,6 @@ async def test_bars_can_be_read_one_by_one_and_as_a_table(market: Page, api: Scr
 
 
 def _newest_bar(api: ScriptedApi) -> dict[str, object]:
-    from scripted_api import bar
-
     number = api.now_s // 60
     return bar(number * 60_000, number, 60_000)
 
