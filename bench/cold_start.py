@@ -43,7 +43,7 @@ LINE_S = 20.0
 
 async def until_served(fleet: RunningFleet, since_us: float) -> dict[str, Any]:
     """Seconds until the first and the last book was published after a moment; the weight used on the way."""
-    keys = fleet.held.contexts[0].keys
+    keys = fleet.reader.contexts[0].keys
     waiting, started, first, told = set(fleet.symbols), time.monotonic(), 0.0, 0.0
     fullest = limit = 0
     while waiting and (took := time.monotonic() - started) < GIVE_UP_S:

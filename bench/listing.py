@@ -38,7 +38,7 @@ async def seconds_until(condition: Callable[[], Awaitable[bool]]) -> float:
 
 async def one(fleet: RunningFleet, control: ExchangeControl, symbol: str) -> dict[str, float]:
     """List a symbol and delist it."""
-    keys = fleet.held.contexts[0].keys
+    keys = fleet.reader.contexts[0].keys
 
     async def shown() -> bool:
         return bool(await fleet.client.hexists(keys.live_orderbook, symbol))
@@ -64,7 +64,7 @@ async def bench(symbols: list[str], listings: int) -> dict[str, Any]:
     """One run."""
     os.environ["FLEET_VENUES__USDM__SYMBOLS"] = "all"
     async with running_fleet(symbols) as fleet, ExchangeControl(fleet.source.url) as control:
-        keys = fleet.held.contexts[0].keys
+        keys = fleet.reader.contexts[0].keys
 
         async def all_shown() -> bool:
             return bool(await fleet.client.hlen(keys.live_orderbook) == len(symbols))

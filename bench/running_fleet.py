@@ -17,7 +17,7 @@ from workers.conformance.fleet.processes import Processes
 from workers.settings.loading import load, redis_url
 from workers.settings.schema import Settings
 from workers.store.connection import connect
-from workers.verification.stored import Held
+from workers.verification.stored import FleetReader
 from workers.verification.truth_source import TruthSource
 
 ROLES = (("redis", 0), ("keeper", 0), ("books", 0), ("books", 1), ("trades", 0), ("trades", 1), ("ingest-a", 0),
@@ -28,7 +28,7 @@ class RunningFleet(NamedTuple):
     """A fleet under way: its processes, what it holds, what really happened."""
 
     processes: Processes
-    held: Held
+    reader: FleetReader
     source: TruthSource
     client: Any
     """Of redis-py, whose types allow text where bytes come."""
@@ -106,9 +106,9 @@ async def running_fleet(symbols: Sequence[str], **sim: Any) -> AsyncIterator[Run
                 program.start()
             while not await source.ready():
                 await asyncio.sleep(0.1)
-            held = Held(client, settings)
+            reader = FleetReader(client, settings)
             yield RunningFleet(
-                processes, held, source, client, settings, symbols, f"http://127.0.0.1:{api}", home / "log"
+                processes, reader, source, client, settings, symbols, f"http://127.0.0.1:{api}", home / "log"
             )
     finally:
         await client.aclose()

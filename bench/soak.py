@@ -28,7 +28,7 @@ from running_fleet import RunningFleet, running_fleet, symbols_named
 
 from workers.cli.demo import FAILED
 from workers.verification.fleet import Verification
-from workers.verification.stored import Book, Held
+from workers.verification.stored import Book, FleetReader
 
 START_S = 90.0
 QUIET_S = 20.0
@@ -38,7 +38,7 @@ KINDS = ("kill", "freeze", "starve", "rubbish", "redis")
 VICTIMS = ("VICTIM0USDT", "VICTIM1USDT")
 
 
-class Others(Held):
+class Others(FleetReader):
     """What the fleet holds of all symbols but the victims."""
 
     async def refresh(self) -> None:
@@ -64,10 +64,10 @@ async def not_back(fleet: RunningFleet, victims: list[Book]) -> list[str]:
     """The victims whose books are not shown a while after the last rubbish was removed."""
     deadline = time.monotonic() + BACK_S
     while True:
-        shown = await fleet.held.shown(victims[0].context)
+        shown = await fleet.reader.shown(victims[0].context)
         missing = [book for book in victims if book.symbol not in shown]
         if not missing or time.monotonic() > deadline:
-            return [f"{book.name} did not come back: {await fleet.held.status(book)}" for book in missing]
+            return [f"{book.name} did not come back: {await fleet.reader.status(book)}" for book in missing]
         await asyncio.sleep(0.5)
 
 
@@ -82,7 +82,7 @@ async def bench(
         if not await verification.wait_until_synced(START_S, stop):
             return {"problems": verification.findings.sentences()}
         before = fleet.snapshots()
-        victims = [book for book in fleet.held.books if book.symbol in VICTIMS]
+        victims = [book for book in fleet.reader.books if book.symbol in VICTIMS]
         chaos = Chaos(fleet, victims, kinds, random.Random(seed))
         happening = asyncio.create_task(chaos.run(time.monotonic() + max(0.0, seconds - QUIET_S)))
         await verification.run(seconds, stop)

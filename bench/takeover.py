@@ -30,9 +30,9 @@ VICTIMS = ("books-0", "trades-0", "ingest-a", "books-1", "trades-1", "ingest-b",
 
 async def takeover_times(fleet: RunningFleet, role: str, dead: str, killed_at: float) -> list[float]:
     """Seconds until each symbol of a dead worker was served again."""
-    held, client = fleet.held, fleet.client
-    keys = held.contexts[0].keys
-    waiting = {book.symbol for book in held.books if await held.owner(book, role) == dead}
+    reader, client = fleet.reader, fleet.client
+    keys = reader.contexts[0].keys
+    waiting = {book.symbol for book in reader.books if await reader.owner(book, role) == dead}
     times = []
     while waiting and time.time() - killed_at < 30:
         for symbol in sorted(waiting):
@@ -53,7 +53,7 @@ async def bench(symbols: list[str], seconds: float) -> dict[str, Any]:
     """One run."""
     times: dict[str, list[float]] = {"books": [], "trades": []}
     async with running_fleet(symbols) as fleet:
-        verification = Verification(fleet.held, fleet.source)
+        verification = Verification(fleet.reader, fleet.source)
         stop = asyncio.Event()
         if not await verification.wait_until_synced(START_S, stop):
             return {"problems": [await verification._why(book) for book in verification.books]}

@@ -26,7 +26,7 @@ from workers.operations.foreground import free_ports
 from workers.operations.supervision import Supervisor
 from workers.settings.loading import load
 from workers.verification.fleet import Verification
-from workers.verification.stored import Held
+from workers.verification.stored import FleetReader
 
 WAIT_S: Final = 90
 CONFIG: Final = """
@@ -285,8 +285,8 @@ async def running_demo(folder: Path, outside: dict[str, int]) -> AsyncIterator[t
             stack.push_async_callback(demo.client.aclose)
             for exchange in (demo.binance, demo.bitstamp):
                 await stack.enter_async_context(exchange)
-            held = Held(demo.client, load(config, environment).settings)
-            check = Verification(held, demo.binance, {"bitstamp": demo.bitstamp})
+            reader = FleetReader(demo.client, load(config, environment).settings)
+            check = Verification(reader, demo.binance, {"bitstamp": demo.bitstamp})
             assert await check.wait_until_synced(240, asyncio.Event()), check.findings.sentences()
             yield demo, check
     finally:

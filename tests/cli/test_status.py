@@ -10,12 +10,12 @@ import fakeredis
 import pytest
 from rich.console import Console
 
-from workers.cli.status import refused_by, symbols_table, symbols_told
+from workers.cli.status import refused_by, symbol_rows, symbols_table
 from workers.ingest.subscriptions import Refusals
 from workers.settings.schema import Settings
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.interface import Subscription
-from workers.verification.stored import Held
+from workers.verification.stored import FleetReader
 
 SETTINGS = Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=["BTCUSDT", "ETHUSDT"])})
 
@@ -47,8 +47,8 @@ async def rows(now_ms: int, owner: str = "books-1") -> list[dict]:
     marked = {"channel": "aggTrade", "from": 5, "to": 5, "reason": "absurd", "repaired": "no hole"}
     for told in (gap, marked, {"rubbish": "of others"}):
         await client.xadd("gaps:{BTCUSDT}", told)
-    held = Held(client, SETTINGS)
-    return await symbols_told(held)
+    reader = FleetReader(client, SETTINGS)
+    return await symbol_rows(reader)
 
 
 async def test_a_row_has_what_makes_a_book_trustworthy(now_ms: int) -> None:

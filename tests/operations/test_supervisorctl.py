@@ -17,7 +17,7 @@ from workers.operations.foreground import with_free_ports
 from workers.settings.loading import load, redis_url
 from workers.store.connection import connect
 from workers.verification.fleet import Verification
-from workers.verification.stored import Held
+from workers.verification.stored import FleetReader
 from workers.verification.truth_source import TruthSource
 
 PROGRAMS = {
@@ -148,7 +148,7 @@ async def test_start_restart_and_stop_lose_and_double_nothing(supervisorctl: Sup
     client = connect(redis_url(settings))
     exchange = f"http://{settings.exchange.host}:{settings.exchange.port}"
     async with TruthSource(exchange) as source:
-        verification = Verification(Held(client, settings), source)
+        verification = Verification(FleetReader(client, settings), source)
         stop = asyncio.Event()
         assert await verification.wait_until_synced(120, stop), verification.findings.problems
         states = await asyncio.to_thread(supervisorctl.states)

@@ -19,7 +19,7 @@ from workers.keeper import listings
 from workers.model.trades.windows import INTERVALS_MS
 from workers.runtime.process import Process
 from workers.store.fleet.symbols import LEASED_IN
-from workers.verification.stored import Held
+from workers.verification.stored import FleetReader
 
 NEW = "1000新币USDT"
 OLD = "币安人生USDT"
@@ -109,13 +109,13 @@ class World:
 
     async def served(self, *symbols: str) -> None:
         """Wait until the API and `fleet status` know these symbols and no others."""
-        held = Held(self.client, self.fleet.settings)
+        reader = FleetReader(self.client, self.fleet.settings)
 
         async def so() -> bool:
             async with self._api.get("/symbols") as reply:
                 listed = {row["symbol"] for row in (await reply.json())["symbols"]}
-            await held.refresh()
-            return listed == set(symbols) and {book.symbol for book in held.books} == set(symbols)
+            await reader.refresh()
+            return listed == set(symbols) and {book.symbol for book in reader.books} == set(symbols)
 
         await self.fleet.until(so)
 

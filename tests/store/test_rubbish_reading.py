@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from workers.api.http.markets import Markets
 from workers.api.http.symbol_state import symbol_state
-from workers.cli.status import symbols_table, symbols_told
+from workers.cli.status import symbol_rows, symbols_table
 from workers.errors import StateUnreadable
 from workers.settings.schema import Settings
 from workers.store.books.shown import read_infos, read_newest, read_symbols, shown_books
@@ -20,7 +20,7 @@ from workers.store.books.watch import Watch
 from workers.store.keys import Keys
 from workers.store.trades.bars import BarReader
 from workers.venues.binance.settings import BinanceSettings
-from workers.verification.stored import Held
+from workers.verification.stored import FleetReader
 
 KEYS = Keys()
 SETTINGS = Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=["BADUSDT", "GOODUSDT"])})
@@ -88,12 +88,12 @@ async def test_one_key_spoils_no_other_symbol(client: Redis, kind: str) -> None:
             assert streams[1] in await watch.read(dict.fromkeys(streams, b"0-0"), 5)
         await watch.folded([KEYS.trades_state("BADUSDT")])
         await watch.hashes([KEYS.stats("BADUSDT", "1m")])
-        held = Held(client, SETTINGS)
-        await held.refresh()
-        totals = await held.totals()
+        fleet = FleetReader(client, SETTINGS)
+        await fleet.refresh()
+        totals = await fleet.totals()
         assert totals.trades >= 2
-        assert (await held.shown(held.contexts[0]))["GOODUSDT"] == {"s": "GOODUSDT"}
-        rows = await symbols_told(held)
+        assert (await fleet.shown(fleet.contexts[0]))["GOODUSDT"] == {"s": "GOODUSDT"}
+        rows = await symbol_rows(fleet)
         assert [row["state"] for row in rows if row["symbol"] == "GOODUSDT"] == ["synced"], key
         symbols_table(rows)
 
@@ -116,9 +116,9 @@ async def test_a_live_orderbook_that_is_none_shows_nothing_and_breaks_nobody(cli
     for spoil in (SPOILS["string"], SPOILS["list"], SPOILS["stream"], SPOILS["sorted set"]):
         await client.delete(KEYS.live_orderbook)
         await spoil(client, KEYS.live_orderbook)
-        held = Held(client, SETTINGS)
-        assert (await held.totals()).synced == 0
-        assert await held.shown(held.contexts[0]) == {}
+        fleet = FleetReader(client, SETTINGS)
+        assert (await fleet.totals()).synced == 0
+        assert await fleet.shown(fleet.contexts[0]) == {}
         assert await Watch(client).shown(KEYS, ["GOODUSDT"]) == [None]
         [found] = await read_symbols(client, KEYS, ["GOODUSDT"])
         assert not found.shown

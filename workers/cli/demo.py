@@ -29,7 +29,7 @@ from workers.store.connection import connect
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED
 from workers.terminal.output import LiveStatus, Progress, err, json_line, out, sentence
 from workers.verification.fleet import STARTING, Verification
-from workers.verification.stored import Held
+from workers.verification.stored import FleetReader
 from workers.verification.truth_source import TruthSource
 
 START_S: Final = 90.0
@@ -105,7 +105,7 @@ async def _refuse_leftovers(fleet: ForegroundFleet) -> None:
         return
     client = connect(settings.redis.url)
     try:
-        found = await Held(client, settings).leftovers()
+        found = await FleetReader(client, settings).leftovers()
     except (RedisError, OSError) as error:
         raise CommandError(
             f"Redis at {mask(settings.redis.url)} does not answer: {sentence(error)}."
@@ -183,7 +183,7 @@ async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any]
                 for name, port in settings.exchange.flavours.items()
                 if port
             }
-            verification = Verification(Held(client, settings), source, others)
+            verification = Verification(FleetReader(client, settings), source, others)
             with display.running():
                 beside = [
                     asyncio.create_task(_show(display, verification, fleet), name="demo: display"),

@@ -19,7 +19,7 @@ from workers.settings.loading import load, redis_url
 from workers.store.connection import connect
 from workers.terminal.exit_codes import EXIT_FINE
 from workers.terminal.output import LiveStatus, Progress, Totals, err
-from workers.verification.stored import Held
+from workers.verification.stored import FleetReader
 
 REFRESH_S: Final = 0.5
 TROUBLE_AFTER_S: Final = 10.0
@@ -71,7 +71,7 @@ def nothing_came(home: Path) -> str:
 async def _watch(fleet: ForegroundFleet) -> None:
     stop = stop_on_signals()
     client = connect(redis_url(fleet.effective.settings))
-    held = Held(client, fleet.effective.settings)
+    reader = FleetReader(client, fleet.effective.settings)
     display, dashboard = LiveStatus(), Dashboard(fleet)
     totals, told, passed = Totals(0, 0, 0), set[str](), 0.0
     try:
@@ -80,18 +80,18 @@ async def _watch(fleet: ForegroundFleet) -> None:
                 fleet.revive()
                 await dashboard.look()
                 try:
-                    await held.refresh()
-                    totals = await held.totals()
+                    await reader.refresh()
+                    totals = await reader.totals()
                 except (RedisError, OSError):
                     totals = Totals(0, totals.messages, totals.trades)
                 except Exception as error:  # whoever watches may fail; the fleet goes on
                     if (sentence := f"what is shown here cannot be read: {error!r}") not in told:
                         told.add(sentence)
                         err.print(escape(sentence), highlight=False, soft_wrap=True)
-                display.show(Progress("live; Ctrl-C stops everything", len(held.books), totals))
+                display.show(Progress("live; Ctrl-C stops everything", len(reader.books), totals))
                 if passed >= TROUBLE_AFTER_S:
                     silence = [] if totals.messages else [nothing_came(fleet.home)]
-                    told_of = [*await asyncio.to_thread(fleet.troubles), *held.unlisted(), *silence]
+                    told_of = [*await asyncio.to_thread(fleet.troubles), *reader.unlisted(), *silence]
                     for sentence in told_of:
                         program = sentence.split(":", 1)[0]
                         if program not in told:

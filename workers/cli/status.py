@@ -26,7 +26,7 @@ from workers.store.fleet.leases import Registry, milliseconds_of
 from workers.store.keys import FOLDS
 from workers.terminal.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
 from workers.terminal.output import err, json_line, out
-from workers.verification.stored import Book, Held
+from workers.verification.stored import Book, FleetReader
 
 
 def run_stop(config: Path | None) -> int:
@@ -68,13 +68,13 @@ async def _read(effective: Effective) -> dict[str, Any]:
     client = connect(redis_url(settings))
     try:
         await client.ping()
-        held = Held(client, settings)
-        await held.refresh()
+        reader = FleetReader(client, settings)
+        await reader.refresh()
         registry = Registry(client, settings.fleet)
         workers = await registry.workers(PORT_OFFSETS)
-        rows, owned = await symbols_told(held), dict[str, int]()
+        rows, owned = await symbol_rows(reader), dict[str, int]()
         refused = refused_by(workers)
-        for row, book in zip(rows, held.books, strict=True):
+        for row, book in zip(rows, reader.books, strict=True):
             row["refused"] = refused.get((book.context.name, book.symbol), [])
             for owner in row["owners"].values():
                 owned[owner] = owned.get(owner, 0) + 1
@@ -104,21 +104,21 @@ def refused_by(workers: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], li
     return found
 
 
-async def symbols_told(held: Held) -> list[dict[str, Any]]:
+async def symbol_rows(reader: FleetReader) -> list[dict[str, Any]]:
     """A row for every symbol, whatever one of them holds."""
     return [
-        await _symbol(held, book, reading)
-        for context in held.contexts
-        for book, reading in await held.readings(context)
+        await _symbol(reader, book, reading)
+        for context in reader.contexts
+        for book, reading in await reader.readings(context)
     ]
 
 
-async def _symbol(held: Held, book: Book, reading: SymbolReading) -> dict[str, Any]:
+async def _symbol(reader: FleetReader, book: Book, reading: SymbolReading) -> dict[str, Any]:
     status = reading.book
-    groups = {channel: await held.group(book, channel, group) for channel, group in FOLDS}
+    groups = {channel: await reader.group(book, channel, group) for channel, group in FOLDS}
     event_time, audited_ms = whole(status.get("event_time", "")), whole(status.get("last_audit_ms", ""))
     now_ms = int(time.time() * 1000)
-    owners = {group: await held.owner(book, group) for _, group in FOLDS}
+    owners = {group: await reader.owner(book, group) for _, group in FOLDS}
     state, reason = standing(
         status.get("state", ""),
         status.get("reason", ""),
@@ -146,8 +146,8 @@ async def _symbol(held: Held, book: Book, reading: SymbolReading) -> dict[str, A
         "depth_gaps": whole(status.get("gap_count", "")),
         "last_audit": status.get("last_audit", ""),
         "last_audit_age_ms": now_ms - audited_ms if audited_ms else None,
-        "gaps": await held.gaps(book),
-        "last_trade_id": await held.last_trade_id(book),
+        "gaps": await reader.gaps(book),
+        "last_trade_id": await reader.last_trade_id(book),
         "waiting": {channel: group.waiting for channel, group in groups.items()},
         "pending": {channel: group.pending for channel, group in groups.items()},
         "owners": owners,

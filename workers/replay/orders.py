@@ -8,7 +8,7 @@ from typing import Any
 from workers.model.level3.top import decode_orders_top, top_levels
 from workers.orders.book import OwnedOrders
 from workers.orders.worker import OrderWorker
-from workers.verification.stored import Book, Held
+from workers.verification.stored import Book, FleetReader
 
 TOP = 10
 
@@ -32,10 +32,10 @@ def outcomes(worker: OrderWorker) -> Mapping[str, OwnedOrders]:
 
 
 async def add_orders(
-    client: Any, held: Held, owned: Mapping[str, OwnedOrders], found: dict[str, Any], problems: list[str]
+    client: Any, reader: FleetReader, owned: Mapping[str, OwnedOrders], found: dict[str, Any], problems: list[str]
 ) -> None:
     """What the report says of single orders: how the books fared, and the best levels as they were published."""
-    for book in held.books:
+    for book in reader.books:
         if (orders := owned.get(book.name)) is None:
             continue
         sync = orders.sync

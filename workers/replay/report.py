@@ -30,7 +30,7 @@ from workers.replay.quotes import QuoteCheck
 from workers.replay.tape import Tape, bars_of, tape_of
 from workers.store.keys import DEPTH, TRADES
 from workers.trades.tape import OddTrades
-from workers.verification.stored import Book, Held
+from workers.verification.stored import Book, FleetReader
 
 TOP: Final = 10
 GAPS_TOLD: Final = 3
@@ -111,7 +111,7 @@ class Replayed:
 
 async def report(
     client: Any,
-    held: Held,
+    reader: FleetReader,
     plan: ReplayPlan,
     replayed: Replayed,
     appender: Appender,
@@ -142,15 +142,15 @@ async def report(
     ]
     found["venues"] = {
         context.name: {"exchange": context.settings.exchange, "market": context.settings.market}
-        for context in held.contexts
+        for context in reader.contexts
     }
     found["notes"] = list(plan.notes)
     found |= {"bookticker": _quotes(plan, replayed, problems), "trades": {}, "bars": {}}
     found["orders"] = {}
-    await add_orders(client, held, replayed.orders, found, problems)
+    await add_orders(client, reader, replayed.orders, found, problems)
     found |= {"not_market": {}, "contradictory": {}, **{name: {} for name in OddTrades._fields}}
-    for book in held.books:
-        await _add_symbol(client, held, book, plan, replayed, found, problems)
+    for book in reader.books:
+        await _add_symbol(client, reader, book, plan, replayed, found, problems)
     if replayed.crossed:
         problems.append(f"After {replayed.crossed} events a book in sync was crossed.")
     if appender.dropped:
@@ -171,7 +171,7 @@ async def report(
 
 async def _add_symbol(
     client: Any,
-    held: Held,
+    reader: FleetReader,
     book: Book,
     plan: ReplayPlan,
     replayed: Replayed,
@@ -182,9 +182,9 @@ async def _add_symbol(
     streams = [stream for stream in replayed.feeder.messages[market] if stream.symbol == book.symbol]
     if any(stream.is_depth for stream in streams):
         outcome = replayed.outcomes.get(book.name, BookOutcome("unowned", "its lease was lost", 0, 0))
-        await _add_book(client, held, book, outcome, found, problems)
+        await _add_book(client, reader, book, outcome, found, problems)
     if any(plan.is_of_trades(market, stream) for stream in streams):
-        await _add_trades(client, held, book, found, problems)
+        await _add_trades(client, reader, book, found, problems)
         _add_odd(book.name, replayed.odd.get(book.name, OddTrades()), found)
         if contradictory := replayed.feeder.contradictory(market, book.symbol):
             found["contradictory"][book.name] = contradictory
@@ -209,7 +209,7 @@ def _quotes(plan: ReplayPlan, replayed: Replayed, problems: list[str]) -> dict[s
 
 
 async def _add_book(
-    client: Any, held: Held, book: Book, outcome: BookOutcome, found: dict[str, Any], problems: list[str]
+    client: Any, reader: FleetReader, book: Book, outcome: BookOutcome, found: dict[str, Any], problems: list[str]
 ) -> None:
     name = book.name
     found["gaps"] += outcome.gaps
@@ -226,7 +226,7 @@ async def _add_book(
         problems.append(f"{name}: the book left sync {outcome.left_sync} time(s).")
     stored = None
     try:
-        stored = await held.checkpoint(book)
+        stored = await reader.checkpoint(book)
     except StateUnreadable as error:
         problems.append(str(error))
     if outcome.beyond_range:
@@ -243,7 +243,7 @@ async def _add_book(
         "asks": [list(level) for level in stored.asks[:TOP]],
         "levels": [len(stored.bids), len(stored.asks)],
     }
-    problems += await _disagreements(client, held, book, outcome, stored)
+    problems += await _disagreements(client, reader, book, outcome, stored)
 
 
 async def _gaps_told(client: Any, book: Book) -> str:
@@ -256,7 +256,7 @@ async def _gaps_told(client: Any, book: Book) -> str:
 
 
 async def _disagreements(
-    client: Any, held: Held, book: Book, outcome: BookOutcome, stored: Checkpoint
+    client: Any, reader: FleetReader, book: Book, outcome: BookOutcome, stored: Checkpoint
 ) -> list[str]:
     """Where the stream, the group, the checkpoint and what is shown do not say the same."""
     key = book.context.keys.raw(book.symbol, DEPTH)
@@ -264,10 +264,10 @@ async def _disagreements(
     found = []
     if stored.stream_id != last:
         found.append(f"{book.name}: the book is a fold up to {stored.stream_id}, the stream ends at {last}.")
-    group = await held.group(book, DEPTH, "books")
+    group = await reader.group(book, DEPTH, "books")
     if group.pending:
         found.append(f"{book.name}: {group.pending} depth events are not acknowledged.")
-    shown = (await held.shown(book.context)).get(book.symbol)
+    shown = (await reader.shown(book.context)).get(book.symbol)
     wanted = outcome.top and [stored.last_update_id, *(list(map(list, side)) for side in outcome.top)]
     if (shown and [shown["u"], shown["b"], shown["a"]]) != wanted:
         found.append(f"{book.name}: LIVE_ORDERBOOK does not show the book at u {stored.last_update_id}.")
@@ -275,7 +275,7 @@ async def _disagreements(
 
 
 async def _add_trades(
-    client: Any, held: Held, book: Book, found: dict[str, Any], problems: list[str]
+    client: Any, reader: FleetReader, book: Book, found: dict[str, Any], problems: list[str]
 ) -> None:
     tape: Tape = await tape_of(client, book)
     found["trades"][book.name] = {
@@ -289,7 +289,7 @@ async def _add_trades(
         found["not_market"][book.name] = tape.not_market
     found["bars"][book.name] = await bars_of(client, book)
     problems += tape.problems(book.name)
-    group = await held.group(book, TRADES, "trades")
+    group = await reader.group(book, TRADES, "trades")
     if not group.caught_up:
         problems.append(
             f"{book.name}: {group.waiting} trades were not read, {group.pending} not acknowledged."

@@ -36,7 +36,7 @@ from workers.store.fleet.leases import Registry
 from workers.store.log.streams import RawEntry
 from workers.store.server import check_version
 from workers.trades.worker import TradeWorker
-from workers.verification.stored import Held
+from workers.verification.stored import FleetReader
 
 SETTLE_S: Final = 10.0
 POLL_S: Final = 0.005
@@ -92,7 +92,7 @@ async def refuse_used_server(client: Redis, settings: Settings, *, add: bool) ->
         raise CommandError(
             f"A fleet works on {url} (worker {worker['name']}): stop it or use another server."
         )
-    found = await Held(client, settings).leftovers()
+    found = await FleetReader(client, settings).leftovers()
     if found and not add:
         raise CommandError(
             f"{url} already holds {found[0]} and {len(found) - 1} more keys of these symbols. A replay deletes "
@@ -135,25 +135,25 @@ async def _replay(
     stop: asyncio.Event,
     shown: Callable[[Feeder], None],
 ) -> dict[str, Any]:
-    held = Held(client, settings)
-    for context in held.contexts:
+    reader = FleetReader(client, settings)
+    for context in reader.contexts:
         rest.expect(context.name, context.venue, context.symbols)
-    quotes = {context.name: {symbol: QuoteCheck() for symbol in context.symbols} for context in held.contexts}
+    quotes = {context.name: {symbol: QuoteCheck() for symbol in context.symbols} for context in reader.contexts}
     observer = Observer(quotes)
     async with (
         Sessions(limit=0, timeout_s=None, direct=True) as sessions,
         _workers(settings, options.url, sessions, observer) as (books, trades, orders, tasks),
     ):
-        appender = _appender(client, settings, held)
+        appender = _appender(client, settings, reader)
         feeder = _feeder(
-            plan, options, client, settings, held, quotes, appender, books, trades, orders, rest, tasks, stop
+            plan, options, client, settings, reader, quotes, appender, books, trades, orders, rest, tasks, stop
         )
         shown(feeder)
-        await _owned(feeder, books, trades, orders, held)
+        await _owned(feeder, books, trades, orders, reader)
         began = time.monotonic()
         await feeder.run()
         rest.end()
-        unsettled = await _settle(books, trades, orders, held)
+        unsettled = await _settle(books, trades, orders, reader)
         seconds = time.monotonic() - began
         outcomes = {
             f"{book.claim.context.keys.prefix}{book.claim.symbol}": BookOutcome.of(book)
@@ -164,11 +164,11 @@ async def _replay(
         }
         single = outcomes_of_orders(orders)
     replayed = Replayed(feeder, quotes, outcomes, odd, single, observer.crossed, rest.served, seconds)
-    return await report(client, held, plan, replayed, appender, unsettled)
+    return await report(client, reader, plan, replayed, appender, unsettled)
 
 
-def _appender(client: Redis, settings: Settings, held: Held) -> Appender:
-    kept, gaps = retentions(settings, held.contexts), gap_keys(held.contexts)
+def _appender(client: Redis, settings: Settings, reader: FleetReader) -> Appender:
+    kept, gaps = retentions(settings, reader.contexts), gap_keys(reader.contexts)
     return Appender(client, LINE, settings.ingest, kept, gaps, settings.streams.gaps)
 
 
@@ -177,7 +177,7 @@ def _feeder(
     options: Options,
     client: Redis,
     settings: Settings,
-    held: Held,
+    reader: FleetReader,
     quotes: Quotes,
     appender: Appender,
     books: BookWorker,
@@ -196,7 +196,7 @@ def _feeder(
         context.name: Fed(
             context, line_of(context, settings.ingest, append, appender.tell), quotes[context.name]
         )
-        for context in held.contexts
+        for context in reader.contexts
     }
     feeder = Feeder(
         plan,
@@ -242,34 +242,34 @@ async def _workers(
 
 
 async def _owned(
-    feeder: Feeder, books: BookWorker, trades: TradeWorker, orders: OrderWorker, held: Held
+    feeder: Feeder, books: BookWorker, trades: TradeWorker, orders: OrderWorker, reader: FleetReader
 ) -> None:
     """Wait until the workers have taken up every symbol."""
-    symbols = len(held.books)
-    traded = sum(len(context.symbols) for context in held.contexts if context.settings.trades != "none")
-    told = sum(len(context.symbols) for context in held.contexts if context.venue.order_feed is not None)
+    symbols = len(reader.books)
+    traded = sum(len(context.symbols) for context in reader.contexts if context.settings.trades != "none")
+    told = sum(len(context.symbols) for context in reader.contexts if context.venue.order_feed is not None)
     await feeder.until(
         lambda: (len(books.books), len(trades.tapes), len(orders.books)) == (symbols, traded, told),
         "take up every symbol",
     )
 
 
-async def _settle(books: BookWorker, trades: TradeWorker, orders: OrderWorker, held: Held) -> list[str]:
+async def _settle(books: BookWorker, trades: TradeWorker, orders: OrderWorker, reader: FleetReader) -> list[str]:
     """Wait until everything read is applied, committed and published; what is not, in sentences."""
     deadline = time.monotonic() + SETTLE_S
     while True:
-        unsettled = [*await _unsettled(books, trades, held), *unsettled_orders(orders)]
+        unsettled = [*await _unsettled(books, trades, reader), *unsettled_orders(orders)]
         if not unsettled or time.monotonic() > deadline:
             return unsettled
         await asyncio.sleep(POLL_S)
 
 
-async def _unsettled(books: BookWorker, trades: TradeWorker, held: Held) -> list[str]:
+async def _unsettled(books: BookWorker, trades: TradeWorker, reader: FleetReader) -> list[str]:
     found = []
     if not trades.settled:
         found.append("Some trades were read and not applied.")
-    for context in held.contexts:
-        shown = await held.shown(context)
+    for context in reader.contexts:
+        shown = await reader.shown(context)
         for book in books.books.values():
             if book.claim.context.name == context.name and book.showable:
                 name = f"{context.keys.prefix}{book.claim.symbol}"

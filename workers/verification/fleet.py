@@ -17,7 +17,7 @@ from workers.store.keys import FOLDS, TRADES, TRADES_GROUP
 from workers.store.refusals import refusal_of
 from workers.terminal.output import Totals
 from workers.verification.orders import check_orders
-from workers.verification.stored import Book, Held
+from workers.verification.stored import Book, FleetReader
 from workers.verification.truth import (
     Findings,
     check_bars,
@@ -41,15 +41,15 @@ class Verification:
     """One check of one fleet, from its start to its verdict.
 
     Args:
-        held: what the fleet holds.
+        reader: reads what the fleet holds.
         source: what really happened on Binance.
         others: the same of each other exchange, by its name.
     """
 
     def __init__(
-        self, held: Held, source: TruthSource, others: Mapping[str, TruthSource] | None = None
+        self, reader: FleetReader, source: TruthSource, others: Mapping[str, TruthSource] | None = None
     ) -> None:
-        self._held = held
+        self._reader = reader
         self._source = source
         self._others = others or {}
         self.findings = Findings()
@@ -82,12 +82,12 @@ class Verification:
     @property
     def books(self) -> list[Book]:
         """The books to check: nothing can come of a symbol that is not listed."""
-        return [book for book in self._held.books if self._held.is_listed(book)]
+        return [book for book in self._reader.books if self._reader.is_listed(book)]
 
     @property
     def unlisted(self) -> list[str]:
         """A sentence for each symbol of the settings that the exchange does not list."""
-        return self._held.unlisted()
+        return self._reader.unlisted()
 
     async def wait_until_synced(self, timeout_s: float, stop: asyncio.Event) -> bool:
         """Wait until every book is shown and every symbol's trades are read; what is missing is told."""
@@ -96,7 +96,7 @@ class Verification:
         while missing and time.monotonic() < deadline and not stop.is_set():
             try:
                 missing = await self._not_ready()
-                self.totals = await self._held.totals()
+                self.totals = await self._reader.totals()
             except (RedisError, OSError):
                 missing = ["Redis"]
             except Exception as error:  # whoever watches may fail; the fleet goes on
@@ -108,27 +108,27 @@ class Verification:
         return not missing
 
     async def _not_ready(self) -> list[str]:
-        await self._held.refresh()
+        await self._reader.refresh()
         missing = [
             f"The choice of {context.name}'s symbols"
-            for context in self._held.contexts
+            for context in self._reader.contexts
             if not context.symbols.chosen
         ]
-        for context in self._held.contexts:
-            shown = await self._held.shown(context)
+        for context in self._reader.contexts:
+            shown = await self._reader.shown(context)
             for book in self.books:
                 if book.context is not context:
                     continue
                 if book.symbol not in shown:
                     missing.append(f"The book of {book.name}")
-                elif not (await self._held.group(book, TRADES, TRADES_GROUP)).exists:
+                elif not (await self._reader.group(book, TRADES, TRADES_GROUP)).exists:
                     missing.append(f"The trades fold of {book.name}")
         return missing
 
     async def sample(self) -> None:
         """Compare the top of every shown book with the truth at the same update id."""
-        for context in self._held.contexts:
-            shown = await self._held.shown(context)
+        for context in self._reader.contexts:
+            shown = await self._reader.shown(context)
             for book in self.books:
                 if book.context is not context:
                     continue
@@ -144,7 +144,7 @@ class Verification:
                         raise
                     self.findings.books_differ.add(book.name)
                     self.findings.tell(f"{book.name} shows what cannot be read: {error!r}.")
-        self.totals = await self._held.totals()
+        self.totals = await self._reader.totals()
 
     async def _compare_top(self, book: Book, payload: dict[str, Any]) -> None:
         update_id = int(payload["u"])
@@ -163,13 +163,13 @@ class Verification:
         check_levels(book.name, update_id, shown, (truth.bids, truth.asks), self.findings)
 
     async def _note_latency(self, book: Book) -> None:
-        for payload in await self._held.published(book):
+        for payload in await self._reader.published(book):
             self.latencies_ms.append(int(payload["published"]) / 1000 - int(payload["E"]))
 
     async def run(self, seconds: float | None, stop: asyncio.Event) -> None:
         """Sample until the time is over (None: for ever) or `stop` is set."""
         for book in self.books:
-            await self._held.published(book)  # what was published while starting is no measure of latency
+            await self._reader.published(book)  # what was published while starting is no measure of latency
         deadline = time.monotonic() + seconds if seconds is not None else float("inf")
         while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
             began = time.monotonic()
@@ -185,7 +185,7 @@ class Verification:
             await source.pause()
         self._stopped = True
         summary = {book: await self._summary(book) for book in self.books}
-        self.totals = await self._held.totals()
+        self.totals = await self._reader.totals()
         await self._wait_for_groups(summary)
         last_ids = {book: _last_update_id(book, summary[book]) for book in self.books}
         # first, and all at once: books are stale some time after the markets stopped
@@ -193,7 +193,7 @@ class Verification:
         for book, last in last_ids.items():
             await self._check_full_book(book, last)
             await self._check_trades_and_bars(book)
-            await check_orders(self._held.client, book, self._source_of(book), self.findings)
+            await check_orders(self._reader.client, book, self._source_of(book), self.findings)
 
     async def _wait_for_groups(self, summary: Mapping[Book, dict[str, Any]]) -> None:
         deadline = time.monotonic() + CATCH_UP_S
@@ -211,7 +211,7 @@ class Verification:
 
     async def _behind(self, book: Book, truth: dict[str, Any]) -> str:
         for channel, group in FOLDS:
-            state = await self._held.group(book, channel, group)
+            state = await self._reader.group(book, channel, group)
             if not state.exists and channel == TRADES and truth["agg_trade_id"]["count"] == 0:
                 continue
             if not state.caught_up:
@@ -221,17 +221,17 @@ class Verification:
         reached = checkpoint.last_update_id if checkpoint else None
         if update_id is not None and reached != update_id:
             return f"its checkpoint stands at update id {reached}, the stream at {update_id}"
-        last = await self._held.last_trade_id(book)
+        last = await self._reader.last_trade_id(book)
         provable = book.context.venue.facts.trade_ids == "consecutive"
         if provable and last is not None and last != truth["agg_trade_id"]["next"] - 1:
             return f"its trades stand at {last}, the stream at {truth['agg_trade_id']['next'] - 1}"
-        if await self._held.long_windows_lag(book):
+        if await self._reader.long_windows_lag(book):
             return "its windows of 5 m and longer lag behind"
         return ""
 
     async def _checkpoint(self, book: Book) -> Checkpoint | None:
         try:
-            return await self._held.checkpoint(book)
+            return await self._reader.checkpoint(book)
         except StateUnreadable:
             return None
 
@@ -239,7 +239,7 @@ class Verification:
         """The last change must have been published, though nothing came after it."""
         deadline = time.monotonic() + TRAILING_S
         while True:
-            payload = (await self._held.shown(book.context)).get(book.symbol)
+            payload = (await self._reader.shown(book.context)).get(book.symbol)
             if (payload and update_id in (None, payload["u"])) or time.monotonic() > deadline:
                 break
             await asyncio.sleep(0.05)
@@ -255,7 +255,7 @@ class Verification:
         await self._compare_top(book, payload)
 
     async def _why(self, book: Book) -> str:
-        status = await self._held.status(book)
+        status = await self._reader.status(book)
         return f"state {status.get('state', 'unknown')}, {status.get('reason') or 'no reason given'}"
 
     async def _knowing_checkpoint(self, book: Book) -> Checkpoint | None:
@@ -289,12 +289,12 @@ class Verification:
         check_levels(f"{book.name}", at, held, real, self.findings)
 
     async def _check_trades_and_bars(self, book: Book) -> None:
-        held = await self._held.trades(book)
+        held = await self._reader.trades(book)
         if not held:
-            if await self._held.last_trade_id(book) is not None:
+            if await self._reader.last_trade_id(book) is not None:
                 self.findings.tell(f"{book.name}: the latest set is empty though trades were applied.")
             return
-        before = await self._held.ids_after(book)  # ids that began anew are lower than older ones
+        before = await self._reader.ids_after(book)  # ids that began anew are lower than older ones
         first = min(int(member["agg_trade_id"]) for score, member in held if not before or score <= before)
         market, source = book.context.settings.market, self._source_of(book)
         if book.context.venue.facts.trade_ids == "consecutive":
@@ -303,14 +303,14 @@ class Verification:
             truth = numbered_as_held(await source.trades(market, book.symbol, 0), held)
         check_trades(book.name, held, truth, self.findings)
         for interval in INTERVALS_MS:
-            check_bars(book.name, interval, await self._held.bars(book, interval), truth, self.findings)
+            check_bars(book.name, interval, await self._reader.bars(book, interval), truth, self.findings)
             await asyncio.sleep(0)
 
     async def report(self) -> dict[str, Any]:
         """The verdict as one object."""
         found = self.findings
         seconds = time.monotonic() - self._started
-        statuses = [await self._held.status(book) for book in self.books]
+        statuses = [await self._reader.status(book) for book in self.books]
         names = [book.name for book in self.books]
         return {
             "symbols": len(names),
@@ -328,7 +328,7 @@ class Verification:
             "orders_equal": found.orders_equal,
             "orders_differ": found.orders_differ,
             "resyncs": sum(max(0, int(status.get("sync_count", 0)) - 1) for status in statuses),
-            "gaps": sum([await self._held.gaps(book) for book in self.books]),
+            "gaps": sum([await self._reader.gaps(book) for book in self.books]),
             "p50_ms": _rounded(percentile(self.latencies_ms, 0.5)),
             "p99_ms": _rounded(percentile(self.latencies_ms, 0.99)),
             "messages": self.totals.messages,

@@ -64,7 +64,7 @@ class Gap(NamedTuple):
     reason: str
 
 
-class Held:
+class FleetReader:
     """Reads of one fleet's keys.
 
     Args:

@@ -47,7 +47,7 @@ async def kill_archive(run: FleetRun) -> None:
         program.signal(signal.SIGKILL)
         await program.ended()
         await run.until("the archive runs again", lambda: program.running)
-    marks = {book: await run.world.held.last_trade_id(book) or 0 for book in run.books}
+    marks = {book: await run.world.reader.last_trade_id(book) or 0 for book in run.books}
     await run.until("every trade there was is in a file", partial(asyncio.to_thread, _reached, reader, marks))
     program.held = True
     program.signal(signal.SIGTERM)

@@ -24,7 +24,7 @@ MINUTE_S: Final = 60
 async def _versions(run: FleetRun, book: Book, interval: str, from_ms: int) -> dict[int, list[Bar]]:
     """All versions of each closed window that begins then or later, by its start."""
     found: dict[int, list[Bar]] = {}
-    for bar in (await run.world.held.bars(book, interval)).closed:
+    for bar in (await run.world.reader.bars(book, interval)).closed:
         if int(bar["start"]) >= from_ms:
             found.setdefault(int(bar["start"]), []).append(bar)
     return found
@@ -60,7 +60,7 @@ async def stalled(run: FleetRun) -> None:
         left_s = MINUTE_S - time.time() % MINUTE_S
         if not BEFORE_END_S < left_s < BEFORE_END_S + 1:
             return False
-        windows = [(await run.world.held.bars(book, "1m")).stats for book in run.books]
+        windows = [(await run.world.reader.bars(book, "1m")).stats for book in run.books]
         return all(window.get("complete") == "1" for window in windows)
 
     await run.until("a minute ends that every book was there for", seen_from_its_beginning, 3 * MINUTE_S)

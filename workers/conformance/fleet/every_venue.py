@@ -32,7 +32,7 @@ from workers.settings.paths import socket_path
 from workers.store.connection import connect
 from workers.store.server import find_server
 from workers.verification.fleet import Verification
-from workers.verification.stored import Book, Held
+from workers.verification.stored import Book, FleetReader
 
 START_S: Final = 300.0
 WAIT_S: Final = 120.0
@@ -77,9 +77,9 @@ class VenuesFleet:
             self.processes.add_role(line)
         self.client: Redis = connect(url)
         self.controls = {name: ExchangeControl(f"http://127.0.0.1:{port}") for name, port in ports.items()}
-        self.held = Held(self.client, self.settings)
+        self.reader = FleetReader(self.client, self.settings)
         first = next(iter(self.controls.values()))
-        self.verification = Verification(self.held, first, self.controls)
+        self.verification = Verification(self.reader, first, self.controls)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -124,15 +124,15 @@ class VenuesFleet:
 
     async def syncs(self, book: Book) -> int:
         """How often a book came into sync."""
-        return int((await self.held.status(book)).get("sync_count") or 0)
+        return int((await self.reader.status(book)).get("sync_count") or 0)
 
     async def shown_ids(self) -> dict[Book, int]:
         """The update ids of the books that are shown."""
         ids = {}
         with contextlib.suppress(RedisError, OSError):
-            for context in self.held.contexts:
-                shown = await self.held.shown(context)
-                for book in self.held.books:
+            for context in self.reader.contexts:
+                shown = await self.reader.shown(context)
+                for book in self.reader.books:
                     if book.context is context and book.symbol in shown:
                         ids[book] = int(shown[book.symbol]["u"])
         return ids
@@ -173,7 +173,7 @@ class Trouble:
     def __init__(self, fleet: VenuesFleet, place: Place, problems: list[str]) -> None:
         self._fleet, self._place, self._problems = fleet, place, problems
         self._control = fleet.control_of(place)
-        self._book = next(book for book in fleet.held.books if book.context.name == place.name)
+        self._book = next(book for book in fleet.reader.books if book.context.name == place.name)
         self._stream = _depth_stream(place)
         self.struck: dict[str, int] = {}
         """By the kind of a fault how often it struck."""
@@ -228,7 +228,7 @@ class Trouble:
             await self._take_back(number)
 
     async def _shown(self) -> bool:
-        shown = await self._fleet.held.shown(self._book.context)
+        shown = await self._fleet.reader.shown(self._book.context)
         return self._book.symbol in shown
 
     async def _until(self, what: str, condition: Callable[[], Awaitable[bool]]) -> None:
@@ -297,7 +297,7 @@ async def _kill(fleet: VenuesFleet, problems: list[str]) -> None:
 
         async def back(starts: int = starts, name: str = name, stood: dict[Book, int] = stood) -> bool:
             again, now = fleet.processes[name], await fleet.shown_ids()
-            gone_on = all(now.get(book, -1) > stood.get(book, -1) for book in fleet.held.books)
+            gone_on = all(now.get(book, -1) > stood.get(book, -1) for book in fleet.reader.books)
             return again.starts > starts and again.running and gone_on
 
         if not await came_true(back):

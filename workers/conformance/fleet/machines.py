@@ -38,7 +38,7 @@ async def _killed(run: FleetRun, *names: str) -> None:
 
 
 async def _taken(run: FleetRun, book: Book, role: str, gone: int) -> bool:
-    owner = await run.world.held.owner(book, role)
+    owner = await run.world.reader.owner(book, role)
     return bool(owner) and owner.split("-")[-2:-1] != [str(gone)]
 
 
@@ -189,12 +189,12 @@ async def lose_redis_data(run: FleetRun) -> None:
         for program in run.world.processes.named("trades"):
             stopped.enter_context(_stopped(program))
         await run.until("trades wait to be applied", partial(_trades_wait, run))
-        applied = {book: await run.world.held.last_trade_id(book) for book in run.books}
+        applied = {book: await run.world.reader.last_trade_id(book) for book in run.books}
         await run.world.lose_data()
     await _back(run)
     run.facts["syncs"] = sum(run.world.observer.sights[book].number("sync_count") for book in run.books)
     for book, last in applied.items():
-        held = await run.world.held.trades(book)
+        held = await run.world.reader.trades(book)
         first = min((int(member["agg_trade_id"]) for _, member in held), default=0)
         if last is not None and first > last + 1:
             run.facts["trades_lost"] = run.facts.get("trades_lost", 0) + first - last - 1
@@ -206,12 +206,12 @@ async def lose_redis_data(run: FleetRun) -> None:
 
 
 async def _told_lost(run: FleetRun, book: Book, first: int, last: int) -> bool:
-    holes = await run.world.held.holes(book, TRADES)
+    holes = await run.world.reader.holes(book, TRADES)
     return any(hole.first <= first and hole.last >= last for hole in holes)
 
 
 async def _trades_wait(run: FleetRun) -> bool:
-    groups = [await run.world.held.group(book, TRADES, "trades") for book in run.books]
+    groups = [await run.world.reader.group(book, TRADES, "trades") for book in run.books]
     return sum(group.waiting for group in groups) > len(groups)
 
 

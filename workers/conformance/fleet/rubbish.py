@@ -120,7 +120,7 @@ async def _others_are_current(run: FleetRun, others: list[Book]) -> None:
 
 
 async def _folds(run: FleetRun, book: Book) -> bool:
-    return (await run.world.held.last_trade_id(book)) is not None
+    return (await run.world.reader.last_trade_id(book)) is not None
 
 
 def _keys_of(book: Book) -> list[str]:

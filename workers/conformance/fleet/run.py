@@ -11,7 +11,7 @@ from workers.conformance.fleet.asked_again import asked_again
 from workers.conformance.fleet.world import FleetWorld
 from workers.conformance.result import Result
 from workers.verification.fleet import Verification
-from workers.verification.stored import Book, Held
+from workers.verification.stored import Book, FleetReader
 
 WAIT_S: Final = 120.0
 """How long anything may take that must come to pass."""
@@ -192,7 +192,7 @@ class FleetRun:
                 shown = self.world.observer.sights[book].shown
                 if not shown or shown["u"] <= row["update_id"]["last"]:
                     return False
-                last = await self.world.held.last_trade_id(book)
+                last = await self.world.reader.last_trade_id(book)
                 if last is not None and last < row["agg_trade_id"]["next"]:
                     return False
             return True
@@ -222,7 +222,7 @@ class FleetRun:
             self.expect(self.gaps(book) == gaps, f"{book.name} counts {self.gaps(book)} gaps, not {gaps}.")
             self.withdrawn(book, "out of sync")
             await self.few_snapshots(book, most_requests)
-            recorded = await self.world.held.gaps(book)
+            recorded = await self.world.reader.gaps(book)
             self.expect(recorded > 0, f"The gap of {book.name} is not in its gaps stream.")
         self.facts["snapshots"] = {book.name: await self.requests(book) for book in self.books}
 
@@ -242,10 +242,10 @@ class FleetRun:
         for book in self.books:
             by_source.setdefault(self.world.source_of(book), []).append(book)
         for source, books in by_source.items():
-            held = Held(self.world.client, self.world.settings)
+            reader = FleetReader(self.world.client, self.world.settings)
             names = {book.name for book in books}
-            held.books = [book for book in held.books if book.name in names]
-            verification = Verification(held, source)
+            reader.books = [book for book in reader.books if book.name in names]
+            verification = Verification(reader, source)
             await verification.finish()
             found = verification.findings
             self.result.problems += found.sentences()

@@ -34,7 +34,7 @@ BACK_S: Final = 240.0
 
 
 def _starved(run: FleetRun, share: float) -> AbstractContextManager[None]:
-    books = max(FLEET, len(run.world.held.books))
+    books = max(FLEET, len(run.world.reader.books))
     return run.world.quota.tightened(run.world.processes.named(*OWNERS), min(1.0, share * books / FLEET))
 
 
@@ -90,7 +90,7 @@ async def _each_comes_back(run: FleetRun, enough: int | None = None) -> None:
             shown = run.world.observer.sights[book].shown
             if shown and shown["u"] > row["update_id"]["last"]:
                 away.discard(book)
-            last = await run.world.held.last_trade_id(book)
+            last = await run.world.reader.last_trade_id(book)
             if last is not None and last >= row["agg_trade_id"]["next"]:
                 behind.discard(book)
         return len(away) <= most and len(behind) <= most

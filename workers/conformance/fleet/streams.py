@@ -48,7 +48,7 @@ async def lost_trades(run: FleetRun) -> None:
     await run.remove(numbers)
 
     async def repaired() -> bool:
-        return all([await run.world.held.gaps(book) > 0 for book in run.books])
+        return all([await run.world.reader.gaps(book) > 0 for book in run.books])
 
     await run.until("the repaired hole is in the gaps stream", repaired)
 
@@ -71,7 +71,7 @@ async def repair_refused(run: FleetRun) -> None:
     await run.remove(refused)
 
     async def repaired() -> bool:
-        return all([await run.world.held.gaps(book) > 0 for book in run.books])
+        return all([await run.world.reader.gaps(book) > 0 for book in run.books])
 
     await run.until("the repaired hole is in the gaps stream", repaired)
 
@@ -80,7 +80,7 @@ async def late_trades(run: FleetRun) -> None:
     """Every tenth aggregate trade comes 300 ms late, on both lines."""
     await for_a_while(run, "delay stream=*@aggTrade share=0.1 value=300")
     for book in run.books:
-        holes = await run.world.held.gaps(book)
+        holes = await run.world.reader.gaps(book)
         run.expect(holes == 0, f"{book.name} asked REST for trades that were on their way {holes} times.")
 
 
@@ -241,7 +241,7 @@ async def power_of_ten(run: FleetRun) -> None:
 
 async def check_known(run: FleetRun, book: Book) -> int:
     """Compare everything a book claims to know now with the truth; the levels compared."""
-    checkpoint = await run.world.held.checkpoint(book)
+    checkpoint = await run.world.reader.checkpoint(book)
     if checkpoint is None or not checkpoint.synced:
         return 0
     at = checkpoint.last_update_id

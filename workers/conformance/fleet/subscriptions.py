@@ -48,7 +48,7 @@ async def dead_trades(run: FleetRun) -> None:
     await run.fault("mute stream=*@aggTrade")
 
     async def repaired() -> bool:
-        return all([await run.world.held.gaps(book) > 0 for book in run.books])
+        return all([await run.world.reader.gaps(book) > 0 for book in run.books])
 
     await run.until("the missed trades are in the gaps stream", repaired)
     await run.overtaken()

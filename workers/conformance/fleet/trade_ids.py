@@ -19,7 +19,7 @@ LATER: Final = 20
 async def _beyond(run: FleetRun, wanted: dict[Book, int]) -> bool:
     """Whether each fold stands at some id or later, and at no absurd one."""
     return all(
-        [wanted[book] <= (await run.world.held.last_trade_id(book) or 0) < ABSURD for book in run.books]
+        [wanted[book] <= (await run.world.reader.last_trade_id(book) or 0) < ABSURD for book in run.books]
     )
 
 
@@ -28,12 +28,12 @@ async def absurd_trade_id(run: FleetRun) -> None:
     numbers = await run.fault("absurd_id stream=*@aggTrade count=1")
     await run.struck(numbers)
     await run.remove(numbers)
-    last = {book: await run.world.held.last_trade_id(book) or 0 for book in run.books}
+    last = {book: await run.world.reader.last_trade_id(book) or 0 for book in run.books}
     wanted = {book: trade_id + LATER for book, trade_id in last.items()}
     await run.until("the later trades are folded", lambda: _beyond(run, wanted))
     for book in run.books:
         run.expect(last[book] < ABSURD, f"The trades of {book.name} stood at {last[book]}.")
-        lacking = [hole for hole in await run.world.held.holes(book, TRADES) if hole.last >= ABSURD - 1]
+        lacking = [hole for hole in await run.world.reader.holes(book, TRADES) if hole.last >= ABSURD - 1]
         run.expect(not lacking, f"{book.name} lacks trades up to an id that never was: {lacking}.")
 
 
@@ -56,7 +56,7 @@ async def trade_ids_restarted(run: FleetRun) -> None:
         return all("lower ids" in doubt for doubt in await _doubts(run))
 
     async def followed() -> bool:
-        last = [await run.world.held.last_trade_id(book) or 0 for book in run.books]
+        last = [await run.world.reader.last_trade_id(book) or 0 for book in run.books]
         return all(ANEW <= trade_id < 100 * ANEW for trade_id in last)
 
     async def trusted() -> bool:
@@ -69,5 +69,5 @@ async def trade_ids_restarted(run: FleetRun) -> None:
     wanted = dict.fromkeys(run.books, ANEW + LATER)
     await run.until("the later trades are folded", lambda: _beyond(run, wanted))
     for book in run.books:
-        told = [hole for hole in await run.world.held.holes(book, TRADES) if hole.reason == "ids restarted"]
+        told = [hole for hole in await run.world.reader.holes(book, TRADES) if hole.reason == "ids restarted"]
         run.expect(len(told) == 1, f"{book.name} has {len(told)} restarts of its ids in its gaps.")

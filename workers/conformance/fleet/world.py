@@ -29,7 +29,7 @@ from workers.settings.loading import load
 from workers.settings.paths import socket_path
 from workers.store.connection import connect
 from workers.store.server import find_server
-from workers.verification.stored import Book, Held
+from workers.verification.stored import Book, FleetReader
 
 ROLES: Final = (("keeper", 0), ("books", 0), ("books", 1), ("trades", 0), ("trades", 1), ("api", 0))
 LINES: Final = ("ingest-a", "ingest-b")
@@ -76,9 +76,9 @@ class FleetWorld:
         self.client: Redis = connect(url)
         self.control = ExchangeControl(f"http://127.0.0.1:{ports['exchange']}")
         self.brief = ExchangeControl(f"http://127.0.0.1:{ports['brief']}")
-        self.held = Held(self.client, self.settings)
-        self._by_name = {f"{book.context.name}:{book.symbol}": book for book in self.held.books}
-        self.observer = Observer(self.client, self.held.books, self.source_of)
+        self.reader = FleetReader(self.client, self.settings)
+        self._by_name = {f"{book.context.name}:{book.symbol}": book for book in self.reader.books}
+        self.observer = Observer(self.client, self.reader.books, self.source_of)
         self.probes: dict[Book, int] = {}
         self._unlisted = {self._by_name[name] for name in unlisted}
         listed = fleet_settings.symbols_of(name for name in names if name not in unlisted)
@@ -141,7 +141,7 @@ class FleetWorld:
         for name in ("redis", "exchange"):
             self.processes[name].start()
         await self._until("the exchange answers", self.control.ready)
-        for book in self.held.books:
+        for book in self.reader.books:
             if book.context.name != "brief":
                 self.probes[book] = await self.control.set_fault(
                     f"rest_slow value=0 market={book.context.settings.market} symbol={book.symbol} path=*/depth"
@@ -172,7 +172,7 @@ class FleetWorld:
     def expected_books(self) -> list[Book]:
         """The books that can be in sync now."""
         return [
-            book for book in self.held.books if book.context.name != "brief" and book not in self._unlisted
+            book for book in self.reader.books if book.context.name != "brief" and book not in self._unlisted
         ]
 
     async def _until_ready(self) -> None:

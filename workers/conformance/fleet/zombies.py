@@ -55,7 +55,7 @@ def _went_on(run: FleetRun, book: Book, past: int) -> bool:
 
 
 async def _late_trade(run: FleetRun, book: Book) -> None:
-    last = await run.world.held.last_trade_id(book)
+    last = await run.world.reader.last_trade_id(book)
     if last is None:
         return
     store = TradeStore(
