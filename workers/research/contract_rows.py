@@ -10,7 +10,7 @@ from typing import Final
 
 from workers.model.derivatives.figures import figures_from
 from workers.recordings.tardis.rows import Dataset, Row, parse_row
-from workers.research.held import Held, paged
+from workers.research.symbol_data import SymbolData, paged
 from workers.store.keys import Keys
 from workers.store.log.follower import entry_id
 
@@ -18,18 +18,18 @@ DATASETS: Final[dict[str, Dataset]] = {"derivatives": "derivative_ticker", "liqu
 """By kind."""
 
 
-async def contract_rows(held: Held, kind: str, from_ms: int, to_ms: int) -> AsyncIterator[Row]:
+async def contract_rows(data: SymbolData, kind: str, from_ms: int, to_ms: int) -> AsyncIterator[Row]:
     """The rows of a kind of `DATASETS` whose `timestamp` is in a stretch, none twice. Raises: ValueError."""
     dataset, local = DATASETS[kind], 0
-    async for line in paged(held.lines(dataset, from_ms, to_ms)):
+    async for line in paged(data.lines(dataset, from_ms, to_ms)):
         row = parse_row(dataset, line)
         local = max(local, row[3])
         yield row
     make = _ticker if kind == "derivatives" else _liquidation
     key_of = Keys.derivatives if kind == "derivatives" else Keys.liquidations
-    async for raw_id, fields in held.entries(key_of, max(from_ms, local // 1000)):
+    async for raw_id, fields in data.entries(key_of, max(from_ms, local // 1000)):
         came = entry_id(raw_id)[0] * 1000
-        row = (held.venue, held.symbol, *make(came, fields))
+        row = (data.venue, data.symbol, *make(came, fields))
         if came > local and from_ms * 1000 <= row[2] < to_ms * 1000:
             yield row
 

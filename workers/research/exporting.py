@@ -20,9 +20,9 @@ from workers.recordings.tardis.rows import DATASETS, Dataset, Row, parse_row
 from workers.recordings.tardis.writing import RowLines, compressed
 from workers.research.contract_rows import DATASETS as CONTRACT_DATASETS
 from workers.research.contract_rows import contract_rows
-from workers.research.held import Held, held
 from workers.research.hftbacktest import EventArray
 from workers.research.nautilus import INSTRUMENT, KINDS, CatalogFile, Contract, contract_of, write_instrument
+from workers.research.symbol_data import SymbolData, open_symbol
 from workers.research.tables import FORMS as TABLE_FORMS
 from workers.research.tables import TableForm, columns_of, table_writer
 from workers.research.tardis_rows import Names, TopCells, TradeCells
@@ -126,9 +126,9 @@ def run_export(request: Request, config: Path | None) -> int:
         parquet.require()
 
     async def export() -> int:
-        async with held(effective, request.venue, request.symbol, request.source) as found:
+        async with open_symbol(effective, request.venue, request.symbol, request.source) as data:
             write = {"hftbacktest": _events, "nautilus": _catalog, "tardis-csv": _lines}
-            return await write.get(request.form or "", _table)(found, request)
+            return await write.get(request.form or "", _table)(data, request)
 
     try:
         count = asyncio.run(export())
@@ -141,76 +141,76 @@ def run_export(request: Request, config: Path | None) -> int:
     return EXIT_FINE
 
 
-async def _lines(found: Held, request: Request) -> int:
+async def _lines(data: SymbolData, request: Request) -> int:
     """Write a dataset; how many rows."""
     count, shown = 0, _Progress()
     with _output(request.output) as file:
         writer = RowLines(file, request.dataset)
-        async for rows in _rows(found, request):
+        async for rows in _rows(data, request):
             writer.rows(rows)
             count += len(rows)
             shown(count)
-        _refuse_nothing(found, request, count)
+        _refuse_nothing(data, request, count)
     return count
 
 
-async def _table(found: Held, request: Request) -> int:
+async def _table(data: SymbolData, request: Request) -> int:
     """Write a table; how many rows."""
     count, shown = 0, _Progress()
     with _output(request.output, packed=request.table_form == "csv") as file:
         writer = table_writer(file, columns_of(request.kind, request.depth), request.table_form)
         with closing(writer):
-            async for rows in _rows(found, request):
+            async for rows in _rows(data, request):
                 writer.rows(rows)
                 count += len(rows)
                 shown(count)
-        _refuse_nothing(found, request, count)
+        _refuse_nothing(data, request, count)
     return count
 
 
-async def _rows(found: Held, request: Request) -> AsyncIterator[list[Row]]:
-    names = Names(found.venue, request.symbol)
+async def _rows(data: SymbolData, request: Request) -> AsyncIterator[list[Row]]:
+    names = Names(data.venue, request.symbol)
     stretch = request.from_ms, request.to_ms
     if request.kind == "trades":
         cells = TradeCells(names)
-        async for rows in found.trades(*stretch):
+        async for rows in data.trades(*stretch):
             yield list(cells.rows(rows))
     elif request.kind in CONTRACT_DATASETS:
-        async for row in contract_rows(found, request.kind, *stretch):
+        async for row in contract_rows(data, request.kind, *stretch):
             yield [row]
     elif request.kind == "raw":
-        for line in found.lines(request.dataset, *stretch):
+        for line in data.lines(request.dataset, *stretch):
             yield [parse_row(request.dataset, line)]
     elif request.kind == "depth":
-        async for message in found.messages(*stretch):
+        async for message in data.messages(*stretch):
             yield names.changes(message)
     else:
         quotes = request.kind == "quotes"
         top = TopCells(names, 1 if quotes else request.depth, request.every_ms, quotes=quotes)
-        async for message in found.messages(*stretch):
+        async for message in data.messages(*stretch):
             yield list(top.rows(message))
         yield list(top.finish())
 
 
-async def _catalog(found: Held, request: Request) -> int:
+async def _catalog(data: SymbolData, request: Request) -> int:
     """Write a file into a catalog of NautilusTrader; how many rows."""
-    instrument = request.instrument or f"{request.symbol}.{found.venue.upper()}"
-    shown, listing = _Progress(), await found.listing()
-    contract = contract_of(found.market, listing) if listing is not None else None
+    instrument = request.instrument or f"{request.symbol}.{data.venue.upper()}"
+    shown, listing = _Progress(), await data.listing()
+    contract = contract_of(data.market, listing) if listing is not None else None
     path = Path(request.output)
     try:
         file = CatalogFile(path, request.kind, instrument, contract)  # type: ignore[arg-type]  # one of KINDS
         try:
             if request.kind == "depth":
-                async for message in found.messages(request.from_ms, request.to_ms):
+                async for message in data.messages(request.from_ms, request.to_ms):
                     file.book(message)
                     shown(file.count)
             else:
                 take = file.trades if request.kind == "trades" else file.quotes
-                async for rows in _rows(found, request):
+                async for rows in _rows(data, request):
                     take(rows)
                     shown(file.count)
-            _refuse_nothing(found, request, file.count)
+            _refuse_nothing(data, request, file.count)
         except BaseException:
             file.discard()
             raise
@@ -234,13 +234,13 @@ def _instrument(path: Path, name: str, contract: Contract | None, precision: tup
         )
 
 
-async def _events(found: Held, request: Request) -> int:
+async def _events(data: SymbolData, request: Request) -> int:
     """Write an event array; how many events."""
     events, shown = EventArray(), _Progress()
-    cells = TradeCells(Names(found.venue, request.symbol))
-    trades = _each(found, cells, request)
+    cells = TradeCells(Names(data.venue, request.symbol))
+    trades = _each(data, cells, request)
     trade = await anext(trades, None)
-    async for message in found.messages(request.from_ms, request.to_ms):
+    async for message in data.messages(request.from_ms, request.to_ms):
         while trade is not None and trade[3] <= message.local_timestamp:
             events.trades([trade])
             trade = await anext(trades, None)
@@ -250,26 +250,26 @@ async def _events(found: Held, request: Request) -> int:
         events.trades([trade])
         trade = await anext(trades, None)
         shown(events.count)
-    _refuse_nothing(found, request, events.count)
+    _refuse_nothing(data, request, events.count)
     with whole_file(request.output) as file:
         events.write(file)
     return events.count
 
 
-async def _each(found: Held, cells: TradeCells, request: Request) -> AsyncIterator[Row]:
-    async for rows in found.trades(request.from_ms, request.to_ms):
+async def _each(data: SymbolData, cells: TradeCells, request: Request) -> AsyncIterator[Row]:
+    async for rows in data.trades(request.from_ms, request.to_ms):
         for row in cells.rows(rows):
             yield row
 
 
-def _refuse_nothing(found: Held, request: Request, count: int) -> None:
+def _refuse_nothing(data: SymbolData, request: Request, count: int) -> None:
     if not count:
         whole = (
             ""
             if request.kind in ("trades", "raw", *CONTRACT_DATASETS)
             else ", or no whole book to begin with"
         )
-        raise CommandError(f"Nothing is held of {request.kind} of {found.venue} {request.symbol}{whole}.")
+        raise CommandError(f"Nothing is held of {request.kind} of {data.venue} {request.symbol}{whole}.")
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from workers.recordings.tardis.books import BookMessage
 from workers.recordings.tardis.normalised import iso_us
 from workers.recordings.tardis.replayed import Disconnected, Line, parse_line, refusal_in
 from workers.research.filing import Filing
-from workers.research.held import Cut
 from workers.research.outcome import Imported
+from workers.research.symbol_data import Cut
 from workers.research.tardis_import import BookRows, LineRows, TradeRows
 from workers.research.tardis_machine import KEY_VARIABLE, Machine, ReplayUrl, Taker
 

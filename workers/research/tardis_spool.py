@@ -10,7 +10,7 @@ from workers.errors import RestUnavailable
 from workers.recordings.tardis.books import BookMessage
 from workers.recordings.tardis.normalised import encode_change
 from workers.recordings.tardis.replayed import Line, parse_line, refusal_in
-from workers.research.held import Cut
+from workers.research.symbol_data import Cut
 from workers.research.tardis_machine import Machine, ReplayUrl
 from workers.research.tardis_replay import local_time_of
 

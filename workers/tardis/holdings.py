@@ -13,7 +13,7 @@ from workers.archive.files import parquet
 from workers.archive.files.reading import ArchiveReader
 from workers.archive.files.storage import storage_of
 from workers.errors import BadInput
-from workers.research.held import Held
+from workers.research.symbol_data import SymbolData
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.settings.loading import Effective, redis_url
 from workers.store.connection import connect
@@ -91,11 +91,11 @@ class Holdings:
         filed = self._archive.symbols(part.venue) if self._archive is not None else []
         return list(dict.fromkeys([*followed, *filed]))
 
-    def held(self, part: Part, symbol: str) -> Held:
+    def data(self, part: Part, symbol: str) -> SymbolData:
         """One symbol of a part."""
         ranges = Ranges(self.client, part.context.keys) if part.context is not None else None
         filed = self._archive is not None and part.venue in self._archive.venues()
-        return Held(part.venue, symbol, part.context, ranges, self._archive if filed else None)
+        return SymbolData(part.venue, symbol, part.context, ranges, self._archive if filed else None)
 
     async def refresh(self) -> None:
         """Take in which symbols are followed now."""

@@ -14,7 +14,7 @@ from workers.recordings.tardis import messages as told
 from workers.recordings.tardis.messages import Message
 from workers.recordings.tardis.rows import Row
 from workers.research.contract_rows import contract_rows
-from workers.research.held import LATE_MS
+from workers.research.symbol_data import LATE_MS
 from workers.research.tardis_import import CONSECUTIVE
 from workers.research.tardis_rows import Names, TradeCells
 from workers.tardis.holdings import Holdings, Part
@@ -51,8 +51,8 @@ class Past:
     async def _changes(self) -> Messages:
         local = 0
         for part in self._parts:
-            held = self._holdings.held(part, self.symbol)
-            async for book in held.messages_by_arrival(self._from_us, self._to_us):
+            data = self._holdings.data(part, self.symbol)
+            async for book in data.messages_by_arrival(self._from_us, self._to_us):
                 if book.local_timestamp <= local:
                     continue  # two parts may have the same time
                 if book.hole_from:
@@ -66,7 +66,7 @@ class Past:
             cells = TradeCells(Names(part.venue, self.symbol))
             follows = part.context is not None or part.venue in CONSECUTIVE
             before, after = local, 0
-            async for rows in self._holdings.held(part, self.symbol).trades(*self._around):
+            async for rows in self._holdings.data(part, self.symbol).trades(*self._around):
                 for row in rows:
                     number = row[_AT["agg_trade_id"]]
                     torn = _is_hole(row) or (follows and after and number is not None and number > after)
@@ -105,16 +105,16 @@ class Past:
     async def _best(self) -> Messages:
         for part in self._parts:
             if part.context is not None:
-                held = self._holdings.held(part, self.symbol)
-                async for ticker in past_tickers(held, part.context, self._from_us, self._to_us):
+                data = self._holdings.data(part, self.symbol)
+                async for ticker in past_tickers(data, part.context, self._from_us, self._to_us):
                     yield ticker
 
     async def _contracts(self, kind: str) -> AsyncIterator[Row]:
         local = 0
         for part in self._parts:
             before = local
-            held = self._holdings.held(part, self.symbol)
-            async for row in contract_rows(held, kind, *self._around):
+            data = self._holdings.data(part, self.symbol)
+            async for row in contract_rows(data, kind, *self._around):
                 if row[3] >= self._to_us:
                     break
                 if row[3] > before and self._is_within(row[3]):

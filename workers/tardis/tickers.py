@@ -11,7 +11,7 @@ from typing import Any
 
 from workers.errors import BadInput, MalformedFrame
 from workers.recordings.tardis.messages import BookTicker, Disconnect, Message
-from workers.research.held import Held
+from workers.research.symbol_data import SymbolData
 from workers.runtime.context import VenueContext
 from workers.store.keys import TICKER, Keys
 from workers.store.log.follower import Entry, StreamFollower, last_ids
@@ -39,22 +39,22 @@ def tickers_of(context: VenueContext, symbol: str, entries: Sequence[Entry]) -> 
     return found
 
 
-async def past_tickers(held: Held, context: VenueContext, from_us: int, to_us: int) -> AsyncIterator[Message]:
+async def past_tickers(data: SymbolData, context: VenueContext, from_us: int, to_us: int) -> AsyncIterator[Message]:
     """Those that came within a stretch (µs), with a disconnect for those that Redis has no more.
 
     Local times rise, by a µs where two came in one.
     """
-    local, is_cut = 0, await held.was_trimmed(_key)
-    async for entry in held.entries(_key, 0):
-        for ticker in tickers_of(context, held.symbol, [entry]):
+    local, is_cut = 0, await data.was_trimmed(_key)
+    async for entry in data.entries(_key, 0):
+        for ticker in tickers_of(context, data.symbol, [entry]):
             local = max(local + 1, ticker.local_timestamp)
             if is_cut and local > from_us:
-                yield Disconnect(held.symbol, from_us)
+                yield Disconnect(data.symbol, from_us)
             is_cut = False
             if from_us <= local < to_us:
                 yield ticker._replace(local_timestamp=local)
     if is_cut:
-        yield Disconnect(held.symbol, from_us)
+        yield Disconnect(data.symbol, from_us)
 
 
 def _key(keys: Keys, symbol: str) -> str:

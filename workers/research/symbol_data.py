@@ -1,4 +1,4 @@
-"""What is held of a symbol, as the messages and trades of which the files of researchers are made."""
+"""What is stored of a symbol, as the messages and trades of which the files of researchers are made."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def paged(items: Iterable[_Item], size: int = 500) -> AsyncIterator[_Item]
             yield item
 
 
-class Held:
+class SymbolData:
     """One symbol of one venue.
 
     Args:
@@ -260,8 +260,8 @@ def _pages(rows: Iterable[Values]) -> Iterable[list[Values]]:
 
 
 @asynccontextmanager
-async def held(effective: Effective, venue: str, symbol: str, source: SourceName) -> AsyncIterator[Held]:
-    """What is held of a symbol, open for reading; a venue may be one that only the archive knows.
+async def open_symbol(effective: Effective, venue: str, symbol: str, source: SourceName) -> AsyncIterator[SymbolData]:
+    """What is stored of a symbol, open for reading; a venue may be one that only the archive knows.
 
     Raises:
         WrongArgument: nobody knows the venue.
@@ -279,12 +279,12 @@ async def held(effective: Effective, venue: str, symbol: str, source: SourceName
     if reader is not None:
         parquet.require()
     if context is None or source == "archive":
-        yield Held(name, symbol, context, None, reader)
+        yield SymbolData(name, symbol, context, None, reader)
         return
     client = connect(redis_url(settings))
     try:
         await client.ping()
-        yield Held(name, symbol, context, Ranges(client, context.keys), reader)
+        yield SymbolData(name, symbol, context, Ranges(client, context.keys), reader)
     except (RedisError, ConnectionError, FileNotFoundError) as error:
         url = mask(redis_url(settings))
         raise CommandError(
