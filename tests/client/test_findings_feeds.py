@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from workers.client import AnalyticsTold, FleetClient, Gap, Number, OrdersTop, Withheld
+from workers.client import AnalyticsRecord, FleetClient, Gap, Number, OrdersTop, Withheld
 from workers.model.level3 import top as level3
 from workers.store.keys import ORDERS_GROUP, Keys
 
@@ -89,7 +89,7 @@ async def test_each_event_is_told_once_and_a_token_goes_on_after_it(client: Any,
             async with fleet.analytics([SYMBOL], from_ms=1, resume=feed.token) as again:
                 assert (await anext(again)).event.price == 1.0, "an entry is done with its last event"  # type: ignore[union-attr]
             found.append(await anext(feed))
-            assert all(isinstance(one, AnalyticsTold) for one in found)
+            assert all(isinstance(one, AnalyticsRecord) for one in found)
             assert [one.event.price for one in found] == [1.0, -1.0]  # type: ignore[union-attr]
             token = feed.token
         async with fleet.analytics([SYMBOL], resume=token) as later:

@@ -27,7 +27,7 @@ from workers.model.alerts.rules import SEVERITIES
 from workers.model.pauses import Pauses
 from workers.runtime.backoff import Backoff
 from workers.settings.alerts import AlertSettings
-from workers.store.alerts.book import Told
+from workers.store.alerts.book import AlertEntry
 
 log = structlog.get_logger()
 
@@ -113,7 +113,7 @@ class Webhook:
             return True
         return not record.silenced and SEVERITIES.index(record.severity) >= self._least
 
-    def _untold(self, entries: Sequence[Told]) -> list[Change]:
+    def _untold(self, entries: Sequence[AlertEntry]) -> list[Change]:
         """What becomes of the alerts of which the webhook was not told."""
         ids = {one.record.id for one in entries if one.event in OPENING and isinstance(one.record, Alert)}
         alerts = [alert for alert in self._owner.opened() if alert.id in ids and not alert.untold]
@@ -125,7 +125,7 @@ class Webhook:
         DROPPED.labels(kind).inc(messages)
         log.error("alerts_webhook_dropped", reason=reason, alert_event=event, messages=messages)
 
-    async def _send(self, entry: Told) -> bool:
+    async def _send(self, entry: AlertEntry) -> bool:
         """Send one message, again and again if need be; False: it was dropped, and the place moved behind it."""
         pauses, began = Pauses(FIRST_S, MOST_S), time.monotonic()
         body = self._notice(entry.event, entry.record)
@@ -175,7 +175,7 @@ class Webhook:
         while place != cutoff:
             passed = await book.passed(place, cutoff, READ_AT_ONCE)
             dropped, place = dropped + passed.entries, passed.last
-            untold += self._untold(passed.told)
+            untold += self._untold(passed.alerts)
         self._count_dropped("queue", "too many wait", "", dropped)
         await self._owner.sent(cutoff, untold)
         return True

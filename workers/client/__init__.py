@@ -6,7 +6,7 @@ from workers.client.fleet import FleetClient
 from workers.client.frames import columns_of, to_dataframe
 from workers.client.numbers import Number
 from workers.client.records import (
-    AnalyticsTold,
+    AnalyticsRecord,
     Bar,
     Book,
     BookTop,
@@ -39,15 +39,16 @@ from workers.errors import (
 )
 from workers.model.alerts.records import Alert, Comment
 from workers.model.analytics.events import AnalyticsEvent
-from workers.store.alerts.book import OpenAlert, Told
+from workers.store.alerts.book import AlertEntry, OpenAlert
 from workers.store.analytics.reading import AnalyticsNow, Figures
 from workers.store.log.recorded import RecordedAudit, RecordedGap
 
 __all__ = [
     "Alert",
+    "AlertEntry",
     "AnalyticsEvent",
     "AnalyticsNow",
-    "AnalyticsTold",
+    "AnalyticsRecord",
     "BadNumber",
     "Bar",
     "Book",
@@ -78,7 +79,6 @@ __all__ = [
     "SecondUnknown",
     "StateUnreadable",
     "TokenUnusable",
-    "Told",
     "Trade",
     "UnknownSymbol",
     "UnknownVenue",

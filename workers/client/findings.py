@@ -13,13 +13,13 @@ from workers.client.decoding import WireDecoder, bar
 from workers.client.feed import Feed
 from workers.client.naming import keys_of
 from workers.client.orders import OrdersFeed, orders_of, place_of
-from workers.client.records import AnalyticsTold, Bar, OrderPlace, Orders
+from workers.client.records import AnalyticsRecord, Bar, OrderPlace, Orders
 from workers.client.tokens import Place
 from workers.errors import BookWithheld
 from workers.model.analytics.events import AnalyticsEvent
 from workers.model.level3.sync import OrderSync
 from workers.model.trades.windows import INTERVALS_MS
-from workers.store.alerts.book import AlertBook, OpenAlert, Told
+from workers.store.alerts.book import AlertBook, AlertEntry, OpenAlert
 from workers.store.analytics.reading import AnalyticsNow, AnalyticsReader, events_in
 from workers.store.keys import Keys
 from workers.store.log.follower import Entry
@@ -31,7 +31,7 @@ MOST_ORDERS: Final = 10_000_000
 """Of one symbol: whoever owns them bounds them (`orders.max_orders`)."""
 
 
-class AnalyticsFeed(Feed[AnalyticsTold]):
+class AnalyticsFeed(Feed[AnalyticsRecord]):
     """What is told of walls, icebergs and flicker of some symbols."""
 
     channel = "analytics"
@@ -54,7 +54,7 @@ class AnalyticsFeed(Feed[AnalyticsTold]):
                 self._undecodable(name, position)
             for event in found:
                 place = Place(position) if event is found[-1] else None
-                self._put(name, place, AnalyticsTold(name, position, event))
+                self._put(name, place, AnalyticsRecord(name, position, event))
 
 
 class FindingsClient(ABC):
@@ -119,7 +119,7 @@ class FindingsClient(ABC):
     def analytics(
         self, symbols: Sequence[str], *, resume: str | None = None, from_ms: int | None = None
     ) -> AnalyticsFeed:
-        """Each wall, iceberg and flicker when it is told: `AnalyticsTold`, with `Gap` and `Interrupted` among them.
+        """Each wall, iceberg and flicker when it is told: `AnalyticsRecord`, with `Gap` and `Interrupted` among them.
 
         `resume` and `from_ms` are those of `books`.
         """
@@ -159,7 +159,7 @@ class FindingsClient(ABC):
         """The alerts that are open now, the oldest first, each with what a language model said of it, if anything."""
         return await AlertBook(self._client).opened()
 
-    async def newest_alerts(self, count: int = 100) -> list[Told]:
+    async def newest_alerts(self, count: int = 100) -> list[AlertEntry]:
         """What became of alerts, newest first: `event`, and the `Alert` or `Comment` it is about."""
         return await AlertBook(self._client).newest(count)
 

@@ -279,7 +279,7 @@ class OrdersTop(NamedTuple):
     published_us: int
 
 
-class AnalyticsTold(NamedTuple):
+class AnalyticsRecord(NamedTuple):
     """A wall, iceberg or flicker, when it was told."""
 
     symbol: str

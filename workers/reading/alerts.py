@@ -16,7 +16,7 @@ from workers.model.alerts.records import Alert
 from workers.model.alerts.rules import BEYOND_LIMIT
 from workers.plain_text import plain
 from workers.reading.opening import fleet_of, run_reading, tell_notice
-from workers.store.alerts.book import AlertBook, OpenAlert, Told
+from workers.store.alerts.book import AlertBook, AlertEntry, OpenAlert
 from workers.store.connection import connect
 from workers.terminal.saying import say, say_json
 from workers.terminal.times import clock_text
@@ -87,7 +87,7 @@ async def _follow(book: AlertBook, place: str, *, as_json: bool) -> None:
             await asyncio.sleep(PAUSE_S)
 
 
-def _tell(entry: Told, *, as_json: bool) -> None:
+def _tell(entry: AlertEntry, *, as_json: bool) -> None:
     kind = "alert" if isinstance(entry.record, Alert) else "comment"
     if as_json:
         say_json({"id": entry.id, "event": entry.event, kind: _plain(entry.record)})

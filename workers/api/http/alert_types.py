@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from workers.model.alerts.records import Alert, Comment, Event
-from workers.store.alerts.book import OpenAlert, Told
+from workers.store.alerts.book import AlertEntry, OpenAlert
 
 
 class AlertWithComment(Struct):
@@ -46,9 +46,9 @@ def with_comment(opened: OpenAlert) -> AlertWithComment:
     return AlertWithComment(opened.alert, opened.comment)
 
 
-def event_of(told: Told) -> AlertEvent:
+def event_of(entry: AlertEntry) -> AlertEvent:
     """An entry of the stream as it is served."""
-    record = told.record
+    record = entry.record
     if isinstance(record, Alert):
-        return AlertEvent(told.id, told.event, record, None)
-    return AlertEvent(told.id, told.event, None, record)
+        return AlertEvent(entry.id, entry.event, record, None)
+    return AlertEvent(entry.id, entry.event, None, record)

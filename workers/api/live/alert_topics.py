@@ -14,8 +14,7 @@ from workers.api.live.outlet import Outlet
 from workers.api.live.topics import Topic
 from workers.model.alerts.records import Alert
 from workers.model.alerts.rules import BEYOND_LIMIT, Target
-from workers.store.alerts.book import AlertBook, OpenAlert, Told
-from workers.store.alerts.book import told as told_of
+from workers.store.alerts.book import AlertBook, AlertEntry, OpenAlert, alert_entries
 from workers.store.books.watch import Entry
 from workers.store.keys import ALERTS
 
@@ -52,7 +51,7 @@ class AlertsTopic(Topic):
         for outlet in self.subscribers:
             outlet.put_latest(self, self.channel, message)
 
-    def told(self, entries: Sequence[Told]) -> None:
+    def send(self, entries: Sequence[AlertEntry]) -> None:
         """Send on what became of the market's alerts."""
         for entry in entries:
             record = entry.record
@@ -102,9 +101,9 @@ class AlertTopics:
             self._reader.leave(ALERTS)
 
     def _take(self, entries: Sequence[Entry]) -> None:
-        told = told_of(entries)
+        changes = alert_entries(entries)
         for topic in self._topics.values():
-            topic.told(told)
+            topic.send(changes)
         self._hurry()
 
     async def _poll(self) -> None:

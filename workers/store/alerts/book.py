@@ -34,7 +34,7 @@ LEASE: Final = "alerts"
 ROLE: Final = "alerts"
 
 
-class Told(NamedTuple):
+class AlertEntry(NamedTuple):
     """An entry of the stream `alerts`."""
 
     id: str
@@ -43,11 +43,11 @@ class Told(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """Entries of the stream that are passed over: how many, the last one's id, and what those of ours told."""
+    """Entries of the stream that are passed over: how many, the last one's id, and those of ours."""
 
     entries: int
     last: str
-    told: list[Told]
+    alerts: list[AlertEntry]
 
 
 class OpenAlert(NamedTuple):
@@ -164,13 +164,13 @@ class AlertBook:
         found = await self._client.hget(Keys().lease(ROLE, LEASE), "owner")
         return found.decode(errors="replace") if found else ""
 
-    async def newest(self, count: int) -> list[Told]:
+    async def newest(self, count: int) -> list[AlertEntry]:
         """What became of alerts, newest first. One round trip."""
-        return told(await self._client.xrevrange(names.ALERTS, count=count))
+        return alert_entries(await self._client.xrevrange(names.ALERTS, count=count))
 
-    async def after(self, place: str, count: int) -> list[Told]:
+    async def after(self, place: str, count: int) -> list[AlertEntry]:
         """The entries after one, the oldest first. One round trip."""
-        return told(await self._client.xrange(names.ALERTS, min=f"({place}", max="+", count=count))
+        return alert_entries(await self._client.xrange(names.ALERTS, min=f"({place}", max="+", count=count))
 
     async def last(self) -> str:
         """The id of the newest entry; `0-0` where there is none. One round trip."""
@@ -185,7 +185,7 @@ class AlertBook:
     async def passed(self, place: str, end: str, count: int) -> Passed:
         """The oldest entries after one, up to an end, at most so many. One round trip."""
         found = await self._client.xrange(names.ALERTS, min=f"({place}", max=end, count=count)
-        return Passed(len(found), found[-1][0].decode() if found else end, told(found))
+        return Passed(len(found), found[-1][0].decode() if found else end, alert_entries(found))
 
     async def spend(self, now_ms: int, questions: int, tokens_a_day: int, cost: int) -> bool:
         """Reserve a question of a cost in tokens, or give back tokens (negative); False: a limit is reached. One
@@ -195,7 +195,7 @@ class AlertBook:
         return bool(await self._scripts.run("alerts/spend", [names.ALERT_SPENDING], arguments))
 
 
-def told(entries: Sequence[Any]) -> list[Told]:
+def alert_entries(entries: Sequence[Any]) -> list[AlertEntry]:
     """Entries of the stream; what others wrote into it is left out."""
     found = []
     for entry_id, fields in entries:
@@ -204,7 +204,7 @@ def told(entries: Sequence[Any]) -> list[Told]:
             continue
         decode = decode_comment if event == "commented" else decode_alert
         try:
-            found.append(Told(entry_id.decode(), cast(Event, event), decode(fields.get(b"data", b""))))
+            found.append(AlertEntry(entry_id.decode(), cast(Event, event), decode(fields.get(b"data", b""))))
         except msgspec.MsgspecError:
             continue
     return found
