@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mutations import mutated
 
 from workers.errors import MalformedFrame
-from workers.model.derivatives.figures import Figure, Liquidation, Told
+from workers.model.derivatives.figures import DerivativesUpdate, Figure, Liquidation
 from workers.venues.binance import derivatives as binance
 from workers.venues.bybit import derivatives as bybit
 from workers.venues.okx import derivatives as okx
@@ -44,7 +44,7 @@ OKX_INTEREST = (
 )
 OKX_LIQUIDATED = (b'{"details":[{"bkLoss":"0","bkPx":"0.007831","ccy":"","posSide":"short","side":"buy","sz":"13",'
                   b'"ts":"1692266434010"}],"instId":"IOST-USDT-SWAP","instType":"SWAP"}')  # fmt: skip
-Read = Callable[[str, bytes], Told]
+Read = Callable[[str, bytes], DerivativesUpdate]
 
 
 def figures(time_ms: int, **values: str) -> dict[str, Figure]:
@@ -72,7 +72,7 @@ def figures(time_ms: int, **values: str) -> dict[str, Figure]:
     ],
 )  # fmt: skip
 def test_figures(read: Read, data: bytes, expected: dict[str, Figure]) -> None:
-    assert read("v", data) == Told(expected)
+    assert read("v", data) == DerivativesUpdate(expected)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_figures(read: Read, data: bytes, expected: dict[str, Figure]) -> None:
     ],
 )  # fmt: skip
 def test_liquidations(read: Read, data: bytes, expected: list[Liquidation]) -> None:
-    assert read("v", data) == Told(liquidations=tuple(expected))
+    assert read("v", data) == DerivativesUpdate(liquidations=tuple(expected))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ ALL = {MARK_PRICE: binance.mark_price, FORCED: binance.liquidation, OPEN_INTERES
 @given(mutated(list(ALL)), st.sampled_from(list(ALL.values())))
 def test_rubbish_is_malformed_at_worst(data: bytes, read: Read) -> None:
     try:
-        told = read("v", data)
+        update = read("v", data)
     except MalformedFrame:
         return
-    assert all(0 <= figure.time_ms <= 2**53 for figure in told.figures.values())
+    assert all(0 <= figure.time_ms <= 2**53 for figure in update.figures.values())

@@ -100,7 +100,7 @@ async def still_missing(streams: RawStreams, numbered: NumberedStreams, key: str
         known = await numbered.known_names(key, lost.names)
         missing = [index for index, name in enumerate(lost.names) if name not in known]
     else:
-        there = await streams.held(key, lost.first_ms, lost.last_ms)
+        there = await streams.update_ids(key, lost.first_ms, lost.last_ms)
         missing = [index for index, update_id in enumerate(lost.places) if update_id not in there.ids]
         may_come = may_come and bool(missing) and there.newest < lost.places[missing[-1]]
     if may_come and missing:

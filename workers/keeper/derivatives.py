@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from redis.exceptions import RedisError, ResponseError
 
 from workers.errors import MalformedFrame, StateUnreadable
-from workers.model.derivatives.figures import Figure, Liquidation, Told, merged
+from workers.model.derivatives.figures import DerivativesUpdate, Figure, Liquidation, merged
 from workers.runtime.backoff import Backoff
 from workers.runtime.context import VenueContext
 from workers.runtime.process import Process
@@ -169,17 +169,17 @@ class DerivativesFold:
     def _take(self, source: Source, entries: Sequence[Entry]) -> None:
         keys = source.context.keys
         for stream_id, fields in entries:
-            told = self._read(source, fields)
-            if told is None:
+            update = self._read(source, fields)
+            if update is None:
                 continue
-            if told.figures:
+            if update.figures:
                 key = keys.derivatives(source.symbol)
-                self._figures[key] = merged(self._figures.get(key, {}), told.figures)
+                self._figures[key] = merged(self._figures.get(key, {}), update.figures)
             key = keys.liquidations(source.symbol)
-            for place, row in enumerate(told.liquidations):
+            for place, row in enumerate(update.liquidations):
                 self._liquidations.append((key, liquidation_id(stream_id.decode(), place), row))
 
-    def _read(self, source: Source, fields: Mapping[bytes, bytes]) -> Told | None:
+    def _read(self, source: Source, fields: Mapping[bytes, bytes]) -> DerivativesUpdate | None:
         """What an entry says; None for one that is malformed, which costs nothing else."""
         venue = source.context.name
         try:

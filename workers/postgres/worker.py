@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from workers.postgres.metrics import BUFFERED, LAG
 from workers.postgres.rows import Source, sources_of
 from workers.postgres.stream import OwnedStream
-from workers.postgres.writer import Told, Writer
+from workers.postgres.writer import SymbolGap, Writer
 from workers.runtime.backoff import Backoff
 from workers.runtime.context import venue_contexts
 from workers.runtime.ownership import Claim, Ownership
@@ -82,7 +82,7 @@ class PostgresWorker:
         stream.ready = False
         self.ownership.lost(stream.claim, stream.token)
 
-    async def _record(self, told: Sequence[Told]) -> None:
+    async def _record(self, told: Sequence[SymbolGap]) -> None:
         kept = self._process.settings.streams.gaps
         for context, symbol, gap in told:
             try:

@@ -37,7 +37,7 @@ SEARCH_MS: Final = 10_000
 DAYS_S: Final = 60.0
 """Pause between two looks at which days are to be made and to be dropped."""
 
-Told = tuple[VenueContext, str, GapRecord]
+SymbolGap = tuple[VenueContext, str, GapRecord]
 
 
 class Writer:
@@ -56,7 +56,7 @@ class Writer:
         streams: dict[str, OwnedStream],
         folded: dict[str, FoldedTrades],
         lost: Callable[[OwnedStream], None],
-        tell: Callable[[Sequence[Told]], object],
+        tell: Callable[[Sequence[SymbolGap]], object],
     ) -> None:
         self._settings = settings
         self._streams = streams
@@ -224,7 +224,7 @@ class Writer:
             )
             await database.advance({stream.name: chunks[-1].end for stream, chunks in written if chunks})
         self._count(rows, kept, counts)
-        told: list[Told] = []
+        told: list[SymbolGap] = []
         for stream, chunks in written:
             for chunk in stream.drop(len(chunks)):
                 told += [(stream.claim.context, stream.claim.symbol, gap) for gap in chunk.told]
@@ -240,7 +240,7 @@ class Writer:
             if row.day < self._oldest_day():
                 EXPIRED.labels(row.table).inc()
 
-    async def _record(self, told: list[Told]) -> None:
+    async def _record(self, told: list[SymbolGap]) -> None:
         if told:
             result = self._tell(told)
             if asyncio.iscoroutine(result):
@@ -300,7 +300,7 @@ class Writer:
         rows = [
             row for trade in trades if (row := trade_row(hole.instrument, trade, 0, REPAIRED)) is not None
         ]
-        told: list[Told] = []
+        told: list[SymbolGap] = []
         now_ms = int(time.time() * 1000)
         await database.days.make({("gaps", now_ms // DAY_MS), *((row.table, row.day) for row in rows)})
         async with database.transaction():

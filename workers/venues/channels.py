@@ -11,7 +11,7 @@ from hashlib import blake2b
 from math import inf
 from typing import Final, NamedTuple
 
-from workers.model.derivatives.figures import Told
+from workers.model.derivatives.figures import DerivativesUpdate
 from workers.venues.messages import Subscription
 from workers.venues.requests import RestRequest
 
@@ -33,7 +33,7 @@ class ExtraChannel(NamedTuple):
 
     patience: float = PATIENCE
     whole_market: bool = False
-    read: Callable[[bytes], Told] | None = None
+    read: Callable[[bytes], DerivativesUpdate] | None = None
     request: Callable[[str], RestRequest] | None = None
     changes_only: bool = False
 

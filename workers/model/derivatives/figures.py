@@ -49,17 +49,17 @@ class Liquidation(NamedTuple):
     """The exchange's id, where it has one."""
 
 
-class Told(NamedTuple):
-    """What a message says."""
+class DerivativesUpdate(NamedTuple):
+    """What a message says of a contract."""
 
     figures: Figures = MappingProxyType({})
     liquidations: tuple[Liquidation, ...] = ()
 
 
-def merged(known: Figures, told: Figures) -> dict[str, Figure]:
+def merged(known: Figures, newer: Figures) -> dict[str, Figure]:
     """What is known after a message. O(figures)."""
     now = dict(known)
-    for name, figure in told.items():
+    for name, figure in newer.items():
         before = now.get(name)
         if before is None or figure.time_ms >= before.time_ms:
             now[name] = figure

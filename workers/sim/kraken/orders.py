@@ -17,8 +17,8 @@ INTERVAL_MS: Final = 20
 FIRST_ORDER_ID: Final = 1_000_000
 
 
-class Told(NamedTuple):
-    """An order as it was last told: its signed key, what is left of it, and when it was placed."""
+class PublishedOrder(NamedTuple):
+    """An order as it was last published: its signed key, what is left of it, and when it was placed."""
 
     key: int
     quantity: int
@@ -74,32 +74,32 @@ class KrakenOrders:
 
 
 class KrakenWindow:
-    """The orders of the best prices, as they were last told; nothing is said of those that fall out of view."""
+    """The orders of the best prices, as they were last published; nothing is said of those that fall out of view."""
 
     def __init__(self, orders: KrakenOrders, topic: Topic, depth: int) -> None:
         self.topic = topic
         self._orders = orders
         self._depth = depth
-        self._told: dict[int, Told] = {}
+        self._published: dict[int, PublishedOrder] = {}
         self._pending = False
         self.events = 0
         topic.first = self._first
 
-    def _look(self) -> dict[int, Told]:
+    def _look(self) -> dict[int, PublishedOrder]:
         return {
-            order.order_id: Told(order.key, order.quantity, order.placed_ms)
+            order.order_id: PublishedOrder(order.key, order.quantity, order.placed_ms)
             for order in self._orders.best(self._depth)
         }
 
     def _first(self) -> str:
         if not self.topic.subscribers:
-            self._told = self._look()
-        rows = [(told.key, self._row(number, told)) for number, told in self._told.items()]
+            self._published = self._look()
+        rows = [(order.key, self._row(number, order)) for number, order in self._published.items()]
         return self._message("snapshot", rows, self._orders.acted_ms)
 
-    def _row(self, number: int, told: Told, event: str = "", at_ms: float | None = None) -> str:
-        at = told.placed_ms if at_ms is None else at_ms
-        return order_row(self._orders.wire, number, told.key, told.quantity, at, event)
+    def _row(self, number: int, order: PublishedOrder, event: str = "", at_ms: float | None = None) -> str:
+        at = order.placed_ms if at_ms is None else at_ms
+        return order_row(self._orders.wire, number, order.key, order.quantity, at, event)
 
     def _message(self, kind: str, rows: list[tuple[int, str]], at_ms: float) -> str:
         bids = [row for key, row in rows if key > 0]
@@ -110,11 +110,11 @@ class KrakenWindow:
         wire = self._orders.wire
         texts: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
         prices: tuple[set[int], set[int]] = (set(), set())
-        for told in self._told.values():
-            side = told.key < 0
-            prices[side].add(told.key)
+        for order in self._published.values():
+            side = order.key < 0
+            prices[side].add(order.key)
             if len(prices[side]) <= CHECKED_LEVELS:
-                texts[side].append((wire.price(abs(told.key)), wire.quantity(told.quantity)))
+                texts[side].append((wire.price(abs(order.key)), wire.quantity(order.quantity)))
         return checksum(texts[1], texts[0])
 
     def note_changes(self, at_ms: float) -> None:
@@ -129,30 +129,30 @@ class KrakenWindow:
         if not self._pending:
             return
         self._pending = False
-        before, self._told = self._told, self._look()
+        before, self._published = self._published, self._look()
         rows = [
-            (told.key, self._row(number, told, "delete", at_ms))
-            for number, told in before.items()
-            if number not in self._told and not self._orders.rests(number, told.key)
+            (order.key, self._row(number, order, "delete", at_ms))
+            for number, order in before.items()
+            if number not in self._published and not self._orders.rests(number, order.key)
         ]
-        for number, told in self._told.items():
+        for number, order in self._published.items():
             if number not in before:
-                rows.append((told.key, self._row(number, told, "add")))
-            elif told.quantity != before[number].quantity:
-                rows.append((told.key, self._row(number, told, "modify", at_ms)))
+                rows.append((order.key, self._row(number, order, "add")))
+            elif order.quantity != before[number].quantity:
+                rows.append((order.key, self._row(number, order, "modify", at_ms)))
         if rows and self.topic.subscribers:
             self.events += 1
             self.topic.publish(self._message("update", rows, at_ms))
 
     def truth(self) -> dict[str, Any]:
-        """Those in view, as they were last told: price, what is left, and id; and when each was placed."""
+        """Those in view, as they were last published: price, what is left, and id; and when each was placed."""
         wire = self._orders.wire
         sides: dict[str, list[tuple[str, str, str]]] = {"bids": [], "asks": []}
-        for number, told in self._told.items():
-            row = (wire.price(abs(told.key)), wire.quantity(told.quantity), order_id(number))
-            sides["bids" if told.key > 0 else "asks"].append(row)
+        for number, order in self._published.items():
+            row = (wire.price(abs(order.key)), wire.quantity(order.quantity), order_id(number))
+            sides["bids" if order.key > 0 else "asks"].append(row)
         placed = {
-            order_id(number): nanoseconds(told.placed_ms) // 1000 / 1000
-            for number, told in self._told.items()
+            order_id(number): nanoseconds(order.placed_ms) // 1000 / 1000
+            for number, order in self._published.items()
         }
         return {"events": self.events, "placed_ms": placed, **sides}

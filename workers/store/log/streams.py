@@ -69,8 +69,8 @@ class Appended(NamedTuple):
     """For a sample of the repeats: the line that was first, and by how many µs."""
 
 
-class Held(NamedTuple):
-    """What a stream has."""
+class UpdateIds(NamedTuple):
+    """Update ids that a stream has."""
 
     ids: set[int]
     newest: int
@@ -134,7 +134,7 @@ class RawStreams:
         with suppress(RedisError, OSError):
             await pipe.execute(raise_on_error=False)
 
-    async def held(self, key: str, first_ms: int, last_ms: int) -> Held:
+    async def update_ids(self, key: str, first_ms: int, last_ms: int) -> UpdateIds:
         """The update ids a stream has of some time, and its newest. One round trip per 1,000 entries, and one more.
 
         A line may have filed an event under another time than the other line would have: some seconds more are read.
@@ -146,7 +146,7 @@ class RawStreams:
         while page := await client.xrange(key, min=start, max=end, count=COUNTED):
             ids.update(int(entry[0].partition(b"-")[2]) for entry in page)
             start = f"({page[-1][0].decode()}"
-        return Held(ids, int(newest[0][0].partition(b"-")[2]) if newest else -1)
+        return UpdateIds(ids, int(newest[0][0].partition(b"-")[2]) if newest else -1)
 
 
 def received_of(text: bytes) -> int:

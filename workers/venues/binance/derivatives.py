@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from workers.model.derivatives.figures import Liquidation, Told, figures_of
+from workers.model.derivatives.figures import DerivativesUpdate, Liquidation, figures_of
 from workers.venues.binance.wire import Figure, Time
 from workers.venues.tolerant_json import decode, malformed
 
@@ -61,7 +61,7 @@ _forced = msgspec.json.Decoder(Forced)
 _open_interest = msgspec.json.Decoder(OpenInterest)
 
 
-def mark_price(venue: str, data: bytes) -> Told:
+def mark_price(venue: str, data: bytes) -> DerivativesUpdate:
     """Decode a `markPriceUpdate`. Raises: MalformedFrame."""
     row = decode(venue, _mark_price, data, "mark price")
     funding = str(row.T) if row.T and row.r else ""
@@ -72,23 +72,23 @@ def mark_price(venue: str, data: bytes) -> Told:
         ("next_funding_time", funding),
     )
     try:
-        return Told(figures_of(row.E, values))
+        return DerivativesUpdate(figures_of(row.E, values))
     except ValueError as error:
         raise malformed(venue, "mark price", str(error), data) from None
 
 
-def liquidation(venue: str, data: bytes) -> Told:
+def liquidation(venue: str, data: bytes) -> DerivativesUpdate:
     """Decode a `forceOrder`. Raises: MalformedFrame."""
     row = decode(venue, _forced, data, "liquidation")
     order = row.o
     side: Literal["buy", "sell"] = "sell" if order.S == "SELL" else "buy"
-    return Told(liquidations=(Liquidation(side, order.p, order.q, order.T, row.E, order.ap),))
+    return DerivativesUpdate(liquidations=(Liquidation(side, order.p, order.q, order.T, row.E, order.ap),))
 
 
-def open_interest(venue: str, data: bytes) -> Told:
+def open_interest(venue: str, data: bytes) -> DerivativesUpdate:
     """Decode the reply of `openInterest`. Raises: MalformedFrame."""
     row = decode(venue, _open_interest, data, "open interest")
     try:
-        return Told(figures_of(row.time, [("open_interest", row.openInterest)]))
+        return DerivativesUpdate(figures_of(row.time, [("open_interest", row.openInterest)]))
     except ValueError as error:
         raise malformed(venue, "open interest", str(error), data) from None

@@ -22,7 +22,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from workers.model.derivatives.figures import Liquidation, Told, figures_of
+from workers.model.derivatives.figures import DerivativesUpdate, Liquidation, figures_of
 from workers.venues.bybit.wire import Figure, Time
 from workers.venues.tolerant_json import decode, malformed
 
@@ -65,7 +65,7 @@ _liquidations = msgspec.json.Decoder(LiquidationFrame)
 NO_FUNDING: Final = ("", "0")
 
 
-def ticker(venue: str, data: bytes) -> Told:
+def ticker(venue: str, data: bytes) -> DerivativesUpdate:
     """Decode a message of `tickers`. Raises: MalformedFrame."""
     frame = decode(venue, _ticker, data, "ticker")
     row = frame.data
@@ -78,15 +78,15 @@ def ticker(venue: str, data: bytes) -> Told:
         ("open_interest", row.openInterest),
     )
     try:
-        return Told(figures_of(frame.ts, values))
+        return DerivativesUpdate(figures_of(frame.ts, values))
     except ValueError as error:
         raise malformed(venue, "ticker", str(error), data) from None
 
 
-def liquidations(venue: str, data: bytes) -> Told:
+def liquidations(venue: str, data: bytes) -> DerivativesUpdate:
     """Decode a message of `allLiquidation`. Raises: MalformedFrame."""
     frame = decode(venue, _liquidations, data, "liquidations")
-    return Told(
+    return DerivativesUpdate(
         liquidations=tuple(
             Liquidation("sell" if row.S == "Buy" else "buy", row.p, row.v, row.T, frame.ts)
             for row in frame.data

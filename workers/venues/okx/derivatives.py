@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from workers.model.derivatives.figures import Liquidation, Told, figures_of
+from workers.model.derivatives.figures import DerivativesUpdate, Liquidation, figures_of
 from workers.venues.okx.wire import Figure, Time
 from workers.venues.tolerant_json import decode, malformed
 
@@ -55,7 +55,7 @@ _element = msgspec.json.Decoder(Element, strict=False)
 _liquidated = msgspec.json.Decoder(Liquidated, strict=False)
 
 
-def figures(venue: str, data: bytes) -> Told:
+def figures(venue: str, data: bytes) -> DerivativesUpdate:
     """Decode an element of one of those channels. Raises: MalformedFrame."""
     row = decode(venue, _element, data, "figures")
     values = (
@@ -66,14 +66,14 @@ def figures(venue: str, data: bytes) -> Told:
         ("open_interest", row.oi),
     )
     try:
-        return Told(figures_of(row.ts, values))
+        return DerivativesUpdate(figures_of(row.ts, values))
     except ValueError as error:
         raise malformed(venue, "figures", str(error), data) from None
 
 
-def liquidations(venue: str, data: bytes) -> Told:
+def liquidations(venue: str, data: bytes) -> DerivativesUpdate:
     """Decode an element of `liquidation-orders`. Raises: MalformedFrame."""
     element = decode(venue, _liquidated, data, "liquidations")
-    return Told(
+    return DerivativesUpdate(
         liquidations=tuple(Liquidation(row.side, row.bkPx, row.sz, row.ts, row.ts) for row in element.details)
     )

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from workers.errors import MalformedFrame
-from workers.model.derivatives.figures import Figure, Liquidation, Told, figures_of
+from workers.model.derivatives.figures import DerivativesUpdate, Figure, Liquidation, figures_of
 from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.channels import QUIET, ExtraChannel
@@ -128,7 +128,7 @@ class Tardis(NoRestBooks, NoStretches, NoOrders):
         is_sold = row.side == "sell"
         return marked(Trade(symbol, number, price, quantity, number, number, time_ms, time_ms, is_sold))
 
-    def _figures(self, data: bytes) -> Told:
+    def _figures(self, data: bytes) -> DerivativesUpdate:
         row = decode(self.name, _ticker, data, "derivative_ticker")
         time_ms = milliseconds(row.timestamp)
         told = (("mark_price", row.mark_price), ("index_price", row.index_price),
@@ -140,9 +140,9 @@ class Tardis(NoRestBooks, NoStretches, NoOrders):
             raise malformed(self.name, "derivative_ticker", str(error), data) from None
         if row.funding_timestamp is not None:
             figures["next_funding_time"] = Figure(str(milliseconds(row.funding_timestamp)), time_ms)
-        return Told(figures)
+        return DerivativesUpdate(figures)
 
-    def _liquidations(self, data: bytes) -> Told:
+    def _liquidations(self, data: bytes) -> DerivativesUpdate:
         row = decode(self.name, _liquidation, data, "liquidation")
         time_ms = milliseconds(row.timestamp)
         try:
@@ -152,7 +152,8 @@ class Tardis(NoRestBooks, NoStretches, NoOrders):
         if row.side not in ("buy", "sell"):
             raise malformed(self.name, "liquidation", f"its side is {row.side[:40]!r}", data)
         side, name = row.side, row.id or ""
-        return Told(liquidations=(Liquidation(side, price, quantity, time_ms, time_ms, name=name),))  # type: ignore[arg-type]
+        liquidation = Liquidation(side, price, quantity, time_ms, time_ms, name=name)  # type: ignore[arg-type]
+        return DerivativesUpdate(liquidations=(liquidation,))
 
     def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest | None:
         """None: the machine has the past only after a while."""

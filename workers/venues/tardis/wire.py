@@ -29,14 +29,14 @@ class Level(Struct, gc=False):
     amount: Raw
 
 
-class Told(Struct, rename="camel", tag_field="type", gc=False):
+class Message(Struct, rename="camel", tag_field="type", gc=False):
     """What every message has."""
 
     exchange: str
     local_timestamp: Moment
 
 
-class Named(Told, kw_only=True, gc=False):
+class Named(Message, kw_only=True, gc=False):
     """A message of one symbol."""
 
     symbol: str
@@ -76,13 +76,13 @@ class DerivativeTicker(Named, tag="derivative_ticker", kw_only=True, gc=False):
     funding_timestamp: Moment | None = None
 
 
-class Disconnect(Told, tag="disconnect", kw_only=True):
+class Disconnect(Message, tag="disconnect", kw_only=True):
     """Messages are missing after `local_timestamp`; without symbols of the whole exchange."""
 
     symbols: list[str] | None = None
 
 
-class Trouble(Told, tag="error", kw_only=True):
+class Trouble(Message, tag="error", kw_only=True):
     """The machine failed at the exchange; it tries again."""
 
     details: str = ""
