@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import SettingsError
-from workers.model.alerts.rules import Target, parse_condition, said
+from workers.model.alerts.rules import Target, condition_text, parse_condition
 from workers.model.alerts.silences import parse_silence
 from workers.settings.alert_rules import rules_in_force
 from workers.settings.loading import parse
@@ -156,7 +156,7 @@ CONDITIONS = st.one_of(
 @given(CONDITIONS)
 def test_a_condition_that_is_written_again_is_the_same(text: str):
     condition = parse_condition(text, "here", "a")
-    assert parse_condition(said(condition), "here", "a") == condition
+    assert parse_condition(condition_text(condition), "here", "a") == condition
 
 
 def test_patterns_choose_symbols_with_or_without_their_venue():

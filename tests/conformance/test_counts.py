@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from workers.conformance.fleet.asked_again import asked_again
 from workers.conformance.fleet.observer import Observer
+from workers.conformance.fleet.repeated_snapshots import repeated_snapshots
 from workers.conformance.fleet.run import WITHHELD_S, FleetRun
 from workers.conformance.result import Result
 from workers.runtime.context import venue_contexts
@@ -56,7 +56,7 @@ def test_copies_and_late_answers_are_counted_and_nothing_else(bench: Bench):
     bench.write(SAME, LATE, TOO_OLD, REFUSED, SAME | {"symbol": "BUSDT"})
     with bench.log.open("ab") as log:
         log.write(b'{"event": "snapshot", "outcome": "SAME", "sym')  # the line is being written
-    assert asked_again(bench.log.parent) == {("usdm", "AUSDT"): 2, ("usdm", "BUSDT"): 1}
+    assert repeated_snapshots(bench.log.parent) == {("usdm", "AUSDT"): 2, ("usdm", "BUSDT"): 1}
 
 
 async def test_what_had_to_be_asked_for_again_is_not_held_against_the_reader(bench: Bench):

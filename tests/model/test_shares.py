@@ -45,7 +45,7 @@ def test_the_shares_are_about_as_large_as_one_another() -> None:
     ],
 )
 def test_a_heartbeat_tells_it_and_rubbish_vouches_for_nothing(details: dict[str, str], share: Share) -> None:
-    assert Share.told(details) == share
-    assert Share.told(details).has("BTCUSDT") == (
+    assert Share.from_heartbeat(details) == share
+    assert Share.from_heartbeat(details).has("BTCUSDT") == (
         share == Share(0, 1) or process_of("BTCUSDT", 3) == 2 == share[0]
     )

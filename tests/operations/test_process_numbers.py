@@ -9,7 +9,7 @@ from fleet_runs import CHECKOUT
 from supervisor.options import ServerOptions
 
 from workers.operations.doctor.machine import processes_finding
-from workers.operations.process_numbers import by_machine, process_numbers, told, with_numbers
+from workers.operations.process_numbers import by_machine, chosen_text, process_numbers, with_numbers
 from workers.settings.loading import parse
 from workers.settings.schema import Settings
 
@@ -39,13 +39,13 @@ def programs(numbers: dict[str, int], folder: Path) -> dict[str, str]:
 def test_without_a_setting_cores_and_symbols_decide() -> None:
     chosen = settings('["*USDT"]\nmax_symbols = 500')
     assert process_numbers(chosen, cores=8) == {"ingest": 2, "books": 4, "trades": 2}
-    assert told(chosen, cores=8) == "2 ingest a line, 4 books, 2 trades (auto: 8 cores, 500 symbols)"
+    assert chosen_text(chosen, cores=8) == "2 ingest a line, 4 books, 2 trades (auto: 8 cores, 500 symbols)"
 
 
 def test_where_the_settings_say_0_the_file_decides(tmp_path: Path) -> None:
     chosen = settings(processes="[processes]\ningest = 0\nbooks = 0\ntrades = 0\n")
     assert process_numbers(chosen, cores=8) == {}
-    assert told(chosen, cores=8) == ""
+    assert chosen_text(chosen, cores=8) == ""
     found = programs({}, tmp_path)
     assert [name for name in found if name.startswith(("ingest", "books"))] == [
         "books-0", "books-1", "ingest-a", "ingest-b",
@@ -95,4 +95,4 @@ def test_what_was_chosen_is_said_in_a_line():
     text = '[processes]\ningest = "auto"\nbooks = 3\n'
     chosen = settings('["BTCUSDT", "*USDC"]', text, FLEET_PROCESSES__TRADES="auto")
     assert process_numbers(chosen, cores=8) == {"ingest": 2, "books": 3, "trades": 2}
-    assert told(chosen, cores=8) == "2 ingest a line, 2 trades (auto: 8 cores, 1,000 symbols)"
+    assert chosen_text(chosen, cores=8) == "2 ingest a line, 2 trades (auto: 8 cores, 1,000 symbols)"

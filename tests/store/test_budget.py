@@ -49,9 +49,9 @@ async def test_less_urgent_requests_leave_room_for_broken_books(client: Redis, c
 async def test_what_the_exchange_counted_stands(client: Redis, clock: Clock) -> None:
     budget = Budget(client, "spot", assumed_limit=100, share=1.0, clock=clock)
     await budget.ask(5, Urgency.BROKEN)
-    await budget.told(97)
+    await budget.report_used(97)
     assert await budget.ask(5, Urgency.BROKEN) > 0
-    await budget.told(10)  # an older reply does not give back
+    await budget.report_used(10)  # an older reply does not give back
     assert await budget.ask(5, Urgency.BROKEN) > 0
 
 
@@ -85,11 +85,11 @@ async def test_a_reply_that_crosses_the_minute_leaves_the_new_one_alone(client: 
     clock.ms = MINUTE + 59_950
     assert await budget.ask(20, Urgency.BROKEN) == 0
     clock.ms = MINUTE + 60_050
-    await budget.told(95, 100)  # nothing tells which minute it is of
+    await budget.report_used(95, 100)  # nothing tells which minute it is of
     assert await budget.ask(20, Urgency.AUDIT) == 0
-    await budget.told(96, 100, MINUTE + 59_000)
+    await budget.report_used(96, 100, MINUTE + 59_000)
     assert await budget.ask(20, Urgency.AUDIT) == 0
-    await budget.told(97, 100, MINUTE + 60_000)  # of the new one
+    await budget.report_used(97, 100, MINUTE + 60_000)  # of the new one
     assert await budget.ask(20, Urgency.AUDIT) > 0
 
 
@@ -106,7 +106,7 @@ async def test_an_exchange_with_another_clock_costs_no_minute(
         if await budget.ask(20, Urgency.BROKEN) == 0:
             used[theirs // 60_000] = used.get(theirs // 60_000, 0) + 20
             clock.ms += 80
-            await budget.told(used[theirs // 60_000], 80, (theirs + 40) // 1000 * 1000)
+            await budget.report_used(used[theirs // 60_000], 80, (theirs + 40) // 1000 * 1000)
     minutes = sorted(used)[2:-1]  # the first replies tell of the offset
     assert [used[minute] for minute in minutes] == [limit] * len(minutes)
 
@@ -176,7 +176,7 @@ async def test_rubbish_in_any_field_repairs_itself(client: Redis, clock: Clock) 
     for name in ("limit", "minute", "used", "blocked_until", "blocked_ms", "phase"):
         for text in RUBBISH:
             await client.hset(key_of("spot"), name, text)
-            await budget.told(10)
+            await budget.report_used(10)
             await budget.learn(100)
             wait = await budget.ask(20, Urgency.BROKEN)
             assert wait <= 120_000, (name, text)
@@ -221,7 +221,7 @@ class PlainBudget:
         self.minute, self.used = minute, used + weight
         return 0
 
-    def told(self, now: int, value: int, elapsed: int, theirs: int) -> None:
+    def report_used(self, now: int, value: int, elapsed: int, theirs: int) -> None:
         if theirs:
             least, width = (theirs - now) % 60_000, 1000 + min(elapsed, 60_000)
             off = (self.phase - least) % 60_000
@@ -260,8 +260,8 @@ async def test_the_script_does_as_the_plain_budget(client: Redis, clock: Clock, 
         elif action == "told":
             value, elapsed = draw.randrange(400), draw.choice([0, 40, 900, 9_000, 31_000, 70_000])
             theirs = draw.choice([0, (clock.ms + offset - elapsed // 2) // 1000 * 1000])
-            await budget.told(value, elapsed, theirs)
-            plain.told(clock.ms, value, elapsed, theirs)
+            await budget.report_used(value, elapsed, theirs)
+            plain.report_used(clock.ms, value, elapsed, theirs)
         elif action == "limit" and draw.random() < 0.2:
             plain._heal(clock.ms)
             plain.limit = draw.choice([100, 600])

@@ -19,7 +19,7 @@ from workers.masking import mask
 from workers.model.symbols.selection import SymbolRule
 from workers.operations.exchange_program import simulator_settings
 from workers.operations.foreground import ForegroundFleet, stop_on_signals, with_free_ports
-from workers.operations.process_numbers import cores, told
+from workers.operations.process_numbers import chosen_text, cores
 from workers.operations.redis_cli import redis_cli_line
 from workers.operations.simulated import discard_simulated, mark_or_refuse
 from workers.operations.simulated_venues import environment_with, refuse_other_markets
@@ -135,7 +135,7 @@ def introduce(fleet: ForegroundFleet) -> None:
             if (line := redis_cli_line(settings, fleet.home, command))
         ),
         f"logs               {fleet.home / 'log'}",
-        *(f"processes          {line}" for line in [told(settings, cores())] if line),
+        *(f"processes          {line}" for line in [chosen_text(settings, cores())] if line),
     ]
     if settings.archive.enabled:
         try:

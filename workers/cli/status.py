@@ -172,7 +172,7 @@ def _workers_table(workers: list[dict[str, str]]) -> Table:
 
 def name_of(worker: Mapping[str, str]) -> str:
     """A worker's role, and of a line with several processes which one it is."""
-    share = Share.told(worker)
+    share = Share.from_heartbeat(worker)
     return worker["role"] if share.processes <= 1 else f"{worker['role']}-{share.number} of {share.processes}"
 
 

@@ -267,7 +267,7 @@ class IngestWorker:
         registry, share = self._process.registry, self._process.share
         if share.processes == 1:
             return bool(await registry.live(role))
-        shares = [Share.told(line) for line in await registry.workers((role,))]
+        shares = [Share.from_heartbeat(line) for line in await registry.workers((role,))]
         return share in shares or any(other.processes != share.processes for other in shares)
 
     async def _revive(self) -> None:

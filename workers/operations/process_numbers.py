@@ -56,7 +56,7 @@ def process_numbers(settings: Settings, cores: int) -> dict[str, int]:
     return {role: number for role, number in numbers.items() if number}
 
 
-def told(settings: Settings, cores: int) -> str:
+def chosen_text(settings: Settings, cores: int) -> str:
     """What was chosen where the settings say `auto`, in a line; empty where they do not."""
     chosen = settings.processes
     if AUTO not in (chosen.ingest, chosen.books, chosen.trades):

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from workers.client import Interrupted
-from workers.model.alerts.notices import place, said, sentence
+from workers.model.alerts.notices import place, sentence, value_text
 from workers.model.alerts.records import Alert
 from workers.model.alerts.rules import BEYOND_LIMIT
 from workers.plain_text import plain
@@ -59,7 +59,7 @@ def run_alerts(config: Path | None, seconds: float | None, *, follow: bool, as_j
 
 def _show(one: OpenAlert) -> None:
     alert, comment = one
-    value = f"{said(alert.value)} (last {said(alert.last_value)})"
+    value = f"{value_text(alert.value)} (last {value_text(alert.last_value)})"
     if alert.target == BEYOND_LIMIT:
         value = f"no alert of their own ({alert.facts.get('targets', '')}, …)"
     head = f"{clock_text(alert.fired_ms)}  {alert.severity}{' silenced' * alert.silenced}"

@@ -37,7 +37,7 @@ class LivingLines:
         lines = await self._registry.workers(("ingest-a", "ingest-b"))
         self._alive, self._listening = {}, {}
         for line in lines:
-            share = Share.told(line)
+            share = Share.from_heartbeat(line)
             for name in line.get("open", "").split(","):
                 self._listening.setdefault(name, []).append(share)
             beat_ms, since_ms = milliseconds_of(line, "beat_ms"), milliseconds_of(line, "since_ms")

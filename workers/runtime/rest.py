@@ -116,4 +116,4 @@ class RestClient:
         used = reply.used_weight(self._venue.used_weight_header)
         if used is not None:
             WEIGHT.labels(self._name).set(used)
-            await self.budget.told(used, int(elapsed_s * 1000), reply.exchange_ms)
+            await self.budget.report_used(used, int(elapsed_s * 1000), reply.exchange_ms)

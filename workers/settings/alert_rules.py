@@ -13,9 +13,9 @@ from workers.model.alerts.rules import (
     WORD,
     Condition,
     Rule,
+    condition_text,
     make_rule,
     parse_condition,
-    said,
 )
 from workers.model.alerts.signals import near, signal_of
 from workers.model.alerts.silences import parse_silence
@@ -109,7 +109,7 @@ def _condition(rule: RuleSettings, key: str, place: str, refused: Refusal) -> Co
     if signal is None or not WORD.fullmatch(rule.signal):
         problem = f"rule {rule.name!r}: {rule.signal[:SHOWN]!r} is no signal"
         raise refused(f"{key}.signal", problem, near(rule.signal[:SHOWN]))
-    text = said(Condition(signal, rule.operator, threshold, round(rule.for_s * 1000), rule.symbols))
+    text = condition_text(Condition(signal, rule.operator, threshold, round(rule.for_s * 1000), rule.symbols))
     return parse_condition(text, place, rule.name)
 
 

@@ -153,7 +153,7 @@ class Connections:
     def __init__(self, workers: Iterable[Mapping[str, str]]) -> None:
         self._shares: dict[str, list[Share]] = {}
         for worker in workers:
-            share, alive = Share.told(worker), set(worker.get("alive", "").split(","))
+            share, alive = Share.from_heartbeat(worker), set(worker.get("alive", "").split(","))
             for name in alive & set(worker.get("open", "").split(",")) - {""}:
                 self._shares.setdefault(name, []).append(share)
 

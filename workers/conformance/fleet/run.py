@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from workers.conformance.fleet.asked_again import asked_again
+from workers.conformance.fleet.repeated_snapshots import repeated_snapshots
 from workers.conformance.fleet.world import FleetWorld
 from workers.conformance.result import Result
 from workers.verification.fleet import Verification
@@ -65,7 +65,7 @@ class FleetRun:
             sight.number("sync_count"),
             sight.number("gap_count"),
             await self.world.requests(book),
-            asked_again(self.world.home / "log")[book.context.name, book.symbol],
+            repeated_snapshots(self.world.home / "log")[book.context.name, book.symbol],
             observer.absent[book],
             len(observer.problems[book]),
             observer.compared[book],
@@ -156,7 +156,8 @@ class FleetRun:
         Those are the ones that were answered too late or with the copy that was there already.
         """
         asked = await self.requests(book)
-        again = asked_again(self.world.home / "log")[book.context.name, book.symbol] - self._base[book].again
+        repeated = repeated_snapshots(self.world.home / "log")[book.context.name, book.symbol]
+        again = repeated - self._base[book].again
         self.expect(
             asked <= most + again,
             f"{book.name} asked for {asked} snapshots, {again} of them had to be asked for again; {most} suffice.",

@@ -38,7 +38,7 @@ def sentence(event: str, record: Alert | Comment) -> str:
     if record.target == BEYOND_LIMIT:
         return f"{head}: no alert of their own ({record.facts.get('targets', '')}, …)"
     flaps = f", flapping: {record.firings} times lately" if record.flapping else ""
-    return f"{head}: {said(record.value)}{flaps}"
+    return f"{head}: {value_text(record.value)}{flaps}"
 
 
 def place(alert: Alert) -> str:
@@ -46,7 +46,7 @@ def place(alert: Alert) -> str:
     return f"{alert.left_out} more" if alert.target == BEYOND_LIMIT else str(alert.target)
 
 
-def said(value: float | bool | str | None) -> str:
+def value_text(value: float | bool | str | None) -> str:
     """A value as people read it."""
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -277,10 +277,10 @@ def make_rule(
     after_ms = EVENT_CLEARS_MS if signal.kind == "event" else 0
     if resolve_after_s is not None:
         after_ms = round(resolve_after_s * 1000)
-    return Rule(name, condition, severity, resolve, after_ms, silences, said(condition))
+    return Rule(name, condition, severity, resolve, after_ms, silences, condition_text(condition))
 
 
-def said(condition: Condition) -> str:
+def condition_text(condition: Condition) -> str:
     """A condition as people read it; parsed again it is the same."""
     words = [condition.signal.name]
     if condition.operator:

@@ -40,7 +40,7 @@ class Share(NamedTuple):
         return process_of(symbol, self.processes) == self.number
 
     @classmethod
-    def told(cls, details: Mapping[str, str]) -> Share:
+    def from_heartbeat(cls, details: Mapping[str, str]) -> Share:
         """That of a heartbeat (`process`, `processes`): of one that tells none every symbol, of rubbish no symbol."""
         number = _small(details.get("process", "0"))
         processes = _small(details.get("processes", "1"))

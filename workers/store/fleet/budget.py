@@ -72,7 +72,7 @@ class Budget:
         thousandths = int(urgency * (1.0 if self._fixed else self._share))
         return await self._run("ask", weight, self._assumed, thousandths, spared)
 
-    async def told(self, used: int, elapsed_ms: int = 0, exchange_ms: int = 0) -> None:
+    async def report_used(self, used: int, elapsed_ms: int = 0, exchange_ms: int = 0) -> None:
         """Take in the used weight the exchange reported for the minute of its reply.
 
         Args:

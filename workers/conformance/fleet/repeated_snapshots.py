@@ -27,7 +27,7 @@ class Line(msgspec.Struct):
     error: str = ""
 
 
-def asked_again(logs: Path) -> Counter[tuple[str, str]]:
+def repeated_snapshots(logs: Path) -> Counter[tuple[str, str]]:
     """By venue and symbol, how many snapshots came too late, or as a copy of the one before.
 
     Args:
