@@ -10,14 +10,13 @@ from inspect import cleandoc
 from typing import Annotated, Final
 
 import typer
-from rich.markup import escape
 from typer.models import CommandInfo
 
 from workers import __version__
 from workers.cli.options import Config, Json
 from workers.errors import CommandError, FleetError, SettingsError, SymbolError, WrongArgument
 from workers.terminal.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED, EXIT_SETTINGS
-from workers.terminal.output import err, escape_unencodable, seconds_of
+from workers.terminal.output import escape_unencodable, note, seconds_of
 
 REGISTERED: Final = (
     "workers.cli.replay",
@@ -200,15 +199,15 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
     except (SettingsError, SymbolError, WrongArgument) as error:
-        err.print(escape(str(error)), highlight=False, soft_wrap=True)
+        note(str(error))
         return EXIT_SETTINGS
     except FleetError as error:
-        err.print(escape(str(error)), highlight=False, soft_wrap=True)
+        note(str(error))
         return EXIT_NOT_STARTED
     except OSError as error:
         if error.filename is None:
             raise
-        err.print(escape(f"{error.filename}: {error.strerror}."), highlight=False, soft_wrap=True)
+        note(f"{error.filename}: {error.strerror}.")
         return EXIT_NOT_STARTED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

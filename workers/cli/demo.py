@@ -27,7 +27,7 @@ from workers.runtime.tasks import end
 from workers.settings.loading import load, redis_url
 from workers.store.connection import connect
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED
-from workers.terminal.output import LiveStatus, Progress, err, json_line, out, sentence
+from workers.terminal.output import LiveStatus, Progress, json_line, note, out, sentence
 from workers.verification.fleet import STARTING, Verification
 from workers.verification.stored import FleetReader
 from workers.verification.truth_source import TruthSource
@@ -82,11 +82,7 @@ def run_demo(
         result = asyncio.run(_demo(fleet, seconds))
         who = " by somebody else" if fleet.ended else ""
     if result is None:
-        err.print(
-            f"Stopped{who}. The logs are in {escape(str(fleet.home / 'log'))}.",
-            highlight=False,
-            soft_wrap=True,
-        )
+        note(f"Stopped{who}. The logs are in {fleet.home / 'log'}.")
         return EXIT_INTERRUPTED if seconds is not None else EXIT_FINE
     if as_json:
         out.file.write(json_line(result))
@@ -94,7 +90,7 @@ def run_demo(
         out.print(verdict_table(result))
     failed = bool(result["problems"]) or any(result[name] for name in FAILED)
     if failed:
-        err.print(f"The logs are in {escape(str(fleet.home / 'log'))}.", highlight=False, soft_wrap=True)
+        note(f"The logs are in {fleet.home / 'log'}.")
     return EXIT_DISAGREEMENT if failed else EXIT_FINE
 
 
@@ -143,7 +139,7 @@ def introduce(fleet: ForegroundFleet) -> None:
         except ExtraMissing as error:
             lines.append(f"archive            nothing is archived: {error}")
     for line in lines:
-        err.print(escape(line), highlight=False, soft_wrap=True)
+        note(line)
 
 
 class Dashboard:
@@ -165,7 +161,7 @@ class Dashboard:
             return
         writer.close()
         self._told = True
-        err.print(escape(f"The dashboard is open: http://{host}:{port}/"), highlight=False, soft_wrap=True)
+        note(f"The dashboard is open: http://{host}:{port}/")
 
 
 async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any] | None:
@@ -241,7 +237,7 @@ async def _show(display: LiveStatus, verification: Verification, fleet: Foregrou
         for line in verification.unlisted:
             if line not in told:
                 told.add(line)
-                err.print(escape(f"{line} The demo goes on without it."), highlight=False, soft_wrap=True)
+                note(f"{line} The demo goes on without it.")
         found, symbols = verification.findings, len(verification.books)
         display.show(
             Progress(

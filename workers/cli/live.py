@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from redis.exceptions import RedisError
-from rich.markup import escape
 
 from workers.cli.demo import Dashboard, introduce
 from workers.model.symbols.names import parse_symbol
@@ -18,7 +17,7 @@ from workers.operations.simulated import mark_or_refuse
 from workers.settings.loading import load, redis_url
 from workers.store.connection import connect
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import LiveStatus, Progress, Totals, err
+from workers.terminal.output import LiveStatus, Progress, Totals, note
 from workers.verification.stored import FleetReader
 
 REFRESH_S: Final = 0.5
@@ -39,9 +38,7 @@ def run_live(symbols: Sequence[str], config: Path | None) -> int:
         introduce(fleet)
         asyncio.run(_watch(fleet))
         who = " by somebody else" if fleet.ended else ""
-    err.print(
-        f"Stopped{who}. The logs are in {escape(str(fleet.home / 'log'))}.", highlight=False, soft_wrap=True
-    )
+    note(f"Stopped{who}. The logs are in {fleet.home / 'log'}.")
     return EXIT_FINE
 
 
@@ -87,7 +84,7 @@ async def _watch(fleet: ForegroundFleet) -> None:
                 except Exception as error:  # whoever watches may fail; the fleet goes on
                     if (sentence := f"what is shown here cannot be read: {error!r}") not in told:
                         told.add(sentence)
-                        err.print(escape(sentence), highlight=False, soft_wrap=True)
+                        note(sentence)
                 display.show(Progress("live; Ctrl-C stops everything", len(reader.books), totals))
                 if passed >= TROUBLE_AFTER_S:
                     silence = [] if totals.messages else [nothing_came(fleet.home)]
@@ -96,7 +93,7 @@ async def _watch(fleet: ForegroundFleet) -> None:
                         program = sentence.split(":", 1)[0]
                         if program not in told:
                             told.add(program)
-                            err.print(escape(sentence), highlight=False, soft_wrap=True)
+                            note(sentence)
                 await asyncio.sleep(REFRESH_S)
                 passed += REFRESH_S
     finally:

@@ -25,7 +25,7 @@ from workers.store.connection import connect
 from workers.store.fleet.leases import Registry, milliseconds_of
 from workers.store.keys import FOLDS
 from workers.terminal.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
-from workers.terminal.output import err, json_line, out
+from workers.terminal.output import json_line, note, out
 from workers.verification.stored import Book, FleetReader
 
 
@@ -35,9 +35,9 @@ def run_stop(config: Path | None) -> int:
     if owner := closed_by(supervisor.home):
         raise CommandError(f"{supervisor.home} belongs to {owner}: run this as that user.")
     if supervisor.stop():
-        err.print(f"Stopped the fleet in {escape(str(supervisor.home))}.", highlight=False, soft_wrap=True)
+        note(f"Stopped the fleet in {supervisor.home}.")
     else:
-        err.print(f"No fleet runs in {escape(str(supervisor.home))}.", highlight=False, soft_wrap=True)
+        note(f"No fleet runs in {supervisor.home}.")
     return EXIT_FINE
 
 
@@ -53,13 +53,15 @@ def run_status(config: Path | None, *, as_json: bool) -> int:
     else:
         for row in found["symbols"]:
             for trouble in row["unreadable"]:
-                err.print(f"{escape(row['symbol'])}: {escape(trouble)}", highlight=False, soft_wrap=True)
+                note(f"{row['symbol']}: {trouble}")
         for table in (_workers_table(found["workers"]), symbols_table(found["symbols"])):
             out.print(table)
         for worker in found["workers"]:
             if worker.get("disk_low") == "1":
-                err.print(f"The disk of {escape(found['home'])} is filling: {worker['disk_free_mb']} MB are free. On a "
-                          "full disk Redis refuses every write.", highlight=False, soft_wrap=True)  # fmt: skip
+                note(
+                    f"The disk of {found['home']} is filling: {worker['disk_free_mb']} MB are free. "
+                    "On a full disk Redis refuses every write."
+                )
     return EXIT_FINE if found["workers"] else EXIT_NOT_STARTED
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from rich.markup import escape
 
 from workers.conformance.adapters.adapter import load_adapter
 from workers.conformance.catalogue.all import CALM, chosen
@@ -30,7 +29,7 @@ from workers.errors import CommandError
 from workers.runtime.logs import configure_logging
 from workers.settings.exchanges import DEFAULT
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
-from workers.terminal.output import err, out
+from workers.terminal.output import err, note, out
 
 OUR_BOOK: Final = "workers.conformance.adapters.synced_book:SyncedBook"
 
@@ -103,7 +102,7 @@ def _run_directory(keep: Path | None) -> Iterator[Path]:
     if keep.exists() and any(keep.iterdir()):
         raise CommandError(f"{keep} is not empty; name a new folder.")
     yield keep.absolute()
-    err.print(f"The logs are in {keep}, of each fleet in its folder log.", highlight=False, soft_wrap=True)
+    note(f"The logs are in {keep}, of each fleet in its folder log.")
 
 
 async def _run(
@@ -138,4 +137,4 @@ async def _run(
 def _tell(result: Result) -> None:
     err.print(result_line(result), highlight=False, soft_wrap=True)
     for sentence in result.problems:
-        err.print(f"    {escape(sentence)}", highlight=False, soft_wrap=True)
+        note(f"    {sentence}")

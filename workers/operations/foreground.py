@@ -13,14 +13,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from rich.markup import escape
 
 from workers.errors import CommandError
 from workers.operations.redis_program import port_is_free
 from workers.operations.supervision import Supervisor
 from workers.plain_text import plain
 from workers.settings.loading import Effective, load
-from workers.terminal.output import err
+from workers.terminal.output import note
 
 PORTS: Final = range(20_000, 32_000)
 """Where free ports are looked for: below the range the system gives to outgoing connections."""
@@ -94,7 +93,7 @@ class ForegroundFleet:
             said = "it was started again"
         except (CommandError, OSError) as error:
             said = f"it does not start: {error}"
-        err.print(escape(f"supervisord ended with code {code}; {said}"), highlight=False, soft_wrap=True)
+        note(f"supervisord ended with code {code}; {said}")
 
     def is_being_stopped(self) -> bool:
         """Whether somebody else stops the fleet; waits for its end then, which is near.

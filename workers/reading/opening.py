@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from redis.exceptions import RedisError
-from rich.markup import escape
 
 from workers.archive.files.past import readable_archive
 from workers.client import Gap, Interrupted, Withheld
@@ -30,7 +29,7 @@ from workers.settings.loading import Effective, load, redis_url
 from workers.store.connection import connect
 from workers.store.refusals import Refusal, refusal_of
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import err, sentence
+from workers.terminal.output import note, sentence
 from workers.terminal.saying import say_json
 
 NOTICES: Final = (Gap, Withheld, Interrupted)
@@ -190,4 +189,4 @@ def tell_notice(notice: Gap | Withheld | Interrupted, *, as_json: bool) -> None:
     if as_json:
         say_json({"notice": type(notice).__name__.lower(), **notice._asdict()})
     else:
-        err.print(escape(notice_text(notice)), highlight=False, soft_wrap=True)
+        note(notice_text(notice))

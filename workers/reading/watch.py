@@ -22,7 +22,7 @@ from rich.text import Text
 from workers.client import BookTop, Derivative, FleetClient, Gap, Interrupted, PriceLevel, Trade, Withheld
 from workers.client.feed import Feed
 from workers.reading.opening import fleet_of, notice_text, run_reading, symbol_name, withheld_text
-from workers.terminal.output import err, out
+from workers.terminal.output import note, out
 from workers.terminal.saying import say
 from workers.terminal.times import clock_text
 
@@ -163,7 +163,7 @@ class Screen:
                 if isinstance(record, Gap) and sys.stdout.isatty():
                     self._notice = notice_text(record)
                 elif isinstance(record, Gap):
-                    err.print(escape(notice_text(record)), highlight=False, soft_wrap=True)
+                    note(notice_text(record))
                 self._watched[record.symbol].take(record)
 
     @property
@@ -190,8 +190,8 @@ class Screen:
         more = f"{first + 1} to {first + len(shown)} of {len(panels)} symbols, the others follow; " * (
             pages > 1
         )
-        note = self._notice or f"{more}Ctrl-C ends"
-        return Group(Columns(shown), Text(note, style="yellow" if self._notice else "dim"))
+        footer = self._notice or f"{more}Ctrl-C ends"
+        return Group(Columns(shown), Text(footer, style="yellow" if self._notice else "dim"))
 
     async def show(self) -> None:
         """Show it, for ever."""
@@ -210,7 +210,7 @@ class Screen:
                     market.changed = False
                     say(market.line())
             if self._notice:
-                err.print(escape(self._notice), highlight=False, soft_wrap=True)
+                note(self._notice)
 
 
 def run_watch(symbols: Sequence[str], depth: int, seconds: float | None, config: Path | None) -> int:

@@ -13,7 +13,6 @@ from typing import Any
 
 import uvloop
 from redis.exceptions import RedisError
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from workers.errors import CommandError, RecordingError
@@ -31,7 +30,7 @@ from workers.research.tardis_machine import KEY_VARIABLE, is_replay
 from workers.research.tardis_spool import spool
 from workers.runtime.logs import configure_logging
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED, EXIT_SETTINGS
-from workers.terminal.output import PLAIN_EVERY_S, err, json_line, out, sentence
+from workers.terminal.output import PLAIN_EVERY_S, err, json_line, note, out, sentence
 
 
 def run_replay(
@@ -70,10 +69,10 @@ def run_replay(
         found = uvloop.run(_replay(plan, Options(url, home, speed, add)))
         finished = True
     except RecordingError as error:
-        _say(str(error))
+        note(str(error))
         return EXIT_SETTINGS
     except (Interrupted, KeyboardInterrupt):
-        _say("Stopped before the end of the recording.")
+        note("Stopped before the end of the recording.")
         return EXIT_INTERRUPTED
     except (RedisError, OSError) as error:
         raise CommandError(
@@ -86,9 +85,9 @@ def run_replay(
                 server.stop()
     if server is not None and keep:
         found["redis"] = server.url
-        _say(f"The server runs on: redis-cli -s {server.socket}")
+        note(f"The server runs on: redis-cli -s {server.socket}")
         # In this order: a server that is told to end writes to its log, which would come back into the folder.
-        _say(f"To stop it: rm -r {server.folder}; kill {server.pid}")
+        note(f"To stop it: rm -r {server.folder}; kill {server.pid}")
     if as_json:
         out.file.write(json_line(found))
     else:
@@ -102,10 +101,6 @@ def _local(name: str, folder: Path) -> Path:
         return Path(name)
     place = Path(mkdtemp(dir=folder))
     return asyncio.run(spool(name, place, os.environ.get(KEY_VARIABLE, ""), _say))
-
-
-def _say(text: str) -> None:
-    err.print(escape(text), highlight=False, soft_wrap=True)
 
 
 async def _replay(plan: ReplayPlan, options: Options) -> dict[str, Any]:
@@ -132,7 +127,7 @@ async def _show(feeder: Feeder, total: int) -> None:
     if not err.is_terminal:
         while True:
             await asyncio.sleep(PLAIN_EVERY_S)
-            _say(f"fleet: {feeder.count:,} of {total:,} messages replayed")
+            note(f"fleet: {feeder.count:,} of {total:,} messages replayed")
     columns = (
         TextColumn("replaying"),
         BarColumn(),

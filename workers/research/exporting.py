@@ -11,7 +11,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, NamedTuple
 
-from rich.markup import escape
 
 from workers.archive.files import parquet
 from workers.errors import CommandError
@@ -27,7 +26,7 @@ from workers.research.tables import FORMS as TABLE_FORMS
 from workers.research.tables import TableForm, columns_of, table_writer
 from workers.research.tardis_rows import Names, TopCells, TradeCells
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import PLAIN_EVERY_S, err, seconds_of
+from workers.terminal.output import PLAIN_EVERY_S, note, seconds_of
 from workers.terminal.row_writers import STDOUT, whole_file
 from workers.verification.stored_sources import SourceName
 
@@ -98,7 +97,7 @@ class _Progress:
     def __call__(self, count: int) -> None:
         if time.monotonic() - self._said >= PLAIN_EVERY_S:
             self._said = time.monotonic()
-            _say(f"fleet: {count:,} rows so far")
+            note(f"fleet: {count:,} rows so far")
 
 
 def run_export(request: Request, config: Path | None) -> int:
@@ -137,7 +136,7 @@ def run_export(request: Request, config: Path | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FINE
     passed = max(time.monotonic() - started, 1e-3)
-    _say(f"{count:,} rows of {request.symbol} in {passed:.1f} s ({count / passed:,.0f} a second).")
+    note(f"{count:,} rows of {request.symbol} in {passed:.1f} s ({count / passed:,.0f} a second).")
     return EXIT_FINE
 
 
@@ -225,11 +224,11 @@ def _instrument(path: Path, name: str, contract: Contract | None, precision: tup
     """Write the instrument too, or say why there is none."""
     if contract is None:
         kinds = "no spot pair or linear perpetual of that symbol is known to be listed"
-        _say(f"The instrument {name} is not written: {kinds}.")
+        note(f"The instrument {name} is not written: {kinds}.")
         return
     write_instrument(path, name, contract)
     if precision != contract.precision:
-        _say(
+        note(
             f"A backtest refuses decimals {precision} of prices and sizes: those of {name} are {contract.precision}."
         )
 
@@ -281,7 +280,3 @@ def _output(output: str, *, packed: bool = True) -> Iterator[BinaryIO]:
         return
     with whole_file(output) as file, compressed(file, output if packed else "") as stream:
         yield stream
-
-
-def _say(sentence: str) -> None:
-    err.print(escape(sentence), highlight=False, soft_wrap=True)

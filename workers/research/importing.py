@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.markup import escape
 
 from workers.archive.files import parquet
 from workers.archive.files.storage import Storage, storage_of
@@ -28,7 +27,7 @@ from workers.research.tardis_machine import is_replay
 from workers.research.tardis_replay import import_replay
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
-from workers.terminal.output import PLAIN_EVERY_S, err, json_line, out
+from workers.terminal.output import PLAIN_EVERY_S, json_line, note, out
 from workers.verification.archive import refuse_other_ids, venue_of_file
 
 
@@ -51,7 +50,7 @@ class _Progress:
     def __call__(self, rows: int) -> None:
         if time.monotonic() - self._said >= PLAIN_EVERY_S:
             self._said = time.monotonic()
-            _say(f"fleet: {self._name}: {rows:,} rows so far")
+            note(f"fleet: {self._name}: {rows:,} rows so far")
 
 
 def run_import(request: Request, config: Path | None, *, as_json: bool) -> int:
@@ -117,7 +116,7 @@ def _shown(outcome: Imported) -> dict[str, Any]:
 
 def _report(outcome: Imported, seconds: float) -> None:
     for text in (*outcome.problems, *outcome.notes):
-        _say(text)
+        note(text)
     named = f"{outcome.kind} of {outcome.venue} {' '.join(outcome.symbols)}" if outcome.symbols else "nothing"
     counts = [f"{outcome.rows:,} rows read", f"{outcome.written:,} rows filed in {outcome.files:,} files"]
     others = ("present", "repeated", "ignored", "unordered", "holes", "crossed", "other_day")
@@ -126,8 +125,4 @@ def _report(outcome: Imported, seconds: float) -> None:
     ]
     if outcome.problem_count:
         counts.append(f"{outcome.problem_count:,} not usable")
-    _say(f"{outcome.file}: {named}: {', '.join(counts)}; {seconds:.1f} s.")
-
-
-def _say(sentence: str) -> None:
-    err.print(escape(sentence), highlight=False, soft_wrap=True)
+    note(f"{outcome.file}: {named}: {', '.join(counts)}; {seconds:.1f} s.")

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import msgspec
 import uvloop
 from aiohttp import web
-from rich.markup import escape
 
 from workers.api.security.access import Access
 from workers.errors import CommandError
@@ -19,7 +18,7 @@ from workers.settings.loading import Effective, redis_url
 from workers.tardis.holdings import holdings_of
 from workers.tardis.server import LONGEST_QUERY, TardisServer
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import err
+from workers.terminal.output import note
 
 STOP_S = 2.0
 """How long answers under way may take once the server is told to stop."""
@@ -53,7 +52,7 @@ async def _serve(request: Request, effective: Effective) -> None:
             for port in (request.port, request.port + 1):
                 await _listen(runner, request.host, port)
             host, port = runner.addresses[0][:2]
-            _say(f"Tardis' protocol: http://{host}:{port} and ws://{host}:{port + 1}; Ctrl-C ends it.")
+            note(f"Tardis' protocol: http://{host}:{port} and ws://{host}:{port + 1}; Ctrl-C ends it.")
             await stop.wait()
         finally:
             await runner.cleanup()
@@ -64,7 +63,3 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
         raise CommandError(f"Port {port} of {host} cannot be used: {error.strerror}; see --port.") from error
-
-
-def _say(sentence: str) -> None:
-    err.print(escape(sentence), highlight=False, soft_wrap=True)

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -68,6 +69,11 @@ class Answer(PlainConsole):
 
 out = Answer(width=None if sys.stdout.isatty() else 160)
 err = PlainConsole(stderr=True)
+
+
+def note(text: str) -> None:
+    """A sentence for people, on standard error: as it stands, whatever it quotes, and not wrapped."""
+    err.print(escape(text), highlight=False, soft_wrap=True)
 
 
 def escape_unencodable() -> None:

@@ -6,9 +6,7 @@ import sys
 import time
 from typing import Any
 
-from rich.markup import escape
-
-from workers.terminal.output import err, json_line, visible
+from workers.terminal.output import json_line, note, visible
 from workers.terminal.times import clock_text
 
 
@@ -17,7 +15,7 @@ def say_nothing(what: str, from_ms: int | None, to_ms: int | None) -> None:
     since = f" from {clock_text(from_ms)}" if from_ms is not None else ""
     until = f" until {clock_text(to_ms)}" if to_ms is not None else ""
     future = " That is in the future." if from_ms is not None and from_ms > time.time() * 1000 else ""
-    err.print(escape(f"No {what}{since}{until} are held.{future}"), highlight=False, soft_wrap=True)
+    note(f"No {what}{since}{until} are held.{future}")
 
 
 def say(line: str) -> None:

@@ -25,7 +25,7 @@ from workers.recordings.sorting import TradeSorter
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_SETTINGS
-from workers.terminal.output import PLAIN_EVERY_S, err, json_line, out
+from workers.terminal.output import PLAIN_EVERY_S, err, json_line, note, out
 from workers.verification.klines import verify_klines
 from workers.verification.stored_sources import SourceName, held_rows, venue_named
 
@@ -72,7 +72,7 @@ def run_verify(request: Request, config: Path | None, *, as_json: bool) -> int:
     try:
         found = asyncio.run(_verify(effective, official, request))
     except RecordingError as error:
-        err.print(escape(str(error)), highlight=False, soft_wrap=True)
+        note(str(error))
         return EXIT_SETTINGS
     if as_json:
         out.file.write(json_line(found))

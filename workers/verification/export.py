@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from rich.markup import escape
 
 from workers.archive.files.layout import Kind, Source, iso_text
 from workers.errors import CommandError
@@ -17,7 +16,7 @@ from workers.operations.running import running_fleet
 from workers.runtime.context import VenueContext
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import PLAIN_EVERY_S, err
+from workers.terminal.output import PLAIN_EVERY_S, note
 from workers.terminal.row_writers import row_writer
 from workers.terminal.times import LATEST_MS
 from workers.verification.stored_sources import SourceName, first_venue_with, held_rows, venue_held
@@ -65,7 +64,7 @@ def run_export(request: Request, config: Path | None) -> int:
     within = f" {request.interval or request.channel}".rstrip()
     what = f"{request.kind}{within} of {name} {request.symbol}"
     passed = max(time.monotonic() - started, 1e-3)
-    _say(f"{rows:,} rows: {what} to {where} in {passed:.1f} s ({rows / passed:,.0f} a second).")
+    note(f"{rows:,} rows: {what} to {where} in {passed:.1f} s ({rows / passed:,.0f} a second).")
     return EXIT_FINE
 
 
@@ -82,14 +81,10 @@ async def _export(effective: Effective, venue: VenueContext | str, request: Requ
                 count += len(rows)
                 if time.monotonic() - said >= PLAIN_EVERY_S:
                     said = time.monotonic()
-                    _say(f"fleet: {count:,} rows so far")
+                    note(f"fleet: {count:,} rows so far")
         if not count:
             since = f" from {iso_text(request.from_ms)}" if request.from_ms else ""
             until = f" until {iso_text(request.to_ms)}" if request.to_ms < LATEST_MS else ""
             what = f"{request.kind} of {name} {request.symbol}{since}{until}"
             raise CommandError(f"Nothing is held of the {what}.")
     return count
-
-
-def _say(sentence: str) -> None:
-    err.print(escape(sentence), highlight=False, soft_wrap=True)
