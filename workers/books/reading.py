@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 
 from workers.books.attention import Attention
 from workers.books.book import OwnedBook
+from workers.runtime.owned_streams import READ, OwnedStreams
 from workers.runtime.ownership import Ownership
 from workers.runtime.pulse import Breath
 from workers.runtime.quarantine import Quarantine
@@ -20,8 +21,6 @@ from workers.runtime.steady_clock import steady_ms
 from workers.runtime.stream_places import ReadStream, StreamPlaces
 from workers.settings.schema import BookSettings
 from workers.store.log.streams import Delivered, GroupReader, goes_on
-from workers.store.refusals import Refusal, refusal_of
-from workers.store.stream_places import start_after
 
 log = structlog.get_logger()
 
@@ -67,6 +66,7 @@ class BookReading:
         self._fold = fold
         self._commit = commit
         self._places = places
+        self._streams = OwnedStreams(reader, ownership, quarantine, places)
         self._attention = Attention(settings.behind_ms / 1000)
         self._breath = Breath()
         self.has_more = False
@@ -82,14 +82,6 @@ class BookReading:
         """It may have carried entries: they are pending now."""
         self._again = True
 
-    def _may_read(self, book: OwnedBook) -> bool:
-        """Whether the key can be read, and the lease surely holds: else an entry would be taken from the next owner."""
-        return (
-            self._ownership.safe(book.claim)
-            and self._quarantine.due(*book.claim, "read")
-            and not self._places.held_back(book.claim)
-        )
-
     async def _look_at_places(self) -> None:
         """Withhold the books whose streams are spoiled, and read those on that are not any more."""
         if not self._places.is_due(time.monotonic()):
@@ -99,7 +91,7 @@ class BookReading:
         if not await self._places.look(streams, time.monotonic()):
             return
         for book in safe:
-            reason = self._places.held_back(book.claim) or self._quarantine.reason(*book.claim, "read")
+            reason = self._places.held_back(book.claim) or self._quarantine.reason(*book.claim, READ)
             if reason != book.unreadable:
                 book.unreadable, book.withdraw = reason, bool(reason) or book.withdraw
                 book.pace.changed()
@@ -126,7 +118,7 @@ class BookReading:
         taken, unheard = dict[str, int](), []
         for key, (after, entries) in heard.items():
             book = self._books.get(key)
-            if book is None or book.reread or not self._may_read(book):
+            if book is None or book.reread or not self._streams.may_read(book.claim):
                 continue
             if not entries or goes_on(book.last_stream_id, after):
                 unheard.append(key)
@@ -155,9 +147,10 @@ class BookReading:
             book.reread = book.reread or self._again
         self._again = False
         for book in books:
-            if book.reread and self._may_read(book):
+            if book.reread and self._streams.may_read(book.claim):
                 await self._pending_again(book)
-        keys = [key for key, book in self._books.items() if not book.reread and self._may_read(book)]
+        may_read = self._streams.may_read
+        keys = [key for key, book in self._books.items() if not book.reread and may_read(book.claim)]
         left = self._attention.round_took(keys, last_s)
         if left:
             LEFT_BEHIND.inc(len(left))
@@ -246,7 +239,7 @@ class BookReading:
 
     def _was_read(self, book: OwnedBook) -> None:
         book.read = True
-        if self._quarantine.worked(*book.claim, "read"):
+        if self._quarantine.worked(*book.claim, READ):
             book.unreadable = ""
             book.pace.changed()
 
@@ -279,15 +272,7 @@ class BookReading:
             RedisError: it is the server that refuses.
         """
         book.reread = True
-        if refusal_of(error) is Refusal.NO_GROUP:
-            log.error("streams_lost", key=book.key, error=str(error))
-            try:
-                # what was folded already is not wanted again
-                await self._reader.ensure(book.key, start_after(book.last_stream_id, steady_ms()))
-            except ResponseError as again:
-                error = again
-            else:
-                return
-        await self._quarantine.failed(*book.claim, "read", error)
-        book.unreadable = self._quarantine.reason(*book.claim, "read")
-        book.withdraw = True
+        stream = ReadStream(book.claim, book.key, book.last_stream_id)
+        if await self._streams.cannot_read(stream, error):
+            book.unreadable = self._quarantine.reason(*book.claim, READ)
+            book.withdraw = True

@@ -6,24 +6,17 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-import structlog
 from redis.exceptions import ResponseError
 
 from workers.orders.book import OwnedOrders
+from workers.runtime.owned_streams import READ, OwnedStreams
 from workers.runtime.ownership import Ownership
 from workers.runtime.pulse import Breath
 from workers.runtime.quarantine import Quarantine
-from workers.runtime.steady_clock import steady_ms
 from workers.runtime.stream_places import ReadStream, StreamPlaces
 from workers.store.log.streams import Delivered, GroupReader, goes_on
-from workers.store.refusals import Refusal, refusal_of
-from workers.store.stream_places import start_after
-
-log = structlog.get_logger()
 
 PENDING_AT_ONCE: Final = 500
-READ: Final = "read"
-"""The work, as the quarantine knows it."""
 
 
 class OrderReading:
@@ -55,6 +48,7 @@ class OrderReading:
         self._fold = fold
         self._commit = commit
         self._places = places
+        self._streams = OwnedStreams(reader, ownership, quarantine, places)
         self._count = count
         self._breath = Breath()
         self.has_more = False
@@ -65,16 +59,8 @@ class OrderReading:
         """It may have carried entries: they are pending now."""
         self._again = True
 
-    def _may_read(self, book: OwnedOrders) -> bool:
-        """Whether the key can be read, and the lease surely holds: else an entry would be taken from the next owner."""
-        return (
-            self._ownership.safe(book.claim)
-            and self._quarantine.due(*book.claim, READ)
-            and not self._places.held_back(book.claim)
-        )
-
     def _reads(self, book: OwnedOrders) -> bool:
-        return not book.reread and self._may_read(book)
+        return not book.reread and self._streams.may_read(book.claim)
 
     async def adopt(self, book: OwnedOrders) -> None:
         """Take in what the last owner of a book left."""
@@ -91,7 +77,7 @@ class OrderReading:
             await self._look_at_places()
             for book in list(self._books.values()):
                 book.reread = book.reread or self._again
-                if book.reread and self._may_read(book):
+                if book.reread and self._streams.may_read(book.claim):
                     await self._pending_again(book)
             self._again = False
             keys = list(self._books)
@@ -160,14 +146,6 @@ class OrderReading:
             RedisError: it is the server that refuses.
         """
         book.reread = True
-        if refusal_of(error) is Refusal.NO_GROUP:
-            log.error("streams_lost", key=book.key, error=str(error))
-            try:
-                # what was folded already is not wanted again
-                await self._reader.ensure(book.key, start_after(book.last_stream_id, steady_ms()))
-            except ResponseError as again:
-                error = again
-            else:
-                return
-        await self._quarantine.failed(*book.claim, READ, error)
-        book.cannot_be_read(self._quarantine.reason(*book.claim, READ))
+        stream = ReadStream(book.claim, book.key, book.last_stream_id)
+        if await self._streams.cannot_read(stream, error):
+            book.cannot_be_read(self._quarantine.reason(*book.claim, READ))

@@ -10,15 +10,13 @@ from prometheus_client import Counter
 from redis.exceptions import ResponseError
 
 from workers.model.trades.fold import Hole
+from workers.runtime.owned_streams import READ, OwnedStreams
 from workers.runtime.ownership import Ownership
 from workers.runtime.pulse import Breath
 from workers.runtime.quarantine import Quarantine
-from workers.runtime.steady_clock import steady_ms
 from workers.runtime.stream_places import ReadStream, StreamPlaces
 from workers.store.log.streams import GroupReader, goes_on
 from workers.store.log.trades import missing_in_log
-from workers.store.refusals import Refusal, refusal_of
-from workers.store.stream_places import start_after
 from workers.trades.tape import OwnedTape
 
 log = structlog.get_logger()
@@ -27,8 +25,6 @@ STOLEN = Counter(
     "fleet_trades_read_elsewhere_total", "Trades an earlier owner read after a takeover", ["venue"]
 )
 
-READ = "read"
-"""The work, as the quarantine knows it."""
 PENDING_AT_ONCE = 500
 READ_AT_ONCE = 20_000
 """Entries read in one round, of all streams: a reply of some megabytes, which holds up neither Redis nor us."""
@@ -58,17 +54,10 @@ class TapeReading:
         self._quarantine = quarantine
         self._read_count = read_count
         self._places = places
+        self._streams = OwnedStreams(reader, ownership, quarantine, places)
         self._breath = Breath()
         self.has_more = False
         """Whether the last round of reading left something in a stream."""
-
-    def _may_read(self, tape: OwnedTape) -> bool:
-        """Whether the key can be read, and the lease surely holds: else an entry would be taken from the next owner."""
-        return (
-            self._ownership.safe(tape.claim)
-            and self._quarantine.due(*tape.claim, READ)
-            and not self._places.held_back(tape.claim)
-        )
 
     async def take_up(self, tape: OwnedTape) -> None:
         """What was read by an earlier owner and not applied comes first.
@@ -104,9 +93,10 @@ class TapeReading:
         for tape in tapes:
             tape.read_all = False
         for tape in tapes:
-            if tape.reread and self._may_read(tape):
+            if tape.reread and self._streams.may_read(tape.claim):
                 await self._read_pending(tape)
-        return await self._take_new([tape.key for tape in tapes if tape.listens and self._may_read(tape)])
+        listening = [tape for tape in tapes if tape.listens and self._streams.may_read(tape.claim)]
+        return await self._take_new([tape.key for tape in listening])
 
     async def _read_pending(self, tape: OwnedTape) -> None:
         try:
@@ -123,16 +113,8 @@ class TapeReading:
             RedisError: it is the server that refuses.
         """
         tape.reread = True
-        if refusal_of(error) is Refusal.NO_GROUP:
-            log.error("streams_lost", key=tape.key, error=str(error))
-            try:
-                # what was read already is in hand; should it be lost with us, the next owner finds it in the log
-                await self._reader.ensure(tape.key, start_after(tape.last_stream_id, steady_ms()))
-            except ResponseError as again:
-                error = again
-            else:
-                return
-        await self._quarantine.failed(*tape.claim, READ, error)
+        stream = ReadStream(tape.claim, tape.key, tape.last_stream_id)
+        await self._streams.cannot_read(stream, error)
 
     async def _take_new(self, wanted: Sequence[str]) -> set[str]:
         """Read from streams, and once more from those that have more, as far as the round's share goes."""
