@@ -81,17 +81,9 @@ def figures_of(time_ms: int, values: Iterable[tuple[str, str]]) -> dict[str, Fig
     return found
 
 
-def fields_of(figures: Figures) -> dict[str, str | int]:
-    """The fields of an entry of `derivatives:{S}`: each figure, and its time under `<name>_at`."""
-    fields: dict[str, str | int] = {}
-    for name in FIGURES:
-        if (figure := figures.get(name)) is not None:
-            fields[name], fields[f"{name}_at"] = figure.value, figure.time_ms
-    return fields
-
-
 def figures_from(fields: Mapping[bytes, bytes]) -> dict[str, Figure]:
-    """The figures of such an entry; what is none is left out."""
+    """The figures of an entry of `derivatives:{S}`: each by its name, its time under `<name>_at`; what is none is left
+    out."""
     found = {}
     for name in FIGURES:
         value, at = fields.get(name.encode()), fields.get(f"{name}_at".encode(), b"")

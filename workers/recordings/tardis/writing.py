@@ -5,13 +5,11 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, cast
 
 import zstandard
 
 from workers.recordings.tardis.rows import Dataset, header_of, line_of
-
-COMPRESSIONS: Final = (".gz", ".zst")
 
 
 @contextmanager
