@@ -10,7 +10,18 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from analytics_world import BEGAN_US, ICEBERG, KEYS, LEFT, PART, SYMBOL, Driven, Market, settings_of, worker_of
+from analytics_world import (
+    BEGAN_US,
+    ICEBERG,
+    KEYS,
+    LEFT,
+    PART,
+    SYMBOL,
+    Driven,
+    Market,
+    settings_of,
+    worker_of,
+)
 from redis.asyncio import Redis
 
 from workers.analytics.following import OrdersFollowing

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-
 from workers.errors import CommandError
 from workers.operations.redis_program import port_is_free
 from workers.operations.supervision import Supervisor

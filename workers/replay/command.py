@@ -100,7 +100,7 @@ def _local(name: str, folder: Path) -> Path:
     if not is_replay(name):
         return Path(name)
     place = Path(mkdtemp(dir=folder))
-    return asyncio.run(spool(name, place, os.environ.get(KEY_VARIABLE, ""), _say))
+    return asyncio.run(spool(name, place, os.environ.get(KEY_VARIABLE, ""), note))
 
 
 async def _replay(plan: ReplayPlan, options: Options) -> dict[str, Any]:

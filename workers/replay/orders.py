@@ -32,7 +32,11 @@ def outcomes(worker: OrderWorker) -> Mapping[str, OwnedOrders]:
 
 
 async def add_orders(
-    client: Any, reader: FleetReader, owned: Mapping[str, OwnedOrders], found: dict[str, Any], problems: list[str]
+    client: Any,
+    reader: FleetReader,
+    owned: Mapping[str, OwnedOrders],
+    found: dict[str, Any],
+    problems: list[str],
 ) -> None:
     """What the report says of single orders: how the books fared, and the best levels as they were published."""
     for book in reader.books:

@@ -209,7 +209,12 @@ def _quotes(plan: ReplayPlan, replayed: Replayed, problems: list[str]) -> dict[s
 
 
 async def _add_book(
-    client: Any, reader: FleetReader, book: Book, outcome: BookOutcome, found: dict[str, Any], problems: list[str]
+    client: Any,
+    reader: FleetReader,
+    book: Book,
+    outcome: BookOutcome,
+    found: dict[str, Any],
+    problems: list[str],
 ) -> None:
     name = book.name
     found["gaps"] += outcome.gaps

@@ -138,7 +138,9 @@ async def _replay(
     reader = FleetReader(client, settings)
     for context in reader.contexts:
         rest.expect(context.name, context.venue, context.symbols)
-    quotes = {context.name: {symbol: QuoteCheck() for symbol in context.symbols} for context in reader.contexts}
+    quotes = {
+        context.name: {symbol: QuoteCheck() for symbol in context.symbols} for context in reader.contexts
+    }
     observer = Observer(quotes)
     async with (
         Sessions(limit=0, timeout_s=None, direct=True) as sessions,
@@ -146,7 +148,19 @@ async def _replay(
     ):
         appender = _appender(client, settings, reader)
         feeder = _feeder(
-            plan, options, client, settings, reader, quotes, appender, books, trades, orders, rest, tasks, stop
+            plan,
+            options,
+            client,
+            settings,
+            reader,
+            quotes,
+            appender,
+            books,
+            trades,
+            orders,
+            rest,
+            tasks,
+            stop,
         )
         shown(feeder)
         await _owned(feeder, books, trades, orders, reader)
@@ -254,7 +268,9 @@ async def _owned(
     )
 
 
-async def _settle(books: BookWorker, trades: TradeWorker, orders: OrderWorker, reader: FleetReader) -> list[str]:
+async def _settle(
+    books: BookWorker, trades: TradeWorker, orders: OrderWorker, reader: FleetReader
+) -> list[str]:
     """Wait until everything read is applied, committed and published; what is not, in sentences."""
     deadline = time.monotonic() + SETTLE_S
     while True:

@@ -11,7 +11,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, NamedTuple
 
-
 from workers.archive.files import parquet
 from workers.errors import CommandError
 from workers.operations.running import running_fleet

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-
 from workers.archive.files import parquet
 from workers.archive.files.storage import Storage, storage_of
 from workers.archive.files.transfer import fetched, is_url

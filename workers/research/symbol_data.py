@@ -260,7 +260,9 @@ def _pages(rows: Iterable[Values]) -> Iterable[list[Values]]:
 
 
 @asynccontextmanager
-async def open_symbol(effective: Effective, venue: str, symbol: str, source: SourceName) -> AsyncIterator[SymbolData]:
+async def open_symbol(
+    effective: Effective, venue: str, symbol: str, source: SourceName
+) -> AsyncIterator[SymbolData]:
     """What is stored of a symbol, open for reading; a venue may be one that only the archive knows.
 
     Raises:

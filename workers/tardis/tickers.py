@@ -39,7 +39,9 @@ def tickers_of(context: VenueContext, symbol: str, entries: Sequence[Entry]) -> 
     return found
 
 
-async def past_tickers(data: SymbolData, context: VenueContext, from_us: int, to_us: int) -> AsyncIterator[Message]:
+async def past_tickers(
+    data: SymbolData, context: VenueContext, from_us: int, to_us: int
+) -> AsyncIterator[Message]:
     """Those that came within a stretch (µs), with a disconnect for those that Redis has no more.
 
     Local times rise, by a µs where two came in one.

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-
 from workers.archive.files.layout import Kind, Source, iso_text
 from workers.errors import CommandError
 from workers.operations.running import running_fleet
