@@ -242,6 +242,24 @@ async def test_a_break_at_which_nothing_was_traded_marks_nothing(
     assert "missing" not in (await reasons(client)).values()
 
 
+async def test_numbers_that_a_break_leaves_free_are_no_loss_to_an_earlier_owner(
+    ids: TradeIds, client: Redis, owners: list[Owner], rest: Rest
+) -> None:
+    first, second = owners
+    await first.take_over(client)
+    await log(client, *(entry(ids, number) for number in range(1, 4)))
+    await settle(first)
+    first.worker.forget(first.claim)
+    await second.take_over(client)
+    await stretch(client, ids)
+    rest.numbers = range(5, 35)
+    await settle(second)
+    second.worker.forget(second.claim)
+    await first.take_over(client)
+    await asyncio.gather(*first.worker._lost_data._recording)
+    assert await gaps(client) == [("connection", "9 over REST")]
+
+
 @pytest.mark.parametrize("calls", range(7))
 async def test_whoever_is_killed_in_the_middle_each_trade_is_there_once(
     ids: TradeIds,

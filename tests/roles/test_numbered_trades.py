@@ -236,6 +236,64 @@ async def test_a_log_that_was_lost_is_followed_without_asking_anybody(
     assert await gaps(client) == [(40, 0, "ids restarted", "no")]
 
 
+@pytest.mark.parametrize("page", [2, 1_000])
+@pytest.mark.parametrize("useless", [None, 2, 4])
+async def test_entries_that_an_earlier_owner_read_are_in_the_log_however_long(
+    ids: TradeIds,
+    client: Redis,
+    owners: list[Owner],
+    monkeypatch: pytest.MonkeyPatch,
+    page: int,
+    useless: int | None,
+) -> None:
+    """In a quiet market the next trade, which shows that they were not applied, comes much later."""
+    monkeypatch.setattr("workers.store.log.trades.PAGE", page)
+    owner = owners[0]
+    await owner.take_over(client)
+    await append(client, ids, 1, T0)
+    await settle(owner)
+    for number in range(2, 7):
+        await append(client, ids, number, T0 + number, b"rubbish" if number == useless else None)
+    await client.xreadgroup("trades", "owner", {RAW: ">"})
+    await append(client, ids, 7, T0 + 600_000)
+    await settle(owner)
+    await owner.worker.step()
+    expected = [number for number in range(1, 8) if number != useless]
+    assert [row.agg_trade_id for row in await held(client)] == expected
+    lacks = "the log does not have them"
+    assert await gaps(client) == ([(useless, useless, lacks, "no")] if useless else [])
+    assert await pending(client) == 0
+
+
+@pytest.mark.parametrize("since", [3, 30])
+async def test_a_server_that_lost_its_end_is_followed_from_where_it_stands(
+    ids: TradeIds, client: Redis, owners: list[Owner], since: int
+) -> None:
+    """As after a fail-over, which leaves the lease to its owner: log and fold go back together."""
+    owner = owners[0]
+    await owner.take_over(client)
+    for number in range(1, 31):
+        await append(client, ids, number, T0 + number)
+    await settle(owner)
+    replicated = {key: await client.dump(key) for key in await client.keys("*")}
+    for number in range(31, 41):
+        await append(client, ids, number, T0 + number)
+    await settle(owner)
+    await client.flushall()
+    for key, value in replicated.items():
+        await client.restore(key, 0, value)
+    for number in range(31, 31 + since):
+        await append(client, ids, number, T0 + 1000 + number)
+    await settle(owner)
+    await asyncio.gather(*owner.worker._lost_data._recording)
+    assert [(row.agg_trade_id, row.trade_time) for row in await held(client)] == [
+        *((number, T0 + number) for number in range(1, 31)),
+        *((number, T0 + 1000 + number) for number in range(31, 31 + since)),
+    ]
+    assert await gaps(client) == [(41, 30, "redis lost its data", "no")]
+    assert await pending(client) == 0
+
+
 async def test_fills_and_lower_ids_of_the_venue_say_nothing(
     ids: TradeIds, client: Redis, owners: list[Owner]
 ) -> None:
@@ -248,6 +306,14 @@ async def test_fills_and_lower_ids_of_the_venue_say_nothing(
     assert [row.venue_trade_id for row in await held(client)] == ["9000000000000000", "5", "5", "1"]
     assert owner.tape.odd.fills_repeated == owner.tape.odd.fills_impossible == 0
     assert await gaps(client) == []
+
+
+def test_an_id_that_the_fold_cannot_hold_is_none_where_ids_are_consecutive() -> None:
+    venue: Any = made_up("consecutive")("usdm", fleet_settings().venues["usdm"])
+    last = 2**53 - 1
+    assert trade_of_entry(venue, S, Delivered(b"%d-7" % T0, frame(last, T0), 0)).trade_id == last
+    with pytest.raises(MalformedFrame, match="its id 9007199254740992 is none"):
+        trade_of_entry(venue, S, Delivered(b"%d-7" % T0, frame(last + 1, T0), 0))
 
 
 def entries(ids: TradeIds) -> list[tuple[bytes, dict[bytes, bytes]]]:

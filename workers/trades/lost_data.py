@@ -87,9 +87,12 @@ class LostData:
                 self._compare(tape, state)
 
     def _compare(self, tape: OwnedTape, state: TradesState) -> None:
-        """Another worker, which knew nothing of before, may have begun the fold anew."""
+        """Another worker, which knew nothing of before, may have begun the fold anew; or a server lost its end."""
         known = self._last_ids.get(tape.key, -1)
-        if 0 <= known < state.began_id - 1:
+        if tape.is_numbered:  # a break leaves numbers free, so they do not tell where the fold began
+            if state.last_id < known:
+                self._start(tape, known + 1, state.last_id)
+        elif 0 <= known < state.began_id - 1:
             self._start(tape, known + 1, state.began_id - 1)
 
     def _start(self, tape: OwnedTape, first: int, last: int) -> None:

@@ -121,10 +121,11 @@ class Mending:
         if await self._reading.read_elsewhere(tape, hole):
             return
         venue = self._venues[tape.claim.context.name]
+        seen = tape.waiting[0][1].trade_id if tape.waiting else hole.seen  # some of them may have been there
         if tape.is_numbered:
-            await venue.log_holes.pass_over(tape, hole.expected, hole.seen)
+            await venue.log_holes.pass_over(tape, hole.expected, seen)
         else:
-            await venue.repair.fill(tape, hole.expected, hole.seen)
+            await venue.repair.fill(tape, hole.expected, seen)
 
     async def _mend(self, tape: OwnedTape, mending: Callable[[], Awaitable[None]]) -> None:
         try:

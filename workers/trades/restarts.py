@@ -62,7 +62,7 @@ class Restarts:
     def run_of(self, tape: OwnedTape, within: int) -> LowerRun | None:
         """The trades among the first so many waiting that are no repeats although their ids are lower."""
         run = tape.lower_run(self._went_on_ms, within)
-        if run is None or run.at > 0 or not run.is_over:
+        if run is None or run.at > 0 or not (run.is_over and tape.restored):
             return run
         self._refute(tape, run)
         return self.run_of(tape, within)
@@ -71,7 +71,8 @@ class Restarts:
     def is_enough(tape: OwnedTape, run: LowerRun) -> bool:
         """Whether to ask the exchange."""
         waited_s = time.monotonic() - (tape.lower_since_s or time.monotonic())
-        return run.at == 0 and (run.market >= LOWER_CONFIRMING or waited_s >= FEWER_AFTER_S)
+        is_long = run.market >= LOWER_CONFIRMING or waited_s >= FEWER_AFTER_S
+        return tape.restored and run.at == 0 and is_long
 
     async def settle(self, tape: OwnedTape, run: LowerRun) -> None:
         """Ask the exchange, as often as it takes, and follow the ids or pass them over.

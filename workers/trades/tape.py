@@ -272,6 +272,7 @@ class OwnedTape:
             self.lower_since_s = None
         elif self.lower_since_s is None:
             self.lower_since_s = time.monotonic()
+            self.restored = False  # the server may have lost its end, and the fold stand earlier
         return run
 
     def give_up(self, run: LowerRun) -> None:

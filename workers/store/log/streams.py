@@ -275,6 +275,10 @@ class GroupReader:
         start = f"({after.decode() if isinstance(after, bytes) else after}"
         return delivered(await self._client.xrange(key, min=start, max=until, count=count))
 
+    async def before(self, key: str, stream_id: bytes, count: int) -> list[Delivered]:
+        """Entries of the log itself before a stream id, the newest first, whoever read them."""
+        return delivered(await self._client.xrevrange(key, max=b"(" + stream_id, count=count))
+
     async def place_before(self, key: str, update_id: int) -> bytes:
         """A place in the log from which on nothing that ends at an update id or later is missing.
 

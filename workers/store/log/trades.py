@@ -6,11 +6,9 @@ from typing import Final
 
 from workers.model.events import Trade
 from workers.model.trades.fold import Hole
-from workers.store.log.streams import Delivered, GroupReader
+from workers.store.log.streams import Delivered, GroupReader, update_id_of
 from workers.store.trades.batch import entry_ms
 
-BACK_MS: Final = 60_000
-"""How much older than the trade after the hole, by their entries, the missing ones may be."""
 PAGE: Final = 1_000
 PAGES: Final = 20
 
@@ -18,26 +16,28 @@ PAGES: Final = 20
 async def missing_in_log(
     reader: GroupReader, key: str, hole: Hole, following: tuple[bytes, Trade], ids_since: int = 0
 ) -> list[Delivered]:
-    """Entries of a raw trade stream whose ids are in a hole: the id of an entry ends with that of its trade.
+    """Entries of a raw trade stream whose ids are in a hole, the newest first: an entry's id ends with its trade's.
+
+    They stand right before what follows the hole, however long they have been there.
 
     Args:
         following: the first trade after the hole, with its entry's id.
         ids_since: entries before this ms have ids from before they began anew.
 
-    Cost: one XRANGE for `PAGE` entries of the minute before it, `PAGES` at most.
+    Cost: one XREVRANGE for each `PAGE` of them, `PAGES` at most; where there are none one, of as many as are missing.
     """
-    last = following[0].decode()
-    from_ms = max(0, entry_ms(last) - BACK_MS, ids_since - 1)
-    after = f"{from_ms}-{2**64 - 1}" if from_ms == ids_since - 1 else f"{from_ms}-0"
+    until, count = following[0], min(PAGE, hole.seen - hole.expected)
     entries: list[Delivered] = []
     for _ in range(PAGES):
-        page = await reader.range(key, after, PAGE, until=last)
-        entries += [entry for entry in page if hole.expected <= _trade_id(entry.stream_id) < hole.seen]
-        if len(page) < PAGE:
+        page = await reader.before(key, until, count)
+        found = [
+            entry
+            for entry in page
+            if hole.expected <= update_id_of(entry.stream_id) < hole.seen
+            and entry_ms(entry.stream_id) >= ids_since
+        ]
+        entries += found
+        if len(found) < count:
             break
-        after = page[-1].stream_id.decode()
+        until = page[-1].stream_id
     return entries
-
-
-def _trade_id(stream_id: bytes) -> int:
-    return int(stream_id.partition(b"-")[2])
