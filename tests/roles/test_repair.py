@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from workers.errors import RequestRefused, RestUnavailable
 from workers.model.events import Trade
+from workers.model.pauses import Pauses
 from workers.model.trades.exchange_clock import ExchangeClock
 from workers.model.trades.fold import TradesFold
 from workers.model.trades.windows import INTERVALS_MS
@@ -218,6 +219,48 @@ async def test_a_row_whose_price_is_none_of_a_trade_counts_as_no_trade_and_is_no
     world.tape[150] = replace(world.tape[150], is_market=False)
     await world.check()
     assert (await world.store.state(SYMBOL)).not_market == 1
+
+
+async def test_a_row_of_a_time_to_come_is_missing_and_ends_no_window(make: Make) -> None:
+    world = make(trades(300, 40))
+    world.exchange.spoil = lambda rows: [
+        one | {"T": 2 * T0} if one["a"] == FIRST + 150 else one for one in rows
+    ]
+    await world.cut(99, 200)
+    await world.check(without=range(FIRST + 150, FIRST + 151))
+
+
+async def test_an_id_far_ahead_is_passed_over_once_the_exchange_has_gone_on_without_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a pause its trades would be asked for as fast as they are made, by the budget of all."""
+    taken = []
+
+    class CountedPauses(Pauses):
+        def take(self) -> float:
+            taken.append(super().take())
+            return taken[-1]
+
+    monkeypatch.setattr("workers.trades.repair.Pauses", CountedPauses)
+    world = make(trades(400, 100))
+    far = replace(world.tape[200], trade_id=FIRST + 500_000)
+    world.owned.waiting = [(b"1-1", far), (b"2-2", world.tape[320])]
+    made = iter(range(FIRST + 210, FIRST + 400, 10))
+
+    def so_far(rows: list[Row]) -> list[Row]:
+        end = next(made, 0)
+        return [one for one in rows if one["a"] < end]
+
+    world.exchange.spoil = so_far
+    await world.store.apply(SYMBOL, [("", trade) for trade in world.tape[:200]])
+    result = await world.store.apply(SYMBOL, [("", far)])
+    assert result.hole is not None
+    await world.repair.fill(world.owned, result.hole.expected, result.hole.seen)
+    assert world.owned.waiting == [(b"2-2", world.tape[320])]
+    assert world.owned.useless == [b"1-1"]
+    state = await world.store.state(SYMBOL)
+    assert (state.missing, state.last_id, state.hole_next_id) == (0, FIRST + 309, 0)
+    assert len(taken) == len(world.exchange.asked) - 1
 
 
 @pytest.mark.parametrize("old", [1, 2, 37, 1_399])

@@ -20,6 +20,7 @@ from workers.store.keys import TRADES
 from workers.store.log.streams import GapRecord, record_gap
 from workers.store.refusals import refusal_of
 from workers.store.trades.fold import NOT_HAD, TradeStore
+from workers.trades.restarts import refute
 from workers.trades.tape import OwnedTape
 
 log = structlog.get_logger()
@@ -180,6 +181,22 @@ class Repair:
                 if trade.trade_id <= done.last_id:
                     tape.judge(trade)
             patience.begin()
+            if self._refuted(tape, seen, found[-1]):
+                return
+            if len(found) < tape.claim.context.venue.trades_span and filled.next_id < seen:
+                await asyncio.sleep(patience.pauses.take())  # there is no more yet
+
+    def _refuted(self, tape: OwnedTape, seen: int, newest: Trade) -> bool:
+        """Whether the exchange went on with lower ids after the trade behind the hole: its id was absurd, and it goes.
+
+        If it was its time that was absurd, the next hole is filled with it.
+        """
+        later_ms = newest.trade_time - self._settings.ingest.id_reset_ms
+        for at, (_, trade) in enumerate(tape.waiting):
+            if trade.trade_id == seen and trade.trade_time <= later_ms:
+                refute(tape, at, at + 1)
+                return True
+        return False
 
     async def _usable(
         self, tape: OwnedTape, filled: _Filled, seen: int, urgency: Urgency

@@ -31,7 +31,7 @@ UNCONFIRMED = Counter(
 )
 REFUTED = Counter(
     "fleet_trade_ids_refuted_total",
-    "Trades passed over because their lower ids are not the exchange's",
+    "Trades passed over because their ids are not the exchange's",
     ["venue"],
 )
 
@@ -64,7 +64,7 @@ class Restarts:
         run = tape.lower_run(self._went_on_ms, within)
         if run is None or run.at > 0 or not (run.is_over and tape.restored):
             return run
-        self._refute(tape, run)
+        refute(tape, run.at, run.end)
         return self.run_of(tape, within)
 
     @staticmethod
@@ -91,7 +91,7 @@ class Restarts:
         finally:
             tape.hole_reason = ""
         if not answer.began_anew:
-            self._refute(tape, run)
+            refute(tape, run.at, run.end)
             return
         last_id, since_ms = tape.last_id, entry_ms(first_entry)
         await self._store.restart(symbol, answer.first, last_id, since_ms, tape.token)
@@ -149,11 +149,11 @@ class Restarts:
         begun = f"The ids of trades seem to have begun anew at {first}"
         tape.hole_reason = f"{begun}, and the exchange does not say so yet: {problem}"
 
-    @staticmethod
-    def _refute(tape: OwnedTape, run: LowerRun) -> None:
-        name, symbol = tape.claim.context.name, tape.claim.symbol
-        first = tape.waiting[run.at][1].trade_id
-        REFUTED.labels(name).inc(run.end - run.at)
-        log.warning("trade_ids_refuted", venue=name, symbol=symbol, last=tape.last_id, first=first,
-                    trades=run.end - run.at)  # fmt: skip
-        tape.give_up(run)
+
+def refute(tape: OwnedTape, at: int, end: int) -> None:
+    """Pass over waiting trades, by their places, whose ids are not the exchange's; counted and told."""
+    name, symbol = tape.claim.context.name, tape.claim.symbol
+    REFUTED.labels(name).inc(end - at)
+    log.warning("trade_ids_refuted", venue=name, symbol=symbol, last=tape.last_id,
+                first=tape.waiting[at][1].trade_id, trades=end - at)  # fmt: skip
+    tape.give_up(at, end)

@@ -275,16 +275,18 @@ class OwnedTape:
             self.restored = False  # the server may have lost its end, and the fold stand earlier
         return run
 
-    def give_up(self, run: LowerRun) -> None:
-        """Pass over trades whose ids are not the exchange's."""
-        self.useless += [stream_id for stream_id, _ in self.waiting[run.at : run.end]]
-        del self.waiting[run.at : run.end]
+    def give_up(self, at: int, end: int) -> None:
+        """Pass over waiting trades, by their places, whose ids are not the exchange's."""
+        self.useless += [stream_id for stream_id, _ in self.waiting[at:end]]
+        del self.waiting[at:end]
         self.lower_since_s = None
 
     def began_anew(self, first: int, since_ms: int) -> None:
         """The fold goes on with lower ids, from `first` on."""
         self.last_id, self.ids_since, self.lower_since_s = first - 1, since_ms, None
         self._judged_to, self._fills = first - 1, Fills()
+        if self.waiting and self.waiting[0][1].trade_id < first:  # 0, which no fold can stand before
+            self.give_up(0, 1)
 
     def applied_to(self, last_id: int, last_trade_time: int, taken: int = 0) -> None:
         """The fold stands at `last_id`; of the first `taken` all before the first newer one has been acknowledged."""

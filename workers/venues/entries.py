@@ -14,6 +14,8 @@ from workers.venues.facts import Facts
 
 LONGEST_NAME: Final = 64
 """Signs of the name that a venue gives a trade."""
+MOST_ID: Final = 2**53 - 1
+"""Up to here the fold, whose numbers are doubles, knows each id."""
 KINDS: Final[frozenset[str]] = frozenset(get_args(Kind))
 
 
@@ -95,6 +97,8 @@ def trade_of(venue: TradesVenue, symbol: str, entry: LogEntry) -> Trade:
     """
     trade = venue.trade(entry.data, symbol)
     if venue.facts.trade_ids == "consecutive":
+        if trade.trade_id > MOST_ID:
+            raise MalformedFrame(venue.name, "trade", f"its id {trade.trade_id} is none", entry.data)
         return trade
     trade.name = trade.name or str(trade.trade_id)
     if len(trade.name) > LONGEST_NAME or not (trade.name.isprintable() and " " not in trade.name):
