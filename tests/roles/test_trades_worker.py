@@ -17,7 +17,7 @@ from workers.settings.schema import Settings
 from workers.store.keys import TRADES, Keys
 from workers.trades.repair import Repair
 from workers.trades.tape import monotonic_ms
-from workers.trades.worker import APPLIED_AT_ONCE, TradeWorker
+from workers.trades.worker import ALL, APPLIED_AT_ONCE, TradeWorker
 from workers.venues.binance.settings import BinanceSettings
 
 KEYS = Keys()
@@ -114,6 +114,31 @@ async def test_the_clock_closes_no_window_whose_trades_wait_in_the_stream(
         assert {bar[b"revision"] for bar in bars} == {b"0"}, interval
         assert sum(int(bar[b"trades_count"]) for bar in bars) == count, interval
         assert (await client.hget(KEYS.stats(SYMBOL, interval), "closed")) == b"1", interval
+    await client.aclose()
+
+
+async def test_messages_that_say_they_were_sent_far_ahead_close_no_window(
+    worker: TradeWorker, real_server: str
+) -> None:
+    """Of one symbol; the clock is that of all."""
+    client = Redis.from_url(real_server, protocol=2)
+    await append(client, QUIET, 1)
+    for n in range(3):
+        data = (
+            f'{{"e":"aggTrade","E":{2 * T0},"a":{n},"s":"{SYMBOL}","p":"61800.10","q":"0.1","f":{n},"l":{n},'
+            f'"T":{T0},"m":true}}'
+        )
+        entry = {"data": data, "received": T0 * 1000, "line": "a"}
+        await client.xadd(KEYS.raw(SYMBOL, TRADES), entry, id=f"{T0}-{n}")
+    for symbol in (QUIET, SYMBOL):
+        await client.hset(KEYS.lease("trades", symbol), "token", 7)
+        await worker.recover(Claim(worker._contexts[0], symbol), 7)
+    for _ in range(3):
+        worker._deadlines.set(ALL, 0.0)
+        await worker.step()
+    for symbol, count in ((QUIET, b"1"), (SYMBOL, b"3")):
+        found = await client.hmget(KEYS.stats(symbol, "1d"), "trades_count", "closed")
+        assert found == [count, b"0"], symbol
     await client.aclose()
 
 

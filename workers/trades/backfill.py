@@ -145,7 +145,8 @@ class Backfill:
         trades, is_whole = found
         for trade in trades:
             trade.name = trade.name or str(trade.trade_id)
-        good = [trade for trade in trades if usable(trade)]
+        ahead_ms = self._settings.ingest.max_clock_ahead_ms
+        good = [trade for trade in trades if usable(tape, trade, ahead_ms)]
         is_whole = is_whole and len(trades) == len(good) <= BREAK_ROOM
         claimed = await self._stretches.claim(
             tape.claim.symbol, number, good[-BREAK_ROOM:], is_whole=is_whole

@@ -14,6 +14,7 @@ from workers.model.events import Trade
 from workers.model.pauses import Pauses
 from workers.model.trades.windows import check
 from workers.runtime.rest import RestClient
+from workers.runtime.steady_clock import steady_ms
 from workers.settings.schema import Settings
 from workers.store.fleet.budget import Urgency
 from workers.store.keys import TRADES
@@ -45,10 +46,14 @@ EARLIER_MS = 1_000
 """Where REST goes by time: how much before the last known trade a page begins, as ids and times may be crossed."""
 
 
-def usable(trade: Trade) -> bool:
-    """Whether the fold can hold this trade."""
+def usable(tape: OwnedTape, trade: Trade, ahead_ms: int) -> bool:
+    """Whether the fold can hold this trade; one of a time to come would end all windows before it.
+
+    Args:
+        ahead_ms: how far ahead of the time now its own may be, as ingest has it.
+    """
     try:
-        check(trade)
+        check(trade, max(tape.exchange_ms() or 0, steady_ms()) + ahead_ms)
     except BadNumber as bad:
         log.warning("trade_unusable", symbol=trade.symbol, trade_id=trade.trade_id, error=str(bad))
         return False
@@ -216,7 +221,8 @@ class Repair:
             if not await self._may_be_too_old(tape, refused):
                 raise
             page = await self._oldest(tape, first, seen, refused)
-        found = [trade for trade in page if first <= trade.trade_id < seen and usable(trade)]
+        ahead_ms = self._settings.ingest.max_clock_ahead_ms
+        found = [row for row in page if first <= row.trade_id < seen and usable(tape, row, ahead_ms)]
         return found or (NOT_HAD if any(trade.trade_id >= seen for trade in page) else BEHIND)
 
     @staticmethod

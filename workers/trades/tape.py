@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 MOST_WAITING = 10_000
 """Trades of one symbol held in memory while they cannot be applied; the stream holds the rest."""
+SENT_WITHIN_MS = 1_000
+"""How much later than the trade its message tells the time: what it says beyond that, ingest has not judged."""
 CAPPED_TOLD_EVERY_S = 60.0
 TOLD_AT_MOST = 10
 """Anomalies of one kind and stream that the log names one by one."""
@@ -163,7 +165,7 @@ class OwnedTape:
             except Exception as error:  # nobody foresaw it: this entry alone is passed over
                 self._discard(entry.stream_id, repr(error))
                 continue
-            self._clock.observe(trade.event_time, seen_ms)
+            self._clock.observe(min(trade.event_time, trade.trade_time + SENT_WITHIN_MS), seen_ms)
             self.waiting.append((entry.stream_id, trade))
 
     def _take_break(self, entry: Delivered) -> None:

@@ -27,8 +27,11 @@ LATEST_MS: Final = 10**14
 """Trade times outside these are no milliseconds of our era (the second is exceeded by any time in µs)."""
 
 
-def check(trade: Trade) -> None:
+def check(trade: Trade, before_ms: int = LATEST_MS) -> None:
     """Raise if the fold cannot take this trade.
+
+    Args:
+        before_ms: its time must be earlier.
 
     Raises:
         BadNumber: price, quantity or trade time is out of range or no plain decimal.
@@ -38,7 +41,7 @@ def check(trade: Trade) -> None:
         FINE.quantity_units(trade.quantity)
     except BadNumber as bad:
         raise BadNumber(bad.text, f"{bad.place} of trade {trade.trade_id} of {trade.symbol}") from None
-    if not EARLIEST_MS <= trade.trade_time < LATEST_MS:
+    if not EARLIEST_MS <= trade.trade_time < before_ms:
         place = f"time of trade {trade.trade_id} of {trade.symbol}"
         raise BadNumber(str(trade.trade_time), place)
 
