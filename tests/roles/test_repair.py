@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from workers.errors import RequestRefused, RestUnavailable
+from workers.errors import NotServed, RequestRefused, RestUnavailable
 from workers.model.events import Trade
 from workers.model.pauses import Pauses
 from workers.model.trades.exchange_clock import ExchangeClock
@@ -205,6 +205,22 @@ async def test_a_hole_in_the_page_is_missing_and_the_rest_is_not(make: Make) -> 
     await world.cut(99, 200)
     await world.check(without=absent)
     assert (FIRST + 120, FIRST + 122, "no") in await world.gaps()
+
+
+async def test_where_no_trades_can_be_asked_for_nothing_waits(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, asked = make(trades(300, 40)), []
+
+    async def get(request: RestRequest, *_: object) -> bytes:
+        asked.append(request)
+        raise NotServed("usdm", "it")
+
+    monkeypatch.setattr(world.exchange, "get", get)
+    await world.cut(99, 200)
+    await world.check(without=range(FIRST + 100, FIRST + 200))
+    assert len(asked) == 1
+    assert await world.gaps() == [(FIRST + 100, FIRST + 199, "no")]
 
 
 @pytest.mark.parametrize("price", ["1e3", "0.00", "-1"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
 
+from workers.errors import NotServed
 from workers.model.trades.windows import INTERVALS_MS
 from workers.runtime.ownership import Claim
 from workers.runtime.process import Process
@@ -46,11 +48,11 @@ async def worker(real_server: str) -> AsyncIterator[TradeWorker]:
     await process.client.aclose()
 
 
-async def append(client: Redis, symbol: str, count: int, spacing_ms: int = 1) -> None:
+async def append(client: Redis, symbol: str, count: int, spacing_ms: int = 1, began_ms: int = 0) -> None:
     """Trades that a line received the moment they were made."""
     pipe = client.pipeline(transaction=False)
     for n in range(count):
-        time = T0 + n * spacing_ms
+        time = T0 + began_ms + n * spacing_ms
         data = (
             f'{{"e":"aggTrade","E":{time},"a":{n},"s":"{symbol}","p":"61800.10","q":"0.1","f":{n},"l":{n},'
             f'"T":{time},"m":true}}'
@@ -278,5 +280,41 @@ async def test_one_trade_with_a_lower_id_and_a_later_time_is_passed_over(
     assert (state[b"applied_count"], state[b"last_id"]) == (b"62", b"61")
     assert b"ids_since" not in state
     assert worker.settled
+    assert (await client.xpending(KEYS.raw(SYMBOL, TRADES), "trades"))["pending"] == 0
+    await client.aclose()
+
+
+@pytest.mark.parametrize("is_served", [True, False])
+async def test_ids_that_begin_anew_at_0_are_followed_once_though_nobody_can_be_asked(
+    worker: TradeWorker, real_server: str, monkeypatch: pytest.MonkeyPatch, is_served: bool
+) -> None:
+    asked = []
+
+    async def get(*_: object) -> bytes:
+        asked.append(1)
+        if not is_served:
+            raise NotServed("usdm", "it")
+        rows = [
+            {"a": n, "p": "61800.10", "q": "0.1", "f": n, "l": n, "T": T0 + 60_000 + n, "m": True}
+            for n in range(25)
+        ]
+        return json.dumps(rows).encode()
+
+    monkeypatch.setattr(worker._venues["usdm"].restarts._rest, "get", get)
+    client = Redis.from_url(real_server, protocol=2)
+    await append(client, SYMBOL, 60)
+    await client.hset(KEYS.lease("trades", SYMBOL), "token", 7)
+    await worker.recover(Claim(worker._contexts[0], SYMBOL), 7)
+    await worker.step()
+    await append(client, SYMBOL, 25, began_ms=60_000)
+    for _ in range(100):
+        await worker.step()
+        if worker.settled:
+            break
+        await asyncio.sleep(0.01)
+    state = await client.hgetall(KEYS.trades_state(SYMBOL))
+    # no fold stands before 0
+    assert (state[b"applied_count"], state[b"last_id"], state[b"restarts_count"]) == (b"84", b"24", b"1")
+    assert asked == [1]
     assert (await client.xpending(KEYS.raw(SYMBOL, TRADES), "trades"))["pending"] == 0
     await client.aclose()

@@ -9,7 +9,7 @@ import structlog
 from prometheus_client import Counter
 from redis.exceptions import ResponseError
 
-from workers.errors import BadNumber, MalformedFrame, RateLimited, RequestRefused, RestError
+from workers.errors import BadNumber, MalformedFrame, NotServed, RateLimited, RequestRefused, RestError
 from workers.model.events import Trade
 from workers.model.pauses import Pauses
 from workers.model.trades.windows import check
@@ -159,6 +159,8 @@ class Repair:
                 found = await self._usable(tape, filled, seen, patience.urgency)
             except RateLimited:
                 continue  # the budget makes the next request wait until it may be sent
+            except NotServed as error:
+                found, problem = error.problem, ""
             except (RestError, MalformedFrame) as error:
                 found, problem = [], str(error)
             else:

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
-from workers.errors import MalformedFrame, RateLimited, RestError
+from workers.errors import MalformedFrame, NotServed, RateLimited, RestError
 from workers.model.pauses import Pauses
 from workers.model.trades.numbering import LOWER_CONFIRMING, Confirmation, LowerRun, confirmed, first_of
 from workers.runtime.rest import RestClient
@@ -117,6 +117,8 @@ class Restarts:
                     return answer if not answer.began_anew else await self._from_the_first(tape, answer)
             except RateLimited:
                 continue  # the budget makes the next request wait until it may be sent
+            except NotServed:  # nor will it ever tell
+                return Confirmation(True, max(1, trades[0].trade_id))
             except (RestError, MalformedFrame) as error:
                 problem = str(error)
             attempt += 1
