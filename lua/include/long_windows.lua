@@ -11,7 +11,7 @@
 -- Needs: KEYS of apply_trades.lua; `call`, NAMES, LENGTHS, `state`, `last_id`, `windows`; what trade_windows.lua and trade_bars.lua give.
 -- Gives: load_windows, load_waiting, load_long, may_wait, are_loaded, put_by, long_text.
 
-local WAITING = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%-?%d[%d.]*) (%-?%d[%d.]*) (%-?%d[%d.]*) (%-?%d[%d.]*) (%d+) (%d+) (%d+) (%d+) ([^ ]+) ([^ ]+)$'
+local WAITING = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%.?%d[%d.]*) (%.?%d[%d.]*) (%.?%d[%d.]*) (%.?%d[%d.]*) (%d+) (%d+) (%d+) (%d+) ([^ ]+) ([^ ]+)$'
 local long_minute, minute_text, waiting = -1, nil, nil
 local are_loaded, puts_by = false, false
 

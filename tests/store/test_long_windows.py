@@ -53,6 +53,16 @@ async def test_what_an_earlier_release_left_waiting_and_went_past_is_folded_by_n
     assert (await counts(client))["1d"] == b"2"
 
 
+async def test_a_price_without_a_digit_before_its_point_waits_like_any_other(client: Redis) -> None:
+    store, twin = trade_store(client, long_windows_s=1e9), TradesFold()
+    for number, price in enumerate((".75", "5.", ".5", "0.6")):
+        one = trade(number, T0 + number, price)
+        twin.apply([one])
+        await store.apply(SYMBOL, unacknowledged([one]))
+    await store.close(SYMBOL, 0, 0)
+    await matches(client, twin)
+
+
 async def test_waiting_trades_that_nobody_can_read_are_said_to_be_so(client: Redis) -> None:
     store, trades = trade_store(client, long_windows_s=1e9), tape(2)
     await store.apply(SYMBOL, unacknowledged(trades[:1]))
