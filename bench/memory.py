@@ -65,8 +65,8 @@ async def by_kind(client: Any) -> dict[str, dict[str, int]]:
 
 async def measure(symbols: int, rate: float, seconds: float, processes: int) -> dict[str, Any]:
     """One run."""
-    told = partial(print, file=sys.stderr)
-    async with running(partial(fleet_of, symbols, processes), symbols, told) as (plant, exchange):
+    tell = partial(print, file=sys.stderr)
+    async with running(partial(fleet_of, symbols, processes), rate, symbols, tell) as (plant, exchange):
         client: Any = connect(plant.url)
         before = await exchange.state()
         await exchange.set_rate(rate)

@@ -69,10 +69,8 @@ def fleet_of(symbols: int, home: Path, exchange: int, api: int) -> Plant:
 async def measure(symbols: int, rate: float, minutes: float, run_in_s: float) -> dict[str, Any]:
     """One run."""
     samples: dict[str, list[tuple[float, float]]] = {}
-    async with running(partial(fleet_of, symbols), symbols, partial(print, file=sys.stderr)) as (
-        plant,
-        exchange,
-    ):
+    tell = partial(print, file=sys.stderr)
+    async with running(partial(fleet_of, symbols), rate, symbols, tell) as (plant, exchange):
         client: Any = connect(plant.url)
         await exchange.set_rate(rate)
         await asyncio.sleep(run_in_s)

@@ -22,7 +22,8 @@ from workers.errors import CommandError
 from workers.store.connection import connect_reader
 
 START_S: Final = 180.0
-"""How long a plant may take to have every book."""
+START_S_PER_SYMBOL: Final = 0.3
+"""How long a plant may take to have every book: so long, and so much more for each symbol."""
 RUN_IN_S: Final = 2.0
 """Under the load before measuring begins."""
 RUN_DRY_S: Final = 45.0
@@ -31,7 +32,7 @@ NOT_COMPARED: Final = f"not compared: not all was handled within {RUN_DRY_S:.0f}
 KEPT_UP_S: Final = 1.0
 """A plant that has handled all so soon after the last message is said to keep up."""
 FIRST_RATE: Final = 10.0
-"""Messages a second and symbol while a plant starts, or fewer."""
+"""Messages a second and symbol while a plant starts, at most: no more than come later, but at least one."""
 BURST_S: Final = 10.0
 """How long a burst lasts, or as long as is measured before it."""
 CAUGHT_UP_S: Final = 5.0
@@ -96,30 +97,34 @@ def _free_ports() -> tuple[int, int]:
 
 
 @asynccontextmanager
-async def running(make: Make, symbols: int, tell: Tell) -> AsyncIterator[tuple[Plant, Exchange]]:
+async def running(make: Make, rate: float, symbols: int, tell: Tell) -> AsyncIterator[tuple[Plant, Exchange]]:
     """A plant that has every book, at a low rate; everything is ended and removed afterwards.
+
+    Args:
+        rate: messages a second, over all symbols, that come later.
 
     Raises:
         CommandError: it does not come so far.
     """
     home = Path(tempfile.mkdtemp(prefix="fleet-bench-"))
     port, own = _free_ports()
+    start_s = START_S + START_S_PER_SYMBOL * symbols
     try:
         plant = make(home, port, own)
         try:
             async with plant.processes.watched(), Exchange(port, symbols) as exchange:
                 tell(f"{plant.name}: starting")
                 plant.processes["exchange"].start()
-                await _until(exchange.answers, "the load generator", plant, home)
+                await _until(exchange.answers, "the load generator", plant, home, start_s)
                 for name in plant.roles:
                     plant.processes[name].start()
 
                 async def subscribed() -> bool:
                     return (await exchange.state()).streams == 2 * symbols
 
-                await _until(subscribed, f"{plant.name} to subscribe", plant, home)
-                await exchange.set_rate(FIRST_RATE * symbols)
-                await _until(plant.ready, f"{plant.name} to have every book", plant, home)
+                await _until(subscribed, f"{plant.name} to subscribe", plant, home, start_s)
+                await exchange.set_rate(min(FIRST_RATE * symbols, max(rate, symbols)))
+                await _until(plant.ready, f"{plant.name} to have every book", plant, home, start_s)
                 yield plant, exchange
         finally:
             await plant.aclose()
@@ -127,8 +132,10 @@ async def running(make: Make, symbols: int, tell: Tell) -> AsyncIterator[tuple[P
         shutil.rmtree(home, ignore_errors=True)
 
 
-async def _until(done: Callable[[], Awaitable[bool]], what: str, plant: Plant, home: Path) -> None:
-    deadline = time.monotonic() + START_S
+async def _until(
+    done: Callable[[], Awaitable[bool]], what: str, plant: Plant, home: Path, within_s: float
+) -> None:
+    deadline = time.monotonic() + within_s
     while True:
         try:
             if await done():
@@ -139,7 +146,7 @@ async def _until(done: Callable[[], Awaitable[bool]], what: str, plant: Plant, h
             if plant.processes[name].starts > MOST_STARTS:
                 raise CommandError(f"{name} of {plant.name} ends again and again: {_last_words(home, name)}")
         if time.monotonic() > deadline:
-            raise CommandError(f"Waited {START_S:.0f} s in vain for {what}.")
+            raise CommandError(f"Waited {within_s:.0f} s in vain for {what}.")
         await asyncio.sleep(POLL_S)
 
 
@@ -156,7 +163,7 @@ async def measure(
     Args:
         burst_factor: for a while after what is measured so many times the rate; 0: nothing. Delays are of both.
     """
-    async with running(make, symbols, tell) as (plant, exchange):
+    async with running(make, rate, symbols, tell) as (plant, exchange):
         pids = {name: plant.processes[name].pid for name in ("exchange", *plant.roles)}
         tell(f"{plant.name}: {rate:,.0f} messages/s of {symbols} symbols for {seconds:.0f} s")
         loaded, before_load = time.monotonic(), await exchange.state()
@@ -253,7 +260,7 @@ async def _run_dry(plant: Plant, sent: Mapping[str, Sent]) -> dict[str, float | 
 
 async def measure_idle(make: Make, symbols: int, seconds: float, tell: Tell) -> dict[str, float]:
     """Percent of a core, by process, of a plant that has every book and gets no message."""
-    async with running(make, symbols, tell) as (plant, exchange):
+    async with running(make, FIRST_RATE * symbols, symbols, tell) as (plant, exchange):
         await exchange.set_rate(0)
         tell(f"{plant.name}: no message at all, {symbols} symbols, for {seconds:.0f} s")
         await asyncio.sleep(RUN_IN_S)
