@@ -213,3 +213,28 @@ async def test_nothing_is_held_back_of_a_book_that_was_forgotten_while_its_write
     assert await writer.step([book], 10.0) == []
     assert not ours, "nothing was written"
     assert quarantine.reason(one, S) == ""
+
+
+async def test_two_books_are_not_written_in_two_rounds_in_a_row(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each write holds up what is to be published: those of books that began together are spread."""
+    one, books = context(), []
+    for _ in range(2):
+        book = owned(one, 1, 20)
+        book.recorder = HistoryRecorder(book.sync, BlockBuilder(S, length=10))
+        for number in range(20, 30):
+            book.take(entry(number), 0)
+        books.append(book)
+    settings = HistorySettings(write_ms=8_000)
+    writer = HistoryWriter(client, GroupReader(client, "books"), [one], settings, lambda _: True)
+    writes = []
+
+    async def write(*_: object) -> int:
+        writes.append(now)
+        return 1
+
+    monkeypatch.setattr(HistoryStore, "write", write)
+    for now in (10.0, 10.1, 11.9, 12.0, 12.1, 14.1):
+        await writer.step(books, now)
+    assert writes == [10.0, 12.0]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_books_worker import World
 
 from workers.books.reading import FEWEST_AT_ONCE, PARTS, SHORT_ROUND_S, BookReading
-from workers.books.worker import LONGEST_ALONE_S
+from workers.books.worker import LONGEST_ALONE_S, MOST_AHEAD_S
 from workers.model.books.sync import SyncState
 from workers.model.books.top_of_book import Pace
 from workers.runtime.proxies import Sessions
@@ -97,6 +97,25 @@ async def test_while_much_comes_a_stream_is_left_alone_until_a_change_may_be_sho
     worker._reading.leave_alone(book.key, time.monotonic())
     await worker.step()
     assert not worker._reading.unwanted_until  # it brought nothing: it is read in every round
+
+
+async def test_reading_begins_so_early_that_a_book_is_ready_when_it_may_be_shown(world: World) -> None:
+    worker, book = world.worker, world.book
+    book.pace = Pace(60_000)
+    book.pace.changed()
+    worker._longest_alone_s = 120.0
+    worker._reading_s = MOST_AHEAD_S
+    worker._rounds.took(10_000, more=False)
+    await world.event()
+    await worker.step()
+    due_at = book.pace.due_at_ms / 1000
+    assert due_at - MOST_AHEAD_S <= worker._reading.unwanted_until < due_at
+    worker._reading_s = 120.0  # more than what is left
+    worker._reading.leave_alone(book.key, time.monotonic())
+    await world.event()
+    await worker.step()
+    assert book.pace.waiting
+    assert worker._reading.unwanted_until == due_at
 
 
 async def test_a_stream_that_seldom_brings_anything_is_never_left_alone(world: World) -> None:

@@ -353,8 +353,13 @@ class OwnedBook:
             return False
         usual_s = self._settings.commit_ms / 1000
         more_comes = now - self.heard_at < usual_s and not self.unsaved
-        at_once = self.lost or len(self.delivery.pending) >= self._settings.commit_entries
-        return at_once or now - self.committed_at >= self.delivery.pause_s(usual_s, more_comes=more_comes)
+        pause_s = self.delivery.pause_s(usual_s, more_comes=more_comes)
+        return self.commit_urgent or now - self.committed_at >= pause_s
+
+    @property
+    def commit_urgent(self) -> bool:
+        """Whether a checkpoint is due that waits for no other book's."""
+        return self.lost or len(self.delivery.pending) >= self._settings.commit_entries
 
     def checkpoint(self) -> tuple[bytes | None, list[bytes]]:
         """What to commit now: the checkpoint (None: leave the stored one) and the ids it allows to acknowledge.

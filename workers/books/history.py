@@ -41,6 +41,8 @@ HISTORY = "history"
 """The work, as the quarantine knows it."""
 LOOK_S = 0.5
 """Pause after a look that found nothing to write."""
+SPREAD = 0.5
+"""Share of the pause between two writes of a book over which those of all books are spread at least."""
 MANY_EVENTS = 100
 """Events after which the block under way is written as soon as it may be: folding them takes some 10 ms."""
 NEW_S = 0.5
@@ -124,7 +126,8 @@ class HistoryWriter:
     async def step(self, books: Sequence[OwnedBook], now: float) -> list[OwnedBook]:
         """Write the book that waits longest, if one is due (monotonic seconds); the books whose leases are lost.
 
-        One a round: encoding a busy minute takes some 10 ms, and all blocks end at the same second.
+        One a round, and the next after a while: encoding a busy minute takes some ms, and all blocks end at the same
+        second.
         """
         if now < self.look_at:
             return []
@@ -133,6 +136,7 @@ class HistoryWriter:
         if book is None or at > now:
             self.look_at = now + LOOK_S
             return []
+        self.look_at = now + SPREAD * self._settings.write_ms / 1000 / len(books)
         try:
             await self._write(book)
         except LeaseLost:

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from workers.books.ages import Ages
 from workers.books.book import OwnedBook
+from workers.books.committing import BookCommitting
 from workers.books.folding import take_all
 from workers.books.gaps import DepthGaps
 from workers.books.history import HistoryWriter
@@ -22,7 +23,7 @@ from workers.books.snapshots import SnapshotFetcher
 from workers.books.stream_watch import StreamWatch
 from workers.books.tickers import TickerWatch
 from workers.books.whole_books import WholeBooks
-from workers.errors import LeaseLost, StateUnreadable
+from workers.errors import StateUnreadable
 from workers.model.books.sync import Outcome, SyncState
 from workers.runtime.backoff import MOST_PAUSE_S, Backoff
 from workers.runtime.context import VenueContext, venue_contexts
@@ -31,7 +32,6 @@ from workers.runtime.living_lines import LivingLines
 from workers.runtime.ownership import Claim, Ownership
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
-from workers.runtime.pulse import Breath
 from workers.runtime.quarantine import Quarantine
 from workers.runtime.rest import RestClient
 from workers.runtime.rounds import MANY, Heard, Rounds
@@ -52,11 +52,14 @@ LOOK_RESTLESS_S = 0.05
 """Pause between two looks at books that are not shown, or wait for an answer."""
 LONGEST_ALONE_S = 0.1
 """A stream is left alone for no longer, however seldom its book is published: it would be behind it."""
+MOST_AHEAD_S = 0.003
+"""A stream left alone is read so long before its book may be published, at most."""
+AHEAD_SHARE = 0.1
+"""What the last round counts for in how long reading takes."""
 ALL, RESTLESS = " all", " restless"
 """Rounds, among the keys of single books, in the schedule."""
 
 UNREADABLE = Counter("fleet_checkpoint_unreadable_total", "Checkpoints that could not be decoded")
-COMMITTED = Counter("fleet_book_commits_total", "Checkpoints stored")
 Observer = Callable[[OwnedBook], None]
 
 
@@ -86,6 +89,7 @@ class BookWorker:
         self.books: dict[str, OwnedBook] = {}
         """The books owned and recovered, by raw stream key."""
         self.ownership = Ownership(process, "books", self._contexts, self, self.quarantine, DEPTH)
+        self._committing = BookCommitting(self._stores, self.books, self.ownership)
         self._reading = BookReading(
             self._reader,
             self.books,
@@ -93,7 +97,7 @@ class BookWorker:
             self.quarantine,
             settings.books,
             self._take,
-            self._commit,
+            self._committing.commit,
             StreamPlaces(client, BOOKS_GROUP, self.quarantine),
         )
         self._rounds = Rounds(
@@ -107,11 +111,11 @@ class BookWorker:
         self._restless: set[str] = set()
         """The books that wait for more than events, by raw stream key."""
         self._round_s = 0.0
-        self._breath = Breath()
+        self._reading_s = 0.0
+        """What rounds took of late, while much came, until they published."""
         self._publishing = BookPublishing(
             process, self._contexts, self._stores, self.books, self.ownership, self.quarantine, self._stumbled
         )
-        self._committing = Backoff("commit")
         self._lines = LivingLines(process.registry)
         self._ages = Ages(self._lines, settings.books)
         self._streams = StreamWatch(client, self._lines)
@@ -167,10 +171,10 @@ class BookWorker:
         if book is None:
             return
         await self._publishing.publish([book], last=True)
-        await self._commit(book)
+        await self._committing.commit(book)
         await self._history.leave(book)
         if book.lost:  # meanwhile: the next owner must not go on with it
-            await self._commit(book)
+            await self._committing.commit(book)
         self._drop(book)
 
     def forget(self, claim: Claim) -> None:
@@ -223,28 +227,6 @@ class BookWorker:
         owned, now = [book for book in self.books.values() if book.claim.context is context], time.monotonic()
         never = sum(book.may_soon_sync(now) for book in owned)
         return -(-len(context.symbols) * never // len(owned)) if owned else len(context.symbols)
-
-    async def _commit(self, book: OwnedBook) -> None:
-        (checkpoint, ids), lost, unsaved = book.checkpoint(), book.lost, book.unsaved
-        read = book.delivery.to_be_given
-        folded = book.last_stream_id if book.sync.state is SyncState.SYNCED else b""
-        store, place = self._stores[book.claim.context.name], (book.claim.context.name, book.claim.symbol)
-        if not self._committing.due(*place):
-            return
-        try:
-            done = await store.commit(book.claim.symbol, book.token, DEPTH, checkpoint, ids, read, folded)
-        except LeaseLost:
-            self.ownership.lost(book.claim, book.token)
-            return
-        except RedisError as error:
-            self._committing.refused(error, *place)
-            return
-        self._committing.accepted(*place)
-        COMMITTED.inc()
-        book.reread = book.reread or done.elsewhere
-        if read is not None:
-            book.delivery.given(read.last)
-        book.committed(ids, time.monotonic(), told_loss=lost, told_snapshot=unsaved)
 
     def _look_after(self, books: Iterable[OwnedBook], now: float, *, at_restless: bool) -> None:
         """What events and time do to books: crossed for too long, silent, in want of a snapshot.
@@ -320,8 +302,13 @@ class BookWorker:
         )
         books = [self.books[key] for key in concerned if key in self.books]
         self._look_after(books, now, at_restless=at_restless)
+        if taken and self._rounds.busy:
+            took_s = min(time.monotonic() - began, MOST_AHEAD_S)
+            self._reading_s += AHEAD_SHARE * (took_s - self._reading_s)
         await self._publishing.publish(books)
-        await self._store(books, now)
+        await self._committing.step(books, now)
+        for book in await self._history.step(list(self.books.values()), now):
+            self.ownership.lost(book.claim, book.token)
         if at_all:
             self._tell_progress(now)
         self._schedule(books, taken)
@@ -329,19 +316,9 @@ class BookWorker:
         await self._reading.catch_up()
         return sum(taken.values())
 
-    async def _store(self, books: Sequence[OwnedBook], now: float) -> None:
-        """Checkpoints of some books, and the history that is due of one."""
-        for book in books:
-            if book.commit_due(now) and self._is_owned(book) and self.ownership.safe(book.claim):
-                await self._commit(book)
-                self.ownership.progress.made()
-                await self._breath.taken()
-        for book in await self._history.step(list(self.books.values()), now):
-            self.ownership.lost(book.claim, book.token)
-
     def _schedule(self, books: Iterable[OwnedBook], taken: Mapping[str, int]) -> None:
         """Have the last change of each book published when its interval is over; while much comes, have streams that
-        brought something, and were read to their end, left alone until then."""
+        brought something, and were read to their end, left alone until there is just time to read them."""
         now, busy = time.monotonic(), self._rounds.busy
         for book in books:
             if not book.showable or not self._is_owned(book):
@@ -349,9 +326,10 @@ class BookWorker:
             due_at = book.pace.due_at_ms / 1000
             at_end = 0 < taken.get(book.key, 0) < self._settings.books.read_count
             if busy and at_end and book.settled and due_at > now:
-                due_at = min(due_at, now + self._longest_alone_s)
-                self._reading.leave_alone(book.key, due_at)
-                self._deadlines.set(book.key, due_at)
+                ready_at = due_at - self._reading_s
+                wanted_at = min(ready_at if ready_at > now else due_at, now + self._longest_alone_s)
+                self._reading.leave_alone(book.key, wanted_at)
+                self._deadlines.set(book.key, wanted_at)
             elif book.pace.waiting:
                 self._deadlines.set(book.key, due_at if due_at > now else now + LOOK_RESTLESS_S)
 
