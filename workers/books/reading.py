@@ -27,7 +27,7 @@ log = structlog.get_logger()
 PENDING_AT_ONCE: Final = 200
 READ_AT_ONCE: Final = 2_000
 """Entries of one reply while there is much to read: what is parsed in one go holds up leases."""
-FEWEST_AT_ONCE: Final = 4
+FEWEST_AT_ONCE: Final = 10
 """Streams left alone for long enough that are read in one round, while it is no more than a sixth of them."""
 PARTS: Final = 6
 SHORT_ROUND_S: Final = 0.01

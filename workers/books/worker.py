@@ -52,7 +52,7 @@ LOOK_RESTLESS_S = 0.05
 """Pause between two looks at books that are not shown, or wait for an answer."""
 LONGEST_ALONE_S = 0.1
 """A stream is left alone for no longer, however seldom its book is published: it would be behind it."""
-MOST_AHEAD_S = 0.003
+MOST_AHEAD_S = 0.005
 """A stream left alone is read so long before its book may be published, at most."""
 AHEAD_SHARE = 0.1
 """What the last round counts for in how long reading takes."""
