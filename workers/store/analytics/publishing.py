@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 
 from workers.store.keys import ANALYTICS_GROUP, Keys
 from workers.store.log.tail import Place, fingerprint
+from workers.store.replies import signals_of
 from workers.store.scripts import Argument, Scripts
 
 
@@ -71,12 +72,4 @@ class AnalyticsStore:
             told = "".join(f"{name}\n{value}\n" for name, value in figures.items())
             arguments += (token, events, told)
         reply = await self._scripts.run("orders/publish", keys, arguments)
-        fenced, refused = list[str](), dict[str, ResponseError]()
-        for position, said in zip(reply[::2], reply[1::2], strict=True):
-            signal, _, what = said.decode(errors="replace").partition(" ")
-            symbol = publications[position - 1].symbol
-            if signal == "FENCED":
-                fenced.append(symbol)
-            else:
-                refused[symbol] = ResponseError(what)
-        return fenced, refused
+        return signals_of(reply, [publication.symbol for publication in publications])

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from workers.errors import LeaseLost
 from workers.store.keys import ORDERS, ORDERS_GROUP, Keys
 from workers.store.records import append_once
-from workers.store.replies import unusable
+from workers.store.replies import signals_of, unusable
 from workers.store.scripts import Argument, Scripts
 
 
@@ -65,15 +65,7 @@ class OrderStore:
                 "".join(f"{name}\n{told}\n" for name, told in status.items()),
             )
         reply = await self._scripts.run("orders/publish", keys, arguments)
-        fenced, refused = list[str](), dict[str, ResponseError]()
-        for position, said in zip(reply[::2], reply[1::2], strict=True):
-            signal, _, what = said.decode(errors="replace").partition(" ")
-            symbol = publications[position - 1].symbol
-            if signal == "FENCED":
-                fenced.append(symbol)
-            else:
-                refused[symbol] = ResponseError(what)
-        return OrdersSignals(fenced, refused)
+        return OrdersSignals(*signals_of(reply, [publication.symbol for publication in publications]))
 
     async def commit(self, symbol: str, token: int, checkpoint: bytes, ids: Sequence[bytes]) -> None:
         """Store a checkpoint and acknowledge the entries it has.
