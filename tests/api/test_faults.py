@@ -45,6 +45,10 @@ def test_of_a_path():
         (b"{}", "body.price", "Object missing required field `price`"),
         (b"[]", "body", "Expected `object`, got `array`"),
         (b"{", "body", "Input data was truncated"),
+        (b"[" * 60_000, "body", "Expected `object`, got `array`"),
+        (b'{"price":' + b"1" * 5_000 + b"}", "body", "Number out of range"),
+        (b'{"depth":1,', "body", "Object contains unknown field `depth`"),
+        (b'{"depth":"\xff"}', "body", "Object contains unknown field `depth`"),
     ],
 )
 def test_of_a_body(body: bytes, where: str, detail: str):
@@ -69,6 +73,10 @@ def test_of_a_body(body: bytes, where: str, detail: str):
         ('{"op":"subscribe","channel":"book","symbols":[1]}', "message.symbols", "Expected `str`, got `int`"),
         ("[]", "message", "Expected `object`, got `array`"),
         (b"\xff", "message", "JSON is malformed"),
+        (b"[" * 60_000, "message", "Expected `object`, got `array`"),
+        (b'{"x":' + b"[" * 60_000, "message", "Object contains unknown field `x`"),
+        (b'{"op":"subscribe","x":1,', "message", "Object contains unknown field `x`"),
+        (b'{"op":"subscribe","depth":' + b"1" * 5_000 + b"}", "message", "Integer value out of range"),
     ],
 )
 def test_of_a_message(message: str | bytes, where: str, detail: str):

@@ -171,7 +171,9 @@ async def test_trades_bars_stats_and_states_arrive(fleet: Fleet, live: Live) -> 
 
 
 async def test_requests_that_cannot_be_used_are_told_and_the_rest_goes_on(live: Live) -> None:
-    for text in ("{", "[]", '{"op":"subscribe","channel":"book"}', "\x00"):
+    deep = "[" * 60_000
+    cut_off, nested = '{"op":"subscribe","x":1,', f'{{"x":{deep}'
+    for text in ("{", "[]", '{"op":"subscribe","channel":"book"}', "\x00", deep, nested, cut_off):
         await live.socket.send_str(text)
         assert (await live.next(lambda _: True))["type"] == "error"
     for text, values in (
@@ -188,7 +190,7 @@ async def test_requests_that_cannot_be_used_are_told_and_the_rest_goes_on(live: 
         await live.socket.send_str(text)
         assert (await live.next(lambda _: True))["detail"].startswith(f"Expected one of {values};")
     refused = await live.ask(op="subscribe", channel="book", symbols=["NOPE"])
-    assert (refused["type"], refused["id"]) == ("error", 7)
+    assert (refused["type"], refused["id"], refused["status"]) == ("error", 7, 404)
     assert refused["title"] == "NOPE is not followed at usdm"
     refused = await live.ask(op="subscribe", channel="book", symbols=["btcusd"])
     assert refused["detail"].startswith("the nearest names: BTCUSDT;")
@@ -219,9 +221,10 @@ async def test_there_is_a_limit_of_clients(api: TestClient) -> None:  # type: ig
 
 
 async def test_pages_of_other_sites_may_not_connect(api: TestClient) -> None:  # type: ignore[type-arg]
-    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        await api.ws_connect("/ws", headers={"Origin": "https://example.net"})
-    assert refused.value.status == 403
+    for origin in ("https://example.net", "null", "http://["):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await api.ws_connect("/ws", headers={"Origin": origin})
+        assert refused.value.status == 403
     own = f"http://{api.host}:{api.port}"
     await (await api.ws_connect("/ws", headers={"Origin": own})).close()
     assert (await api.get("/ws")).status == 422

@@ -243,6 +243,10 @@ async def test_numbers_of_heartbeats_are_numbers(api: TestClient, redis: Redis) 
         (b'{"price":1,"stamp":1}', 422, "body.stamp"),
         (b'{"price":1,"symbol":"NO"}', 404, "body.symbol"),
         (b'{"price":1,"timestamp":-1}', 422, "body.timestamp"),
+        (b'{"stamp":1,', 422, "body"),
+        (b'{"stamp":"\xff"}', 422, "body"),
+        (b'{"stamp":' + b"[" * 985, 422, "body"),
+        (b"[" * 985, 422, "body"),
         (b" " * 2000, 413, None),
     ],
 )
@@ -255,6 +259,12 @@ async def test_a_body_that_cannot_be_used_is_a_problem(
     response = await api.post("/quantity", data=body)
     problem = await response.json()
     assert (response.status, problem.get("where")) == (status, where)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_body_that_is_not_encoded_as_it_says_is_a_problem(api: TestClient, encoding: str) -> None:  # type: ignore[type-arg]
+    response = await api.post("/quantity", data=b"none", headers={"Content-Encoding": encoding})
+    assert (response.status, (await response.json())["where"]) == (422, "body")
 
 
 async def test_a_price_that_is_none_is_told_in_words(api: TestClient) -> None:  # type: ignore[type-arg]

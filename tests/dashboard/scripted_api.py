@@ -32,6 +32,8 @@ class ScriptedApi:
         self.trades = [self._trade(f"{84_554 + number % 5}.30") for number in range(40)]
         self.sockets: dict[web.WebSocketResponse, list[dict[str, Any]]] = {}
         self.refusing = False
+        self.later: set[str] = set()
+        """Channels of which the next subscription is refused, and those after it are not."""
         self.steps: dict[str, str] = {}
         self.sources: dict[str, tuple[str, int]] = {}
         """By venue: by what its books are compared with the exchange, and how often that was; empty: audited."""
@@ -344,6 +346,10 @@ class ScriptedApi:
                 requests[:] = [one for one in requests if one != wanted]  # a refused one is not among them
             elif unknown := self._unknown(*asked["symbols"][0].split(":")):
                 await socket.send_json({"type": "error", "id": asked["id"], **unknown})
+            elif asked["channel"] in self.later:
+                self.later.remove(asked["channel"])
+                says = {"status": 503, "title": "Redis does not answer", "detail": ""}
+                await socket.send_json({"type": "error", "id": asked["id"], **says})
             elif asked["channel"] in ("orders", "analytics") and not getattr(self, asked["channel"]):
                 title = "Not configured"
                 await socket.send_json({"type": "error", "id": asked["id"], "title": title, "detail": ""})

@@ -307,6 +307,14 @@ async def test_a_hole_in_the_live_trades_is_filled(market: Page, api: ScriptedAp
     assert prices[:3] == ["84503.30", "84502.20", "84501.10"]
 
 
+async def test_what_is_refused_for_a_moment_is_asked_for_again(api: ScriptedApi, page: Page):
+    api.later = {"trades", "book"}
+    await page.goto(api.url)
+    await expect(page.locator("#tape tbody tr").first).to_contain_text(api.trades[-1]["price"])
+    await expect(page.locator("#state")).to_contain_text("synced")
+    assert api.later == set()
+
+
 async def test_zeros_beyond_the_tick_are_left_out_and_no_other_digit(market: Page, api: ScriptedApi):
     api.steps = {"tick_size": "0.10000000", "step_size": "0.01000000"}
     api.bids[0] = ["84554.30000000", "12.10000000"]

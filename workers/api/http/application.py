@@ -21,7 +21,7 @@ from workers.api.http.types import Problem
 from workers.api.request_log import RequestLog
 from workers.api.security.access import Access
 from workers.api.security.connections import Connections
-from workers.errors import RequestProblem, StateUnreadable, TryLater
+from workers.errors import BadInput, RequestProblem, StateUnreadable, TryLater
 from workers.settings.api import ApiSettings
 
 log = structlog.get_logger()
@@ -92,7 +92,7 @@ class Application:
         async def handler(request: web.Request) -> web.StreamResponse:
             arguments: list[Any] = [parse_query(request.query.items(), request.match_info, operation.asked)]
             if operation.body is not None:
-                arguments.append(parse_body(await request.read(), operation.body))
+                arguments.append(parse_body(await _body(request), operation.body))
             return respond(request, render(await operation.handler(*arguments)), self._settings.gzip_bytes)
 
         return handler
@@ -175,6 +175,15 @@ def route_of(request: web.Request) -> str:
     """The path as it is declared, with its parameters' names; `unknown` for one that is not."""
     resource = request.match_info.route.resource
     return resource.canonical if resource else "unknown"
+
+
+async def _body(request: web.Request) -> bytes:
+    """The body of a request. Raises: BadInput."""
+    try:
+        return await request.read()
+    except web.RequestPayloadError as error:
+        detail = "it is not encoded as its head says, or not whole"
+        raise BadInput("The body cannot be read", detail, "body") from error
 
 
 def _later(title: str, detail: str) -> web.Response:

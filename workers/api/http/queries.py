@@ -181,9 +181,17 @@ def parse_body(body: bytes, kind: type[Asked]) -> Asked:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise fault_of(msgspec.json.decode(body), kind, error, strict=True).refusal("body") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise fault_of(_values(body), kind, error, strict=True).refusal("body") from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadInput("The body is no JSON", str(error), "body") from None
+
+
+def _values(data: str | bytes) -> Any:
+    """What JSON holds that was refused for its types; None where it cannot be read to its end."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
 
 
 def parse_message(
@@ -200,13 +208,13 @@ def parse_message(
     try:
         return decode(data)
     except msgspec.ValidationError as error:
-        values = msgspec.json.decode(data)
+        values = _values(data)
         if isinstance(values, dict) and not (isinstance(op := values.get("op"), str) and op in kinds):
             problem = f"Expected one of {', '.join(kinds)}; docs/api.md says what they do"
             raise BadInput("A parameter cannot be used", problem, "message.op") from None
         kind = kinds[values["op"]] if isinstance(values, dict) else Nothing
         raise fault_of(values, kind, error, strict=True).refusal("message") from None
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadInput("The message is no JSON", str(error), "message") from None
 
 

@@ -118,7 +118,7 @@ class LiveSocket:
         try:
             request = parse_message(data, REQUESTS, _decode)
         except BadInput as problem:
-            self._reply(client, type="error", id=_id_of(data), title=problem.title, detail=problem.detail)
+            self._refuse(client, _id_of(data), problem)
             return
         if isinstance(request, Ping):
             self._reply(client, type="pong", id=request.id)
@@ -131,11 +131,15 @@ class LiveSocket:
             else:
                 symbols = self._hub.unsubscribe(client, request)
         except RequestProblem as problem:
-            self._reply(client, type="error", id=request.id, title=problem.title, detail=problem.detail)
+            self._refuse(client, request.id, problem)
         else:
             answer: dict[str, Any] = {"type": "subscribed" if begins else "unsubscribed", "id": request.id}
             more = {"after": after} if after else {}
             self._reply(client, **answer, channel=request.channel, symbols=symbols, **more)
+
+    def _refuse(self, client: Client, request: RequestId, problem: RequestProblem) -> None:
+        says = {"status": problem.status, "title": problem.title, "detail": problem.detail}
+        self._reply(client, type="error", id=request, **says)
 
     @staticmethod
     def _reply(client: Client, **fields: Any) -> None:
@@ -156,7 +160,7 @@ def _id_of(data: str | bytes) -> RequestId:
     """The id of a request that cannot be used otherwise."""
     try:
         return msgspec.json.decode(data, type=_Id).id
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
 
 

@@ -72,7 +72,11 @@ class Access:
         origin = request.headers.get("Origin", "")
         if not origin or origin in self._origins or "*" in self._origins:
             return
-        if urlsplit(origin).netloc.lower() != request.headers.get("Host", "").lower():
+        try:
+            name = urlsplit(origin).netloc.lower()
+        except ValueError:  # it is no address
+            name = ""
+        if name != request.headers.get("Host", "").lower():
             REFUSED.labels("origin").inc()
             detail = "api.cors_origins names those that may"
             raise OriginRefused("Pages of this origin may not connect", detail, "Origin")

@@ -6,6 +6,8 @@ const PING_MS = 5_000;
 const SILENT_MS = 12_000;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 10_000;
+const AGAIN_MS = 2_000;
+const LATER = 503;
 
 /**
  * @typedef {{channel: string, symbols: string[], depth?: number, mode?: string, interval?: string}} Request
@@ -89,6 +91,7 @@ export class Connection {
   /** @param {any} message */
   #take(message) {
     if (message.id) {
+      if (message.type === "error" && message.status === LATER) setTimeout(() => this.#again(message.id), AGAIN_MS);
       this.subscriptions.get(message.id)?.take(message); // subscribed, or refused
       return;
     }
@@ -97,6 +100,12 @@ export class Connection {
       if (request.interval && request.interval !== message.interval) continue;
       if (request.symbols.includes(`${message.venue}:${message.symbol}`)) take(message);
     }
+  }
+
+  /** Ask anew for what was refused for a moment, if it is wanted still. @param {number} id */
+  #again(id) {
+    const wanted = this.subscriptions.get(id);
+    if (wanted) this.#send({ op: "subscribe", id, ...wanted.request });
   }
 
   /** @param {object} message */
