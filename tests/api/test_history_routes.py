@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from aiohttp.test_utils import TestClient
 from in_process import Fleet
 from test_live_books import api, fleet, served_book, truth_book, within
+
+from workers.api.http.queries import AsNumbers
+from workers.api.http.routes.books import BookRoutes
+from workers.api.http.types import QuantityRequest
 
 __all__ = ["api", "fleet"]  # fixtures
 
@@ -97,3 +103,26 @@ async def test_now_is_compared_with_a_second_before(fleet: Fleet, api: TestClien
             return
         await asyncio.sleep(0.1)
     raise AssertionError("the second before was never known")
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "second", "difference"),
+    [(100, 1_004, "3"), (699, 1_004, "3"), (700, 1_005, "3"), (1_699, 1_005, "3"), (1_700, None, "0")],
+)
+async def test_of_a_book_that_is_quiet_the_second_before_is_that_before_now(
+    age_ms: int, second: int | None, difference: str
+) -> None:
+    seconds: list[int] = []
+
+    async def quantity(_: Any, __: str, second: int) -> str:
+        seconds.append(second)
+        return "2"  # before the last event, which is of second 1005.300
+
+    book = SimpleNamespace(nearest_level=lambda _: ("bid", ("100", "5")), known_low="0", known_high="inf")
+    replica = SimpleNamespace(book=book, event_time=1_005_300, age_ms=lambda: age_ms)
+    markets: Any = SimpleNamespace(find=lambda *_: "usdm:BTCUSDT")
+    books: Any = SimpleNamespace(ready=lambda _: replica)
+    histories: Any = SimpleNamespace(quantity=quantity)
+    routes = BookRoutes(markets, books, histories)
+    answer = await routes.quantity(AsNumbers(), QuantityRequest(price="100"))
+    assert (answer.difference, seconds) == (difference, [] if second is None else [second])

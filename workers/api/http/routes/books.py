@@ -88,8 +88,11 @@ class BookRoutes:
             return await self._quantity_at(market, price, to_second(body.timestamp), query.numbers)
         replica = self._books.ready(market) or await self._books.demand(market)
         actual, quantity = _nearest(replica, market, price, "body.price")
-        second = replica.event_time // 1000 - 1
-        before = await self._histories.quantity(market, actual, second)
+        second = (replica.event_time + replica.age_ms()) // 1000 - 1
+        if second * 1000 >= replica.event_time:  # nothing has come since
+            before: str | None = quantity
+        else:
+            before = await self._histories.quantity(market, actual, second)
         return QuantityAnswer(
             target_price=number(price, query.numbers),
             actual_price=number(actual, query.numbers),
