@@ -114,6 +114,12 @@ async def test_how_many_are_left_out_is_answered_and_told_to_live_clients(api: T
         assert [one["alert"]["symbol"] for one in opened["open"]] == ["*"]
 
 
+async def test_a_key_of_another_type_is_named(api: TestClient, held: Held):  # type: ignore[type-arg]
+    await held.client.set("{alerts}:open", "x")
+    response = await api.get("/alerts")
+    assert (response.status, "{alerts}:open" in (await response.json())["detail"]) == (503, True)
+
+
 async def test_live_clients_are_told_of_their_symbol_its_venue_and_the_fleet(api: TestClient, held: Held):  # type: ignore[type-arg]
     await held.own()
     async with api.ws_connect("/ws") as socket, asyncio.timeout(60):

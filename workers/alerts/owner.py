@@ -10,7 +10,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from workers.alerts.metrics import FLAPPING, LEFT_OUT, OPEN, PENDING
-from workers.errors import LeaseLost
+from workers.errors import LeaseLost, StateUnreadable
 from workers.model.alerts.machine import AlertMachine
 from workers.model.alerts.records import Alert, Change, Comment, Past
 from workers.model.alerts.rules import Rule
@@ -61,7 +61,7 @@ class AlertOwner:
             try:
                 await self._take_or_renew()
                 waits.accepted()
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, StateUnreadable) as error:
                 wait_s = max(pause_s, waits.refused(error))
             await asyncio.sleep(wait_s)
 

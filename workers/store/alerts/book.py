@@ -27,6 +27,7 @@ from workers.model.alerts.records import (
 )
 from workers.store import keys as names
 from workers.store.keys import Keys
+from workers.store.replies import unusable
 from workers.store.scripts import Argument, Scripts
 
 LEASE: Final = "alerts"
@@ -143,11 +144,20 @@ class AlertBook:
         return TakenUp([one.alert for one in opened], pasts)
 
     async def opened(self) -> list[OpenAlert]:
-        """The open alerts, the oldest first; what is no alert of ours is left out. One round trip."""
+        """The open alerts, the oldest first; what is no alert of ours is left out. One round trip.
+
+        Raises:
+            StateUnreadable: a key is of another type.
+        """
         pipe = self._client.pipeline(transaction=False)
-        pipe.hgetall(names.OPEN_ALERTS)
-        pipe.hgetall(names.ALERT_COMMENTS)
-        held, comments = await pipe.execute()
+        keys = names.OPEN_ALERTS, names.ALERT_COMMENTS
+        for key in keys:
+            pipe.hgetall(key)
+        replies = await pipe.execute(raise_on_error=False)
+        for key, reply in zip(keys, replies, strict=True):
+            if (problem := unusable(key, reply)) is not None:
+                raise problem
+        held, comments = replies
         found = []
         for field, value in held.items():
             try:
