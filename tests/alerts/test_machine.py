@@ -153,6 +153,21 @@ def test_what_nobody_watches_any_more_is_resolved_and_says_why():
     assert [alert.symbol for alert in left.open_alerts()] == ["BTCUSDT"]
 
 
+def test_of_a_venue_whose_symbols_are_not_known_yet_nothing_is_given_up():
+    eth = Target("usdm", "ETHUSDT")
+    limited = rule("mid > 1")._replace(most_open=1)
+    machine = AlertMachine([limited])
+    for target in (BTC, eth):
+        machine.look(target, {"mid": 2.0}, 1_000, apart_ms=1_000)
+    assert (len(machine.open_alerts()), machine.left_out) == (1, 1)
+    assert [change.event for change in machine.keep((), 1_000, apart_ms=1_000, undecided=["usdm"])] == [
+        "fired"
+    ]  # how many are left out
+    assert machine.left_out == 1
+    machine.keep((), 2_000, apart_ms=1_000, undecided=["spot"])
+    assert (BTC in {alert.target for alert in machine.open_alerts()}, machine.left_out) == (False, 0)
+
+
 def test_a_clock_that_goes_back_proves_nothing():
     machine = AlertMachine([rule("mid > 1 for 1s")])
     assert fire(machine, 9_000, mid=2.0) == []

@@ -24,6 +24,11 @@ class Watching:
         self.targets: set[Target] = set()
         """Everything there is now, watched or not."""
 
+    @property
+    def undecided(self) -> list[str]:
+        """Venues whose symbols are patterns, and nobody said yet what these choose."""
+        return [context.name for context in self._contexts if not context.symbols.chosen]
+
     def refresh(self) -> None:
         """Take note of the symbols that are followed now."""
         symbols = [list(context.symbols) for context in self._contexts]

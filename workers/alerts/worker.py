@@ -83,7 +83,10 @@ class AlertWorker:
             await self._look(page, attended)
             await self._pause(sum(watch.commands for watch in page))
         if self.owner.machine is not None:
-            changes = self.owner.machine.keep(self._watching.targets, _now_ms(), apart_ms=self._apart_ms)
+            targets, undecided = self._watching.targets, self._watching.undecided
+            changes = self.owner.machine.keep(
+                targets, _now_ms(), apart_ms=self._apart_ms, undecided=undecided
+            )
             self.owner.changed(changes, {})
             self._tell(await self.owner.store())
         self._round_s = time.monotonic() - began

@@ -190,16 +190,22 @@ class AlertMachine:
     def _note(self, name: str, target: Target, watched: Watched) -> None:
         self._unsaved[field_of(name, target)] = watched.past(name, target.venue, target.symbol)
 
-    def keep(self, targets: Collection[Target], now_ms: int, *, apart_ms: int) -> list[Change]:
+    def keep(
+        self, targets: Collection[Target], now_ms: int, *, apart_ms: int, undecided: Collection[str] = ()
+    ) -> list[Change]:
         """What changes at the end of a look at everything: what nobody watches any more is resolved, of a target that
-        is gone or of a rule that is; and those that are left out are counted."""
+        is gone or of a rule that is; and those that are left out are counted.
+
+        Args:
+            undecided: venues of which it is not known yet which symbols are followed.
+        """
         changes: list[Change] = []
         for (name, target), watched in list(self._watched.items()):
             rule = self._by_name.get(name)
             why = ""
             if rule is None or not (target == BEYOND_LIMIT or rule.is_about(target)):
                 why = "the rule is gone"
-            elif target != BEYOND_LIMIT and target not in targets:
+            elif target != BEYOND_LIMIT and target not in targets and target.venue not in undecided:
                 why = "not followed any more"
             if why:
                 if watched.alert is not None:
