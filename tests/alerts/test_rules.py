@@ -52,6 +52,8 @@ def test_a_rule_says_what_to_watch_where_and_for_how_long():
         ("mid > nan", "'nan' is no number"),
         ("stats.2m.volume > 5", "'stats.2m.volume' is no signal"),
         ("stats. > 5", "'stats.' is no signal"),
+        ("workers.books < 2 on usdm", "character 19 of 'workers.books < 2 on usdm': 'workers.books' is of the whole"),
+        ("feed_silent on usdm:*", "'feed_silent' is of a venue: name that alone. Did you mean 'usdm'?"),
     ],
 )
 def test_what_is_no_condition_is_refused_with_its_rule_and_place(when: str, problem: str):
@@ -157,6 +159,10 @@ CONDITIONS = st.one_of(
 def test_a_condition_that_is_written_again_is_the_same(text: str):
     condition = parse_condition(text, "here", "a")
     assert parse_condition(condition_text(condition), "here", "a") == condition
+
+
+def test_a_venue_may_be_written_in_capitals_too():
+    assert rule("feed_silent on USDM").is_about(Target("usdm"))
 
 
 def test_patterns_choose_symbols_with_or_without_their_venue():

@@ -205,7 +205,7 @@ def parse_condition(text: str, place: str, rule: str) -> Condition:
         for_ms = round(float(found[1]) * _UNITS_MS[found[2]])
         if signal.kind == "event":
             raise reader.problem(f"{name!r} happens at a moment: it does not last", column=at)
-    return Condition(signal, sign, literal, for_ms, _patterns(reader, by_symbol=signal.scope == "symbol"))
+    return Condition(signal, sign, literal, for_ms, _patterns(reader, signal))
 
 
 def _literal(word: str) -> float | str:
@@ -231,16 +231,21 @@ def _check_kind(reader: _Reader, signal: Signal, sign: str, literal: float | str
         )
 
 
-def _patterns(reader: _Reader, *, by_symbol: bool) -> tuple[str, ...]:
+def _patterns(reader: _Reader, signal: Signal) -> tuple[str, ...]:
     found: list[str] = []
     if reader.peek() == "on":
-        reader.take("")
+        _, at = reader.take("")
+        if signal.scope == "fleet":
+            raise reader.problem(f"{signal.name!r} is of the whole fleet, of no venue or symbol", column=at)
         while True:
             word, at = reader.take("a symbol or a pattern")
             if not _PATTERN.fullmatch(word):
                 raise reader.problem(f"{word!r} is no symbol and no pattern", column=at)
             venue, colon, symbol = word.rpartition(":")
-            found.append(f"{venue}{colon}{upper_symbol(symbol) if by_symbol else symbol}")
+            if signal.scope == "venue" and colon:
+                raise reader.problem(f"{signal.name!r} is of a venue: name that alone", venue, column=at)
+            is_symbol = signal.scope == "symbol"
+            found.append(f"{venue}{colon}{upper_symbol(symbol) if is_symbol else symbol.lower()}")
             if reader.peek() != ",":
                 break
             reader.take("")
