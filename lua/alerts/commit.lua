@@ -7,10 +7,11 @@
 -- ARGV[3]  n: how many changes   ARGV[4]  m: how much is to be known besides
 -- ARGV[5 ..]  of each change: what, the field of the open alerts, the alert's id, the record
 -- ARGV[5+4n ..]  of each that is to be known besides: its field, the record; empty: nothing any more
--- ARGV[5+4n+2m ..]  places: name, id
+-- ARGV[5+4n+2m ..]  places: name, id; empty: none any more
 --
--- What: fired opens an alert, unless the field has one; anything else is of the open alert with that id alone. So the same call again, after a lost reply, changes and tells nothing. The value of an open alert is
--- its id, a line feed and the record.
+-- What: fired opens an alert, unless the field has one; anything else is of the open alert with that id alone. So the
+-- same call again, after a lost reply, changes nothing, and tells nothing but what was said of an alert that stays open
+-- (unsilenced, steady, grown, commented). The value of an open alert is its id, a line feed and the record.
 --
 -- Returns how many changes were made, or -1 when the fencing number is not the lease's.
 -- Cost: at most one HGET, one HSET or HDEL and one XADD a change; one HSET or HDEL for all else.
@@ -47,6 +48,10 @@ for at = besides, places - 1, 2 do
     end
 end
 for at = places, #ARGV, 2 do
-    redis.call('HSET', KEYS[5], ARGV[at], ARGV[at + 1])
+    if ARGV[at + 1] == '' then
+        redis.call('HDEL', KEYS[5], ARGV[at])
+    else
+        redis.call('HSET', KEYS[5], ARGV[at], ARGV[at + 1])
+    end
 end
 return made

@@ -23,7 +23,7 @@ FAILED = Counter(
 )
 DROPPED = Counter(
     "fleet_alerts_webhook_dropped_total",
-    "Messages never taken by the webhook: refused, tried for too long, or too many waiting",
+    "Messages never taken by the webhook: refused, tried for too long, too many waiting, or in an hour",
     ["reason"],
 )
 

@@ -26,6 +26,10 @@ RENEWED_TIMES: Final = 6
 """In the length of a lease."""
 WEBHOOK: Final = "webhook"
 """The place up to which messages were sent."""
+HOUR: Final = "webhook_hour"
+"""The messages of this hour, among the places."""
+RESOLVED: Final = "webhook_resolved:"
+"""And before the id of an alert the record of its end, which the webhook has still to be told."""
 
 
 class AlertOwner:
@@ -42,6 +46,10 @@ class AlertOwner:
         self.machine: AlertMachine | None = None
         self.places: dict[str, str] = {}
         """How far each stream was looked at, and messages were sent."""
+        self.ends: dict[str, str] = {}
+        """Records of alerts of whose end the webhook has still to be told."""
+        self.unsent: set[str] = set()
+        """Alerts of which nobody ever tried to tell the webhook, so that it need not be told of their end."""
         self._changes: list[Change] = []
         self._moved: dict[str, str] = {}
         self._pasts: dict[str, Past | None] = {}
@@ -73,9 +81,10 @@ class AlertOwner:
         if LEASE not in self._leases.held and not await self._leases.take([LEASE]):
             return
         (opened, pasts), places = await self.book.take_up(), await self.book.places()
-        self._changes, self._moved, self._pasts, self.places = [], {}, {}, places
+        self._changes, self._moved, self._pasts, self.places, self.unsent = [], {}, {}, places, set()
+        self.ends = {name: places.pop(name) for name in list(places) if name.startswith(RESOLVED)}
         if not self._process.settings.alerts.webhook_url:
-            self.changed([], {WEBHOOK: ""} if places.get(WEBHOOK) else {})
+            self.changed([], dict.fromkeys([WEBHOOK, HOUR, *self.ends], ""))
         elif not places.get(WEBHOOK):  # what was told before there was a webhook is not for it
             self.changed([], {WEBHOOK: await self.book.last()})
         most_open = self._process.settings.alerts.most_open
@@ -115,10 +124,19 @@ class AlertOwner:
             FLAPPING.set(sum(alert.flapping for alert in self.machine.open_alerts()))
         return changes
 
-    async def sent(self, place: str, changes: Sequence[Change] = ()) -> None:
-        """Note how far messages were sent, and what became of alerts by that. Raises: RedisError; LeaseLost."""
-        await self.book.commit(self.token, changes, places={WEBHOOK: place})
-        self.places[WEBHOOK] = place
+    async def sent(
+        self, place: str, changes: Sequence[Change] = (), places: Mapping[str, str] | None = None
+    ) -> None:
+        """Note how far messages were sent, what became of alerts by that, and what else of the webhook is to be known
+        (empty: nothing any more). Raises: RedisError; LeaseLost."""
+        moved = {WEBHOOK: place, **(places or {})}
+        await self.book.commit(self.token, changes, places=moved)
+        for name, value in moved.items():
+            known = self.ends if name.startswith(RESOLVED) else self.places
+            if value:
+                known[name] = value
+            else:
+                known.pop(name, None)
 
     def opened(self) -> list[Alert]:
         """The alerts that are open, and ours."""

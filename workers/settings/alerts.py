@@ -65,6 +65,9 @@ class AlertSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """How long one message is tried again, with growing pauses, before it is dropped."""
     webhook_queue: Count = 1_000
     """Messages that may wait; beyond it the oldest are dropped."""
+    messages_per_hour: Count = 500
+    """Messages to the webhook in an hour at most, besides those that say a told alert is over; of those beyond it one
+    says how many were withheld."""
     commentary_url: str = ""
     """Base of an OpenAI-compatible API (`https://api.openai.com/v1`) that is asked one question an alert; empty:
     none."""

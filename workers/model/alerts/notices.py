@@ -28,6 +28,14 @@ def slack_notice(event: str, record: Alert | Comment) -> bytes:
     return msgspec.json.encode({"text": _escaped(sentence(event, record)), "mrkdwn": False})
 
 
+def withheld_notice(messages: int, limit: int, *, slack: bool) -> bytes:
+    """`{"event": "withheld", "messages": 480, "limit": 500}`, or a message for people."""
+    if slack:
+        text = f"🟠 {messages} messages were withheld: more than {limit} in an hour. GET /alerts has what is open"
+        return msgspec.json.encode({"text": text, "mrkdwn": False})
+    return msgspec.json.encode({"event": "withheld", "messages": messages, "limit": limit})
+
+
 def sentence(event: str, record: Alert | Comment) -> str:
     """What happened, in one line."""
     if isinstance(record, Comment):

@@ -44,7 +44,8 @@ class Alert(msgspec.Struct, gc=False):
     silenced: bool = False
     """It fired in a silence of its rule, and nobody was told."""
     untold: bool = False
-    """The webhook was away too long to be told that it fired; it is told again if it comes back before the end."""
+    """The webhook was not told that it fired: it was away too long, or was told too much in that hour. It is told later
+    if the alert is open still."""
     flapping: bool = False
     """It fired too often in a short time: it stays open, and nothing is told of it, until it has been steady."""
     firings: int = 1
