@@ -130,6 +130,16 @@ async def test_what_is_no_alert_is_removed_by_the_new_owner_and_shown_by_nobody(
     assert (await book.take_up()).pasts == []
 
 
+async def test_what_others_wrote_in_any_number_hides_nothing_that_comes_after_it(client: Redis):
+    untyped: Any = client
+    token, book = await owned(client), AlertBook(client)
+    for _ in range(7):
+        await untyped.xadd("alerts", {"event": "fired", "data": "rubbish"})
+    assert await book.after("0-0", 3) == []
+    await book.commit(token, [Change("fired", alert())])
+    assert [one.event for one in await book.after("0-0", 3)] == ["fired"]
+
+
 async def test_questions_and_tokens_are_bounded(client: Redis):
     book, hour = AlertBook(client), 3_600_000
     assert [await book.spend(0, 2, 10_000, 100) for _ in range(3)] == [True, True, False]

@@ -179,8 +179,13 @@ class AlertBook:
         return alert_entries(await self._client.xrevrange(names.ALERTS, count=count))
 
     async def after(self, place: str, count: int) -> list[AlertEntry]:
-        """The entries after one, the oldest first. One round trip."""
-        return alert_entries(await self._client.xrange(names.ALERTS, min=f"({place}", max="+", count=count))
+        """The entries after one, the oldest first, at most so many. One round trip, and one more for each so many of
+        others that stand before ours."""
+        while found := await self._client.xrange(names.ALERTS, min=f"({place}", max="+", count=count):
+            if entries := alert_entries(found):
+                return entries
+            place = found[-1][0].decode()
+        return []
 
     async def last(self) -> str:
         """The id of the newest entry; `0-0` where there is none. One round trip."""
