@@ -133,6 +133,8 @@ class LiveBooks:
                 REBUILDS.labels(context.name, "failed").inc()
                 log.warning("replica_not_rebuilt", venue=context.name, symbol=symbol, error=str(error))
             else:
+                if self._replicas.get(replica.market) is not replica:
+                    return  # dropped meanwhile
                 since = replica.shown_since
                 fits = since is None or rebuilt.sync.synced_at == since
                 if rebuilt.state is SyncState.SYNCED and fits:
@@ -158,6 +160,8 @@ class LiveBooks:
             for replica, payload in zip(replicas, shown, strict=True):
                 if replica.owner_shows(payload):
                     self._hurry_statements()
+                if replica.sync is None:  # what rebuilt its predecessor, dropped just before, has not begun with it
+                    self._rebuild_soon(replica)
 
     async def _poll_statements(self) -> None:
         now = time.monotonic()

@@ -206,6 +206,8 @@ class LiveOrders:
                     REBUILDS.labels(name, "failed").inc()
                     log.warning("orders_not_rebuilt", venue=name, symbol=market.symbol, error=str(error))
                 else:
+                    if self._replicas.get(market) is not replica:
+                        return  # dropped meanwhile
                     replica.fold = fold
                     if replica.continues:
                         self._reader.follow(replica.key, replica.take, fold.stream_id)
