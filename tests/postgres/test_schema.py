@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from workers.bench.postgres_server import PostgresServer
-from workers.errors import SchemaTooNew
+from workers.errors import SchemaTooNew, SettingsError
 
 pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
 
@@ -33,6 +33,22 @@ async def connection_of(server: PostgresServer) -> AsyncConnection[Any]:
     return await AsyncConnection.connect(
         server.dsn, autocommit=True, options="-c search_path=marketfleet,public"
     )
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://fleet:sec/ret@127.0.0.1/market",
+        "postgresql://fleet:sec@ret@127.0.0.1/market",
+        "postgresql://fleet:sec%ret@127.0.0.1/market",
+        "host=127.0.0.1 password=sec ret",
+    ],
+)
+async def test_an_address_whose_password_is_taken_for_something_else_is_not_shown(dsn: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        await Database.open(dsn, "marketfleet")
+    assert "sec" not in str(refused.value)
+    assert "ret" not in str(refused.value)
 
 
 def test_the_numbers_of_the_migrations_follow_one_another() -> None:

@@ -8,7 +8,9 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict
 
+from workers.errors import SettingsError
 from workers.postgres.rows import COLUMNS, Row, Table
 from workers.postgres.schema import Days, migrate
 from workers.store.log.tail import Place
@@ -72,9 +74,11 @@ class Database:
         """Connect, and bring the schema to this release's version.
 
         Raises:
+            SettingsError: the address is none.
             SchemaTooNew: a later release made it.
             psycopg.Error: the database is away, or refuses.
         """
+        _check_address(dsn)
         connection = await AsyncConnection.connect(
             dsn,
             autocommit=True,
@@ -223,6 +227,23 @@ class Database:
             [hole.instrument, hole.first, hole.last, from_ms, to_ms],
         )
         return [int(row[0]) for row in await rows.fetchall()]
+
+
+def _check_address(dsn: str) -> None:
+    """Refuse an address of whose password something would be taken for a host, a port or a key: the driver's errors
+    show these, and are logged.
+
+    Raises:
+        SettingsError
+    """
+    try:
+        parts = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
+    except psycopg.ProgrammingError:
+        parts = {"port": "none"}
+    hosts, ports = parts.get("host", "").split(","), parts.get("port", "").split(",")
+    if any("@" in host[1:] for host in hosts) or not all(port.isdecimal() for port in ports if port):
+        problem = "it is no address of a database: of a password / is written as %2F, @ as %40, % as %25"
+        raise SettingsError("postgres.dsn", problem) from None
 
 
 def _last_versions(lines: Sequence[str]) -> list[str]:
