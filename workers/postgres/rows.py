@@ -14,6 +14,7 @@ import msgspec
 from workers.errors import MalformedFrame, StateUnreadable
 from workers.model.analytics.events import AnalyticsEvent
 from workers.model.events import Trade
+from workers.model.stored_json import decoder_of
 from workers.model.trades.windows import LATEST_MS
 from workers.postgres import cells
 from workers.store.analytics.reading import Figures, figures_of
@@ -222,12 +223,12 @@ class _Top(msgspec.Struct):
     received: int = 0
 
 
-_TOP: Final = msgspec.json.Decoder(_Top)
+_top_of: Final = decoder_of(_Top)
 
 
 def _top(instrument: int, stream_id: bytes, fields: Fields) -> Decoded:
     try:
-        top = _TOP.decode(fields.get(b"data", b""))
+        top = _top_of(fields.get(b"data", b""))
     except msgspec.MsgspecError:
         return Decoded(problem="is no published book")
     ms = top.published // 1000
@@ -319,7 +320,7 @@ _FIGURES: Final = (
     "spread", "spread_bps", "mid", "microprice", "depth_imbalance", "order_flow_imbalance", "liquidity", "volatility",
     "vwap", "quote_bid", "quote_ask", "reservation",
 )  # fmt: skip
-_EVENTS: Final = msgspec.json.Decoder(list[AnalyticsEvent])
+_events_of: Final = decoder_of(list[AnalyticsEvent])
 
 
 def _figures(instrument: int, stream_id: bytes, fields: Fields) -> Decoded:
@@ -347,7 +348,7 @@ def _figures(instrument: int, stream_id: bytes, fields: Fields) -> Decoded:
 
 def _analytics_events(instrument: int, stream_id: bytes, fields: Fields) -> Decoded:
     try:
-        events = _EVENTS.decode(fields.get(b"data", b""))
+        events = _events_of(fields.get(b"data", b""))
     except msgspec.MsgspecError:
         return Decoded(problem="is no list of events")
     rows: list[Row] = []

@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple, get_args
 import msgspec
 
 from workers.model.alerts.rules import Rule, Severity, Target
+from workers.model.stored_json import decoder_of
 
 Event = Literal["fired", "unsilenced", "steady", "grown", "resolved", "commented"]
 """What an entry of the stream says: an alert opened; the silence it opened in is over; it flaps no more and its
@@ -139,16 +140,19 @@ def encode(record: Alert | Comment | Past) -> bytes:
     return msgspec.json.encode(record)
 
 
+_alert, _past, _comment = decoder_of(Alert), decoder_of(Past), decoder_of(Comment)
+
+
 def decode_alert(payload: bytes) -> Alert:
     """An alert back. Raises: msgspec.MsgspecError."""
-    return msgspec.json.decode(payload, type=Alert)
+    return _alert(payload)
 
 
 def decode_past(payload: bytes) -> Past:
     """A past back. Raises: msgspec.MsgspecError."""
-    return msgspec.json.decode(payload, type=Past)
+    return _past(payload)
 
 
 def decode_comment(payload: bytes) -> Comment:
     """A comment back. Raises: msgspec.MsgspecError."""
-    return msgspec.json.decode(payload, type=Comment)
+    return _comment(payload)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import msgspec
 
 from workers.model.events import Level
+from workers.model.stored_json import decoder_of
 
 TOP_LEVELS = 10
 
@@ -37,7 +38,7 @@ class TopOfBook(msgspec.Struct, gc=False):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(TopOfBook)
+_decode = decoder_of(TopOfBook)
 
 
 def encode_top(top: TopOfBook) -> bytes:
@@ -47,7 +48,7 @@ def encode_top(top: TopOfBook) -> bytes:
 
 def decode_top(payload: bytes | str) -> TopOfBook:
     """The payload back. Raises: msgspec.DecodeError."""
-    return _decoder.decode(payload)
+    return _decode(payload)
 
 
 class Pace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from workers.model.level3.book import Level3Book, LevelView
+from workers.model.stored_json import decoder_of
 
 
 class TopOrder(msgspec.Struct, array_like=True, gc=False):
@@ -56,7 +57,7 @@ class OrdersTop(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(OrdersTop)
+_decode = decoder_of(OrdersTop)
 
 
 def top_levels(book: Level3Book, levels: int, heads: int) -> tuple[list[TopLevel], list[TopLevel]]:
@@ -77,4 +78,4 @@ def encode_orders_top(top: OrdersTop) -> bytes:
 
 def decode_orders_top(payload: bytes | str) -> OrdersTop:
     """The payload back. Raises: msgspec.DecodeError."""
-    return _decoder.decode(payload)
+    return _decode(payload)

@@ -12,8 +12,12 @@ from redis.asyncio import Redis
 from workers.errors import StateUnreadable
 from workers.model.analytics.events import AnalyticsEvent
 from workers.model.books.order_book import Side
+from workers.model.stored_json import decoder_of
 from workers.store.keys import ANALYTICS_GROUP, Keys
 from workers.store.replies import unusable
+
+
+_events = decoder_of(list[AnalyticsEvent])
 
 
 class WallNow(Struct, array_like=True):
@@ -128,7 +132,7 @@ def figures_of(key: str, fields: dict[bytes, bytes]) -> Figures | None:
             if name in values:
                 values[name] = msgspec.json.decode(values[name])
         return msgspec.convert(values, Figures, strict=False)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise StateUnreadable(key, str(error).rstrip(".")) from error
 
 
@@ -140,6 +144,6 @@ def events_of(entries: Sequence[Any]) -> list[AnalyticsEvent]:
 def events_in(fields: Mapping[bytes, bytes]) -> list[AnalyticsEvent]:
     """The events of one entry, oldest first; none, if it is none of ours."""
     try:
-        return msgspec.json.decode(fields.get(b"data", b""), type=list[AnalyticsEvent])
+        return _events(fields.get(b"data", b""))
     except msgspec.MsgspecError:
         return []
