@@ -271,3 +271,19 @@ async def test_a_reading_that_is_closed_ends(world: World, fleet: FleetClient):
     await feed.aclose()
     async with asyncio.timeout(60):
         assert await waiting is None
+
+
+@pytest.mark.parametrize("rubbish", [b'{"s":"\xff"}', b"[" * 5_000, World(None).payload(11).replace(b"100.10", b"none")])
+async def test_what_is_no_book_is_told_and_passed_over(world: World, fleet: FleetClient, rubbish: bytes):
+    await world.own()
+    async with fleet.books([S], from_ms=T0) as feed:
+        await world.publish(10)
+        await world.redis.xadd(KEYS.book_top(S), {"data": rubbish}, id=f"{T0}-11")
+        await world.publish(12)
+        first, gap, second = await take(feed, 3)
+        assert (first.update_id, gap.reason, second.update_id) == (10, "undecodable", 12)
+    await world.redis.hset(KEYS.live_orderbook, S, rubbish)
+    async with fleet.books([S]) as feed:
+        [gap] = await take(feed, 1)
+        assert gap.reason == "undecodable"
+        await fleet.books([S], resume=feed.token).aclose()  # it stands where it began

@@ -63,7 +63,7 @@ class BookFeed(Feed[BookTop]):
     def _show(self, name: str, position: str, payload: bytes) -> None:
         try:
             top = book_top(name, position, payload)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, ValueError):
             self._undecodable(name, position)
             return
         self._quiet_since[name] = time.monotonic()

@@ -186,7 +186,8 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
         self._put(name, place, Gap(name, self.channel, reason, lost.after, lost.first, None))
 
     def _undecodable(self, name: str, position: str) -> None:
-        self._put(name, Place(position), Gap(name, self.channel, "undecodable", position, position, None))
+        place = Place(position) if position else None
+        self._put(name, place, Gap(name, self.channel, "undecodable", position, position, None))
 
     @abstractmethod
     def _take(self, name: str, entries: Sequence[Entry]) -> None:
