@@ -98,7 +98,7 @@ async def again(url: str, **alerts: Any) -> AsyncIterator[World]:
         yield world
     finally:
         await end([task])
-        await world.worker._session.close()
+        await world.worker.close()
         await world.client.aclose()
 
 

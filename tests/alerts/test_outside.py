@@ -82,7 +82,7 @@ async def world_of(url: str, **alerts: Any) -> AsyncIterator[World]:
         yield world
     finally:
         await end(tasks)
-        await world.worker._session.close()
+        await world.worker.close()
         await world.client.aclose()
 
 
@@ -112,6 +112,25 @@ async def test_the_webhook_is_told_what_became_of_alerts_in_order(real_server: s
     assert got[1]["comment"] == {
         "alert": first.id, "text": "text", "model": "m", "asked_ms": 1, "machine_written": True,
     }  # fmt: skip
+
+
+async def test_the_webhook_is_reached_by_the_proxy_of_the_environment(
+    real_server: str, monkeypatch: pytest.MonkeyPatch
+):
+    got: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        got.append(str(request.url))
+        return web.Response()
+
+    async with stand_in(take) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        async with world_of(real_server, webhook_url="http://hooks.test/T0") as world:
+            await world.tell(Change("fired", alert()))
+            async with asyncio.timeout(60):
+                while not got:
+                    await asyncio.sleep(0.02)
+    assert got == ["http://hooks.test/T0"]
 
 
 async def test_what_a_webhook_did_not_take_yet_is_sent_after_a_restart_and_nothing_else_again(
@@ -146,7 +165,7 @@ async def test_what_a_webhook_did_not_take_yet_is_sent_after_a_restart_and_nothi
             while len(got) < 3:
                 await asyncio.sleep(0.02)
         await end([task])
-        await again.worker._session.close()
+        await again.worker.close()
         await again.client.aclose()
     assert got == ["a", "b", "c"]
 

@@ -230,7 +230,7 @@ async def test_of_two_hundred_at_once_twenty_are_told_and_how_many_more_also_aft
         before = Storm(real_server)
         await before.client.flushall()
         await before.say("broken", SYMBOLS)  # the first look finds all of them
-        await before.worker._session.close()
+        await before.worker.close()
         await before.client.aclose()
         async with storm_of(real_server, watched, anew=False, webhook_url=url) as storm:
             await until(lambda: came(got, 21))

@@ -28,7 +28,7 @@ from workers.runtime.backoff import Backoff
 from workers.runtime.context import venue_contexts
 from workers.runtime.follow_symbols import follow
 from workers.runtime.process import PORT_OFFSETS, Process
-from workers.runtime.proxies import open_session
+from workers.runtime.proxies import open_session, proxy_for
 from workers.runtime.tasks import end, seen
 from workers.runtime.unreadable import UnreadableKeys
 from workers.settings.alert_rules import rules_in_force
@@ -56,9 +56,11 @@ class AlertWorker:
         self.owner = AlertOwner(process, rules)
         self._sources = {rule.source for rule in rules}
         self._unreadable = UnreadableKeys(process.role)
-        self._session = open_session("", limit=4)
-        self._webhook = Webhook(self._settings, self.owner, self._session)
-        self._commentator = Commentator(self._settings, self.owner, self._session)
+        urls = self._settings.webhook_url, self._settings.commentary_url
+        proxies = [proxy_for(url, "") if url else "" for url in urls]
+        self._sessions = {proxy: open_session(proxy, limit=4) for proxy in set(proxies)}
+        self._webhook = Webhook(self._settings, self.owner, self._sessions[proxies[0]])
+        self._commentator = Commentator(self._settings, self.owner, self._sessions[proxies[1]])
         self._round_s = 0.0
 
     @property
@@ -189,7 +191,12 @@ class AlertWorker:
         finally:
             await end(tasks)
             await self.owner.release()
-            await self._session.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """End what is under way outside."""
+        for session in self._sessions.values():
+            await session.close()
 
 
 async def _beside(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
