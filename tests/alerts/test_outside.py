@@ -114,6 +114,15 @@ async def test_the_webhook_is_told_what_became_of_alerts_in_order(real_server: s
     }  # fmt: skip
 
 
+async def test_who_owns_the_alerts_no_more_shows_none(real_server: str):
+    async with world_of(real_server) as world:
+        world.owner.machine = AlertMachine([rule("mid > 1")], [alert()])
+        await world.tell(Change("fired", alert()))
+        assert counted("fleet_alerts_open") == 1
+        world.owner.lost()
+        assert counted("fleet_alerts_open") == 0
+
+
 async def test_the_webhook_is_reached_by_the_proxy_of_the_environment(
     real_server: str, monkeypatch: pytest.MonkeyPatch
 ):

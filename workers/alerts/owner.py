@@ -96,6 +96,8 @@ class AlertOwner:
         log.warning("lease_lost", role=ROLE, symbol=LEASE)
         self._leases.forget(LEASE)
         self.machine = None
+        for gauge in (OPEN, PENDING, LEFT_OUT, FLAPPING):
+            gauge.set(0)  # those of the next owner
 
     def changed(self, changes: Sequence[Change], places: Mapping[str, str]) -> None:
         """Take note of what is to be stored."""
