@@ -52,7 +52,10 @@ def test_a_rule_says_what_to_watch_where_and_for_how_long():
         ("mid > nan", "'nan' is no number"),
         ("stats.2m.volume > 5", "'stats.2m.volume' is no signal"),
         ("stats. > 5", "'stats.' is no signal"),
-        ("workers.books < 2 on usdm", "character 19 of 'workers.books < 2 on usdm': 'workers.books' is of the whole"),
+        (
+            "workers.books < 2 on usdm",
+            "character 19 of 'workers.books < 2 on usdm': 'workers.books' is of the whole",
+        ),
         ("feed_silent on usdm:*", "'feed_silent' is of a venue: name that alone. Did you mean 'usdm'?"),
     ],
 )

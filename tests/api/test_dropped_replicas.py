@@ -73,9 +73,7 @@ async def test_a_book_that_is_dropped_while_it_is_rebuilt_is_not_followed(
 
     async def rebuilt(*_: Any, **__: Any) -> Any:
         del books._replicas[market]
-        return SimpleNamespace(
-            sync=SimpleNamespace(synced_at=1), state=SyncState.SYNCED, stream_id=b"1-1"
-        )
+        return SimpleNamespace(sync=SimpleNamespace(synced_at=1), state=SyncState.SYNCED, stream_id=b"1-1")
 
     monkeypatch.setattr(live_books, "rebuild", rebuilt)
     books.replica(market)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 
 import pytest
 from aiohttp import ClientError, ClientSession, WSCloseCode, WSMsgType
@@ -44,7 +44,7 @@ def settings(**api: object) -> Settings:
     return Settings(venues=venues, api=ApiSettings(**api))  # type: ignore[arg-type]
 
 
-async def serving(url: str, chosen: Settings) -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
+async def serving(url: str, chosen: Settings) -> AsyncGenerator[TestClient]:  # type: ignore[type-arg]
     process = Process("api", chosen, 0, url)
     await process.client.flushall()  # the server is this test process's own
     api = Api(process)
@@ -180,6 +180,20 @@ async def test_an_unknown_symbol_is_called_so_with_the_nearest_names(api: TestCl
     problem = await (await api.get("/trades?venue=spt")).json()
     assert problem["title"] == "There is no venue 'spt'"
     assert problem["detail"] == "there are usdm, spot. Did you mean 'spot'?"
+
+
+async def test_while_nobody_has_said_what_patterns_choose_a_symbol_is_not_called_unknown(
+    real_server: str,
+) -> None:
+    venues = {"usdm": BinanceSettings(market="usdm", symbols=["ETHUSDT", "*USDC"])}
+    async with aclosing(serving(real_server, Settings(venues=venues))) as clients:
+        api = await anext(clients)
+        response = await api.get("/trades?symbol=BTCUSDC")
+        assert (response.status, (await response.json())["title"]) == (503, "usdm has no symbols yet")
+        assert (await api.get("/trades?symbol=ETHUSDT")).status == 200
+        async with api.ws_connect("/ws") as socket, asyncio.timeout(60):
+            await socket.send_json({"op": "subscribe", "channel": "book", "symbols": ["BTCUSDC"]})
+            assert (await socket.receive_json())["status"] == 503
 
 
 async def test_a_symbol_the_exchange_does_not_list_is_called_so_everywhere(

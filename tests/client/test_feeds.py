@@ -273,7 +273,9 @@ async def test_a_reading_that_is_closed_ends(world: World, fleet: FleetClient):
         assert await waiting is None
 
 
-@pytest.mark.parametrize("rubbish", [b'{"s":"\xff"}', b"[" * 5_000, World(None).payload(11).replace(b"100.10", b"none")])
+@pytest.mark.parametrize(
+    "rubbish", [b'{"s":"\xff"}', b"[" * 5_000, World(None).payload(11).replace(b"100.10", b"none")]
+)
 async def test_what_is_no_book_is_told_and_passed_over(world: World, fleet: FleetClient, rubbish: bytes):
     await world.own()
     async with fleet.books([S], from_ms=T0) as feed:

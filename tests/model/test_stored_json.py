@@ -14,7 +14,15 @@ from workers.postgres.rows import Source
 from workers.store.alerts.book import told
 from workers.store.analytics.reading import events_in
 
-DAMAGED = [b'{"id":"\xff"}', b'["\xff"]', b'[["\xff"]]', b'{"other":' + b"[" * 5_000, b"[{" * 5_000, b"\xff", b""]
+DAMAGED = [
+    b'{"id":"\xff"}',
+    b'["\xff"]',
+    b'[["\xff"]]',
+    b'{"other":' + b"[" * 5_000,
+    b"[{" * 5_000,
+    b"\xff",
+    b"",
+]
 VENUE: Any = None
 
 

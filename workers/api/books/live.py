@@ -160,7 +160,9 @@ class LiveBooks:
             for replica, payload in zip(replicas, shown, strict=True):
                 if replica.owner_shows(payload):
                     self._hurry_statements()
-                if replica.sync is None:  # what rebuilt its predecessor, dropped just before, has not begun with it
+                if (
+                    replica.sync is None
+                ):  # what rebuilt its predecessor, dropped just before, has not begun with it
                     self._rebuild_soon(replica)
 
     async def _poll_statements(self) -> None:

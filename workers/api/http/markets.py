@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import UnsetType
 
-from workers.errors import InvalidSymbol, NotKnown, UnknownSymbol, UnknownVenue
+from workers.errors import InvalidSymbol, NotKnown, TryLater, UnknownSymbol, UnknownVenue
 from workers.model.symbols.names import parse_symbol, parse_venue, unknown_symbol
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.settings.schema import Settings
@@ -73,6 +73,7 @@ class Markets:
 
         Raises:
             NotKnown: there is no such venue, or it does not follow the symbol.
+            TryLater: it is not known yet what the venue follows.
         """
         given = None if isinstance(venue, UnsetType) else self._venue(venue, f"{place}.venue")
         if isinstance(symbol, UnsetType):
@@ -83,13 +84,19 @@ class Markets:
         return found
 
     def named(self, text: str, where: str = "symbols") -> Market:
-        """The market written `BTCUSDT` or `spot:BTCUSDT`. Raises: NotKnown."""
+        """The market written `BTCUSDT` or `spot:BTCUSDT`. Raises: NotKnown, TryLater: as `find`."""
         return self._named(text, where, None)
 
     def _default_market(self, venue: str, where: str) -> Market:
         if not self.symbols(venue):
-            raise NotKnown(f"{venue} has no symbols yet", "the keeper has not published them", where)
+            self._refuse_undecided(venue, where)
+            raise NotKnown(f"{venue} follows no symbol", "its patterns choose none", where)
         return self._market(venue, self.default_symbol(venue))
+
+    def _refuse_undecided(self, venue: str, where: str) -> None:
+        """Raise TryLater where nobody has said yet which symbols a venue's patterns choose."""
+        if not self.contexts[venue].symbols.chosen:
+            raise TryLater(f"{venue} has no symbols yet", "the keeper has not published them", where)
 
     def _named(self, text: str, where: str, venue: str | None) -> Market:
         """The market a text means; `venue`: of a text that names none, else the first."""
@@ -101,9 +108,8 @@ class Markets:
         except InvalidSymbol as error:
             raise NotKnown(f"{error.text!r} names no symbol", error.problem, where) from None
         followed = self.symbols(name.venue)
-        if not followed:
-            raise NotKnown(f"{name.venue} has no symbols yet", "the keeper has not published them", where)
         if name.symbol not in followed:
+            self._refuse_undecided(name.venue, where)
             unknown = unknown_symbol(name, followed)
             raise NotKnown(unknown.problem, f"{unknown.hint}; GET /symbols lists all", where)
         return self._market(name.venue, name.symbol)

@@ -16,7 +16,6 @@ from workers.model.stored_json import decoder_of
 from workers.store.keys import ANALYTICS_GROUP, Keys
 from workers.store.replies import unusable
 
-
 _events = decoder_of(list[AnalyticsEvent])
 
 
