@@ -11,7 +11,7 @@ from workers.model.alerts.records import decode_alert, decode_comment, decode_pa
 from workers.model.books.top_of_book import decode_top
 from workers.model.level3.top import decode_orders_top
 from workers.postgres.rows import Source
-from workers.store.alerts.book import told
+from workers.store.alerts.book import alert_entries
 from workers.store.analytics.reading import events_in
 
 DAMAGED = [
@@ -32,7 +32,7 @@ def test_what_is_no_text_or_nested_for_ever_is_none_of_ours(payload: bytes):
         with pytest.raises(msgspec.MsgspecError):
             decode(payload)
     fields = {b"event": b"fired", b"data": payload}
-    assert told([(b"1-1", fields)]) == []
+    assert alert_entries([(b"1-1", fields)]) == []
     assert events_in(fields) == []
     for table in ("top_of_book", "analytics_events"):
         decoded = Source(table, "", "").decode(VENUE, "BTCUSDT", 1, b"1-1", fields)

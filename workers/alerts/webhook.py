@@ -170,7 +170,9 @@ class Webhook:
             return True
         return not record.silenced and SEVERITIES.index(record.severity) >= self._least
 
-    def _passed_over(self, entries: Sequence[AlertEntry], kept: int = 0) -> tuple[list[Change], dict[str, str]]:
+    def _passed_over(
+        self, entries: Sequence[AlertEntry], kept: int = 0
+    ) -> tuple[list[Change], dict[str, str]]:
         """What is to be known of messages that are not sent: which alerts the webhook was not told of, and the ends of
         others; `kept`: so many ends are to be known besides."""
         owner, changes, ends = self._owner, list[Change](), dict[str, str]()
