@@ -148,6 +148,15 @@ async def test_what_is_dropped_of_a_book_breaks_it_where_it_is_missing(client: R
     assert await gaps(client, "gaps:{B-USD}") == [(b"depth", b"1003", b"1003")]
 
 
+async def test_where_ids_only_order_what_is_dropped_breaks_the_book_too(client: Redis) -> None:
+    away = Away(client)
+    one = appender(away, buffer_entries=20)
+    add(one, [RawEntry(BY_ID, 1_000 + n, n, b"%d" % n, n, "a", number=1) for n in range(1, 31)])
+    away.away = False
+    await one.flush()
+    assert await held(client, BY_ID) == ["break", *(str(n) for n in range(11, 31))]
+
+
 async def test_what_a_standby_line_drops_is_no_loss(client: Redis) -> None:
     away = Away(client)
     other = appender(away, "b", buffer_entries=20)

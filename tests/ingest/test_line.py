@@ -12,6 +12,8 @@ from workers.store.keys import Keys
 from workers.store.log.streams import RawEntry
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
+from workers.venues.bitstamp.settings import BitstampSettings
+from workers.venues.bitstamp.venue import Bitstamp
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.venue import Kraken
 from workers.venues.messages import Acknowledged, Message
@@ -250,3 +252,25 @@ def test_a_trade_id_beyond_what_a_double_holds_is_malformed(line: Line, appended
     line.frame(agg_trade(8), NOW_US)
     assert [entry.update_id for entry in appended] == [7, 8]
     assert (line.counts["malformed"], line.counts["absurd_id"]) == (1, 1)
+
+
+def test_where_ids_only_order_a_line_cannot_know_what_came_before_it() -> None:
+    """Both lines may have been killed, and a book of before goes on with whatever comes."""
+    entries: list[RawEntry] = []
+
+    def frame(microseconds: int) -> bytes:
+        return (
+            b'{"event":"data","channel":"diff_order_book_btcusd","data":{"timestamp":"1","microtimestamp":"%d",'
+            b'"bids":[],"asks":[]}}' % microseconds
+        )
+
+    venue = Bitstamp("bitstamp", BitstampSettings(symbols=["BTCUSD"]))
+    for line in "ab":
+        process = Line(venue, Keys(), line, IngestSettings(), ["BTCUSD"], entries.append, joining=line == "b")
+        for later in (1, 2, 3):
+            process.frame(frame(NOW_US + later), NOW_US + 10)
+        process.tick(NOW_US + 20, all_held=True)
+    assert [entry.kind for entry in entries] == ["break", *["update"] * 3] * 2
+    assert all(
+        entry.number for entry in entries if entry.kind == "update"
+    )  # what is dropped is to be told, too

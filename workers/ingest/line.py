@@ -88,6 +88,7 @@ class Line:
         self.venue = venue
         self._session = venue.session("")
         self._rising = venue.facts.continuity is Continuity.RISING
+        self._only_ordered = int(self._rising)
         self._named = {*venue.channels, *([TRADES] if venue.facts.trade_ids != "consecutive" else [])}
         """The channels of which the log goes by names, as ids do not tell what is missing."""
         self._by_turns = written_by_turns(venue)
@@ -261,8 +262,10 @@ class Line:
             self._append(entry._replace(update_id=0, turn=turn, number=self._numbers))
             return
         if message.channel == DEPTH and self._rising:
-            # its books end with the socket: no id shows what was missed
+            # its books end with the socket: no id shows what was missed, nor what came before this line
             self._turns.of(session, (DEPTH, message.symbol))
+            if stream.chain.last_id < 0 and not stream.chain.holding:
+                self._break((DEPTH, message.symbol), "", received_us)
         if message.channel in self._named:
             self._append_named(stream.key, message, session)
             return
@@ -327,6 +330,7 @@ class Line:
             message.received_us,
             self.line,
             message.kind,
+            number=self._only_ordered,
         )
 
     def tick(self, now_us: int, *, all_held: bool = False) -> None:

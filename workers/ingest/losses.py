@@ -31,7 +31,7 @@ def is_content(entry: RawEntry) -> bool:
 
 def breaks_book(entry: RawEntry) -> bool:
     """Whether a book of the log goes wrong without it, and no number shows it."""
-    return bool(entry.turn) and entry.kind != "checksum"
+    return bool(entry.turn or (entry.number and not entry.name)) and entry.kind != "checksum"
 
 
 def break_for(entry: RawEntry) -> RawEntry:

@@ -48,7 +48,8 @@ class RawEntry(NamedTuple):
     turn: str = ""
     """Of books that the exchange does not number: what a line writes over one socket; no blanks. Unique for ever."""
     number: int = 0
-    """Its place in the turn: it rises. Of a break of named trades: since when the line did not receive them, ms."""
+    """Its place in the turn: it rises. Of a break of named trades: since when the line did not receive them, ms. Where
+    ids only order, and do not show what is missing: 1."""
     name: str = ""
     """Of trades whose ids only name them: the exchange's name of it."""
 
