@@ -9,7 +9,9 @@ import pytest
 from redis.asyncio import Redis
 
 from workers.books.book import OwnedBook
-from workers.books.history import HistoryWriter
+from workers.books.history import MOST_WAITING, HistoryWriter
+from workers.model.books.in_band import BookRule
+from workers.model.books.sequence import SequenceRule
 from workers.model.events import Snapshot
 from workers.model.history.block import BookAt, HistoryBlock, Unknown
 from workers.model.history.builder import BlockBuilder
@@ -238,3 +240,50 @@ async def test_two_books_are_not_written_in_two_rounds_in_a_row(
     for now in (10.0, 10.1, 11.9, 12.0, 12.1, 14.1):
         await writer.step(books, now)
     assert writes == [10.0, 12.0]
+
+
+async def test_of_what_cannot_be_written_the_newest_blocks_are_kept(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = context()
+    book = owned(one, 1, 1)
+    book.recorder = HistoryRecorder(book.sync, BlockBuilder(S, length=5))
+    blocks = book.recorder.builder.blocks
+    writer = HistoryWriter(client, GroupReader(client, "books"), [one], HistorySettings(), lambda _: True)
+
+    async def fails(*_: object) -> int:
+        raise ValueError("its key is of no use")
+
+    monkeypatch.setattr(HistoryStore, "write", fails)
+    for number in range(1, (MOST_WAITING + 5) * 20):
+        book.take(entry(number), 0)
+    newest = blocks[-1].start
+    assert len(blocks) > MOST_WAITING
+    assert await writer.step([book], 10.0) == []
+    assert (len(blocks), blocks[-1].start) == (MOST_WAITING, newest)
+
+
+async def test_where_ids_only_order_what_was_trimmed_is_unknown(client: Redis) -> None:
+    one = context()
+    one.venue.book_rule = BookRule(SequenceRule.RISING)
+    leases = Leases(client, KEYS, "books", "one", 60_000)
+    await leases.take([S])
+    token = leases.held[S]
+    first = owned(one, token, 1)
+    first.recorder = HistoryRecorder(first.sync, BlockBuilder(S, length=60))
+    for number in range(1, 20):
+        first.take(entry(number), 0)
+    writer = HistoryWriter(client, GroupReader(client, "books"), [one], HistorySettings(), lambda _: True)
+    await writer.leave(first)
+    left = [RawEntry(RAW, START_MS + n * 250, 100 + n, entry(n).data, 1, "a") for n in range(30, 40)]
+    await RawStreams(client, 10_000).append(left, {RAW: 10**9})
+    book = owned(one, token, 40)
+    writer.adopt(book)
+    await writer._tasks[book]
+    for number in range(40, ENTRIES):
+        book.take(entry(number), 0)
+    await writer.leave(book)
+    [block] = (await blocks_of(HistoryStore(client, KEYS, 24), client)).values()
+    second = START_MS // 1000
+    unknown = [(low - second, high - second, reason) for low, high, reason in block.unknown_runs()]
+    assert unknown == [(5, 10, "not recorded")]

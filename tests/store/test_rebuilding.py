@@ -14,7 +14,7 @@ from workers.model.books.checkpoint import encode_checkpoint
 from workers.model.books.in_band import BookRule
 from workers.model.books.sync import BookSync, SequenceRule, SyncState
 from workers.model.events import DepthEvent, Snapshot
-from workers.store.books.rebuilding import Rebuilt, rebuild
+from workers.store.books.rebuilding import Rebuilt, begin, rebuild
 from workers.store.keys import Keys
 from workers.store.log.streams import Delivered, RawEntry, RawStreams
 
@@ -114,3 +114,17 @@ async def test_what_cannot_be_used_is_counted_or_refused(client: Redis, written:
     await client.set(KEYS.book_checkpoint(S), b"MFBK damaged")
     with pytest.raises(StateUnreadable, match="checkpoint"):
         await written.rebuilt(client)
+
+
+async def test_where_ids_only_order_a_log_that_may_lack_something_is_not_gone_on_from(client: Redis) -> None:
+    log = Log(SequenceRule.RISING)
+    await log.write(client)
+    await client.set(KEYS.book_checkpoint(S), min(log.checkpoints.items())[1])
+    assert (await log.rebuilt(client)).book.top(100) == log.sync.book.top(100)
+    await client.xtrim(RAW, minid="1050", approximate=False)
+    assert (await log.rebuilt(client)).state is SyncState.SYNCED
+    await client.xtrim(RAW, minid="1051", approximate=False)
+    assert (await log.rebuilt(client)).state is SyncState.WAITING
+    await client.delete(RAW)
+    await client.set(RAW, "x")
+    assert await begin(client, KEYS, BookRule(log.rule).sync(S)) == b"0-0"

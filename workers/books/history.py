@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from workers.books.book import OwnedBook
 from workers.errors import LeaseLost, WireError
+from workers.model.books.sync import SequenceRule
 from workers.model.history.block import NOT_RECORDED, HistoryBlock
 from workers.model.history.builder import BlockBuilder
 from workers.model.history.recorder import HistoryFold, HistoryRecorder
@@ -25,7 +26,7 @@ from workers.runtime.quarantine import Quarantine
 from workers.runtime.tasks import end, seen
 from workers.settings.schema import HistorySettings
 from workers.store.history.writing import HistoryStore
-from workers.store.log.follower import LAST_OF_MS, entry_id
+from workers.store.log.follower import LAST_OF_MS, START, entry_id
 from workers.store.log.streams import GroupReader
 from workers.store.refusals import refusal_of
 from workers.venues.entries import depth_of
@@ -36,6 +37,8 @@ PAGE = 100
 """Entries folded between two looks at the live book."""
 MOST_BLOCKS = 20
 """Blocks in one write."""
+MOST_WAITING = 60
+"""Blocks kept of a book whose history cannot be written: what is older is not recorded."""
 RETRY_S = 1.0
 HISTORY = "history"
 """The work, as the quarantine knows it."""
@@ -144,6 +147,8 @@ class HistoryWriter:
         except Exception as error:  # its own: another book's history goes on
             if self._still_owned(book):  # what is held back of a symbol not ours would stay so for good
                 await self._quarantine.failed(*book.claim, HISTORY, error)
+            if book.recorder is not None:
+                del book.recorder.builder.blocks[:-MOST_WAITING]
         else:
             self._quarantine.worked(*book.claim, HISTORY)
         return []
@@ -219,7 +224,10 @@ class HistoryWriter:
         )
         place = f"{block.last * 1000}-{LAST_OF_MS}"
         before = (-1, -1)
-        while True:
+        is_whole = await self._reaches_back(book, block.last * 1000)
+        if not is_whole:
+            fold.recorder.miss(entry_id(book.last_stream_id)[0], NOT_RECORDED)
+        while is_whole:
             entries = await self._reader.range(book.key, place, PAGE)
             reached = entry_id(book.last_stream_id)  # the live book may have moved on meanwhile
             started = place
@@ -238,6 +246,13 @@ class HistoryWriter:
             before = reached
         fold.recorder.attach(book.sync)
         book.recorder = fold.recorder
+
+    async def _reaches_back(self, book: OwnedBook, ms: int) -> bool:
+        """Whether ids show what the log lacks of the time after an ms, or it lacks nothing."""
+        if book.sync.rule is not SequenceRule.RISING:
+            return True
+        oldest = await self._reader.range(book.key, START, 1)
+        return bool(oldest) and entry_id(oldest[0].stream_id)[0] <= ms
 
     async def close(self) -> None:
         """Give up what is under way."""

@@ -11,7 +11,7 @@ from workers.errors import StateUnreadable, WireError
 from workers.model.books.checkpoint import Checkpoint, decode_checkpoint
 from workers.model.books.in_band import BookRule
 from workers.model.books.order_book import DEFAULT_MAX_LEVELS, OrderBook
-from workers.model.books.sync import BookSync, SyncState
+from workers.model.books.sync import BookSync, SequenceRule, SyncState
 from workers.model.events import DepthEvent
 from workers.store.keys import BOOKS_GROUP, DEPTH, Keys
 from workers.store.log.streams import Delivered, GroupReader
@@ -52,7 +52,8 @@ async def stored_checkpoint(client: Redis, keys: Keys, symbol: str) -> Checkpoin
 async def begin(client: Redis, keys: Keys, sync: BookSync) -> bytes:
     """Bring a fresh `sync` to where the checkpoint of its symbol stands: what a takeover and `rebuild` begin with.
 
-    Returns the id of the stream entry up to which it is a fold; `0-0` without a checkpoint.
+    Returns the id of the stream entry up to which it is a fold; `0-0` without a checkpoint, and with one whose entry is
+    gone where ids do not show whether what followed it is.
 
     Raises:
         StateUnreadable: the checkpoint is damaged, or another book's; `sync` is as it was.
@@ -60,6 +61,12 @@ async def begin(client: Redis, keys: Keys, sync: BookSync) -> bytes:
     checkpoint = await stored_checkpoint(client, keys, sync.symbol)
     if checkpoint is None:
         return b"0-0"
+    if checkpoint.synced and sync.rule is SequenceRule.RISING:
+        pipe: Any = client.pipeline(transaction=False)
+        pipe.xrange(keys.raw(sync.symbol, DEPTH), checkpoint.stream_id, checkpoint.stream_id)
+        [entry] = await pipe.execute(raise_on_error=False)
+        if not entry or isinstance(entry, Exception):
+            return b"0-0"
     sync.restore(checkpoint)
     return checkpoint.stream_id.encode()
 
