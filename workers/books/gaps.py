@@ -1,4 +1,4 @@
-"""The gaps that owners find in depth streams: told, and recorded unless the log has what is missing."""
+"""The gaps that owners find in depth streams: told, and recorded unless what is missing can be read again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workers.model.books.sync import SyncState
 from workers.runtime.ownership import Ownership
 from workers.runtime.tasks import seen
 from workers.store.keys import DEPTH
-from workers.store.log.streams import GapRecord, GroupReader, record_gap
+from workers.store.log.streams import GapRecord, GroupReader, goes_on, record_gap
 
 log = structlog.get_logger()
 
@@ -70,10 +70,13 @@ class DepthGaps:
         task.add_done_callback(self._recording.discard)
 
     async def _after_gap(self, book: OwnedBook, before: bytes, after: bytes, record: GapRecord) -> None:
-        """Record a gap, unless the log has what is missing: then an earlier owner, not gone yet, was given it."""
+        """Record a gap, unless what is missing is pending: then an earlier owner, not gone yet, was given it.
+
+        What the log has and nobody was given, or somebody acknowledged, no owner is given again: a gap like any other.
+        """
         try:
-            following = await self._reader.range(book.key, before, 1) if before != b"0-0" else []
-            taken_elsewhere = bool(following) and following[0].stream_id != after
+            pending = await self._reader.pending(book.key, before, 1) if before != b"0-0" else []
+            taken_elsewhere = bool(pending) and goes_on(pending[0].stream_id, after)
             if taken_elsewhere and self._books.get(book.key) is book:
                 STOLEN.labels(book.claim.context.name).inc()
                 log.warning("entries_read_elsewhere", symbol=book.claim.symbol, after=before.decode())

@@ -31,6 +31,11 @@ def _told(read: Read | None) -> bytes:
     return b"%d %b" % read if read is not None else b""
 
 
+def _in_a_line(value: object) -> str:
+    """A value of a status; a reason may be what somebody else wrote, and the script cannot use half a field."""
+    return str(value).replace("\n", " ")
+
+
 class Publication(NamedTuple):
     """One write of a book: what it changes of the shown payload and of the status."""
 
@@ -98,7 +103,7 @@ class BookStore:
                 self._keys.book_distrust(symbol),
                 self._keys.raw(symbol, DEPTH),
             )
-            fields = "".join(f"{name}\n{value}\n" for name, value in status.items())
+            fields = "".join(f"{name}\n{_in_a_line(value)}\n" for name, value in status.items())
             arguments += (symbol, token, b"-" if withdraw else payload or b"", fields, _told(read))
         reply = await self._scripts.run("books/publish", keys, arguments)
         fenced, distrusted, gone, replaced = list[str](), dict[str, str](), list[str](), ""
