@@ -16,10 +16,11 @@ from workers.runtime.owned_streams import READ, OwnedStreams
 from workers.runtime.ownership import Ownership
 from workers.runtime.pulse import Breath
 from workers.runtime.quarantine import Quarantine
-from workers.runtime.rounds import Heard
+from workers.runtime.rounds import NOTHING, Heard
 from workers.runtime.steady_clock import steady_ms
 from workers.runtime.stream_places import ReadStream, StreamPlaces
 from workers.settings.schema import BookSettings
+from workers.store.log.follower import START
 from workers.store.log.streams import Delivered, GroupReader, goes_on
 
 log = structlog.get_logger()
@@ -82,6 +83,11 @@ class BookReading:
         """It may have carried entries: they are pending now."""
         self._again = True
 
+    def _ours(self, keys: Sequence[str]) -> list[str]:
+        """Those of some streams that may be read still: a lease may have run out since they were chosen."""
+        owned = [(key, book) for key in keys if (book := self._books.get(key)) is not None]
+        return [key for key, book in owned if self._streams.may_read(book.claim)]
+
     async def _look_at_places(self) -> None:
         """Withhold the books whose streams are spoiled, and read those on that are not any more."""
         if not self._places.is_due(time.monotonic()):
@@ -115,12 +121,15 @@ class BookReading:
         Otherwise, and ever so often, it is `round` that reads.
         """
         self.has_more = self.has_due = False
-        taken, unheard = dict[str, int](), []
-        for key, (after, entries) in heard.items():
+        taken, unheard, now = dict[str, int](), [], time.monotonic()
+        # what was heard of while a stream was left alone is not heard of again
+        alone = {key: NOTHING for key, until in self._left_alone.items() if until <= now}
+        for key, (after, entries) in (alone | dict(heard)).items():
             book = self._books.get(key)
             if book is None or book.reread or not self._streams.may_read(book.claim):
                 continue
-            if not entries or goes_on(book.last_stream_id, after):
+            # of what is heard after no entry, others may have taken in the most
+            if not entries or book.last_stream_id == START.encode() or goes_on(book.last_stream_id, after):
                 unheard.append(key)
                 continue
             new = [entry for entry in entries if goes_on(book.last_stream_id, entry.stream_id)]
@@ -159,7 +168,8 @@ class BookReading:
         served = self._wanted(served, time.monotonic(), last_s)
         size = max(1, READ_AT_ONCE // self._count if self._busy else len(served))
         for first in range(0, len(served), size):
-            taken |= await self._new(served[first : first + size])
+            some = served[first : first + size]
+            taken |= await self._new(self._ours(some) if first else some)
         self._busy = sum(taken.values()) > READ_AT_ONCE
         return taken
 
@@ -196,7 +206,7 @@ class BookReading:
         if (key := self._attention.returning) is None:
             return
         began, read = time.monotonic(), self._count
-        while read >= self._count and time.monotonic() - began < CATCH_UP_S:
+        while read >= self._count and time.monotonic() - began < CATCH_UP_S and self._ours([key]):
             read = (await self._new([key])).get(key, 0)
         if read < self._count:
             self._attention.returned()
