@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,15 +15,17 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from workers.books import reading
 from workers.books.book import BEHIND, OwnedBook
 from workers.books.status import status_fields
-from workers.books.worker import BookWorker
+from workers.books.worker import ALL, BookWorker
 from workers.model.books.checkpoint import Checkpoint, decode_checkpoint
 from workers.model.books.sync import SyncState
 from workers.model.events import Snapshot
 from workers.runtime.ownership import Claim
 from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
+from workers.runtime.rounds import Heard
 from workers.settings.schema import BookSettings, Settings
 from workers.store.keys import Keys
+from workers.store.log.doorbell import new_entries
 from workers.venues.binance.settings import BinanceSettings
 
 S = "BNBBTC"
@@ -381,3 +384,108 @@ async def test_a_recovery_commits_as_it_goes_and_ends_when_the_symbol_is_lost(
     assert first < (await world.stored()).last_update_id < world.u
     pending = (await world.client.xpending(KEYS.raw(S, "depth"), "books"))["pending"]
     assert 0 < pending < 50
+
+
+async def test_a_book_taken_over_whose_stream_is_none_is_withdrawn_and_says_so(world: World) -> None:
+    await world.worker.step()
+    await world.worker.step()
+    assert await world.shown()
+    key = KEYS.raw(S, "depth")
+    await world.client.delete(key)
+    await world.client.set(key, "x")
+    world.worker.forget(world.book.claim)
+    await world.take_over()
+    assert await world.state() == "unreadable"
+    assert not await world.shown()
+
+
+async def test_a_reason_of_two_lines_costs_no_book_its_publication(world: World) -> None:
+    await world.client.set(KEYS.book_distrust(S), "found\nwrong")
+    for _ in range(2):
+        assert await world.state() in ("synced", "broken")
+    assert await world.client.hget(KEYS.book_status(S), "reason") == b"found wrong"  # type: ignore[misc]
+    assert not await world.shown()
+
+
+async def test_what_no_owner_is_given_any_more_is_a_gap(world: World) -> None:
+    """Its book would be recovered and lost again for ever, if it was taken for given to an earlier owner."""
+    await world.event()
+    await world.worker.step()
+    await world.event()
+    await world.client.xgroup_setid(KEYS.raw(S, "depth"), "books", "$")
+    await world.event()
+    await world.worker.step()
+    await asyncio.gather(*world.worker._gaps._recording)
+    assert world.book.sync.state is SyncState.BROKEN
+    assert await world.client.xlen(KEYS.gaps(S)) == 1
+
+
+async def round_over_all(world: World) -> None:
+    world.worker._deadlines.set(ALL, 0.0)
+    await world.worker.step()
+
+
+async def test_a_book_that_waits_for_its_snapshot_is_not_committed_in_each_round(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = world.worker._settings.books
+    settings.commit_ms, settings.commit_entries = 3_600_000, 3
+    await world.event(missed=1)
+    await round_over_all(world)
+    await asyncio.gather(*world.worker._gaps._recording)
+    for _ in range(5):
+        await world.event()
+    await round_over_all(world)
+    assert world.book.sync.state is SyncState.BROKEN
+    assert not world.book.lost  # which is stored at once
+    committed: list[Any] = []
+    real = world.store.commit
+
+    async def commit(*arguments: Any) -> Any:
+        committed.append(arguments)
+        return await real(*arguments)
+
+    monkeypatch.setattr(world.store, "commit", commit)
+    await world.event()
+    for _ in range(5):
+        await round_over_all(world)
+    assert committed == []
+    assert len(world.book.delivery.pending) > settings.commit_entries
+    world.book.committed_at -= 10 * 3_600
+    await round_over_all(world)
+    assert len(committed) == 1
+    assert len(world.book.delivery.pending) == settings.commit_entries
+
+
+async def test_what_the_log_has_from_before_is_no_news_for_who_has_read_nothing_yet(world: World) -> None:
+    await world.event()
+    await world.worker.step()
+    await world.worker.step()
+    key = KEYS.raw(S, "depth")
+    assert (await world.client.xpending(key, "books"))["pending"] == 0
+    await world.client.delete(KEYS.book_checkpoint(S))
+    world.worker.forget(world.book.claim)
+    await world.take_over()
+    await world.worker.step()
+    assert not world.book.heard
+    place = world.book.last_stream_id
+    heard = await new_entries(world.client, {key: place}, 10)
+    assert len(heard[key]) == 2
+    world.worker._deadlines.set(ALL, math.inf)  # or all would be read
+    await world.worker.step({key: Heard(place, heard[key])})
+    assert not world.book.heard
+
+
+@pytest.mark.parametrize("data", [b"{}", b""])
+async def test_a_book_is_lost_at_a_change_that_nobody_can_decode(world: World, data: bytes) -> None:
+    """No other may follow that can: then it would be shown as it was for ever."""
+    assert await world.state() == "synced"
+    assert await world.shown()
+    key = KEYS.raw(S, "depth")
+    for number in (0, world.u):  # of before: nobody's, or a copy
+        await world.client.xadd(key, {"data": data, "received": 1, "line": "a"}, id=f"2-{number}")
+    assert await world.state() == "synced"
+    await world.client.xadd(key, {"data": data, "received": 1, "line": "a"}, id=f"3-{world.u + 1}")
+    assert await world.state() == "broken"
+    assert await world.client.hget(KEYS.book_status(S), "reason") == b"malformed entry"  # type: ignore[misc]
+    assert not await world.shown()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_books_worker import World
 
-from workers.books.reading import FEWEST_AT_ONCE, PARTS, SHORT_ROUND_S, BookReading
-from workers.books.worker import LONGEST_ALONE_S, MOST_AHEAD_S
+from workers.books.reading import FEWEST_AT_ONCE, PARTS, READ_AT_ONCE, SHORT_ROUND_S, BookReading
+from workers.books.worker import ALL, LONGEST_ALONE_S, MOST_AHEAD_S, RESTLESS
 from workers.model.books.sync import SyncState
 from workers.model.books.top_of_book import Pace
 from workers.runtime.proxies import Sessions
@@ -66,12 +68,45 @@ def test_all_are_read_in_a_few_rounds() -> None:
     assert rounds == -(-100 // (100 // PARTS))
 
 
+async def test_what_was_lost_while_others_were_read_is_read_no_more() -> None:
+    """Its next owner would lack what the group gave."""
+    unused: Any = None
+    books: Any = {key: SimpleNamespace(claim=key, reread=False, read=True, unreadable="") for key in "abc"}
+    read: list[Sequence[str]] = []
+
+    class Reader:
+        refused: Final[dict[str, Exception]] = {}
+
+        async def new(self, keys: Sequence[str], _: int) -> dict[str, Any]:
+            read.append(keys)
+            books.pop("b", None)
+            return {}
+
+    always: Any = SimpleNamespace(
+        safe=lambda _: True,
+        due=lambda *_: True,
+        held_back=lambda _: "",
+        is_due=lambda _: False,
+        progress=SimpleNamespace(made=lambda: None),
+    )
+    reader: Any = Reader()
+    settings = BookSettings(read_count=READ_AT_ONCE)
+    reading = BookReading(reader, books, always, always, settings, unused, unused, always)
+    reading._busy = True  # so that each stream is read by itself
+    await reading.round(0.0)
+    assert [key for keys in read for key in keys] == ["a", "c"]
+    reading._attention.returning = "b"
+    await reading.catch_up()
+    assert [key for keys in read for key in keys] == ["a", "c"]
+
+
 @pytest.fixture
 async def world(real_server: str) -> AsyncIterator[World]:
     async with Sessions() as session:
         made = World(real_server, session)
         await made.begin()
         yield made
+        await made.worker._rounds.close()
         await made.worker._reader_client.aclose()
         await made.process.client.aclose()
 
@@ -152,6 +187,50 @@ async def test_the_stream_of_a_book_that_is_not_shown_is_not_left_alone(world: W
     await worker.step()
     assert book.sync.state is not SyncState.SYNCED
     assert not worker._reading.unwanted_until
+
+
+def nothing_is_due(world: World) -> None:
+    """As between two rounds over all books."""
+    world.worker._deadlines.set(ALL, math.inf)
+    for name in (RESTLESS, world.book.key):
+        world.worker._deadlines.drop(name)
+
+
+async def test_what_was_heard_of_while_its_stream_was_left_alone_is_read_when_that_is_over(
+    world: World,
+) -> None:
+    """Its entry is not heard of again, and no other may follow for long."""
+    worker, book, rounds = world.worker, world.book, world.worker._rounds
+    rounds._gather_s = 0.0
+    await worker.step(await rounds.next(time.monotonic()))
+    nothing_is_due(world)
+    worker._reading.leave_alone(book.key, math.inf)
+    await world.event()
+    heard = await rounds.next(time.monotonic() + 60)
+    assert heard
+    assert heard.keys() == {book.key}
+    await worker.step(None)  # as if more was gathered: a round over all but those left alone
+    assert book.sync.last_update_id == world.u - 1
+    worker._reading.leave_alone(book.key, time.monotonic())
+    await worker.step(await rounds.next(time.monotonic()))
+    assert book.sync.last_update_id == world.u
+    assert not worker._reading.unwanted_until
+
+
+async def test_a_book_found_wrong_under_load_is_withdrawn_by_the_next_round(world: World) -> None:
+    worker, book = world.worker, world.book
+    for _ in range(2):
+        await worker.step()
+    assert await world.shown()
+    assert book.settled
+    nothing_is_due(world)
+    worker._rounds.took(10_000, more=False)
+    book.sync.lose("found wrong elsewhere", 1)
+    book.noticed()
+    ready = await worker._rounds.next(math.inf)
+    assert ready is None
+    await worker.step(ready)
+    assert not await world.shown()
 
 
 async def test_a_book_that_is_given_back_leaves_no_stream_alone(world: World) -> None:

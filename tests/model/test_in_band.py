@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.model.books.checksum import ChecksumRule
-from workers.model.books.in_band import InBandSync, StreamRule
+from workers.model.books.in_band import AHEAD_MS, InBandSync, StreamRule
 from workers.model.books.sync import Outcome, SequenceRule, SyncState
 from workers.model.events import DepthEvent, Kind, Level
 
@@ -176,6 +176,38 @@ def test_a_hole_is_bridged_by_the_snapshot_that_came_before_it() -> None:
     assert sync.on_event(after, 0) is Outcome.GAP
     assert sync.state is SyncState.SYNCED
     assert sync.book.best_bid == ("100", "6")
+
+
+def test_a_whole_book_that_is_ahead_takes_over_when_nothing_more_comes() -> None:
+    """Both lines were away while the market moved, and now it is quiet."""
+    market = Market()
+    sync = synced(StreamRule(True, LEVELS))
+    sync.on_event(market.snapshot(), 0)
+    late = market.change("bid", 100, "5")
+    late.checksum = None
+    assert sync.on_event(market.snapshot(), 1_000) is Outcome.STALE
+    assert sync.tick(1_000 + AHEAD_MS - 1) is None
+    assert sync.book.best_bid == ("100", "1")
+    assert sync.tick(1_000 + AHEAD_MS) is Outcome.SYNCED
+    assert (sync.book.best_bid, sync.last_update_id, sync.sync_count) == (("100", "5"), late.last_id, 2)
+    assert sync.tick(1_000 + 9 * AHEAD_MS) is None
+    sync.on_event(late, 1_000 + 9 * AHEAD_MS)
+    after = market.change("bid", 100, "6")
+    after.checksum = None
+    assert sync.on_event(after, 1_000 + 9 * AHEAD_MS) is Outcome.APPLIED
+    assert sync.book.best_bid == ("100", "6")
+
+
+def test_a_whole_book_that_the_events_have_come_to_takes_over_nothing() -> None:
+    market = Market()
+    sync = synced(StreamRule(True, LEVELS))
+    sync.on_event(market.snapshot(), 0)
+    late = market.change("bid", 100, "5")
+    late.checksum = None
+    sync.on_event(market.snapshot(), 0)
+    assert sync.on_event(late, AHEAD_MS - 1) is Outcome.APPLIED
+    assert sync.tick(9 * AHEAD_MS) is None
+    assert (sync.book.best_bid, sync.sync_count) == (("100", "5"), 1)
 
 
 def test_a_whole_book_of_the_same_id_is_an_audit() -> None:

@@ -22,7 +22,7 @@ from workers.model.history.recorder import HistoryRecorder
 from workers.model.pauses import Pauses
 from workers.runtime.ownership import Claim
 from workers.settings.schema import BookSettings
-from workers.store.log.streams import Delivered
+from workers.store.log.streams import Delivered, update_id_of
 from workers.venues.entries import depth_of
 
 log = structlog.get_logger()
@@ -117,13 +117,14 @@ class OwnedBook:
         return self.claim.context.keys.raw(self.claim.symbol, "depth")
 
     def take(self, entry: Delivered, now_ms: int) -> Outcome | None:
-        """Fold one stream entry in; None for one that cannot be used (the gap it leaves is found by its ids)."""
+        """Fold one stream entry in; None for one that cannot be used."""
         self.delivery.pending.append(entry.stream_id)
         self.before_last, self.last_stream_id = self.last_stream_id, entry.stream_id
         self.heard = True
         self.heard_at = time.monotonic()
         if not entry.data and entry.kind != "break":
-            return None  # trimmed before it was read
+            self._lacks(entry, now_ms)  # trimmed before it was read
+            return None
         try:
             event = depth_of(self.claim.context.venue, self.claim.symbol, entry)
             filed_ms = int(entry.stream_id.partition(b"-")[0])
@@ -138,18 +139,28 @@ class OwnedBook:
             if self.malformed <= TOLD_AT_MOST or self.malformed % 1000 == 0:  # not a log line an entry
                 log.warning("malformed_entry", key=self.key, entry=entry.stream_id.decode(),
                             entries=self.malformed, error=str(error))  # fmt: skip
+            self._lacks(entry, now_ms)
             return None
         if self.recorder is not None:
             self.recorder.after(event, outcome)
         self._events[outcome].inc()
+        synced = self.sync.state is SyncState.SYNCED
+        bridged = synced and outcome is Outcome.GAP  # by a whole book that was ahead
         agrees = event.kind == "checksum" or event.last_id == self.sync.last_update_id
-        if event.kind != "update" and agrees and self.sync.state is SyncState.SYNCED:
+        if bridged or (synced and event.kind != "update" and agrees):
             self.borne_out()  # by a whole book, or a checksum, that agrees
-        if outcome in (Outcome.APPLIED, Outcome.SYNCED):
+        if bridged or outcome in (Outcome.APPLIED, Outcome.SYNCED):
             self.overtaking.moved(self.sync.last_update_id, self.sync.last_event_time)
             self._changed([entry], event)
         self.noticed()
         return outcome
+
+    def _lacks(self, entry: Delivered, now_ms: int) -> None:
+        """An entry cannot be used: a book that has not come to it is lost, for no other may come that shows it."""
+        is_further = update_id_of(entry.stream_id) > self.sync.last_update_id
+        if entry.kind == "update" and is_further and self.sync.state is SyncState.SYNCED:
+            self.sync.lose("malformed entry", now_ms)
+            self.noticed()
 
     def may_soon_sync(self, now: float) -> bool:
         """Whether it was never in sync and may want its first snapshot soon (monotonic seconds): one whose stream has
@@ -215,6 +226,13 @@ class OwnedBook:
             self.overtaking.agreed()
         else:
             self.overtaking.ahead(evidence, time.monotonic(), update_id=update_id)
+
+    def tick(self, now_ms: int) -> None:
+        """What time does to it; silence may have brought it further."""
+        if self.sync.tick(now_ms) is Outcome.SYNCED:
+            self.overtaking.moved(self.sync.last_update_id, self.sync.last_event_time)
+            self.borne_out()
+        self.noticed()
 
     def noticed(self) -> None:
         """Draw the consequences of a change of state."""
@@ -301,7 +319,7 @@ class OwnedBook:
     @property
     def decided(self) -> bool:
         """Whether it can be told yet if it may be shown: what its stream brought meanwhile may say that it is lost."""
-        return self.read and self.freshness.judged
+        return (self.read or bool(self.unreadable)) and self.freshness.judged
 
     @property
     def showable(self) -> bool:
@@ -359,7 +377,9 @@ class OwnedBook:
     @property
     def commit_urgent(self) -> bool:
         """Whether a checkpoint is due that waits for no other book's."""
-        return self.lost or len(self.delivery.pending) >= self._settings.commit_entries
+        is_much = len(self.delivery.pending) >= self._settings.commit_entries
+        # out of sync so many stay pending, whatever is committed
+        return self.lost or (is_much and self.sync.state is SyncState.SYNCED)
 
     def checkpoint(self) -> tuple[bytes | None, list[bytes]]:
         """What to commit now: the checkpoint (None: leave the stored one) and the ids it allows to acknowledge.

@@ -161,9 +161,13 @@ class BookWorker:
         book.recovered(steady_ms())
         self.books[book.key] = book
         self._restless.add(book.key)
-        book.wake = partial(self._rounds.touch, book.key)
+        book.wake = partial(self._wake, book.key)
         book.wake()
         self._history.adopt(book)
+
+    def _wake(self, key: str) -> None:
+        self._deadlines.set(key, 0.0)  # a round that reads all is not told who was touched
+        self._rounds.touch(key)
 
     async def hand_over(self, claim: Claim) -> None:
         """Commit a last checkpoint before the lease is given back."""
@@ -250,8 +254,7 @@ class BookWorker:
             self._deadlines.set(RESTLESS, now + LOOK_RESTLESS_S)
 
     def _look_after_one(self, book: OwnedBook, now: float, now_ms: int) -> None:
-        book.sync.tick(now_ms)
-        book.noticed()
+        book.tick(now_ms)
         self._ages.judge(book, now, now_ms)
         if book.sync.state is SyncState.SYNCED:
             self.quarantine.worked(*book.claim, "fold")

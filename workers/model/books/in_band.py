@@ -2,7 +2,8 @@
 
 The log has, besides changes, whole books, the word that something is missing, and checksums (`DepthEvent.kind`):
 
-    any state ──snapshot──────────────────────────────────► SYNCED   (of the venue's ids: unless the book is further)
+    any state ──snapshot──────────────────────────────────► SYNCED   (of the venue's ids: unless the book is further,
+                                                                      and after the events before it, or silence)
     SYNCED    ──gap, break, checksum mismatch, bad number──► BROKEN   until the next snapshot
 
 Where the venue numbers the messages of a symbol (`by_id`), two lines are merged in the log and a snapshot may come
@@ -22,6 +23,9 @@ from workers.model.books.order_book import DEFAULT_MAX_LEVELS, OrderBook
 from workers.model.books.rising import RisingSync
 from workers.model.books.sync import BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
 from workers.model.events import DepthEvent, Snapshot
+
+AHEAD_MS = 1_000
+"""Silence after which a whole book that is ahead of ours takes over: its lines hold back nothing for so long."""
 
 
 class StreamRule(NamedTuple):
@@ -98,7 +102,7 @@ class InBandSync(BookSync):
         self.replaced = 0
         """Whole books that took the place of one in sync: that is no loss."""
         self._upcoming: Snapshot | None = None
-        """A whole book ahead of ours: should the events before it not come, it takes over."""
+        """A whole book ahead of ours: should the events before it not come, it takes over at the next or by silence."""
 
     @property
     def only_changes(self) -> bool:
@@ -135,6 +139,16 @@ class InBandSync(BookSync):
             began = self._replace(whole, now_ms)
         if began is Outcome.SYNCED and not self._agrees(event):
             return self._end("checksum", now_ms)
+        return began
+
+    def tick(self, now_ms: int) -> Outcome | None:
+        """Also by silence: a whole book that is ahead takes over when nothing shows that the events before it come."""
+        whole = self._upcoming if self.state is SyncState.SYNCED else None
+        if whole is None or whole.last_update_id <= self.last_update_id or now_ms - self._heard_ms < AHEAD_MS:
+            return super().tick(now_ms)
+        self._forget("gap", now_ms)
+        began = self._begin(whole, now_ms)
+        self.unconfirmed = began is Outcome.SYNCED
         return began
 
     def _begin_by_id(self, whole: Snapshot, now_ms: int) -> Outcome:
