@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
@@ -27,6 +28,7 @@ from workers.terminal.output import Totals
 from workers.verification.truth import HeldBars
 
 PAGE: Final = 5_000
+LAST_ENTRIES: Final = 10
 Entry = tuple[bytes, dict[bytes, bytes]]
 
 
@@ -49,11 +51,13 @@ class GroupState(NamedTuple):
     exists: bool = False
     waiting: int = 0
     pending: int = 0
+    breaks: int = 0
+    """How many of the pending ones are breaks at the end of the stream: they wait for the next trade."""
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything in the stream has been delivered and acknowledged."""
-        return self.exists and self.waiting == 0 and self.pending == 0
+        """Whether everything in the stream that can be acknowledged has been delivered and is."""
+        return self.exists and self.waiting == 0 and self.pending == self.breaks
 
 
 class Gap(NamedTuple):
@@ -205,8 +209,22 @@ class FleetReader:
             return GroupState()
         for found in groups:
             if found["name"] == group.encode():
-                return GroupState(True, await undelivered(self.client, key, found), int(found["pending"]))
+                pending = int(found["pending"])
+                waiting = await undelivered(self.client, key, found)
+                return GroupState(
+                    True, waiting, pending, await self._breaks_at_end(key, group) if pending else 0
+                )
         return GroupState()
+
+    async def _breaks_at_end(self, key: str, group: str) -> int:
+        """How many breaks that nothing has followed yet a group has pending, of the last few entries of a stream."""
+        last = await self.client.xrevrange(key, count=LAST_ENTRIES)
+        breaks = [
+            stream_id for stream_id, _ in takewhile(lambda entry: entry[1].get(b"kind") == b"break", last)
+        ]
+        if not breaks:
+            return 0
+        return len(await self.client.xpending_range(key, group, breaks[-1], "+", len(breaks)))
 
     async def ids_after(self, book: Book) -> int:
         """The newest trade time before the ids of trades began anew, ms; 0: they never did."""
