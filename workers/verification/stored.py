@@ -218,10 +218,9 @@ class FleetReader:
 
     async def _breaks_at_end(self, key: str, group: str) -> int:
         """How many breaks that nothing has followed yet a group has pending, of the last few entries of a stream."""
-        last = await self.client.xrevrange(key, count=LAST_ENTRIES)
-        breaks = [
-            stream_id for stream_id, _ in takewhile(lambda entry: entry[1].get(b"kind") == b"break", last)
-        ]
+        last = cast(list[Entry], await self.client.xrevrange(key, count=LAST_ENTRIES))
+        at_end = takewhile(lambda entry: entry[1].get(b"kind") == b"break", last)
+        breaks = [stream_id for stream_id, _ in at_end]
         if not breaks:
             return 0
         return len(await self.client.xpending_range(key, group, breaks[-1], "+", len(breaks)))
