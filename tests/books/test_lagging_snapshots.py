@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from books_world import KEYS, S, World
 from redis.asyncio import Redis
-from test_books_worker import KEYS, S, World
 
 from workers.model.books.sync import SyncState
 from workers.runtime.proxies import Sessions

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, Final
 
-import pytest
+from books_world import World
 from hypothesis import given
 from hypothesis import strategies as st
-from test_books_worker import World
 
 from workers.books.reading import FEWEST_AT_ONCE, PARTS, READ_AT_ONCE, SHORT_ROUND_S, BookReading
 from workers.books.worker import ALL, LONGEST_ALONE_S, MOST_AHEAD_S, RESTLESS
 from workers.model.books.sync import SyncState
 from workers.model.books.top_of_book import Pace
-from workers.runtime.proxies import Sessions
 from workers.settings.schema import BookSettings
 
 NOW = 1_000.0
@@ -98,17 +96,6 @@ async def test_what_was_lost_while_others_were_read_is_read_no_more() -> None:
     reading._attention.returning = "b"
     await reading.catch_up()
     assert [key for keys in read for key in keys] == ["a", "c"]
-
-
-@pytest.fixture
-async def world(real_server: str) -> AsyncIterator[World]:
-    async with Sessions() as session:
-        made = World(real_server, session)
-        await made.begin()
-        yield made
-        await made.worker._rounds.close()
-        await made.worker._reader_client.aclose()
-        await made.process.client.aclose()
 
 
 async def test_while_much_comes_a_stream_is_left_alone_until_a_change_may_be_shown(world: World) -> None:

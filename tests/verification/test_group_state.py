@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
 from redis.asyncio import Redis
 
 from workers.runtime.context import venue_contexts
@@ -18,14 +15,6 @@ SETTINGS = Settings(venues={"spot": BinanceSettings(market="spot", symbols=[S])}
 [CONTEXT] = venue_contexts(SETTINGS)
 BOOK = Book(CONTEXT, S)
 KEY = CONTEXT.keys.raw(S, TRADES)
-
-
-@pytest.fixture
-async def client(real_server: str) -> AsyncIterator[Redis]:
-    made = Redis.from_url(real_server, protocol=2)
-    await made.flushall()
-    yield made
-    await made.aclose()
 
 
 async def appended(client: Redis, *kinds: str) -> list[bytes]:
