@@ -236,14 +236,14 @@ def _check_address(dsn: str) -> None:
     Raises:
         SettingsError
     """
+    problem = "it is no address of a database: of a password / is written as %2F, @ as %40, % as %25"
     try:
         parts = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
     except psycopg.ProgrammingError:
-        parts = {"port": "none"}
+        raise SettingsError("postgres.dsn", problem) from None
     hosts, ports = parts.get("host", "").split(","), parts.get("port", "").split(",")
     if any("@" in host[1:] for host in hosts) or not all(port.isdecimal() for port in ports if port):
-        problem = "it is no address of a database: of a password / is written as %2F, @ as %40, % as %25"
-        raise SettingsError("postgres.dsn", problem) from None
+        raise SettingsError("postgres.dsn", problem)
 
 
 def _last_versions(lines: Sequence[str]) -> list[str]:

@@ -10,8 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
-from redis.exceptions import RedisError
-
 from workers.archive.files import parquet
 from workers.archive.files.kept import HeldRows
 from workers.archive.files.layout import DAY_MS, Source, StreamId
@@ -19,8 +17,7 @@ from workers.archive.files.past import FiledPast
 from workers.archive.files.reading import ArchiveReader
 from workers.archive.files.rows import POSITIONS, Values, row_of
 from workers.archive.files.storage import storage_of
-from workers.errors import CommandError, WrongArgument
-from workers.masking import mask
+from workers.errors import WrongArgument
 from workers.model.books.order_book import OrderBook
 from workers.model.events import Snapshot
 from workers.model.symbols.info import SymbolInfo
@@ -35,15 +32,14 @@ from workers.research.book_log import (
     logged_snapshots,
 )
 from workers.runtime.context import VenueContext, venue_contexts
-from workers.settings.loading import Effective, redis_url
-from workers.store.connection import connect
+from workers.settings.loading import Effective
 from workers.store.fleet.symbols import SymbolStore
 from workers.store.history.reading import HistoryReader
 from workers.store.keys import Keys
 from workers.store.log.ranges import Ranges
 from workers.store.log.streams import Delivered
 from workers.venues.entries import depth_of
-from workers.verification.stored_sources import SourceName, first_venue_with
+from workers.verification.stored_sources import SourceName, answering_redis, first_venue_with
 
 _AT: Final = POSITIONS["trades"]
 _PAGE: Final = 8_192
@@ -283,14 +279,5 @@ async def open_symbol(
     if context is None or source == "archive":
         yield SymbolData(name, symbol, context, None, reader)
         return
-    client = connect(redis_url(settings))
-    try:
-        await client.ping()
+    async with answering_redis(settings) as client:
         yield SymbolData(name, symbol, context, Ranges(client, context.keys), reader)
-    except (RedisError, ConnectionError, FileNotFoundError) as error:
-        url = mask(redis_url(settings))
-        raise CommandError(
-            f"Redis at {url} says: {str(error).rstrip('.')}. To read only the archive: --source archive."
-        ) from error
-    finally:
-        await client.aclose()

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from workers.archive.files import parquet
@@ -17,6 +18,7 @@ from workers.errors import CommandError, WrongArgument
 from workers.masking import mask
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.settings.loading import Effective, redis_url
+from workers.settings.schema import Settings
 from workers.store.connection import connect
 from workers.store.log.ranges import Ranges
 
@@ -76,10 +78,21 @@ async def held_rows(
     if source == "archive" or context is None:
         yield HeldRows(context, None, archive)
         return
+    async with answering_redis(settings) as client:
+        yield HeldRows(context, Ranges(client, context.keys), archive)
+
+
+@asynccontextmanager
+async def answering_redis(settings: Settings) -> AsyncIterator[Redis]:
+    """The Redis of the settings.
+
+    Raises:
+        CommandError: it does not answer, or no more.
+    """
     client = connect(redis_url(settings))
     try:
         await client.ping()
-        yield HeldRows(context, Ranges(client, context.keys), archive)
+        yield client
     except (RedisError, ConnectionError, FileNotFoundError) as error:
         url = mask(redis_url(settings))
         raise CommandError(
