@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from workers.errors import CommandError
+from workers.operations.process_table import family, send, wait_for_end
 
 PORT: Final = "5432"
+END_S: Final = 10.0
+"""How long its processes may take to be gone once they are killed."""
 DEBIAN: Final = "/usr/lib/postgresql"
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 -- a folder of our own is made in it
 
@@ -104,10 +107,16 @@ class PostgresServer:
         raise CommandError(f"PostgreSQL does not answer: {(self.folder / 'log').read_text()[-2000:]}")
 
     def kill(self) -> None:
-        """kill -9 of the server and of all that it started, as when the machine fails."""
+        """kill -9 of the server and of all that it started, as when the machine fails.
+
+        Each of its processes is a group of its own, and keeps the memory without which the next server does not start.
+        """
         if self._process is not None and self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.send_signal(signal.SIGSTOP)  # it starts no more
+            members = family(self._process.pid)
+            send(members, signal.SIGKILL)
             self._process.wait()
+            wait_for_end(members, END_S)
 
     def stop(self) -> None:
         """End it orderly."""
