@@ -40,6 +40,14 @@ class Running(NamedTuple):
             assert response.status in (200, 503), await response.text()
             return await response.json() if response.status == 200 else None
 
+    async def answer(self, path: str) -> Any:
+        """The next answer that can be trusted."""
+        deadline = time.monotonic() + LONGEST_MS / 1000
+        while (found := await self.get(path)) is None and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+        assert found is not None, f"{path} was withheld all the time"
+        return found
+
     async def rest(self) -> None:
         """Stop the exchange's clock and wait until all it said is in every order's place."""
         await self.fleet.control("pause", {})
@@ -143,14 +151,14 @@ async def test_the_blocks_are_the_queues_that_really_stand(at_rest: Running, pag
         told = [order_id for row in rows for order_id, _ in row[2]]
         really = [order_id for _, _, order_id in truth[side]]
         assert told == [order_id for order_id in really if order_id in set(told)]
-    answer = await at_rest.get("/orders?depth=1&first=1")
+    answer = await at_rest.answer("/orders?depth=1&first=1")
     await expect(page.locator("#queues-note")).to_have_text(re.compile(f"^{answer['orders_count']} orders"))
 
 
 async def test_a_block_tells_the_place_and_life_of_its_order(at_rest: Running, page: Page):
     block = page.locator("#queue-asks li").nth(2).locator("button[data-order]:not([data-order=''])").last
     order_id = await block.get_attribute("data-order")
-    given = await at_rest.get(f"/orders/{order_id}")
+    given = await at_rest.answer(f"/orders/{order_id}")
     await block.click()
     said = page.locator("#queue-order")
     await expect(said).to_contain_text(f"{order_id}: ask at {given['price']}")
@@ -160,7 +168,7 @@ async def test_a_block_tells_the_place_and_life_of_its_order(at_rest: Running, p
 
 async def test_figures_and_walls_lie_over_the_book(at_rest: Running, page: Page):
     async def figures() -> Any:
-        return (await at_rest.get(f"/analytics?symbol={at_rest.fleet.symbol}"))["figures"]
+        return (await at_rest.answer(f"/analytics?symbol={at_rest.fleet.symbol}"))["figures"]
 
     async def shown() -> object:
         text = await page.locator("#analytics").inner_text()
@@ -182,7 +190,7 @@ async def test_figures_and_walls_lie_over_the_book(at_rest: Running, page: Page)
         )
 
     async def walls() -> object:
-        book = await at_rest.get(f"/orderbook?symbol={at_rest.fleet.symbol}&depth=20")
+        book = await at_rest.answer(f"/orderbook?symbol={at_rest.fleet.symbol}&depth=20")
         in_sight = {float(price) for side in ("bids", "asks") for price, _ in book[side]}
         said = []
         for wall in (await figures())["walls"]:
