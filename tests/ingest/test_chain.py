@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from workers.ingest.chain import MOST_HELD, StreamChain
@@ -164,6 +164,9 @@ steps = st.tuples(
 
 
 @given(st.booleans(), st.lists(steps, max_size=40))
+@example(
+    False, [("depth", 0, 0, -1, 0), ("depth", 3, 0, -1, 0), ("depth", 10**6, 0, 1, 0), ("depth", 1, 0, -1, 0)]
+)
 def test_what_goes_on_is_taken_in_as_if_it_had_been_judged(
     joining: bool, messages: list[tuple[str, int, int, int, int]]
 ) -> None:
