@@ -26,7 +26,8 @@
 -- An entry of another kind has the fields `kind <kind>` behind `line`:
 --   snapshot, checksum, break   leave the last update id as it is: <ms>-<last update id>; <ms>-0 in an empty stream.
 --   restart    a whole book whose ids begin anew: <ms>-<its own update id>, from which ids count on.
--- Their ms is the event's own, if that is later than the stream's last, else the last plus one. A repeat is one of the
+-- Their ms is the event's own, if that is later than the stream's last, else the last plus one; then a restart has its own
+-- in a field `event_ms` behind `kind`, for by that it is told what came before it. A repeat is one of the
 -- same kind, received time, line and data among the newest LOOKED_AT entries (a call tried again), and a restart that
 -- is no newer than another line's there. After a restart, what comes from before it is a repeat: of its own line by the
 -- time received (a call tried again), of another by the event's (that line is late).
@@ -111,7 +112,8 @@ local function carefully()
                 local itself, entry_ms = identity(fields[8], fields[4], fields[6], fields[2]), tonumber(match(entry[1], '^%d+'))
                 entries_of[i][itself] = entries_of[i][itself] or entry_ms
                 if fields[8] == 'restart' and not restarts[i] then
-                    restarts[i] = { ms = entry_ms, line = fields[6], received = tonumber(fields[4]) }
+                    restarts[i] = { filed_ms = entry_ms, ms = tonumber(fields[10]) or entry_ms, line = fields[6],
+                        received = tonumber(fields[4]) }
                 end
             end
         end
@@ -120,7 +122,7 @@ local function carefully()
     local function is_from_before_a_restart(i, ms, line, received)
         look_back(i, ms)
         local restart = restarts[i]
-        if restart == nil or restart.ms < ms then
+        if restart == nil or restart.filed_ms < ms then
             return false
         elseif line == restart.line then
             return tonumber(received) < restart.received
@@ -172,7 +174,10 @@ local function carefully()
         end
         local reply
         wanted_id = wanted_id or format('%.0f-', ms) .. id
-        if itself then
+        if kind == 'restart' and ms > ms_text + 0 then
+            reply = try('XADD', keys[i], wanted_id, 'data', data, 'received', received, 'line', line, 'kind', kind,
+                'event_ms', ms_text)
+        elseif itself then
             reply = try('XADD', keys[i], wanted_id, 'data', data, 'received', received, 'line', line, 'kind', kind)
         else
             reply = try('XADD', keys[i], wanted_id, 'data', data, 'received', received, 'line', line)
@@ -183,7 +188,7 @@ local function carefully()
         if itself then
             entries_of[i][itself] = ms
             if kind == 'restart' then
-                restarts[i] = { ms = ms, line = line, received = tonumber(received) }
+                restarts[i] = { filed_ms = ms, ms = ms_text + 0, line = line, received = tonumber(received) }
             end
         end
         last_ms[i], last_id[i] = ms, id

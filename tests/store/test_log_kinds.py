@@ -47,6 +47,8 @@ class Filed(NamedTuple):
     line: str
     received: int
     data: bytes
+    event_ms: int
+    """Of a restart its own; else that it is filed under."""
 
 
 class Twin:
@@ -60,7 +62,8 @@ class Twin:
         for new in batch:
             ms, number, is_reset = self._place(new)
             if ms >= 0:
-                self.log.append(Filed(ms, number, new.kind, new.line, new.received_us, new.data))
+                event_ms = new.event_ms if new.kind == "restart" else ms
+                self.log.append(Filed(ms, number, new.kind, new.line, new.received_us, new.data, event_ms))
                 appended += 1
                 resets += is_reset
         return appended, len(batch) - appended, resets
@@ -76,7 +79,7 @@ class Twin:
             if restarts and new.event_ms < last_ms:
                 restart = restarts[-1]
                 own = restart.line == new.line
-                if new.received_us < restart.received if own else new.event_ms < restart.ms:
+                if new.received_us < restart.received if own else new.event_ms < restart.event_ms:
                     return dropped
             return max(last_ms, new.event_ms), new.update_id, False
         same = (new.kind, new.line, new.received_us, new.data)
@@ -85,7 +88,7 @@ class Twin:
         ms = max(new.event_ms, last_ms + 1)
         if new.kind == "restart":
             restarts = [there for there in since if there.kind == "restart"]
-            if restarts and restarts[-1].line != new.line:
+            if restarts and restarts[-1].line != new.line and new.event_ms <= restarts[-1].event_ms:
                 return dropped
             return ms, new.update_id, False
         return ms, max(0, last_id), False
@@ -105,6 +108,7 @@ async def filed(client: Redis, key: str = KEY) -> list[Filed]:
                 fields[b"line"].decode(),
                 int(fields[b"received"]),
                 fields[b"data"],
+                int(fields.get(b"event_ms", ms)),
             )
         )
     return found
@@ -141,6 +145,19 @@ async def test_after_a_restart_ids_count_from_its_own(client: Redis) -> None:
     late = await streams.append([entry(1000, 501, line="b"), entry(1003, 3, line="b")], KEPT)
     assert (late.appended, late.repeats) == (1, 1)  # 501 is from before it
     assert [(f.ms, f.number) for f in await filed(client)] == [(1000, 500), (1001, 1), (1002, 2), (1003, 3)]
+
+
+async def test_what_follows_a_restart_that_is_filed_late_is_no_repeat(client: Redis) -> None:
+    """Whole books push the log's time ahead of the exchange's: the restart is filed under a later ms than its own."""
+    streams = RawStreams(client, RESET_MS)
+    await streams.append(
+        [entry(1000, 500), entry(1000, 500, "snapshot"), entry(1000, 500, "snapshot", "b")], KEPT
+    )
+    await streams.append([entry(1000, 1, "restart")], KEPT)
+    assert (await filed(client))[-1][:2] == (1003, 1)
+    late = await streams.append([entry(999, 501, line="b"), entry(1001, 2, line="b")], KEPT)
+    assert (late.appended, late.repeats) == (1, 1)
+    assert (await filed(client))[-1][:2] == (1003, 2)
 
 
 async def test_a_call_tried_again_doubles_nothing(client: Redis) -> None:
