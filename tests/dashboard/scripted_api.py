@@ -32,6 +32,8 @@ class ScriptedApi:
         self.trades = [self._trade(f"{84_554 + number % 5}.30") for number in range(40)]
         self.sockets: dict[web.WebSocketResponse, list[dict[str, Any]]] = {}
         self.refusing = False
+        self.is_mute = False
+        """A subscription to a book brings no book."""
         self.later: set[str] = set()
         """Channels of which the next subscription is refused, and those after it are not."""
         self.steps: dict[str, str] = {}
@@ -365,7 +367,7 @@ class ScriptedApi:
                 )
                 if asked["channel"] in ("orders", "analytics"):
                     await self.send(asked["channel"], getattr(self, asked["channel"]))
-                if asked["channel"] == "book":
+                if asked["channel"] == "book" and not self.is_mute:
                     venue, symbol = asked["symbols"][0].split(":")
                     first = {"type": "withheld", **self.withheld} if self.withheld else self.snapshot()
                     await socket.send_json({"channel": "book", "venue": venue, "symbol": symbol, **first})

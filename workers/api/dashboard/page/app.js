@@ -21,14 +21,23 @@ function address({ page, venue, symbol, interval }) {
   return `#${[page, venue, symbol, interval].map(encodeURIComponent).join("/")}`;
 }
 
+/** A part of the address; one that was cut off within an escape says nothing. @param {string} part */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return "";
+  }
+}
+
 /** @returns {Place} */
 function placeOfAddress() {
-  const [page = "", venue = "", symbol = "", interval = ""] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const [page = "", venue = "", symbol = "", interval = ""] = location.hash.slice(1).split("/").map(decoded);
   return {
     page: page === "fleet" ? "fleet" : "market",
     venue: venue.toLowerCase() || place.venue,
     symbol: symbol.replace(/[a-z]/g, (letter) => letter.toUpperCase()) || place.symbol,
-    interval: interval in INTERVALS ? interval : place.interval,
+    interval: [interval, place.interval].find((name) => Object.hasOwn(INTERVALS, name)) ?? "1m",
   };
 }
 

@@ -53,6 +53,12 @@ export class CandleSeries {
     this.add(this.bars);
   }
 
+  /** Forget the bars before a start, since there is a hole behind them: they are loaded anew when they are looked at. @param {number} start */
+  forgetBefore(start) {
+    this.bars.splice(0, this.#position(start));
+    this.reachedStart = false;
+  }
+
   /** The bars whose start is in `[from, to]`. @param {number} from @param {number} to */
   within(from, to) {
     return this.bars.slice(this.#position(from), this.#position(to + 1));

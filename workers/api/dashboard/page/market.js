@@ -98,7 +98,7 @@ export class Market {
   connected(reason) {
     this.lost = reason;
     byId("market").classList.toggle("lost", reason !== "");
-    if (reason) this.book.clear();
+    if (reason) this.#forgetBook();
     if (reason) this.queues.lost(reason);
     if (reason) this.analytics.lost(reason);
     if (reason && this.history.at === null) this.tape.say("no connection");
@@ -115,8 +115,7 @@ export class Market {
     for (const end of this.endings.splice(0)) end();
     this.endBook?.();
     this.summary.choose(venue, symbol);
-    this.book.clear();
-    this.withheld = { state: "waiting", reason: "" };
+    this.#forgetBook();
     this.tape.clear();
     this.queues.choose(venue, symbol);
     this.analytics.choose();
@@ -135,6 +134,11 @@ export class Market {
     this.#loadDay();
   }
 
+  #forgetBook() {
+    this.book.clear();
+    this.withheld = { state: "waiting", reason: "" };
+  }
+
   #subscribeBook() {
     this.endBook?.();
     const request = { channel: "book", symbols: [`${this.venue}:${this.symbol}`], depth: ROWS, mode: "diffs" };
@@ -150,7 +154,7 @@ export class Market {
     const symbols = [`${this.venue}:${this.symbol}`];
     this.loading = false;
     this.endBars = this.connection.subscribe({ channel: "bars", symbols, interval }, ({ type, bar, title }) => {
-      if (type === "subscribed") this.#loadBars(undefined);
+      if (type === "subscribed" || type === "dropped") this.#loadBars(undefined); // some did not come live
       if (type === "error") this.candles.say(title);
       if (bar) this.candles.add([bar]);
     });
@@ -296,15 +300,17 @@ export class Market {
 
   /** @param {number|undefined} before ms; undefined: the newest */
   async #loadBars(before) {
-    if (this.loading) return;
+    if (this.loading && before !== undefined) return;
     this.loading = true;
     const { series } = this.candles;
     const { signal } = this.wanted;
+    const reached = series.bars.at(-1)?.start_ms ?? Infinity;
     const range = before === undefined ? {} : { from: before - BARS * series.stepMs, to: before };
     const query = { venue: this.venue, symbol: this.symbol, limit: BARS, ...range };
     try {
       const { bars } = await get(`/bars/${series.interval}`, query, signal);
       if (series !== this.candles.series) return;
+      if (before === undefined && bars.length && reached < bars[0].start_ms) series.forgetBefore(bars[0].start_ms);
       const known = series.bars.length;
       series.add(bars);
       if (!series.isLoaded) this.candles.fit();
