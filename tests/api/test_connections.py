@@ -14,6 +14,7 @@ from aiohttp import ClientSession
 from test_server import settings
 
 from workers.api.live.outlet import Outlet, Source
+from workers.api.live.websocket import LiveSocket
 from workers.api.security.connections import Connections, is_loopback, raise_descriptor_limit
 from workers.api.server import main
 from workers.runtime.process import Process
@@ -129,6 +130,25 @@ def test_a_client_that_reads_again_stays() -> None:
     assert not transport.aborted
 
 
+def test_a_client_that_reads_slowly_is_no_client_that_reads_nothing() -> None:
+    connections, now = Connections(ApiSettings(unread_s=20, keepalive_s=30), most=10), time.monotonic()
+    paused, closing, answered = crowd(connections, *["127.0.0.1"] * 3)
+    for transport in (paused, closing, answered):
+        connections.begins(transport)
+    connections.paused(paused, now)
+    connections.ends(answered)
+    closing.closing = True
+    for second in range(100):
+        for transport in (paused, closing, answered):
+            transport.unsent = 1000 - second // 10
+        connections.look_over(now + second)
+        assert [paused.aborted, closing.aborted, answered.aborted] == [False] * 3
+    connections.look_over(now + 115)
+    assert [paused.aborted, closing.aborted, answered.aborted] == [True, True, False]
+    connections.look_over(now + 125)
+    assert answered.aborted
+
+
 def test_what_waits_for_all_is_bounded_and_the_greediest_goes_first() -> None:
     connections, now = Connections(ApiSettings(unsent_bytes=1000), most=10), time.monotonic()
     small, large, live, reading = crowd(connections, *["127.0.0.1"] * 4)
@@ -238,3 +258,24 @@ async def test_a_client_that_reads_no_answer_is_let_go(server: tuple[str, int]) 
             await asyncio.sleep(0.1)
     for one in unread:
         one.close()
+
+
+async def test_others_have_their_turn_between_two_requests_of_a_socket(
+    server: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = list[bool]()
+    had_turn, act = asyncio.Event(), LiveSocket._act
+
+    async def watched(*arguments: Any) -> None:
+        alone.append(not had_turn.is_set())
+        had_turn.clear()
+        asyncio.get_running_loop().call_soon(had_turn.set)
+        await act(*arguments)
+
+    monkeypatch.setattr(LiveSocket, "_act", watched)
+    async with ClientSession(f"http://{server[0]}:{server[1]}") as session, session.ws_connect("/ws") as ws:
+        for _ in range(50):  # all of them there before the first is read
+            await ws.send_json({"op": "subscribe", "channel": "book", "symbols": ["NOPE"]})
+        for _ in range(50):
+            assert (await ws.receive_json(timeout=SOME_S))["status"] == 404
+    assert alone == [True] + [False] * 49

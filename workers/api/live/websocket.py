@@ -104,6 +104,7 @@ class LiveSocket:
                     if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                         await self._act(client, message.data)
                         await client.outlet.room()
+                        await asyncio.sleep(0)  # whatever it sends at once, the others have their turn
             finally:
                 await end([sending])
         finally:

@@ -57,7 +57,9 @@ def raise_descriptor_limit() -> int:
 class Connection:
     """One connection. Times are monotonic seconds; None: it is not so now."""
 
-    __slots__ = ("address", "closing_since", "idle_since", "is_served", "outlet", "paused_since", "transport")
+    __slots__ = (
+        "address", "closing_since", "idle_since", "is_served", "outlet", "paused_since", "transport", "waited",
+    )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, address: str, now: float) -> None:
         self.transport = transport
@@ -71,6 +73,16 @@ class Connection:
         self.closing_since: float | None = None
         self.outlet: Outlet | None = None
         """Of a live client: what waits for it besides."""
+        self.waited = 0
+        """Bytes that waited for it when it was looked at last."""
+
+    def read_some(self, now: float) -> None:
+        """Where it has read of what waits for it since the last look, however slowly, its time begins anew."""
+        before, self.waited = self.waited, self.transport.get_write_buffer_size()
+        if self.waited < before:
+            self.idle_since, self.paused_since, self.closing_since = (
+                since and now for since in (self.idle_since, self.paused_since, self.closing_since)
+            )
 
     @property
     def unsent(self) -> int:
@@ -191,6 +203,7 @@ class Connections:
     def _overdue(self, connection: Connection, now: float) -> str:
         """Why a connection has to be ended; empty where it need not."""
         settings = self._settings
+        connection.read_some(now)
         if connection.transport.is_closing():
             if connection.closing_since is None:
                 connection.closing_since = now
