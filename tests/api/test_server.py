@@ -294,6 +294,16 @@ async def test_another_method_is_refused_and_the_right_one_named(api: TestClient
     assert "GET" in response.headers["Allow"]
 
 
+async def test_head_is_get_without_the_body(api: TestClient) -> None:  # type: ignore[type-arg]
+    for path in ("/livez", "/symbols", "/openapi.json", "/orderbook?symbol=NOPE"):
+        given, head = await api.get(path), await api.head(path)
+        assert (head.status, await head.read()) == (given.status, b"")
+        for name in ("ETag", "Content-Length", "Content-Type"):
+            assert head.headers.get(name) == given.headers.get(name)
+    for path in ("/sse?channel=status&symbols=BTCUSDT", "/ws"):
+        assert (await api.head(path)).status == 405, "what it sent would be taken for the next answer"
+
+
 async def test_pages_of_allowed_origins_may_read(api: TestClient) -> None:  # type: ignore[type-arg]
     allowed = await api.get("/healthz", headers={"Origin": "https://example.org"})
     assert allowed.headers["Access-Control-Allow-Origin"] == "https://example.org"

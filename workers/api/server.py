@@ -91,10 +91,12 @@ class Api:
         )
         access = Access(settings.api)
         live = LiveSocket(self.hub, settings.api, self.connections, access)
+        events = LiveEvents(self.hub, settings.api, self.connections, access)
         others = [
             *Dashboard().routes(),
-            web.get("/ws", live.handle),
-            web.get("/sse", LiveEvents(self.hub, settings.api, self.connections, access).handle),
+            # not for HEAD, which aiohttp adds by itself: an answer without an end cannot leave out its body
+            web.get("/ws", live.handle, allow_head=False),
+            web.get("/sse", events.handle, allow_head=False),
         ]
         self.application = Application(
             settings.api, self.operations, others, [live.say_goodbye], self.connections, access

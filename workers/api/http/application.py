@@ -74,7 +74,8 @@ class Application:
         """The aiohttp application."""
         app = web.Application(middlewares=[self._guard], client_max_size=self._settings.body_bytes)
         for operation in self._operations:
-            app.router.add_route(operation.method, operation.path, self._serve(operation))
+            for method in ("GET", "HEAD") if operation.method == "GET" else (operation.method,):
+                app.router.add_route(method, operation.path, self._serve(operation))
         app.router.add_get("/openapi.json", self._answer(self._described))
         app.router.add_get("/docs", self._answer(self._page))
         app.router.add_get("/metrics", self._metrics)

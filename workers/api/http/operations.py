@@ -63,7 +63,7 @@ def render(answer: Any) -> Rendered:
 def respond(request: web.Request, rendered: Rendered, gzip_bytes: int) -> web.Response:
     """The answer to a request: 304 where the client has it already, compressed where that helps."""
     headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding, Origin"}
-    if rendered.etag and request.method == "GET":
+    if rendered.etag and request.method in ("GET", "HEAD"):
         headers["ETag"] = rendered.etag
         if _has(request.headers.get("If-None-Match", ""), rendered.etag):
             return web.Response(status=304, headers=headers)
