@@ -153,6 +153,19 @@ def test_what_nobody_watches_any_more_is_resolved_and_says_why():
     assert [alert.symbol for alert in left.open_alerts()] == ["BTCUSDT"]
 
 
+@pytest.mark.parametrize("now", [rule("mid > 1", severity="critical"), rule("mid > 1.5")])
+def test_the_alert_of_a_rule_that_was_changed_ends_and_the_new_rule_has_its_own(now: Rule):
+    machine = AlertMachine([rule("mid > 1")])
+    fire(machine, 1_000, mid=2.0)
+    assert AlertMachine([rule("mid > 1")], machine.open_alerts()).keep({BTC}, 2_000, apart_ms=1_000) == []
+    changed = AlertMachine([now], machine.open_alerts())
+    [change] = changed.keep({BTC}, 2_000, apart_ms=1_000)
+    assert (change.event, change.alert.resolution) == ("resolved", "the rule was changed")
+    assert fire(changed, 2_500, mid=2.0) == ["fired"]
+    [alert] = changed.open_alerts()
+    assert (alert.condition, alert.severity) == (now.text, now.severity)
+
+
 def test_of_a_venue_whose_symbols_are_not_known_yet_nothing_is_given_up():
     eth = Target("usdm", "ETHUSDT")
     limited = rule("mid > 1")._replace(most_open=1)

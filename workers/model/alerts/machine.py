@@ -194,22 +194,24 @@ class AlertMachine:
         self, targets: Collection[Target], now_ms: int, *, apart_ms: int, undecided: Collection[str] = ()
     ) -> list[Change]:
         """What changes at the end of a look at everything: what nobody watches any more is resolved, of a target that
-        is gone or of a rule that is; and those that are left out are counted.
+        is gone or of a rule that is, or is another now; and those that are left out are counted.
 
         Args:
             undecided: venues of which it is not known yet which symbols are followed.
         """
         changes: list[Change] = []
         for (name, target), watched in list(self._watched.items()):
-            rule = self._by_name.get(name)
+            rule, alert = self._by_name.get(name), watched.alert
             why = ""
             if rule is None or not (target == BEYOND_LIMIT or rule.is_about(target)):
                 why = "the rule is gone"
+            elif alert is not None and (alert.condition, alert.severity) != (rule.text, rule.severity):
+                why = "the rule was changed"
             elif target != BEYOND_LIMIT and target not in targets and target.venue not in undecided:
                 why = "not followed any more"
             if why:
-                if watched.alert is not None:
-                    changes.append(self._resolved(name, watched, watched.alert, now_ms, why))
+                if alert is not None:
+                    changes.append(self._resolved(name, watched, alert, now_ms, why))
                 self._let_go(name, target, watched)
                 watched.fired = ()
                 self._note(name, target, watched)
