@@ -157,6 +157,23 @@ async def test_a_symbol_that_was_not_given_up_is_left_alone(client: Redis) -> No
     assert all([await client.exists(key) for key in keys])
 
 
+@pytest.mark.parametrize("spoiled", [False, True])
+async def test_a_symbol_that_was_taken_up_before_it_was_revived_does_not_expire(
+    client: Redis, spoiled: bool
+) -> None:
+    """Workers that start follow the names of the settings at once: the owner has said its own of the book already."""
+    store = SymbolStore(client, KEYS)
+    keys = await fill(client, "A")
+    await store.retire("A", "retired", "not chosen", 60_000)
+    if spoiled:
+        await client.set(KEYS.book_status("A"), "mine", keepttl=True)
+    else:
+        await client.hset(KEYS.book_status("A"), "state", "synced")
+    await client.hset(KEYS.lease("books", "A"), mapping={"owner": "x", "token": 1})
+    assert not await store.revive("A")
+    assert {key: await client.pttl(key) for key in keys} == dict.fromkeys(keys, -1)
+
+
 async def test_the_newest_trade_gives_the_last_trade_time(client: Redis) -> None:
     await client.zadd(KEYS.trades_latest("A"), {"x": 1_700_000_000_123, "y": 1_700_000_000_007})
     await SymbolStore(client, KEYS).keep_last_trade_times(["A", "B"])
