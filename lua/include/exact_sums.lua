@@ -77,8 +77,10 @@ local function plain(digits, places)
   return sub(digits, 1, -places - 1)
 end
 
+-- An error where it has more decimals: it is of a fold that was finer.
 local function unplain(text, places)
   local whole, fraction = match(text, '^(%d+)%.?(%d*)$')
+  if #fraction > places then error('too many decimals', 0) end
   return match(whole .. fraction .. sub(ZEROS, 1, places - #fraction), '^0*(.+)$')
 end
 

@@ -62,6 +62,22 @@ async def test_a_symbol_goes_on_exactly_when_its_numbers_become_finer(client: Re
     assert stats[b"low_price"] == min([b"0.00000001", price.encode()], key=float)
 
 
+async def test_a_late_trade_does_not_change_a_bar_of_a_finer_fold(client: Redis) -> None:
+    """The state was removed, and the fold began anew with coarser numbers: what it cannot read it does not add to."""
+    store = trade_store(client)
+    fine = [trade(n, T0 + 200 * n, "0.0000000123", "0.000000001") for n in (1, 2)]
+    await store.apply(SYMBOL, unacknowledged(fine))
+    await client.delete(KEYS.trades_state(SYMBOL))
+    late = trade(4, T0 + 250, "1", "7")
+    await store.apply(SYMBOL, unacknowledged([trade(3, T0 + 600, "1", "1"), late]))
+    bars = [(fields[b"start"], fields[b"volume"], fields[b"reason"])
+            for _, fields in await client.xrange(KEYS.bars(SYMBOL, "100ms"))]  # fmt: skip
+    assert bars == [
+        (str(T0 + 200).encode(), b"0.000000001", b"began"),
+        (str(T0 + 200).encode(), b"7", b"late"),
+    ]
+
+
 async def test_a_state_of_decimals_that_nobody_wrote_is_refused(client: Redis) -> None:
     store = trade_store(client)
     await store.apply(SYMBOL, unacknowledged(tape(2)))
