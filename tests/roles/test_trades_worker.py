@@ -185,6 +185,24 @@ async def test_an_ended_symbol_is_folded_to_its_end_and_its_windows_are_closed(
     await client.aclose()
 
 
+async def test_the_last_windows_of_a_symbol_cost_none_of_its_last_day_of_trades(
+    worker: TradeWorker, real_server: str
+) -> None:
+    """They are closed though the day is not over; what is kept goes by the last trade."""
+    client = Redis.from_url(real_server, protocol=2)
+    day_ms = INTERVALS_MS["1d"]
+    await append(client, SYMBOL, 2, spacing_ms=day_ms - 30_000, began_ms=30_000 - day_ms)
+    await client.hset(KEYS.lease("trades", SYMBOL), "token", 7)
+    claim = Claim(worker._contexts[0], SYMBOL)
+    await worker.recover(claim, 7)
+    await worker.step()
+    claim.context.symbols.ended = frozenset({SYMBOL})
+    await worker.hand_over(claim)
+    assert await client.xlen(KEYS.bars(SYMBOL, "1d")) == 2
+    assert await client.zcard(KEYS.trades_latest(SYMBOL)) == 2
+    await client.aclose()
+
+
 async def test_a_former_owner_takes_no_entry_from_the_next(worker: TradeWorker, real_server: str) -> None:
     client = Redis.from_url(real_server, protocol=2)
     await client.hset(KEYS.lease("trades", SYMBOL), "token", 7)

@@ -102,17 +102,20 @@ class Closing:
         """
         if is_over and tape.caught_up and tape.next_end_ms and self._settings.close_by_clock:
             day_ms = INTERVALS_MS["1d"]
-            await self._close(tape, (tape.next_end_ms // day_ms + 1) * day_ms)
+            await self._close(tape, (tape.next_end_ms // day_ms + 1) * day_ms, tape.last_trade_time)
         elif self._stores[tape.claim.context.name].may_lag(tape.claim.symbol):
             await self.bring_up_to_date(tape)
 
     async def bring_up_to_date(self, tape: OwnedTape) -> None:
         """Fold into the long windows what only the short ones have so far."""
-        await self._close(tape, 0)
+        await self._close(tape, 0, 0)
 
-    async def _close(self, tape: OwnedTape, over_ms: int) -> None:
+    async def _close(self, tape: OwnedTape, over_ms: int, now_ms: int) -> None:
+        """Close what ends by `over_ms`, whatever the time is: by that alone trades are trimmed."""
         name, symbol = tape.claim.context.name, tape.claim.symbol
-        results = await self._stores[name].close_many([symbol], over_ms, 0, {symbol: tape.token})
+        results = await self._stores[name].close_many(
+            [symbol], now_ms, now_ms - over_ms, {symbol: tape.token}
+        )
         closed = results[symbol]
         if isinstance(closed, Exception):
             log.error("close_failed", venue=name, symbol=symbol, error=str(closed))
