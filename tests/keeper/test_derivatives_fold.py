@@ -113,6 +113,20 @@ async def test_a_keeper_that_starts_anew_doubles_nothing_and_lacks_nothing(world
     assert await world.redis.xlen(KEYS.derivatives("BTCUSDT")) == 2
 
 
+async def test_a_time_to_come_does_not_stand_for_good(world: World) -> None:
+    """A reply of REST is filed by our clock whatever its time: what follows is newer, and is read after a restart."""
+    key = KEYS.derivatives("BTCUSDT")
+    frame = {"topic": "tickers.BTCUSDT", "type": "delta", "data": {"markPrice": "9"}, "ts": 2 * T0}
+    await world.add(KEYS.raw("BTCUSDT", "tickers"), T0, json.dumps(frame))
+    await world.fold.step()
+    await world.ticker(T0 + 5_000, markPrice="1")
+    await world.fresh().step()
+    assert (await world.known())["mark_price"] == "1"
+    assert [int(entry.partition(b"-")[0]) <= T0 + 5_000 for entry, _ in await world.redis.xrange(key)] == [
+        True
+    ] * 2
+
+
 async def test_a_key_of_another_type_costs_its_symbol_only(world: World) -> None:
     await world.redis.set(KEYS.raw("ETHUSDT", "tickers"), "mine")
     await world.redis.set(KEYS.liquidations("ETHUSDT"), "mine")

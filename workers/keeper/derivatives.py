@@ -23,7 +23,7 @@ from workers.runtime.unreadable import UnreadableKeys
 from workers.store.connection import connect_reader
 from workers.store.derivatives.streams import DerivativeStreams, liquidation_id, not_streams
 from workers.store.fleet.resubscriptions import ask_anew
-from workers.store.log.follower import START, Entry, StreamFollower, before
+from workers.store.log.follower import START, Entry, StreamFollower, before, entry_id
 from workers.store.log.streams import newest_ms
 from workers.store.refusals import refusal_of
 from workers.venues.channels import ExtraChannel
@@ -44,6 +44,8 @@ FAILED = Counter("fleet_derivatives_failed_total", "Rounds over which our own co
 ROUND_S: Final = 0.1
 AGAIN_MS: Final = 10_000
 """How far before the newest entry a keeper that starts begins to read: lines may be so late."""
+AHEAD_MS: Final = 1_000
+"""How far a figure's time may be ahead of that by which its message was filed: a later one would stand for good."""
 STREAMS_AT_ONCE: Final = 200
 """Streams of one reader: it bounds what the server does in one go."""
 SPOILED_S: Final = 5.0
@@ -173,8 +175,12 @@ class DerivativesFold:
             if update is None:
                 continue
             if update.figures:
-                key = keys.derivatives(source.symbol)
-                self._figures[key] = merged(self._figures.get(key, {}), update.figures)
+                key, latest_ms = keys.derivatives(source.symbol), entry_id(stream_id)[0] + AHEAD_MS
+                figures = {
+                    name: figure._replace(time_ms=min(figure.time_ms, latest_ms))
+                    for name, figure in update.figures.items()
+                }
+                self._figures[key] = merged(self._figures.get(key, {}), figures)
             key = keys.liquidations(source.symbol)
             for place, row in enumerate(update.liquidations):
                 self._liquidations.append((key, liquidation_id(stream_id.decode(), place), row))
