@@ -17,6 +17,7 @@ from workers.store.log.tail import Place
 
 CONNECT_S: Final = 10
 _SESSION: Final = (
+    "SET client_encoding = 'UTF8'",  # what COPY is given; of a database without an encoding texts come as bytes else
     "SET TimeZone = 'UTC'",
     "SET lock_timeout = '20s'",
     "SET idle_in_transaction_session_timeout = '60s'",  # of a worker that stands still: others need its rows
@@ -259,4 +260,6 @@ def _last_versions(lines: Sequence[str]) -> list[str]:
 
 def is_about_rows(error: BaseException) -> bool:
     """Whether the database refuses what one of the rows says, rather than everything."""
-    return isinstance(error, psycopg.DataError | psycopg.IntegrityError)
+    return isinstance(
+        error, psycopg.DataError | psycopg.IntegrityError | psycopg.errors.ProgramLimitExceeded
+    )  # the last: a text too long for an index

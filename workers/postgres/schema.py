@@ -132,6 +132,10 @@ class Days:
             self._partitioned = {str(row[0]) for row in await rows.fetchall()}
         return self._partitioned
 
+    def forget(self) -> None:
+        """Look anew which of them are there."""
+        self._there.clear()
+
     async def make(self, wanted: Iterable[tuple[Table, int]]) -> None:
         """Make what is not there yet."""
         missing = set(wanted) - self._there

@@ -61,9 +61,13 @@ class OwnedStream:
         self.read_to = self.base
         """How far it is read."""
         self.retry_at = 0.0
-        """When writing may be tried again after the database refused its rows, monotonic seconds."""
+        """When writing may be tried again after the database refused its rows, monotonic seconds; 0: it did not."""
         self.checked_at = 0.0
         """When the stream was last compared with its place, monotonic seconds."""
+        self.leaves_at = 0.0
+        """When nothing more is to come of it, monotonic seconds; 0: it is followed."""
+        self.read_at = 0.0
+        """When it was read last, monotonic seconds."""
         self.rows = 0
         """In the chunks, and one more for each chunk."""
 
@@ -71,6 +75,16 @@ class OwnedStream:
     def name(self) -> StreamName:
         """As the database knows it."""
         return StreamName(self.instrument, self.source.name)
+
+    @property
+    def reads(self) -> bool:
+        """Whether more of it is to be read now."""
+        return self.ready and not self.retry_at
+
+    @property
+    def has_left(self) -> bool:
+        """Whether all that there was of it is stored, and nothing is to come."""
+        return 0 < self.leaves_at < self.read_at and self.ready and not self.chunks
 
     @property
     def lag_ms(self) -> int:
@@ -81,7 +95,7 @@ class OwnedStream:
         """Begin after what is stored."""
         self.instrument, self.base, self.read_to = instrument, stored, stored
         self.chunks.clear()
-        self.rows, self.ready = 0, True
+        self.rows, self.retry_at, self.ready = 0, 0.0, True
 
     def take(self, read: Read, now_ms: int) -> None:
         """Put what a read brought into a chunk."""
@@ -183,11 +197,18 @@ class OwnedStream:
                 return True
         return False
 
+    def hold_back(self, until: float) -> None:
+        """The database refuses rows of it: all but the first chunk is read again once that one is stored, so that what
+        waits leaves room for the others."""
+        first = self.chunks[0]
+        self.chunks = deque([first])
+        self.read_to, self.rows, self.retry_at = first.end, len(first.rows) + 1, until
+
     def drop(self, count: int) -> list[Chunk]:
         """Take away the first chunks, which are stored."""
         done = [self.chunks.popleft() for _ in range(count)]
         if done:
-            self.base = done[-1].end
+            self.base, self.retry_at = done[-1].end, 0.0
             self.rows -= sum(len(chunk.rows) + 1 for chunk in done)
         return done
 

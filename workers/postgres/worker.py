@@ -22,13 +22,15 @@ from workers.runtime.tasks import end
 from workers.store.analytics.sampling import Samples
 from workers.store.keys import POSTGRES_GROUP
 from workers.store.log.streams import record_gap
-from workers.store.log.tail import Place, Read, Tails
+from workers.store.log.tail import AT_ONCE, Place, Read, Tails
 from workers.store.trades.folded import FoldedTrades
 
 log = structlog.get_logger()
 
 CHECK_S: Final = 30.0
 """How often a stream that brings nothing is compared with its place."""
+LEAVES_S: Final = 15.0
+"""For how long a symbol that is followed no more is read on: the other roles give it up, and close its last windows."""
 
 
 class PostgresWorker:
@@ -66,8 +68,16 @@ class PostgresWorker:
         )
 
     async def hand_over(self, claim: Claim) -> None:
-        """Give a symbol up: the next owner begins with what is stored, and Redis has the rest."""
-        self.forget(claim)
+        """Give a symbol up: the next owner begins with what is stored, and Redis has the rest.
+
+        Where there will be none it is stored to its end without a lease: the fence is the database's.
+        """
+        if claim.symbol in claim.context.symbols:
+            self.forget(claim)
+            return
+        for source in self._sources(claim):
+            if (stream := self.streams.get(source.key)) is not None:
+                stream.leaves_at = time.monotonic() + LEAVES_S
 
     def forget(self, claim: Claim) -> None:
         """Drop a symbol."""
@@ -80,6 +90,8 @@ class PostgresWorker:
     def _lost(self, stream: OwnedStream) -> None:
         """Another worker has claimed a stream in the database."""
         stream.ready = False
+        if stream.leaves_at:
+            self.streams.pop(stream.source.key, None)
         self.ownership.lost(stream.claim, stream.token)
 
     async def _record(self, told: Sequence[SymbolGap]) -> None:
@@ -96,22 +108,30 @@ class PostgresWorker:
         Raises:
             RedisError: the next call goes on from where this one was.
         """
-        more, now = False, time.monotonic()
-        for context in self._contexts:
-            asked = {key: stream for key, stream in self.streams.items()
-                     if stream.claim.context is context and stream.ready
-                     and stream.source.table != "analytics"}  # fmt: skip
-            if not asked or not self._room:
-                continue
+        for key in [key for key, stream in self.streams.items() if stream.has_left]:
+            del self.streams[key]
+        more, room = False, self._room
+        waiting = [
+            stream for stream in self.streams.values() if stream.reads and stream.source.table != "analytics"
+        ]
+        waiting.sort(key=lambda stream: stream.read_at)
+        for first in range(0, len(waiting), AT_ONCE):
+            if room <= 0:
+                break  # those that were not read are the first next time
             now = time.monotonic()
+            asked = {stream.source.key: stream for stream in waiting[first : first + AT_ONCE]}
             doubted = [key for key, stream in asked.items() if now - stream.checked_at > CHECK_S]
             places = {key: stream.read_to.place for key, stream in asked.items()}
             found, refused = await self._tails.read(places, self._settings.read_count, frozenset(doubted))
             self._tell_refused(asked, refused)
             for read in await self._take(asked, places, found):
+                room -= len(read.entries)
                 more |= len(read.entries) >= self._settings.read_count or bool(read.loss)
+            for stream in asked.values():
+                stream.read_at = now
             for key in doubted:
                 asked[key].checked_at = now
+        now = time.monotonic()
         if self._room and now - self._sampled_at >= self._settings.figures_ms / 1000:
             self._sampled_at = now
             await self._sample()
@@ -137,12 +157,14 @@ class PostgresWorker:
         asked = {
             key: stream
             for key, stream in self.streams.items()
-            if stream.ready and stream.source.table == "analytics"
+            if stream.reads and stream.source.table == "analytics"
         }
         places = {key: stream.read_to.place for key, stream in asked.items()}
         found, refused = await self._samples.read(list(asked))
         self._tell_refused(asked, refused)
         await self._take(asked, places, found)
+        for stream in asked.values():
+            stream.read_at = self._sampled_at
 
     def _tell_refused(self, asked: Iterable[str], refused: Mapping[str, Exception]) -> None:
         for key, error in refused.items():
@@ -155,8 +177,10 @@ class PostgresWorker:
         return sum(stream.rows for stream in self.streams.values())
 
     @property
-    def _room(self) -> bool:
-        return self._buffered < self._settings.buffer_rows
+    def _room(self) -> int:
+        """For how many more rows there is room: what the database refuses takes none of it from the others."""
+        waiting = sum(stream.rows for stream in self.streams.values() if not stream.retry_at)
+        return max(0, self._settings.buffer_rows - waiting)
 
     def tell(self) -> None:
         """Bring metrics and heartbeat up to date."""

@@ -192,11 +192,16 @@ class Writer:
                 for one in work:
                     await self._store(database, [one])
                 return
-            stream = work[0][0]
-            REFUSED.labels(stream.source.table).inc()
-            stream.retry_at = time.monotonic() + LONGEST_PAUSE_S
-            log.error("postgres_rows_refused", key=stream.source.key, error=self._shown(error),
-                      retry_in_s=LONGEST_PAUSE_S)  # fmt: skip
+            work[0][0].hold_back(time.monotonic() + LONGEST_PAUSE_S)
+            self._tell_refused(database, work[0][0], error, LONGEST_PAUSE_S)
+
+    def _tell_refused(
+        self, database: Database, stream: OwnedStream, error: Exception, retry_in_s: float
+    ) -> None:
+        database.days.forget()  # somebody else may have dropped one
+        REFUSED.labels(stream.source.table).inc()
+        log.error("postgres_rows_refused", key=stream.source.key, error=self._shown(error),
+                  retry_in_s=retry_in_s)  # fmt: skip
 
     async def _transact(self, database: Database, work: list[tuple[OwnedStream, list[Chunk]]]) -> None:
         """One transaction: rows, holes, and how far each stream is stored after them."""
@@ -275,7 +280,12 @@ class Writer:
                 folded = self._folded[stream.claim.context.name]
                 waits = hole.age_s < self._settings.hole_wait_s
                 if not waits or await folded.last_id(stream.claim.symbol) >= hole.last:
-                    await self._fill_one(database, stream, hole)
+                    try:
+                        await self._fill_one(database, stream, hole)
+                    except Exception as error:
+                        if not is_about_rows(error):
+                            raise
+                        self._tell_refused(database, stream, error, HOLES_S)
         except RedisError as error:  # the next look finds them again
             log.warning("postgres_holes_not_filled", error=str(error))
 
