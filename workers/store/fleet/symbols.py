@@ -128,7 +128,7 @@ class SymbolStore:
         return bool(done)
 
     async def revive(self, symbol: str) -> bool:
-        """Let a symbol that was given up begin anew; False where its status does not say so: only its keys last then."""
+        """Let a symbol that was given up begin anew; False where its status does not say so: its keys last then."""
         keys = self._keys
         raw, folds = keys.raw_streams(symbol), keys.folds(symbol)
         done = await self._scripts.run(
