@@ -25,7 +25,8 @@
 --
 -- An entry of another kind has the fields `kind <kind>` behind `line`:
 --   snapshot, checksum, break   leave the last update id as it is: <ms>-<last update id>; <ms>-0 in an empty stream.
---   restart    a whole book whose ids begin anew: <ms>-<its own update id>, from which ids count on.
+--   restart    a whole book whose ids begin anew: <ms>-<its own update id>, from which ids count on. A snapshot of a lower
+--              update id than the last, though later by id_reset_ms, is one too: sockets that ended did not see it happen.
 -- Their ms is the event's own, if that is later than the stream's last, else the last plus one; then a restart has its own
 -- in a field `event_ms` behind `kind`, for by that it is told what came before it. A repeat is one of the
 -- same kind, received time, line and data among the newest LOOKED_AT entries (a call tried again), and a restart that
@@ -95,7 +96,7 @@ local function carefully()
     end
 
     local function identity(kind, received, line, data)
-        return kind .. ' ' .. received .. ' ' .. line .. ' ' .. data
+        return (kind == 'snapshot' and 'restart' or kind) .. ' ' .. received .. ' ' .. line .. ' ' .. data
     end
 
     -- Read the newest entries of a key once, back to a time. What is found may be older, where an entry before looked further:
@@ -145,6 +146,9 @@ local function carefully()
         end
         local itself = kind ~= '' and identity(kind, received, line, data)
         local wanted_id = entry_id
+        if kind == 'snapshot' and is_later(last_id[i], id) and ms >= last_ms[i] + reset_ms then
+            kind, is_reset = 'restart', true
+        end
         if not itself then
             if not is_later(id, last_id[i]) then
                 is_reset = ms >= last_ms[i] + reset_ms

@@ -62,8 +62,9 @@ class Twin:
         for new in batch:
             ms, number, is_reset = self._place(new)
             if ms >= 0:
-                event_ms = new.event_ms if new.kind == "restart" else ms
-                self.log.append(Filed(ms, number, new.kind, new.line, new.received_us, new.data, event_ms))
+                kind = "restart" if is_reset and new.kind == "snapshot" else new.kind
+                event_ms = new.event_ms if kind == "restart" else ms
+                self.log.append(Filed(ms, number, kind, new.line, new.received_us, new.data, event_ms))
                 appended += 1
                 resets += is_reset
         return appended, len(batch) - appended, resets
@@ -82,10 +83,14 @@ class Twin:
                 if new.received_us < restart.received if own else new.event_ms < restart.event_ms:
                     return dropped
             return max(last_ms, new.event_ms), new.update_id, False
-        same = (new.kind, new.line, new.received_us, new.data)
-        if any((there.kind, there.line, there.received, there.data) == same for there in since):
-            return dropped
+        whole, same = ("snapshot", "restart"), (new.line, new.received_us, new.data)
+        for there in since:
+            alike = there.kind == new.kind or (there.kind in whole and new.kind in whole)
+            if alike and (there.line, there.received, there.data) == same:
+                return dropped
         ms = max(new.event_ms, last_ms + 1)
+        if new.kind == "snapshot" and new.update_id < last_id and new.event_ms >= last_ms + RESET_MS:
+            return ms, new.update_id, True
         if new.kind == "restart":
             restarts = [there for there in since if there.kind == "restart"]
             if restarts and restarts[-1].line != new.line and new.event_ms <= restarts[-1].event_ms:
@@ -158,6 +163,25 @@ async def test_what_follows_a_restart_that_is_filed_late_is_no_repeat(client: Re
     late = await streams.append([entry(999, 501, line="b"), entry(1001, 2, line="b")], KEPT)
     assert (late.appended, late.repeats) == (1, 1)
     assert (await filed(client))[-1][:2] == (1003, 2)
+
+
+async def test_a_whole_book_of_lower_ids_begins_them_anew_where_every_socket_had_ended(client: Redis) -> None:
+    """The exchange was away and counts from one again: no line saw the ids go back on a socket."""
+    lines, market = {line: RawStreams(client, RESET_MS) for line in "ab"}, Market()
+    frames = [("a", market.frame("snapshot", market.bids)), ("a", market.change(2, 2))]
+    market.ms, market.number, market.bids = market.ms + RESET_MS, 7, {"5": "5"}
+    for line in "abab":
+        frames.append((line, market.frame("snapshot", market.bids)))
+        frames.append((line, market.change(3, len(frames))))
+    sync = InBandSync("S", SequenceRule.SPOT, StreamRule(by_id=True))
+    for received, (line, (ms, number, kind, sent)) in enumerate(frames, 1):
+        for repeats in (0, 1):  # tried again
+            done = await lines[line].append([entry(ms, number, kind, line, received, sent)], KEPT)
+            assert done.repeats == repeats
+    for f in await filed(client):
+        take(sync, f)
+    assert sync.state is SyncState.SYNCED
+    assert dict(sync.book.top(99)[0]) == market.bids
 
 
 async def test_a_call_tried_again_doubles_nothing(client: Redis) -> None:
@@ -276,6 +300,13 @@ class Market:
         return self.frame("restart", self.bids)
 
 
+def take(sync: InBandSync, filed: Filed) -> None:
+    sent = json.loads(filed.data)
+    kind: Kind = filed.kind  # type: ignore[assignment]  # as it was written
+    bids = [(price, quantity) for price, quantity in sent["b"]]
+    sync.on_event(DepthEvent("S", sent["u"], sent["u"], -1, filed.ms, 0, bids, [], kind), filed.ms)
+
+
 @SLOW
 @given(st.data())
 async def test_two_lines_with_snapshots_and_a_restart_make_one_book(
@@ -312,9 +343,6 @@ async def test_two_lines_with_snapshots_and_a_restart_make_one_book(
     assert sum(f.kind == "snapshot" for f in log) == snapshots
     sync = InBandSync("S", SequenceRule.SPOT, StreamRule(by_id=True))
     for f in log:
-        sent = json.loads(f.data)
-        kind: Kind = f.kind  # type: ignore[assignment]  # as it was written
-        bids = [(price, quantity) for price, quantity in sent["b"]]
-        sync.on_event(DepthEvent("S", sent["u"], sent["u"], -1, f.ms, 0, bids, [], kind), f.ms)
+        take(sync, f)
     assert sync.state is SyncState.SYNCED
     assert dict(sync.book.top(99)[0]) == market.bids
