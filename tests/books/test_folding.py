@@ -36,7 +36,16 @@ S = "BNBBTC"
 START_MS = 1_700_000_000_000
 CLOCKS = frozenset({"heard_at", "current_at", "committed_at", "status_at", "snapshot_at", "refresh_check_at"})
 """Attributes that hold the time of this machine."""
-NOT_COMPARED = CLOCKS | {"wake", "claim", "_settings", "_events", "stream_rule", "rule", "snapshot_pauses"}
+NOT_COMPARED = CLOCKS | {
+    "wake",
+    "claim",
+    "_settings",
+    "_events",
+    "stream_rule",
+    "rule",
+    "snapshot_pauses",
+    "_relapses",
+}
 
 
 def crc(bids: Sequence[Level], asks: Sequence[Level]) -> int:

@@ -39,7 +39,7 @@ class Played:
         context = VenueContext(market, self.venue, settings, KEYS, symbols)
         self.client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
         books = BookSettings(levels=50_000)
-        self.watch = TickerWatch(self.client, [context], books, 100)
+        self.watch = TickerWatch(self.client, [context], 100)
         self.books = {
             symbol: OwnedBook(
                 Claim(context, symbol), 1, self.venue.book_rule.sync(symbol, max_levels=50_000), books
@@ -76,8 +76,8 @@ class Played:
         for time_us in self._times():
             if time_us >= due:
                 due = time_us + STEP_US
-                await self.watch.judge(self._watched, time_us / 1e6, time_us // 1000)
-        await self.watch.judge(self._watched, due / 1e6, due // 1000)
+                await self.watch.judge(self.books.values(), time_us // 1000)
+        await self.watch.judge(self.books.values(), due // 1000)
 
     @property
     def compared(self) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import fakeredis
 import pytest
 
-from workers.books.book import OwnedBook
+from workers.books.book import STEADY_S, OwnedBook
 from workers.books.snapshots import SnapshotFetcher
 from workers.errors import RestUnavailable
 from workers.model.books.sync import SyncState
@@ -32,6 +34,8 @@ class Rest:
     def __init__(self) -> None:
         self.waiting: list[tuple[str, Urgency]] = []
         self.fails = False
+        self.body = b""
+        """What is answered at once, if anything."""
         self._leave = asyncio.Semaphore(0)
 
     async def get(
@@ -44,6 +48,8 @@ class Rest:
     ) -> bytes:
         symbol = request.url.partition("symbol=")[2].partition("&")[0]
         self.waiting.append((symbol, urgency))
+        if self.body:
+            return self.body
         await self._leave.acquire()
         if self.fails:
             raise RestUnavailable(request.url, 503, "of course")
@@ -137,4 +143,43 @@ async def test_a_failed_request_lets_the_next_one_go(world: World) -> None:
     world.rest.fails = True
     await world.rest.grant()
     assert await world.round(0.0) == ["B", "A"]  # B pauses
+    await world.fetcher.close()
+
+
+async def test_a_book_lost_again_and_again_asks_ever_less_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever spoils it goes on, and each new snapshot would be weight that the others lack."""
+    now = [1_000.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], time_ns=time.time_ns)
+    monkeypatch.setattr("workers.books.book.time", clock)
+    monkeypatch.setattr("workers.books.snapshots.time", clock)
+    book, pauses = world.books["A"], list[float]()
+
+    async def synced() -> None:
+        """By a snapshot that was asked for."""
+        world.events(A=1)
+        body = f'{{"lastUpdateId":{world._u},"bids":[["1","1"]],"asks":[["2","1"]]}}'
+        world.rest.body = body.encode()
+        await world.round(now[0])
+        await asyncio.gather(*world.fetcher._tasks)
+        assert book.sync.state is SyncState.SYNCED
+
+    for steady_s in (STEADY_S, 1, 1, 1, STEADY_S, 1):
+        await synced()
+        now[0] += steady_s
+        book.sync.lose("gap", 0)
+        book.noticed()
+        pauses.append(book.snapshot_at - now[0])
+        now[0] = book.snapshot_at
+    assert pauses == [0, 1, 2, 4, 0, 1]
+    await synced()
+    book.sync.begin_refresh()
+    world.rest.body = world.rest.body.replace(b'["1","1"]', b'["1","7"]')
+    book.freshness.to_confirm = True
+    now[0] += 1
+    await world.round(now[0])
+    await asyncio.gather(*world.fetcher._tasks)
+    assert book.sync.reason == "snapshot mismatch"
+    assert book.snapshot_at - now[0] == 2
     await world.fetcher.close()

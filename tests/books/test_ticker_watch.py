@@ -6,7 +6,7 @@ import fakeredis
 import pytest
 
 from workers.books.book import OwnedBook
-from workers.books.tickers import AGAIN_S, POLL_S, TickerWatch
+from workers.books.tickers import POLL_S, TickerWatch
 from workers.model.books.sync import SyncState
 from workers.model.events import Snapshot
 from workers.runtime.context import VenueContext
@@ -30,7 +30,7 @@ class World:
         context = VenueContext("spot", Binance("spot", settings), settings, KEYS, [S])
         books = BookSettings(snapshot_retry_s=1, snapshot_retry_max_s=4, snapshot_delay_ms=0)
         self.client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
-        self.watch = TickerWatch(self.client, [context], books, 100)
+        self.watch = TickerWatch(self.client, [context], 100)
         self.book = OwnedBook(Claim(context, S), 1, context.venue.book_rule.sync(S), books)
         self.now = 1e9  # later than the clock that `OwnedBook` looks at
         self.u = 100
@@ -134,18 +134,6 @@ async def test_an_unusable_ticker_costs_nothing_else(world: World) -> None:
     await world.look()
     assert world.book.best_levels is not None
     assert (world.book.best_levels.compared, world.book.best_levels.disagreed) == (1, 0)
-
-
-async def test_a_book_that_stays_contradicted_asks_ever_less_often(world: World) -> None:
-    pauses = []
-    for _ in range(5):
-        await world.contradict()
-        pauses.append(round(world.book.snapshot_at - world.now, 3))
-        world.sync()
-    assert pauses == [1, 2, 4, 4, 4]
-    await world.look(AGAIN_S * 2)
-    await world.contradict()
-    assert round(world.book.snapshot_at - world.now, 3) == 1
 
 
 async def test_where_no_ticker_is_followed_nothing_is_read() -> None:

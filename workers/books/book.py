@@ -19,7 +19,7 @@ from workers.model.books.sync import BookSync, Outcome, SyncState
 from workers.model.books.top_of_book import TOP_LEVELS, Pace, TopOfBook, encode_top
 from workers.model.events import DepthEvent, Level
 from workers.model.history.recorder import HistoryRecorder
-from workers.model.pauses import Pauses
+from workers.model.pauses import Pauses, Relapses
 from workers.runtime.ownership import Claim
 from workers.settings.schema import BookSettings
 from workers.store.log.streams import Delivered, update_id_of
@@ -31,6 +31,10 @@ TOLD_AT_MOST = 10
 """Entries in a row of one stream that the log names one by one."""
 QUIET_S = 90.0
 """A new book whose stream brought nothing for so long is no reason to let the others wait for their levels."""
+
+STEADY_S = 60.0
+"""A book lost again sooner than so long after it came into sync waits ever longer for its next snapshot: whatever it
+is that spoils it goes on, and would take the weight that all the others need."""
 
 EVENTS = Counter("fleet_depth_events_total", "Depth events read by the book owners", ["venue", "outcome"])
 MALFORMED = Counter("fleet_malformed_entries_total", "Stream entries that could not be decoded", ["venue"])
@@ -59,8 +63,7 @@ class OwnedBook:
         self.delivery = Delivery()
         self._events = {one: EVENTS.labels(claim.context.name, one.value) for one in Outcome}
         self.last_stream_id = b"0-0"
-        self.received_us = 0
-        self.transaction_time = 0
+        self.received_us = self.transaction_time = 0
         self.published = False
         """Whether `LIVE_ORDERBOOK` holds this book."""
         self.withdraw = True
@@ -91,6 +94,7 @@ class OwnedBook:
         self.refresh_check_at = 0.0
         self.snapshot_at = 0.0
         self.snapshot_pauses = Pauses(settings.snapshot_retry_s, settings.snapshot_retry_max_s)
+        self._relapses = Relapses(settings.snapshot_retry_s, settings.snapshot_retry_max_s, STEADY_S)
         self.fetching = False
         self.shallow = False
         """Whether it began with a small snapshot, and shall have all its levels when there is weight for them."""
@@ -241,13 +245,14 @@ class OwnedBook:
             return
         self._was_synced = synced
         self.wake()
-        name = self.claim.context.name
+        name, now = self.claim.context.name, time.monotonic()
         self.freshness.proven()
         self.overtaking.forget()
         if synced:
             SYNCS.labels(name).inc()
             IN_SYNC.labels(name).inc()
             self.snapshot_pauses.reset()
+            self._relapses.began(now)
             self.lost = False
             self.committed_at = 0.0  # at once: from now on the next owner needs no snapshot
             self.unsaved = True
@@ -264,7 +269,8 @@ class OwnedBook:
             # a gap is looked into first: the log may have what is missing
             self.lost = self.sync.reason != "gap"
             # REST answers from a cache that lags the stream: asked at once, it would be older than the gap
-            self.snapshot_at = time.monotonic() + self._settings.snapshot_delay_ms / 1000
+            delay_s = self._settings.snapshot_delay_ms / 1000
+            self.snapshot_at = now + max(delay_s, self._relapses.lost(now))
             log.warning("sync_lost", venue=name, symbol=self.claim.symbol, reason=self.sync.reason)
 
     def borne_out(self) -> None:

@@ -186,7 +186,8 @@ class SnapshotFetcher:
                 # in a crowd a copy of the first one would cost another book its turn: after this time it is none
                 least_ms = SAME_ID_MS if book.shallow else 0
                 wait_s = max(self._books.compare_after_ms, least_ms) / 1000
-            book.snapshot_at = time.monotonic() + wait_s
+            # it may have been lost meanwhile, or by this very answer
+            book.snapshot_at = max(book.snapshot_at, time.monotonic() + wait_s)
             if outcome in ("accepted", "refreshed", "agreed", "same"):
                 book.snapshot_pauses.reset()
             else:

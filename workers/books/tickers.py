@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -14,9 +14,7 @@ from redis.exceptions import RedisError
 from workers.books.book import MALFORMED, OwnedBook
 from workers.errors import BadNumber, MalformedFrame
 from workers.model.books.audit import AuditOutcome, BestLevelCheck, describe
-from workers.model.pauses import Pauses
 from workers.runtime.context import VenueContext
-from workers.settings.schema import BookSettings
 from workers.store.books.audits import Audit, AuditStore
 from workers.store.keys import TICKER
 from workers.store.log.streams import Delivered
@@ -36,8 +34,6 @@ MISMATCHES = Counter(
 POLL_S: Final = 0.1
 READ_COUNT: Final = 500
 """Tickers of one symbol read at once: 5,000 a second; what is more waits, and is trimmed at last."""
-AGAIN_S: Final = 60.0
-"""A book that is contradicted again this soon after it was synced anew waits longer for its next snapshot."""
 
 
 class TickerWatch:
@@ -47,17 +43,12 @@ class TickerWatch:
         kept: entries kept, about, in each `audit:{S}`.
     """
 
-    def __init__(
-        self, client: Redis, contexts: Iterable[VenueContext], settings: BookSettings, kept: int
-    ) -> None:
+    def __init__(self, client: Redis, contexts: Iterable[VenueContext], kept: int) -> None:
         self._reader = TickerReader(client)
         self._stores = {
             one.name: AuditStore(client, one.keys, kept) for one in contexts if one.settings.book_ticker
         }
-        self._settings = settings
         self._due = 0.0
-        self._pauses: dict[str, tuple[float, Pauses]] = {}
-        """By ticker stream: when its book was last contradicted, and the pause before its next snapshot."""
 
     @property
     def due_at(self) -> float:
@@ -80,7 +71,7 @@ class TickerWatch:
         }
         for key, entries in (await self._reader.new(list(watched), READ_COUNT)).items():
             self.take(key, watched[key], entries)
-        await self.judge(watched, now, now_ms)
+        await self.judge(watched.values(), now_ms)
 
     def take(self, key: str, book: OwnedBook, entries: Sequence[Delivered]) -> None:
         """Entries of a book's ticker stream."""
@@ -96,9 +87,9 @@ class TickerWatch:
                 MALFORMED.labels(context.name).inc()
                 log.warning("malformed_entry", key=key, entry=entry.stream_id.decode(), error=str(error))
 
-    async def judge(self, watched: Mapping[str, OwnedBook], now: float, now_ms: int) -> None:
-        """Lose the books that are certainly wrong, by ticker stream."""
-        for key, book in watched.items():
+    async def judge(self, watched: Iterable[OwnedBook], now_ms: int) -> None:
+        """Lose the books that are certainly wrong."""
+        for book in watched:
             if (check := book.best_levels) is None:
                 continue
             told = book.told_comparisons
@@ -108,12 +99,10 @@ class TickerWatch:
                 COMPARED.labels(book.claim.context.name, "mismatch").inc(differing)
                 COMPARED.labels(book.claim.context.name, "match").inc(check.compared - told[0] - differing)
             if (reason := check.verdict(now_ms)) is not None:
-                await self._contradicted(key, book, check, reason, now_ms, now)
+                await self._contradicted(book, check, reason, now_ms)
 
-    async def _contradicted(
-        self, key: str, book: OwnedBook, check: BestLevelCheck, reason: str, now_ms: int, now: float
-    ) -> None:
-        """Lose the book, say so, and let it ask for a snapshot; ever less often if that does not help."""
+    async def _contradicted(self, book: OwnedBook, check: BestLevelCheck, reason: str, now_ms: int) -> None:
+        """Lose the book, and say so."""
         name, symbol = book.claim.context.name, book.claim.symbol
         audit = Audit(
             now_ms, AuditOutcome.MISMATCH, reason, check.update_id, compared=2,
@@ -122,15 +111,8 @@ class TickerWatch:
         MISMATCHES.labels(name).inc()
         log.error("best_level_mismatch", venue=name, symbol=symbol, u=audit.update_id,
                   differences="; ".join(map(describe, audit.differences)))  # fmt: skip
-        first_s, longest_s = self._settings.snapshot_retry_s, self._settings.snapshot_retry_max_s
-        until, pauses = self._pauses.get(key) or (-AGAIN_S, Pauses(first_s, longest_s))
-        if now - until >= AGAIN_S:
-            pauses.reset()
-        pause = pauses.take()
-        self._pauses[key] = (now + pause, pauses)
         book.sync.lose(reason, now_ms)
         book.noticed()
-        book.snapshot_at = max(book.snapshot_at, now + pause)
         try:
             await self._stores[name].record(symbol, audit)
         except (RedisError, OSError) as error:

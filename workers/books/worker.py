@@ -82,7 +82,7 @@ class BookWorker:
         kept = settings.streams.top_entries
         self._stores = {context.name: BookStore(client, context.keys, kept) for context in self._contexts}
         self._fetchers = {context.name: self._fetcher(context, sessions) for context in self._contexts}
-        self._tickers = TickerWatch(client, self._contexts, settings.books, settings.keeper.audits_kept)
+        self._tickers = TickerWatch(client, self._contexts, settings.keeper.audits_kept)
         self._history = HistoryWriter(
             client, self._reader, self._contexts, settings.history, self._is_owned, self.quarantine
         )

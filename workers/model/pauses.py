@@ -28,3 +28,29 @@ class Pauses:
     def reset(self) -> None:
         """It succeeded: the next failure is the first again."""
         self.is_first, self.next_s = True, self._first_s
+
+
+class Relapses:
+    """The pauses before one thing that was lost is made anew, which costs something: longer while it does not last.
+
+    Args:
+        first_s, longest_s: as of `Pauses`.
+        steady_s: what has lasted so long, seconds, was no relapse when it is lost.
+    """
+
+    __slots__ = ("_began", "_pauses", "_steady_s")
+
+    def __init__(self, first_s: float, longest_s: float, steady_s: float) -> None:
+        self._pauses, self._steady_s = Pauses(first_s, longest_s), steady_s
+        self._began = float("-inf")
+
+    def began(self, now: float) -> None:
+        """It is there again (seconds of any clock)."""
+        self._began = now
+
+    def lost(self, now: float) -> float:
+        """It is lost: the pause to make now, seconds; none where it had lasted."""
+        if now - self._began < self._steady_s:
+            return self._pauses.take()
+        self._pauses.reset()
+        return 0.0
