@@ -5,15 +5,19 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redis.asyncio import Redis
 
 from workers.ingest.line import Line
+from workers.model.books.sync import SyncState
+from workers.model.events import Snapshot
 from workers.settings.schema import IngestSettings
 from workers.store.keys import Keys
-from workers.store.log.streams import RawEntry
+from workers.store.log.streams import GroupReader, RawEntry, RawStreams
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 from workers.venues.bitstamp.settings import BitstampSettings
 from workers.venues.bitstamp.venue import Bitstamp
+from workers.venues.entries import depth_of
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.venue import Kraken
 from workers.venues.messages import Acknowledged, Message
@@ -274,3 +278,42 @@ def test_where_ids_only_order_a_line_cannot_know_what_came_before_it() -> None:
     assert all(
         entry.number for entry in entries if entry.kind == "update"
     )  # what is dropped is to be told, too
+
+
+async def test_where_ids_only_order_a_socket_that_is_ahead_of_the_other_line_begins_the_book_anew(
+    client: Redis,
+) -> None:
+    """The log refuses what the other line brings too late, and no id shows that it is missing."""
+    venue, log = Bitstamp("bitstamp", BitstampSettings(symbols=["BTCUSD"])), RawStreams(client, 10_000)
+    entries: list[RawEntry] = []
+    lines = {
+        name: Line(venue, Keys(), name, IngestSettings(), ["BTCUSD"], entries.append, recorded=True)
+        for name in "ab"
+    }
+    sockets = {name: venue.session("") for name in "ab"}
+
+    def told(name: str, *prices: int) -> None:
+        for price in prices:
+            at = NOW_US + 1_000_000 * price
+            data = f'{{"timestamp":"1","microtimestamp":"{at}","bids":[["{price}","1"]],"asks":[]}}'
+            frame = f'{{"event":"data","channel":"diff_order_book_btcusd","data":{data}}}'
+            lines[name].frame(frame, at, sockets[name])
+
+    told("a", 1, 2)
+    told("b", 1, 2)
+    lines["b"].ended(sockets["b"], NOW_US + 2_500_000)
+    told("a", 3)
+    sockets["b"] = venue.session("")
+    told("b", 5)
+    told("a", 4, 5)
+    told("b", 6)
+    await client.flushall()
+    await log.append(entries, {entries[0].key: 10**9})
+    sync = venue.book_rule.sync("BTCUSD")
+    for entry in await GroupReader(client, "books").range(entries[0].key, "0-0", 99):
+        sync.on_event(depth_of(venue, "BTCUSD", entry), 0)
+        if entry.kind == "update" and sync.last_event_time == NOW_US // 1000 + 3_000:
+            bids = [("1", "1"), ("2", "1"), ("3", "1")]
+            sync.on_snapshot(Snapshot("BTCUSD", NOW_US + 3_000_000, bids, [("9", "1")], limit=1000), 0)
+            assert sync.state is SyncState.SYNCED
+    assert sync.state is not SyncState.SYNCED or [price for price, _ in sync.book.top()[0]] == list("654321")

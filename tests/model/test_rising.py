@@ -76,3 +76,13 @@ def test_the_log_reaches_back_to_a_snapshot_only_with_something_older():
     reference = Reference(whole(100), SequenceRule.RISING, 100)
     assert [reference.advance(change(at)) for at in (90, 110, 120)] == ["", "", ""]
     assert reference.update_id == 120
+
+
+def test_the_log_is_no_way_over_a_break():
+    for reached in (100, 110):
+        reference = Reference(whole(100), SequenceRule.RISING, 100)
+        assert [reference.advance(change(at)) for at in range(100, reached + 1, 10)] == [""] * (
+            reached // 10 - 9
+        )
+        problems = [reference.advance(change(reached, "break")), reference.advance(change(120))]
+        assert any(problems)

@@ -12,6 +12,9 @@ from redis.exceptions import ResponseError
 
 from workers.books.attention import Attention
 from workers.books.book import OwnedBook
+from workers.model.books.sequence import SequenceRule
+from workers.model.books.sync import SyncState
+from workers.model.events import DepthEvent
 from workers.runtime.owned_streams import READ, OwnedStreams
 from workers.runtime.ownership import Ownership
 from workers.runtime.pulse import Breath
@@ -35,6 +38,8 @@ SHORT_ROUND_S: Final = 0.01
 """A round that takes longer would be one of too few, if it read a part only."""
 CATCH_UP_S: Final = 0.2
 """In each round, for a book that was left behind."""
+LATE_S: Final = 2.0
+"""A stream that was not read to its end for so long may have been trimmed meanwhile: no retention is shorter."""
 LEFT_BEHIND = Counter("fleet_books_left_behind_total", "Books left behind because rounds took too long")
 
 
@@ -132,6 +137,7 @@ class BookReading:
             if not entries or book.last_stream_id == START.encode() or goes_on(book.last_stream_id, after):
                 unheard.append(key)
                 continue
+            await self._look_back(book)
             new = [entry for entry in entries if goes_on(book.last_stream_id, entry.stream_id)]
             if new:
                 self._fold(book, new)
@@ -229,6 +235,7 @@ class BookReading:
                 if not book.read or book.unreadable:
                     self._was_read(book)
                 continue
+            await self._look_back(book)
             self._fold(book, self._given(book, found))
             taken[key] = len(found)
             self.has_more = self.has_more or len(found) >= self._count
@@ -238,6 +245,18 @@ class BookReading:
             await self._breath.taken()
         self._ownership.progress.made()
         return taken
+
+    async def _look_back(self, book: OwnedBook) -> None:
+        """Lose a book of which entries were trimmed before they were read, where no id of the next one shows it."""
+        late = time.monotonic() - book.current_at > LATE_S
+        if not late or book.sync.rule is not SequenceRule.RISING or book.sync.state is not SyncState.SYNCED:
+            return
+        oldest = await self._reader.range(book.key, START, 1)
+        if not oldest or goes_on(book.last_stream_id, oldest[0].stream_id):
+            at, why = book.sync.last_update_id, "trimmed before it was read"
+            hole = DepthEvent(book.claim.symbol, at, at, -1, 0, 0, [], [], "break", why=why)
+            book.sync.on_event(hole, steady_ms())
+            book.noticed()
 
     @staticmethod
     def _given(book: OwnedBook, entries: list[Delivered]) -> list[Delivered]:

@@ -52,6 +52,14 @@ class BookTurns:
         socket.books.add(book)
         return socket.turn(book)
 
+    def begins(self, session: Session, book: Book) -> bool:
+        """Whether a socket brings a book for the first time; it does so now."""
+        socket = self._sockets.get(session)
+        if socket is not None and book in socket.books:
+            return False
+        self.of(session, book)
+        return True
+
     def end(self, session: Session, book: Book) -> None:
         """The turn of a book on a socket is past: another follows."""
         self._sockets[session].ended[book] += 1

@@ -197,7 +197,8 @@ class Line:
         if self._wholeness is not None:
             self._wholeness.ended(session, now_us, succeeded=succeeded)
         for name, turn in self._turns.close(session).items():
-            self._break(name, turn, now_us)
+            if not succeeded or name[0] in self._by_turns:
+                self._break(name, turn, now_us)
 
     def begun_anew(self, session: Session, names: Iterable[tuple[str, str]], now_us: int) -> None:
         """Streams (channel, symbol) of a socket that were asked for anew begin now: where no id shows what the exchange
@@ -262,9 +263,9 @@ class Line:
             self._append(entry._replace(update_id=0, turn=turn, number=self._numbers))
             return
         if message.channel == DEPTH and self._rising:
-            # its books end with the socket: no id shows what was missed, nor what came before this line
-            self._turns.of(session, (DEPTH, message.symbol))
-            if stream.chain.last_id < 0 and not stream.chain.holding:
+            # no id shows what came before the socket: the log does not take what the other line brings after this
+            begins = self._turns.begins(session, (DEPTH, message.symbol))
+            if begins or (stream.chain.last_id < 0 and not stream.chain.holding):
                 self._break((DEPTH, message.symbol), "", received_us)
         if message.channel in self._named:
             self._append_named(stream.key, message, session)

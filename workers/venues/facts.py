@@ -21,7 +21,7 @@ class Continuity(Enum):
     """The id of each message is its predecessor's plus one, the snapshot's included (Bybit)."""
     RISING = "rising"
     """The id of each message is later than its predecessor's and orders it; what is missing nothing tells (Bitstamp's
-    microtimestamp). A book ends with each socket that brought it, and begins with each line."""
+    microtimestamp). A book ends with each socket that brought it, and begins with each."""
     CONNECTION = "connection"
     """Every frame of a socket is numbered: what is missing concerns all its symbols (Coinbase Advanced, Bitfinex)."""
     CHECKSUM = "checksum"

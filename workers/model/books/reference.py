@@ -25,6 +25,9 @@ class Reference:
 
     def advance(self, event: DepthEvent) -> str:
         """Apply the next event, or skip one contained already; why that is impossible, or `""`."""
+        if event.kind == "break":
+            self._reached = False
+            return "stream has a hole after the snapshot" if self._started else ""
         if not self._started:
             if self._rule.contained(event, self.snapshot_id):
                 self._reached = True

@@ -15,7 +15,7 @@ class RisingSync(BookSync):
         if event.kind != "break":
             return super().on_event(event, now_ms)
         was_synced = self.state is SyncState.SYNCED
-        self.lose("connection", now_ms)
+        self.lose(event.why or "connection", now_ms)
         self._run = Run(self.buffer_limit)  # no snapshot from before the next event will do
         return Outcome.LOST if was_synced else Outcome.STALE
 

@@ -1,0 +1,102 @@
+"""Entries that are trimmed before the owner of a book has read them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from workers.books.book import OwnedBook
+from workers.books.reading import LATE_S
+from workers.books.worker import BookWorker
+from workers.model.books.sync import SyncState
+from workers.model.events import Snapshot
+from workers.runtime.ownership import Claim
+from workers.runtime.process import Process
+from workers.runtime.proxies import Sessions
+from workers.settings.schema import BookSettings, Settings
+from workers.store.keys import Keys
+from workers.venues.bitstamp.settings import BitstampSettings
+
+S, KEYS = "BTCUSD", Keys()
+KEY = KEYS.raw(S, "depth")
+BEGAN_US = 1_790_000_000_000_000
+
+
+class Bitstamp:
+    """A worker with one book whose ids only order its events."""
+
+    def __init__(self, url: str, sessions: Sessions) -> None:
+        books = BookSettings(two_snapshots=False)
+        settings = Settings(venues={"bitstamp": BitstampSettings(symbols=[S])}, books=books)
+        self.client: Redis = Redis.from_url(url, protocol=2)
+        self.process = Process("books", settings, 0, url)
+        self.worker = BookWorker(self.process, sessions)
+        self.at_us = BEGAN_US
+
+    async def begin(self) -> None:
+        await self.client.flushall()  # the server is this test process's own
+        leases = self.worker.ownership._leases["bitstamp"]
+        await leases.take([S])
+        await self.worker.recover(Claim(self.worker._contexts[0], S), leases.held[S])
+        await self.event()
+        await self.worker.step()
+        snapshot = Snapshot(S, self.at_us, [("9", "1"), ("8", "1")], [("11", "2"), ("12", "2")], limit=2)
+        self.book.sync.on_snapshot(snapshot, 1)
+        self.book.noticed()
+        await self.event()
+        await self.worker.step()
+        assert self.book.sync.state is SyncState.SYNCED
+        self.book.freshness.proven()
+
+    @property
+    def book(self) -> OwnedBook:
+        return self.worker.books[KEY]
+
+    async def event(self) -> None:
+        self.at_us += 1_000_000
+        data = f'{{"timestamp":"1","microtimestamp":"{self.at_us}","bids":[["9","{self.at_us}"]],"asks":[]}}'
+        frame = f'{{"event":"data","channel":"diff_order_book_btcusd","data":{data}}}'
+        fields = {"data": frame, "received": self.at_us, "line": "a"}
+        await self.client.xadd(KEY, fields, id=f"{self.at_us // 1000}-{self.at_us}")
+
+
+@pytest.fixture
+async def world(real_server: str) -> AsyncIterator[Bitstamp]:
+    async with Sessions(limit=1) as sessions:
+        made = Bitstamp(real_server, sessions)
+        await made.begin()
+        yield made
+        for fetcher in made.worker._fetchers.values():
+            await fetcher.close()
+        await made.worker._history.close()
+        await made.worker._rounds.close()
+        await made.client.aclose()
+
+
+@pytest.mark.parametrize("heard", [False, True])
+@pytest.mark.parametrize("trimmed", [False, True])
+async def test_no_book_goes_on_over_what_no_id_shows_to_be_missing(
+    world: Bitstamp, heard: bool, trimmed: bool
+) -> None:
+    """The worker was stopped for longer than the log reaches back."""
+    world.book.current_at = time.monotonic() - LATE_S - 1
+    for _ in range(3):
+        await world.event()
+    if trimmed:
+        await world.client.xtrim(KEY, maxlen=2, approximate=False)
+    ready = await world.worker._rounds.next(time.monotonic() + 1) if heard else None
+    await world.worker.step(ready)
+    assert world.book.last_stream_id.endswith(b"%d" % world.at_us)
+    if trimmed:
+        assert (world.book.sync.state, world.book.sync.reason) == (
+            SyncState.BROKEN,
+            "trimmed before it was read",
+        )
+        assert world.book.sync.oldest_usable_id == world.at_us - 1_000_000  # no snapshot from before will do
+        assert not await world.client.hexists(KEYS.live_orderbook, S)
+    else:
+        assert world.book.sync.state is SyncState.SYNCED
+        assert world.book.sync.last_update_id == world.at_us
