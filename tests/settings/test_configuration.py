@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from workers.errors import SettingsError
 from workers.masking import mask
 from workers.settings.exchanges import description
-from workers.settings.loading import find_file, load, parse, redis_url
-from workers.settings.paths import data_folder, socket_path
+from workers.settings.loading import load, parse, redis_url
+from workers.settings.paths import LONGEST_SOCKET_PATH, data_folder, find_file, socket_path, temporary_place
 from workers.settings.signed import SignedVenueSettings
 from workers.settings.toml_lines import locate_keys, nearest_line
 
@@ -173,6 +174,12 @@ def test_passwords_are_masked():
     assert mask("plain text") == "plain text"
 
 
+def test_a_token_in_the_place_of_its_hash_is_not_shown():
+    told = refused(VENUE, {"FLEET_API__TOKEN_SHA256": "the-token-itself"})
+    assert "api.token_sha256" in told
+    assert "the-token-itself" not in told
+
+
 def test_the_shipped_files_are_valid_and_found_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
     for name in ("default.toml", "demo.toml", "config/demo.toml"):
@@ -208,6 +215,32 @@ def test_the_home_is_absolute_and_the_same_from_everywhere(monkeypatch: pytest.M
     assert load(None, {"FLEET_HOME": str(tmp_path)}).home == tmp_path
 
 
+@pytest.mark.parametrize("home", ["~nobody-there/x", "a\\u0000b"])
+def test_a_home_that_can_be_none_is_refused(home: str):
+    told = refused(f'{VENUE}[fleet]\nhome = "{home}"\n')
+    assert "my.toml, line 5, fleet.home" in told
+    assert "cannot be a folder" in told
+
+
+def test_a_settings_file_in_the_home_of_nobody_is_refused():
+    with pytest.raises(SettingsError, match=r"~nobody-there/my\.toml: the file cannot be read"):
+        load(Path("~nobody-there/my.toml"), {})
+
+
+def test_a_home_that_is_no_text_is_refused():
+    assert "environment FLEET_HOME, fleet.home" in refused(VENUE, {"FLEET_HOME": "/tmp/\udcff"})
+
+
+def test_the_shipped_settings_are_read_from_a_folder_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert load(None, {}).home == data_folder() / "var"
+
+
 def test_the_redis_url_is_the_given_one_or_our_socket():
     assert redis_url(load(None, {"REDIS_URL": "redis://h:1/2"}).settings) == "redis://h:1/2"
     home = Path("/srv/a b%c")
@@ -223,6 +256,21 @@ def test_a_socket_in_a_long_path_moves_to_a_short_one():
     assert moved == socket_path(long, "redis.sock")
     assert moved.parent == socket_path(long, "supervisor.sock").parent
     assert moved.parent != socket_path(long / "y", "redis.sock").parent
+
+
+@pytest.mark.parametrize("length", range(60, 90))
+def test_all_sockets_of_a_fleet_are_in_one_folder(length: int):
+    home = Path("/" + "x" * (length - 1))
+    folders = {socket_path(home, name).parent for name in ("redis.sock", "supervisor.sock")}
+    assert len(folders) == 1
+    assert len(str(socket_path(home, "supervisor.sock"))) <= LONGEST_SOCKET_PATH
+
+
+def test_a_temporary_folder_is_where_sockets_have_short_paths(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")
+    assert temporary_place("run/redis.sock") is None
+    monkeypatch.setattr(tempfile, "tempdir", f"/var/{'x' * 60}")
+    assert temporary_place("run/redis.sock") == "/tmp"
 
 
 def test_lines_of_keys():

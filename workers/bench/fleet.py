@@ -193,9 +193,9 @@ def update_id_of(fields: Mapping[bytes, bytes]) -> int:
 
 
 def _settings_text(home: Path, exchange: int, api: int, symbols: int) -> str:
-    listed = msgspec.json.encode(names(symbols)).decode()
+    folder, listed = (msgspec.json.encode(value).decode() for value in (str(home), names(symbols)))
     return (
-        f'[fleet]\nhome = "{home}"\n[api]\nport = {api}\n'
+        f"[fleet]\nhome = {folder}\n[api]\nport = {api}\n"
         f'[venues.spot]\nexchange = "binance"\nmarket = "spot"\nsymbols = {listed}\n'
         f'websocket_url = "ws://127.0.0.1:{exchange}"\nrest_url = "http://127.0.0.1:{exchange}"\n'
     )

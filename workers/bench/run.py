@@ -19,6 +19,7 @@ from workers.bench.reader import Reader
 from workers.bench.tape import names
 from workers.bench.usage import Usage, usage_by_role
 from workers.errors import CommandError
+from workers.settings.paths import LONGEST_SOCKET, temporary_place
 from workers.store.connection import connect_reader
 
 START_S: Final = 180.0
@@ -106,7 +107,7 @@ async def running(make: Make, rate: float, symbols: int, tell: Tell) -> AsyncIte
     Raises:
         CommandError: it does not come so far.
     """
-    home = Path(tempfile.mkdtemp(prefix="fleet-bench-"))
+    home = Path(tempfile.mkdtemp(prefix="fleet-bench-", dir=temporary_place(LONGEST_SOCKET)))
     port, own = _free_ports()
     start_s = START_S + START_S_PER_SYMBOL * symbols
     try:

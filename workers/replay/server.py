@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from workers.errors import CommandError
 from workers.operations.parent import end_with_parent
-from workers.settings.paths import SYSTEM_SOCKET_PATH, data_folder
+from workers.settings.paths import data_folder, temporary_place
 from workers.store.server import find_server
 
 START_S: Final = 15.0
@@ -32,7 +32,7 @@ class PrivateServer:
 
     def __init__(self, *, keep: bool) -> None:
         self._keep = keep
-        self.folder = _folder_for(SOCKET)
+        self.folder = Path(tempfile.mkdtemp(prefix="fleet-replay-", dir=temporary_place(SOCKET)))
         self.socket = self.folder / SOCKET
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -93,12 +93,3 @@ class PrivateServer:
                 self._process.kill()
                 self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _folder_for(socket: str) -> Path:
-    """A new temporary folder in which a socket's path is not too long for the system."""
-    folder = Path(tempfile.mkdtemp(prefix="fleet-replay-"))
-    if len(os.fsencode(folder / socket)) <= SYSTEM_SOCKET_PATH:
-        return folder
-    folder.rmdir()
-    return Path(tempfile.mkdtemp(prefix="fleet-replay-", dir="/tmp"))

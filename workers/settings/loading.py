@@ -28,7 +28,7 @@ from workers.errors import SettingsError
 from workers.masking import MASK, mask
 from workers.settings.checks import check_meaning, is_secret
 from workers.settings.exchanges import DEFAULT, exchanges, settings_of
-from workers.settings.paths import absolute_home, data_folder, socket_path
+from workers.settings.paths import absolute_home, data_folder, find_file, socket_path
 from workers.settings.schema import Settings, VenueSettings
 from workers.settings.symbols import spell_symbols
 from workers.settings.toml_lines import locate_keys, nearest_line
@@ -87,7 +87,9 @@ class _Given:
     @property
     def shown(self) -> str:
         """The value as a message may show it."""
-        return MASK if is_secret(".".join(self.key)) else repr(_masked(self.raw))
+        key = ".".join(self.key)
+        # what is no hash may be the token itself
+        return MASK if is_secret(key) or key == "api.token_sha256" else repr(_masked(self.raw))
 
     def refused(self, problem: str, suggestion: str = "") -> SettingsError:
         return SettingsError(f"{self.place}, {'.'.join(self.key)}", problem, suggestion)
@@ -102,22 +104,6 @@ class _FixedTable(typing.NamedTuple):
 
 _VENUES: Final = object()
 """The node of the schema below which every name is a venue."""
-
-
-def find_file(name: str) -> Path:
-    """A settings file by name: as it stands, else among those that come with the package.
-
-    Raises:
-        SettingsError: there is no such file.
-    """
-    shipped = data_folder()
-    for candidate in (Path(name).expanduser(), shipped / "config" / name, shipped / name):
-        if candidate.is_file():
-            return candidate.absolute()
-    known = sorted(path.name for path in (shipped / "config").glob("*.toml"))
-    near = get_close_matches(Path(name).name, known, 1)
-    problem = f"there is no such settings file (shipped are {', '.join(known)})"
-    raise SettingsError(name, problem, near[0] if near else "")
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Effective:
@@ -174,8 +160,7 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> Effective:
     }
     settings = msgspec.convert({**values, "venues": {}}, Settings)
     settings.venues = sections
-    typed = origin.get("fleet.home", "").startswith("environment")
-    settings.fleet.home = str(absolute_home(settings.fleet.home, typed=typed))
+    settings.fleet.home = str(absolute_home(settings.fleet.home, origin.get("fleet.home", name)))
     effective = Effective(settings, origin)
     spell_symbols(effective.settings)
     check_meaning(effective.settings, effective.origin, name)
@@ -204,9 +189,9 @@ def _read(file: Path) -> str:
 
 
 def _shown(file: Path) -> str:
-    for folder in (data_folder(), Path.cwd()):
-        if file.is_relative_to(folder):
-            return str(file.relative_to(folder))
+    for folder in (data_folder, Path.cwd):  # the latter may be gone
+        if file.is_relative_to(folder()):
+            return str(file.relative_to(folder()))
     return str(file)
 
 
