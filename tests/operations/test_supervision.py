@@ -27,12 +27,13 @@ from workers.errors import CommandError, SettingsError
 from workers.operations import self_test
 from workers.operations.exchange_program import simulator_settings
 from workers.operations.foreground import ForegroundFleet, free_ports, with_free_ports
-from workers.operations.redis_program import port_is_free, server_command, write_password
+from workers.operations.redis_program import listening_problem, port_is_free, server_command, write_password
 from workers.operations.role import PROGRAMS, WORKERS
 from workers.operations.run_directory import make_run_directory, make_socket_folder
 from workers.operations.simulated import discard_simulated, mark_or_refuse
-from workers.operations.supervision import fill_in, inherited
+from workers.operations.supervision import Supervisor, fill_in, inherited
 from workers.settings.loading import load, parse, redis_url
+from workers.settings.paths import socket_path
 from workers.store.connection import connect
 from workers.store.server import find_server
 from workers.terminal.output import seconds_of
@@ -118,6 +119,38 @@ def test_a_taken_port_is_seen():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         assert not port_is_free("127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["::1", "localhost"])
+def test_a_port_of_any_family_is_looked_at(host: str):
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[-1]
+        taken = socket.create_server(found[4][:2], family=found[0])
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    port = taken.getsockname()[1]
+    with taken:
+        assert listening_problem(host, port) == "is taken"
+    assert port_is_free(host, port)
+
+
+def test_an_address_of_another_machine_is_not_taken_for_a_taken_port():
+    assert listening_problem("192.0.2.1", 8080).startswith("cannot be listened at")
+    assert listening_problem("a..b", 8080).startswith("cannot be listened at")
+
+
+def test_of_two_starts_in_one_run_directory_the_later_one_is_refused_and_ends_nothing(tmp_path: Path):
+    environment = {"FLEET_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    effective, supervisor = load(None, environment), Supervisor(tmp_path)
+    first = supervisor.start_child(effective, environment)
+    try:
+        with pytest.raises(CommandError, match="did not start"):
+            Supervisor(tmp_path).start_child(effective, environment | {"FLEET_API__PORT": "7"})
+        assert supervisor.pid() == first.pid
+        assert "FLEET_API__PORT" not in supervisor.environment()
+    finally:
+        supervisor.stop()
+        first.wait(60)
 
 
 def test_simulated_and_real_data_are_never_mixed(tmp_path: Path):
@@ -272,11 +305,11 @@ async def answers(client: Redis) -> bool:
 async def test_our_server_takes_the_shipped_configuration(tmp_path: Path):
     venue = '[venues.usdm]\nmarket = "usdm"\nsymbols = ["BTCUSDT"]\n[redis]\nport = 0\nmaxmemory_mb = 64\n'
     settings = parse(venue, "my.toml", {"FLEET_HOME": str(tmp_path)}).settings
+    make_run_directory(tmp_path)
     (tmp_path / "redis").mkdir()
-    (tmp_path / "run").mkdir()
     command = server_command(find_server("/usr/bin:/usr/local/bin"), settings)
     server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
-    path = tmp_path / "run" / "redis.sock"
+    path = socket_path(tmp_path, "redis.sock")
     client = Redis(unix_socket_path=str(path), protocol=2, decode_responses=True)
     async with asyncio.timeout(60):
         while not await answers(client):

@@ -34,6 +34,7 @@ from workers.api.orders.live import LiveOrders
 from workers.api.security.access import Access
 from workers.api.security.connections import RESERVED, Connections, GuardedSite, raise_descriptor_limit
 from workers.archive.files.past import readable_archive
+from workers.model.host_names import http_url
 from workers.runtime.follow_symbols import follow
 from workers.runtime.process import Process
 from workers.runtime.tasks import end
@@ -156,8 +157,8 @@ async def main(process: Process) -> None:
         else:
             return
         host, port = runner.addresses[0][:2]
-        process.details["address"] = f"http://{host}:{port}"
-        log.info("api_ready", address=f"http://{host}:{port}")
+        process.details["address"] = http_url(host, port)
+        log.info("api_ready", address=process.details["address"])
         waiting = [
             asyncio.create_task(process.stop.wait(), name="api: stop"),
             asyncio.create_task(api.failed(), name="api: failure"),

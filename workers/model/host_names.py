@@ -29,3 +29,8 @@ def is_loopback_host(host: str) -> bool:
         return True
     found = address_of(host)
     return found is not None and found.is_loopback
+
+
+def http_url(host: str, port: int) -> str:
+    """The address of a server there; one of IPv6 stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

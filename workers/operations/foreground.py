@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from workers.errors import CommandError
-from workers.operations.redis_program import port_is_free
+from workers.operations.redis_program import listening_problem, port_is_free
 from workers.operations.supervision import Supervisor
 from workers.plain_text import plain
 from workers.settings.loading import Effective, load
@@ -138,9 +138,9 @@ class ForegroundFleet:
             for name, port in settings.exchange.flavours.items():
                 keys[f"exchange.flavours.{name}"] = (settings.exchange.host, port)
         for key, (host, port) in keys.items():
-            if port and not port_is_free(host, port):
+            if port and (problem := listening_problem(host, port)):
                 variable = f"FLEET_{key.replace('.', '__').upper()}"
-                raise CommandError(f"Port {port} of {host} ({key}) is taken; set {variable} to another.")
+                raise CommandError(f"Port {port} of {host} ({key}) {problem}; set {variable} to another.")
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -217,7 +217,8 @@ def stop_on_signals() -> asyncio.Event:
     """An event of the running loop that Ctrl-C, a hang-up or a termination sets."""
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
 
 

@@ -5,6 +5,7 @@ Every worker waits for the server, so it is started before what only talks and w
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -87,13 +88,25 @@ def _answers(settings: Settings) -> bool:
 
 def port_is_free(host: str, port: int) -> bool:
     """Whether a server could listen there now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+    return not listening_problem(host, port)
+
+
+def listening_problem(host: str, port: int) -> str:
+    """Why no server can listen there now, `is taken` where one does; empty where one can."""
+    try:
+        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for family, kind, _, _, address in places:
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as asyncio has it
+                probe.bind(address)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        return "is taken" if taken else f"cannot be listened at ({error.strerror or error})"
+    except UnicodeError as error:
+        return f"cannot be listened at ({error})"
+    return ""
 
 
 def live_workers(client: Redis, roles: Iterable[str]) -> int:

@@ -215,7 +215,7 @@ class Supervisor:
                 raise CommandError(f"supervisord did not start: {said}")
 
         try:
-            self._wait_until_up(check)
+            self._wait_until_up(check, child.pid)
             self._put_on_record(environment)
         except BaseException:
             child.terminate()
@@ -223,9 +223,10 @@ class Supervisor:
             raise
         return child
 
-    def _wait_until_up(self, check: Callable[[], None]) -> None:
+    def _wait_until_up(self, check: Callable[[], None], wanted: int | None = None) -> None:
+        """Wait for an answer; of the process that is wanted, as another start may have been quicker."""
         deadline = time.monotonic() + START_S
-        while self.pid() is None:
+        while (pid := self.pid()) is None or (wanted is not None and pid != wanted):
             check()
             if time.monotonic() > deadline:
                 raise CommandError(f"supervisord does not answer at {self.socket}; see {self.log}.")

@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 
 from workers.errors import FleetError, ServerTooOld
 from workers.masking import mask
+from workers.model.host_names import http_url
 from workers.model.symbols.shares import Share
 from workers.runtime.backoff import Backoff
 from workers.runtime.logs import configure_logging
@@ -124,7 +125,7 @@ class Process:
             log.warning("metrics_port_taken", port=port, error=str(error))
             await web.TCPSite(runner, wanted.host, 0).start()
         host, bound = runner.addresses[0][:2]
-        self.metrics_address = f"http://{host}:{bound}/metrics"
+        self.metrics_address = f"{http_url(host, bound)}/metrics"
         return runner
 
     async def _beat(self) -> None:

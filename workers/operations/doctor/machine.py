@@ -12,7 +12,7 @@ from workers.extras import install_command
 from workers.operations.doctor.findings import Finding, megabytes
 from workers.operations.open_files import raise_limit
 from workers.operations.process_numbers import cores, process_numbers
-from workers.operations.redis_program import port_is_free
+from workers.operations.redis_program import listening_problem
 from workers.runtime.process import PORT_OFFSETS, port_offset
 from workers.settings.loading import Effective
 from workers.settings.schema import Settings
@@ -139,7 +139,7 @@ def _ports(effective: Effective, *, runs: bool) -> list[Finding]:
             for number in range(numbers.get(role.partition("-")[0], 1)):
                 name = f"metrics of {role}{f'-{number}' if number else ''}"
                 wanted[name] = (settings.metrics.host, settings.metrics.base_port + port_offset(role, number))
-    taken = {name: place for name, place in wanted.items() if place[1] and not port_is_free(*place)}
+    taken = {name: place for name, place in wanted.items() if place[1] and listening_problem(*place)}
     ports = ", ".join(f"{name} {port}" for name, (_, port) in wanted.items() if port)
     if runs:
         return [Finding("ports", "ok", f"in use by the running fleet: {ports}")]
@@ -149,9 +149,10 @@ def _ports(effective: Effective, *, runs: bool) -> list[Finding]:
         Finding(
             "ports",
             "problem",
-            f"{name}: port {port} of {host} is taken",
-            "Another program listens there, so this part of the fleet cannot start.",
-            f"Stop that program (ss -ltnp 'sport = :{port}' names it), or set {_variable(name)} to another port.",
+            f"{name}: port {port} of {host} {listening_problem(host, port)}",
+            "This part of the fleet cannot start.",
+            f"Stop the program that has it (ss -ltnp 'sport = :{port}' names it), or set {_variable(name)} to "
+            "another port, or the host beside it to an address of this machine.",
         )
         for name, (host, port) in taken.items()
     ]
