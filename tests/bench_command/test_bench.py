@@ -46,7 +46,8 @@ def test_the_fleet_is_measured_and_compared(fleet: Run):
     assert "comparing" in done.stderr
 
 
-def test_ctrl_c_ends_it_at_once_and_leaves_nothing(folder: Path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_ends_it_at_once_and_leaves_nothing(folder: Path, number: signal.Signals):
     process = subprocess.Popen(
         [
             sys.executable,
@@ -70,7 +71,7 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing(folder: Path):
     try:
         assert process.stderr is not None
         assert "starting" in process.stderr.readline()
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
         said, complained = process.communicate(timeout=90)
     finally:
         process.kill()
@@ -79,7 +80,15 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing(folder: Path):
 
 
 @pytest.mark.parametrize(
-    "words", [("--rates", "fast"), ("--rates", "0"), ("--for", "soon"), ("--against", "nobody")]
+    "words",
+    [
+        ("--rates", "fast"),
+        ("--rates", "0"),
+        ("--rates", "nan"),
+        ("--burst", "nan"),
+        ("--for", "soon"),
+        ("--against", "nobody"),
+    ],
 )
 def test_what_cannot_be_measured_is_refused(fleet: Run, words: tuple[str, str]):
     done = fleet("bench", *words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from fleet_runs import plain_environment
 
 from workers.cli import application
 from workers.cli import main as entry
+from workers.operations.foreground import STOP_SIGNALS, stop_on_signals
 from workers.terminal import output
 
 
@@ -27,14 +29,17 @@ def test_ctrl_c_is_silent_while_the_code_is_loaded(monkeypatch: pytest.MonkeyPat
                 return lambda: handlers.append(signal.getsignal(signal.SIGINT)) or 7
             raise AttributeError(name)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *numbers)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         monkeypatch.setitem(sys.modules, "workers.cli.application", Loading("workers.cli.application"))
         monkeypatch.setattr(sys, "argv", ["fleet", "status"])
         with pytest.raises(SystemExit) as ended:
             entry.run()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert ended.value.code == 7
     assert handlers == [signal.SIG_DFL, signal.default_int_handler]
 
@@ -47,9 +52,12 @@ def test_ctrl_c_before_a_command_began_ends_with_130(monkeypatch: pytest.MonkeyP
     assert application.main(["config"]) == 130
 
 
-def test_a_reader_that_went_away_is_no_failure():
+@pytest.mark.parametrize(
+    "command", [["fault", "--kinds"], ["fault", "--kinds", "--json"], ["config", "--json"]]
+)
+def test_a_reader_that_went_away_is_no_failure(command: list[str]):
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "workers.cli", "fault", "--kinds"],
+        [sys.executable, "-P", "-m", "workers.cli", *command],
         env=plain_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -58,6 +66,43 @@ def test_a_reader_that_went_away_is_no_failure():
     process.stdout.close()
     _, told = process.communicate(timeout=60)
     assert (process.returncode, told) == (0, b"")
+
+
+def redirected(how: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """The command as a shell runs it with a stream closed or led elsewhere."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {how}', "sh", sys.executable, "-P", "-m", "workers.cli", *command],
+        env=plain_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", [["config"], ["config", "--json"], ["conform", "--list"]])
+def test_a_closed_stream_is_no_failure(closed: str, command: list[str]):
+    done = redirected(closed, *command)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", [["config"], ["config", "--json"]])
+def test_an_answer_that_cannot_be_written_is_told(command: list[str]):
+    done = redirected(">/dev/full", *command)
+    assert (done.returncode, done.stderr) == (3, "What is written: No space left on device.\n")
+
+
+async def test_a_hang_up_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup starts a command
+    try:
+        stop_on_signals()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        for number in STOP_SIGNALS:
+            asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(

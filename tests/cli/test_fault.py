@@ -12,7 +12,7 @@ import pytest
 
 from workers.cli.application import main
 from workers.cli.fault_command import _alter, control_url, fault_text, faults_table, run_fault
-from workers.errors import CommandError, SettingsError
+from workers.errors import CommandError, SettingsError, WrongArgument
 from workers.operations.exchange_program import flavour_settings, simulator_settings
 from workers.operations.supervision import Supervisor
 from workers.settings.loading import parse
@@ -100,7 +100,7 @@ def test_a_fault_goes_to_the_exchange_of_the_venue_that_is_named():
     assert ports == {None: "7400", "usdm": "7400", "okx": "7401"}
     with pytest.raises(CommandError, match=r"kraken runs on no simulated exchange"):
         control_url(settings, "kraken")
-    with pytest.raises(CommandError, match=r"no venue 'spot'; there are usdm, okx, kraken"):
+    with pytest.raises(WrongArgument, match=r"no venue 'spot'; there are usdm, okx, kraken"):
         control_url(settings, "spot")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import tomllib
 from collections import Counter
@@ -10,6 +11,7 @@ from collections import Counter
 import msgspec
 import pytest
 
+from workers.cli.application import main
 from workers.conformance.adapters.adapter import load_adapter
 from workers.conformance.adapters.plain_book import PlainBook
 from workers.conformance.catalogue.all import CALM, SCENARIOS, chosen
@@ -146,3 +148,15 @@ def test_the_report_counts_and_tells():
     }
     assert "FAILED" in result_line(bad)
     assert result_table([good, bad], 3.0).row_count == 2
+
+
+def test_the_list_is_one_object_for_programs(capsys: pytest.CaptureFixture[str]):
+    assert main(["conform", "--list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["scenarios"]
+    assert [row["name"] for row in found] == [one.name for one in SCENARIOS]
+    assert all(row["levels"] and row["world"] and row["reader"] for row in found)
+
+
+@pytest.mark.parametrize("words", [("--level", "none"), ("--level", "fleet", "--adapter", "a:B")])
+def test_what_cannot_be_run_is_refused_as_a_wrong_command_line(words: tuple[str, ...]):
+    assert main(["conform", "--list", *words]) == 2

@@ -204,7 +204,7 @@ def _holds_depth(socket: Path) -> bool:
 
 def test_keeping_what_is_not_ours_is_refused(run: Run, capture: Capture, tmp_path: Path, real_server: str):
     done = run(capture.write(tmp_path / "a"), "--redis", real_server, "--keep")
-    assert (done.returncode, done.stdout) == (3, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert "--keep" in done.stderr
 
 

@@ -11,7 +11,7 @@ from workers.bench.latency import Percentiles
 from workers.bench.run import Burst, Measured
 from workers.bench.suite import Outcome, Plan, run
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
-from workers.terminal.output import err, json_line, out
+from workers.terminal.output import err, out
 
 STAGES: Final = {
     "log": "in the log",
@@ -38,7 +38,7 @@ def run_bench(plan: Plan, *, as_json: bool) -> int:
 
     outcome = asyncio.run(run(plan, tell, told))
     if as_json:
-        out.file.write(json_line(_object(outcome)))
+        out.write_json(_object(outcome))
     else:
         _conclude(outcome)
     return EXIT_FINE if outcome.is_right else EXIT_DISAGREEMENT

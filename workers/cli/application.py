@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from functools import cache
 from importlib import import_module
@@ -16,7 +17,7 @@ from workers import __version__
 from workers.cli.options import Config, Json
 from workers.errors import CommandError, FleetError, SettingsError, SymbolError, WrongArgument
 from workers.terminal.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED, EXIT_SETTINGS
-from workers.terminal.output import escape_unencodable, note, seconds_of
+from workers.terminal.output import escape_unencodable, note, out, seconds_of
 
 REGISTERED: Final = (
     "workers.cli.replay",
@@ -33,7 +34,8 @@ REGISTERED: Final = (
 """Modules with commands of their own: each has `register(app)`."""
 EXIT_CODES: Final = (
     "Exit codes: 0 fine · 1 a check failed or something disagreed · 2 the command line or the settings "
-    "cannot be used · 3 something could not be started or reached · 130 ended by Ctrl-C before the result."
+    "cannot be used · 3 something could not be started or reached · 130 ended by Ctrl-C or a termination "
+    "before the result."
 )
 
 PANELS: Final = {
@@ -206,8 +208,10 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_NOT_STARTED
     except OSError as error:
         if error.filename is None:
-            raise
-        note(f"{error.filename}: {error.strerror}.")
+            if error.errno != errno.ENOSPC:
+                raise
+            out.forget()
+        note(f"{error.filename or 'What is written'}: {error.strerror}.")
         return EXIT_NOT_STARTED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

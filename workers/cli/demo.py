@@ -16,6 +16,7 @@ from rich.table import Table
 from workers.archive.files import parquet
 from workers.errors import CommandError, ExtraMissing
 from workers.masking import mask
+from workers.model.host_names import http_url
 from workers.model.symbols.selection import SymbolRule
 from workers.operations.exchange_program import simulator_settings
 from workers.operations.foreground import ForegroundFleet, stop_on_signals, with_free_ports
@@ -27,7 +28,7 @@ from workers.runtime.tasks import end
 from workers.settings.loading import load, redis_url
 from workers.store.connection import connect
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED
-from workers.terminal.output import LiveStatus, Progress, json_line, note, out, sentence
+from workers.terminal.output import LiveStatus, Progress, note, out, sentence
 from workers.verification.fleet import STARTING, Verification
 from workers.verification.stored import FleetReader
 from workers.verification.truth_source import TruthSource
@@ -85,7 +86,7 @@ def run_demo(
         note(f"Stopped{who}. The logs are in {fleet.home / 'log'}.")
         return EXIT_INTERRUPTED if seconds is not None else EXIT_FINE
     if as_json:
-        out.file.write(json_line(result))
+        out.write_json(result)
     else:
         out.print(verdict_table(result))
     failed = bool(result["problems"]) or any(result[name] for name in FAILED)
@@ -121,7 +122,7 @@ def introduce(fleet: ForegroundFleet) -> None:
     settings = fleet.effective.settings
     symbol = next(iter(SymbolRule.parse(next(iter(settings.venues.values())).symbols).exact), "BTCUSDT")
     lines = [
-        f"dashboard          http://{settings.api.host}:{settings.api.port}/ (starting)",
+        f"dashboard          {http_url(settings.api.host, settings.api.port)}/ (starting)",
         f"Redis              {mask(redis_url(settings))}",
         *(
             f"{'' if place else 'try':19}{line}"
@@ -161,7 +162,7 @@ class Dashboard:
             return
         writer.close()
         self._told = True
-        note(f"The dashboard is open: http://{host}:{port}/")
+        note(f"The dashboard is open: {http_url(host, port)}/")
 
 
 async def _demo(fleet: ForegroundFleet, seconds: float | None) -> dict[str, Any] | None:

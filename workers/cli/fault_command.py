@@ -12,13 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from workers.conformance.fleet.control import ExchangeControl
-from workers.errors import CommandError
+from workers.errors import CommandError, WrongArgument
 from workers.operations.running import running_fleet
 from workers.settings.exchanges import DEFAULT
 from workers.settings.schema import Settings
 from workers.sim.engine.faults import KINDS, Fault
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import json_line, out
+from workers.terminal.output import out
 
 
 def fault_text(words: Sequence[str]) -> str:
@@ -51,7 +51,8 @@ def control_url(settings: Settings, venue: str | None) -> str:
     """The address of the exchange that a venue of the settings runs on, without one of the simulated Binance.
 
     Raises:
-        CommandError: it runs on no simulated exchange, or there is no such venue.
+        CommandError: it runs on no simulated exchange.
+        WrongArgument: there is no such venue.
     """
     exchange = settings.exchange
     if not exchange.enabled:
@@ -59,7 +60,7 @@ def control_url(settings: Settings, venue: str | None) -> str:
     if venue is None:
         return f"http://{exchange.host}:{exchange.port}"
     if venue not in settings.venues:
-        raise CommandError(f"There is no venue {venue!r}; there are {', '.join(settings.venues)}.")
+        raise WrongArgument(f"There is no venue {venue!r}", list(settings.venues))
     name = settings.venues[venue].exchange
     port = exchange.port if name == DEFAULT else exchange.flavours.get(name, 0)
     if not port:
@@ -95,8 +96,8 @@ async def _alter(url: str, text: str, remove: int | None) -> list[dict[str, Any]
         if remove is not None:
             known = await control.faults()
             if remove and remove not in known:
-                raise CommandError(
-                    f"No fault has the number {remove}; `fleet fault` tells those that are set."
+                raise WrongArgument(
+                    f"No fault has the number {remove}; `fleet fault` tells those that are set"
                 )
             for number in [remove] if remove else known:
                 await control.remove_fault(number)
@@ -121,4 +122,4 @@ def faults_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _write(found: object) -> None:
-    out.file.write(json_line(found))
+    out.write_json(found)

@@ -25,7 +25,7 @@ from workers.store.connection import connect
 from workers.store.fleet.leases import Registry, milliseconds_of
 from workers.store.keys import FOLDS
 from workers.terminal.exit_codes import EXIT_FINE, EXIT_NOT_STARTED
-from workers.terminal.output import json_line, note, out
+from workers.terminal.output import note, out
 from workers.verification.stored import Book, FleetReader
 
 
@@ -49,7 +49,7 @@ def run_status(config: Path | None, *, as_json: bool) -> int:
     found["home"] = str(supervisor.home)
     found["supervisord"] = supervisor.find()
     if as_json:
-        out.file.write(json_line(found))
+        out.write_json(found)
     else:
         for row in found["symbols"]:
             for trouble in row["unreadable"]:

@@ -54,6 +54,14 @@ def result_table(results: Sequence[Result], seconds: float) -> Table:
     return table
 
 
+def list_rows(scenarios: Sequence[Scenario]) -> list[dict[str, Any]]:
+    """What there is to run, for programs."""
+    return [
+        {"name": one.name, "levels": one.levels, "world": one.world, "reader": one.reader}
+        for one in scenarios
+    ]
+
+
 def list_table(scenarios: Sequence[Scenario]) -> Table:
     """What there is to run."""
     table = Table()

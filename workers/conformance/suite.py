@@ -11,8 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from workers.conformance.adapters.adapter import load_adapter
 from workers.conformance.catalogue.all import CALM, chosen
 from workers.conformance.fleet.every_venue import run_every_venue
@@ -20,14 +18,15 @@ from workers.conformance.fleet.quota import Quota
 from workers.conformance.fleet.runner import run_fleet
 from workers.conformance.model.runner import run_model
 from workers.conformance.orders.runner import run_orders
-from workers.conformance.report import list_table, report_object, result_line, result_table
+from workers.conformance.report import list_rows, list_table, report_object, result_line, result_table
 from workers.conformance.result import LEVELS, Level, Result
 from workers.conformance.scenario import Scenario
 from workers.conformance.venues.places import Place, places
 from workers.conformance.venues.runner import run_venues
-from workers.errors import CommandError
+from workers.errors import WrongArgument
 from workers.runtime.logs import configure_logging
 from workers.settings.exchanges import DEFAULT
+from workers.settings.paths import LONGEST_SOCKET, temporary_place
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
 from workers.terminal.output import err, note, out
 
@@ -52,11 +51,15 @@ def run_suite(
         cpu_share: of a core, to which every worker of the fleet is held once all books are shown.
 
     Raises:
-        CommandError: there is no such scenario, level, adapter or share, or the fleet did not start.
+        WrongArgument: there is no such scenario, level, adapter or share.
+        CommandError: the fleet did not start.
     """
     Quota([], cpu_share)
     wanted, default, markets = _wanted(levels, venues, adapter)
     scenarios = chosen(names, wanted, default=default, others=bool(markets))
+    if listing and as_json:
+        out.write_json({"scenarios": list_rows(scenarios)})
+        return EXIT_FINE
     if listing:
         out.print(list_table(scenarios))
         return EXIT_FINE
@@ -71,7 +74,7 @@ def run_suite(
     seconds = time.monotonic() - began
     err.print(result_table(results, seconds))
     if as_json:
-        out.file.write(msgspec.json.encode(report_object(results, seconds)).decode() + "\n")
+        out.write_json(report_object(results, seconds))
     return EXIT_FINE if all(result.passed for result in results) else EXIT_DISAGREEMENT
 
 
@@ -82,25 +85,26 @@ def _wanted(
     wanted = [level for level in LEVELS if level in levels or not levels]
     for level in levels:
         if level not in LEVELS:
-            raise CommandError(f"{level!r} is no level; there are {' and '.join(LEVELS)}.")
+            raise WrongArgument(f"{level!r} is no level", LEVELS)
     markets = places([name for name in venues if name != DEFAULT]) if set(venues) != {DEFAULT} else []
     if adapter is None:
         return wanted, not venues or DEFAULT in venues, markets
     if "fleet" in levels:
-        raise CommandError("An adapter runs on the model level; the fleet level runs the fleet.")
+        raise WrongArgument("An adapter runs on the model level; the fleet level runs the fleet")
     if set(venues) - {DEFAULT}:
-        raise CommandError(f"An adapter is given the messages of {DEFAULT}.")
+        raise WrongArgument(f"An adapter is given the messages of {DEFAULT}")
     return ["model"], True, []
 
 
 @contextlib.contextmanager
 def _run_directory(keep: Path | None) -> Iterator[Path]:
     if keep is None:
-        with tempfile.TemporaryDirectory(prefix="fleet-conform-") as folder:
+        place = temporary_place(f"together/{LONGEST_SOCKET}")
+        with tempfile.TemporaryDirectory(prefix="fleet-conform-", dir=place) as folder:
             yield Path(folder)
         return
     if keep.exists() and any(keep.iterdir()):
-        raise CommandError(f"{keep} is not empty; name a new folder.")
+        raise WrongArgument(f"{keep} is not empty; name a new folder")
     yield keep.absolute()
     note(f"The logs are in {keep}, of each fleet in its folder log.")
 

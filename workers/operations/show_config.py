@@ -11,7 +11,7 @@ from rich.markup import escape
 from workers.masking import mask
 from workers.settings.loading import load, redis_url
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import json_line, out
+from workers.terminal.output import out
 
 
 def run_config(config: Path | None, *, as_json: bool) -> int:
@@ -21,7 +21,7 @@ def run_config(config: Path | None, *, as_json: bool) -> int:
     rows.append(("(redis in use)", mask(redis_url(effective.settings)), "derived"))
     if as_json:
         settings = {key: {"value": value, "from": origin} for key, value, origin in rows}
-        out.file.write(json_line({"file": str(effective.file), "settings": settings}))
+        out.write_json({"file": str(effective.file), "settings": settings})
         return EXIT_FINE
     width = max(len(key) for key, _, _ in rows)
     out.print(f"[dim]# {escape(str(effective.file))}[/dim]", soft_wrap=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -15,7 +14,7 @@ import uvloop
 from redis.exceptions import RedisError
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from workers.errors import CommandError, RecordingError
+from workers.errors import CommandError, RecordingError, WrongArgument
 from workers.masking import mask
 from workers.operations.foreground import STOP_SIGNALS, ignoring, stop_on_signals
 from workers.recordings.exchanges import Source
@@ -30,7 +29,7 @@ from workers.research.tardis_machine import KEY_VARIABLE, is_replay
 from workers.research.tardis_spool import spool
 from workers.runtime.logs import configure_logging
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_INTERRUPTED, EXIT_SETTINGS
-from workers.terminal.output import PLAIN_EVERY_S, err, json_line, note, out, sentence
+from workers.terminal.output import PLAIN_EVERY_S, err, note, out, sentence
 
 
 def run_replay(
@@ -46,14 +45,12 @@ def run_replay(
 ) -> int:
     """Replay files, and what machines replay, by their names or URLs; the exit code."""
     if redis and keep:
-        raise CommandError("--keep is for the private server; what --redis names is left as it is anyway.")
+        raise WrongArgument("--keep is for the private server; what --redis names is left as it is anyway")
     try:
         source = Source.parse(venue) if venue else None
     except ValueError as error:
-        raise CommandError(f"--venue {error}.") from error
+        raise WrongArgument(f"--venue {error}") from error
     configure_logging("critical", "console")
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.default_int_handler)  # whatever ends us, the server is ended first
     server = None
     finished = False
     spools = TemporaryDirectory(prefix="fleet-replay-")
@@ -89,7 +86,7 @@ def run_replay(
         # In this order: a server that is told to end writes to its log, which would come back into the folder.
         note(f"To stop it: rm -r {server.folder}; kill {server.pid}")
     if as_json:
-        out.file.write(json_line(found))
+        out.write_json(found)
     else:
         out.print(tables(found))
     return EXIT_DISAGREEMENT if found["problems"] else EXIT_FINE

@@ -26,7 +26,7 @@ from workers.research.tardis_machine import is_replay
 from workers.research.tardis_replay import import_replay
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
-from workers.terminal.output import PLAIN_EVERY_S, json_line, note, out
+from workers.terminal.output import PLAIN_EVERY_S, note, out
 from workers.verification.archive import refuse_other_ids, venue_of_file
 
 
@@ -68,7 +68,7 @@ def run_import(request: Request, config: Path | None, *, as_json: bool) -> int:
             outcome.problem(str(error))
         fine &= outcome.fine
         if as_json:
-            out.file.write(json_line(_shown(outcome)))
+            out.write_json(_shown(outcome))
         else:
             _report(outcome, time.monotonic() - started)
     return EXIT_FINE if fine else EXIT_DISAGREEMENT

@@ -12,4 +12,4 @@ EXIT_SETTINGS: Final = 2
 EXIT_NOT_STARTED: Final = 3
 """Something the command needs could not be started or reached."""
 EXIT_INTERRUPTED: Final = 130
-"""Ended by Ctrl-C before the result was known."""
+"""Ended by Ctrl-C, a termination or a hang-up before the result was known."""

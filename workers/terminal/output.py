@@ -60,11 +60,23 @@ def json_line(value: Any) -> str:
 class Answer(PlainConsole):
     """Standard output, of which a reader may have had enough."""
 
+    def write_json(self, value: Any) -> None:
+        """A value as one line of JSON, as it is, at once."""
+        try:
+            self.file.write(json_line(value))
+            self.file.flush()
+        except BrokenPipeError:
+            self.on_broken_pipe()
+
     def on_broken_pipe(self) -> None:
         """End without a complaint: that is no failure of ours."""
+        self.forget()
+        raise SystemExit(EXIT_FINE)
+
+    def forget(self) -> None:
+        """Write what is left nowhere: else the interpreter tries, and complains, at its end."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(EXIT_FINE)
 
 
 out = Answer(width=None if sys.stdout.isatty() else 160)

@@ -25,7 +25,7 @@ from workers.recordings.sorting import TradeSorter
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_SETTINGS
-from workers.terminal.output import PLAIN_EVERY_S, err, json_line, note, out
+from workers.terminal.output import PLAIN_EVERY_S, err, note, out
 from workers.verification.klines import verify_klines
 from workers.verification.stored_sources import SourceName, held_rows, venue_named
 
@@ -75,7 +75,7 @@ def run_verify(request: Request, config: Path | None, *, as_json: bool) -> int:
         note(str(error))
         return EXIT_SETTINGS
     if as_json:
-        out.file.write(json_line(found))
+        out.write_json(found)
     else:
         table, lines = _report(found)
         out.print(table)

@@ -16,7 +16,7 @@ from workers.operations.running import running_fleet
 from workers.operations.supervision import Supervisor
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
-from workers.terminal.output import counted, json_line, out
+from workers.terminal.output import counted, out
 
 STYLES: Final[dict[Level, str]] = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
@@ -28,7 +28,7 @@ def run_doctor(config: Path | None, *, offline: bool, as_json: bool) -> int:
     counts = {level: sum(finding.level == level for finding in findings) for level in STYLES}
     if as_json:
         rows = [finding._asdict() for finding in findings]
-        out.file.write(json_line({**counts, "findings": rows}))
+        out.write_json({**counts, "findings": rows})
     else:
         for finding in findings:
             _tell(finding)
