@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -14,12 +16,13 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from archive_world import CONTEXT, ENTRIES, KEYS, MIDNIGHT, SOURCES, SYMBOL, Owner, World
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from workers.archive.buffer import Buffer, Limits
 from workers.archive.files import parquet
+from workers.archive.files.kept import HeldRows
 from workers.archive.files.layout import (
     START,
     FileRange,
@@ -38,17 +41,21 @@ from workers.archive.stream import Parts
 from workers.archive.worker import ArchiveWorker
 from workers.errors import ArchiveUnreadable, ExtraMissing
 from workers.model.trades.windows import Window
+from workers.runtime.context import venue_contexts
 from workers.runtime.process import Process
 from workers.settings.archive import ArchiveSettings
 from workers.settings.schema import FleetSettings, Settings
 from workers.venues.binance.settings import BinanceSettings
+from workers.venues.kraken.settings import KrakenSettings
 
 
 @given(st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable()))
+@example("..")
 def test_any_name_becomes_a_plain_part_of_a_path_and_back(name: str):
     part = encoded(name)
     assert decoded(part) == name
     assert part.isascii()
+    assert part.strip("."), "it names no folder above"
     assert not set(part) & set('/\\:*?"<>|= {}')
     assert encoded("BTCUSDT_261225") == "BTCUSDT_261225"
 
@@ -131,6 +138,38 @@ def _columns(file: io.BytesIO) -> list[dict[str, Any]]:
     return pq.ParquetFile(file).metadata.row_group(0).to_dict()["columns"]
 
 
+def test_a_flipped_bit_is_never_another_row():
+    rows, file = rows_of("trades", 40), io.BytesIO()
+    parquet.write(file, SOURCES["trades"], day_of(MIDNIGHT), rows, START, 3)
+    whole = file.getvalue()
+    refused = 0
+    for place in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        try:
+            assert [
+                row for batch in parquet.read(io.BytesIO(damaged), "x", "trades") for row in batch
+            ] == rows
+        except ArchiveUnreadable:
+            refused += 1
+    assert refused > len(whole) // 30
+
+
+def test_an_error_of_the_device_says_nothing_of_the_file(tmp_path: Path):
+    """A file that is called damaged is removed by its stream's next owner."""
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    file = io.BytesIO()
+    rows = rows_of("trades")
+    parquet.write(file, SOURCES["trades"], day_of(MIDNIGHT), rows, START, 3)
+    held = FileRange(StreamId.parse(rows[0][0]), StreamId.parse(rows[-1][0]))
+    with pytest.raises(OSError, match="Input/output"):
+        parquet.check(Failing(file.getvalue()), "x", held)
+
+
 def test_a_number_beyond_the_decimals_is_still_there_as_text():
     texts = ["1.5", "0.1234567890123456789", "not a number", "123456789012345678901.5", None]
     rows = [(*row[:2], text, *row[3:]) for row, text in zip(rows_of("trades"), texts, strict=True)]
@@ -139,6 +178,36 @@ def test_a_number_beyond_the_decimals_is_still_there_as_text():
     table = pq.read_table(file)
     assert table.column("price").to_pylist() == texts
     assert table.column("price_decimal").to_pylist() == [Decimal("1.5"), None, None, None, None]
+
+
+@pytest.mark.parametrize("told", [None, -1])
+async def test_a_message_that_says_no_time_is_found_by_that_of_its_entry(tmp_path: Path, told: int | None):
+    """Kraken's whole books say none; files of earlier releases have -1 there."""
+    [context] = venue_contexts(Settings(venues={"kraken": KrakenSettings(symbols=["BTC-USD"])}))
+    source, storage = Source("kraken", "BTC-USD", "depth"), LocalStorage(tmp_path)
+    book = b'{"symbol":"BTC/USD","bids":[{"price":1,"qty":2}],"asks":[],"checksum":7}'
+    fields = {b"data": b'{"channel":"book","type":"snapshot","data":[%s]}' % book, b"kind": b"snapshot"}
+    row = row_of(source, context.venue, StreamId(MIDNIGHT, 1), fields)
+    assert (row.decoded, row.day) == (True, day_of(MIDNIGHT))
+    at = POSITIONS["depth"]["event_time"]
+    assert row.values[at] is None
+    values = (*row.values[:at], told, *row.values[at + 1 :])
+    file = storage.create(name := f"{source.day_folder(row.day)}/{MIDNIGHT}-1_{MIDNIGHT}-1.parquet")
+    parquet.write(file, source, row.day, [values], START, 3)
+    storage.sync(file)
+    assert storage.exists(name)
+    archive = ArchiveReader(storage)
+    assert list(archive.rows(source, MIDNIGHT, MIDNIGHT + 1)) == [values]
+    assert list(archive.rows(source, MIDNIGHT + 1, MIDNIGHT + 9)) == []
+
+    class OneEntry:
+        async def entries(
+            self, _: str, from_ms: int
+        ) -> AsyncIterator[list[tuple[bytes, dict[bytes, bytes]]]]:
+            yield [(f"{MIDNIGHT}-1".encode(), fields)]
+
+    kept = HeldRows(context, cast(Any, OneEntry()), None)
+    assert [rows async for rows in kept.rows(source, 0, MIDNIGHT + 1)] == [[row.values]]
 
 
 def test_what_cannot_be_decoded_keeps_its_bytes():

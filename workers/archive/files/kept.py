@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from workers.archive.files.layout import DAY_MS, Source, StreamId
 from workers.archive.files.reading import ArchiveReader, stream_id_of
-from workers.archive.files.rows import POSITIONS, TIME_COLUMN, Values, row_of, trade_row
+from workers.archive.files.rows import POSITIONS, Values, event_ms, row_of, trade_row
 from workers.model.trades.reordering import Reordering, in_order
 from workers.runtime.context import VenueContext
 from workers.store.log.ranges import Ranges
@@ -133,22 +133,19 @@ class HeldRows:
         """Entries never have an id earlier than their event time."""
         if self._ranges is None or self._context is None:
             return
-        place = POSITIONS[source.kind][TIME_COLUMN[source.kind]]
         async for entries in self._ranges.entries(source.key(self._context.keys), from_ms):
             rows = []
             for raw_id, fields in entries:
                 stream_id = StreamId.parse(raw_id)
                 row = row_of(source, self._context.venue, stream_id, fields).values
-                time = stream_id.ms if row[place] is None else row[place]
-                if from_ms <= time < to_ms:
+                if from_ms <= event_ms(source.kind, row) < to_ms:
                     rows.append(row)
             yield rows
 
     async def _redis_days(self, source: Source, from_ms: int, to_ms: int) -> set[int]:
-        place = POSITIONS[source.kind][TIME_COLUMN[source.kind]]
         found: set[int] = set()
         async for rows in self._redis_rows(source, from_ms, to_ms):
-            found |= {(stream_id_of(row).ms if row[place] is None else row[place]) // DAY_MS for row in rows}
+            found |= {event_ms(source.kind, row) // DAY_MS for row in rows}
         return found
 
 

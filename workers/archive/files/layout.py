@@ -133,7 +133,7 @@ class FileRange(NamedTuple):
 
 def encoded(name: str) -> str:
     """A venue's or symbol's name as part of a path: letters, digits, `_`, `-`, `.`, `~`, else `%` and hex."""
-    return quote(name, safe="")
+    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
 def decoded(part: str) -> str:

@@ -9,6 +9,7 @@ metadata, not in the rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib.util import find_spec
@@ -160,6 +161,7 @@ class Writer:
             schema,
             compression="zstd",
             compression_level=level,
+            write_page_checksum=True,
             use_dictionary=[
                 *(name for name, column_type in columns if column_type in _DICTIONARY or name == "line"),
                 *decimals,
@@ -265,16 +267,25 @@ class ExportWriter:
         self._writer.close()
 
 
-def _open(file: BinaryIO, path: str) -> Any:
-    pa, parquet = _arrow()
+@contextmanager
+def _damage(path: str) -> Iterator[None]:
+    """Whatever is raised meanwhile says that the file is damaged, but an error of the device, which has a number."""
+    pa, _ = _arrow()
     try:
-        return parquet.ParquetFile(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ArchiveUnreadable(path, str(error).splitlines()[0]) from error
+        yield
+    except (pa.ArrowException, OSError, LookupError, ValueError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ArchiveUnreadable(path, str(error).partition("\n")[0] or type(error).__name__) from error
 
 
-def _metadata(opened: Any, path: str) -> dict[str, str]:
-    found = {name.decode(): value.decode() for name, value in (opened.schema_arrow.metadata or {}).items()}
+def _open(file: BinaryIO, path: str) -> tuple[Any, dict[str, str]]:
+    """The file, and what it says of itself."""
+    _, parquet = _arrow()
+    with _damage(path):
+        opened = parquet.ParquetFile(file, page_checksum_verification=True)
+        metadata = opened.schema_arrow.metadata or {}
+        found = {name.decode(): value.decode() for name, value in metadata.items()}
     ours = {name.removeprefix(_PREFIX): value for name, value in found.items() if name.startswith(_PREFIX)}
     if "format" not in ours:
         raise ArchiveUnreadable(path, "it is no file of the archive")
@@ -282,7 +293,7 @@ def _metadata(opened: Any, path: str) -> dict[str, str]:
         raise ArchiveUnreadable(
             path, f"its format is version {ours['format']}, this release reads {FORMAT_VERSION}"
         )
-    return ours
+    return opened, ours
 
 
 def check(file: BinaryIO, path: str, expected: FileRange) -> StreamId:
@@ -291,12 +302,12 @@ def check(file: BinaryIO, path: str, expected: FileRange) -> StreamId:
     Raises:
         ArchiveUnreadable: it does not.
     """
-    opened = _open(file, path)
-    metadata = _metadata(opened, path)
+    opened, metadata = _open(file, path)
     said = (metadata.get("first_id"), metadata.get("last_id"), metadata.get("rows"))
     if said != (str(expected.first), str(expected.last), str(opened.metadata.num_rows)):
         raise ArchiveUnreadable(path, f"it says that it holds {said}")
-    return StreamId.parse(metadata["previous_id"])
+    with _damage(path):
+        return StreamId.parse(metadata["previous_id"])
 
 
 def read(file: BinaryIO, path: str, kind: Kind) -> Iterator[list[Values]]:
@@ -306,14 +317,18 @@ def read(file: BinaryIO, path: str, kind: Kind) -> Iterator[list[Values]]:
         ArchiveUnreadable: it is no whole file of the archive, or of another format version.
     """
     pa, _ = _arrow()
-    opened = _open(file, path)
-    _metadata(opened, path)
+    opened, metadata = _open(file, path)
     names = [column.name for column in COLUMNS[kind]]
-    there = set(opened.schema_arrow.names)
-    if missing := set(names) - there - set(_LATER):
-        raise ArchiveUnreadable(path, f"it has no column {min(missing)}")
-    try:
-        for batch in opened.iter_batches(batch_size=_BATCH_ROWS, columns=names):
+    there = {field.name: field.type for field in opened.schema_arrow}
+    for name, column_type in COLUMNS[kind]:
+        if there.get(name) != _type_of(column_type) and (name in there or name not in _LATER):
+            raise ArchiveUnreadable(path, f"it has no column {name} of {column_type}")
+    batches, count = opened.iter_batches(batch_size=_BATCH_ROWS, columns=names), 0
+    while True:
+        with _damage(path):
+            batch = next(batches, None)
+            if batch is None:
+                break
             columns = []
             for column in COLUMNS[kind]:
                 if column.name not in there:
@@ -321,6 +336,7 @@ def read(file: BinaryIO, path: str, kind: Kind) -> Iterator[list[Values]]:
                     continue
                 array = batch.column(column.name)
                 columns.append((array.cast(pa.int64()) if column.type in ("ms", "us") else array).to_pylist())
-            yield list(zip(*columns, strict=True))
-    except (pa.ArrowInvalid, OSError, KeyError) as error:
-        raise ArchiveUnreadable(path, str(error).splitlines()[0]) from error
+        count += batch.num_rows
+        yield list(zip(*columns, strict=True))
+    if str(count) != metadata.get("rows"):
+        raise ArchiveUnreadable(path, f"it has {count} rows, and says {metadata.get('rows')}")

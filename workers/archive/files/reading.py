@@ -8,7 +8,7 @@ from typing import Final
 
 from workers.archive.files import parquet
 from workers.archive.files.layout import FileRange, Source, StreamId, day_of, day_of_folder, decoded, encoded
-from workers.archive.files.rows import POSITIONS, TIME_COLUMN, Values
+from workers.archive.files.rows import Values, event_ms
 from workers.archive.files.storage import Storage
 
 _VENUE: Final = "venue="
@@ -63,13 +63,11 @@ class ArchiveReader:
 
     def rows(self, source: Source, from_ms: int, to_ms: int) -> Iterator[Values]:
         """The rows whose event time (ms) is in a stretch: day by day, each day's in stream order, none twice."""
-        place = POSITIONS[source.kind][TIME_COLUMN[source.kind]]
         for day in self.days(source):
             if not day_of(from_ms) <= day <= day_of(to_ms - 1):
                 continue
             for row in self.rows_of(source, day):
-                time = row[place]
-                if from_ms <= (stream_id_of(row).ms if time is None else time) < to_ms:
+                if from_ms <= event_ms(source.kind, row) < to_ms:
                     yield row
 
     def rows_of(self, source: Source, day: int) -> Iterator[Values]:

@@ -109,7 +109,17 @@ POSITIONS: Final[Mapping[Kind, Mapping[str, int]]] = {
     kind: {column.name: place for place, column in enumerate(columns)} for kind, columns in COLUMNS.items()
 }
 
+_TIME_AT: Final[Mapping[Kind, int]] = {kind: POSITIONS[kind][name] for kind, name in TIME_COLUMN.items()}
+
 Values = tuple[Any, ...]
+
+
+def event_ms(kind: Kind, row: Values) -> int:
+    """The event time of a row, ms: that of its entry where the message had none (-1 in files of earlier releases)."""
+    time = row[_TIME_AT[kind]]
+    return StreamId.parse(row[0]).ms if time is None or time < 0 else int(time)
+
+
 _DIGITS: Final = 18
 _ROW_BYTES: Final = 600
 """About what a row takes in memory besides its data."""
@@ -217,7 +227,7 @@ def _depth(
         event.first_id,
         event.last_id,
         previous,
-        event.event_time,
+        event.event_time if event.event_time >= 0 else None,
         event.transaction_time or None,
         received,
         line,
