@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from workers.archive.files.rows import COLUMNS
 from workers.archive.files.storage import LocalStorage
 from workers.cli.application import main
 from workers.model.books.order_book import OrderBook
+from workers.recordings.lines import line_blocks
+from workers.recordings.tardis import file as tardis_file
 from workers.recordings.tardis.normalised import decode_change
 from workers.recordings.tardis.rows import header_of
 from workers.research import filing
@@ -275,3 +278,58 @@ def test_files_at_urls_are_fetched_and_taken_there_when_whole(home: Path, capsys
     [code, [said]] = imported(capsys, "memory://bucket/nothing.csv")
     assert (code, said["fine"]) == (1, False)
     assert "it cannot be read" in said["problems"][0]
+
+
+def book_line(local: int, snapshot: str, side: str, price: str, amount: str, time: int | None = None) -> str:
+    time = local - 9 if time is None else time
+    return f"deribit,X,{BASE + time},{BASE + local},{snapshot},{side},{price},{amount}"
+
+
+def test_the_last_message_of_a_file_that_was_cut_is_filed_when_the_whole_file_comes(home: Path, capsys):
+    lines = [book_line(2, "true", "bid", "8", "1"), book_line(2, "true", "ask", "9", "1")]
+    lines += [book_line(3000, "false", "bid", f"{number}", "2") for number in range(1, 6)]
+    whole = Path(csv_file(home / "book.csv", "incremental_book_L2", lines))
+    packed = gzip.compress(whole.read_bytes(), compresslevel=0)
+    path = home / "book.csv.gz"
+    path.write_bytes(packed[:-100])
+    code, [said] = imported(capsys, str(path))
+    assert (code, said["written"], said["problem_count"]) == (1, 1, 1)
+    assert 2 < said["rows"] < 7, "the last message has lost some of its rows"
+    path.write_bytes(packed)
+    assert imported(capsys, str(path))[0] == 0
+    [_, last] = rows(home, Source("deribit", "X", "depth"))
+    assert len(decode_change(last["data"]).bids) == 5
+
+
+def test_the_whole_book_that_a_day_begins_with_may_be_older_than_the_day(home: Path, capsys):
+    """A book where nothing was traded: its time is that of its last change."""
+    hour = 3_600_000_000
+    lines = [
+        book_line(2, "true", "bid", "8", "1", -hour), book_line(2, "true", "ask", "9", "1", -hour),
+        book_line(3, "false", "bid", "7", "1", -1), book_line(5000, "false", "bid", "7.5", "2"),
+    ]  # fmt: skip
+    path, out = csv_file(home / "book.csv", "incremental_book_L2", lines), home / "out.csv"
+    assert imported(capsys, path)[0] == 0
+    command = ["export", "--kind", "depth", "--format", "tardis-csv", "--symbol", "X", "--venue", "deribit"]
+    assert main([*command, "--source", "archive", "--from", "2020-04-01", "-o", str(out)]) == 0
+    prices = [line.split(",")[6] for line in out.read_text().splitlines()[1:]]
+    assert prices == ["8", "7.5", "7", "9"], "the whole book at the beginning of the day"
+
+
+def test_a_file_of_many_symbols_is_written_as_it_is_read(home: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(filing, "MOST_WAITING", 200_000)
+    monkeypatch.setattr(tardis_file, "line_blocks", partial(line_blocks, size=1))
+    lines = [f"deribit,X{i % 50},{BASE + i},{BASE + i},id-{i},buy,8.5,0.5" for i in range(20_000)]
+    path, filings, most = csv_file(home / "trades.csv", "trades", lines), set[filing.Filing](), 0
+    add = filing.Filing.add
+
+    def added(self: filing.Filing, found: Any) -> None:
+        nonlocal most
+        add(self, found)
+        filings.add(self)
+        most = max(most, sum(len(one._rows) for one in filings))
+
+    monkeypatch.setattr(filing.Filing, "add", added)
+    code, [said] = imported(capsys, path)
+    assert (code, said["written"], len(said["symbols"])) == (0, 20_000, 50)
+    assert most < 2_000, "those of the bound, and of a block of the file"

@@ -7,6 +7,7 @@ the offset without a gap (it says itself which entry it follows).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import structlog
@@ -91,10 +92,11 @@ class Recovery:
         """Where the files themselves say the archive stands, for a server that lost the offset."""
         for day in reversed(self._days(0)):
             found = [FileRange.parse(name) for name in self._storage.names(self._source.day_folder(day))]
-            ends = [held.last for held in found if held]
-            if ends:
-                last = max(ends)
-                return Offset(last, UNKNOWN if self._source.kind == "bars" else last.sequence)
+            for held in sorted((held for held in found if held), key=lambda held: held.last, reverse=True):
+                with suppress(ArchiveUnreadable):
+                    if self._previous(held, day) < held.first:
+                        last = held.last
+                        return Offset(last, UNKNOWN if self._source.kind == "bars" else last.sequence)
         return None
 
     def _days(self, first: int) -> list[int]:
@@ -107,14 +109,21 @@ class Recovery:
             return False
         shown = self._storage.shown(path)
         try:
-            with self._storage.open(path) as file:
-                previous = parquet.check(file, shown, held)
+            previous = self._previous(held, day)
         except ArchiveUnreadable as error:
             log.error("archive_file_damaged", path=shown, error=error.problem)
             self._storage.remove(path)
             return False
-        if held.first <= offset or previous > offset:
+        if previous == held.first:
+            return False
+        if previous != offset:
             log.error("archive_file_out_of_place", path=shown, offset=str(offset), follows=str(previous))
             return False
         log.info("archive_file_adopted", path=shown)
         return True
+
+    def _previous(self, held: FileRange, day: int) -> StreamId:
+        """The entry that a file says it follows; its own first one, if it was imported. Raises: ArchiveUnreadable."""
+        path = f"{self._source.day_folder(day)}/{held.name}"
+        with self._storage.open(path) as file:
+            return parquet.check(file, self._storage.shown(path), held)

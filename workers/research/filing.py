@@ -7,10 +7,12 @@ is there already is not written again, so that an import that was ended goes on 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
+from uuid import uuid4
 
 from workers.archive.files import parquet
-from workers.archive.files.layout import DAY_MS, START, FileRange, Source, StreamId
+from workers.archive.files.layout import DAY_MS, FileRange, Source, StreamId
 from workers.archive.files.rows import POSITIONS, TIME_COLUMN, Values
 from workers.archive.files.storage import Storage
 
@@ -18,8 +20,12 @@ ROWS: Final = 100_000
 """Of a file, at the most."""
 SIZE: Final = 32 << 20
 """Bytes of messages of a file, about."""
-_UNNUMBERED: Final = "import"
-"""Where an owner of a lease has its number: so none of them removes the file meanwhile."""
+MOST_WAITING: Final = 256 << 20
+"""Bytes that the rows of all symbols take before they are in files, about."""
+_ROW_BYTES: Final = 600
+_UNNUMBERED: Final = "import."
+"""Where an owner of a lease has its number: so none of them removes the file meanwhile. What follows is of one import:
+several may run at once."""
 
 
 class Filing:
@@ -41,7 +47,7 @@ class Filing:
         self._rows: list[Values] = []
         self._size = 0
         self._day = -1
-        self._previous = START
+        self._incomplete = source.incomplete(_UNNUMBERED + uuid4().hex)
         self.written = self.present = self.files = 0
         """Rows written, rows that were there already, files written."""
 
@@ -67,7 +73,11 @@ class Filing:
         self.present += len(rows) - len(fresh)
         if fresh:
             self._write(fresh)
-        self._previous = StreamId.parse(rows[-1][0])
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the rows take which are in no file yet, about."""
+        return self._size + len(self._rows) * _ROW_BYTES
 
     def _named(self, row: Values) -> object:
         """What a row is known again by; that trades are missing has no id but that of its place."""
@@ -95,14 +105,31 @@ class Filing:
 
     def _write(self, rows: list[Values]) -> None:
         storage, source = self._storage, self._source
-        incomplete = source.incomplete(_UNNUMBERED)
-        file = storage.create(incomplete)
-        try:
-            parquet.write(file, source, self._day, rows, self._previous, self._level)
-            storage.sync(file)
-        finally:
-            file.close()
         held = FileRange(StreamId.parse(rows[0][0]), StreamId.parse(rows[-1][0]))
-        storage.publish(incomplete, f"{source.day_folder(self._day)}/{held.name}")
+        try:
+            file = storage.create(self._incomplete)
+            try:
+                # it follows on no entry of the log, so no owner takes it for a file of the log
+                parquet.write(file, source, self._day, rows, held.first, self._level)
+                storage.sync(file)
+            finally:
+                file.close()
+            storage.publish(self._incomplete, f"{source.day_folder(self._day)}/{held.name}")
+        except BaseException:
+            with suppress(OSError):
+                storage.remove(self._incomplete)
+            raise
         self.files += 1
         self.written += len(rows)
+
+
+def bound(filings: Iterable[Filing]) -> None:
+    """Write what waits of the largest, where all together hold too much: a file may be of thousands of symbols."""
+    largest = sorted(filings, key=lambda filing: filing.waiting, reverse=True)
+    total = sum(filing.waiting for filing in largest)
+    if total > MOST_WAITING:
+        for filing in largest:
+            total -= filing.waiting
+            filing.finish()
+            if total <= MOST_WAITING // 2:
+                return

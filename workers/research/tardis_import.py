@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice, repeat
 from typing import Final
 
-from workers.archive.files.layout import Source
+from workers.archive.files.layout import DAY_MS, Source
 from workers.archive.files.rows import Values
 from workers.archive.files.storage import Storage
 from workers.errors import BadNumber
@@ -27,7 +27,7 @@ from workers.recordings.tardis.books import BookMessage, BookMessages
 from workers.recordings.tardis.file import Batch, TardisFile
 from workers.recordings.tardis.normalised import ORIGIN, encode_change, iso_us
 from workers.recordings.tardis.rows import Row, line_of
-from workers.research.filing import Filing
+from workers.research.filing import Filing, bound
 from workers.research.outcome import Imported
 
 CONSECUTIVE: Final = frozenset({"binance", "binance-futures", "binance-delivery", "binance-us", "coinbase"})
@@ -37,6 +37,7 @@ MOST_RECENT: Final = 100_000
 """Trades after which the name of one is forgotten: a recorder that came back tells the last ones again."""
 READ_AT_ONCE: Final = 200
 """Messages of a book whose numbers are read together."""
+DAY_US: Final = 1_000 * DAY_MS
 _PER_US: Final = 1_000
 """Trades of one µs that can be numbered by their time."""
 
@@ -143,19 +144,20 @@ class BookRows:
         for message, numbers in _with_numbers(messages):
             self._check(message, numbers, outcome)
             local, line = message.local_timestamp, 2 * message.line
+            # the book that a day begins with may be older than the day, and what follows it stands behind it
+            time = max(message.timestamp, local - local % DAY_US) // 1000
             if message.hole_from:
                 outcome.holes += 1
                 outcome.note(
                     f"{outcome.file}, line {message.line}: messages are missing from {iso_us(message.hole_from)} "
                     f"to {iso_us(local)}."
                 )
-                time = message.timestamp // 1000
                 hole = (f"{local // 1000}-{line - 1}", line - 1, line - 1)
                 yield (*hole, None, time, None, local, ORIGIN, b"", "break")
             data = encode_change(*self._names, message)
             named = (f"{local // 1000}-{line}", line, line)
             kind = "snapshot" if message.is_snapshot else "update"
-            yield (*named, None, message.timestamp // 1000, None, local, ORIGIN, data, kind)
+            yield (*named, None, time, None, local, ORIGIN, data, kind)
 
     def _check(self, message: BookMessage, numbers: Numbers | None, outcome: Imported) -> None:
         book = self._book
@@ -236,16 +238,20 @@ class TardisImport:
                 gc.enable()
 
     def _run(self) -> Imported:
-        outcome = self.outcome
+        outcome, is_cut = self.outcome, False
         for batch in self._file.batches():
+            is_cut = not batch.rows
             for damage in batch.damages:
                 outcome.problem(str(damage))
             outcome.rows += len(batch.rows)
             for names, (lines, rows) in _by_symbol(batch).items():
                 self._filing(names).add(self._makers[names].rows(lines, rows, outcome))
+            bound(self._filings.values())
             self._shown(outcome.rows)
         for names, maker in self._makers.items():
-            if isinstance(maker, BookRows):
+            if (
+                isinstance(maker, BookRows) and not is_cut
+            ):  # of a file that is, the last message may be a part
                 self._filings[names].add(maker.finish(outcome))
             self._filings[names].finish()
         outcome.count(self._filings.values())

@@ -15,7 +15,7 @@ from workers.errors import RestUnavailable
 from workers.recordings.tardis.books import BookMessage
 from workers.recordings.tardis.normalised import iso_us
 from workers.recordings.tardis.replayed import Disconnected, Line, parse_line, refusal_in
-from workers.research.filing import Filing
+from workers.research.filing import Filing, bound
 from workers.research.outcome import Imported
 from workers.research.symbol_data import Cut
 from workers.research.tardis_import import BookRows, LineRows, TradeRows
@@ -88,6 +88,7 @@ class _Day:
                 self._torn(found)
             else:
                 self._of(found).take(found)
+        bound(one.filing for one in self._symbols.values())
         self._shown(outcome.rows)
 
     def _torn(self, disconnected: Disconnected) -> None:
