@@ -5,12 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_research_export import BASE, SYMBOL, export, message, needs_recording, table_of
+from test_research_export import (
+    BASE,
+    SYMBOL,
+    export,
+    message,
+    needs_recording,
+    states_of,
+    table_of,
+    truth,
+)
 
 from workers.cli.application import main
 from workers.model.books.order_book import OrderBook
 from workers.model.events import DepthEvent
 from workers.research.book_log import ToldBook
+from workers.research.symbol_data import Cut
 from workers.research.tardis_rows import Names, TopCells
 from workers.runtime.context import venue_contexts
 from workers.settings.schema import Settings
@@ -105,3 +115,38 @@ def test_books_of_any_depth_and_cadence_are_the_same_in_every_format(home: Path,
     assert main(["export", "--symbol", SYMBOL, "--kind", "quotes", "-o", str(home / "quotes.arrow")]) == 0
     assert export("--kind", "quotes", "-o", str(home / "quotes.csv")) == 0
     assert table_of(home / "quotes.arrow") == table_of(home / "quotes.csv")
+
+
+def test_a_message_of_before_the_stretch_that_comes_late_is_no_message_lost():
+    late = message(15, [("7", "5")], [])
+    cut = Cut(BASE + 16, BASE + 500_000, lambda told: told.timestamp)
+    told = [kept for one in [MESSAGES[0], MESSAGES[1], late, MESSAGES[2]] for kept in cut.kept(one)]
+    assert [(one.is_snapshot, one.bids) for one in told] == [
+        (True, [("8", "1"), ("7", "3")]),
+        (False, [("7", "5")]),
+        (False, [("8", "2")]),
+    ]
+
+
+def half_told_later(home: Path) -> Path:
+    """A file of the first half of the log's messages, as another recorder had them half a second later."""
+    plain, later = home / "depth.csv", home / "later.csv"
+    assert export("--kind", "depth", "-o", str(plain)) == 0
+    header, *lines = plain.read_text().splitlines()
+    cells = [line.split(",", 4) for line in lines[: len(lines) // 2]]
+    told = [",".join([*cell[:3], str(int(cell[3]) + 500_000), cell[4]]) for cell in cells]
+    later.write_text("\n".join([header, *told]) + "\n")
+    return later
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_the_log_goes_on_from_an_imported_book_with_its_own_whole_one(home: Path, world):
+    """What the other recorder has no more the log had before the end of its file."""
+    out = home / "out.csv.gz"
+    assert main(["import", "--venue", "spot", str(half_told_later(home))]) == 0
+    assert export("--kind", "depth", "-o", str(out)) == 0
+    expected, found = truth(world[0]), states_of(out)
+    after = [state for state in found if state[0] >= expected[len(expected) * 2 // 3][0]]
+    assert len(after) > 200
+    assert after == expected[-len(after) :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 import redis
 from aiohttp import ClientSession, WSMsgType
 from aiohttp.test_utils import TestServer
+from test_exported_books import half_told_later
 from test_research_export import file_rows, settings_of_world
 
 from workers.api.security.access import Access
@@ -357,3 +359,14 @@ async def test_a_hole_in_files_is_a_disconnect_and_what_is_computed_begins_anew(
         "type": "disconnect", "exchange": "deribit", "symbols": ["X"], "localTimestamp": "2020-04-01T00:00:01.000010Z",
     }  # fmt: skip
     assert [one["type"] for one in quiet] == ["book_change"] * 3
+
+
+async def test_the_log_goes_on_from_a_file_of_the_same_exchange_with_its_own_whole_book(
+    home: Path, server: TestServer
+):
+    whole = applied(of_type(await asked(server, options(dataTypes=["book_change"])), "book_change"))
+    later = await asyncio.to_thread(half_told_later, home)
+    assert main(["import", "--venue", "binance", str(later)]) == 0
+    found = of_type(await asked(server, options(dataTypes=["book_change"])), "book_change")
+    assert {message["isSnapshot"] for message in found[1:]} == {True, False}, "two parts"
+    assert applied(found) == whole

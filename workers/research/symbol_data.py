@@ -47,6 +47,7 @@ LEAD_MS: Final = 2_000
 """So long before a stretch its whole book is looked for in the history."""
 LATE_MS: Final = 600_000
 """By how much a message may have come after, or before, the time the exchange gives it."""
+EVER_US: Final = 1 << 62
 _Item = TypeVar("_Item")
 
 
@@ -108,9 +109,11 @@ class SymbolData:
             _nothing() if self._ranges is None else logged_snapshots(self._context, self.symbol, self._ranges)
         )
         fold = LogFold(self._context, self.symbol, self._seconds(self._context))
+        # what the log told meanwhile is in no imported book: after one it begins with a whole one too
+        cut = Cut(local + 1, EVER_US, lambda message: message.local_timestamp) if local else None
         async for message in fold.messages(self._log(self._context, from_ms, to_ms), snapshots):
-            if message.local_timestamp > local:
-                yield message
+            for kept in (message,) if cut is None else cut.kept(message):
+                yield kept
 
     def _seconds(self, context: VenueContext) -> SecondBooks:
         filed = FiledPast(self._archive.storage, self.venue) if self._archive is not None else None
@@ -233,7 +236,9 @@ class Cut:
             bids, asks = list(self._book.levels("bid")), list(self._book.levels("ask"))
             message = message._replace(is_snapshot=True, bids=bids, asks=asks, hole_from=0)
             self._book = None
-        if self._from <= self._time_of(message) < self._to:
+        if (
+            self._time_of(message) < self._to
+        ):  # one of a time before the stretch comes late, and is in no book yet
             yield message
 
 

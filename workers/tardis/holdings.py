@@ -110,7 +110,7 @@ async def holdings_of(effective: Effective) -> AsyncIterator[Holdings]:
     archive = ArchiveReader(storage_of(settings.archive.url, Path(settings.fleet.home)))
     client: Any = connect(redis_url(settings))
     try:
-        reader = archive if parquet.is_installed() and archive.venues() else None
+        reader = archive if parquet.is_installed() else None  # its first file may be yet to come
         yield Holdings(client, venue_contexts(settings), reader)
     finally:
         await client.aclose()

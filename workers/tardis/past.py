@@ -52,9 +52,8 @@ class Past:
         local = 0
         for part in self._parts:
             data = self._holdings.data(part, self.symbol)
-            async for book in data.messages_by_arrival(self._from_us, self._to_us):
-                if book.local_timestamp <= local:
-                    continue  # two parts may have the same time
+            # two parts may have the same time: the second goes on with its whole book
+            async for book in data.messages_by_arrival(max(self._from_us, local + 1), self._to_us):
                 if book.hole_from:
                     yield told.Disconnect(self.symbol, max(book.hole_from, self._from_us))
                 local = book.local_timestamp
