@@ -86,7 +86,7 @@ def row_writer(output: str, form: str, source: Source) -> Iterator[RowWriter]:
 
 @contextmanager
 def whole_file(output: str) -> Iterator[BinaryIO]:
-    """A file that appears whole or not at all; `output` may be a URL that fsspec knows.
+    """A file that appears whole or not at all; `output` may be a URL that fsspec knows, a link, a pipe or a device.
 
     Raises:
         CommandError: it cannot be written.
@@ -100,6 +100,11 @@ def whole_file(output: str) -> Iterator[BinaryIO]:
                 copy.flush()
                 put(copy.name, output)
             return
+        if path.exists() and not path.is_file():  # nothing may take the place of a pipe or of /dev/null
+            with path.open("wb") as special:
+                yield special
+            return
+        path = path.resolve()
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
             try:
                 yield cast(BinaryIO, part)
