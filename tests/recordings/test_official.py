@@ -94,12 +94,24 @@ def test_the_checksum(tmp_path: Path):
         (HEADER + "1,2,3,4,5,now,true\n", 2),
         (FUTURES + FUTURES.replace("false", "maybe"), 2),
         (FUTURES + "\n" + FUTURES.replace("3466782974", "id"), 3),
+        (FUTURES + FUTURES.replace("3466782974", str(2**63)), 2),
+        (FUTURES + FUTURES.replace("3466782974", "-1"), 2),
+        (FUTURES + FUTURES.replace("84551.1", "nan"), 2),
+        (FUTURES + FUTURES.replace("0.030", "much"), 2),
+        (FUTURES + FUTURES.replace("1790526538883", "1790526538883000000"), 2),
     ],
 )
 def test_a_row_that_is_none_is_told_with_its_line(tmp_path: Path, text: str, line: int):
     file = written(tmp_path / "BTCUSDT-aggTrades-2026-09-27.csv", text)
     with pytest.raises(RecordingError, match=f"line {line}:"):
         list(file.trades())
+
+
+def test_klines_whose_first_row_has_no_time_are_told_so(tmp_path: Path):
+    file = written(tmp_path / "BTCUSDT-1m-2026-09-27.csv", "now,1,2,0.5,1.5,10,soon,9,3,4,5,0\n")
+    for ask in (file.market, file.window_ms, lambda: list(file.klines())):
+        with pytest.raises(RecordingError, match="line 1:"):
+            ask()
 
 
 def test_a_package_that_is_none(tmp_path: Path):
@@ -114,6 +126,23 @@ def test_a_package_that_is_none(tmp_path: Path):
         packed.writestr("b.csv", FUTURES)
     with pytest.raises(RecordingError, match=r"2 \.csv files"):
         list(OfficialFile(path).trades())
+
+
+def test_a_package_with_a_flipped_bit_is_told_whatever_is_damaged(tmp_path: Path):
+    path = tmp_path / "BTCUSDT-aggTrades-2026-09-27.zip"
+    text = "".join(FUTURES.replace("3466782974", str(number)) for number in range(100))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("x.csv", text)
+    whole, refused = path.read_bytes(), 0
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            assert len(list(OfficialFile(path).trades())) == 100
+        except RecordingError:
+            refused += 1
+    assert refused > len(whole) // 2
 
 
 def test_rows_come_in_order_of_their_ids():

@@ -18,6 +18,7 @@ import csv
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -34,7 +35,13 @@ from workers.recordings.records import Market, Period
 MICROSECONDS_FROM: Final = 10**14
 """Times this large are microseconds; as ms they would be the year 5138."""
 FileKind = Literal["aggTrades", "trades", "klines"]
+MOST_ID: Final = 2**63
+_UNREADABLE: Final = (
+    OSError, zipfile.BadZipFile, zlib.error, UnicodeDecodeError, csv.Error, EOFError, NotImplementedError, RuntimeError,
+)  # fmt: skip
+"""What a package raises that is damaged, or packed or encrypted as none of these files is."""
 _KLINE_COLUMNS: Final = 12
+_KLINE_NUMBERS: Final = (1, 2, 3, 4, 5, 7, 9)
 _NAME: Final = re.compile(
     r"(?P<symbol>.+)-(?:aggTrades|trades|\d+[a-zA-Z]+)-(?P<year>\d{4})-(?P<month>\d{2})(?:-(?P<day>\d{2}))?\.(?:zip|csv)"
 )
@@ -82,11 +89,8 @@ class OfficialFile:
         for folder in reversed(self.path.absolute().parent.parts):
             if folder in _FOLDERS:
                 return _FOLDERS[folder]
-        if self.kind() == "klines":
-            spot = int(self._first_row()[0]) >= MICROSECONDS_FROM
-        else:
-            spot = _is_flag(self._first_row()[-2])
-        if spot:
+        is_klines = self.kind() == "klines"
+        if self._first_time(0) >= MICROSECONDS_FROM if is_klines else _is_flag(self._first()[1][-2]):
             return "spot"
         return "coinm" if _COINM.fullmatch(self.symbol) else "usdm"
 
@@ -107,8 +111,12 @@ class OfficialFile:
         problem = f"{','.join(row)[:80]!r} is no row of aggTrades, trades or klines"
         raise RecordingError(str(self.path), line, problem)
 
-    def _first_row(self) -> list[str]:
-        return self._first()[1]
+    def _first_time(self, place: int) -> int:
+        line, row = self._first()
+        try:
+            return int(row[place])
+        except ValueError:
+            raise RecordingError(str(self.path), line, f"{row[place][:40]!r} is no time") from None
 
     def _first(self) -> tuple[int, list[str]]:
         for line, row in self._rows():
@@ -134,11 +142,14 @@ class OfficialFile:
 
     def _aggregate(self, row: list[str]) -> Trade:
         maker, time = _TRUTH[row[6].strip().lower()], _ms(row[5])
-        return Trade(self.symbol, int(row[0]), row[1], row[2], int(row[3]), int(row[4]), time, time, maker)
+        # of rows that are no trade, the ids of fills are -1
+        trade_id, first, last = _trade_id(row[0]), _trade_id(row[3], -1), _trade_id(row[4], -1)
+        return Trade(self.symbol, trade_id, _number(row[1]), _number(row[2]), first, last, time, time, maker)
 
     def _raw(self, row: list[str]) -> Trade:
-        trade_id, maker, time = int(row[0]), _TRUTH[row[5].strip().lower()], _ms(row[4])
-        return Trade(self.symbol, trade_id, row[1], row[2], trade_id, trade_id, time, time, maker)
+        trade_id, maker, time = _trade_id(row[0]), _TRUTH[row[5].strip().lower()], _ms(row[4])
+        price, quantity = _number(row[1]), _number(row[2])
+        return Trade(self.symbol, trade_id, price, quantity, trade_id, trade_id, time, time, maker)
 
     def klines(self) -> Iterator[tuple[int, tuple[str, str, str, str, str, str, str]]]:
         """The rows of a klines file: the start (ms), and open, high, low, close, volume, quote and taker buy volume.
@@ -148,18 +159,16 @@ class OfficialFile:
         """
         for line, row in self._rows():
             try:
-                numbers = (row[1], row[2], row[3], row[4], row[5], row[7], row[9])
-                for number in numbers:
-                    Decimal(number)
-                yield _ms(row[0]), numbers
-            except (ValueError, IndexError, InvalidOperation):
+                opened, high, low, closed, volume, quote, bought = (_number(row[at]) for at in _KLINE_NUMBERS)
+                yield _ms(row[0]), (opened, high, low, closed, volume, quote, bought)
+            except (ValueError, IndexError):
                 problem = f"{','.join(row)[:80]!r} is no row of klines"
                 raise RecordingError(str(self.path), line, problem) from None
 
     def window_ms(self) -> int:
         """The length of a klines file's windows."""
-        row = self._first_row()
-        return _ms(row[6]) + 1 - _ms(row[0])
+        opened, closed = self._first_time(0), self._first_time(6)
+        return _in_ms(closed) + 1 - _in_ms(opened)
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """The rows without headers, which stand wherever files were joined."""
@@ -190,14 +199,37 @@ class OfficialFile:
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, zipfile.BadZipFile, UnicodeDecodeError, csv.Error, EOFError) as error:
+        except _UNREADABLE as error:
             problem = getattr(error, "strerror", None) or error
             raise RecordingError(str(self.path), 0, f"the file cannot be read: {problem}") from error
 
 
-def _ms(text: str) -> int:
-    time = int(text)
+def _in_ms(time: int) -> int:
     return time // 1000 if time >= MICROSECONDS_FROM else time
+
+
+def _ms(text: str) -> int:
+    time = _in_ms(int(text))
+    if not 0 <= time < MICROSECONDS_FROM:
+        raise ValueError(text)
+    return time
+
+
+def _trade_id(text: str, least: int = 0) -> int:
+    number = int(text)
+    if not least <= number < MOST_ID:
+        raise ValueError(text)
+    return number
+
+
+def _number(text: str) -> str:
+    try:
+        is_number = Decimal(text).is_finite()
+    except InvalidOperation:
+        is_number = False
+    if not is_number:
+        raise ValueError(text)
+    return text
 
 
 def _is_flag(cell: str) -> bool:
