@@ -93,7 +93,9 @@ class StreamChain:
     def accept(self, message: Message, now_ms: int, id_reset_ms: int) -> list[Message]:
         """What may be appended now, in order."""
         if message.update_id <= self.last_id:
-            if message.event_ms < self.last_event_ms + id_reset_ms:
+            # OKX says of a book that stands still that its id follows itself, however long after the last change
+            still = message.previous_id == message.update_id
+            if still or message.event_ms < self.last_event_ms + id_reset_ms:
                 self.repeats += 1
                 return []
             self.resets += 1

@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from spoiled_json import cut_up, decode, spoiled
 
 from workers.errors import MalformedFrame
+from workers.ingest.line import Line
+from workers.settings.schema import IngestSettings
+from workers.store.keys import Keys
+from workers.store.log.streams import RawEntry
 from workers.venues.messages import ContractNotice, Ignored, Message, Refused, ShutdownNotice, Subscription
 from workers.venues.okx.session import OkxSession
 from workers.venues.okx.settings import OkxSettings
@@ -51,8 +55,8 @@ def depth_stream(symbol: str) -> Subscription:
     return Subscription(f"books:{symbol}", "depth", symbol)
 
 
-def book_frame(action: str, number: int, previous: int, symbol: str = "BTC-USDT") -> str:
-    book = {**BOOK, "seqId": number, "prevSeqId": previous}
+def book_frame(action: str, number: int, previous: int, symbol: str = "BTC-USDT", **changes: Any) -> str:
+    book = {**BOOK, "seqId": number, "prevSeqId": previous, **changes}
     return json.dumps({"arg": {"channel": "books", "instId": symbol}, "action": action, "data": [book]})
 
 
@@ -163,6 +167,22 @@ def test_a_message_without_change_and_a_hole_are_left_to_the_readers():
         assert (event.update_id, event.previous_id) == (number, previous)
 
 
+def test_word_that_a_book_stands_still_ends_no_book():
+    """A minute after the last change, and each minute after that, an id follows itself."""
+    okx = Okx("okx", OkxSettings(symbols=["BTC-USDT"]))
+    entries: list[RawEntry] = []
+    line = Line(okx, Keys("okx:"), "a", IngestSettings(), ["BTC-USDT"], entries.append)
+    frames = [("snapshot", 500, -1), ("update", 510, 500), *[("update", 510, 510)] * 3, ("update", 512, 510)]
+    book = okx.book_rule.sync("BTC-USDT")
+    for minute, (action, number, previous) in enumerate(frames):
+        ms = int(BOOK["ts"]) + minute * 60_000  # type: ignore[call-overload]
+        [message] = line.frame(book_frame(action, number, previous, ts=str(ms)), ms * 1000) or ()
+        assert isinstance(message, Message)  # the stream lives
+        book.on_event(okx.depth(message.data, "BTC-USDT", message.kind), ms)
+        assert book.publishable
+    assert [entry.update_id for entry in entries] == [500, 510, 512]
+
+
 def test_a_ping_is_due_after_silence_and_its_answer_is_no_json():
     session = session_of()
     assert session.opened(1_000) == []
@@ -190,7 +210,7 @@ def test_each_trade_of_a_frame_is_its_own_slice():
     assert (first.channel, first.update_id, first.event_ms) == ("aggTrade", 130639474, 1630048897897)
 
 
-@given(st.lists(st.integers(0, 2**63 - 1), max_size=8), st.sampled_from([None, 1, (",", ":")]))
+@given(st.lists(st.integers(0, 2**63 - 1), max_size=8).map(sorted), st.sampled_from([None, 1, (",", ":")]))
 def test_a_frame_is_split_into_its_trades_byte_for_byte(identities: list[int], spacing: Any):
     style = {"separators": spacing} if isinstance(spacing, tuple) else {"indent": spacing}
     rows = [json.dumps({**TRADE, "tradeId": str(identity)}, **style) for identity in identities]

@@ -389,8 +389,8 @@ class BookSync:
         return False
 
     def _old(self, event: DepthEvent, now_ms: int) -> Outcome:
-        if not 0 < self.last_event_time < event.event_time - REWIND_MS:
-            return Outcome.STALE
+        if event.previous_id == event.last_id or not 0 < self.last_event_time < event.event_time - REWIND_MS:
+            return Outcome.STALE  # the first: word of OKX that a book stands still
         self.lose("ids restarted", now_ms)
         self._restart(event)
         return Outcome.LOST
