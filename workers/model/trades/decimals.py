@@ -16,8 +16,8 @@ PRICE_DIGITS: Final = 15
 """Significant digits of a price: as many as a double orders exactly, which is how Lua compares prices."""
 PRICE_LIMIT: Final = 10**15
 """Prices are below this."""
-QUANTITY_LIMIT: Final = 10**12
-"""Quantities are below this."""
+QUANTITY_LIMIT: Final = 10**16
+"""Quantities are below this: at 1e-10 dollars, as AIDOGE-USDT of OKX, 1e12 are a hundred."""
 
 _MOST_DIGITS: Final = 40
 _CACHED_TEXTS: Final = 1 << 16
@@ -43,7 +43,7 @@ class Scale:
         """A quantity in units of 10^-digits.
 
         Raises:
-            BadNumber: not a plain non-negative decimal, too many decimals, or not below 1e12.
+            BadNumber: not a plain non-negative decimal, too many decimals, or not below 1e16.
         """
         self._price_limit = PRICE_LIMIT * 10**digits
         self._quantity_limit = QUANTITY_LIMIT * 10**digits
