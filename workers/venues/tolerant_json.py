@@ -11,6 +11,8 @@ import msgspec
 from workers.errors import MalformedFrame
 from workers.model.symbols.names import symbol_problem
 from workers.venues.interface import BadListing
+from workers.venues.messages import Message
+from workers.venues.session import Event, Unusable
 
 UNUSABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError)
 """What msgspec raises for bytes that are not the JSON it was told to expect."""
@@ -47,6 +49,18 @@ def malformed(venue: str, place: str, problem: str, data: bytes | str) -> Malfor
 def as_bytes(frame: bytes | str) -> bytes:
     """A text frame as its bytes; a lone surrogate, which no wire has, as `?`."""
     return frame if isinstance(frame, bytes) else frame.encode(errors="replace")
+
+
+def filed(elements: Iterable[msgspec.Raw], message: Callable[[bytes], Message]) -> list[Event]:
+    """The messages of a frame, an element each, in the order of their ids; one that is malformed costs no other."""
+    events: list[Event] = []
+    for element in elements:
+        try:
+            events.append(message(bytes(element)))
+        except (MalformedFrame, *UNUSABLE, ValueError) as error:
+            events.append(Unusable(str(error)))
+    events.sort(key=lambda event: event.update_id if isinstance(event, Message) else 0)
+    return events
 
 
 def each(

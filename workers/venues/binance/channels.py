@@ -25,8 +25,8 @@ from workers.venues.channels import QUIET, ExtraChannel, name_of
 from workers.venues.interface import Endpoint
 from workers.venues.messages import Message, Subscription
 from workers.venues.requests import RestRequest
-from workers.venues.session import Event, Unusable
-from workers.venues.tolerant_json import decode
+from workers.venues.session import Event
+from workers.venues.tolerant_json import decode, filed
 
 PUBLIC: Final = ("depth", "rpiDepth", "bookTicker", "trade")
 """What streams of the path root of books begin with; all others are of that of trades."""
@@ -120,13 +120,8 @@ def messages(venue: str, stream: Subscription, data: Raw) -> list[Event]:
     whole = bytes(data)
     if not whole.lstrip().startswith(b"["):
         return [_message(venue, stream, whole)]
-    events: list[Event] = []
-    for element in decode(venue, _elements, data, stream.channel):
-        try:
-            events.append(_message(venue, stream, bytes(element)))
-        except MalformedFrame as error:
-            events.append(Unusable(str(error)))
-    return events
+    elements = decode(venue, _elements, data, stream.channel)
+    return filed(elements, partial(_message, venue, stream))
 
 
 def _message(venue: str, stream: Subscription, data: bytes) -> Message:

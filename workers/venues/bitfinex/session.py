@@ -19,7 +19,7 @@ from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.symbols import symbol_of, wire_symbol
 from workers.venues.messages import Channel, Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send, Stale
-from workers.venues.tolerant_json import UNUSABLE, as_bytes, decode
+from workers.venues.tolerant_json import UNUSABLE, as_bytes, decode, filed
 
 FLAGS: Final = 2**15 + 2**16 + 2**17
 BULK_UPDATES: Final = 2**29
@@ -247,14 +247,12 @@ class BitfinexSession:
         """One message each, the oldest first; `tu` says again what `te` said."""
         if frame.tag not in ("", "te"):
             return [Ignored(frame.tag)]
-        messages = []
-        for row in wire.rows(payload)[0]:
-            head = _trade_head.decode(row)
-            messages.append(
-                Message("aggTrade", channel.symbol, bytes(row), head.time_ms, head.trade_id, head.trade_id, 0)
-            )
-        messages.sort(key=lambda message: message.update_id)
-        return list(messages)
+
+        def message(data: bytes) -> Message:
+            head = _trade_head.decode(data)
+            return Message("aggTrade", channel.symbol, data, head.time_ms, head.trade_id, head.trade_id, 0)
+
+        return filed(wire.rows(payload)[0], message)
 
 
 def _name_of(event: wire.Event) -> str:

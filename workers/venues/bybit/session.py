@@ -23,7 +23,7 @@ from workers.venues.bybit.settings import BybitSettings
 from workers.venues.channels import extras_of
 from workers.venues.messages import Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Event, RefusedStreams, Send, Stale
-from workers.venues.tolerant_json import as_bytes, decode, malformed
+from workers.venues.tolerant_json import as_bytes, decode, filed, malformed
 
 PING_MS: Final = 20_000
 MOST_TOPICS: Final = 10
@@ -141,11 +141,13 @@ class BybitSession:
 
     def _trades(self, symbol: str, data: Raw) -> list[Event]:
         """Several trades may share all but their id, which is none that could be counted."""
-        events: list[Event] = []
-        for element in decode(self._name, wire.elements_decoder, data, "trades"):
-            head = decode(self._name, wire.trade_head_decoder, element, "trade")
-            events.append(Message("aggTrade", symbol, bytes(element), head.T, 0, 0, -1, name=head.i))
-        return events
+
+        def message(data: bytes) -> Message:
+            head = decode(self._name, wire.trade_head_decoder, data, "trade")
+            return Message("aggTrade", symbol, data, head.T, 0, 0, -1, name=head.i)
+
+        elements = decode(self._name, wire.elements_decoder, data, "trades")
+        return filed(elements, message)
 
     def _answer(self, envelope: wire.Frame, frame: bytes | str) -> list[Event]:
         if envelope.op == "pong" or envelope.ret_msg == "pong":

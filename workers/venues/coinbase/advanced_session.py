@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -14,11 +15,12 @@ from msgspec import UNSET
 from workers.errors import MalformedFrame
 from workers.model.events import Kind
 from workers.venues.coinbase import wire
+from workers.venues.coinbase.exchange_session import trade_message
 from workers.venues.coinbase.open_requests import OpenRequests
 from workers.venues.coinbase.symbols import symbol_of
 from workers.venues.messages import Channel, Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Broken, Event, RefusedStreams, Send
-from workers.venues.tolerant_json import UNUSABLE, as_bytes, decode
+from workers.venues.tolerant_json import UNUSABLE, as_bytes, decode, filed
 from workers.venues.wire_values import milliseconds
 
 CHANNELS: Final[dict[Channel, str]] = {"depth": "level2", "aggTrade": "market_trades"}
@@ -26,7 +28,6 @@ CHANNELS: Final[dict[Channel, str]] = {"depth": "level2", "aggTrade": "market_tr
 _envelope = msgspec.json.Decoder(wire.Envelope)
 _book_head = msgspec.json.Decoder(wire.BookHead)
 _trades_event = msgspec.json.Decoder(wire.TradesEvent)
-_trade_head = msgspec.json.Decoder(wire.TradeHead)
 _subscriptions = msgspec.json.Decoder(wire.Subscriptions)
 
 
@@ -101,9 +102,8 @@ class AdvancedSession:
             case "l2_data":
                 return [self._book(event, data if len(events) == 1 else b"", time_ms) for event in events]
             case "market_trades":
-                return [
-                    message for event in events for message in _trades(_trades_event.decode(event).trades)
-                ]
+                trades = (_trades_event.decode(event).trades for event in events)
+                return filed(chain.from_iterable(trades), trade_message)
             case "subscriptions":
                 lists = [_subscriptions.decode(event).subscriptions for event in events]
                 accepted = self._requests.accept(
@@ -149,20 +149,6 @@ class AdvancedSession:
             self._requests.add(others)
             events.append(Send(_control("subscribe", others[0].partition(":")[0], others)))
         return events
-
-
-def _trades(elements: list[msgspec.Raw]) -> list[Message]:
-    """One message each, the oldest first: lists begin with the newest."""
-    messages = []
-    for element in elements:
-        head = _trade_head.decode(element)
-        trade_id, time_ms = int(head.trade_id), milliseconds(head.time)
-        if time_ms < 0:
-            raise ValueError("a trade without a time")
-        symbol = symbol_of(head.product_id)
-        messages.append(Message("aggTrade", symbol, bytes(element), time_ms, trade_id, trade_id, 0))
-    messages.sort(key=lambda message: message.update_id)
-    return messages
 
 
 def _control(action: str, channel: str, streams: list[str]) -> str:

@@ -92,7 +92,7 @@ class ExchangeSession:
                 case "snapshot" | "l2update":
                     return [self._book(head, data)]
                 case "match" | "last_match":
-                    return [_trade(data)]
+                    return [trade_message(data)]
         except (*UNUSABLE, ValueError) as error:
             raise MalformedFrame(self._name, f"{head.type} frame", str(error), data) from None
         match head.type:
@@ -146,7 +146,8 @@ def _order(head: wire.ExchangeFrame, sequence: int, data: bytes) -> Message:
     return Message("orders", symbol_of(head.product_id), data, time_ms, sequence, sequence, -1)
 
 
-def _trade(data: bytes) -> Message:
+def trade_message(data: bytes) -> Message:
+    """A trade of either market. Raises: ValueError, or what msgspec raises."""
     head = _trade_head.decode(data)
     trade_id, time_ms = int(head.trade_id), milliseconds(head.time)
     if time_ms < 0:

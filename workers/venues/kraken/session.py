@@ -22,7 +22,7 @@ from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.symbols import symbol_of, wire_symbol
 from workers.venues.messages import Channel, Ignored, Message, Refused, Subscription
 from workers.venues.session import Accepted, Ask, Broken, Event, RefusedStreams, Send
-from workers.venues.tolerant_json import as_bytes, decode
+from workers.venues.tolerant_json import as_bytes, decode, filed
 from workers.venues.wire_values import milliseconds
 
 _OURS: Final[dict[str, Channel]] = {"book": "depth", "trade": "aggTrade", "level3": "orders"}
@@ -116,7 +116,7 @@ class KrakenSession:
                 return []
             elements = decode(self._name, _elements, envelope.data, f"{envelope.channel} frame")
             if envelope.channel == "trade":
-                return self._trades(elements)
+                return filed(elements, self._trade)
             kind: Kind = "snapshot" if envelope.type == "snapshot" else "update"
             return self._books(_OURS[envelope.channel], elements, kind, data)
         if envelope.channel == "heartbeat" or envelope.method == "pong":
@@ -172,17 +172,10 @@ class KrakenSession:
             for message in messages
         ]
 
-    def _trades(self, elements: list[msgspec.Raw]) -> list[Event]:
-        """One message each, in the order of their ids: a snapshot begins with the oldest."""
-        messages = []
-        for element in elements:
-            head = decode(self._name, _trade_head, element, "trade")
-            data, trade_id = bytes(element), head.trade_id
-            time_ms = milliseconds(head.timestamp)
-            symbol = self._symbol(head.symbol, data)
-            messages.append(Message("aggTrade", symbol, data, time_ms, trade_id, trade_id, 0))
-        messages.sort(key=lambda message: message.update_id)
-        return list(messages)
+    def _trade(self, data: bytes) -> Message:
+        head = decode(self._name, _trade_head, data, "trade")
+        time_ms, symbol = milliseconds(head.timestamp), self._symbol(head.symbol, data)
+        return Message("aggTrade", symbol, data, time_ms, head.trade_id, head.trade_id, 0)
 
     def _symbol(self, wire_name: str, data: bytes) -> str:
         try:

@@ -20,15 +20,14 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from workers.errors import MalformedFrame
 from workers.model.symbols.names import symbol_problem
 from workers.venues.channels import QUIET, ExtraChannel, name_of
 from workers.venues.interface import Endpoint
 from workers.venues.messages import Message, Subscription
 from workers.venues.okx import derivatives
 from workers.venues.okx.wire import Time
-from workers.venues.session import Event, Unusable
-from workers.venues.tolerant_json import decode, malformed
+from workers.venues.session import Event
+from workers.venues.tolerant_json import decode, filed, malformed
 
 LIQUIDATIONS: Final = "liquidation-orders"
 INDEX: Final = "index-tickers"
@@ -91,13 +90,7 @@ def subject_of(channel: str, symbol: str) -> str:
 
 def messages(venue: str, stream: Subscription, data: Sequence[Raw]) -> list[Event]:
     """The messages of a frame, an element each; one that is malformed costs no other."""
-    events: list[Event] = []
-    for element in data:
-        try:
-            events.append(_message(venue, stream, bytes(element)))
-        except MalformedFrame as error:
-            events.append(Unusable(str(error)))
-    return events
+    return filed(data, partial(_message, venue, stream))
 
 
 def _message(venue: str, stream: Subscription, data: bytes) -> Message:

@@ -23,7 +23,7 @@ from workers.venues.okx import wire
 from workers.venues.okx.channels import OF_TYPES, messages
 from workers.venues.okx.settings import OkxSettings
 from workers.venues.session import Accepted, Event, RefusedStreams, Send, Stale
-from workers.venues.tolerant_json import UNUSABLE, as_bytes, decode, malformed
+from workers.venues.tolerant_json import UNUSABLE, as_bytes, decode, filed, malformed
 
 QUIET_MS: Final = 20_000
 """After so long without a frame a ping is due; the server closes at 30 s."""
@@ -158,12 +158,11 @@ class OkxSession:
         return [Message("depth", symbol, data, time_ms, number, number, chained, kind=kind)]
 
     def _trades(self, symbol: str, data: list[Raw]) -> list[Event]:
-        events: list[Event] = []
-        for element in data:
-            head = decode(self._name, wire.trade_head_decoder, element, "trade")
-            identity = head.tradeId
-            events.append(Message("aggTrade", symbol, bytes(element), head.ts, identity, identity, -1))
-        return events
+        def message(data: bytes) -> Message:
+            head = decode(self._name, wire.trade_head_decoder, data, "trade")
+            return Message("aggTrade", symbol, data, head.ts, head.tradeId, head.tradeId, -1)
+
+        return filed(data, message)
 
     def _listed(self, data: Iterable[Raw]) -> list[Event]:
         """Changes of the list; what is new comes nearly empty first, so all that is taken is that it changed."""
