@@ -49,6 +49,12 @@ def test_tickers_are_of_pairs_and_in_the_quote_asset():
     assert len(found.bad) == 2
 
 
+def test_rows_of_tickers_may_have_more_than_today_and_nothing_where_we_do_not_look():
+    """The exchange adds to its rows from time to time; a pair without orders has no best bid."""
+    found = VENUE.tickers(b'[["tBTCUSD",null,null,3,4,null,6,90000,20,8,9,"new",null]]')
+    assert found == ([Ticker("BTCUSD", 1_800_000.0, 90_000.0)], [])
+
+
 def test_trades_are_asked_for_by_time_and_come_in_id_order():
     request = VENUE.trades_request("DOGE_USD", 5, 1617643611000)
     again = VENUE.trades_request("DOGE_USD", 5, 1617643611000)

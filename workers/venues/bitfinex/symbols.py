@@ -15,6 +15,7 @@ from workers.model.symbols.info import SymbolInfo
 from workers.model.symbols.names import symbol_problem
 from workers.model.symbols.volumes import Ticker
 from workers.plain_text import plain
+from workers.venues.bitfinex import wire
 from workers.venues.interface import BadListing, ExchangeInfo, Tickers
 from workers.venues.tolerant_json import UNUSABLE
 
@@ -23,7 +24,7 @@ _SHORT_PAIR: Final = 6
 """Letters of a pair without a colon: two codes of three."""
 
 _text = msgspec.json.Decoder(str)
-_row = msgspec.json.Decoder(tuple[str, float, float, float, float, float, float, float, float, float, float])
+_row = msgspec.json.Decoder(wire.TickerRow)
 
 
 def symbol_of(wire_name: str) -> str:
@@ -75,11 +76,11 @@ def tickers(rows: list[msgspec.Raw]) -> Tickers:
             continue
         try:
             row = _row.decode(element)
-            symbol, value = symbol_of(row[0]), row[7] * row[8]
-            if not (isfinite(value) and isfinite(row[7])):
+            symbol, value = symbol_of(row.symbol), row.last * row.volume
+            if not (isfinite(value) and isfinite(row.last)):
                 raise ValueError(f"{symbol} has a number that is not finite")
         except (*UNUSABLE, ValueError) as error:
             found.bad.append(BadListing("", str(error)))
             continue
-        found.rows.append(Ticker(symbol, value, row[7]))
+        found.rows.append(Ticker(symbol, value, row.last))
     return found

@@ -81,6 +81,21 @@ class TradeRow(TradeHead, array_like=True, gc=False):
     price: Raw
 
 
+class TickerRow(Struct, array_like=True):
+    """One row of `tickers`, of a pair: best bid and ask with their sizes and the change of a day are not looked at,
+    nor what follows; the exchange adds to its rows from time to time."""
+
+    symbol: Name
+    bid: Raw
+    bid_size: Raw
+    ask: Raw
+    ask_size: Raw
+    change: Raw
+    relative_change: Raw
+    last: float
+    volume: float
+
+
 class DataFrame(NamedTuple):
     """An array, taken apart.
 
