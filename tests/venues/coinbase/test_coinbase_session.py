@@ -151,8 +151,7 @@ def test_what_cannot_be_filed_is_not_counted():
     for rubbish in (
         advanced("l2_data", 1, book("other")),
         advanced("l2_data", 1, book("update", product="a b")),
-        advanced("market_trades", 1, {"trades": [{}]}),
-        advanced("market_trades", 1, {"trades": [{**sold(1), "time": "0001-01-01T00:00:00Z"}]}),
+        advanced("market_trades", 1, {"trades": {}}),
         packed({"channel": "l2_data", "events": []}),
         packed({"channel": "l2_data", "sequence_num": 1}),
     ):
@@ -184,6 +183,14 @@ def test_exchange_rubbish_that_has_been_seen_is_passed_over():
     event = EXCHANGE.depth(message.data, "BTC-USD", "update")
     assert message.event_ms == event.event_time == -1
     assert (event.bids, event.asks) == ([("2", "0")], [("3", "4")])
+    whole = {
+        "type": "snapshot",
+        "product_id": "BTC-USD",
+        "bids": [["1", "0.-10000"], ["2", "3"]],
+        "asks": [["4", "-1"]],
+    }
+    event = EXCHANGE.depth(packed(whole), "BTC-USD", "snapshot")
+    assert (event.bids, event.asks) == ([("2", "3")], [])
 
 
 @pytest.mark.parametrize("market", VENUES)

@@ -271,10 +271,10 @@ def _advanced_book(symbol: str, data: bytes) -> DepthEvent:
 
 
 def _exchange_change(symbol: str, data: bytes) -> DepthEvent:
-    """A size below zero, of which there have been some, says nothing: its level stays as it was."""
+    """A size below zero, of which there have been some, says nothing: its level stays as it was, or is none."""
     book = _exchange_book.decode(data)
-    bids = [(pair.price, pair.size) for pair in book.bids]
-    asks = [(pair.price, pair.size) for pair in book.asks]
+    bids = [(pair.price, pair.size) for pair in book.bids if not _NEGATIVE.fullmatch(pair.size)]
+    asks = [(pair.price, pair.size) for pair in book.asks if not _NEGATIVE.fullmatch(pair.size)]
     sides = {"buy": bids, "sell": asks}
     for change in book.changes:
         if change.side not in sides:
