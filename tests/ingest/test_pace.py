@@ -62,6 +62,7 @@ def test_all_processes_of_both_lines_stay_within_the_limit(weight, seconds, proc
 @pytest.mark.parametrize(
     ("exchange", "openings"),
     [
+        ("binance", Limit(300, 300.0)),  # else the address is banned
         ("okx", Limit(3, 1.0)),
         ("bybit", Limit(500, 300.0)),
         ("kraken", Limit(150, 600.0)),

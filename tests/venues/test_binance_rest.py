@@ -58,6 +58,11 @@ def test_trades_requests() -> None:
     )
 
 
+@pytest.mark.parametrize(("market", "hours"), [("spot", 0), ("usdm", 48), ("coinm", 24)])
+def test_how_far_back_trades_can_be_asked_for(market: str, hours: int) -> None:
+    assert venue(market).trades_horizon_ms == hours * 3_600_000
+
+
 def test_exchange_info_filters_are_found_by_type() -> None:
     body = json.dumps(
         {

@@ -40,6 +40,7 @@ from workers.venues.messages import (
 )
 from workers.venues.requests import RestRequest
 from workers.venues.session import Event, Session
+from workers.venues.tolerant_json import decode
 
 
 class _Market(NamedTuple):
@@ -112,6 +113,7 @@ _COINM = _USDM._replace(
     trades_path="",
     rest_url="https://dapi.binance.com",
     api="/dapi/v1",
+    trades_horizon_ms=24 * 3_600_000,
 )
 _depth_reply = msgspec.json.Decoder(wire.DepthReply[wire.Pair])
 _long_depth_reply = msgspec.json.Decoder(wire.DepthReply[wire.LongPair])
@@ -151,6 +153,7 @@ class Binance(NoStretches, NoOrders):
             "rest",
             limits=(Limit(weight_limit, 60.0),),
             subscriptions=settings.streams_per_socket,
+            openings=Limit(300, 300.0),
             depth_stream=f"depth@{settings.depth_speed}" if settings.depth_speed else "depth",
         )
         self.book_rule = self.facts.book_rule
@@ -391,8 +394,4 @@ class Binance(NoStretches, NoOrders):
         return int(found[1]) if found else 0
 
     def _decoded(self, decoder: Any, frame: bytes | str, place: str) -> Any:
-        try:
-            return decoder.decode(frame)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            excerpt = frame if isinstance(frame, bytes) else frame[:200].encode(errors="replace")
-            raise MalformedFrame(self.name, place, str(error), excerpt) from None
+        return decode(self.name, decoder, frame, place)
