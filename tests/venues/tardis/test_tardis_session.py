@@ -208,7 +208,7 @@ def test_exemplars(name: str) -> None:
                 "type": st.sampled_from(["trade", "disconnect", "book_change"]),
                 "exchange": st.just("bitmex"),
                 "symbol": st.text(),
-                "id": st.none() | st.text(),
+                "id": st.none() | st.text() | st.sampled_from(["\u00b2", "\u0661"]),
             }
         ).map(json.dumps),
     )

@@ -147,7 +147,7 @@ class TardisSession:
         return Message("depth", symbol, data, _ms(head), 0, 0, 0, kind=kind)  # type: ignore[arg-type]  # one of both
 
     def _named_message(self, head: wire.Head, channel: str, symbol: str, data: bytes) -> Message:
-        number = int(head.id) if head.id and head.id.isdigit() and len(head.id) < 19 else 0
+        number = int(head.id) if head.id and head.id.isdecimal() and len(head.id) < 19 else 0
         return Message(
             channel or head.type, symbol, data, _ms(head), number, number, 0, name=_name(head, data)
         )
