@@ -1,10 +1,12 @@
 -- The request weight of one REST pool, shared by every process of one address.
 --
--- KEYS[1]  budget hash: limit, minute (start, ms), used, blocked_until (ms), blocked_ms, phase (ms)
+-- KEYS[1]  budget hash: limit, minute (start, ms), used, blocked_until (ms), blocked_ms, phase (ms),
+--          free_at (ms)
 -- ARGV[1]  "ask", "told", "limit" or "block"
 -- ARGV[2]  now in ms; 0: the server's own clock, the only one that all who ask share
 -- ask:    ARGV[3] weight, ARGV[4] limit to assume while none is known, ARGV[5] share of the limit this asker
---         may use, in thousandths (urgent requests have a larger one), ARGV[6] weight that must be left of that for others
+--         may use, in thousandths (urgent requests have a larger one), ARGV[6] weight that must be left of that for others,
+--         ARGV[7] ms that must lie between two requests of weight 1; 0: none
 -- told:   ARGV[3] used weight the exchange reported, ARGV[4] ms since its request was granted,
 --         ARGV[5] the exchange's time of the reply in ms, to the second; 0: not told
 -- limit:  ARGV[3] limit learned from the exchange
@@ -32,7 +34,7 @@ if not now then
     local time = redis.call('TIME')
     now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
 end
-local state = redis.pcall('HMGET', KEYS[1], 'limit', 'minute', 'used', 'blocked_until', 'blocked_ms', 'phase')
+local state = redis.pcall('HMGET', KEYS[1], 'limit', 'minute', 'used', 'blocked_until', 'blocked_ms', 'phase', 'free_at')
 if state.err then
     redis.call('DEL', KEYS[1]) -- of another type: all of it is learned anew within a minute
     state = {}
@@ -68,8 +70,8 @@ elseif counted < minute then
     used = 0
 end
 
-local function keep(value)
-    redis.call('HSET', KEYS[1], 'minute', string.format('%.0f', minute), 'used', string.format('%.0f', value))
+local function keep(value, ...)
+    redis.call('HSET', KEYS[1], 'minute', string.format('%.0f', minute), 'used', string.format('%.0f', value), ...)
 end
 
 if counted > minute then
@@ -94,7 +96,11 @@ if action == 'ask' then
     if used > 0 and used + weight + (tonumber(ARGV[6]) or 0) > limit * tonumber(ARGV[5]) / 1000 then
         return minute + MINUTE - now - phase
     end
-    keep(used + weight)
+    local free_at, spacing = whole(state[7], 0, now + MINUTE) or 0, (tonumber(ARGV[7]) or 0) * weight
+    if spacing > 0 and free_at > now then
+        return free_at - now
+    end
+    keep(used + weight, 'free_at', string.format('%.0f', now + spacing))
 elseif action == 'told' then
     local value, elapsed = whole(ARGV[3], 0, MOST_WEIGHT), whole(ARGV[4], 0, UNTIL) or UNTIL
     if not value then

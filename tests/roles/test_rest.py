@@ -13,10 +13,12 @@ from redis.asyncio import Redis
 from workers.errors import RateLimited, RequestRefused, RestUnavailable
 from workers.runtime.context import VenueContext
 from workers.runtime.rest import RestClient
+from workers.settings.exchanges import settings_of
 from workers.store.fleet.budget import Urgency
 from workers.store.keys import Keys, budget
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
+from workers.venues.registry import venue_of
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -97,6 +99,35 @@ async def test_a_ban_without_a_time_waits_a_minute(rest: RestClient, exchange: E
     with pytest.raises(RateLimited) as caught:
         await get(rest)
     assert caught.value.retry_after_s == 60
+
+
+@pytest.mark.parametrize(
+    ("exchange_name", "status", "body", "wait_s"),
+    [
+        ("bybit", 200, '{"retCode":10006,"retMsg":"Too many visits!","result":{},"retExtInfo":{}}', 5),
+        ("bybit", 403, "access too frequent", 600),
+        ("kraken", 200, '{"error":["EGeneral:Too many requests"]}', 15),
+        (
+            "bitstamp",
+            400,
+            '{"response_code": "400.002", "response_explanation": "Request rate limit exceeded."}',
+            60,
+        ),
+        ("bitfinex", 500, '["error",11010,"ratelimit: error"]', 60),
+    ],
+)
+async def test_an_exchange_may_say_in_its_own_words_that_too_much_was_asked(
+    exchange: Exchange, client: Redis, exchange_name: str, status: int, body: str, wait_s: int
+) -> None:
+    settings = settings_of(exchange_name)(symbols=["A"], rest_url=exchange.url)  # type: ignore[call-arg]
+    context = VenueContext(exchange_name, venue_of(exchange_name, settings), settings, Keys(), ["A"])
+    exchange.answer = answering(status, body)
+    async with aiohttp.ClientSession() as session:
+        rest = RestClient(session, client, context)
+        with pytest.raises(RateLimited) as caught:
+            await rest.get(context.venue.info_request(), Urgency.BROKEN, 5)
+        assert (caught.value.status, caught.value.retry_after_s) == (status, wait_s)
+        assert await rest.budget.ask(1, Urgency.BROKEN) > 1_000
 
 
 async def test_a_refusal_carries_the_exchange_code(rest: RestClient, exchange: Exchange) -> None:

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from workers.store.fleet.budget import MOST_BLOCK_S, Budget, Urgency
 from workers.store.keys import budget as key_of
+from workers.venues.facts import Continuity, Facts, Limit
 
 MINUTE = 1_700_000_040_000 // 60_000 * 60_000
 
@@ -35,6 +36,31 @@ async def test_the_weight_of_a_minute_is_bounded_and_comes_back(client: Redis, c
     assert await two.ask(1, Urgency.BROKEN) == 55_000
     clock.ms = MINUTE + 60_000
     assert await two.ask(20, Urgency.BROKEN) == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("weight", "seconds"), [(1, 1.0), (20, 2.0), (10, 1.0)])
+async def test_no_period_of_seconds_has_more_than_the_limit(
+    client: Redis, clock: Clock, weight: int, seconds: float, seed: int
+) -> None:
+    draw = random.Random(seed)
+    limit = Limit(weight, seconds)
+    facts = Facts(Continuity.NONE, "in band", limits=(limit,))
+    a_minute = facts.weight_a_minute
+    askers = [
+        Budget(client, "x", assumed_limit=a_minute, share=0.8, spacing_ms=facts.spacing_ms, clock=clock)
+        for _ in range(3)
+    ]
+    times: list[int] = []
+    for _ in range(300):
+        wait_ms = await draw.choice(askers).ask(1, Urgency.BROKEN)
+        if wait_ms:
+            clock.ms += draw.choice([1, wait_ms, wait_ms])
+        else:
+            times.append(clock.ms)
+    assert len(times) > 40
+    for first in times:
+        assert sum(first <= at < first + seconds * 1000 for at in times) <= weight
 
 
 async def test_less_urgent_requests_leave_room_for_broken_books(client: Redis, clock: Clock) -> None:
@@ -173,7 +199,7 @@ RUBBISH = ["", "x", "-1", "0", "1e400", "inf", "nan", "9" * 5_000, "0x10", "1.5"
 
 async def test_rubbish_in_any_field_repairs_itself(client: Redis, clock: Clock) -> None:
     budget = Budget(client, "spot", assumed_limit=100, share=1.0, clock=clock)
-    for name in ("limit", "minute", "used", "blocked_until", "blocked_ms", "phase"):
+    for name in ("limit", "minute", "used", "blocked_until", "blocked_ms", "phase", "free_at"):
         for text in RUBBISH:
             await client.hset(key_of("spot"), name, text)
             await budget.report_used(10)

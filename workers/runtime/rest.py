@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Final
 
 import aiohttp
 import structlog
@@ -18,6 +21,9 @@ from workers.store.fleet.budget import Budget, Urgency
 from workers.venues.requests import RestRequest
 
 log = structlog.get_logger()
+
+MOST_BUSY_BYTES: Final = 4_096
+"""Of a reply that says so instead of what was asked for."""
 
 REQUESTS = Counter("fleet_rest_requests_total", "REST requests sent", ["venue", "status"])
 WEIGHT = Gauge("fleet_request_weight_used", "Weight the exchange counted in this minute", ["venue"])
@@ -47,7 +53,10 @@ class RestClient:
             assumed_limit=context.venue.facts.weight_a_minute,
             share=context.settings.weight_share,
             fixed_limit=context.settings.weight_per_minute,
+            spacing_ms=context.venue.facts.spacing_ms,
         )
+        self._turns: dict[Urgency, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Where requests are spaced: one of those that wait asks, not all of them for each that may go."""
 
     async def get(
         self,
@@ -71,8 +80,9 @@ class RestClient:
         if request is None:
             raise NotServed(self._name, "it")
         started = time.monotonic()
-        while wait_ms := await self.budget.ask(request.weight, urgency, spared()):  # noqa: ASYNC110 -- other processes spend it
-            await asyncio.sleep(min(wait_ms / 1000, 5.0))
+        async with self._turns[urgency] if self.budget.spacing_ms else nullcontext():
+            while wait_ms := await self.budget.ask(request.weight, urgency, spared()):  # noqa: ASYNC110 -- other processes spend it
+                await asyncio.sleep(min(wait_ms / 1000, 5.0))
         WAITED.labels(self._name).observe(time.monotonic() - started)
         if granted is not None:
             granted()
@@ -84,13 +94,20 @@ class RestClient:
             raise
         REQUESTS.labels(self._name, str(reply.status)).inc()
         await self._feed_back(reply, time.monotonic() - sent)
-        if reply.status == 200 and not reply.overlong:
+        busy_s = self._busy_s(reply.body)
+        if reply.status == 200 and not reply.overlong and not busy_s:
             return reply.body
-        raise await self._error(request, reply)
+        raise await self._error(request, reply, busy_s)
 
-    async def _error(self, request: RestRequest, reply: Reply) -> RestError:
+    def _busy_s(self, body: bytes) -> float:
+        """For how long nobody may ask, by words of the exchange that has no status for it; 0: it says no such thing."""
+        if len(body) > MOST_BUSY_BYTES:
+            return 0.0
+        return next((wait_s for words, wait_s in self._venue.facts.busy if words in body), 0.0)
+
+    async def _error(self, request: RestRequest, reply: Reply, busy_s: float) -> RestError:
         """What is wrong with a reply; of a ban the whole fleet is told."""
-        if reply.status == 200:
+        if reply.status == 200 and not busy_s:
             OVERLONG.labels(self._name).inc()
             log.error("reply_overlong", venue=self._name, url=request.url, most_bytes=request.most_bytes)
             return RestUnavailable(
@@ -100,8 +117,8 @@ class RestClient:
         problem = (
             f"code {code}: {printable(message)}" if message else f"no error object, {len(reply.body)} bytes"
         )
-        if reply.status in (418, 429):
-            wait_s = reply.wait_s(self._venue.banned_until_ms(message))
+        if busy_s or reply.status in (418, 429):
+            wait_s = busy_s or reply.wait_s(self._venue.banned_until_ms(message))
             await self.budget.block(wait_s)
             log.error("rate_limited", venue=self._name, status=reply.status, wait_s=wait_s, problem=problem)
             return RateLimited(request.url, reply.status, wait_s, problem)

@@ -58,6 +58,8 @@ class Facts(NamedTuple):
     trade_ids: see there.
     second_source: by what a book is audited: `rest` compares at an id, `in band` subscribes anew, `checksum`, `none`.
     limits: of REST, all of them hold.
+    busy: what a reply says that has another status than 429 though too much was asked, and for how many seconds nobody
+        may ask then.
     subscriptions: streams that ingest puts on one socket.
     openings, frames: sockets that an address may open, and control frames that it may send over all of them; None: the
         exchange names no limit, or one that a fleet is far from.
@@ -74,6 +76,7 @@ class Facts(NamedTuple):
     trade_ids: TradeIds = "consecutive"
     second_source: Literal["rest", "in band", "checksum", "none"] = "rest"
     limits: tuple[Limit, ...] = (Limit(60, 60.0),)
+    busy: tuple[tuple[bytes, float], ...] = ()
     depth_stream: str = "depth"
     subscriptions: int = 200
     openings: Limit | None = None
@@ -85,6 +88,13 @@ class Facts(NamedTuple):
     def weight_a_minute(self) -> int:
         """What may be asked of REST in a minute by the tightest of the limits, while the exchange has not told."""
         return int(min(limit.weight * 60 / limit.seconds for limit in self.limits))
+
+    @property
+    def spacing_ms(self) -> float:
+        """What must lie between two requests for the limits of less than a minute to hold; 0: there are none."""
+        return max(
+            (each.seconds * 1000 / each.weight for each in self.limits if each.seconds < 60), default=0.0
+        )
 
     @property
     def book_rule(self) -> BookRule:

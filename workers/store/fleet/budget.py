@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from math import ceil
 from typing import Final
 
 from redis.asyncio import Redis
@@ -38,6 +39,7 @@ class Budget:
         assumed_limit: weight a minute while the exchange's own limit is not known.
         share: part of the limit the fleet may use.
         fixed_limit: a limit from the settings that overrides what the exchange says; 0: none.
+        spacing_ms: what must lie between two requests of weight 1, if all of the limit were the fleet's; 0: nothing.
         clock: ms to count by instead of the server's clock.
     """
 
@@ -49,6 +51,7 @@ class Budget:
         assumed_limit: int,
         share: float,
         fixed_limit: int = 0,
+        spacing_ms: float = 0.0,
         clock: Callable[[], int] | None = None,
     ) -> None:
         self._scripts = Scripts(client)
@@ -58,6 +61,7 @@ class Budget:
         self._share = share
         self._fixed = fixed_limit
         self._clock = clock
+        self.spacing_ms = ceil(min(spacing_ms, 60_000 / fixed_limit) if fixed_limit else spacing_ms / share)
 
     async def _run(self, action: str, *arguments: str | int) -> int:
         now = self._clock() if self._clock else 0
@@ -70,7 +74,7 @@ class Budget:
             spared: weight that is to be left in this minute for others of the same urgency.
         """
         thousandths = int(urgency * (1.0 if self._fixed else self._share))
-        return await self._run("ask", weight, self._assumed, thousandths, spared)
+        return await self._run("ask", weight, self._assumed, thousandths, spared, self.spacing_ms)
 
     async def report_used(self, used: int, elapsed_ms: int = 0, exchange_ms: int = 0) -> None:
         """Take in the used weight the exchange reported for the minute of its reply.

@@ -69,6 +69,7 @@ class Bitfinex(NoRestBooks, NoChannels):
             trade_ids="rising",
             second_source="checksum" if settings.depth >= LEVELS else "in band",
             limits=(Limit(15, 60.0),),
+            busy=((b"ERR_RATE_LIMIT", 60.0), (b"ratelimit: error", 60.0)),
             openings=Limit(20, 60.0),
             subscriptions=settings.streams_per_socket,
         )

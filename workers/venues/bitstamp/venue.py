@@ -52,6 +52,7 @@ def facts_of(settings: BitstampSettings) -> Facts:
         trade_ids="rising",
         second_source="rest",
         limits=(Limit(400, 1.0), Limit(10_000, 600.0)),
+        busy=((b'"400.002"', 60.0), (b'"400.067"', 60.0), (b'"400.068"', 60.0)),
         subscriptions=settings.streams_per_socket,  # the 1,025th is answered by a close
     )
     if settings.depth == "diff_order_book":

@@ -43,6 +43,7 @@ def facts_of(settings: BybitSettings) -> Facts:
         trade_ids="neither",
         second_source="rest" if settings.depth == REST_LEVELS else "in band",
         limits=(Limit(600, 5.0),),
+        busy=((b"access too frequent", 600.0), (b"Too many visits", 5.0)),
         openings=Limit(500, 300.0),
         subscriptions=settings.streams_per_socket,  # all topics of a socket may have 21,000 characters together
     )

@@ -69,6 +69,7 @@ class Kraken(NoRestBooks, NoChannels, NoStretches):
             trade_ids="consecutive",
             second_source="checksum",
             limits=(Limit(1, 1.0),),
+            busy=((b"EGeneral:Too many requests", 15.0), (b"EAPI:Rate limit exceeded", 15.0)),
             openings=Limit(150, 600.0),
             subscriptions=settings.streams_per_socket,
             clock_step_ms=1000,
