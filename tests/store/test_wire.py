@@ -259,3 +259,23 @@ def test_over_tls_it_is_the_same(tmp_path: Path, loop: Callable[[Any], Any]) -> 
             await client.aclose()
 
     loop(ask())
+
+
+async def test_more_questions_than_connections_wait_for_their_turn(real_server: str) -> None:
+    client: Any = connect(real_server)
+    questions = [client.echo(str(number)) for number in range(300)]
+    for number in range(300):
+        pipe = client.pipeline(transaction=number % 2 == 0)
+        questions.append(pipe.echo(str(number)).execute())
+    waiting = asyncio.create_task(client.get("text"))
+    found = await asyncio.gather(*questions)
+    assert found == [b"%d" % number for number in range(300)] + [[b"%d" % number] for number in range(300)]
+    waiting.cancel()
+    assert len(await client.client_list()) <= client.connection_pool.max_connections
+    blocked = [asyncio.create_task(client.blpop("nothing", 60)) for _ in range(300)]
+    await asyncio.sleep(0)
+    for task in blocked:  # some of them wait for a reply, the others for their turn
+        task.cancel()
+    await asyncio.gather(*blocked, return_exceptions=True)
+    assert await asyncio.gather(*[client.echo("a") for _ in range(300)]) == [b"a"] * 300
+    await client.aclose()

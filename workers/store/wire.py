@@ -240,10 +240,17 @@ class Wired(AbstractConnection):
 
 
 class WiredPool(ConnectionPool):
-    """Gives connections without asking them first: a `Wire` knows when its socket is closed."""
+    """Gives connections without asking them first: a `Wire` knows when its socket is closed.
+
+    redis-py refuses a command where all connections are in use; here it waits for its `turn`.
+    """
 
     _in_use_connections: Any
     _available_connections: Any
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.turn = asyncio.Semaphore(self.max_connections)
 
     def give_back(self, connection: Wired) -> None:
         """Take back what `get_available_connection` gave."""
@@ -262,7 +269,8 @@ class WiredClient(Redis):
 
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:
         if EMPTY_RESPONSE in options:
-            return await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py's
+            async with self.connection_pool.turn:
+                return await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py's
         (reply,) = await _answers(self.connection_pool, _packed(arguments), 1)
         if isinstance(reply, Exception):
             raise reply
@@ -279,7 +287,8 @@ class _WiredPipeline(Pipeline):
         stack: Any = self.command_stack
         special = self.is_transaction or self.explicit_transaction or self.watching or self.scripts
         if special or not stack or any(EMPTY_RESPONSE in options for _, options in stack):
-            return list(await super().execute(raise_on_error))
+            async with self.connection_pool.turn:
+                return list(await super().execute(raise_on_error))
         packed = b"".join(_packed(arguments) for arguments, _ in stack)
         try:
             replies = await _answers(self.connection_pool, packed, len(stack))
@@ -295,11 +304,12 @@ class _WiredPipeline(Pipeline):
 
 
 async def _answers(pool: Any, packed: bytes, count: int) -> list[Any]:
-    connection: Wired = pool.get_available_connection()
-    try:
-        return await connection.answers(packed, count)
-    finally:
-        pool.give_back(connection)
+    async with pool.turn:
+        connection: Wired = pool.get_available_connection()
+        try:
+            return await connection.answers(packed, count)
+        finally:
+            pool.give_back(connection)
 
 
 def _called_back(client: Redis, name: Any, reply: Any, options: dict[str, Any]) -> Any:
