@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import resource
 import socket
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
+from aiohttp.http_parser import DeflateBuffer
 from test_server import settings
 
 from workers.api.live.outlet import Outlet, Source
@@ -258,6 +260,21 @@ async def test_a_client_that_reads_no_answer_is_let_go(server: tuple[str, int]) 
             await asyncio.sleep(0.1)
     for one in unread:
         one.close()
+
+
+async def test_packed_bodies_are_not_unpacked(
+    server: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty kilobytes are sixty megabytes then, and everybody waits."""
+    unpacked = list[bytes]()
+    monkeypatch.setattr(DeflateBuffer, "feed_data", lambda _, chunk, *__: unpacked.append(chunk))
+    packed = {"data": gzip.compress(b'{"price":"1"}'), "headers": {"Content-Encoding": "gzip"}}
+    async with ClientSession(f"http://{server[0]}:{server[1]}") as session:
+        async with session.get("/livez", **packed) as alive:
+            assert alive.status == 200
+        async with session.post("/quantity", **packed) as refused:
+            assert (refused.status, (await refused.json())["where"]) == (422, "body")
+    assert unpacked == []
 
 
 async def test_others_have_their_turn_between_two_requests_of_a_socket(

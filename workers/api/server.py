@@ -143,7 +143,10 @@ async def main(process: Process) -> None:
     """The role's loop."""
     settings = process.settings.api
     api = Api(process)
-    runner = web.AppRunner(api.application.build(), access_log=None, shutdown_timeout=STOP_S)
+    # Packed bodies are refused: what is small here could be huge, and unpacking it hold up everybody.
+    runner = web.AppRunner(
+        api.application.build(), access_log=None, shutdown_timeout=STOP_S, auto_decompress=False
+    )
     await runner.setup()
     api.start()
     try:

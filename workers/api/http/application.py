@@ -180,11 +180,12 @@ def route_of(request: web.Request) -> str:
 
 async def _body(request: web.Request) -> bytes:
     """The body of a request. Raises: BadInput."""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        raise BadInput("The body cannot be read", "send it unpacked, without Content-Encoding", "body")
     try:
         return await request.read()
     except web.RequestPayloadError as error:
-        detail = "it is not encoded as its head says, or not whole"
-        raise BadInput("The body cannot be read", detail, "body") from error
+        raise BadInput("The body cannot be read", "it is not whole", "body") from error
 
 
 def _later(title: str, detail: str) -> web.Response:
