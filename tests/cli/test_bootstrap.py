@@ -128,11 +128,14 @@ def test_it_makes_its_environment_once_and_renews_it_when_needed(checkout: Path,
     os.killpg(interrupted.pid, signal.SIGINT)
     assert interrupted.wait(60) != 0
 
+    real = Path(sys.executable).resolve()
+    named = tmp_path / "python3"  # the next release of the system may make another version of it
+    named.symlink_to(real)
     first, second = (
         subprocess.Popen(
             [str(checkout / "fleet"), "config", "--json"],
             cwd=tmp_path,
-            env=plain_environment(),
+            env=plain_environment(FLEET_PYTHON=str(named)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -145,6 +148,7 @@ def test_it_makes_its_environment_once_and_renews_it_when_needed(checkout: Path,
     assert errors.count("making") == 1
     for output, _ in told:
         assert json.loads(output)["settings"]["fleet.home"]["value"] == str(checkout.resolve() / "var")
+    assert f"home = {real.parent}\n" in (checkout / ".venv" / "pyvenv.cfg").read_text(encoding="utf-8")
 
     again = bootstrap(checkout, "config", cwd=tmp_path)
     assert (again.returncode, again.stderr) == (0, "")
