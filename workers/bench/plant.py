@@ -91,12 +91,8 @@ def compared_side(held: Sequence[tuple[float, float]], sent: Sequence[Row], leas
 
 
 def compared_trades(name: str, held: Sequence[SentTrade], sent: Sent) -> list[str]:
-    """Whether trades are all that were sent from the first of them on, each once and as sent."""
-    count = len(sent.trade_ms)
-    if not held:
-        return [f"{name}: holds no trade of {count:,} sent"] if count else []
-    first = held[0].trade_id - sent.tape.trade(0).trade_id
-    expected = [sent.tape.trade(number) for number in range(first, count)]
+    """Whether trades are all that were sent, each once and as sent; nothing is sent before all is subscribed."""
+    expected = [sent.tape.trade(number) for number in range(len(sent.trade_ms))]
     wanted = [(one.trade_id, float(one.price), float(one.quantity), one.buyer_is_maker) for one in expected]
     found = [(one.trade_id, float(one.price), float(one.quantity), one.buyer_is_maker) for one in held]
     if found == wanted:
