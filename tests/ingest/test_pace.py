@@ -158,3 +158,23 @@ async def test_one_turn_after_another() -> None:
     assert sorted(order[::2]) == ["a begins", "b begins", "socket begins"]
     assert [text.replace("begins", "ends") for text in order[::2]] == order[1::2]
     assert Coinbase("x", CoinbaseSettings(symbols=NAMES, market="exchange")).facts.frames is None
+
+
+async def test_a_socket_that_hangs_holds_up_no_other_where_only_minutes_are_counted() -> None:
+    venue = venue_of("binance", settings_of("binance")(symbols=["BTCUSDT"], market="spot"))
+    pace, most = Pace(venue.facts), 150
+    opened: list[int] = []
+    never = asyncio.Event()
+
+    async def opening(number: int) -> None:
+        async with pace.opening():
+            opened.append(number)
+            await never.wait()
+
+    tasks = [asyncio.create_task(opening(number)) for number in range(most + 1)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert opened == list(range(most))  # half of an address' 300 in five minutes, hanging or not
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

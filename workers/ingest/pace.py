@@ -16,6 +16,8 @@ LINES: Final = 2
 """They may have one address, and do not know of each other: each takes its part, and of that each of its processes."""
 MARGIN_S: Final = 0.25
 """What is sent evenly may arrive unevenly by so much."""
+IN_A_ROW_S: Final = 60.0
+"""In periods below it what is sent at once could arrive as too much."""
 
 
 class Window:
@@ -39,10 +41,11 @@ class Window:
 
 
 class _Turns:
-    """One after another, each when the window has room."""
+    """Each when the window has room; one after another where seconds matter, else one that hangs holds up no other."""
 
     def __init__(self, limit: Limit | None, parts: int) -> None:
         self._window = None if limit is None else Window(limit, parts)
+        self._in_a_row = limit is not None and limit.seconds < IN_A_ROW_S
         self._one = asyncio.Lock()
 
     @asynccontextmanager
@@ -53,10 +56,14 @@ class _Turns:
         async with self._one:
             while (wait_s := self._window.wait_s(time.monotonic())) > 0:  # noqa: ASYNC110 -- a sleep may end early
                 await asyncio.sleep(wait_s)
-            try:
-                yield
-            finally:
-                self._window.count(time.monotonic())
+            if self._in_a_row:
+                try:
+                    yield
+                finally:
+                    self._window.count(time.monotonic())
+                return
+            self._window.count(time.monotonic())
+        yield
 
 
 class Pace:
