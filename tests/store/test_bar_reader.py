@@ -94,6 +94,15 @@ async def test_a_window_known_only_by_a_late_trade_is_found(client: Redis) -> No
     assert told(await reader.between("S", "1m", 0, 4 * MINUTE, 10)) == [(3 * MINUTE, 1)]
 
 
+async def test_a_revision_is_found_though_the_first_question_was_of_a_time_to_come(client: Redis) -> None:
+    reader = BarReader(client, KEYS)
+    await write(client, MINUTE, 0, f"{MINUTE}-0")
+    assert await reader.between("S", "1m", 5 * MINUTE, 6 * MINUTE, 1) == []
+    await write(client, 9 * MINUTE, 0, f"{9 * MINUTE}-0")
+    await write(client, MINUTE, 1, f"{9 * MINUTE}-1")
+    assert told(await reader.between("S", "1m", 0, 2 * MINUTE, 1)) == [(MINUTE, 1)]
+
+
 async def test_the_revision_that_proves_a_window_is_given_and_costs_no_memory(client: Redis) -> None:
     for number in range(1, 9):
         await write(client, number * MINUTE, 0, f"{number * MINUTE}-0")

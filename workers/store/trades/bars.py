@@ -100,12 +100,13 @@ class BarReader:
         """Every revision that stands after a time. Cost: what was not looked at before."""
         known = self._revisions.setdefault(key, _Revisions())
         start = f"{from_ms}-0"
-        if not known.seen_from or from_ms < int(known.seen_from.split("-")[0]):
-            end = f"({known.seen_from}" if known.seen_from else "+"
-            known.seen_to = await self._look(key, known, start, end) or known.seen_to
+        if not known.seen_from:
             known.seen_from = start
-        if known.seen_to:
-            known.seen_to = await self._look(key, known, f"({known.seen_to}", "+") or known.seen_to
+        elif from_ms < int(known.seen_from.split("-")[0]):
+            await self._look(key, known, start, f"({known.seen_from}")
+            known.seen_from = start
+        after = f"({known.seen_to}" if known.seen_to else known.seen_from
+        known.seen_to = await self._look(key, known, after, "+") or known.seen_to
         return known.by_start
 
     async def _look(self, key: str, known: _Revisions, after: str, end: str) -> str:
