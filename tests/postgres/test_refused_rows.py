@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from hashlib import blake2b
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ import pytest
 pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
 
 import psycopg
-from sink_world import KEYS, MIDNIGHT, SYMBOL, Sink, append, bar
+from sink_world import KEYS, MIDNIGHT, SYMBOL, Sink, append, bar, figures
 
 from workers.bench.postgres_server import PostgresServer
 from workers.model.trades.windows import INTERVALS_MS
@@ -124,6 +126,34 @@ async def test_a_database_that_knows_no_encoding_has_every_text(sink: Sink) -> N
     finally:
         await sink.stop()
         sink.postgres.query("DROP DATABASE plain WITH (FORCE)")
+
+
+async def test_a_nul_in_a_text_of_json_is_replaced(sink: Sink) -> None:
+    sink.start()
+    icebergs = json.dumps([["bid", 1.0, 2.0, 0.5, "a\0\\u0000\0"]])
+    await sink.client.hset(KEYS.analytics(SYMBOL), mapping=figures(MIDNIGHT, icebergs=icebergs))
+    await sink.until("SELECT icebergs->0->>4 FROM analytics", "a\ufffd\\u0000\ufffd")
+
+
+@pytest.mark.parametrize("days", [400, -400])
+async def test_a_clock_that_somebody_set_drops_no_day(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    now_s = time.time()
+    clock = SimpleNamespace(
+        time=lambda: now_s + 86_400 * days, monotonic=time.monotonic, time_ns=time.time_ns
+    )
+    monkeypatch.setattr(worker_module, "time", clock)
+    monkeypatch.setattr(writer_module, "time", clock)
+    sink.settings.postgres.keep_days = 2
+    sink.start()
+    await append(sink.client, 1, 5, int(now_s * 1000))
+    await sink.until(COUNT, 5)
+    await sink.stop()
+    sink.start()
+    await append(sink.client, 6, 9, int(now_s * 1000))
+    await sink.until(COUNT, 9)
+    assert sink.postgres.query("SELECT * FROM gaps") == []
 
 
 async def test_a_symbol_that_is_followed_no_more_is_stored_to_its_end(

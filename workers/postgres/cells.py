@@ -15,6 +15,8 @@ from workers.model.trades.windows import LATEST_MS
 NULL: Final = "\\N"
 MOST_BIGINT: Final = 2**63 - 1
 _NUMBER: Final = re.compile(r"[+-]?(?:\d{1,100}(?:\.\d{0,100})?|\.\d{1,100})", re.ASCII)
+_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+"""In JSON."""
 _ESCAPED: Final = str.maketrans(
     {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\N{REPLACEMENT CHARACTER}"}
 )
@@ -53,8 +55,10 @@ def double(value: float | None) -> str:
 
 
 def json(value: object) -> str:
-    """A jsonb; NULL for none. No text in it may have a NUL."""
-    return NULL if value is None else text(msgspec.json.encode(value).decode())
+    """A jsonb, which has no NUL either; NULL for none."""
+    if value is None:
+        return NULL
+    return text(_NUL.sub("\\1\N{REPLACEMENT CHARACTER}", msgspec.json.encode(value).decode()))
 
 
 def flag(value: object) -> str:

@@ -355,9 +355,6 @@ def _analytics_events(instrument: int, stream_id: bytes, fields: Fields) -> Deco
     for event in events:
         if not (event.time_us > 0 and cells.is_time(event.time_us // 1000)):
             continue
-        figures = {
-            name.replace("\0", "\N{REPLACEMENT CHARACTER}"): value for name, value in event.figures.items()
-        }
         values = (
             str(instrument),
             cells.from_us(event.time_us),
@@ -365,7 +362,7 @@ def _analytics_events(instrument: int, stream_id: bytes, fields: Fields) -> Deco
             event.kind,
             event.side,
             cells.double(event.price),
-            cells.json(figures),
+            cells.json(event.figures),
             cells.text(event.order_id),
         )
         rows.append(Row("analytics_events", event.time_us // (1000 * DAY_MS), cells.line_of(values)))

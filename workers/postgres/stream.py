@@ -82,6 +82,11 @@ class OwnedStream:
         return self.ready and not self.retry_at
 
     @property
+    def newest_ms(self) -> int:
+        """The time of the last entry that was read, ms; 0: there is none."""
+        return entry_id(self.read_to.place.stream_id)[0]
+
+    @property
     def has_left(self) -> bool:
         """Whether all that there was of it is stored, and nothing is to come."""
         return 0 < self.leaves_at < self.read_at and self.ready and not self.chunks

@@ -18,6 +18,7 @@ from workers.runtime.backoff import Backoff
 from workers.runtime.context import venue_contexts
 from workers.runtime.ownership import Claim, Ownership
 from workers.runtime.process import Process
+from workers.runtime.steady_clock import steady_ms
 from workers.runtime.tasks import end
 from workers.store.analytics.sampling import Samples
 from workers.store.keys import POSTGRES_GROUP
@@ -141,7 +142,10 @@ class PostgresWorker:
         self, asked: Mapping[str, OwnedStream], places: Mapping[str, Place], found: Mapping[str, Read]
     ) -> list[Read]:
         """Put what came into chunks; what of it is still wanted."""
-        now, now_ms, taken = time.monotonic(), int(time.time() * 1000), []
+        now, taken = time.monotonic(), []
+        now_ms = max(
+            int(time.time() * 1000), steady_ms()
+        )  # a clock that was set back makes no row one of days ahead
         for key, read in found.items():
             stream = asked[key]
             if self.streams.get(key) is not stream or stream.read_to.place != places[key] or not stream.ready:

@@ -34,6 +34,8 @@ HOLES_AT_ONCE: Final = 20
 FILLED_AT_ONCE: Final = 5_000
 SEARCH_MS: Final = 10_000
 """How far the trades of a hole may lie outside the times of their neighbours."""
+EXCHANGE_TIMED: Final = ("trades", "bars")
+"""Tables of streams whose entries go by the exchange's time."""
 DAYS_S: Final = 60.0
 """Pause between two looks at which days are to be made and to be dropped."""
 
@@ -228,22 +230,21 @@ class Writer:
                 hole for _, chunks in written for chunk in chunks for hole in chunk.holes
             )
             await database.advance({stream.name: chunks[-1].end for stream, chunks in written if chunks})
-        self._count(rows, kept, counts)
+        self._count([row for row in rows if row.day < oldest], counts)
         told: list[SymbolGap] = []
         for stream, chunks in written:
             for chunk in stream.drop(len(chunks)):
                 told += [(stream.claim.context, stream.claim.symbol, gap) for gap in chunk.told]
         await self._record(told)
 
-    def _count(self, rows: list[Row], kept: list[Row], counts: dict[Table, tuple[int, int]]) -> None:
+    def _count(self, expired: list[Row], counts: dict[Table, tuple[int, int]]) -> None:
         TRANSACTIONS.inc()
         for table, (came, new) in counts.items():
             ROWS.labels(table).inc(new)
             if came > new:
                 REPEATS.labels(table).inc(came - new)
-        for row in rows if len(kept) < len(rows) else ():
-            if row.day < self._oldest_day():
-                EXPIRED.labels(row.table).inc()
+        for row in expired:
+            EXPIRED.labels(row.table).inc()
 
     async def _record(self, told: list[SymbolGap]) -> None:
         if told:
@@ -252,8 +253,14 @@ class Writer:
                 await result
 
     def _oldest_day(self) -> int:
-        keep = self._settings.keep_days
-        return int(time.time() * 1000) // DAY_MS - keep if keep else 0
+        """By the exchange's time, too, where there is one: a clock that somebody set ahead drops nothing."""
+        keep, now_ms = self._settings.keep_days, int(time.time() * 1000)
+        if not keep:
+            return 0
+        told = (
+            stream.newest_ms for stream in self._streams.values() if stream.source.table in EXCHANGE_TIMED
+        )
+        return min(now_ms, max(told, default=now_ms)) // DAY_MS - keep
 
     async def _keep_days(self, database: Database) -> None:
         """Make the partitions of today and tomorrow, drop those that are too old."""
