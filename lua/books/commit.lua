@@ -11,12 +11,12 @@
 -- What is pending besides up to ARGV[5] was given to an earlier owner that read on while it lost its lease: it is acknowledged
 -- too, a hundred a call.
 --
--- Returns the number of entries acknowledged, or -1 when the fencing number is not the lease's; and 1 when the group gave
--- out other entries than the owner had read, else 0.
+-- Returns the number of entries acknowledged, or -1 when the fencing number is not the lease's; 1 when the group gave out
+-- other entries than the owner had read, else 0; and how many of those besides were acknowledged.
 -- Cost: one XACK per 1000 ids, 2 commands with entries read, 1 where all up to an id is in the checkpoint.
 -- include: take_entries
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
-    return { -1, 0 }
+    return { -1, 0, 0 }
 end
 if ARGV[3] ~= '' then
     redis.call('SET', KEYS[3], ARGV[3])
@@ -28,7 +28,8 @@ for first = 6, #ARGV, 1000 do
     done = done + redis.call('XACK', KEYS[2], ARGV[2], unpack(ARGV, first, last))
 end
 local strays = ARGV[5] ~= '' and redis.pcall('XPENDING', KEYS[2], ARGV[2], '-', ARGV[5], 100)
-for i = 1, strays and not strays.err and #strays or 0 do
+local besides = strays and not strays.err and #strays or 0
+for i = 1, besides do
     redis.call('XACK', KEYS[2], ARGV[2], strays[i][1])
 end
-return { done, elsewhere }
+return { done, elsewhere, besides }

@@ -13,7 +13,7 @@ import pytest
 
 from workers.books.book import STEADY_S, OwnedBook
 from workers.books.snapshots import SnapshotFetcher
-from workers.errors import RestUnavailable
+from workers.errors import LeaseLost, RestUnavailable
 from workers.model.books.sync import SyncState
 from workers.model.events import Snapshot
 from workers.runtime.context import venue_contexts
@@ -34,6 +34,8 @@ class Rest:
     def __init__(self) -> None:
         self.waiting: list[tuple[str, Urgency]] = []
         self.fails = False
+        self.asked: list[Callable[[], int]] = []
+        """What each asks again while it waits."""
         self.body = b""
         """What is answered at once, if anything."""
         self._leave = asyncio.Semaphore(0)
@@ -48,6 +50,7 @@ class Rest:
     ) -> bytes:
         symbol = request.url.partition("symbol=")[2].partition("&")[0]
         self.waiting.append((symbol, urgency))
+        self.asked.append(spared)
         if self.body:
             return self.body
         await self._leave.acquire()
@@ -74,11 +77,12 @@ class World:
         [context] = venue_contexts(settings)
         rest: Any = self.rest
         self.failed: list[Exception] = []
+        self.given_away: set[str] = set()
         self.fetcher = SnapshotFetcher(
             rest,
             BookStore(client, context.keys, 10),
             settings,
-            lambda book: True,
+            lambda book: book.claim.symbol not in self.given_away,
             lambda book, error: self.failed.append(error),
             lambda: 0,
         )
@@ -182,4 +186,15 @@ async def test_a_book_lost_again_and_again_asks_ever_less_often(
     await asyncio.gather(*world.fetcher._tasks)
     assert book.sync.reason == "snapshot mismatch"
     assert book.snapshot_at - now[0] == 2
+    await world.fetcher.close()
+
+
+async def test_a_book_that_is_anothers_waits_for_no_leave_any_more(world: World) -> None:
+    """A ban may last for days, and books change hands meanwhile: each owner would ask when it is over."""
+    world.events(A=1)
+    await world.round()
+    assert world.rest.asked[0]() == 0
+    world.given_away.add("A")
+    with pytest.raises(LeaseLost):
+        world.rest.asked[0]()
     await world.fetcher.close()

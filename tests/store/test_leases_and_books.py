@@ -139,10 +139,10 @@ async def test_a_commit_stores_and_acknowledges_in_one_step(client: Redis) -> No
     await RawStreams(client, 10_000).append(entries, {key: 1000})
     taken = [found.stream_id for found in (await reader.new([key], 5000))[key]]
     store = BookStore(client, KEYS, 100)
-    assert await store.commit(S, one.held[S], "depth", b"state", taken[:2500]) == (2500, False)
+    assert await store.commit(S, one.held[S], "depth", b"state", taken[:2500]) == (2500, False, 0)
     assert await client.get(KEYS.book_checkpoint(S)) == b"state"
     assert await reader.lag(key) == (0, 1)
-    assert await store.commit(S, one.held[S], "depth", None, []) == (0, False)
+    assert await store.commit(S, one.held[S], "depth", None, []) == (0, False, 0)
     assert await client.get(KEYS.book_checkpoint(S)) == b"state"
 
 
@@ -219,7 +219,7 @@ async def test_what_was_read_alone_is_given_with_the_next_publication_once(clien
     zombie = made._replace(token=token - 1, read=Read(2, ids[4]))
     assert (await store.publish([zombie])).fenced == [S]
     assert await pending(client) == ids[:3]  # nothing is taken from the next owner
-    assert await store.commit(S, token, "depth", b"state", ids, Read(2, ids[4])) == (5, False)
+    assert await store.commit(S, token, "depth", b"state", ids, Read(2, ids[4])) == (5, False, 0)
     assert await GroupReader(client, "books").lag(KEY) == (0, 0)
 
 
@@ -260,12 +260,12 @@ async def test_what_an_earlier_owner_was_given_meanwhile_is_acknowledged_once_it
     reader = GroupReader(client, "books")
     await reader.new([KEY], 2)  # read by who lost the lease: a snapshot has brought the new owner behind them
     assert (await reader.new([KEY], 3))[KEY]
-    assert await store.commit(S, token, "depth", None, ids[2:3]) == (1, False)
+    assert await store.commit(S, token, "depth", None, ids[2:3]) == (1, False, 0)
     assert await pending(client) == [ids[0], ids[1], ids[3], ids[4]]  # out of sync: they may be missing yet
-    assert await store.commit(S, token, "depth", b"state", ids[3:4], None, ids[3]) == (1, False)
+    assert await store.commit(S, token, "depth", b"state", ids[3:4], None, ids[3]) == (1, False, 2)
     assert await pending(client) == [ids[4]]
     await client.delete(KEY)
-    assert await store.commit(S, token, "depth", b"state", [], None, ids[4]) == (0, False)
+    assert await store.commit(S, token, "depth", b"state", [], None, ids[4]) == (0, False, 0)
 
 
 async def test_what_was_read_alone_is_given_by_two_commands(real_server: str) -> None:

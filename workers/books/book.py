@@ -15,7 +15,7 @@ from workers.errors import BadNumber, MalformedFrame
 from workers.model.books.audit import BestLevelCheck
 from workers.model.books.checkpoint import encode_checkpoint
 from workers.model.books.freshness import Freshness
-from workers.model.books.sync import BookSync, Outcome, SyncState
+from workers.model.books.sync import BookSync, Outcome, SequenceRule, SyncState
 from workers.model.books.top_of_book import TOP_LEVELS, Pace, TopOfBook, encode_top
 from workers.model.events import DepthEvent, Level
 from workers.model.history.recorder import HistoryRecorder
@@ -237,6 +237,14 @@ class OwnedBook:
             self.overtaking.moved(self.sync.last_update_id, self.sync.last_event_time)
             self.borne_out()
         self.noticed()
+
+    def torn(self, why: str, now_ms: int) -> None:
+        """Something is missing before what was taken in last: where no id shows it, the book ends here."""
+        at = self.sync.last_update_id
+        if self.sync.rule is SequenceRule.RISING and self.sync.state is SyncState.SYNCED:
+            hole = DepthEvent(self.claim.symbol, at, at, -1, 0, 0, [], [], "break", why=why)
+            self.sync.on_event(hole, now_ms)
+            self.noticed()
 
     def noticed(self) -> None:
         """Draw the consequences of a change of state."""

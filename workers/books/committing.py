@@ -15,6 +15,7 @@ from workers.model.books.sync import SyncState
 from workers.runtime.backoff import Backoff
 from workers.runtime.ownership import Ownership
 from workers.runtime.pulse import Breath
+from workers.runtime.steady_clock import steady_ms
 from workers.store.books.publishing import BookStore
 from workers.store.keys import DEPTH
 
@@ -90,3 +91,5 @@ class BookCommitting:
         if read is not None:
             book.delivery.given(read.last)
         book.committed(ids, time.monotonic(), told_loss=lost, told_snapshot=unsaved)
+        if done.besides:
+            book.torn("read elsewhere", steady_ms())

@@ -12,9 +12,7 @@ from redis.exceptions import ResponseError
 
 from workers.books.attention import Attention
 from workers.books.book import OwnedBook
-from workers.model.books.sequence import SequenceRule
-from workers.model.books.sync import SyncState
-from workers.model.events import DepthEvent
+from workers.model.books.sync import SequenceRule
 from workers.runtime.owned_streams import READ, OwnedStreams
 from workers.runtime.ownership import Ownership
 from workers.runtime.pulse import Breath
@@ -248,15 +246,11 @@ class BookReading:
 
     async def _look_back(self, book: OwnedBook) -> None:
         """Lose a book of which entries were trimmed before they were read, where no id of the next one shows it."""
-        late = time.monotonic() - book.current_at > LATE_S
-        if not late or book.sync.rule is not SequenceRule.RISING or book.sync.state is not SyncState.SYNCED:
+        if book.sync.rule is not SequenceRule.RISING or time.monotonic() - book.current_at <= LATE_S:
             return
         oldest = await self._reader.range(book.key, START, 1)
         if not oldest or goes_on(book.last_stream_id, oldest[0].stream_id):
-            at, why = book.sync.last_update_id, "trimmed before it was read"
-            hole = DepthEvent(book.claim.symbol, at, at, -1, 0, 0, [], [], "break", why=why)
-            book.sync.on_event(hole, steady_ms())
-            book.noticed()
+            book.torn("trimmed before it was read", steady_ms())
 
     @staticmethod
     def _given(book: OwnedBook, entries: list[Delivered]) -> list[Delivered]:

@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 from workers.books.book import OwnedBook
-from workers.errors import BadNumber, MalformedFrame, RateLimited, RestError
+from workers.errors import BadNumber, LeaseLost, MalformedFrame, RateLimited, RestError
 from workers.model.books.reference import Reference
 from workers.model.books.sync import SAME_ID_MS, SnapshotOutcome, SyncState
 from workers.model.events import Snapshot
@@ -139,7 +139,13 @@ class SnapshotFetcher:
 
     def _spared_by(self, book: OwnedBook) -> int:
         """The weight that a shallow book leaves: what shows those that are not shown yet, a first snapshot and its
-        comparison each."""
+        comparison each.
+
+        Raises:
+            LeaseLost: it is another's by now; a ban may last for days.
+        """
+        if not self._still_owned(book):
+            raise LeaseLost(book.claim.symbol, book.token)
         context, symbol = book.claim
         small = context.venue.snapshot_request(symbol, self._books.compared_levels)
         return 2 * small.weight * self._count_never_synced() if small and self._deepened is book else 0
@@ -172,6 +178,8 @@ class SnapshotFetcher:
         except RateLimited as error:
             wait_s = error.retry_after_s
             log.warning("snapshot_failed", venue=name, symbol=symbol, error=str(error))
+        except LeaseLost:
+            outcome = "not owned"
         except (RestError, MalformedFrame, BadNumber) as error:
             log.warning("snapshot_failed", venue=name, symbol=symbol, error=str(error))
         except (RedisError, OSError) as error:

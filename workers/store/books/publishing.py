@@ -73,6 +73,8 @@ class Committed(NamedTuple):
     acknowledged: int
     elsewhere: bool
     """As of `Signals`."""
+    besides: int = 0
+    """Entries up to `folded` that this owner never saw: they were given to an earlier one that read on."""
 
 
 class BookStore:
@@ -155,10 +157,10 @@ class BookStore:
             self._keys.book_checkpoint(symbol),
         ]
         arguments: list[Argument] = [token, BOOKS_GROUP, checkpoint or b"", _told(read), folded, *ids]
-        done, elsewhere = await self._scripts.run("books/commit", keys, arguments)
+        done, elsewhere, besides = await self._scripts.run("books/commit", keys, arguments)
         if done < 0:
             raise LeaseLost(symbol, token)
-        return Committed(int(done), bool(elsewhere))
+        return Committed(int(done), bool(elsewhere), int(besides))
 
     async def log_from(self, symbol: str, update_id: int) -> AsyncIterator[list[Delivered]]:
         """The depth entries from the one that contains an update id on, page by page, whoever read them.

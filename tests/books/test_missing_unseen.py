@@ -1,9 +1,10 @@
-"""Entries that are trimmed before the owner of a book has read them."""
+"""Entries that the owner of a book never gets, where no id of the next one shows it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -100,3 +101,17 @@ async def test_no_book_goes_on_over_what_no_id_shows_to_be_missing(
     else:
         assert world.book.sync.state is SyncState.SYNCED
         assert world.book.sync.last_update_id == world.at_us
+
+
+async def test_no_book_goes_on_over_what_was_given_to_an_earlier_owner(world: Bitstamp) -> None:
+    """That one was stopped between looking at its lease and reading."""
+    await world.event()
+    late: Any = world.client
+    assert await late.xreadgroup("books", "owner", {KEY: ">"}, count=1)
+    await world.event()
+    world.book.committed_at = 0.0
+    await world.worker.step()
+    assert (world.book.sync.state, world.book.sync.reason) == (SyncState.BROKEN, "read elsewhere")
+    await world.worker.step()
+    assert not await world.client.hexists(KEYS.live_orderbook, S)
+    assert (await late.xpending(KEY, "books"))["pending"] <= 1
