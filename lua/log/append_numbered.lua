@@ -4,8 +4,8 @@
 -- KEYS[k+1 .. 2k]  for each of them: its writer (hash), or the names that it has (sorted set by event ms)
 -- ARGV[1]  number of entries n
 -- ARGV[2 .. 1+k]  retention in ms of KEYS[1 .. k] (entries older than this before the new one are trimmed)
--- ARGV[2+k .. 1+2k]  for each of them an entry that the caller knows to have been appended: "<turn> <number>" or
---                     "<name> <event ms>"; "- 0" for none
+-- ARGV[2+k .. 1+2k]  for each of them an entry that the caller knows to have been appended, or refused: "<turn> <number>"
+--                     or "<name> <event ms>"; "- 0" for none
 -- ARGV[2+2k]  silent_ms: another line may take over from a writer that appended nothing for longer than this
 -- ARGV[3+2k]  names_ms: how much older than the stream's newest entry a name is remembered
 -- ARGV[4+2k]  names_most: how many names are remembered
@@ -21,7 +21,8 @@
 --   entry; else if the writer has appended nothing for longer than silent_ms, by the server's time, or a break last: its
 --   book has ended, so its turn is free at once.
 -- Everything else is refused, so what an earlier turn brings late. In a stream that is not there nobody writes. Nor in one
--- that lacks what its writer knows to have been appended, as after a fail-over: it gets a break, and the rest is refused.
+-- that lacks what its writer knows to have been appended, as after a fail-over, or refused, as where a call that was long on
+-- its way has begun the turn: it gets a break, and the rest is refused.
 -- The hash: `line`, `turn`, `number` (last one appended), `at` (server ms; 0 after a break), `began` (received us of
 -- the turn's first entry), `past` (up to PAST_TURNS earlier ones).
 --

@@ -222,6 +222,18 @@ async def test_a_break_of_trades_leaves_numbers_free_behind_it(client: Redis, ca
     assert numbers == [1, 2, 3 + BREAK_ROOM, 4 + BREAK_ROOM]
 
 
+async def test_a_turn_that_a_late_call_begins_ends_where_something_was_refused(client: Redis) -> None:
+    a, b = NumberedStreams(client, NEVER), NumberedStreams(client, NEVER)
+    await b.append([change(1, "snapshot", "t1", "b")], KEPT)
+    began = [change(1, "snapshot", "t2")]
+    await a.append(began, KEPT)
+    await a.append([change(2, turn="t2")], KEPT)  # refused, as all of this turn
+    late = NumberedStreams(client, AT_ONCE)  # tried once before; now the other line has fallen silent
+    assert (await late.append(began, KEPT)).appended == 1
+    assert (await a.append([change(3, turn="t2")], KEPT)).refused == 1
+    assert [kind for _, kind in await kinds(client)] == ["snapshot", "snapshot", "break"]
+
+
 async def test_of_trades_that_a_fail_over_lost_a_break_tells_once(client: Redis) -> None:
     lines = {line: NumberedStreams(client, NEVER) for line in "ab"}
     for line, streams in lines.items():
@@ -272,18 +284,22 @@ class Twin:
         self.ended = False
         self.past: list[tuple[str, str]] = []
 
-    def append(self, batch: list[RawEntry], *, silent: bool) -> tuple[int, int, int]:
-        outcomes = [self._append(new, silent=silent) for new in batch]
+    def append(self, batch: list[RawEntry], *, silent: bool, known: tuple[str, int]) -> tuple[int, int, int]:
+        outcomes = [self._append(new, silent=silent, known=known) for new in batch]
         return outcomes.count("append"), outcomes.count("repeat"), outcomes.count("refuse")
 
-    def _append(self, new: RawEntry, *, silent: bool) -> str:
+    def _append(self, new: RawEntry, *, silent: bool, known: tuple[str, int]) -> str:
         turn = (new.line, new.turn)
         if turn == self.writer:
             if new.number <= self.number:
                 return "repeat"
+            if new.kind not in ("snapshot", "restart") and known[0] == new.turn and known[1] > self.number:
+                self.writer, self.past = ("", ""), []
+                self._file(new._replace(kind="break", data=b""))
+                return "refuse"
         elif new.kind not in ("snapshot", "restart") or turn in self.past:
             return "refuse"
-        elif self.log:
+        elif self.writer[0]:
             goes_on = new.line == self.writer[0] and new.received_us > self.began
             if not (goes_on or silent or self.ended):
                 return "refuse"
@@ -291,9 +307,12 @@ class Twin:
         if turn != self.writer:
             self.writer, self.began = turn, new.received_us
         self.number, self.ended = new.number, new.kind == "break"
+        self._file(new)
+        return "append"
+
+    def _file(self, new: RawEntry) -> None:
         last_ms = self.log[-1].ms if self.log else 0
         self.log.append(Filed(max(last_ms, new.event_ms), len(self.log) + 1, new.kind, new.line, new.data))
-        return "append"
 
 
 @dataclass
@@ -305,7 +324,9 @@ class Socket:
     number: int = 0
     bids: dict[str, str] = field(default_factory=dict)
     outbox: list[RawEntry] = field(default_factory=list)
-    calls: list[list[RawEntry]] = field(default_factory=list)
+    calls: list[tuple[list[RawEntry], dict[str, tuple[str, int]]]] = field(default_factory=list)
+    """What was sent, and what the line knew then."""
+    known: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def say(self, clock: int, kind: Kind, levels: dict[str, str]) -> None:
         self.number += 1
@@ -336,8 +357,8 @@ def fold(log: list[Filed]) -> None:
     """After each entry the book is that of the line which wrote it, or there is none."""
     sync, turn = InBandSync("S", SequenceRule.SPOT, StreamRule(by_id=False)), ""
     for filed in log:
-        sent = json.loads(filed.data)
-        if sent["turn"] != turn:
+        sent = json.loads(filed.data or b'{"b":[],"whole":{}}')
+        if sent.setdefault("turn", turn) != turn:
             assert filed.kind == "snapshot"
             turn = sent["turn"]
         bids: list[Level] = [(price, quantity) for price, quantity in sent["b"]]
@@ -367,6 +388,7 @@ async def test_two_lines_reconnections_takeovers_and_late_calls_make_one_writers
             st.sampled_from(["change", "change", "send", "send", "again", "connect", "whole", "break"])
         )
         call: list[RawEntry] = []
+        known = line.known
         if step == "change":
             line.trade_on(clock, data.draw(st.integers(1, 4)), data.draw(st.integers(1, 9)))
         elif step == "connect":
@@ -374,20 +396,23 @@ async def test_two_lines_reconnections_takeovers_and_late_calls_make_one_writers
         elif step in ("whole", "break"):
             line.say(clock, "snapshot" if step == "whole" else "break", line.bids if step == "whole" else {})
         elif step == "again" and line.calls:
-            call = data.draw(st.sampled_from(line.calls))
+            call, known = data.draw(st.sampled_from(line.calls))
+            known = dict(known)
         elif line.outbox:
             size = data.draw(st.integers(1, len(line.outbox)))
             call, line.outbox = line.outbox[:size], line.outbox[size:]
             if data.draw(st.integers(0, 5)):
-                line.calls.append(call)
+                line.calls.append((call, dict(known)))
             else:  # it never arrived: what was sent is missing, and the line says so
                 line.outbox.insert(0, call[0]._replace(kind="break", data=_emptied(call[0].data)))
                 call = []
         if call:
             silent = data.draw(st.sampled_from([False, False, True]))
             streams = NumberedStreams(client, AT_ONCE if silent else NEVER)
+            streams._known = known
+            became = twin.append(call, silent=silent, known=known.get(BOOK, ("", 0)))
             done = await streams.append(call, KEPT)
-            assert (done.appended, done.repeats, done.refused) == twin.append(call, silent=silent)
+            assert (done.appended, done.repeats, done.refused) == became
             assert await read(client) == twin.log
     fold(twin.log)
 

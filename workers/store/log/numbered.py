@@ -44,7 +44,7 @@ class NumberedStreams:
         self._scripts = Scripts(client)
         self._limits = (silent_ms, names_ms, names_most)
         self._known: dict[str, tuple[str, int]] = {}
-        """By key the last entry that is known to have been appended: turn and number, or name and ms."""
+        """By key the last entry that is known to have been appended, or refused: turn and number, or name and ms."""
 
     async def append(self, entries: Sequence[RawEntry], retention_ms: Mapping[str, int]) -> Numbered:
         """Append a batch in one call; what the stream has and what another line writes is counted and left out.
@@ -78,7 +78,7 @@ class NumberedStreams:
         arguments: list[Argument] = [len(entries), *retentions, *known, *self._limits]
         reply = await self._scripts.run("log/append_numbered", [*index, *other], arguments + flat)
         refused = dict(zip(index, reply[3::2], strict=True))
-        self._known |= {key: place for key, place in last.items() if not refused[key]}
+        self._known |= last
         silent = {key: ms for key, ms in zip(index, reply[4::2], strict=True) if ms >= 0}
         return Numbered(reply[0], reply[1], reply[2], refused, silent)
 
