@@ -61,3 +61,20 @@ async def test_an_address_that_says_nothing_shows_the_usual(api: ScriptedApi, pa
     await expect(page.locator("#title")).to_have_text("BTCUSDTusdm")
     await expect(page.locator("#ladder .bids tr").first).to_contain_text(api.bids[0][0])
     await expect(page.get_by_role("radio", name="1m", exact=True)).to_be_checked()
+
+
+async def test_a_table_that_stands_still_is_grey(market: Page, api: ScriptedApi):
+    await market.evaluate("location.hash = '#fleet'")
+    cell, muted = market.locator("#books tbody td").first, "getComputedStyle(one).color === MUTED"
+    await expect(cell).to_be_visible()
+    colour = await market.locator("#books thead th").first.evaluate("(one) => getComputedStyle(one).color")
+    is_grey = f"(one) => {muted.replace('MUTED', repr(colour))}"
+    assert not await cell.evaluate(is_grey)
+    await market.locator("#books tbody a").first.focus()
+    api.owned = False
+    await expect(market.locator("#cards")).to_contain_text("0 of 5")
+    await expect(market.locator("#books tbody")).to_contain_text("synced")
+    assert await cell.evaluate(is_grey)
+    await market.locator("#main").focus()
+    await expect(market.locator("#books tbody")).to_contain_text("not owned")
+    assert not await cell.evaluate(is_grey)

@@ -148,11 +148,13 @@ function card(title, value, remark, warned, bad = false) {
   return make("div", warned ? { class: bad ? "bad" : "warn" } : {}, make("dt", {}, title), make("dd", {}, value), make("dd", {}, remark));
 }
 
-/** Fill a table unless somebody selects text in it. @param {string} id @param {Element[]} rows @param {string} none */
+/** Fill a table unless somebody selects text in it, or walks through it: it grows old meanwhile, and is grey. @param {string} id @param {Element[]} rows @param {string} none */
 function fill(id, rows, none) {
   const table = byId(id);
   const body = table.tBodies[0];
-  if (body.contains(document.activeElement) || selectionIn(body)) return;
+  const inUse = body.contains(document.activeElement) || selectionIn(body);
+  table.classList.toggle("old", inUse);
+  if (inUse) return;
   if (rows.length) body.replaceChildren(...rows);
   else body.replaceChildren(row([make("td", { colspan: String(table.tHead.rows[0].cells.length) }, none)], "empty"));
 }
