@@ -13,7 +13,7 @@ from in_process import Fleet
 from test_live_books import api, fleet, served_book, truth_book, within
 
 from workers.api.http.queries import AsNumbers
-from workers.api.http.routes.books import BookRoutes
+from workers.api.http.routes.books import BookRoutes, exact_difference
 from workers.api.http.types import QuantityRequest
 
 __all__ = ["api", "fleet"]  # fixtures
@@ -126,3 +126,8 @@ async def test_of_a_book_that_is_quiet_the_second_before_is_that_before_now(
     routes = BookRoutes(markets, books, histories)
     answer = await routes.quantity(AsNumbers(), QuantityRequest(price="100"))
     assert (answer.difference, seconds) == (difference, [] if second is None else [second])
+
+
+def test_a_difference_has_every_digit() -> None:
+    assert exact_difference("900000000000", "0.000000000000000001") == "899999999999.999999999999999999"
+    assert exact_difference("84547.00", "84547.03") == "-0.03"

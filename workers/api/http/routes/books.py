@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from decimal import Decimal
+from decimal import Context, Decimal
+from typing import Final
 
 from msgspec import UnsetType
 
@@ -15,7 +16,11 @@ from workers.api.http.queries import AsNumbers, BookQuery, NearestQuery, number,
 from workers.api.http.routes.history import Histories
 from workers.api.http.types import BookAnswer, NearestAnswer, QuantityAnswer, QuantityRequest
 from workers.errors import NotKnown
+from workers.model.books.level_numbers import LONGEST_NUMBER
 from workers.model.events import Level
+
+EXACT: Final = Context(prec=2 * LONGEST_NUMBER)
+"""No difference of two prices or quantities has more digits."""
 
 
 class BookRoutes:
@@ -126,15 +131,20 @@ class BookRoutes:
             nearest_price=number(actual, query.numbers),
             quantity=number(quantity, query.numbers),
             timestamp=round(time.time(), 3),
-            price_difference=number(format(Decimal(actual) - Decimal(price), "f"), query.numbers),
+            price_difference=number(exact_difference(actual, price), query.numbers),
         )
 
 
 def _difference(quantity: str, before: str | None, numbers: bool) -> str | float | None:
     if before is None:
         return None
-    difference: str | float = number(format(Decimal(quantity) - Decimal(before), "f"), numbers)
+    difference: str | float = number(exact_difference(quantity, before), numbers)
     return difference
+
+
+def exact_difference(text: str, other: str) -> str:
+    """One number less another, with every digit."""
+    return format(EXACT.subtract(Decimal(text), Decimal(other)), "f")
 
 
 def _nearest(replica: Replica, market: Market, price: str, where: str) -> Level:
