@@ -34,6 +34,12 @@ VENUES: Final = (
         venues=OnVenues(scripts.refused),
     ),
     Scenario(
+        "market-still",
+        "Nothing happens on the market for minutes: what still comes says that the sockets and the books live.",
+        "The books stay in sync, and no socket is given up.",
+        venues=OnVenues(scripts.still, in_band),
+    ),
+    Scenario(
         "end-announced",
         "The exchange announces maintenance or the end of its sockets, where it has words for it, and closes them.",
         "Their successors take over: a numbered book goes on, another begins anew, each trade is there once.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,7 @@ from workers.model.books.sync import BookSync, SyncState
 from workers.model.events import Snapshot, Trade
 from workers.model.trades.fold import TradesFold
 from workers.model.trades.windows import INTERVALS_MS
+from workers.settings.schema import IngestSettings
 from workers.store.log.streams import RawEntry
 from workers.venues.entries import depth_of, trade_of
 from workers.venues.interface import Venue
@@ -24,6 +25,8 @@ from workers.verification.truth import (
     check_trades,
     numbered_as_held,
 )
+
+ID_RESET_MS: Final = IngestSettings().id_reset_ms
 
 
 class LogEntry(NamedTuple):
@@ -47,7 +50,8 @@ class VenueBook:
         """The market's update id at which it was last found right."""
         self._venue = venue
         self._past: set[str] = set()
-        self._number, self._turn, self._written, self._last_id = 0, "", 0, -1
+        self._number, self._turn, self._written = 0, "", 0
+        self._last_id, self._last_ms = -1, 0
 
     @property
     def shown(self) -> bool:
@@ -57,10 +61,11 @@ class VenueBook:
     def append(self, entry: RawEntry, now_ms: int) -> None:
         """What `append.lua`, or `append_numbered.lua`, and then the owner of the book do with an entry."""
         if self._venue.facts.continuity.by_id:
-            if entry.kind == "update" and entry.update_id <= self._last_id:
+            is_repeat = entry.event_ms < self._last_ms + ID_RESET_MS
+            if entry.kind == "update" and entry.update_id <= self._last_id and is_repeat:
                 return
             if entry.kind in ("update", "restart"):
-                self._last_id = entry.update_id
+                self._last_id, self._last_ms = entry.update_id, entry.event_ms
             number = max(self._last_id, 0)
         else:
             if entry.turn != self._turn:

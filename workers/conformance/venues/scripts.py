@@ -8,11 +8,24 @@ from workers.conformance.venues.needs import in_band, numbers_connections
 from workers.conformance.venues.world import VenueWorld
 
 WHILE_S: Final = 4.0
+STILL_S: Final = 200.0
+"""Longer than any exchange leaves a book, or a socket, without a word."""
 
 
 def calm(world: VenueWorld) -> None:
     """Nothing goes wrong."""
     world.start()
+    world.run(WHILE_S)
+    world.expect_undisturbed()
+    world.expect(world.replaced == 0, "it gave up a socket on which all was well.")
+
+
+def still(world: VenueWorld) -> None:
+    """Nothing happens on the market for minutes."""
+    world.start()
+    world.halt()
+    world.run(STILL_S)
+    world.reopen()
     world.run(WHILE_S)
     world.expect_undisturbed()
     world.expect(world.replaced == 0, "it gave up a socket on which all was well.")

@@ -209,6 +209,16 @@ class VenueWorld:
         )
         self.exchange.resume(self.exchange.now_ms)
 
+    def halt(self) -> None:
+        """Let the market stand still."""
+        for symbol in self.symbols:
+            self._feed(symbol).halt("halted")
+
+    def reopen(self) -> None:
+        """Let it go on."""
+        for symbol in self.symbols:
+            self._feed(symbol).reopen(self.exchange.now_ms)
+
     def fault(self, text: str, *, of_depth: bool = False, of_trades: bool = False) -> int:
         """Switch a fault on, for the symbol that suffers; its number. Args: of_…: for its book, its trades alone."""
         scope = f" market={self.place.market} symbol={self.symbol}"
