@@ -94,3 +94,14 @@ def test_what_cannot_be_measured_is_refused(fleet: Run, words: tuple[str, str]):
     done = fleet("bench", *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert words[0] in done.stderr
+
+
+def test_a_peer_that_cannot_be_installed_is_said_with_what_it_takes(fleet: Run, folder: Path):
+    done = fleet(
+        "bench", "--against", "cryptofeed", "--rates", "1", PIP_NO_INDEX="1", PIP_FIND_LINKS="/nowhere"
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "a network and a C compiler" in done.stderr
+    log = folder / "home" / "bench" / "install.log"
+    assert f"All that was said is in {log}." in done.stderr
+    assert "cryptofeed" in log.read_text(encoding="utf-8")

@@ -33,8 +33,9 @@ async def make_venv(folder: Path, tell: Callable[[str], None]) -> Path:
         CommandError: it cannot be made or its packages cannot be installed.
     """
     venv = folder / f"cryptofeed-{VERSION}"
-    python, ready = venv / "bin" / "python", venv / "ready"
+    python, ready, log = venv / "bin" / "python", venv / "ready", folder / "install.log"
     if not ready.exists():
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         tell(f"installing {' and '.join(PACKAGES)} in {venv} (once)")
         for command in (
             [sys.executable, "-m", "venv", "--clear", str(venv)],
@@ -49,8 +50,12 @@ async def make_venv(folder: Path, tell: Callable[[str], None]) -> Path:
                 if process.returncode is None:
                     process.kill()
             if process.returncode:
+                log.write_bytes(said)
                 lines = said.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-                raise CommandError(f"{' '.join(command)} failed: {lines[-1]}")
+                raise CommandError(
+                    f"{PACKAGES[0]} cannot be installed, which takes a network and a C compiler: {lines[-1]}. "
+                    f"All that was said is in {log}."
+                )
         ready.touch()
     return python
 
