@@ -12,6 +12,11 @@ from pathlib import Path
 
 import pytest
 from fleet_runs import plain_environment
+from redis.exceptions import RedisError
+
+from workers.bench import report
+from workers.bench.suite import Plan
+from workers.errors import CommandError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.e2e
@@ -77,6 +82,15 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing(folder: Path, number: signal.
         process.kill()
     assert (process.returncode, said, complained) == (130, "", "")
     assert list(folder.glob("fleet-bench-*")) == []
+
+
+def test_a_server_that_ends_is_one_sentence(monkeypatch: pytest.MonkeyPatch):
+    async def run(*_: object) -> None:
+        raise RedisError("Connection closed by server.")
+
+    monkeypatch.setattr(report, "run", run)
+    with pytest.raises(CommandError, match=r"does not answer any more: Connection closed by server\.$"):
+        report.run_bench(Plan([1], 1, 1, 1, False, "", Path()), as_json=True)
 
 
 @pytest.mark.parametrize(

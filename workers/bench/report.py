@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from redis.exceptions import RedisError
 from rich.table import Table
 
 from workers.bench.latency import Percentiles
 from workers.bench.run import Burst, Measured
 from workers.bench.suite import Outcome, Plan, run
+from workers.errors import CommandError
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
-from workers.terminal.output import err, out
+from workers.terminal.output import err, out, sentence
 
 STAGES: Final = {
     "log": "in the log",
@@ -26,7 +28,7 @@ def run_bench(plan: Plan, *, as_json: bool) -> int:
     """Measure, telling each result when it is there; the exit code.
 
     Raises:
-        CommandError: a plant cannot be started.
+        CommandError: a plant cannot be started, or its server ended.
     """
 
     def tell(text: str) -> None:
@@ -36,7 +38,10 @@ def run_bench(plan: Plan, *, as_json: bool) -> int:
         if not as_json:
             _show(measured)
 
-    outcome = asyncio.run(run(plan, tell, told))
+    try:
+        outcome = asyncio.run(run(plan, tell, told))
+    except RedisError as error:
+        raise CommandError(f"The server of a plant does not answer any more: {sentence(error)}.") from error
     if as_json:
         out.write_json(_object(outcome))
     else:
@@ -98,8 +103,8 @@ def _show(one: Measured) -> None:
     verdict = "keeps up" if one.kept_up else "FALLS BEHIND"
     handled = "" if one.handled_per_s is None else f"; {one.handled_per_s:,.0f} messages/s handled"
     out.print(f"{verdict}: all handled after the last message: {dry}{handled}.", highlight=False)
-    for sentence in one.differences or ["Books and trades are what was sent."]:
-        out.print(sentence, highlight=False, markup=False)
+    for told in one.differences or ["Books and trades are what was sent."]:
+        out.print(told, highlight=False, markup=False)
 
 
 def _burst_told(burst: Burst) -> str:
