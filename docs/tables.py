@@ -119,6 +119,7 @@ def _kind(text: str) -> str:
     names = {
         "Count": "int",
         "Milliseconds": "int",
+        "Number": "int",
         "Port": "int",
         "Seconds": "float",
         "list[str]": "list",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import inspect
+from msgspec.structs import fields
 
 from workers.errors import SettingsError
 from workers.masking import mask
-from workers.settings.exchanges import description
+from workers.settings.exchanges import description, exchanges, settings_of
 from workers.settings.loading import load, parse, redis_url
 from workers.settings.paths import LONGEST_SOCKET_PATH, data_folder, find_file, socket_path, temporary_place
+from workers.settings.schema import Settings
 from workers.settings.signed import SignedVenueSettings
 from workers.settings.toml_lines import locate_keys, nearest_line
 
@@ -121,6 +125,10 @@ def test_booleans_from_the_environment():
         ("[ingest]\nbackoff_max_s = 0.1\n", ["line 5, ingest.backoff_max_s", "backoff_first_s"]),
         ("[fleet]\nlease_ms = 1\n", ["line 5, fleet.lease_ms", "twice fleet.heartbeat_ms"]),
         ("[redis]\nurl = 'localhost:6379'\n", ["line 5, redis.url", "redis://"]),
+        ("[ingest]\nbackoff_first_s = 31\n", ["line 5, ingest.backoff_first_s", "backoff_max_s"]),
+        ("[fleet]\nheartbeat_ms = 2000\n", ["line 5, fleet.heartbeat_ms", "twice fleet.heartbeat_ms"]),
+        ("[fleet]\nlease_ms = 100_000_000_000_000_000\n", ["line 5, fleet.lease_ms", "<= 9007199254740992"]),
+        ("[venues.by]\nexchange='bybit'\nsymbols=['A']\nstreams_per_request=0\n", ["line 7", ">= 1"]),
         ("[books\n", ["my.toml", "not valid TOML", "line 4"]),
     ],
 )
@@ -155,6 +163,8 @@ def test_no_venue_at_all_is_refused():
         ),
         ("FLEET_TRADES__BARS_KEPT", "5", ["bars_kept", "section"]),
         ("REDIS_URL", "localhost", ["environment REDIS_URL, redis.url"]),
+        ("REDIS_URL", "redis://[", ["environment REDIS_URL, redis.url", "cannot be taken apart"]),
+        ("FLEET_FLEET__LOG_LEVEL", "\udcff", ["environment FLEET_FLEET__LOG_LEVEL", "UTF-8"]),
     ],
 )
 def test_a_mistake_in_the_environment_is_refused_with_its_name(variable: str, text: str, says: list[str]):
@@ -227,8 +237,31 @@ def test_a_settings_file_in_the_home_of_nobody_is_refused():
         load(Path("~nobody-there/my.toml"), {})
 
 
-def test_a_home_that_is_no_text_is_refused():
-    assert "environment FLEET_HOME, fleet.home" in refused(VENUE, {"FLEET_HOME": "/tmp/\udcff"})
+@pytest.mark.parametrize("exchange", exchanges())
+def test_every_whole_number_has_bounds(exchange: str):
+    free = [
+        key
+        for section in (*fields(Settings), *fields(settings_of(exchange)))
+        for key, kind in whole_numbers(section.name, inspect.type_info(section.type))
+        if kind.ge is None or kind.le is None
+    ]
+    assert free == ["exchange.seed"]
+
+
+def whole_numbers(key: str, kind: inspect.Type) -> Iterator[tuple[str, inspect.IntType]]:
+    """The whole numbers that a setting is or has in it."""
+    if isinstance(kind, inspect.IntType):
+        yield key, kind
+    elif isinstance(kind, inspect.StructType):
+        for item in kind.fields:
+            yield from whole_numbers(f"{key}.{item.name}", item.type)
+    elif isinstance(kind, inspect.UnionType):
+        for one in kind.types:
+            yield from whole_numbers(key, one)
+    elif isinstance(kind, inspect.ListType):
+        yield from whole_numbers(key, kind.item_type)
+    elif isinstance(kind, inspect.DictType) and key != "venues":
+        yield from whole_numbers(key, kind.value_type)
 
 
 def test_the_shipped_settings_are_read_from_a_folder_that_is_gone(

@@ -81,9 +81,7 @@ def address_of(url: str) -> Address:
         parsed = urlsplit(f"//{host}")
         port = parsed.port
     except ValueError:
-        port = None
-        if ":" in host:
-            raise _unencoded(url) from None
+        raise _unencoded(url) from None
     if "@" in path:
         raise _unencoded(url)
     if port == 0:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from workers.model.alerts.rules import Severity
-from workers.settings.numbers import Count
+from workers.settings.numbers import LARGEST, Count, Number
 
 
 class RuleSettings(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -29,7 +29,7 @@ class RuleSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """How long it must be back; absent: 0, and 60 s for what happens at a moment."""
     most_open: Count | None = None
     """Instead of `alerts.most_open_a_rule`."""
-    flapping_after: Annotated[int, Meta(ge=0)] | None = None
+    flapping_after: Number | None = None
     """Instead of `alerts.flapping_after`."""
     silence: list[str] = field(default_factory=list)
     """When nobody is told (UTC): `22:00-06:00` daily, `2026-11-28T20:00/2026-11-28T22:00` once."""
@@ -40,15 +40,15 @@ class AlertSettings(Struct, forbid_unknown_fields=True, kw_only=True):
 
     rules: list[RuleSettings] = field(default_factory=list)
     """The rules, as `[[alerts.rules]]`; none: no alerts, and the role does not run."""
-    every_ms: Annotated[int, Meta(ge=100)] = 1_000
+    every_ms: Annotated[int, Meta(ge=100, le=LARGEST)] = 1_000
     """Least pause between two looks at one value."""
-    commands_per_s: Annotated[int, Meta(ge=10)] = 200
+    commands_per_s: Annotated[int, Meta(ge=10, le=LARGEST)] = 200
     """Commands a second that the looks may send to Redis; more symbols or rules are looked at less often."""
     most_open_a_rule: Count = 20
     """Alerts of one rule that are open at a time; of those beyond it one alert says how many they are."""
     most_open: Count = 1_000
     """Alerts of all rules that are open at a time; of those beyond it one alert a rule says how many they are."""
-    flapping_after: Annotated[int, Meta(ge=0)] = 4
+    flapping_after: Number = 4
     """How often an alert fires within `flapping_within_s` until it flaps: it stays open, and nothing is told, until it
     has not changed for so long. 0: none does; 1 is refused."""
     flapping_within_s: Annotated[float, Meta(gt=0, le=86_400)] = 600

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from workers.settings.numbers import Count
+from workers.settings.numbers import LARGEST, Count, Milliseconds
 
 
 class AnalyticsSettings(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -14,7 +14,7 @@ class AnalyticsSettings(Struct, forbid_unknown_fields=True, kw_only=True):
 
     enabled: bool = False
     """Run the role."""
-    publish_ms: Annotated[int, Meta(ge=100)] = 100
+    publish_ms: Annotated[int, Meta(ge=100, le=LARGEST)] = 100
     """Least pause between two writes of one symbol."""
     window_s: Annotated[int, Meta(ge=1, le=86_400)] = 60
     """Window of order-flow imbalance, VWAP, volatility and flicker."""
@@ -22,7 +22,7 @@ class AnalyticsSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Entries kept, about, in `analytics:{S}:events`."""
     read_count: Count = 500
     """Entries read from one stream at once."""
-    gather_ms: Annotated[int, Meta(ge=0)] = 20
+    gather_ms: Milliseconds = 20
     """Longest pause between two rounds of reading while there is something to read."""
     band_bps: Annotated[float, Meta(gt=0)] = 10.0
     """How far from the mid what rests counts for the liquidity score, basis points; of the best 10 levels."""
@@ -32,7 +32,7 @@ class AnalyticsSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """What rests within the band, in the quote currency, at which the depth in it is a half."""
     wall_ratio: Annotated[float, Meta(gt=1)] = 6.0
     """A wall has so many times the median quantity of the other levels of its side."""
-    wall_ms: Annotated[int, Meta(ge=0)] = 2_000
+    wall_ms: Milliseconds = 2_000
     """And lasts so long."""
     iceberg_confidence: Annotated[float, Meta(gt=0, lt=1)] = 0.75
     """Confidence from which on an iceberg is told."""

@@ -32,6 +32,19 @@ def _check_access(api: ApiSettings, refused: Refusal) -> None:
         raise refused("api.host", problem, "127.0.0.1")
 
 
+def _check_pairs(settings: Settings, origin: Mapping[str, str], refused: Refusal) -> None:
+    ingest, fleet = settings.ingest, settings.fleet
+    lease = "fleet.lease_ms must be at least twice fleet.heartbeat_ms, or a lease runs out between two beats"
+    pairs = (
+        ("ingest.backoff_max_s", "ingest.backoff_first_s", ingest.backoff_max_s >= ingest.backoff_first_s,
+         "ingest.backoff_max_s must not be less than ingest.backoff_first_s"),
+        ("fleet.lease_ms", "fleet.heartbeat_ms", fleet.lease_ms >= 2 * fleet.heartbeat_ms, lease),
+    )  # fmt: skip
+    for key, other, fits, problem in pairs:
+        if not fits:
+            raise refused(key if key in origin else other, problem, "")
+
+
 def check_meaning(settings: Settings, origin: Mapping[str, str], name: str) -> None:
     """Refuse symbols, URLs and values that make no sense, alone or together.
 
@@ -81,10 +94,4 @@ def check_meaning(settings: Settings, origin: Mapping[str, str], name: str) -> N
     for key, (url, schemes) in urls.items():
         if url and not url.startswith(schemes):
             raise refused(key, f"{mask_address(url)!r} must begin with {' or '.join(schemes)}")
-    if settings.ingest.backoff_max_s < settings.ingest.backoff_first_s:
-        raise refused("ingest.backoff_max_s", "it must not be less than ingest.backoff_first_s")
-    if settings.fleet.lease_ms < 2 * settings.fleet.heartbeat_ms:
-        raise refused(
-            "fleet.lease_ms",
-            "it must be at least twice fleet.heartbeat_ms, or a lease runs out between two beats",
-        )
+    _check_pairs(settings, origin, refused)

@@ -225,17 +225,21 @@ def _venue_types(given: Iterable[_Given], environ: Mapping[str, str]) -> VenueTy
 
 def _from_environment(environ: Mapping[str, str], venues: VenueTypes) -> Iterator[_Given]:
     for variable in sorted(environ):
-        place = f"environment {variable}"
+        place, text = f"environment {variable}", environ[variable]
+        if not variable.startswith(("FLEET_", "REDIS_URL")) or variable in NOT_SETTINGS:
+            continue
+        if text != text.encode(errors="replace").decode():
+            raise SettingsError(place, "this is no text in UTF-8")
         if variable in SHORT_NAMES:
-            if environ[variable]:
-                yield _Given(SHORT_NAMES[variable], environ[variable], place, strict=False)
-        elif variable.startswith("FLEET_") and variable not in NOT_SETTINGS:
+            if text:
+                yield _Given(SHORT_NAMES[variable], text, place, strict=False)
+        elif variable.startswith("FLEET_"):
             key = tuple(variable.removeprefix("FLEET_").lower().split("__"))
             if len(key) == 1:
                 near = get_close_matches(variable, _variables(), 1, 0.5)
                 raise SettingsError(place, "there is no such setting", near[0] if near else "")
-            given = _Given(key, environ[variable], place, strict=False)
-            raw = _environment_value(environ[variable], _resolve(given, venues))
+            given = _Given(key, text, place, strict=False)
+            raw = _environment_value(text, _resolve(given, venues))
             if isinstance(raw, dict):
                 yield from (_Given(inner, value, place) for inner, value in _leaves(raw, key))
             else:

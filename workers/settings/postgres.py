@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta, Struct, field
 
 from workers.model.trades.windows import Interval
-from workers.settings.numbers import Count, Seconds
+from workers.settings.numbers import LARGEST, Count, Milliseconds, Number, Seconds
 
 Table = Literal["trades", "bars", "top_of_book", "gaps", "audits", "analytics", "analytics_events"]
 
@@ -26,9 +26,9 @@ class PostgresSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """What is stored; of analytics only where the role `analytics` is enabled."""
     intervals: list[Interval] = field(default_factory=lambda: list(get_args(Interval)))
     """Which bars."""
-    figures_ms: Annotated[int, Meta(ge=100)] = 1_000
+    figures_ms: Annotated[int, Meta(ge=100, le=LARGEST)] = 1_000
     """Pause between two samples of the figures of `analytics:{S}`."""
-    keep_days: Annotated[int, Meta(ge=0)] = 0
+    keep_days: Number = 0
     """UTC days that are kept besides today; older ones are dropped whole. 0: all."""
     flush_ms: Count = 500
     """Longest pause between two transactions while there is something to write."""
@@ -38,7 +38,7 @@ class PostgresSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Rows in memory, about, that wait for the database; beyond it reading waits, and Redis keeps what it keeps."""
     read_count: Count = 500
     """Entries read from one stream at once."""
-    poll_ms: Annotated[int, Meta(ge=0)] = 200
+    poll_ms: Milliseconds = 200
     """Pause between two rounds of reading."""
     hole_wait_s: Seconds = 120
     """How long missing trades may wait for the trades role to repair them, before they are said to be missing."""

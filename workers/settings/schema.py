@@ -16,7 +16,7 @@ from workers.settings.alerts import AlertSettings
 from workers.settings.analytics import AnalyticsSettings
 from workers.settings.api import ApiSettings
 from workers.settings.archive import ArchiveSettings
-from workers.settings.numbers import Count, Milliseconds, Port, Seconds
+from workers.settings.numbers import Count, Milliseconds, Number, Port, Seconds
 from workers.settings.orders import OrderSettings
 from workers.settings.postgres import PostgresSettings
 from workers.settings.processes import ProcessSettings
@@ -48,7 +48,7 @@ class RedisSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     machine may then do everything with it."""
     password: str = ""
     """Password of our own server, also over its unix socket; a secret: set it as `FLEET_REDIS__PASSWORD`."""
-    maxmemory_mb: Annotated[int, Meta(ge=0)] = 0
+    maxmemory_mb: Number = 0
     """Memory limit of our own server (0: none). Nothing is ever evicted: beyond it, writes are refused."""
 
 
@@ -65,7 +65,7 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     symbols: list[str]
     """The symbols to follow, in capitals or not: names, patterns (`*USDT`), `"all"`, and exclusions (`!*DOWNUSDT`) from
     what the patterns choose. Required."""
-    max_symbols: Annotated[int, Meta(ge=0)] = 1_000
+    max_symbols: Number = 1_000
     """Symbols followed at most: names count, and patterns fill the rest with the most traded. 0: no bound."""
     trades: str = ""
     """Which stream feeds the trades fold; `"none"`: none does."""
@@ -90,7 +90,7 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     request_spacing_ms: Milliseconds = 400
     """Pause between two control frames on one socket, PONGs included; exchanges close sockets that send more than a few
     a second, as they see them arrive."""
-    weight_per_minute: Annotated[int, Meta(ge=0)] = 0
+    weight_per_minute: Number = 0
     """REST weight we may use a minute; 0: learn it from the exchange and use `weight_share` of it."""
     weight_share: Annotated[float, Meta(gt=0, le=1)] = 0.8
 
@@ -226,7 +226,7 @@ class TradeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
 
     retention_ms: Count = 86_400_000
     """How long a trade stays in `trades:{S}:latest`."""
-    latest_max: Annotated[int, Meta(ge=0)] = 0
+    latest_max: Number = 0
     """Trades that each `trades:{S}:latest` may hold, whatever their age; 0: any number."""
     member: Literal["json", "packed"] = "json"
     """How trades stand in `trades:{S}:latest`: JSON, or packed in less than half the memory (docs/keys.md)."""
@@ -240,7 +240,7 @@ class TradeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     repair_for_s: Seconds = 600
     """How long missing trades are asked for at least while REST refuses, fails or has nothing from there on, whatever
     `repair_attempts` says; but no longer than half of `streams.trades_ms`, which holds what follows."""
-    bars_kept: dict[str, int] = field(
+    bars_kept: dict[str, Number] = field(
         default_factory=lambda: {
             "100ms": 36_000,
             "1m": 10_080,
@@ -266,7 +266,7 @@ class KeeperSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """How long an audit waits for the stream and the checkpoint to reach its snapshot."""
     audit_confirm_s: Seconds = 5
     """Pause after a first difference until a second snapshot shall confirm it."""
-    disk_low_mb: Annotated[int, Meta(ge=0)] = 1024
+    disk_low_mb: Number = 1024
     """Free space below which the log, the metrics and `fleet status` say that the disk of the run directory is filling;
     0: never."""
     trades_silence_s: Seconds = 10

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from workers.settings.schema import VenueSettings
 
@@ -17,7 +19,7 @@ class BybitSettings(VenueSettings, forbid_unknown_fields=True, kw_only=True):
     """Without a path; the testnet has `wss://stream-testnet.bybit.com`."""
     rest_url: str = "https://api.bybit.com"
     """Closed to addresses of the United States; the sockets are not."""
-    streams_per_request: int = 10
+    streams_per_request: Annotated[int, Meta(ge=1, le=200)] = 10
     """A request to a spot socket may name ten."""
     depth: Literal[50, 200, 1000] = 200
     """Levels a side of the books, each 20, 100 or 200 ms. Only 1000 has a REST reply of the same ids."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from msgspec import Meta
+
+from workers.settings.numbers import Number
 from workers.settings.signed import SignedVenueSettings
 
 
@@ -17,9 +20,9 @@ class CoinbaseSettings(SignedVenueSettings, forbid_unknown_fields=True, kw_only=
     trades: Literal["trades", "none"] = "trades"
     book_channel: Literal["level2_batch", "level2"] = "level2_batch"
     """Of `exchange`; `level2` wants a key since 2026."""
-    streams_per_socket: int = 0
+    streams_per_socket: Annotated[int, Meta(ge=0, le=1024)] = 0
     """A hole costs all streams of a socket, so those of `advanced` should have few; 0: 8 of it, 100 of `exchange`."""
-    backfill_seconds: int = 0
+    backfill_seconds: Number = 0
     """How much time a page of the trades of `advanced` is asked for, 0: all up to now, of which the newest come."""
     api_passphrase: str = ""
     """What belongs to your own key, for the single orders of `exchange`; a secret: set it as

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from workers.settings.numbers import Number
 from workers.settings.signed import SignedVenueSettings
 
 
@@ -26,7 +27,7 @@ class KrakenSettings(SignedVenueSettings, forbid_unknown_fields=True, kw_only=Tr
     trades: Literal["trade", "none"] = "trade"
     old_trades: bool = True
     """Each subscription to trades begins with the last 50, which heals short gaps."""
-    ping_seconds: int = 30
+    ping_seconds: Number = 30
     """Between pings of ours, 0: none. Kraken sends heartbeats once anything is subscribed."""
     rest_names: Literal["wsname", "altname"] = "wsname"
     """How REST is asked for a pair. `wsname` (`XBT/USD`) is unambiguous, `altname` (`XBTUSD`) the older way."""
