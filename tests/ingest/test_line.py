@@ -258,6 +258,19 @@ def test_a_trade_id_beyond_what_a_double_holds_is_malformed(line: Line, appended
     assert (line.counts["malformed"], line.counts["absurd_id"]) == (1, 1)
 
 
+def test_what_is_held_back_when_the_clock_is_set_back_passes_after_its_grace() -> None:
+    entries: list[RawEntry] = []
+    venue = Binance("spot", BinanceSettings(market="spot", symbols=["BNBBTC"]))
+    line = Line(venue, Keys(), "a", IngestSettings(), ["BNBBTC"], entries.append)
+    line.frame(depth(1, 2), NOW_US)
+    line.frame(depth(5, 6), NOW_US)
+    set_us = NOW_US - 3_600_000_000
+    for later_ms in (0, IngestSettings().hold_ms):
+        assert len(entries) == 1
+        line.tick(set_us + later_ms * 1_000)
+    assert [entry.update_id for entry in entries] == [2, 6]
+
+
 def test_where_ids_only_order_a_line_cannot_know_what_came_before_it() -> None:
     """Both lines may have been killed, and a book of before goes on with whatever comes."""
     entries: list[RawEntry] = []

@@ -197,7 +197,11 @@ class StreamChain:
         self._held_since_ms = min((came_ms for came_ms, _ in self._held.values()), default=0)
 
     def overdue(self, now_ms: int, hold_ms: int) -> bool:
-        """Whether something is held for longer than the grace."""
+        """Whether something is held for longer than the grace; what seems to come later than now came before the clock
+        was set back."""
+        if self._held and now_ms < self._held_since_ms:
+            self._held = {number: (now_ms, message) for number, (_, message) in self._held.items()}
+            self._held_since_ms = now_ms
         return bool(self._held) and now_ms - self._held_since_ms >= hold_ms
 
     def release(self, noticed_by_ms: int | None = None) -> list[Message]:
