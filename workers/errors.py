@@ -6,7 +6,7 @@ FleetError
 │   ├── MalformedFrame     not JSON, not the expected object, or a field out of range
 │   └── BadNumber          a price or quantity that is no usable decimal number
 ├── RestError              a REST request did not give a usable answer
-│   ├── RateLimited        429 or 418: nobody may ask before `retry_after_s`
+│   ├── RateLimited        429, 418, or words to that effect: nobody may ask before `retry_after_s`
 │   ├── RequestRefused     another 4xx: asking again would not help
 │   ├── NotServed          the venue's REST has no such request
 │   └── RestUnavailable    5xx, timeout, connection refused, truncated reply: ask again later
@@ -102,7 +102,7 @@ class RestError(FleetError):
 
 
 class RateLimited(RestError):
-    """Status 429 or 418: no request may be sent from this address before `retry_after_s`."""
+    """Status 429 or 418, or words to that effect: no request may be sent from this address before `retry_after_s`."""
 
     def __init__(self, url: str, status: int, retry_after_s: float, problem: str) -> None:
         self.retry_after_s = retry_after_s

@@ -128,6 +128,11 @@ async def test_an_exchange_may_say_in_its_own_words_that_too_much_was_asked(
             await rest.get(context.venue.info_request(), Urgency.BROKEN, 5)
         assert (caught.value.status, caught.value.retry_after_s) == (status, wait_s)
         assert await rest.budget.ask(1, Urgency.BROKEN) > 1_000
+        exchange.answer = answering(429, body, Retry_After="900")
+        await client.delete(budget(context.venue.pool))
+        with pytest.raises(RateLimited) as caught:
+            await rest.get(context.venue.info_request(), Urgency.BROKEN, 5)
+        assert caught.value.retry_after_s == 900
 
 
 async def test_a_refusal_carries_the_exchange_code(rest: RestClient, exchange: Exchange) -> None:

@@ -117,8 +117,10 @@ class RestClient:
         problem = (
             f"code {code}: {printable(message)}" if message else f"no error object, {len(reply.body)} bytes"
         )
-        if busy_s or reply.status in (418, 429):
-            wait_s = busy_s or reply.wait_s(self._venue.banned_until_ms(message))
+        is_limited = reply.status in (418, 429)
+        if busy_s or is_limited:
+            told_s = reply.wait_s(self._venue.banned_until_ms(message)) if is_limited else 0.0
+            wait_s = max(busy_s, told_s)
             await self.budget.block(wait_s)
             log.error("rate_limited", venue=self._name, status=reply.status, wait_s=wait_s, problem=problem)
             return RateLimited(request.url, reply.status, wait_s, problem)
