@@ -84,6 +84,8 @@ class VenueBook:
             self.sync.on_event(depth_of(self._venue, self.symbol, logged), now_ms)
         except MalformedFrame:
             self.unusable += 1
+            if was and entry.kind == "update":  # what it said nobody will say again
+                self.sync.lose("malformed entry", now_ms)
         self._count(was=was)
 
     def begin(self, snapshot: Snapshot, now_ms: int) -> None:
