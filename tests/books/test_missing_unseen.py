@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from workers.books.book import OwnedBook
 from workers.books.reading import LATE_S
 from workers.books.worker import BookWorker
-from workers.model.books.sync import SyncState
+from workers.model.books.sync import SnapshotOutcome, SyncState
 from workers.model.events import Snapshot
 from workers.runtime.ownership import Claim
 from workers.runtime.process import Process
@@ -56,9 +56,10 @@ class Bitstamp:
     def book(self) -> OwnedBook:
         return self.worker.books[KEY]
 
-    async def event(self) -> None:
+    async def event(self, level: str = '["9","{}"]') -> None:
         self.at_us += 1_000_000
-        data = f'{{"timestamp":"1","microtimestamp":"{self.at_us}","bids":[["9","{self.at_us}"]],"asks":[]}}'
+        bids = level.format(self.at_us)
+        data = f'{{"timestamp":"1","microtimestamp":"{self.at_us}","bids":[{bids}],"asks":[]}}'
         frame = f'{{"event":"data","channel":"diff_order_book_btcusd","data":{data}}}'
         fields = {"data": frame, "received": self.at_us, "line": "a"}
         await self.client.xadd(KEY, fields, id=f"{self.at_us // 1000}-{self.at_us}")
@@ -115,3 +116,24 @@ async def test_no_book_goes_on_over_what_was_given_to_an_earlier_owner(world: Bi
     await world.worker.step()
     assert not await world.client.hexists(KEYS.live_orderbook, S)
     assert (await late.xpending(KEY, "books"))["pending"] <= 1
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+async def test_no_book_begins_with_a_snapshot_from_before_a_change_that_cannot_be_read(
+    world: Bitstamp, waiting: bool
+) -> None:
+    """The next event follows it all the same."""
+    before, sync = world.at_us, world.book.sync
+    if waiting:
+        sync.lose("crossed", 2)
+        await world.event()
+    await world.event("null")
+    await world.event()
+    await world.worker.step()
+    assert (sync.state, sync.reason) == (SyncState.BROKEN, "malformed entry")
+    assert sync.oldest_usable_id == world.at_us
+    snapshot = Snapshot(S, before, [("9", "1")], [("11", "2")], limit=2)
+    assert sync.on_snapshot(snapshot, 3) is SnapshotOutcome.TOO_OLD
+    fetcher = world.worker._fetchers["bitstamp"]
+    assert await fetcher._over_the_log(world.book, snapshot) is SnapshotOutcome.TOO_OLD
+    assert sync.state is SyncState.BROKEN

@@ -162,7 +162,10 @@ class OwnedBook:
     def _lacks(self, entry: Delivered, now_ms: int) -> None:
         """An entry cannot be used: a book that has not come to it is lost, for no other may come that shows it."""
         is_further = update_id_of(entry.stream_id) > self.sync.last_update_id
-        if entry.kind == "update" and is_further and self.sync.state is SyncState.SYNCED:
+        if entry.kind != "update" or not is_further:
+            return
+        self.torn("malformed entry", now_ms)
+        if self.sync.state is SyncState.SYNCED:
             self.sync.lose("malformed entry", now_ms)
             self.noticed()
 
@@ -239,9 +242,10 @@ class OwnedBook:
         self.noticed()
 
     def torn(self, why: str, now_ms: int) -> None:
-        """Something is missing before what was taken in last: where no id shows it, the book ends here."""
+        """Something is missing before what was taken in last: where no id shows it, the book ends here, and what was
+        kept for a snapshot to come."""
         at = self.sync.last_update_id
-        if self.sync.rule is SequenceRule.RISING and self.sync.state is SyncState.SYNCED:
+        if self.sync.rule is SequenceRule.RISING:
             hole = DepthEvent(self.claim.symbol, at, at, -1, 0, 0, [], [], "break", why=why)
             self.sync.on_event(hole, now_ms)
             self.noticed()

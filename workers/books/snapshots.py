@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from workers.books.book import OwnedBook
 from workers.errors import BadNumber, LeaseLost, MalformedFrame, RateLimited, RestError
 from workers.model.books.reference import Reference
-from workers.model.books.sync import SAME_ID_MS, SnapshotOutcome, SyncState
+from workers.model.books.sync import SAME_ID_MS, SequenceRule, SnapshotOutcome, SyncState
 from workers.model.events import Snapshot
 from workers.runtime.rest import RestClient
 from workers.runtime.steady_clock import steady_ms
@@ -246,6 +246,8 @@ class SnapshotFetcher:
                 try:
                     problem = reference.advance(depth_of(venue, symbol, entry))
                 except MalformedFrame:
+                    if sync.rule is SequenceRule.RISING:
+                        return SnapshotOutcome.TOO_OLD
                     continue  # if it mattered, the next one does not follow
                 usable = sync.oldest_usable_id
                 if problem or usable is None or not self._still_owned(book):
