@@ -209,6 +209,31 @@ async def test_patience_and_numbers_are_bounded(
     assert told[:2] == (12, 12)
 
 
+@pytest.mark.parametrize("spoil", ["type", "member"])
+async def test_what_cannot_be_read_of_one_market_costs_no_other(
+    client: Redis, topic: TradesTopic, outlet: Outlet, spoil: str
+) -> None:
+    other, listener = TradesTopic(MARKETS.named("Q"), b"%d-4" % FIRST_MS), Outlet(10)
+    other.join(listener)
+    for one in (topic, other):
+        one.take(entries(6))
+    for symbol in ("S", "Q"):
+        await client.hset(KEYS.trades_state(symbol), "last_id", 6)
+    row = Trade("Q", 5, "1.0", "2", 5, 5, FIRST_MS + 5, 1, True)
+    await client.zadd(KEYS.trades_latest("Q"), {json_member(row, "aggTrade"): FIRST_MS + 5})
+    if spoil == "type":
+        await client.set(LATEST, "text")
+    else:
+        await client.zadd(LATEST, {"rubbish": FIRST_MS + 5})
+    holes = TradeHoles(client, Watch(client))
+    await holes.fill([topic, other])
+    assert await sent(listener) == [[6], ("repaired", [5])]
+    assert await sent(outlet) == [[6]], "it may be cured"
+    topic.holes[0] = topic.holes[0]._replace(deadline=0.0)
+    await holes.fill([topic, other])
+    assert await sent(outlet) == [(5, 5, trade_holes.UNREADABLE)]
+
+
 async def test_redis_in_trouble_leaves_the_holes_open(topic: TradesTopic, outlet: Outlet) -> None:
     class Gone(Watch):
         async def folded(self, keys: Any) -> list[int]:

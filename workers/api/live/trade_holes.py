@@ -14,13 +14,15 @@ from typing import Final, NamedTuple
 import structlog
 from prometheus_client import Counter
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from workers.api.live.topics import HOLE_PATIENCE_S, Hole, TradesTopic
+from workers.errors import StateUnreadable
 from workers.model.events import Trade
 from workers.runtime.tasks import end, seen
 from workers.store.books.watch import Watch
 from workers.store.log.ranges import Ranges, around
+from workers.store.refusals import refusal_of
 
 log = structlog.get_logger()
 
@@ -34,6 +36,7 @@ MOST_PUSHED: Final = 10_000
 
 NOT_HELD: Final = "the fleet does not have them"
 NOT_YET: Final = f"not repaired within {HOLE_PATIENCE_S:.0f} s; GET /trades may have them later"
+UNREADABLE: Final = "what the fleet has of that time cannot be read"
 TOO_MANY: Final = f"more than {MOST_PUSHED}; GET /trades?after_id= has them"
 
 
@@ -95,18 +98,29 @@ class TradeHoles:
                 if not passed and time.monotonic() < hole.deadline:
                     break
                 rows = await self._rows(topic, hole) if hole.size <= MOST_PUSHED else []
+                if rows is None and time.monotonic() < hole.deadline:
+                    break  # it may be cured; the other topics do not wait for that
                 if not topic.holes or topic.holes[0] is not hole:
                     continue  # given up meanwhile
                 topic.holes.popleft()
-                self._send(topic, hole, rows, NOT_HELD if passed else NOT_YET)
+                why = UNREADABLE if rows is None else NOT_HELD if passed else NOT_YET
+                self._send(topic, hole, rows or [], why)
 
-    async def _rows(self, topic: TradesTopic, hole: Hole) -> list[Trade]:
-        market, rows = topic.market, []
+    async def _rows(self, topic: TradesTopic, hole: Hole) -> list[Trade] | None:
+        """The trades of a hole that are held; None: what is held cannot be read."""
+        market, rows = topic.market, list[Trade]()
         pages = Ranges(self._client, market.context.keys).trades(
             market.symbol, *around(hole.from_ms, hole.to_ms)
         )
-        async for page in pages:
-            rows += [row for row in page if hole.first <= row.trade_id <= hole.last]
+        try:
+            async for page in pages:
+                rows += [row for row in page if hole.first <= row.trade_id <= hole.last]
+        except StateUnreadable:
+            return None
+        except ResponseError as error:
+            if refusal_of(error).of_server:
+                raise
+            return None
         return rows
 
     def _send(self, topic: TradesTopic, hole: Hole, rows: Sequence[Trade], why: str) -> None:
