@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from workers.books.book import OwnedBook
 from workers.books.reading import LATE_S
 from workers.books.worker import BookWorker
+from workers.model.books.checkpoint import decode_checkpoint
 from workers.model.books.sync import SnapshotOutcome, SyncState
 from workers.model.events import Snapshot
 from workers.runtime.ownership import Claim
@@ -137,3 +138,15 @@ async def test_no_book_begins_with_a_snapshot_from_before_a_change_that_cannot_b
     fetcher = world.worker._fetchers["bitstamp"]
     assert await fetcher._over_the_log(world.book, snapshot) is SnapshotOutcome.TOO_OLD
     assert sync.state is SyncState.BROKEN
+
+
+async def test_what_a_destroyed_group_had_given_is_in_a_checkpoint_at_once(world: Bitstamp) -> None:
+    """The owner makes the group anew behind it: an owner after a kill would go on there from an older checkpoint."""
+    await world.event()
+    await world.worker.step()
+    await world.client.xgroup_destroy(KEY, "books")
+    for _ in range(2):  # one finds it, the next stores the book
+        await world.worker.step()
+    stored = await world.client.get(KEYS.book_checkpoint(S))
+    assert stored is not None
+    assert decode_checkpoint(bytes(stored)).last_update_id == world.at_us

@@ -299,3 +299,6 @@ class BookReading:
         if await self._streams.cannot_read(stream, error):
             book.unreadable = self._quarantine.reason(*book.claim, READ)
             book.withdraw = True
+        else:  # what the old group had given stands in no checkpoint yet, and the new one gives it to nobody
+            book.unsaved, book.committed_at = True, 0.0
+            book.wake()

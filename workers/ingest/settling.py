@@ -44,7 +44,8 @@ class Settling:
         elif self._answered_at is None:
             self._answered_at = now
         waited = self._answered_at is not None and now - self._answered_at >= SETTLE_S
-        if not self._streams.unheard or waited or now - self._since > self._first_message_s:
+        spoke = self._streams.accepted > 0 and not self._streams.unheard  # of some nothing is to be expected
+        if spoke or waited or now - self._since > self._first_message_s:
             self.done.set()
 
     def is_overdue(self, now: float) -> bool:
