@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import os
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ import fsspec
 import pytest
 
 from workers.archive.files.layout import Source
+from workers.archive.files.parquet import PlainParquet
 from workers.archive.files.reading import ArchiveReader
 from workers.archive.files.rows import COLUMNS
 from workers.archive.files.storage import LocalStorage
@@ -23,7 +26,7 @@ from workers.recordings.tardis import file as tardis_file
 from workers.recordings.tardis.normalised import decode_change
 from workers.recordings.tardis.rows import header_of
 from workers.research import filing
-from workers.terminal.exit_codes import EXIT_INTERRUPTED
+from workers.terminal.exit_codes import EXIT_INTERRUPTED, EXIT_NOT_STARTED
 
 BASE = 1_585_699_200_000_000
 EVER = 1 << 60
@@ -333,3 +336,30 @@ def test_a_file_of_many_symbols_is_written_as_it_is_read(home: Path, capsys, mon
     code, [said] = imported(capsys, path)
     assert (code, said["written"], len(said["symbols"])) == (0, 20_000, 50)
     assert most < 2_000, "those of the bound, and of a block of the file"
+
+
+def test_a_full_disk_is_told_in_a_sentence_and_nothing_half_written_stays(home: Path, capsys, monkeypatch):
+    path, sync = trades_csv(home), LocalStorage.sync
+
+    def full(self: LocalStorage, file: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(LocalStorage, "sync", full)
+    assert main(["import", path]) == EXIT_NOT_STARTED
+    assert (
+        f"{path} cannot be filed in {home / 'archive'}: [Errno 28] No space left" in capsys.readouterr().err
+    )
+    assert [one for one in (home / "archive").rglob("*") if one.is_file()] == []
+    monkeypatch.setattr(LocalStorage, "sync", sync)
+    assert imported(capsys, path)[1][0]["written"] == 40
+
+    def ended(self: PlainParquet) -> None:
+        self._writer.close()
+        full(LocalStorage(home), None)
+
+    monkeypatch.setattr(PlainParquet, "close", ended)
+    out = home / "catalog"
+    command = ["export", "--kind", "trades", "--format", "nautilus", "--symbol", "X", "--venue", "bybit"]
+    assert main([*command, "--source", "archive", "-o", str(out)]) == EXIT_NOT_STARTED
+    assert "No space left" in capsys.readouterr().err
+    assert [one for one in out.rglob("*") if one.is_file()] == []

@@ -209,10 +209,10 @@ async def _catalog(data: SymbolData, request: Request) -> int:
                     take(rows)
                     shown(file.count)
             _refuse_nothing(data, request, file.count)
+            file.close()
         except BaseException:
             file.discard()
             raise
-        file.close()
         _instrument(path, instrument, contract, file.precision)
     except OSError as error:
         raise CommandError(f"{request.output} cannot be written: {error}.") from error

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from workers.archive.files import parquet
 from workers.archive.files.storage import Storage, storage_of
 from workers.archive.files.transfer import fetched, is_url
-from workers.errors import RecordingError, WrongArgument
+from workers.errors import CommandError, RecordingError, WrongArgument
 from workers.model.symbols.names import fold_symbol
 from workers.operations.running import running_fleet
 from workers.recordings.official import OfficialFile
@@ -66,6 +66,8 @@ def run_import(request: Request, config: Path | None, *, as_json: bool) -> int:
         except RecordingError as error:
             outcome = Imported(name, "", request.venue)
             outcome.problem(str(error))
+        except OSError as error:
+            raise CommandError(f"{name} cannot be filed in {archive.url}: {error}.") from error
         fine &= outcome.fine
         if as_json:
             out.write_json(_shown(outcome))

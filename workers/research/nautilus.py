@@ -15,6 +15,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, NamedTuple, cast
@@ -295,8 +296,10 @@ class CatalogFile:
 
     def discard(self) -> None:
         """Something went wrong: leave nothing behind."""
-        self._writer.close()
-        self._file.close()
+        with suppress(OSError):  # of a full disk: there is no room for the end either
+            self._writer.close()
+        with suppress(OSError):
+            self._file.close()
         Path(self._file.name).unlink(missing_ok=True)
 
 
