@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from workers.errors import LeaseLost
 from workers.settings.schema import FleetSettings
@@ -100,6 +102,22 @@ async def test_publication_shows_withdraws_and_keeps_the_status(client: Redis) -
     await store.publish([Publication(S, one.held[S], None, True, {"state": "waiting", "reason": ""})])
     assert await client.hget("LIVE_ORDERBOOK", S) is None
     assert await client.hmget("book:{BTCUSDT}:status", "state", "reason", "bids") == [b"waiting", b"", b"3"]
+
+
+async def test_a_server_without_memory_takes_back_what_it_shows(spare_server: str) -> None:
+    """It refuses to store, and not to remove."""
+    client: Redis = Redis.from_url(spare_server, protocol=2)
+    one, store = leases(client, "one"), BookStore(client, KEYS, 100)
+    await one.take(["AAA", S])
+    shown = [
+        Publication(symbol, one.held[symbol], b"{}", False, {"state": "synced"}) for symbol in ("AAA", S)
+    ]
+    await store.publish(shown)
+    await client.config_set("maxmemory", 1)
+    with suppress(ResponseError):
+        await store.publish([shown[0], shown[1]._replace(payload=None, withdraw=True)])
+    assert await client.hkeys("LIVE_ORDERBOOK") == [b"AAA"]
+    await client.aclose()
 
 
 async def test_a_zombie_publishes_and_commits_nothing(client: Redis) -> None:
