@@ -227,7 +227,9 @@ class OrdersWorld:
             for side in self.sync.book.sides()
             for queue in side.from_best()
             for order in queue
-            if order.placed_us >= 0 and not 0 <= order.placed_us / 1000 - placed_ms[order.order_id] <= most_ms
+            if order.placed_us >= 0
+            and order.order_id in placed_ms  # else it is gone, which is told a moment later
+            and not 0 <= order.placed_us / 1000 - placed_ms[order.order_id] <= most_ms
         ]
 
     def take_over(self) -> None:
