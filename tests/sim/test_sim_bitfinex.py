@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from sim_sockets import ModelSocket, exchange_of, run
 
 from workers.sim.bitfinex.wire import checksum, first_fill, javascript_number, trade_id
+from workers.sim.engine.event_faults import rewritten
 from workers.sim.engine.faults import Fault
 from workers.sim.engine.rest_routes import kept
+from workers.sim.engine.topics import Event
 
 LISTS = {"symbols": {"spot": ("BTCUSD", "DOGE_USD", "XRPBTC")}}
 ALL_FLAGS = 229376
@@ -291,6 +293,14 @@ def test_rewriting_faults_keep_the_text_of_numbers_and_a_cut_frame_is_none():
     run(exchange, 1)
     bad = [text for text in socket.texts if not text.endswith("]")]
     assert len(bad) == 1
+
+
+def test_a_message_of_several_frames_is_cut_in_its_last_one():
+    """Those that are cut off whole would be missing without a number that shows it."""
+    exchange = exchange_of("bitfinex", **LISTS)
+    fault = exchange.set_fault(Fault.parse("truncate"))
+    event = rewritten(Event("book", "[0,[1,1,2],5]\n[0,[2,1,2],5]"), fault, exchange.flavour)
+    assert event.payload == "[0,[1,1,2],5]\n[0,[2,"
 
 
 async def test_rest_has_arrays_and_refuses_by_list(world):

@@ -114,7 +114,8 @@ def rewritten(event: Event, active: ActiveFault, shape: EventShape) -> Event:
     """The event as a rewriting fault makes it; a fault that does not fit the event leaves it alone."""
     kind = active.fault.kind
     if kind == "truncate":
-        return Event(event.stream, event.payload[: len(event.payload) // 2])
+        *frames, last = event.payload.split("\n")  # those before it come whole, and are counted
+        return Event(event.stream, "\n".join([*frames, last[: len(last) // 2]]))
     body = shape.decode(event.payload)
     if kind == "unknown_keys":
         body |= {"zz": None, "rpi": "0.000", "ext": {"v": [1, {"u": 1, "pu": 2}], "e": "depthUpdate"}}
