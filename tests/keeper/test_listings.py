@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 from structlog.testing import capture_logs
 
 from workers.errors import RestUnavailable
@@ -250,6 +251,25 @@ async def test_another_grid_is_stored_counted_and_told(client: Redis) -> None:
     assert await client.hget(KEYS.symbol_info("BTCUSDT"), "tick_size") == b"0.5"
 
 
+async def test_the_exchange_is_not_asked_every_second_though_nothing_can_be_stored(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = World(client, Exchange(BTCUSDT="TRADING"), ["BTCUSDT"])
+
+    async def refuse(*_: object) -> None:
+        raise NoPermissionError("this user has no permissions to access one of the keys")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SymbolStore, "store", refuse)
+        with pytest.raises(NoPermissionError):
+            await here.step()
+        for _ in range(3):
+            await here.step(1.0)
+    assert here.exchange.asked == ["exchangeInfo"]
+    await here.step(RETRY_S)
+    assert (await here.published()).symbols == ["BTCUSDT"]
+
+
 async def test_a_reading_that_redis_interrupted_is_told_by_the_next(client: Redis, monkeypatch: Any) -> None:
     here = World(client, Exchange(BTCUSDT="TRADING"), ["*"])
     await here.step()
@@ -263,7 +283,7 @@ async def test_a_reading_that_redis_interrupted_is_told_by_the_next(client: Redi
         with pytest.raises(ConnectionError):
             await here.read()
     assert (await here.published()).symbols == ["BTCUSDT"]
-    await here.step(1.0)
+    await here.step(RETRY_S)
     found = await here.published()
     assert (found.symbols, found.retiring) == (["XUSDT"], {"BTCUSDT": "SETTLING"})
 

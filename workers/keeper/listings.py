@@ -134,6 +134,7 @@ class Listings:
         self._read_at = now
         venue = self._context.venue
         info = await self._read_list(venue)
+        self._due = now + RETRY_S  # whatever fails now, the exchange is not asked every second
         await self._learn(info.weight_limit)
         selection = self._selection or await self._resumed(now)
         before = list(selection.followed)
