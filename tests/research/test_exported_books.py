@@ -150,3 +150,15 @@ def test_the_log_goes_on_from_an_imported_book_with_its_own_whole_one(home: Path
     after = [state for state in found if state[0] >= expected[len(expected) * 2 // 3][0]]
     assert len(after) > 200
     assert after == expected[-len(after) :]
+
+
+@pytest.mark.recorded
+@needs_recording
+def test_the_log_is_told_before_and_after_an_imported_stretch(home: Path, world):
+    """As where a hole of some days was filled with files of others."""
+    middle, out, expected = home / "middle.csv.gz", home / "out.csv.gz", truth(world[0])
+    times = [str(expected[len(expected) * part // 3][0] // 1000) for part in (1, 2)]
+    assert export("--kind", "depth", "--from", times[0], "--to", times[1], "-o", str(middle)) == 0
+    assert main(["import", "--venue", "spot", str(middle)]) == 0
+    assert export("--kind", "depth", "-o", str(out)) == 0
+    assert states_of(out) == expected

@@ -47,7 +47,6 @@ LEAD_MS: Final = 2_000
 """So long before a stretch its whole book is looked for in the history."""
 LATE_MS: Final = 600_000
 """By how much a message may have come after, or before, the time the exchange gives it."""
-EVER_US: Final = 1 << 62
 _Item = TypeVar("_Item")
 
 
@@ -96,24 +95,27 @@ class SymbolData:
                 yield kept
 
     async def _messages(self, from_ms: int, to_ms: int) -> AsyncIterator[BookMessage]:
-        """Of imported files and then of the log, from a whole book before a time on, by the exchange's clock."""
-        local, source = 0, Source(self.venue, self.symbol, "depth")
-        if self._archive is not None:
-            day_ms = from_ms - from_ms % DAY_MS
-            async for message in paged(archived_messages(self._archive, source, day_ms, to_ms)):
-                local = message.local_timestamp
-                yield message
+        """Of imported files and of the log where those have nothing, from a whole book before a time on, by the
+        exchange's clock."""
+        imported = self._imported(from_ms - from_ms % DAY_MS, to_ms)
         if self._context is None:
+            async for message in imported:
+                yield message
             return
         snapshots = (
             _nothing() if self._ranges is None else logged_snapshots(self._context, self.symbol, self._ranges)
         )
         fold = LogFold(self._context, self.symbol, self._seconds(self._context))
-        # what the log told meanwhile is in no imported book: after one it begins with a whole one too
-        cut = Cut(local + 1, EVER_US, lambda message: message.local_timestamp) if local else None
-        async for message in fold.messages(self._log(self._context, from_ms, to_ms), snapshots):
-            for kept in (message,) if cut is None else cut.kept(message):
-                yield kept
+        async for message in joined(
+            imported, fold.messages(self._log(self._context, from_ms, to_ms), snapshots)
+        ):
+            yield message
+
+    async def _imported(self, from_ms: int, to_ms: int) -> AsyncIterator[BookMessage]:
+        if self._archive is not None:
+            source = Source(self.venue, self.symbol, "depth")
+            async for message in paged(archived_messages(self._archive, source, from_ms, to_ms)):
+                yield message
 
     def _seconds(self, context: VenueContext) -> SecondBooks:
         filed = FiledPast(self._archive.storage, self.venue) if self._archive is not None else None
@@ -211,6 +213,42 @@ class SymbolData:
             yield row[place].decode()
 
 
+async def joined(
+    imported: AsyncIterator[BookMessage], logged: AsyncIterator[BookMessage]
+) -> AsyncIterator[BookMessage]:
+    """Imported messages, and those of the log before, between and after them.
+
+    After imported ones the log goes on with its own whole book: what it told meanwhile need not be in theirs.
+    """
+    following, told, is_behind = await anext(imported, None), 0, False
+    book = OrderBook(MOST_LEVELS) if following is not None else None
+    async for message in logged:
+        while following is not None and (
+            following.local_timestamp <= message.local_timestamp
+            or (told and not (following.is_snapshot and following.local_timestamp - told > LATE_MS * 1000))
+        ):
+            yield following
+            told, is_behind = following.local_timestamp, True
+            following = await anext(imported, None)
+        if book is not None:
+            if message.is_snapshot:
+                book.clear()
+            book.apply(message.bids, message.asks)
+            if message.local_timestamp <= told:
+                continue
+        yield whole(message, book) if book is not None and is_behind else message
+        is_behind = False
+    while following is not None:
+        yield following
+        following = await anext(imported, None)
+
+
+def whole(message: BookMessage, book: OrderBook) -> BookMessage:
+    """The whole book after a message, in its place."""
+    bids, asks = list(book.levels("bid")), list(book.levels("ask"))
+    return message._replace(is_snapshot=True, bids=bids, asks=asks, hole_from=0)
+
+
 class Cut:
     """The messages of a stretch; those before it make the whole book that it begins with."""
 
@@ -233,9 +271,7 @@ class Cut:
             self._book.apply(message.bids, message.asks)
             if self._time_of(message) < self._from or not self._known:
                 return
-            bids, asks = list(self._book.levels("bid")), list(self._book.levels("ask"))
-            message = message._replace(is_snapshot=True, bids=bids, asks=asks, hole_from=0)
-            self._book = None
+            message, self._book = whole(message, self._book), None
         if (
             self._time_of(message) < self._to
         ):  # one of a time before the stretch comes late, and is in no book yet
