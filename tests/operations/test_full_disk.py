@@ -17,8 +17,10 @@ from fleet_runs import plain_environment
 
 from workers.errors import CommandError
 from workers.keeper.disk import FREE, LOW, DiskWatch
+from workers.operations.foreground import ForegroundFleet
 from workers.operations.supervision import Supervisor
 from workers.runtime.logs import LOST, UnfailingStream
+from workers.terminal.output import note
 
 PATIENCE_S = 120
 
@@ -147,6 +149,9 @@ class Full:
         if self.full:
             raise OSError(28, "No space left on device")
 
+    def isatty(self) -> bool:
+        return False
+
 
 def test_a_log_that_cannot_be_written_ends_nothing():
     disk = Full()
@@ -156,6 +161,21 @@ def test_a_log_that_cannot_be_written_ends_nothing():
     disk.full = False
     print("kept", file=stream, flush=True)
     assert disk.text == "kept\n"
+
+
+def test_what_cannot_be_said_ends_no_fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Child:
+        def wait(self, seconds: float) -> int:
+            return 0
+
+    fleet = ForegroundFleet(None, {"FLEET_HOME": str(tmp_path), "FLEET_API__PORT": "0"})
+    monkeypatch.setattr(fleet.supervisor, "start_child", lambda *_: Child())
+    monkeypatch.setattr(fleet.supervisor, "call", lambda *_, seconds=0.0: None)
+    monkeypatch.setattr(fleet.supervisor, "stop", lambda: True)
+    monkeypatch.setattr(sys, "stderr", Full())
+    with fleet.running():
+        note("what supervisord does")
+    note("Stopped.")
 
 
 def test_the_keeper_says_that_the_disk_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -8,15 +8,17 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 from workers.errors import CommandError
 from workers.operations.redis_program import listening_problem, port_is_free
 from workers.operations.supervision import Supervisor
 from workers.plain_text import plain
+from workers.runtime.logs import UnfailingStream
 from workers.settings.loading import Effective, load
 from workers.terminal.output import note
 
@@ -144,7 +146,11 @@ class ForegroundFleet:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Start everything; stop everything on the way out, whatever the way is."""
+        """Start everything; stop everything on the way out, whatever the way is.
+
+        From now on what cannot be said on standard error, of a full disk or a terminal that is gone, ends nothing.
+        """
+        sys.stderr = cast(TextIO, UnfailingStream(sys.stderr))
         self.refuse_if_running()
         self.refuse_taken_ports()
         self._child = self.supervisor.start_child(self.effective, self.environ)
