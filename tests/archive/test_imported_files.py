@@ -11,9 +11,11 @@ from redis.asyncio import Redis
 
 from workers.archive.buffer import Limits
 from workers.archive.files.layout import StreamId
+from workers.archive.files.past_trades import FiledTrades
 from workers.archive.files.reading import ArchiveReader
-from workers.archive.files.rows import row_of
+from workers.archive.files.rows import row_of, trade_row
 from workers.archive.files.storage import LocalStorage
+from workers.model.events import Trade
 from workers.research.filing import Filing
 
 SOURCE = SOURCES["depth"]
@@ -60,3 +62,14 @@ def test_two_imports_of_a_symbol_at_once_write_a_file_each(tmp_path: Path):
     found = list(ArchiveReader(LocalStorage(tmp_path)).rows(SOURCE, MIDNIGHT, MIDNIGHT + 99))
     assert found == rows
     assert list(tmp_path.rglob("*.tmp")) == []
+
+
+async def test_a_trade_that_a_slow_clock_recorded_is_found_by_its_time(tmp_path: Path):
+    source = SOURCES["trades"]
+    trade = Trade(source.symbol, 7, "1", "2", 7, 7, MIDNIGHT + 1_270, MIDNIGHT + 1_270, False)
+    filing = Filing(LocalStorage(tmp_path), source, 1)
+    filing.add([trade_row(StreamId(MIDNIGHT, 7), trade, MIDNIGHT * 1000, "tardis").values])
+    filing.finish()
+    filed = FiledTrades(LocalStorage(tmp_path), source.venue)
+    found = await filed.trades(source.symbol, MIDNIGHT + 1_000, MIDNIGHT + 2_000, 10)
+    assert [one.trade_id for one in found] == [7]

@@ -15,6 +15,8 @@ from workers.model.trades.windows import INTERVALS_MS
 
 LATE_MS: Final = 3_600_000
 """How long after a short window later versions of it are looked for; of a minute and longer the whole day is."""
+BEHIND_MS: Final = 600_000
+"""By how much the id of an imported trade may be before its time: it is that of another recorder's clock."""
 _TRADE, _BAR = POSITIONS["trades"], POSITIONS["bars"]
 
 
@@ -64,10 +66,10 @@ class FiledTrades:
         return found
 
     def _rows(self, source: Source, files: list[tuple[int, FileRange]], from_ms: int) -> Iterator[Values]:
-        """The rows of files that may hold something from a time on: no entry has an id before its event's time."""
+        """The rows of files that may hold something from a time on."""
         last = ""
         for day, held in files:
-            if held.last.ms < from_ms:
+            if held.last.ms < from_ms - BEHIND_MS:
                 continue
             for row in self._reader.rows_of_file(source, day, held):
                 if row[0] != last:
