@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
+from typing import Any
 
 import pytest
 from aiohttp import ClientError, ClientSession, WSCloseCode, WSMsgType
 from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
+from test_topics import WINDOW
 
 from workers.api.server import Api, main
 from workers.model.books.audit import AuditOutcome
@@ -286,6 +288,23 @@ async def test_a_price_that_is_none_is_told_in_words(api: TestClient) -> None:  
     assert problem["detail"].startswith(
         "Expected a plain decimal above zero, of at most 15 significant digits;"
     )
+
+
+@pytest.mark.parametrize("held", ["text", {"start": "60000"}, {**WINDOW, "low_price": "none"}])
+async def test_a_window_that_is_none_is_said_to_be_unreadable(
+    api: TestClient,  # type: ignore[type-arg]
+    redis: Redis,
+    held: Any,
+) -> None:
+    key = KEYS.stats("BTCUSDT", "1m")
+    await (redis.set(key, held) if isinstance(held, str) else redis.hset(key, mapping=held))
+    for path in ("/stats", "/bars/1m", "/stats?numbers=1"):
+        response = await api.get(path)
+        assert (response.status, (await response.json())["title"]) == (503, "A key cannot be read")
+    assert (await api.get("/bars/5m")).status == 200
+    await redis.delete(key)
+    await redis.hset(key, mapping=WINDOW)
+    assert (await api.get("/stats")).status == 200
 
 
 async def test_another_method_is_refused_and_the_right_one_named(api: TestClient) -> None:  # type: ignore[type-arg]

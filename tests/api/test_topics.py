@@ -173,3 +173,13 @@ def test_a_closed_window_is_sent_after_the_open_one_and_never_followed_by_it() -
     found = msgspec.json.decode(message)
     assert (found["closed"], found["bar"]["start_ms"], found["bar"]["end_ms"]) == (True, 60_000, 119_999)
     assert (found["bar"]["complete"], found["bar"]["reason"]) == (False, "unproven")
+
+
+def test_a_newest_window_that_is_none_is_left_out():
+    topic, outlet = WindowTopic("stats", MARKET, "1m"), Outlet(10)
+    topic.join(outlet)
+    for broken in ({"start": "x"}, {**WINDOW, "trades_count": "x"}):
+        topic.changed(broken)
+    assert not outlet.waits
+    topic.changed(WINDOW)
+    assert outlet.waits == 1

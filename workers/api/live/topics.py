@@ -341,21 +341,17 @@ class WindowTopic(Topic):
         self._newest = fields
         if self.channel == "bars" and fields.get("closed") == "1":
             return  # its bar comes by the stream
-        self._message = self._encoded(fields)
-        for outlet in self.subscribers:
-            outlet.put_latest(self, self.channel, self._message)
+        if message := self._encoded(fields, "the newest"):
+            self._message = message
+            for outlet in self.subscribers:
+                outlet.put_latest(self, self.channel, message)
 
     def take(self, entries: Sequence[Entry]) -> None:
-        """Send closed windows on; an entry that is none is counted and left out."""
+        """Send closed windows on."""
         for stream_id, raw in entries:
             fields = text_of(raw)
-            try:
-                message = self._encoded(fields)
-            except (KeyError, ValueError) as error:
-                UNREADABLE.labels(self.market.venue).inc()
-                log.warning(
-                    "api_bar_unreadable", market=str(self.market), id=stream_id.decode(), error=repr(error)
-                )
+            message = self._encoded(fields, stream_id.decode())
+            if not message:
                 continue
             for outlet in self.subscribers:
                 outlet.put(self.source, message)
@@ -364,8 +360,14 @@ class WindowTopic(Topic):
                 for outlet in self.subscribers:
                     outlet.withdraw(self)  # the open window is over
 
-    def _encoded(self, fields: Mapping[str, str]) -> bytes:
-        bar = bar_record(fields, self.interval, numbers=False)
+    def _encoded(self, fields: Mapping[str, str], place: str) -> bytes:
+        """The message of a window; of what is none nothing, which is counted."""
+        try:
+            bar = bar_record(fields, self.interval, numbers=False)
+        except (KeyError, ValueError) as error:
+            UNREADABLE.labels(self.market.venue).inc()
+            log.warning("api_bar_unreadable", market=str(self.market), id=place, error=repr(error))
+            return b""
         venue, symbol = self.market.venue, self.market.symbol
         if self.channel == "stats":
             return encode(messages.Stats(venue, symbol, self.interval, bar))

@@ -6,14 +6,17 @@ everything after it. The first question about a stream pays for that; afterwards
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from workers.errors import StateUnreadable
 from workers.model.trades.windows import INTERVALS_MS
 from workers.store.books.shown import text_of
 from workers.store.keys import Keys
+from workers.store.replies import unusable
 
 PAGE = 500
 """Entries read at once: about 2 ms of the server's time."""
@@ -23,6 +26,16 @@ LEAST = 50
 
 Fields = Mapping[str, str]
 _COUNTED = (b"start", b"revision")
+_WHOLE: Final = re.compile(rb"-?[0-9]{1,17}")
+_DECIMAL: Final = re.compile(rb"[0-9]+(?:\.[0-9]+)?")
+_SHAPES: Final = {
+    **dict.fromkeys((b"start", b"revision", b"last_update_time", b"is_buyer_maker_count"), _WHOLE),
+    **dict.fromkeys((b"trades_count", b"skipped_count", b"first_trade_id", b"last_trade_id"), _WHOLE),
+    **dict.fromkeys((b"first_agg_trade_id", b"last_agg_trade_id", b"complete"), _WHOLE),
+    **dict.fromkeys((b"open_price", b"high_price", b"low_price", b"close_price"), _DECIMAL),
+    **dict.fromkeys((b"volume", b"quote_volume", b"buy_volume"), _DECIMAL),
+}
+"""What the fields of a window look like."""
 
 
 class _Revisions:
@@ -127,12 +140,26 @@ class BarReader:
         return last if end == "+" else ""
 
     async def open_windows(self, symbol: str, intervals: Sequence[str]) -> dict[str, Fields]:
-        """The newest window of each interval that has one; one round trip."""
+        """The newest window of each interval that has one; one round trip.
+
+        Raises:
+            StateUnreadable: a hash holds something else.
+        """
         pipe = self._client.pipeline(transaction=False)
-        for interval in intervals:
-            pipe.hgetall(self._keys.stats(symbol, interval))
-        found = zip(intervals, await pipe.execute(), strict=True)
-        return {interval: text_of(fields) for interval, fields in found if fields}
+        keys = [self._keys.stats(symbol, interval) for interval in intervals]
+        for key in keys:
+            pipe.hgetall(key)
+        found = dict[str, Fields]()
+        for interval, key, fields in zip(
+            intervals, keys, await pipe.execute(raise_on_error=False), strict=True
+        ):
+            if (problem := unusable(key, fields)) is not None:
+                raise problem
+            if fields and not all(shape.fullmatch(fields.get(name, b"")) for name, shape in _SHAPES.items()):
+                raise StateUnreadable(key, "it holds what is no window")
+            if fields:
+                found[interval] = text_of(fields)
+        return found
 
 
 def _is_window(raw: Mapping[bytes, bytes]) -> bool:
