@@ -174,13 +174,14 @@ def test_a_line_says_when_it_begins_to_hold_messages_back() -> None:
 
     def frame(first: int, last: int) -> str:
         return (
-            '{"stream":"a@depth@100ms","data":{"e":"depthUpdate","E":1000,"s":"A",'
+            '{"stream":"a@depth@100ms","data":{"e":"depthUpdate","E":1700000000000,"s":"A",'
             f'"U":{first},"u":{last},"b":[],"a":[]}}}}'
         )
 
-    line.frame(frame(1, 2), 1_000_000)
+    now_us = 1_700_000_000_000_000
+    line.frame(frame(1, 2), now_us)
     assert (len(appended), held, line.holding) == (1, [], False)
-    line.frame(frame(5, 6), 1_000_000)
+    line.frame(frame(5, 6), now_us)
     assert (len(appended), held, line.holding) == (1, [1], True)
-    line.tick(2_000_000)
+    line.tick(now_us + 1_000_000)
     assert (len(appended), line.holding) == (2, False)

@@ -367,3 +367,15 @@ def test_the_recorders_clock_judges_nothing(url: str, tmp_path: Path, off_s: int
     assert (found["problems"], found["malformed"], found["gaps"]) == ([], 0, 0)
     assert alone(found, "books")["u"] == capture.last_u
     assert alone(found, "trades")["count"] == 2
+
+
+@pytest.mark.parametrize("ms", [0, 1_723_161_257, 7_300_000_000_000])
+def test_a_time_that_is_none_is_named_and_holds_up_nothing(url: str, tmp_path: Path, ms: int):
+    capture = started().trade()
+    of_trade = re.compile(rb'("[ET]"):\d+')
+    capture.lines[-1] = of_trade.sub(rb"\1:%d" % ms, capture.lines[-1])
+    found = replayed(url, capture.trade().write(tmp_path / "a"))
+    assert found["malformed"] == 1
+    place = f"{tmp_path}/a, line {len(capture.lines) - 1}: the frame cannot be used"
+    assert [problem.startswith(place) for problem in found["problems"]].count(True) == 1
+    assert alone(found, "trades")["missing"] == 1

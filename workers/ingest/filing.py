@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 TOLD_AHEAD_MS: Final = 1_000
 """A time that is further ahead of what is believed is worth a word."""
+POSSIBLE_MS: Final = (1_230_768_000_000, 7_258_118_400_000)
+"""2009 to 2200: a recorded time before or after is none, whatever clock its recorder had."""
 
 
 class FilingTime:
@@ -25,7 +27,8 @@ class FilingTime:
 
     Args:
         clock: what live messages are stamped with, so that nobody who sets the machine's clock shifts them.
-        recorded: the arrivals are stamped by a recorder's clock, which judges nothing: the exchange's times count.
+        recorded: the arrivals are stamped by a recorder's clock, which judges nothing: the exchange's times count, if
+            they can be times at all.
         telling: counts an anomaly; whether the log is to name it.
     """
 
@@ -54,7 +57,7 @@ class FilingTime:
         """The time of a message that arrived at `received_us`, in ms. Cost: O(1).
 
         Raises:
-            MalformedFrame: it is too far from ours.
+            MalformedFrame: it is too far from ours, or no time.
         """
         now_ms = received_us // 1000
         event_ms = message.event_ms
@@ -63,15 +66,13 @@ class FilingTime:
         elif self._clock is not None:
             self._clock.told(event_ms, received_us)
         if self._recorded:
+            earliest_ms, latest_ms = POSSIBLE_MS
+            if not earliest_ms <= event_ms < latest_ms:
+                raise self._refused(message, f"its time {event_ms} ms is none")
             return event_ms
         ahead_ms = event_ms - now_ms
         if ahead_ms > self._settings.max_clock_ahead_ms or -ahead_ms > self._settings.max_clock_skew_ms:
-            raise MalformedFrame(
-                self._venue,
-                f"{message.channel} event of {message.symbol}",
-                f"its time {event_ms} ms is {ahead_ms} ms away from ours",
-                message.data,
-            )
+            raise self._refused(message, f"its time {event_ms} ms is {ahead_ms} ms away from ours")
         believed = self._ceiling.believed(event_ms, now_ms)
         if event_ms - believed > TOLD_AHEAD_MS:
             AHEAD.labels(self._venue, self._line).inc()
@@ -79,3 +80,8 @@ class FilingTime:
                 log.warning("event_ahead", venue=self._venue, line=self._line, channel=message.channel,
                             symbol=message.symbol, ahead_ms=ahead_ms)  # fmt: skip
         return believed
+
+    def _refused(self, message: Message, problem: str) -> MalformedFrame:
+        return MalformedFrame(
+            self._venue, f"{message.channel} event of {message.symbol}", problem, message.data
+        )
