@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from workers.errors import StateUnreadable
 from workers.store.keys import Keys
 from workers.store.trades import bars
-from workers.store.trades.bars import BarReader
+from workers.store.trades.bars import _SHAPES, BarReader
 
 KEYS = Keys()
 MINUTE = 60_000
@@ -115,6 +116,10 @@ async def test_the_revision_that_proves_a_window_is_given_and_costs_no_memory(cl
 
 
 async def test_open_windows_are_those_that_are_there(client: Redis) -> None:
-    await client.hset(KEYS.stats("S", "100ms"), mapping={"start": 1})
+    window = {name.decode(): "1" for name in _SHAPES}
+    await client.hset(KEYS.stats("S", "100ms"), mapping=window)
     reader = BarReader(client, KEYS)
-    assert await reader.open_windows("S", ["100ms", "1m"]) == {"100ms": {"start": "1"}}
+    assert await reader.open_windows("S", ["100ms", "1m"]) == {"100ms": window}
+    await client.hset(KEYS.stats("S", "1m"), "start", "1")
+    with pytest.raises(StateUnreadable, match=r"stats:\{S\}:1m"):
+        await reader.open_windows("S", ["100ms", "1m"])

@@ -271,7 +271,8 @@ async def test_more_questions_than_connections_wait_for_their_turn(real_server: 
     found = await asyncio.gather(*questions)
     assert found == [b"%d" % number for number in range(300)] + [[b"%d" % number] for number in range(300)]
     waiting.cancel()
-    assert len(await client.client_list()) <= client.connection_pool.max_connections
+    pool = client.connection_pool
+    assert len(pool._available_connections) + len(pool._in_use_connections) <= pool.max_connections
     blocked = [asyncio.create_task(client.blpop("nothing", 60)) for _ in range(300)]
     await asyncio.sleep(0)
     for task in blocked:  # some of them wait for a reply, the others for their turn

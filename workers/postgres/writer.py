@@ -69,6 +69,7 @@ class Writer:
         self._pauses = Pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._away_since = 0.0
         self._holes_at = self._days_at = 0.0
+        self._dropped_before = 0
 
     @property
     def away_s(self) -> float:
@@ -141,7 +142,7 @@ class Writer:
         if now >= self._holes_at:
             await self._fill(database)
             self._holes_at = time.monotonic() + HOLES_S
-        if now >= self._days_at:
+        if now >= self._days_at or self._oldest_day() > self._dropped_before:
             await self._keep_days(database)
             self._days_at = time.monotonic() + DAYS_S
         return more
@@ -269,7 +270,8 @@ class Writer:
             (table, day) for table in self._settings.tables for day in (today, today + 1)
         )
         if self._settings.keep_days:
-            for name in await database.days.drop_before(self._oldest_day()):
+            self._dropped_before = self._oldest_day()
+            for name in await database.days.drop_before(self._dropped_before):
                 log.info("postgres_day_dropped", partition=name)
 
     async def _fill(self, database: Database) -> None:
