@@ -74,7 +74,7 @@ def test_no_split_is_left_that_a_plain_one_is_much_better_than(
     assert len(after) == len(owners)
     assert all(owners[item] != worker for item, worker in moves.items())
     assert standing(after, loads, live).busiest <= standing(owners, loads, live).busiest + 1e-9
-    assert standing(after, loads, live).busiest <= 1.2 * greedy(loads, live) + 1e-9
+    assert standing(after, loads, live).busiest <= 1.25 * greedy(loads, live) + 1e-9
     assert balance(after, loads, live) == {}  # and once is enough
 
 
