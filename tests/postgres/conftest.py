@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -28,3 +29,13 @@ def postgres(shared_postgres: PostgresServer) -> PostgresServer:
     shared_postgres.start()
     shared_postgres.query("DROP SCHEMA IF EXISTS marketfleet CASCADE")
     return shared_postgres
+
+
+@pytest.fixture
+async def sink(postgres: PostgresServer, spare_server: str) -> AsyncIterator[Any]:
+    """Streams, and a worker that stores them."""
+    from sink_world import Sink
+
+    made = Sink(spare_server, postgres)
+    yield made
+    await made.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from hashlib import blake2b
 from types import SimpleNamespace
@@ -18,7 +17,6 @@ pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
 import psycopg
 from sink_world import KEYS, MIDNIGHT, SYMBOL, Sink, append, bar, figures
 
-from workers.bench.postgres_server import PostgresServer
 from workers.model.trades.windows import INTERVALS_MS
 from workers.postgres import worker as worker_module
 from workers.postgres import writer as writer_module
@@ -30,13 +28,6 @@ from workers.store.fleet.followed import publish
 from workers.store.log.tail import AT_ONCE, UNKNOWN, Place
 
 COUNT = "SELECT count(*) FROM trades"
-
-
-@pytest.fixture
-async def sink(postgres: PostgresServer, spare_server: str) -> AsyncIterator[Sink]:
-    made = Sink(spare_server, postgres)
-    yield made
-    await made.close()
 
 
 async def test_a_stream_whose_rows_are_refused_takes_no_room_from_the_others(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
@@ -19,13 +18,6 @@ from workers.bench.postgres_server import PostgresServer
 from workers.postgres import worker as worker_module
 
 COUNT = "SELECT count(*) FROM trades"
-
-
-@pytest.fixture
-async def sink(postgres: PostgresServer, spare_server: str) -> AsyncIterator[Sink]:
-    made = Sink(spare_server, postgres)
-    yield made
-    await made.close()
 
 
 async def test_every_table_has_what_the_streams_have(sink: Sink) -> None:

@@ -139,22 +139,26 @@ def _ports(effective: Effective, *, runs: bool) -> list[Finding]:
             for number in range(numbers.get(role.partition("-")[0], 1)):
                 name = f"metrics of {role}{f'-{number}' if number else ''}"
                 wanted[name] = (settings.metrics.host, settings.metrics.base_port + port_offset(role, number))
-    taken = {name: place for name, place in wanted.items() if place[1] and listening_problem(*place)}
+    problems = [
+        (name, host, port, problem)
+        for name, (host, port) in wanted.items()
+        if port and (problem := listening_problem(host, port))
+    ]
     ports = ", ".join(f"{name} {port}" for name, (_, port) in wanted.items() if port)
     if runs:
         return [Finding("ports", "ok", f"in use by the running fleet: {ports}")]
-    if not taken:
+    if not problems:
         return [Finding("ports", "ok", f"free: {ports or 'none is needed'}")]
     return [
         Finding(
             "ports",
             "problem",
-            f"{name}: port {port} of {host} {listening_problem(host, port)}",
+            f"{name}: port {port} of {host} {problem}",
             "This part of the fleet cannot start.",
             f"Stop the program that has it (ss -ltnp 'sport = :{port}' names it), or set {_variable(name)} to "
             "another port, or the host beside it to an address of this machine.",
         )
-        for name, (host, port) in taken.items()
+        for name, host, port, problem in problems
     ]
 
 
