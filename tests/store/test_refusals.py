@@ -28,6 +28,11 @@ async def test_a_key_of_another_type_is_the_keys(client: Redis) -> None:
     with pytest.raises(ResponseError) as caught:
         await client.xreadgroup("books", "owner", {"raw:{B}:depth": ">"})
     assert refusal_of(caught.value) is Refusal.NO_GROUP
+    pipe = client.pipeline(transaction=True)
+    pipe.xrange(ENTRY.key)
+    with pytest.raises(ResponseError) as caught:
+        await pipe.execute()
+    assert refusal_of(caught.value) is Refusal.WRONG_TYPE
     assert not Refusal.WRONG_TYPE.of_server
     assert not Refusal.NO_GROUP.of_server
 

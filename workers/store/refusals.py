@@ -79,8 +79,8 @@ _CODES: Final = {
     "WRONGTYPE": Refusal.WRONG_TYPE,
     "NOGROUP": Refusal.NO_GROUP,
 }
-_IN_SCRIPT: Final = re.compile(rf"(?:^|[\s:-])({'|'.join(_CODES)})\s")
-"""A script that passes an error on puts words before it in some versions."""
+_IN_SCRIPT: Final = re.compile(rf"(?:^|[\s:'\"-])({'|'.join(_CODES)})\s")
+"""A script that passes an error on puts words before it in some versions, and so does redis-py for a pipeline."""
 _NOT_PERMITTED: Final = ("can't run this command", "can't access at least one of the keys", "no permissions")
 
 
