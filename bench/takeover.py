@@ -29,15 +29,18 @@ VICTIMS = ("books-0", "trades-0", "ingest-a", "books-1", "trades-1", "ingest-b",
 
 
 async def takeover_times(fleet: RunningFleet, role: str, dead: str, killed_at: float) -> list[float]:
-    """Seconds until each symbol of a dead worker was served again."""
+    """Seconds until each symbol of a dead worker, named from `dead` on, was served again."""
     reader, client = fleet.reader, fleet.client
     keys = reader.contexts[0].keys
-    waiting = {book.symbol for book in reader.books if await reader.owner(book, role) == dead}
+    owners = {book.symbol: await reader.owner(book, role) or "" for book in reader.books}
+    waiting = {symbol for symbol, owner in owners.items() if owner.startswith(dead)}
+    if not waiting:
+        raise SystemExit(f"{dead}… owned nothing; owners: {sorted(set(owners.values()))}")
     times = []
     while waiting and time.time() - killed_at < 30:
         for symbol in sorted(waiting):
             owner = await client.hget(keys.lease(role, symbol), "owner")
-            if owner is None or owner.decode() == dead:
+            if owner is None or owner.decode().startswith(dead):
                 continue
             if role == "books":
                 payload = await client.hget(keys.live_orderbook, symbol)
@@ -62,7 +65,7 @@ async def bench(symbols: list[str], seconds: float) -> dict[str, Any]:
         for name in VICTIMS:
             program = fleet.processes[name]
             role = name.partition("-")[0]
-            dead = f"{name if role == 'ingest' else role}-{socket.gethostname()}-{program.pid}"
+            dead = f"{name if role == 'ingest' else role}-{socket.gethostname()}-{program.pid}-"
             program.signal(signal.SIGKILL)
             if role in times:
                 times[role] += await takeover_times(fleet, role, dead, time.time())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from client_world import KEYS, T0, S, World, take
+from redis.asyncio import Redis
 
 from workers.client import BookTop, FleetClient, Gap, Trade, Withheld
 from workers.errors import TokenUnusable
@@ -57,6 +59,77 @@ async def test_a_withheld_book_is_told_once_and_ended_by_its_next_top(world: Wor
         await world.publish(2)
         (record,) = await take(feed, 1)
         assert isinstance(record, BookTop)
+
+
+async def test_what_was_published_before_a_book_was_withheld_is_given_before_that_is_said(
+    world: World, fleet: FleetClient, monkeypatch: pytest.MonkeyPatch
+):
+    await world.own()
+    await world.publish(1)
+    async with fleet.books([S]) as feed:
+        await take(feed, 1)
+        read_states = feed._states
+
+        async def publish_and_withhold(names: list[str]):
+            monkeypatch.setattr(feed, "_states", read_states)
+            await world.publish(2)
+            await world.withhold("broken", "gap")
+            return await read_states(names)
+
+        monkeypatch.setattr(feed, "_states", publish_and_withhold)
+        (record,) = await take(feed, 1)
+        assert record.update_id == 2
+        assert await take(feed, 1) == [Withheld(S, "broken", "gap")]
+
+
+@pytest.mark.parametrize("kind", ["books", "trades", "raw"])
+@pytest.mark.parametrize("is_spoiled_first", [True, False])
+async def test_a_key_of_another_type_costs_its_own_symbol(
+    real_server: str, monkeypatch: pytest.MonkeyPatch, kind: str, is_spoiled_first: bool
+):
+    monkeypatch.setattr("workers.client.feed.ASIDE_S", 0.1)
+    key = KEYS.book_top("ETHUSDT") if kind == "books" else KEYS.raw("ETHUSDT", "aggTrade")
+    world, number = World(Redis.from_url(real_server, protocol=2)), 0
+    await world.redis.flushall()  # the server is this test process's own
+
+    async def write(symbol: str) -> None:
+        nonlocal number
+        number += 1
+        if kind == "books":
+            await world.own(symbol)
+            await world.publish(number, symbol)
+        else:
+            await world.stream(number, symbol=symbol)
+
+    async def following() -> Any:
+        while isinstance(record := (await take(feed, 1))[0], Withheld):
+            pass
+        return record
+
+    async with FleetClient(real_server) as fleet:
+        names = [S, "ETHUSDT"]
+        feed: Any = fleet.raw(names, "aggTrade") if kind == "raw" else getattr(fleet, kind)(names)
+        if is_spoiled_first:
+            await world.redis.set(key, "no stream")
+        reading = asyncio.create_task(following())
+        await asyncio.sleep(0.1)
+        if not is_spoiled_first:
+            await write("ETHUSDT")
+            assert (await reading).symbol == "ETHUSDT"
+            await world.redis.set(key, "no stream")
+            reading = asyncio.create_task(following())
+        gap = await reading
+        assert (gap.symbol, gap.reason) == ("ETHUSDT", "no stream")
+        for _ in range(3):
+            await write(S)
+            assert (await following()).symbol == S
+        await world.redis.delete(key)
+        await write("ETHUSDT")
+        while isinstance(record := await following(), Gap):
+            assert record.reason in ("restarted", "ids jump")
+        assert record.symbol == "ETHUSDT"
+        await feed.aclose()
+    await world.redis.aclose()
 
 
 async def test_a_book_nobody_owns_is_not_to_be_used_though_it_is_shown(world: World, fleet: FleetClient):

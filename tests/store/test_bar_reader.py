@@ -85,6 +85,8 @@ async def test_ranges_are_those_of_a_naive_reader(
             assert told(found) == naive.between(begin, end, limit)
             newest = told(await reader.newest("S", "1m", limit))
             assert newest == naive.between(0, 10**15, 10**6)[-limit:]
+            older = told(await reader.newest("S", "1m", limit, begin))
+            assert older == naive.between(0, begin, 10**6)[-limit:]
 
 
 async def test_a_window_known_only_by_a_late_trade_is_found(client: Redis) -> None:

@@ -52,6 +52,10 @@ async def test_pages_follow_each_other_without_a_hole(
         assert found == order
     newest = await reader.newest("S", 25)
     assert [(row.trade_time, row.agg_trade_id) for row in newest] == order[-25:]
+    for before in {time for time, _ in order[10:40]}:
+        older = await reader.newest("S", 7, before)
+        expected = [place for place in order if place[0] < before][-7:]
+        assert [(row.trade_time, row.agg_trade_id) for row in older] == expected
 
 
 async def test_a_range_of_time_is_cut_exactly(client: Redis) -> None:

@@ -79,7 +79,12 @@ class BookFeed(Feed[BookTop]):
             return
         self._looked = now
         quiet = [name for name, since in self._quiet_since.items() if now - since >= LOOK_S]
-        for name, (payload, why) in (await self._states(quiet)).items():
+        states = await self._states(quiet)
+        if any(why for _, why in states.values()):
+            await self._read(0)  # what was published before its owner took it back
+        for name, (payload, why) in states.items():
+            if self._quiet_since[name] > now:
+                continue
             if why and self._withheld.get(name) != why:
                 self._withheld[name] = why
                 self._last.pop(name, None)

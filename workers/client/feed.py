@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -19,12 +20,24 @@ from workers.client.tokens import Channel, Place, decode_token, encode_token
 from workers.model.pauses import Pauses
 from workers.store.connection import heeding_cancellation
 from workers.store.keys import Keys
-from workers.store.log.follower import LAST_OF_MS, START, Entry, Lost, StreamFollower, before, last_ids
+from workers.store.log.follower import (
+    LAST_OF_MS,
+    START,
+    Entry,
+    Lost,
+    StreamFollower,
+    before,
+    last_ids,
+    not_streams,
+)
+from workers.store.refusals import Refusal, refusal_of
 
 BLOCK_MS: Final = 500
 """How long a read waits; far below the time after which a connection counts as dead."""
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 2.0
+ASIDE_S: Final = 2.0
+"""How long a key that is no stream is left alone."""
 AWAY: Final = (RedisConnectionError, RedisTimeoutError, OSError)
 """What says that the server does not answer; a wrong password is told apart before."""
 
@@ -72,6 +85,10 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
             self._places = {name: Place(before(from_ms), -1, from_ms) for name in fresh}
         self._client: Any = None
         self._follower: StreamFollower | None = None
+        self._aside: dict[str, tuple[str, float]] = {}
+        """Keys that are no streams: the place to go on at, and since when they are left alone."""
+        self._spoiled: set[str] = set()
+        """Those of which a `Gap` says so."""
         self._closed = False
         self._pauses = Pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
 
@@ -120,14 +137,13 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
                 if self._client is None:
                     self._client = self._connect()
                 self._follower = await self._start()
-            followed = await self._follower.read(self._block_ms(), self._wanted())
-            for lost in followed.lost:
-                self._lost(self._name_of[lost.key], lost)
-            for key, entries in followed.entries.items():
-                self._take(self._name_of[key], entries)
+            await self._read(self._block_ms())
             await self._look()
             self._pauses.reset()
-        except (AuthenticationError, ResponseError):
+        except ResponseError as error:
+            if refusal_of(error) is not Refusal.WRONG_TYPE or not await self._set_aside():
+                raise
+        except AuthenticationError:
             raise
         except AWAY as error:
             if self._closed:
@@ -137,6 +153,34 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
             if self._pauses.is_first:
                 self._queue.append(("", None, Interrupted(str(error) or type(error).__name__)))
             await asyncio.sleep(self._pauses.take())
+
+    async def _read(self, block_ms: int) -> None:
+        """Take what is new, and wait for it so long, ms."""
+        assert self._follower is not None
+        now = time.monotonic()
+        for key in [key for key, (_, since) in self._aside.items() if now - since >= ASIDE_S]:
+            self._follower.positions[key] = self._aside.pop(key)[0]
+        followed = await self._follower.read(block_ms, self._wanted())
+        for lost in followed.lost:
+            self._lost(self._name_of[lost.key], lost)
+        for key, entries in followed.entries.items():
+            self._spoiled.discard(key)
+            self._take(self._name_of[key], entries)
+
+    async def _set_aside(self) -> bool:
+        """Leave keys that are no streams alone for a while: each fails the read of all. Whether there are some."""
+        if self._follower is None:
+            return False
+        positions = self._follower.positions
+        bad = await not_streams(self._client, list(positions))
+        for key in bad:
+            position = positions.pop(key)
+            self._aside[key] = position, time.monotonic()
+            if key not in self._spoiled:
+                self._spoiled.add(key)
+                name = self._name_of[key]
+                self._put(name, None, Gap(name, self.channel, "no stream", position, "", None))
+        return bool(bad)
 
     async def _start(self) -> StreamFollower:
         """Find where to begin."""

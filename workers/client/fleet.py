@@ -27,6 +27,7 @@ from workers.model.books.checkpoint import decode_checkpoint
 from workers.model.books.in_band import BookRule
 from workers.model.books.sync import SequenceRule, SyncState
 from workers.model.history.block import Unknown
+from workers.model.trades.latest import trade_of
 from workers.model.trades.windows import INTERVALS_MS
 from workers.store.books.rebuilding import rebuild
 from workers.store.books.shown import shown_books
@@ -36,7 +37,7 @@ from workers.store.history.writing import HistoryStatistics
 from workers.store.keys import Keys
 from workers.store.log.follower import Entry
 from workers.store.log.ranges import Ranges
-from workers.store.trades.latest import ids_after_of
+from workers.store.trades.latest import LatestTrades, ids_after_of
 
 LATEST_MS: Final = 253_402_300_800_000
 """The year 10000."""
@@ -306,7 +307,8 @@ class FleetClient(FindingsClient):
         keys, name = keys_of(symbol)
         ranges, end = Ranges(self._client, keys), LATEST_MS if to_ms is None else to_ms
         if from_ms is None:
-            found = await ranges.newest_trades(name, end, limit)
+            newest = await LatestTrades(self._client, keys).newest(name, limit, end)
+            found = [trade_of(row) for row in newest]
         else:
             found = await self._past.trades(symbol, from_ms, end, limit)
             async for page in ranges.trades(name, from_ms, end):

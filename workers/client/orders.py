@@ -22,7 +22,7 @@ from workers.model.level3.queue import Order
 from workers.model.level3.sync import OrderSync
 from workers.store.books.shown import UNHEARD_MS
 from workers.store.keys import Keys
-from workers.store.log.follower import Entry
+from workers.store.log.follower import START, Entry
 from workers.store.orders.rebuilding import OrderStatement, order_statements
 
 
@@ -136,6 +136,8 @@ class OrdersFeed(Feed[OrdersTop]):
         fresh = [name for name in self.symbols if name not in self._resumed] if self._from_ms is None else []
         for name in fresh:
             position = self._places[name].position
+            if position == START:
+                continue
             if found := await self._client.xrange(self._key_of[name], position, position):
                 self._take(name, found)
 

@@ -296,8 +296,9 @@ class Gap(NamedTuple):
     """`books`, `trades`, `bars`, `derivatives`, `liquidations`, `orders`, `analytics`, or `raw:` and a channel."""
     reason: str
     """`trimmed`: the stream no longer reached back to the reader's place. `ids jump`: these trades were not to be had.
-    `restarted`: stream or ids began anew. `undecodable`: an entry that is none of ours. `connection`: trades were not
-    received, of a venue whose ids do not tell which."""
+    `restarted`: stream or ids began anew. `undecodable`: an entry that is none of ours. `no stream`: the key holds
+    another type, and is looked at again every 2 s. `connection`: trades were not received, of a venue whose ids do not
+    tell which."""
     first: str
     """Trades: the first id missing; else the entry up to which everything was read."""
     last: str

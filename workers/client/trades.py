@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from workers.client.decoding import WireDecoder, decoder_of, trade
 from workers.client.feed import BLOCK_MS, Feed
@@ -29,6 +30,7 @@ from workers.store.keys import TRADES, Keys
 from workers.store.log.follower import START, Entry, Lost, entry_id
 from workers.store.log.ranges import Ranges, around
 from workers.store.log.streams import delivered
+from workers.store.refusals import Refusal, refusal_of
 from workers.venues.entries import is_break
 
 HOLE_BLOCK_MS: Final = 50
@@ -125,7 +127,12 @@ class TradeFeed(Feed[Trade]):
         for state in self._states.values():
             if state.last_id >= 0 or state.position == START:
                 continue
-            first = await self._client.xrange(state.keys.raw(state.symbol, TRADES), count=1)
+            try:
+                first = await self._client.xrange(state.keys.raw(state.symbol, TRADES), count=1)
+            except ResponseError as error:
+                if refusal_of(error) is not Refusal.WRONG_TYPE:
+                    raise
+                continue  # the reading sets it aside
             ms, trade_id = entry_id(first[0][0]) if first else (0, 0)
             if ms > state.last_ms:
                 state.hole = self._hole(None, trade_id - 1, state.last_ms, ms + 1)

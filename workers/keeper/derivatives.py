@@ -21,9 +21,9 @@ from workers.runtime.context import VenueContext
 from workers.runtime.process import Process
 from workers.runtime.unreadable import UnreadableKeys
 from workers.store.connection import connect_reader
-from workers.store.derivatives.streams import DerivativeStreams, liquidation_id, not_streams
+from workers.store.derivatives.streams import DerivativeStreams, liquidation_id
 from workers.store.fleet.resubscriptions import ask_anew
-from workers.store.log.follower import START, Entry, StreamFollower, before, entry_id
+from workers.store.log.follower import START, Entry, StreamFollower, before, entry_id, not_streams
 from workers.store.log.streams import newest_ms
 from workers.store.refusals import refusal_of
 from workers.venues.channels import ExtraChannel

@@ -77,7 +77,7 @@ class NearestQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
 
 
 class TradesQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
-    """A page of trades: the newest, or those from a time or after an id on."""
+    """A page of trades: the newest (before a time), or those from a time or after an id on."""
 
     from_: Time | UnsetType = msgspec.field(default=UNSET, name="from")
     to: Time | UnsetType = UNSET
@@ -86,7 +86,7 @@ class TradesQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
 
 
 class BarsQuery(OfSymbol, forbid_unknown_fields=True, kw_only=True):
-    """Windows of one interval: the newest, or those of a range of start times."""
+    """Windows of one interval: the newest (before a time), or those of a range of start times."""
 
     interval: Interval
     from_: Time | UnsetType = msgspec.field(default=UNSET, name="from")

@@ -89,13 +89,3 @@ class DerivativeStreams:
             else:
                 appended += 1
         return Appended(appended, list(bad.values()))
-
-
-async def not_streams(client: Redis, keys: Sequence[str]) -> list[str]:
-    """Those of some keys that are there and of another type. One round trip."""
-    pipe: Any = client.pipeline(transaction=False)
-    for key in keys:
-        pipe.type(key)
-    return [
-        key for key, kind in zip(keys, await pipe.execute(), strict=True) if kind not in (b"stream", b"none")
-    ]

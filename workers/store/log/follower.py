@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
+from workers.store.refusals import Refusal, refusal_of
+
 START: Final = "0-0"
 """Before the first entry of every stream."""
 LAST_OF_MS: Final = 2**64 - 1
@@ -137,9 +139,26 @@ class StreamFollower:
 
 
 async def last_ids(client: Redis, keys: Sequence[str]) -> dict[str, str]:
-    """By key, the id of the newest entry; keys of empty streams are missing. Cost: one round trip."""
+    """By key, the id of the newest entry; empty streams, and keys that are none, are missing. Cost: one round trip."""
     pipe: Any = client.pipeline(transaction=False)
     for key in keys:
         pipe.xrevrange(key, count=1)
-    replies = await pipe.execute()
-    return {key: found[0][0].decode() for key, found in zip(keys, replies, strict=True) if found}
+    replies = await pipe.execute(raise_on_error=False)
+    newest: dict[str, str] = {}
+    for key, reply in zip(keys, replies, strict=True):
+        if isinstance(reply, Exception):
+            if refusal_of(reply) is not Refusal.WRONG_TYPE:
+                raise reply
+        elif reply:
+            newest[key] = reply[0][0].decode()
+    return newest
+
+
+async def not_streams(client: Redis, keys: Sequence[str]) -> list[str]:
+    """Those of some keys that are there and of another type. One round trip."""
+    pipe: Any = client.pipeline(transaction=False)
+    for key in keys:
+        pipe.type(key)
+    return [
+        key for key, kind in zip(keys, await pipe.execute(), strict=True) if kind not in (b"stream", b"none")
+    ]

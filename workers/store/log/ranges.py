@@ -37,14 +37,6 @@ class Ranges:
         async for page in LatestTrades(self.client, self._keys).pages(symbol, from_ms, to_ms, PAGE):
             yield [trade_of(row) for row in page]
 
-    async def newest_trades(self, symbol: str, to_ms: int, count: int) -> list[Trade]:
-        """At most `count` of the newest trades before a time (ms), oldest first. Cost: one round trip."""
-        key = self._keys.trades_latest(symbol)
-        found = await self.client.zrange(
-            key, f"({to_ms}", "-inf", byscore=True, desc=True, offset=0, num=count, withscores=True
-        )
-        return [trade_of(decode_member(member, symbol, int(score))) for member, score in reversed(found)]
-
     async def trade_ids(self, symbol: str) -> tuple[int, int] | None:
         """The ids of the first and the last trade of the latest set; None when it is empty."""
         key = self._keys.trades_latest(symbol)

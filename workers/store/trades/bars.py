@@ -6,6 +6,7 @@ everything after it. The first question about a stream pays for that; afterwards
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -62,11 +63,19 @@ class BarReader:
         self._keys = keys
         self._revisions: dict[str, _Revisions] = {}
 
-    async def newest(self, symbol: str, interval: str, limit: int) -> list[Fields]:
-        """The last `limit` closed windows, oldest first, each in its last revision."""
+    async def newest(
+        self, symbol: str, interval: str, limit: int, before_ms: int | None = None
+    ) -> list[Fields]:
+        """The last `limit` closed windows, oldest first, each in its last revision.
+
+        Args:
+            before_ms: only those that start earlier; their revisions may stand later.
+        """
         key = self._keys.bars(symbol, interval)
         newest: dict[int, Fields] = {}
         end, complete_from, size = "+", 0, max(limit, LEAST)
+        if before_ms is not None:
+            end = str(max(0, before_ms - 1))
         while True:
             found = await self._client.xrevrange(key, max=end, count=size)
             for _, raw in found:
@@ -79,9 +88,15 @@ class BarReader:
                 ms, sequence = map(int, found[-1][0].split(b"-"))
                 complete_from = ms if sequence == 0 else ms + 1
                 end = f"({found[-1][0].decode()}"
-            starts = sorted(start for start in newest if start >= complete_from)
-            if len(starts) >= limit or len(found) < size:
-                return [newest[start] for start in starts[-limit:]]
+            if sum(start >= complete_from for start in newest) >= limit or len(found) < size:
+                break
+        if before_ms is not None:
+            for start, revised in (await self._revised(key, complete_from)).items():
+                if _newer(revised, newest.get(start)):
+                    newest[start] = revised
+        before = math.inf if before_ms is None else before_ms
+        starts = sorted(start for start in newest if complete_from <= start < before)
+        return [newest[start] for start in starts[-limit:]]
 
     async def oldest_ms(self, symbol: str, interval: str) -> int | None:
         """From which start on windows are held, ms. One round trip."""

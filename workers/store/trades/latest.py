@@ -35,11 +35,17 @@ class LatestTrades:
         found = await self._client.zcard(self._keys.trades_latest(symbol))
         return bool(found) and (await self._place(symbol, trade_id))[1]
 
-    async def newest(self, symbol: str, limit: int) -> list[LatestTrade]:
-        """The last `limit` trades, oldest first."""
+    async def newest(self, symbol: str, limit: int, before_ms: int | None = None) -> list[LatestTrade]:
+        """The last `limit` trades, oldest first; with `before_ms` the last of those that are older."""
         key = self._keys.trades_latest(symbol)
-        rows = await self._rows(await self._client.zrange(key, -limit, -1, withscores=True), symbol)
-        return rows[-limit:]
+        if before_ms is None:
+            found = await self._client.zrange(key, -limit, -1, withscores=True)
+        else:
+            found = await self._client.zrange(
+                key, f"({before_ms}", "-inf", byscore=True, desc=True, offset=0, num=limit, withscores=True
+            )
+            found.reverse()
+        return (await self._rows(found, symbol))[-limit:]
 
     async def _rows(self, found: list[tuple[bytes, float]], symbol: str) -> list[LatestTrade]:
         """The members, with all that share the first one's ms: their order in the set is not that of their ids."""

@@ -59,7 +59,7 @@ class TradeRoutes:
                 self.trades,
                 TradesQuery,
                 problems=(404, 422, 503),
-                described="Without `from` and `after_id` the newest `limit`; with them the oldest that fit. "
+                described="Without `from` and `after_id` the newest `limit` before `to`; with them the oldest that fit. "
                 "`next_after_id` leads to the next page. A stretch that begins before what Redis has begins with "
                 "what the archive has.",
             ),
@@ -73,7 +73,8 @@ class TradeRoutes:
                 self.bars,
                 BarsQuery,
                 problems=(404, 422, 503),
-                described="Windows with `from <= start < to`, or the newest. The open window is the last, with "
+                described="Windows with `from <= start < to`, the oldest that fit; without `from` the newest. The "
+                "open window is the last, with "
                 "`closed` false. `format=klines` gives the arrays of Binance's `/klines`; its taker quote volume "
                 "is not known and null.",
             ),
@@ -96,11 +97,11 @@ class TradeRoutes:
         limit = rows_wanted(asked.limit, self._most_rows)
         reader = self._trades[market.venue]
         after = None if isinstance(asked.after_id, UnsetType) else asked.after_id
-        newest = isinstance(asked.from_, UnsetType) and isinstance(asked.to, UnsetType) and after is None
+        begin, end = range_of(asked.from_, asked.to)
+        newest = isinstance(asked.from_, UnsetType) and after is None
         if newest:
-            rows = await reader.newest(market.symbol, limit)
+            rows = await reader.newest(market.symbol, limit, end)
         else:
-            begin, end = range_of(asked.from_, asked.to)
             rows = await self._filed_trades(market, begin, end, limit, after)
             if len(rows) < limit:
                 rows += await reader.between(
@@ -133,10 +134,11 @@ class TradeRoutes:
 
     async def _windows(self, market: Market, asked: BarsQuery) -> list[Mapping[str, str]]:
         reader, limit = self._bars[market.venue], rows_wanted(asked.limit, self._most_rows)
-        newest = isinstance(asked.from_, UnsetType) and isinstance(asked.to, UnsetType)
+        newest = isinstance(asked.from_, UnsetType)
         begin, end = range_of(asked.from_, asked.to)
         if newest:
-            rows = list(await reader.newest(market.symbol, asked.interval, limit))
+            before = None if isinstance(asked.to, UnsetType) else end
+            rows = list(await reader.newest(market.symbol, asked.interval, limit, before))
         else:
             rows = list(await self._filed_bars(market, asked.interval, begin, end, limit))
             if len(rows) < limit:
