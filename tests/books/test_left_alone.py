@@ -12,7 +12,7 @@ from books_world import World
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.books.reading import FEWEST_AT_ONCE, PARTS, READ_AT_ONCE, SHORT_ROUND_S, BookReading
+from workers.books.reading import FEWEST_AT_ONCE, PARTS, READ_AT_ONCE, SHORT_ROUND_S, TOGETHER_S, BookReading
 from workers.books.worker import ALL, LONGEST_ALONE_S, MOST_AHEAD_S, RESTLESS
 from workers.model.books.sync import SyncState
 from workers.model.books.top_of_book import Pace
@@ -27,9 +27,7 @@ def reading_of(left_alone: list[float]) -> tuple[BookReading, dict[str, float]]:
     nothing: Any = None
     books: Any = until
     reading = BookReading(nothing, books, nothing, nothing, BookSettings(), nothing, nothing, nothing)
-    for key, at in until.items():
-        if at:
-            reading.leave_alone(key, at)
+    reading._left_alone.update({key: at for key, at in until.items() if at})
     return reading, until
 
 
@@ -54,6 +52,40 @@ def test_those_due_longest_come_first_and_a_part_at_once(left_alone: list[float]
     assert reading.unwanted_until == (min(left_alone, default=0.0))
 
 
+@given(
+    st.lists(st.sampled_from([NOW, NOW + 0.01, NOW + 0.015, NOW + 0.03]), max_size=14),
+    st.integers(1, 14),
+    st.sampled_from([0.0, 0.005, 0.01]),
+)
+def test_few_wait_a_little_for_the_next_whom_they_can_be_read_with(
+    left_alone: list[float], number: int, after_s: float
+) -> None:
+    reading, _ = reading_of(left_alone)
+    keys, wanted_at = [f"raw:N{place}" for place in range(number)], NOW + after_s
+    until = reading.leave_alone(keys, wanted_at)
+    joined = [
+        at
+        for at in sorted(set(left_alone))
+        if wanted_at < at <= wanted_at + TOGETHER_S and left_alone.count(at) + number <= FEWEST_AT_ONCE
+    ]
+    assert until == (joined[0] if joined else wanted_at)
+    assert all(reading._left_alone[key] == until for key in keys)
+
+
+async def test_an_interval_that_ends_while_a_round_publishes_is_seen_to_by_the_next(world: World) -> None:
+    """Nothing would be due before the next look at restless books else."""
+    worker, book = world.worker, world.book
+    await worker.step()
+    book.pace.published((time.monotonic() - 1) * 1000)
+    book.pace.changed()
+    ended_at = book.pace.due_at_ms / 1000
+    worker._schedule([book], {}, judged_at=ended_at - 0.001)
+    assert worker._deadlines.next <= ended_at
+    nothing_is_due(world)
+    worker._schedule([book], {}, judged_at=ended_at)  # it might have been published, and was not
+    assert worker._deadlines.next > ended_at
+
+
 def test_all_are_read_in_a_few_rounds() -> None:
     reading, until = reading_of([NOW - 1] * 100)
     rounds, read = 0, set[str]()
@@ -61,7 +93,7 @@ def test_all_are_read_in_a_few_rounds() -> None:
         rounds += 1
         for key in reading._wanted(list(until), NOW, 0.0):
             read.add(key)
-            reading.leave_alone(key, NOW + 1)
+            reading.leave_alone([key], NOW + 1)
     assert read == set(until)
     assert rounds == -(-100 // (100 // PARTS))
 
@@ -110,13 +142,13 @@ async def test_while_much_comes_a_stream_is_left_alone_until_a_change_may_be_sho
     assert shown == world.u
     assert began < worker._reading.unwanted_until <= time.monotonic() + LONGEST_ALONE_S  # not for a minute
     await world.event()
-    worker._reading.leave_alone(book.key, time.monotonic() + a_minute)
+    worker._reading.leave_alone([book.key], time.monotonic() + a_minute)
     await worker.step()
     assert book.sync.last_update_id == shown
-    worker._reading.leave_alone(book.key, time.monotonic())
+    worker._reading.leave_alone([book.key], time.monotonic())
     await worker.step()
     assert book.sync.last_update_id == world.u == shown + 1
-    worker._reading.leave_alone(book.key, time.monotonic())
+    worker._reading.leave_alone([book.key], time.monotonic())
     await worker.step()
     assert not worker._reading.unwanted_until  # it brought nothing: it is read in every round
 
@@ -133,7 +165,7 @@ async def test_reading_begins_so_early_that_a_book_is_ready_when_it_may_be_shown
     due_at = book.pace.due_at_ms / 1000
     assert due_at - MOST_AHEAD_S <= worker._reading.unwanted_until < due_at
     worker._reading_s = 120.0  # more than what is left
-    worker._reading.leave_alone(book.key, time.monotonic())
+    worker._reading.leave_alone([book.key], time.monotonic())
     await world.event()
     await worker.step()
     assert book.pace.waiting
@@ -169,7 +201,7 @@ async def test_the_stream_of_a_book_that_is_not_shown_is_not_left_alone(world: W
     worker, book = world.worker, world.book
     book.pace = Pace(60_000)
     worker._rounds.took(10_000, more=False)
-    worker._reading.leave_alone(book.key, time.monotonic())
+    worker._reading.leave_alone([book.key], time.monotonic())
     await world.event(missed=1)
     await worker.step()
     assert book.sync.state is not SyncState.SYNCED
@@ -191,14 +223,14 @@ async def test_what_was_heard_of_while_its_stream_was_left_alone_is_read_when_th
     rounds._gather_s = 0.0
     await worker.step(await rounds.next(time.monotonic()))
     nothing_is_due(world)
-    worker._reading.leave_alone(book.key, math.inf)
+    worker._reading.leave_alone([book.key], math.inf)
     await world.event()
     heard = await rounds.next(time.monotonic() + 60)
     assert heard
     assert heard.keys() == {book.key}
     await worker.step(None)  # as if more was gathered: a round over all but those left alone
     assert book.sync.last_update_id == world.u - 1
-    worker._reading.leave_alone(book.key, time.monotonic())
+    worker._reading.leave_alone([book.key], time.monotonic())
     await worker.step(await rounds.next(time.monotonic()))
     assert book.sync.last_update_id == world.u
     assert not worker._reading.unwanted_until
@@ -221,7 +253,7 @@ async def test_a_book_found_wrong_under_load_is_withdrawn_by_the_next_round(worl
 
 
 async def test_a_book_that_is_given_back_leaves_no_stream_alone(world: World) -> None:
-    world.worker._reading.leave_alone(world.book.key, time.monotonic() + 60)
+    world.worker._reading.leave_alone([world.book.key], time.monotonic() + 60)
     assert world.worker._reading.unwanted_until
     world.worker.forget(world.book.claim)
     assert not world.worker._reading.unwanted_until

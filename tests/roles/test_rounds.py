@@ -105,6 +105,24 @@ async def test_a_timer_that_comes_early_ends_the_wait_of_who_owns_nothing(monkey
         await rounds.close()
 
 
+@pytest.mark.parametrize("late_s", [0.0, math.inf])
+async def test_what_is_due_ends_the_gathering(late_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    gathered: list[float] = []
+
+    async def sleep(delay: float) -> None:
+        gathered.append(delay)
+
+    monkeypatch.setattr("workers.runtime.rounds.asyncio.sleep", sleep)
+    rounds = Rounds(
+        connect_reader("redis://127.0.0.1:1"), asyncio.Event(), "books", {}, 120_000, math.inf, late_s=late_s
+    )
+    for _ in range(2):
+        rounds.took(MANY, more=False)
+        await rounds.next(time.monotonic() - 1)
+    assert gathered[-1] == (0.0 if late_s == 0.0 else 120.0)
+    await rounds.close()
+
+
 @pytest.mark.parametrize(("times", "waits"), [(0, False), (math.inf, True)])
 async def test_what_follows_is_gathered_as_long_as_it_may_wait(
     real_server: str, times: float, waits: bool

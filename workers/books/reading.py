@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from itertools import groupby
 from typing import Final
 
 import structlog
@@ -32,6 +33,8 @@ READ_AT_ONCE: Final = 2_000
 FEWEST_AT_ONCE: Final = 10
 """Streams left alone for long enough that are read in one round, while it is no more than a sixth of them."""
 PARTS: Final = 6
+TOGETHER_S: Final = 0.02
+"""So much longer few streams are left alone, once, to be read with others from then on."""
 SHORT_ROUND_S: Final = 0.01
 """A round that takes longer would be one of too few, if it read a part only."""
 CATCH_UP_S: Final = 0.2
@@ -177,9 +180,18 @@ class BookReading:
         self._busy = sum(taken.values()) > READ_AT_ONCE
         return taken
 
-    def leave_alone(self, key: str, until: float) -> None:
-        """Rounds are to read a stream no more until then (monotonic seconds): no change would be shown before."""
-        self._left_alone[key] = until
+    def leave_alone(self, keys: Collection[str], until: float) -> float:
+        """Rounds are to read some streams no more until then (monotonic seconds): no change would be shown before.
+
+        Few wait a little longer, for others to be read with: books published together stay together, so that rounds
+        become fewer. Returns until when. O(n log n).
+        """
+        most = max(FEWEST_AT_ONCE, len(self._books) // PARTS) - len(keys)
+        if most > 0:
+            later = sorted(at for at in self._left_alone.values() if until < at <= until + TOGETHER_S)
+            until = next((at for at, others in groupby(later) if len(list(others)) <= most), until)
+        self._left_alone.update(dict.fromkeys(keys, until))
+        return until
 
     def forget(self, key: str) -> None:
         """A stream is not ours any more."""

@@ -54,6 +54,8 @@ LONGEST_ALONE_S = 0.1
 """A stream is left alone for no longer, however seldom its book is published: it would be behind it."""
 MOST_AHEAD_S = 0.005
 """A stream left alone is read so long before its book may be published, at most."""
+LATE_S = 0.003
+"""What may be published waits no longer because entries are gathered."""
 AHEAD_SHARE = 0.1
 """What the last round counts for in how long reading takes."""
 ALL, RESTLESS = " all", " restless"
@@ -102,7 +104,7 @@ class BookWorker:
         )
         self._rounds = Rounds(
             self._reader_client, process.stop, "books", self.books, settings.books.gather_ms,
-            count=settings.books.read_count,
+            count=settings.books.read_count, late_s=LATE_S,
         )  # fmt: skip
         self._look_all_s = min(LOOK_ALL_S, settings.books.behind_ms / 4000, settings.books.commit_ms / 4000)
         self._longest_alone_s = min(LONGEST_ALONE_S, settings.books.behind_ms / 4000)
@@ -308,21 +310,27 @@ class BookWorker:
         if taken and self._rounds.busy:
             took_s = min(time.monotonic() - began, MOST_AHEAD_S)
             self._reading_s += AHEAD_SHARE * (took_s - self._reading_s)
+        judged_at = time.monotonic()
         await self._publishing.publish(books)
         await self._committing.step(books, now)
         for book in await self._history.step(list(self.books.values()), now):
             self.ownership.lost(book.claim, book.token)
         if at_all:
             self._tell_progress(now)
-        self._schedule(books, taken)
+        self._schedule(books, taken, judged_at)
         self._round_s = time.monotonic() - began
         await self._reading.catch_up()
         return sum(taken.values())
 
-    def _schedule(self, books: Iterable[OwnedBook], taken: Mapping[str, int]) -> None:
+    def _schedule(self, books: Iterable[OwnedBook], taken: Mapping[str, int], judged_at: float) -> None:
         """Have the last change of each book published when its interval is over; while much comes, have streams that
-        brought something, and were read to their end, left alone until there is just time to read them."""
+        brought something, and were read to their end, left alone until there is just time to read them.
+
+        Args:
+            judged_at: when it was looked at what might be published; an interval that has ended since is due at once.
+        """
         now, busy = time.monotonic(), self._rounds.busy
+        alone: dict[float, list[str]] = {}
         for book in books:
             if not book.showable or not self._is_owned(book):
                 continue
@@ -331,10 +339,13 @@ class BookWorker:
             if busy and at_end and book.settled and due_at > now:
                 ready_at = due_at - self._reading_s
                 wanted_at = min(ready_at if ready_at > now else due_at, now + self._longest_alone_s)
-                self._reading.leave_alone(book.key, wanted_at)
-                self._deadlines.set(book.key, wanted_at)
+                alone.setdefault(wanted_at, []).append(book.key)
             elif book.pace.waiting:
-                self._deadlines.set(book.key, due_at if due_at > now else now + LOOK_RESTLESS_S)
+                self._deadlines.set(book.key, due_at if due_at > judged_at else now + LOOK_RESTLESS_S)
+        for wanted_at, keys in alone.items():
+            until = self._reading.leave_alone(keys, wanted_at)
+            for key in keys:
+                self._deadlines.set(key, until)
 
     async def _go_round(self) -> None:
         waits = Backoff("round")

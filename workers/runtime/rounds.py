@@ -73,6 +73,7 @@ class Rounds:
         times: for as long as the last round took, times this, entries are gathered before the next one; infinity: for
             `gather_ms` in any case.
         count: entries of one stream heard of at once, at most.
+        late_s: by so much a round that is due may be late because entries are gathered.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Rounds:
         gather_ms: int,
         times: float = TIMES,
         count: int = 1,
+        late_s: float = math.inf,
     ) -> None:
         self._client = client
         self._stop = stop
@@ -92,6 +94,7 @@ class Rounds:
         self._gather_s = gather_ms / 1000
         self._times = times
         self._count = count
+        self._late_s = late_s
         self._woken = asyncio.Event()
         self._ready: dict[str, Heard] = {}
         self._heard: dict[str, bytes] = {}
@@ -146,7 +149,7 @@ class Rounds:
                 cause = await self._wait(until)
                 window_s -= time.monotonic() - ended_at
         if window_s > 0 or cause == "load":
-            await asyncio.sleep(max(0.0, window_s))
+            await asyncio.sleep(max(0.0, min(window_s, until + self._late_s - time.monotonic())))
         if cause == "load" and not self._more:
             await self._leave(min(until, unwanted_until))
         self._began_at, self._entries, self._more = time.monotonic(), 0, False

@@ -59,8 +59,8 @@ class TradeRoutes:
                 self.trades,
                 TradesQuery,
                 problems=(404, 422, 503),
-                described="Without `from` and `after_id` the newest `limit` before `to`; with them the oldest that fit. "
-                "`next_after_id` leads to the next page. A stretch that begins before what Redis has begins with "
+                described="Without `from` and `after_id` the newest `limit` before `to`; with them the oldest there "
+                "are. `next_after_id` leads to the next page. A stretch that begins before what Redis has begins with "
                 "what the archive has.",
             ),
             Operation(
