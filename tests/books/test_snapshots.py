@@ -189,6 +189,35 @@ async def test_a_book_lost_again_and_again_asks_ever_less_often(
     await world.fetcher.close()
 
 
+async def test_a_snapshot_that_was_ahead_of_the_stream_and_agreed_is_no_failure(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REST is often a little ahead: the range of a book in a trend was moved ever more rarely, a lost one waited."""
+    clock = SimpleNamespace(monotonic=lambda: 1_000.0, time_ns=time.time_ns)
+    monkeypatch.setattr("workers.books.book.time", clock)
+    monkeypatch.setattr("workers.books.snapshots.time", clock)
+    book = world.books["A"]
+
+    async def answered(ahead: int) -> None:
+        body = f'{{"lastUpdateId":{world._u + ahead},"bids":[["1","1"]],"asks":[["2","1"]]}}'
+        world.rest.body = body.encode()
+        await world.round(book.snapshot_at)
+        await asyncio.gather(*world.fetcher._tasks)
+
+    world.events(A=1)
+    await answered(0)
+    for _ in range(5):
+        book.unsaved = False
+        book.sync.begin_refresh()
+        book.freshness.to_confirm = True
+        await answered(1)
+        assert not book.unsaved
+        world.events(A=1)  # brings it there
+        assert book.unsaved, "the next owner would have to ask again"
+        assert book.snapshot_at == 1_001.0
+    await world.fetcher.close()
+
+
 async def test_a_book_that_is_anothers_waits_for_no_leave_any_more(world: World) -> None:
     """A ban may last for days, and books change hands meanwhile: each owner would ask when it is over."""
     world.events(A=1)

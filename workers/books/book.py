@@ -136,6 +136,7 @@ class OwnedBook:
             event.event_time = min(event.event_time, max(filed_ms, entry.received_us // 1000))
             if self.recorder is not None:
                 self.recorder.before(event, filed_ms)
+            compared = self.sync.refreshing
             outcome = self.sync.on_event(event, now_ms)
         except (MalformedFrame, BadNumber) as error:
             MALFORMED.labels(self.claim.context.name).inc()
@@ -157,6 +158,9 @@ class OwnedBook:
             self.overtaking.moved(self.sync.last_update_id, self.sync.last_event_time)
             self._changed([entry], event)
         self.noticed()
+        if compared and synced and not self.sync.refreshing:  # by a snapshot that was ahead of the stream
+            self.snapshot_pauses.reset()
+            self.borne_out()
         return outcome
 
     def _lacks(self, entry: Delivered, now_ms: int) -> None:
