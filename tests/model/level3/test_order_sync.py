@@ -75,6 +75,19 @@ def test_a_seed_is_joined_where_it_stands(rules: OrderRules):
     assert sync.on_message(message(9)) is OrderOutcome.APPLIED
 
 
+@pytest.mark.parametrize("rules", [CHAIN, SEQUENCE])
+def test_a_seed_that_has_all_that_came_is_of_the_time_of_the_last_message_in_it(rules: OrderRules):
+    """Also where another book stood before: its time is not this one's, nor is a copy of that message a new one."""
+    sync = OrderSync("S", rules)
+    for time_us in (7_000_000, 9_000_000):
+        message = OrderMessage(time_us, [], f"{time_us}", f"{time_us - 1}", position=time_us)
+        assert sync.on_message(message) is OrderOutcome.BUFFERED
+        assert sync.on_seed(OrderSeed(time_us, [add("a")])) is OrderOutcome.APPLIED
+        assert sync.last_us == time_us
+        assert sync.on_message(message) is OrderOutcome.REPEATED
+        sync.lose("a socket ended")
+
+
 def test_a_seed_ahead_of_the_stream_waits_for_it():
     sync = OrderSync("S", SEQUENCE)
     sync.on_message(numbered(5, add("n5")))

@@ -199,7 +199,7 @@ class OrderSync:
             raise _Loss("more orders than the bound allows")
         for message in buffered:
             if message.position <= seed.position:
-                self.last_id, self.last_position = message.message_id, message.position
+                self._stands_at(message)
             elif self.last_position and not self._follows(message, self.last_id, self.last_position):
                 raise _Loss("a message is missing after the seed")
             else:
@@ -241,7 +241,7 @@ class OrderSync:
             self._apply(change, seen=not message.whole)
         if self.rules.levels:
             self.book.keep_levels(self.rules.levels)
-        self.last_id, self.last_position, self.last_us = message.message_id, message.position, message.time_us
+        self._stands_at(message)
         if self.book.full:
             raise _Loss("more orders than the bound allows")
         if message.checksum is not None and self.rules.checksum is not None:
@@ -254,6 +254,9 @@ class OrderSync:
             if self.book.crossed:
                 raise _Loss("crossed")
             self.crossing = Lasting()
+
+    def _stands_at(self, message: OrderMessage) -> None:
+        self.last_id, self.last_position, self.last_us = message.message_id, message.position, message.time_us
 
     def _apply(self, change: OrderChange, *, seen: bool) -> None:
         kind = change.kind
