@@ -96,7 +96,7 @@ def test_frames_are_filed_by_the_numbers_of_their_channels():
     ids=["none", "number", "both", "time"],
 )
 def test_the_ends_of_a_frame_tell_what_they_are(ends: str, time_ms: int):
-    session = opened()
+    session = VENUE.session("")
     (message,) = messages(session, FRAMES[3], f"[7,[[86704,1,0.5]]{ends}]")
     event = VENUE.depth(message.data, "BTCUSD", message.kind)
     assert message.event_ms == event.event_time == time_ms
@@ -113,7 +113,7 @@ def test_a_snapshot_is_the_first_payload_however_short():
 
 
 def test_with_bulk_updates_a_list_is_a_change():
-    session = opened()
+    session = VENUE.session("")
     found = messages(
         session,
         '{"event":"conf","status":"OK","flags":536870912}',
@@ -122,6 +122,15 @@ def test_with_bulk_updates_a_list_is_a_change():
         "[7,[[1,0,1]]]",
     )
     assert [m.kind for m in found] == ["snapshot", "update"]
+
+
+def test_a_socket_whose_frames_lack_the_numbers_that_were_asked_for_is_replaced():
+    """Its flags were refused: a lost frame would show nowhere."""
+    session = opened()
+    session.received('{"event":"conf","status":"FAILED","flags":0}', 0)
+    messages(session, FRAMES[3])
+    assert session.received("[7,[[1,1,1]]]", 0) == [Broken("sequence", 1, 0)]
+    assert session.received("[7,[1,0,1]]", 0) == []
 
 
 def test_every_array_counts_and_a_hole_breaks_the_socket_once():
@@ -247,7 +256,7 @@ def test_a_stream_taken_back_and_wanted_again_before_its_ack_stays():
 
 
 def test_a_stream_asked_for_anew_begins_with_a_snapshot():
-    session = opened()
+    session = VENUE.session("")
     streams = VENUE.endpoints(["BTCUSD"])[0].subscriptions[:1]
     session.subscribe(streams, 1)
     messages(session, FRAMES[3], "[7,[[1,1,1]]]")
@@ -257,7 +266,7 @@ def test_a_stream_asked_for_anew_begins_with_a_snapshot():
 
 
 def test_a_snapshot_before_its_name_is_lost_and_the_stream_asked_for_anew():
-    session = opened()
+    session = VENUE.session("")
     session.received("[7,[[1,1,1]]]", 0)
     assert session.received(FRAMES[3], 0) == [Accepted(["book:tBTCUSD"]), Stale(["book:tBTCUSD"], "reset")]
     assert session.received("[7,[1,1,2]]", 0) == [Ignored("what came before a snapshot")]

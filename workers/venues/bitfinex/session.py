@@ -58,12 +58,15 @@ class BitfinexSession:
         self._channels: dict[int, _Subscribed] = {}
         self._unfiled: set[int] = set()
         self._sequence = 0
+        self._numbers_due = False
+        """Whether frames must have numbers: we asked for them. A recorder may not have."""
         self._flags = 0
         self._broken = False
         self._in_maintenance = False
 
     def opened(self, now_ms: int) -> list[str]:
         """`{"event":"conf","flags":229376}`"""
+        self._numbers_due = True
         return [_text_frame({"event": "conf", "flags": FLAGS})]
 
     def subscribe(self, streams: Sequence[Subscription], request_id: int) -> list[str]:
@@ -199,6 +202,10 @@ class BitfinexSession:
             frame = wire.data_frame(data)
             if not frame.sequence and self._sequence:
                 raise ValueError("it has no number, the frames before it had")
+            if not frame.sequence and self._numbers_due and not self._broken:
+                # the flags were refused or got lost: nothing would show that a frame is missing
+                self._broken = True
+                return [Broken("sequence", 1, 0)]
             # what cannot be filed must not be counted: the frame after it then shows that something is missing
             events = [] if self._broken else self._filed(frame, data)
         except (*UNUSABLE, ValueError) as error:
