@@ -1,4 +1,4 @@
-"""An event dated ahead of our clock: the log, the history and what follows are as if its time were right."""
+"""An event dated ahead of our clock, or without a time: log, history and what follows are as if it were right."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 import pytest
 
 from workers.books.book import OwnedBook
+from workers.books.folding import take_several
 from workers.ingest.line import Line
 from workers.model.events import Snapshot
 from workers.model.history.block import HistoryBlock, Unknown
@@ -19,6 +20,7 @@ from workers.store.keys import Keys
 from workers.store.log.streams import Delivered, RawEntry
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
+from workers.venues.coinbase.settings import CoinbaseSettings
 
 S = "BNBBTC"
 START_MS = 1_672_515_780_000
@@ -74,3 +76,26 @@ def test_each_is_told() -> None:
     line.frame(frame(2, START_MS + 50, random.Random(1)), (START_MS + 60) * 1000)
     assert line.counts["ahead"] == 1
     assert [entry.event_ms for entry in entries] == [START_MS, START_MS + 50]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_change_without_a_time_is_of_the_ms_it_is_filed_under(*, together: bool) -> None:
+    """Coinbase Exchange has sent the year 1: a book would be shown with it, and trades seem to go on after it."""
+    settings = CoinbaseSettings(market="exchange", symbols=["BTC-USD"])
+    [context] = venue_contexts(Settings(venues={"coinbase": settings}))
+    book = OwnedBook(Claim(context, "BTC-USD"), 1, context.venue.book_rule.sync("BTC-USD"), BookSettings())
+    whole = b'{"type":"snapshot","product_id":"BTC-USD","bids":[["1","1"]],"asks":[["2","1"]],"time":"%s"}'
+    change = b'{"type":"l2update","product_id":"BTC-USD","changes":[["buy","1","%d"]],"time":"0001-01-01T00:00:00Z"}'
+    filed = [START_MS, START_MS + 10, START_MS + 20, START_MS + 30]
+    data = [whole % b"2022-12-31T19:43:00Z", *(change % quantity for quantity in (2, 3, 4))]
+    entries = [
+        Delivered(b"%d-%d" % (ms, number), sent, ms * 1000, "update" if number > 1 else "snapshot")
+        for number, (ms, sent) in enumerate(zip(filed, data, strict=True), 1)
+    ]
+    book.take(entries[0], START_MS)
+    if together:
+        assert take_several(book, entries[1:], filed[-1])[0] == 3
+    else:
+        for entry in entries[1:]:
+            book.take(entry, filed[-1])
+    assert (book.sync.last_event_time, book.sync.book.best_bid) == (filed[-1], ("1", "4"))

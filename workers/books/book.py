@@ -9,7 +9,7 @@ from itertools import islice
 import structlog
 from prometheus_client import Counter, Gauge
 
-from workers.books.delivery import Delivery
+from workers.books.delivery import Delivery, filed_ms_of
 from workers.books.overtaking import Overtaking, same_level
 from workers.errors import BadNumber, MalformedFrame
 from workers.model.books.audit import BestLevelCheck
@@ -131,9 +131,7 @@ class OwnedBook:
             return None
         try:
             event = depth_of(self.claim.context.venue, self.claim.symbol, entry)
-            filed_ms = int(entry.stream_id.partition(b"-")[0])
-            # a time ahead of every clock would pass for fresh, and for the exchange's ids going on
-            event.event_time = min(event.event_time, max(filed_ms, entry.received_us // 1000))
+            filed_ms = filed_ms_of(event, entry)
             if self.recorder is not None:
                 self.recorder.before(event, filed_ms)
             compared = self.sync.refreshing

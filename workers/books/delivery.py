@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
+from workers.model.events import DepthEvent
 from workers.store.books.publishing import Read
-from workers.store.log.streams import goes_on
+from workers.store.log.streams import Delivered, goes_on
 
 FEW: Final = 100
 """Entries that the next owner folds in a few milliseconds: no checkpoint is made for fewer while more come."""
 PATIENCE: Final = 5
 """Times the usual pause, after which it is."""
+
+
+def filed_ms_of(event: DepthEvent, entry: Delivered) -> int:
+    """The ms an entry is filed under. Its event gets a time no later than it came, and that ms where it has none."""
+    filed_ms = int(entry.stream_id.partition(b"-")[0])
+    # a time ahead of every clock would pass for fresh, and for the exchange's ids going on
+    latest_ms = max(filed_ms, entry.received_us // 1000)
+    event.event_time = min(event.event_time, latest_ms) if event.event_time >= 0 else filed_ms
+    return filed_ms
 
 
 class Delivery:
