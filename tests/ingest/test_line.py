@@ -17,6 +17,8 @@ from workers.venues.binance.settings import BinanceSettings
 from workers.venues.binance.venue import Binance
 from workers.venues.bitstamp.settings import BitstampSettings
 from workers.venues.bitstamp.venue import Bitstamp
+from workers.venues.bybit.settings import BybitSettings
+from workers.venues.bybit.venue import Bybit
 from workers.venues.entries import depth_of
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.venue import Kraken
@@ -330,3 +332,29 @@ async def test_where_ids_only_order_a_socket_that_is_ahead_of_the_other_line_beg
             sync.on_snapshot(Snapshot("BTCUSD", NOW_US + 3_000_000, bids, [("9", "1")], limit=1000), 0)
             assert sync.state is SyncState.SYNCED
     assert sync.state is not SyncState.SYNCED or [price for price, _ in sync.book.top()[0]] == list("654321")
+
+
+@pytest.mark.parametrize(
+    ("later_ms", "kinds", "passed"),
+    [(700, ["snapshot", "update", "restart", "update"], 91), (100, ["snapshot", "update", "snapshot"], 101)],
+    ids=["anew", "of a server that lags"],
+)
+def test_a_whole_book_of_a_lower_id_and_a_later_time_shows_that_ids_began_anew(
+    appended: list[RawEntry], later_ms: int, kinds: list[str], passed: int
+) -> None:
+    """Else its changes are repeats up to the last id of the book before, and the next one would change that book."""
+    venue = Bybit("bybit", BybitSettings(symbols=["S"], depth=50))
+    line = Line(venue, Keys(), "a", IngestSettings(), ["S"], appended.append)
+
+    def book(kind: str, u: int, ms: int) -> str:
+        data = f'{{"s":"S","b":[["1","{u}"]],"a":[["2","1"]],"u":{u},"seq":{u}}}'
+        return f'{{"topic":"orderbook.50.S","ts":{NOW_US // 1000 + ms},"type":"{kind}","data":{data}}}'
+
+    sockets = venue.session(""), venue.session("")
+    line.frame(book("snapshot", 100, 0), NOW_US, sockets[0])
+    line.frame(book("delta", 101, 10), NOW_US + 10_000, sockets[0])
+    line.ended(sockets[0], NOW_US + 20_000)
+    line.frame(book("snapshot", 90, 10 + later_ms), NOW_US + 800_000, sockets[1])
+    line.frame(book("delta", 91, 20 + later_ms), NOW_US + 810_000, sockets[1])
+    assert [entry.kind for entry in appended] == kinds
+    assert max(appended, key=lambda entry: entry.event_ms * (entry.kind == "update")).update_id == passed

@@ -12,6 +12,9 @@ from workers.venues.messages import Message
 
 FAR_HOLD_MS: Final = 10_000
 """How long an id far beyond the last waits to be confirmed; then it passes, and the fold has to judge it."""
+ANEW_MS: Final = 500
+"""A whole book of an id that was, but so much later than the last message, says that ids began anew: of two servers one
+may lag, but less."""
 REMEMBERED: Final = 32
 """Trades of one stream that a repeat is compared with."""
 MOST_HELD: Final = 2_000
@@ -118,6 +121,11 @@ class StreamChain:
             self.breaks += self.last_id >= 0
         self._held[message.update_id] = now_ms, message
         return self.release() if len(self._held) > MOST_HELD else []
+
+    def begins_anew(self, whole: Message) -> bool:
+        """Whether a whole book shows that ids began anew while no socket was open: what follows it would pass for
+        repeats, and then for what follows the book before."""
+        return whole.update_id < self.last_id and whole.event_ms >= self.last_event_ms + ANEW_MS
 
     def go_on_from(self, message: Message, *, anew: bool) -> list[Message]:
         """A whole book came: what is held and it, in order; what follows it is no break.

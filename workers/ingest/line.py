@@ -271,6 +271,8 @@ class Line:
             self._append_named(stream.key, message, session)
             return
         if message.kind != "update":
+            if message.kind == "snapshot" and stream.chain.begins_anew(message):
+                message.kind = "restart"
             for passed in stream.chain.go_on_from(message, anew=message.kind == "restart"):
                 self._pass(stream.key, passed)
             return
