@@ -198,7 +198,7 @@ def test_before_the_first_start_there_is_no_server_and_no_problem(
     assert found["redis port"]["level"] == "warning"
     assert "redis port" not in doctor(FLEET_REDIS__PORT="0", FLEET_API__PORT="0")[1]
     monkeypatch.setattr(
-        "workers.operations.doctor.server.find_server", lambda _: (_ for _ in ()).throw(not_found())
+        "workers.operations.doctor.server.find_server", lambda *_: (_ for _ in ()).throw(not_found())
     )
     assert doctor()[1]["redis"]["level"] == "problem"
 

