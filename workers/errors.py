@@ -15,6 +15,7 @@ FleetError
 │   ├── ServerNotFound     no Redis server to run and no REDIS_URL
 │   ├── ServerTooOld       the server lacks commands of Redis 7.0
 │   ├── LeaseLost          another worker owns the symbol now
+│   ├── OtherMarket        the keys of a section of the settings hold another market
 │   ├── OffsetMoved        the archive of a stream stands elsewhere than its owner knows
 │   ├── ScriptUnreadable   a Lua script of this installation cannot be put together
 │   ├── StateUnreadable    a checkpoint or state key cannot be decoded
@@ -151,6 +152,18 @@ class ServerTooOld(StoreError):
 
     def __init__(self, where: str, version: str) -> None:
         super().__init__(f"The Redis server at {where} is version {version}; 7.0 or newer is needed.")
+
+
+class OtherMarket(StoreError):
+    """The keys of a section of the settings hold another market."""
+
+    def __init__(self, prefix: str, section: str, stored: str, wanted: str) -> None:
+        super().__init__(
+            f"The keys {prefix}raw:{{…}} hold {stored}; by the settings they are those of [venues.{section}], "
+            f"{wanted}, and two markets in one stream cannot be told apart. Set FLEET_HOME to another folder, or name "
+            "another database; or give that market its place among the sections back: the first one has no prefix, the "
+            "others their name."
+        )
 
 
 class LeaseLost(StoreError):

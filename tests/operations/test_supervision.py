@@ -69,7 +69,9 @@ def test_every_role_is_a_program_of_its_own():
         assert shlex.split(program["command"])[1:3] == ["run", name]
         assert f"/var/log/{name}" in program["stdout_logfile"]
         assert int(program["stdout_logfile_backups"]) > 0
-        assert int(program["startretries"]) >= 1_000_000  # what cannot be forked three times is not down for good
+        assert (
+            int(program["startretries"]) >= 1_000_000
+        )  # what cannot be forked three times is not down for good
     for name in WORKERS:
         assert found[name]["autorestart"] == "true"
         assert int(found[name]["stopwaitsecs"]) >= 20

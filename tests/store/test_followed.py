@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 from redis.asyncio import Redis
 
+from workers.errors import OtherMarket
 from workers.model.symbols.selection import SymbolRule
 from workers.model.symbols.shares import Share
-from workers.store.fleet.followed import Changed, FollowedSymbols, Publication, publish, published
+from workers.store.fleet.followed import (
+    Changed,
+    FollowedSymbols,
+    Publication,
+    publish,
+    published,
+    refuse_other_markets,
+)
 
 RULE = SymbolRule.parse(["BTCUSDT", "*USDC"])
 NONE = Changed([], [])
@@ -78,3 +87,39 @@ async def test_of_a_list_that_changes_each_process_takes_its_share(client: Redis
     await publish(client, "usdm", RULE.text, listed[:-1], {})
     removed = [(await followed.refresh(client)).removed for followed in both]
     assert [*removed[0], *removed[1]] == ["S19USDC"]
+
+
+USDM, SPOT = {"exchange": "binance", "market": "usdm"}, {"exchange": "binance", "market": "spot"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "keys"),
+    [
+        ({"usdm": SPOT}, "keys raw:"),  # another market in the same section
+        ({"spot": SPOT}, "keys raw:"),  # the first section was removed
+        ({"spot": SPOT, "usdm": USDM}, "keys raw:"),
+        ({"usdm": USDM, "spot": {**SPOT, "exchange": "okx"}}, "keys spot:raw:"),
+    ],
+)
+async def test_keys_go_on_with_the_market_that_they_hold(
+    client: Redis, wanted: dict[str, dict[str, str]], keys: str
+) -> None:
+    await refuse_other_markets(client, wanted)  # in an empty database any may begin
+    for name, market in (("usdm", USDM), ("spot", SPOT)):
+        await publish(client, name, "", ["BTCUSDT"], {}, {}, ["usdm", "spot"], market)
+    with pytest.raises(OtherMarket, match=keys):
+        await refuse_other_markets(client, wanted)
+    for good in (
+        {"usdm": USDM},
+        {"futures": USDM},
+        {"usdm": {**USDM, "depth": "x"}, "new": SPOT, "spot": SPOT},
+    ):
+        await refuse_other_markets(client, good)
+
+
+async def test_what_an_earlier_release_published_refuses_nothing(client: Redis) -> None:
+    await publish(client, "usdm", "", ["BTCUSDT"], {}, {}, ["usdm"])
+    await refuse_other_markets(client, {"usdm": SPOT})
+    await client.delete("fleet:symbols:usdm")
+    await client.lpush("fleet:symbols:usdm", "rubbish")
+    await refuse_other_markets(client, {"usdm": SPOT})

@@ -17,6 +17,7 @@ from workers.keeper.announcements import AnnouncementReader
 from workers.keeper.audit import Auditor
 from workers.keeper.derivatives import DerivativesFold
 from workers.keeper.disk import DiskWatch
+from workers.keeper.given_up import GivenUpVenues
 from workers.keeper.listings import Listings
 from workers.keeper.open_interest import OpenInterest
 from workers.keeper.tapes import TapeWatch
@@ -62,6 +63,7 @@ class Keeper:
         self._polls = {
             context.name: OpenInterest(process, context, rest[context.name]) for context in self._contexts
         }
+        self._given_up = GivenUpVenues(process)
         self._disk = DiskWatch(Path(process.settings.fleet.home), process.settings.keeper.disk_low_mb)
 
     def _announcements(self, context: VenueContext) -> AnnouncementReader | None:
@@ -95,6 +97,7 @@ class Keeper:
             with _redis_may_fail(waits):
                 for context in self._contexts:
                     await self._listings[context.name].keep_keys()
+                await self._given_up.step()
                 if rounds % MEMORY_EVERY == 0:
                     used, limit = await memory_of(self._process.client)
                     MEMORY.set(used)
@@ -110,6 +113,8 @@ class Keeper:
 
     async def run(self) -> None:
         """Serve until told to stop."""
+        with _redis_may_fail(Backoff("watch")):
+            await self._given_up.step()
         readers = [reader for context in self._contexts if (reader := self._announcements(context))]
         stopping = asyncio.create_task(self._process.stop.wait(), name="keeper: stop")
         tasks: list[asyncio.Task[Any]] = [

@@ -32,8 +32,10 @@ from workers.runtime.loop_watch import CPU_S, LoopWatch
 from workers.runtime.pulse import Pulse
 from workers.runtime.tasks import end
 from workers.runtime.unreadable import UnreadableKeys
+from workers.settings.exchanges import description
 from workers.settings.schema import Settings
 from workers.store.connection import connect
+from workers.store.fleet.followed import refuse_other_markets
 from workers.store.fleet.leases import Registry
 from workers.store.server import check_version
 
@@ -94,11 +96,14 @@ class Process:
 
         Raises:
             ServerTooOld: it answers but is older than 7.0.
+            OtherMarket: its keys hold another market than the settings say.
         """
         waits = Backoff("start")
+        venues = {name: description(venue) for name, venue in self.settings.venues.items()}
         while not self.stop.is_set():
             try:
                 version = await check_version(self.client, mask(self.url))
+                await refuse_other_markets(self.client, venues)
             except (RedisError, OSError) as error:
                 REDIS_WAITS.inc()
                 await self.sleep(waits.refused(error))

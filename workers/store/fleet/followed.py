@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, overload
 import msgspec
 from redis.asyncio import Redis
 
-from workers.errors import StateUnreadable
+from workers.errors import OtherMarket, StateUnreadable
 from workers.model.symbols.names import symbol_problem
 from workers.model.symbols.selection import NOT_CHOSEN, SymbolRule
 from workers.model.symbols.shares import WHOLE, Share
@@ -111,6 +111,25 @@ async def description_of(client: Redis, venue: str) -> dict[str, Any]:
         return msgspec.json.decode(found, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return {}
+
+
+async def refuse_other_markets(client: Redis, wanted: Mapping[str, Mapping[str, Any]]) -> None:
+    """See to it that keys go on with the market that they hold.
+
+    Cost: a round trip, and one more for each section.
+
+    Args:
+        wanted: the sections of the settings in their order, each described as to `publish`.
+
+    Raises:
+        OtherMarket: the last keeper published another one of the same keys.
+    """
+    first = next(iter(await known_venues(client)), "")
+    for number, (section, description) in enumerate(wanted.items()):
+        stored = await description_of(client, section if number else first or section)
+        texts = [f"{of.get('exchange')} {of.get('market')}" for of in (stored, description)]
+        if stored and texts[0] != texts[1]:
+            raise OtherMarket(f"{section}:" if number else "", section, *texts)
 
 
 async def generation_of(client: Redis, venue: str) -> int:
