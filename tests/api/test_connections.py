@@ -245,6 +245,22 @@ async def test_half_sent_requests_are_let_go_and_do_not_keep_others_away(server:
     await until_closed(sockets)
 
 
+async def test_who_has_asked_stays_beyond_the_time_for_a_first_request(server: tuple[str, int]) -> None:
+    request = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    loop = asyncio.get_running_loop()
+    async with ClientSession(f"http://{server[0]}:{server[1]}") as session, session.ws_connect("/ws") as ws:
+        kept = await connected(server, request)
+        async with asyncio.timeout(SOME_S):
+            assert (await loop.sock_recv(kept, 65536)).startswith(b"HTTP/1.1 200 ")
+        await until_closed([await connected(server, b"GET")])  # which came later
+        await ws.send_json({"op": "ping", "id": 7})
+        assert await ws.receive_json(timeout=SOME_S) == {"type": "pong", "id": 7}
+        await loop.sock_sendall(kept, request)
+        async with asyncio.timeout(SOME_S):
+            assert (await loop.sock_recv(kept, 65536)).startswith(b"HTTP/1.1 200 ")
+        kept.close()
+
+
 async def open_connections(address: tuple[str, int]) -> float:
     async with ClientSession(f"http://{address[0]}:{address[1]}") as session:
         lines = (await (await session.get("/metrics")).text()).splitlines()

@@ -60,7 +60,8 @@ class Application:
         access: Access | None = None,
     ) -> None:
         self._settings = settings
-        self._connections = connections or Connections(settings)
+        # Without any connection it is empty, and so false.
+        self._connections = Connections(settings) if connections is None else connections
         self._access = access or Access(settings)
         self._operations = operations
         self._others = others
