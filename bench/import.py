@@ -21,8 +21,8 @@ from pathlib import Path
 from workers.archive.files.storage import LocalStorage
 from workers.recordings.tardis.file import TardisFile
 from workers.recordings.tardis.rows import Dataset, header_of
-from workers.recordings.tardis.writing import compressed
 from workers.research.tardis_import import TardisImport
+from workers.terminal.row_writers import compressed
 
 BASE = 1_790_035_200_000_000
 """A midnight, µs: no dataset made here is longer than its day."""

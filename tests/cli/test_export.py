@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gzip
 import io
 import json
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import redis as redis_sync
+import zstandard
 from held_tape import ARCHIVED, COUNT, FIRST, MIDNIGHT, SYMBOL, TRIMMED, environment, lay, tape
 from pyarrow import ipc
 
@@ -166,6 +168,26 @@ def test_parquet_says_the_same_as_csv(export: Export, tmp_path: Path):
         assert float(text) == float(number)
 
 
+def test_the_end_of_the_name_tells_the_compression_of_csv(export: Export, tmp_path: Path):
+    plain, packed, dense = (tmp_path / name for name in ("t.csv", "t.csv.gz", "t.csv.zst"))
+    for path in (plain, packed, dense):
+        assert export("--kind", "trades", "-o", str(path)) == 0
+    assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
+    with zstandard.open(dense, "rb") as file:
+        assert file.read() == plain.read_bytes()
+
+
+@pytest.mark.parametrize("written", [SYMBOL.lower(), f"usdm:{SYMBOL}", f"USDM:{SYMBOL.lower()}"])
+@pytest.mark.parametrize("kind", ["trades", "quotes"])
+def test_a_symbol_is_written_as_for_every_command(
+    export: Export, capsys: pytest.CaptureFixture[str], tmp_path: Path, written: str, kind: str
+):
+    """Of quotes there are none here: no whole book to begin with."""
+    out = tmp_path / "rows.csv"
+    assert export("--kind", kind, "--symbol", written, "-o", str(out)) == (0 if kind == "trades" else 3)
+    assert f"of usdm {SYMBOL}" in capsys.readouterr().err
+
+
 def test_standard_output_gets_rows_only(export: Export, capfdbinary: pytest.CaptureFixture[bytes]):
     assert export("--kind", "trades", "--to", str(MIDNIGHT - 296_000)) == 0
     said = capfdbinary.readouterr()
@@ -254,6 +276,7 @@ def test_a_venue_of_the_archive_alone_is_exported_by_its_name(
     export = ("export", "--kind", "trades", "--symbol", "XBTUSD", "-o", str(out))
     assert main([*export, "--venue", "bitmex"]) == 0
     assert [row["price"] for row in read_csv(out)] == ["8531.5"]
+    assert main([*export, "--symbol", "bitmex:XBTUSD"]) == 0
     capsys.readouterr()
     assert main([*export, "--venue", "bitmax"]) == 2
     assert "bitmex" in capsys.readouterr().err

@@ -27,7 +27,7 @@ def export(
             help="trades, bars, depth, raw, book, quotes, derivatives or liquidations.",
         ),
     ],
-    symbol: Annotated[str, typer.Option("--symbol", help="Whose.")],
+    symbol: Annotated[str, typer.Option("--symbol", help="Whose: BTCUSDT, spot:BTCUSDT.")],
     venue: Annotated[
         str, typer.Option("--venue", help="Else the first venue of the settings that has the symbol.")
     ] = "",

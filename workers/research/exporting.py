@@ -15,7 +15,7 @@ from workers.archive.files import parquet
 from workers.errors import CommandError
 from workers.operations.running import running_fleet
 from workers.recordings.tardis.rows import DATASETS, Dataset, Row, parse_row
-from workers.recordings.tardis.writing import RowLines, compressed
+from workers.recordings.tardis.writing import RowLines
 from workers.research.contract_rows import DATASETS as CONTRACT_DATASETS
 from workers.research.contract_rows import contract_rows
 from workers.research.hftbacktest import EventArray
@@ -26,8 +26,8 @@ from workers.research.tables import TableForm, columns_of, table_writer
 from workers.research.tardis_rows import Names, TopCells, TradeCells
 from workers.terminal.exit_codes import EXIT_FINE
 from workers.terminal.output import PLAIN_EVERY_S, note, seconds_of
-from workers.terminal.row_writers import STDOUT, whole_file
-from workers.verification.stored_sources import SourceName
+from workers.terminal.row_writers import STDOUT, compressed, whole_file
+from workers.verification.stored_sources import SourceName, symbol_meant
 
 Form = Literal["tardis-csv", "hftbacktest", "nautilus", "csv", "parquet", "arrow"]
 _BY_KIND: Final[dict[str, Dataset]] = {
@@ -116,6 +116,8 @@ def run_export(request: Request, config: Path | None) -> int:
     if request.every_ms and request.kind not in ("book", "quotes"):
         raise CommandError("--every is of --kind book and quotes.")
     effective, _ = running_fleet(config)
+    venue, symbol = symbol_meant(effective, request.symbol, request.venue)
+    request = request._replace(venue=venue, symbol=symbol)
     started = time.monotonic()
 
     if not 0 < request.depth <= DEEPEST:

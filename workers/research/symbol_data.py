@@ -39,7 +39,7 @@ from workers.store.keys import Keys
 from workers.store.log.ranges import Ranges
 from workers.store.log.streams import Delivered
 from workers.venues.entries import depth_of
-from workers.verification.stored_sources import SourceName, answering_redis, first_venue_with
+from workers.verification.stored_sources import SourceName, answering_redis
 
 _AT: Final = POSITIONS["trades"]
 _PAGE: Final = 8_192
@@ -308,7 +308,7 @@ async def open_symbol(
     """
     settings = effective.settings
     contexts = {context.name: context for context in venue_contexts(settings)}
-    context = contexts.get(venue) if venue else first_venue_with(effective, symbol)
+    context = contexts.get(venue)
     archive = ArchiveReader(storage_of(settings.archive.url, Path(settings.fleet.home)))
     filed = archive.venues() if source != "redis" else []
     if context is None and venue not in filed:

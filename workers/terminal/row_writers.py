@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import os
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
+
+import zstandard
 
 from workers.archive.files.layout import Source
 from workers.archive.files.parquet import ExportWriter
@@ -65,7 +68,7 @@ class CsvWriter:
 
 @contextmanager
 def row_writer(output: str, form: str, source: Source) -> Iterator[RowWriter]:
-    """A writer of a format (`csv`, `parquet`, `arrow`) into a file or to standard output (`-`).
+    """A writer of a format (`csv`, `parquet`, `arrow`) into a file or to standard output (`-`); CSV may be compressed.
 
     Raises:
         CommandError: the file cannot be written.
@@ -80,8 +83,21 @@ def row_writer(output: str, form: str, source: Source) -> Iterator[RowWriter]:
         raise
     except OSError as error:
         raise CommandError(f"{output} cannot be written: {error}.") from error
-    with whole_file(output) as file:
-        yield from _writing(file, form, source)
+    with whole_file(output) as file, compressed(file, output if form == "csv" else "") as stream:
+        yield from _writing(stream, form, source)
+
+
+@contextmanager
+def compressed(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """What is to be written to, so that a file of this name (`….gz`, `….zst`) holds it; `file` is left open."""
+    if name.endswith(".gz"):
+        with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, mtime=0, filename="") as packed:
+            yield cast(BinaryIO, packed)
+    elif name.endswith(".zst"):
+        with zstandard.ZstdCompressor(level=6).stream_writer(file, closefd=False) as stream:
+            yield cast(BinaryIO, stream)
+    else:
+        yield file
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from workers.terminal.exit_codes import EXIT_FINE
 from workers.terminal.output import PLAIN_EVERY_S, note
 from workers.terminal.row_writers import row_writer
 from workers.terminal.times import LATEST_MS
-from workers.verification.stored_sources import SourceName, first_venue_with, held_rows, venue_held
+from workers.verification.stored_sources import SourceName, held_rows, symbol_meant, venue_held
 
 SUFFIXES = (".csv", ".parquet", ".arrow")
 
@@ -48,9 +48,9 @@ class Request(NamedTuple):
 def run_export(request: Request, config: Path | None) -> int:
     """Export; the exit code."""
     effective, _ = running_fleet(config)
-    venue = (
-        venue_held(effective, request.venue) if request.venue else first_venue_with(effective, request.symbol)
-    )
+    named, symbol = symbol_meant(effective, request.symbol, request.venue)
+    request = request._replace(symbol=symbol)
+    venue = venue_held(effective, named)
     name = venue if isinstance(venue, str) else venue.name
     started = time.monotonic()
     try:

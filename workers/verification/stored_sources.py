@@ -16,6 +16,7 @@ from workers.archive.files.reading import ArchiveReader
 from workers.archive.files.storage import storage_of
 from workers.errors import CommandError, WrongArgument
 from workers.masking import mask
+from workers.model.symbols.names import upper_symbol
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.settings.loading import Effective, redis_url
 from workers.settings.schema import Settings
@@ -102,10 +103,22 @@ async def answering_redis(settings: Settings) -> AsyncIterator[Redis]:
         await client.aclose()
 
 
-def first_venue_with(effective: Effective, symbol: str) -> VenueContext:
-    """The first venue that follows a symbol, else the first venue: the archive may hold what nobody follows now."""
+def symbol_meant(effective: Effective, text: str, venue: str) -> tuple[str, str]:
+    """Venue and symbol of `--symbol` and `--venue`: `BTCUSDT`, `btcusdt`, or without a venue `spot:BTCUSDT`.
+
+    Without any it is the first venue that follows the symbol, else the first: the archive may hold what nobody follows
+    now. Files of others may be of symbols in small letters, so what is filed as it is written is meant.
+    """
+    if not venue:
+        venue, _, text = text.rpartition(":")
     contexts = venue_contexts(effective.settings)
-    return next(
-        (context for context in contexts if symbol in context.symbols or context.symbols.rule.wants(symbol)),
-        contexts[0],
-    )
+    folded = upper_symbol(text)
+    for context in contexts:
+        if venue and upper_symbol(venue) != upper_symbol(context.name):
+            continue
+        if folded in context.symbols or context.symbols.rule.wants(folded):
+            filed = text != folded and text in ArchiveReader(
+                storage_of(effective.settings.archive.url, effective.home)
+            ).symbols(context.name)
+            return context.name, text if filed else folded
+    return venue or contexts[0].name, text

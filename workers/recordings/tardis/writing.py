@@ -1,28 +1,11 @@
-"""Writing a file of a Tardis dataset: plain, or compressed as the end of its name says."""
+"""Writing the rows of a Tardis dataset."""
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, BinaryIO, cast
-
-import zstandard
+from collections.abc import Sequence
+from typing import Any, BinaryIO
 
 from workers.recordings.tardis.rows import Dataset, header_of, line_of
-
-
-@contextmanager
-def compressed(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """What is to be written to, so that a file of this name holds it; `file` is left open."""
-    if name.endswith(".gz"):
-        with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, mtime=0, filename="") as packed:
-            yield cast(BinaryIO, packed)
-    elif name.endswith(".zst"):
-        with zstandard.ZstdCompressor(level=6).stream_writer(file, closefd=False) as stream:
-            yield cast(BinaryIO, stream)
-    else:
-        yield file
 
 
 class RowLines:
