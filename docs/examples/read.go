@@ -90,9 +90,14 @@ func main() {
 		}
 	}
 
-	// The newest closed minutes, the newest first.
-	for _, entry := range must(redis.Values(client.Do("XREVRANGE", "bars:{"+symbol+"}:1m", "+", "-", "COUNT", 3))) {
+	// The newest closed minutes, the newest first. Of a window that was revised the version that counts comes first.
+	shown := map[string]bool{}
+	for _, entry := range must(redis.Values(client.Do("XREVRANGE", "bars:{"+symbol+"}:1m", "+", "-", "COUNT", 10))) {
 		bar := must(redis.StringMap(must(redis.Values(entry, nil))[1], nil))
+		if shown[bar["start"]] || len(shown) == 3 {
+			continue
+		}
+		shown[bar["start"]] = true
 		fmt.Println(bar["start"], bar["close_price"], bar["volume"], bar["trades_count"], "complete", bar["complete"])
 	}
 

@@ -46,6 +46,8 @@ async def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     for minute in range(3):
         start = T0 + minute * 60_000
         await redis.xadd(KEYS.bars(S, "1m"), {**bar, b"start": start}, id=f"{start}-0")
+    revision = {**bar, b"start": start, b"revision": 1, b"close_price": b"199.10"}
+    await redis.xadd(KEYS.bars(S, "1m"), revision, id=f"{start}-1")
 
     async def publish() -> None:
         u = 13
@@ -120,7 +122,10 @@ async def test_go(url: str):
     environment = {"GO111MODULE": "off", "GOPATH": str(GO_FOLDER)}
     said = await run("go", "run", str(EXAMPLES / "read.go"), url, S, **environment)
     check(said, 1 + 3 + 3 + 3)
-    assert said.splitlines()[-1] == "59 103.50 0.250 buyer waited: false"
+    lines = said.splitlines()
+    assert lines[-1] == "59 103.50 0.250 buyer waited: false"
+    assert [line.split()[0] for line in lines[4:7]] == [str(T0 + minute * 60_000) for minute in (2, 1, 0)]
+    assert " 199.10 " in lines[4]
 
 
 def test_the_how_to_pages_show_the_programs_that_are_run():
