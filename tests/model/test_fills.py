@@ -96,3 +96,16 @@ def test_the_past_is_bounded_and_the_newest_stays() -> None:
     newest = 10 * (3 * MOST_RANGES - 1)
     assert fills.follow(trade(9_999, newest, newest)) == Oddity(repeated=1)
     assert fills.follow(trade(10_000, 0, 0)) is None, "forgotten"
+
+
+def test_fills_that_rise_are_compared_with_no_range_however_many_holes_there_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every trade of a market in which holes are common would cost a look at each of them."""
+    fills = Fills((1, 9))
+    monkeypatch.setattr(fills, "_common", lambda *_: pytest.fail("looked at every range"))
+    for number in range(2 * MOST_RANGES):
+        hole = number % 3
+        odd = fills.follow(trade(number, 10 * number + 10, 10 * number + 19 - hole))
+        before = (number - 1) % 3 if number else 0
+        assert odd == (Oddity(unnamed=before) if before else None)

@@ -32,7 +32,7 @@ class Oddity(NamedTuple):
 
 
 class Fills:
-    """Compares the fills of each trade with those of the trades before it. Cost: O(1) where they follow each other.
+    """Compares the fills of each trade with those of the trades before it. Cost: O(1) where they rise.
 
     A venue that tells no fills (ids below 0) is passed over; raw trades are their own fills.
 
@@ -48,6 +48,7 @@ class Fills:
         """Disjoint; that of the newest trade at the end."""
         if known is not None and 0 <= known[0] <= known[1] and not is_far(*known):
             self._ranges.append(known)
+        self._highest = known[1] if self._ranges and known is not None else -1
 
     def follow(self, trade: Trade) -> Oddity | None:
         """Take the next trade of the symbol, by id; None: nothing is odd about it."""
@@ -60,14 +61,21 @@ class Fills:
         self._last = last
         if not trade.is_market:  # it is in no sum, so a trade that has its fills is no repeat
             return None
-        if len(self._ranges) == 1 and first == self._ranges[0][1] + 1:
-            self._ranges[0] = (self._ranges[0][0], last)
-            return None
-        repeated, unnamed = self._common(first, last), 0
-        if 0 <= before < first - 1:
-            unnamed = first - before - 1 - self._common(before + 1, first - 1)
+        is_next = self._ranges and self._ranges[-1][1] == self._highest < first
+        if is_next and before in (-1, self._highest):
+            repeated, unnamed = 0, 0 if before < 0 else first - before - 1
+            if first == self._highest + 1:
+                self._ranges[-1] = (self._ranges[-1][0], last)
+            else:
+                self._ranges.append((first, last))
+                del self._ranges[:-MOST_RANGES]
+            self._highest = last
+        else:
+            repeated, unnamed = self._common(first, last), 0
+            if 0 <= before < first - 1:
+                unnamed = first - before - 1 - self._common(before + 1, first - 1)
+            self._remember(first, last)
         far = unnamed > 0 and is_far(before, first)
-        self._remember(first, last)
         if far:
             return Oddity(repeated, impossible=True)
         return Oddity(repeated, unnamed) if repeated or unnamed else None
@@ -84,3 +92,4 @@ class Fills:
             else:
                 first, last = min(first, low), max(last, high)
         self._ranges = [*apart[-MOST_RANGES + 1 :], (first, last)]
+        self._highest = max(high for _, high in self._ranges)
