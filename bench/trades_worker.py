@@ -68,7 +68,7 @@ def slices(symbols: list[str], rate: int, seconds: float, begin_ms: int) -> list
             ms = begin_ms + number * SLICE_MS
             data = (
                 f'{{"e":"aggTrade","E":{ms + 40},"a":{trade_id},"s":"{symbol}","p":"{price // 100}.{price % 100:02d}",'
-                f'"q":"{chance.randrange(1, 3000) / 1000:.3f}","nq":"0.030","f":{2 * trade_id},"l":{2 * trade_id},'
+                f'"q":"{chance.randrange(1, 3000) / 1000:.3f}","nq":"0.030","f":{trade_id},"l":{trade_id},'
                 f'"T":{ms},"m":{"true" if chance.random() < 0.5 else "false"},"st":1}}'
             )
             written.append(
