@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from workers.model.books.reference import Reference
 from workers.model.books.sync import BookSync, Gap, Outcome, SequenceRule, SnapshotOutcome, SyncState
 from workers.model.events import DepthEvent, Level, Snapshot
 
@@ -285,13 +286,31 @@ class TestSnapshotAhead:
         assert sync.tick(10**9) is None
         assert sync.state is SyncState.CONFIRMING
 
+    def test_one_of_another_book_gives_way_to_the_next(self):
+        sync = machine(SPOT, spot(1, 10))
+        sync.on_snapshot(snapshot(10**15), 0)
+        for last in (11, 12):
+            sync.on_event(spot(last, last), 9_999)
+        sync.tick(10_000)
+        assert sync.wants_snapshot
+        assert sync.on_snapshot(snapshot(11), 10_001) is SnapshotOutcome.TOO_OLD
+        reference = Reference(snapshot(11), SPOT, 10)
+        reference.advance(spot(12, 12))
+        assert sync.on_reference(reference, 10_002) is SnapshotOutcome.ACCEPTED
+        assert (sync.state, sync.last_update_id) == (SyncState.SYNCED, 12)
+        assert sync.on_event(spot(13, 13), 10_003) is Outcome.APPLIED
+
     def test_one_that_the_stream_never_reaches_is_given_up(self):
         sync = machine(SPOT, spot(1, 10))
         sync.on_snapshot(snapshot(10**15), 0)
         for second in range(1, 60):
             sync.on_event(spot(10 + second, 10 + second), second * 1000)
             assert sync.tick(second * 1000) is None
-        assert not sync.wants_snapshot
+            assert sync.wants_snapshot == (second == 10), (
+                "one other is asked for, in case it is the snapshot that errs"
+            )
+            if second == 10:
+                assert sync.on_snapshot(snapshot(10**16), 10_000) is SnapshotOutcome.HELD
         sync.on_event(spot(70, 70), 60_000)
         sync.tick(60_000)
         assert (sync.wants_snapshot, sync.reason) == (True, "snapshot ahead")

@@ -72,13 +72,17 @@ class BookSync:
         self._run = Run(buffer_limit)
         self._refresh: Run | None = None
         self._held: Snapshot | None = None
+        self._doubted: Snapshot | None = None  # was held for so long that another one is wanted
+        self._asks_again = False
         self._held_ms = self._heard_ms = 0
         self._heard = False  # an event arrived since the book was last lost
         self._from_first_event = True  # no event of the stream came before the run
 
     @property
     def wants_snapshot(self) -> bool:
-        return self.state in (SyncState.WAITING, SyncState.BROKEN)
+        """Also, once, while one is held that the stream has not reached for long: it may be of another book."""
+        doubts = self._asks_again and self.state is SyncState.CONFIRMING
+        return doubts or self.state in (SyncState.WAITING, SyncState.BROKEN)
 
     @property
     def publishable(self) -> bool:
@@ -128,6 +132,7 @@ class BookSync:
         """Take the answer to a request for a snapshot."""
         if self.state is SyncState.SYNCED:
             return self._begin_overlap(snapshot, now_ms)
+        self._asks_again = False
         if snapshot.partial:
             return SnapshotOutcome.UNWANTED
         run, last_id = self._run, snapshot.last_update_id
@@ -182,6 +187,8 @@ class BookSync:
                 return Outcome.SYNCED if self.unconfirmed else Outcome.LOST
             if now_ms - self._held_ms >= self.hold_limit_ms:
                 self._give_up("snapshot ahead")
+            elif now_ms - self._held_ms >= self.confirm_after_ms and self._doubted is not self._held:
+                self._doubted, self._asks_again = self._held, True
         return None
 
     def lose(self, reason: str, now_ms: int) -> None:

@@ -6,7 +6,8 @@
     SYNCED  ──gap, bad number, crossed, snapshot mismatch, `lose`──► BROKEN
 
 WAITING (never synced yet) and BROKEN (was synced) want a snapshot and buffer events meanwhile; a break in the
-buffered events starts the buffer again at the breaking event. Only in SYNCED does the book hold anything.
+buffered events starts the buffer again at the breaking event. CONFIRMING wants another one when it lasts. Only in
+SYNCED does the book hold anything.
 """
 
 from __future__ import annotations
