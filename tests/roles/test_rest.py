@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import aiohttp
 import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
 from workers.errors import RateLimited, RequestRefused, RestUnavailable
 from workers.runtime.context import VenueContext
+from workers.runtime.proxies import open_session
 from workers.runtime.rest import RestClient
 from workers.settings.exchanges import settings_of
 from workers.store.fleet.budget import Urgency
@@ -53,7 +53,7 @@ async def exchange() -> AsyncIterator[Exchange]:
 async def rest(exchange: Exchange, client: Redis) -> AsyncIterator[RestClient]:
     settings = BinanceSettings(market="spot", symbols=["A"], rest_url=exchange.url, weight_per_minute=6000)
     context = VenueContext("spot", Binance("spot", settings), settings, Keys(), ["A"])
-    async with aiohttp.ClientSession() as session:
+    async with open_session("") as session:
         yield RestClient(session, client, context)
 
 
@@ -122,7 +122,7 @@ async def test_an_exchange_may_say_in_its_own_words_that_too_much_was_asked(
     settings = settings_of(exchange_name)(symbols=["A"], rest_url=exchange.url)  # type: ignore[call-arg]
     context = VenueContext(exchange_name, venue_of(exchange_name, settings), settings, Keys(), ["A"])
     exchange.answer = answering(status, body)
-    async with aiohttp.ClientSession() as session:
+    async with open_session("") as session:
         rest = RestClient(session, client, context)
         with pytest.raises(RateLimited) as caught:
             await rest.get(context.venue.info_request(), Urgency.BROKEN, 5)
@@ -170,3 +170,23 @@ async def test_a_slow_a_cut_and_a_dead_host_are_unavailable(rest: RestClient, ex
     rest._venue._rest = "http://127.0.0.1:9"
     with pytest.raises(RestUnavailable, match="status 0"):
         await get(rest)
+
+
+async def test_a_request_that_is_not_answered_is_not_sent_again(
+    rest: RestClient, exchange: Exchange, client: Redis
+) -> None:
+    """aiohttp does so by itself: the exchange counted up to twice what the budget had granted, and banned the fleet."""
+
+    async def end(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    exchange.answer = answering(200, "{}")
+    await get(rest)
+    exchange.answer = end
+    for asked in (2, 3):  # over the connection that is there already, and over a new one
+        with pytest.raises(RestUnavailable, match="status 0"):
+            await get(rest)
+        assert exchange.asked == asked
+    assert await client.hget(budget("spot"), "used") == b"150"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Final, Self
@@ -61,6 +62,18 @@ def socks_available() -> bool:
     return find_spec("aiohttp_socks") is not None
 
 
+async def sent_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Fail where a connection ends without an answer: aiohttp would send a GET again, which no budget has granted."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise  # nothing was sent, nor would be again
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(str(error) or type(error).__name__) from error
+
+
 def open_session(
     proxy: str, *, limit: int = 100, headers: Mapping[str, str] | None = None, timeout_s: float | None = 300.0
 ) -> aiohttp.ClientSession:
@@ -72,33 +85,28 @@ def open_session(
     Raises:
         ExtraMissing: it is a SOCKS proxy, and the extra `socks` is not installed.
     """
-    timeout, cookies = aiohttp.ClientTimeout(total=timeout_s), aiohttp.DummyCookieJar()
+    opened = partial(
+        aiohttp.ClientSession,
+        headers=headers,
+        timeout=aiohttp.ClientTimeout(total=timeout_s),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=(sent_once,),
+    )
     if urlsplit(proxy).scheme in SOCKS:
         if not socks_available():
             raise ExtraMissing("SOCKS proxies", "aiohttp-socks", "socks")
         from workers.runtime.socks import socks_connector  # noqa: PLC0415 -- needs the extra
 
-        return aiohttp.ClientSession(
-            connector=socks_connector(proxy, limit), headers=headers, timeout=timeout, cookie_jar=cookies
-        )
+        return opened(connector=socks_connector(proxy, limit))
     connector = aiohttp.TCPConnector(limit=limit)
     if not proxy:
-        return aiohttp.ClientSession(
-            connector=connector, headers=headers, timeout=timeout, cookie_jar=cookies
-        )
+        return opened(connector=connector)
     url = URL(proxy)
     # Apart from the URL, which stands in aiohttp's error messages; it has no other way for a session before 4.0.
     with catch_warnings():
         simplefilter("ignore", DeprecationWarning)
         auth = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
-        return aiohttp.ClientSession(
-            connector=connector,
-            headers=headers,
-            timeout=timeout,
-            cookie_jar=cookies,
-            proxy=url.with_user(None),
-            proxy_auth=auth,
-        )
+        return opened(connector=connector, proxy=url.with_user(None), proxy_auth=auth)
 
 
 class Sessions:
