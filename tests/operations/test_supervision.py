@@ -20,6 +20,7 @@ from fleet_runs import CHECKOUT
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from supervisor.options import ServerOptions
 
 from workers.cli.application import main
 from workers.conformance.catalogue.all import SCENARIOS
@@ -82,9 +83,23 @@ def test_the_copy_has_the_run_directory_and_the_interpreter_in_it():
     found = programs(text)
     command = shlex.split(found["books"]["command"] % {"process_num": 1})
     assert command == ["/opt/py thon/bin/python", "-P", "-m", "workers.cli", "run", "books", "--number", "1"]
-    log = found["books"]["stdout_logfile"] % {"process_num": 1}
-    assert log == "/srv/a b/100%/home/log/books-1.log"
     assert "file=/srv/a b/100%%/home/run/supervisor.sock" in text
+
+
+def test_supervisord_reads_the_copy_of_a_home_with_odd_characters(tmp_path: Path):
+    home = tmp_path / "ä b'c %d 100%"
+    make_run_directory(home)
+    conf = home / "run" / "supervisord.conf"
+    conf.write_text(fill_in(CONF, home, sys.executable), encoding="utf-8")
+    options = ServerOptions()
+    options.realize(["-c", str(conf)])
+    [books] = [group for group in options.process_group_configs if group.name == "books"]
+    [_, second] = books.process_configs
+    assert second.stdout_logfile == str(home / "log" / "books-1.log")
+    assert shlex.split(second.command)[0] == sys.executable
+    assert options.configroot.supervisord.pidfile == str(home / "run" / "supervisord.pid")
+    [server] = options.server_configs
+    assert server["file"] == str(socket_path(home, "supervisor.sock"))
 
 
 @pytest.mark.parametrize("path", ['/a"b', "/a ;b", "/a #b", "/a\nb", "/a\\b"])

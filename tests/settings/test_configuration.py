@@ -223,6 +223,14 @@ def test_the_home_is_absolute_and_the_same_from_everywhere(monkeypatch: pytest.M
     assert load(None, {}).home == data_folder() / "var"
     assert load(None, {"FLEET_HOME": "elsewhere"}).home == tmp_path / "elsewhere"
     assert load(None, {"FLEET_HOME": str(tmp_path)}).home == tmp_path
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert load(None, {"FLEET_HOME": str(tmp_path)}).home == tmp_path
+    with pytest.raises(SettingsError, match="cannot be a folder"):
+        load(None, {"FLEET_HOME": "elsewhere"})
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("home", ["~nobody-there/x", "a\\u0000b"])

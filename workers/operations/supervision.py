@@ -55,6 +55,8 @@ def fill_in(text: str, home: Path, python: str) -> str:
         return str(value).replace("%", "%%")
 
     text = text.replace("%(here)s/var/run/supervisor.sock", plain(socket_path(home, "supervisor.sock")))
+    # supervisord expands these twice
+    text = text.replace("stdout_logfile=%(here)s/var", f"stdout_logfile={plain(plain(home))}")
     text = text.replace("%(here)s/var", plain(home))
     return text.replace('"%(here)s/.venv/bin/fleet"', f'"{plain(python)}" -P -m workers.cli')
 

@@ -65,9 +65,11 @@ def absolute_home(home: str, place: str) -> Path:
         SettingsError: it can be none.
     """
     try:
-        typed = place.startswith("environment")
-        base = data_folder() if is_checkout() and not typed else Path.cwd()
-        found = (base / Path(home).expanduser()).resolve()
+        found = Path(home).expanduser()
+        if not found.is_absolute():  # else the current folder may as well be gone
+            typed = place.startswith("environment")
+            found = (data_folder() if is_checkout() and not typed else Path.cwd()) / found
+        found = found.resolve()
         str(found).encode()  # what is written into files and URLs is UTF-8
     except (OSError, RuntimeError, ValueError) as error:
         raise SettingsError(f"{place}, fleet.home", f"{home!r} cannot be a folder: {error}") from error
