@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 import redis as redis_sync
 from fleet_runs import CHECKOUT, plain_environment
 
+from workers.operations.ctl_plugin import _end_unreachable
 from workers.operations.foreground import with_free_ports
+from workers.operations.supervision import Supervisor
 from workers.settings.loading import load, redis_url
 from workers.store.connection import connect
 from workers.verification.fleet import Verification
@@ -76,6 +79,23 @@ def test_status_starts_supervisord_and_no_program(supervisorctl: Supervisorctl, 
     assert set(states.values()) == {"STOPPED"}
     mode = (folder / "home" / "run" / "supervisor.sock").stat().st_mode
     assert mode & 0o777 == 0o700
+
+
+def test_of_two_starts_at_once_the_later_one_waits_for_the_supervisord_of_the_other(folder: Path):
+    supervisor, away = Supervisor(folder / "home"), folder / "away"
+    environment = plain_environment(FLEET_HOME=str(supervisor.home))
+    child = supervisor.start_child(load(None, environment), environment)
+    try:
+        supervisor.socket.rename(away)  # as long as it is not there yet
+        assert supervisor.pid() is None
+        back = threading.Timer(1.0, away.rename, [supervisor.socket])
+        back.start()
+        assert _end_unreachable(supervisor, "start")
+        assert supervisor.pid() == child.pid
+        back.join()
+    finally:
+        supervisor.stop()
+        child.wait(60)
 
 
 def test_stopping_what_does_not_run_is_fine(supervisorctl: Supervisorctl, folder: Path):

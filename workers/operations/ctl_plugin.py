@@ -20,6 +20,8 @@ from workers.terminal.exit_codes import EXIT_FINE, EXIT_NOT_STARTED, EXIT_SETTIN
 LEAVES_IT_STOPPED: Final = frozenset({"shutdown", "help", "exit", "quit"})
 STOPS: Final = frozenset({"stop"})
 STARTS: Final = frozenset({"start", "restart"})
+JUST_STARTING_S: Final = 5.0
+"""How long a supervisord that does not answer may be one that somebody else is just starting."""
 BUSY: Final = frozenset({"STARTING", "RUNNING", "BACKOFF", "STOPPING"})
 
 
@@ -42,8 +44,7 @@ def make_plugin(controller: Any, **_options: str) -> Plugin:
         if _started_by_hand(written, supervisor):
             return Plugin()
         controller.options.serverurl = f"unix://{supervisor.socket}"
-        if supervisor.pid() is None:
-            _end_unreachable(supervisor, action)
+        if supervisor.pid() is None and not _end_unreachable(supervisor, action):
             if action in STOPS:
                 _say("The fleet is not running.")
                 sys.exit(EXIT_FINE)
@@ -60,24 +61,31 @@ def make_plugin(controller: Any, **_options: str) -> Plugin:
     return Plugin()
 
 
-def _end_unreachable(supervisor: Supervisor, action: str) -> None:
+def _end_unreachable(supervisor: Supervisor, action: str) -> bool:
     """End a supervisord whose socket or run directory somebody removed, which nothing else can reach.
+
+    Returns whether it answers by now: it was just starting.
 
     Raises:
         CommandError: something else is wanted of it.
     """
     pid = supervisor.find()
     if pid is None:
-        return
+        return False
     if action in STOPS | {"shutdown"}:
         supervisor.stop()
         _say("The fleet's socket was gone; everything it had started was ended.")
         sys.exit(EXIT_FINE)
     if action not in LEAVES_IT_STOPPED:
-        raise CommandError(
-            f"A fleet runs (supervisord is process {pid}), but its socket {supervisor.socket} is gone or does not "
-            "answer: end it with `fleet stop`, then start it anew."
-        )
+        try:
+            supervisor.wait_until_up(JUST_STARTING_S)
+        except CommandError:
+            raise CommandError(
+                f"A fleet runs (supervisord is process {pid}), but its socket {supervisor.socket} is gone or does not "
+                "answer: end it with `fleet stop`, then start it anew."
+            ) from None
+        return True
+    return False
 
 
 def _started_by_hand(written: str, supervisor: Supervisor) -> bool:

@@ -187,7 +187,7 @@ class Supervisor:
         )
         if done.returncode:
             raise CommandError(f"supervisord did not start: {(done.stderr or done.stdout).strip()}")
-        self._wait_until_up(lambda: None)
+        self.wait_until_up()
         self._put_on_record(environment)
 
     def start_child(self, effective: Effective, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -214,10 +214,10 @@ class Supervisor:
         def check() -> None:
             if child.poll() is not None:
                 said = output.read_text(encoding="utf-8", errors="replace").strip()
-                raise CommandError(f"supervisord did not start: {said}")
+                raise CommandError(f"supervisord did not start: {said or 'somebody else has ended it'}")
 
         try:
-            self._wait_until_up(check, child.pid)
+            self.wait_until_up(START_S, check, child.pid)
             self._put_on_record(environment)
         except BaseException:
             child.terminate()
@@ -225,9 +225,15 @@ class Supervisor:
             raise
         return child
 
-    def _wait_until_up(self, check: Callable[[], None], wanted: int | None = None) -> None:
-        """Wait for an answer; of the process that is wanted, as another start may have been quicker."""
-        deadline = time.monotonic() + START_S
+    def wait_until_up(
+        self, seconds: float = START_S, check: Callable[[], None] = lambda: None, wanted: int | None = None
+    ) -> None:
+        """Wait for an answer; of the process that is wanted, as another start may have been quicker.
+
+        Raises:
+            CommandError: there is none.
+        """
+        deadline = time.monotonic() + seconds
         while (pid := self.pid()) is None or (wanted is not None and pid != wanted):
             check()
             if time.monotonic() > deadline:
