@@ -233,6 +233,7 @@ class TestComparison:
         assert compare_shown(Shown(1, [], []), sent, ("0", "inf")) == []
         wrong = Shown(1, [("9", "4")], [("11", "4")])
         assert len(compare_shown(wrong, sent, ("0", "inf"))) == 2
+        assert len(compare_shown(wrong, sent, ("9", "11"))) == 2
         assert compare_shown(wrong, sent, ("10", "10")) == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from workers.model.books.in_band import BookRule
 from workers.model.books.reference import Reference
 from workers.model.books.sequence import SequenceRule
@@ -65,6 +67,8 @@ def test_a_socket_that_ended_ends_the_book_until_a_snapshot_of_later():
     sync.on_snapshot(whole(100), 120)
     assert sync.on_event(change(100, "break"), 130) is Outcome.LOST
     assert (sync.state, sync.reason) == (SyncState.BROKEN, "connection")
+    assert sync.on_event(replace(change(100, "break"), why="lost"), 140) is Outcome.STALE
+    assert sync.reason == "lost"
     sync.on_event(change(200), 200)
     assert sync.on_snapshot(whole(150), 210) is SnapshotOutcome.TOO_OLD
     assert sync.on_snapshot(whole(200), 210) is SnapshotOutcome.ACCEPTED

@@ -66,10 +66,11 @@ def test_one_that_contradicts_loses_the_book(rule: SequenceRule, partial: bool) 
 def test_the_same_copy_once_more_is_no_second_opinion() -> None:
     sync = BookSync(S, SequenceRule.SPOT, two_snapshots=True)
     sync.on_event(event(2), 1)
-    assert sync.on_snapshot(snapshot(2), 10) is SnapshotOutcome.ACCEPTED
-    assert sync.on_snapshot(snapshot(2, partial=True), 20) is SnapshotOutcome.SAME
+    assert sync.on_snapshot(snapshot(2), 9_000) is SnapshotOutcome.ACCEPTED
+    assert sync.on_snapshot(snapshot(2, partial=True), 8_999 + SAME_ID_MS) is SnapshotOutcome.SAME
     assert sync.single_source
-    assert sync.on_snapshot(snapshot(2, partial=True), 10 + SAME_ID_MS) is SnapshotOutcome.AGREED
+    assert sync.on_snapshot(snapshot(2, partial=True), 9_000 + SAME_ID_MS) is SnapshotOutcome.AGREED
+    assert sync.oldest_usable_id is None
 
 
 def test_one_ahead_of_the_stream_is_compared_when_the_events_reach_it() -> None:

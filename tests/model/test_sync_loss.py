@@ -98,7 +98,7 @@ class TestLoss:
         passed = DepthEvent(sync.symbol, 163, 163, -1, 2_000, 0, [("11", "3")], [("11", "0"), ("12", "1")])
         assert sync.on_event(passed, 2_000) is Outcome.LOST, "11.5 was not"
         sync = synced(SPOT)
-        sync.on_event(spot(161, 161, [("11", "1")]), 1_000)
+        sync.on_event(spot(161, 161, [("11", "1"), ("9", "2")]), 1_000)
         passed = DepthEvent(sync.symbol, 162, 162, -1, 2_000, 0, [("11", "3")], [("11", "0"), ("12", "1")])
         assert sync.on_event(passed, 2_000) is Outcome.APPLIED
         assert (sync.publishable, sync.book.best_bid) == (True, ("11", "3"))

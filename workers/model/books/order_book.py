@@ -68,15 +68,15 @@ class OrderBook:
     """The book of one symbol.
 
     Fill: `load`, `apply`, `succeed`, `restore`, `clear`.
-    What is held, best first: `top`, `best_bid`, `best_ask`, `mid`, `spread`, `levels`, `counts`, `crossed`.
+    What is held, best first: `top`, `best_bid`, `best_ask`, `levels`, `counts`, `crossed`.
     What is known: `known_levels`, `known_counts`, `quantity_at`, `nearest_level`, and of the range itself
     `known_low`, `known_high`, `covers`, `edge_distance`.
 
     The top n is proven while `known_counts` is at least n on both sides. A new or cleared book knows nothing.
     Beyond `max_levels` on a side the farthest are dropped, and the known range shrinks to what is complete.
 
-    Runtime, n levels a side: `apply` O(log n) a change, `top(k)` O(k), best, mid, spread, `crossed` and
-    `quantity_at` O(1), `nearest_level` O(log n), `load` and `succeed` O(n log n). BadNumber from `load`
+    Runtime, n levels a side: `apply` O(log n) a change, `top(k)` O(k), best, `crossed` and `quantity_at`
+    O(1), `nearest_level` O(log n), `load` and `succeed` O(n log n). BadNumber from `load`
     or `apply` leaves the book as it was.
     """
 
@@ -152,18 +152,6 @@ class OrderBook:
     @property
     def best_ask(self) -> Level | None:
         return self._asks.best()
-
-    @property
-    def mid(self) -> Decimal | None:
-        """Half way between best bid and best ask, exact; None unless both sides have levels."""
-        bid, ask = self.best_bid, self.best_ask
-        return (Decimal(bid[0]) + Decimal(ask[0])) / 2 if bid and ask else None
-
-    @property
-    def spread(self) -> Decimal | None:
-        """Best ask less best bid, exact; None unless both sides have levels."""
-        bid, ask = self.best_bid, self.best_ask
-        return Decimal(ask[0]) - Decimal(bid[0]) if bid and ask else None
 
     @property
     def crossed(self) -> bool:
