@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from workers.errors import BadNumber
 from workers.model.events import Trade
 from workers.model.trades.fold import Applied, Closed, Hole, Skipped, TradesFold
-from workers.model.trades.windows import INTERVALS_MS
+from workers.model.trades.windows import EARLIEST_MS, INTERVALS_MS
 
 EXACT = Context(prec=80)
 T0 = 1_723_165_200_000  # a whole hour, not a whole 4 h
@@ -336,6 +336,7 @@ def test_an_absurd_trade_is_refused_by_name_before_anything_is_done(bad: dict[st
     with pytest.raises(BadNumber, match="trade 2 of BTCUSDT"):
         fold.apply([trade(1, T0), trade(2, **({"time": T0} | bad))])
     assert fold.state() == {}
+    assert fold.apply([trade(1, EARLIEST_MS)]).applied == 1
 
 
 @settings(max_examples=60, deadline=None)

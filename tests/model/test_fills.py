@@ -69,11 +69,13 @@ def test_a_venue_without_fills_and_trades_outside_the_market_are_passed_over() -
     assert fills.follow(trade(2, 10, 11, is_market=False)) is None
     assert fills.follow(trade(3, 12, 12)) is None
     assert fills.follow(trade(4, 11, 11)) is None, "the trade that had it is in no sum"
+    assert fills.follow(trade(5, 20, 19, is_market=False)) is None
 
 
 def test_what_an_earlier_owner_knew_is_known() -> None:
     assert told((1817, 1817), (1819, 1819), known=(1700, 1818)) == [Oddity(repeated=1), None]
-    assert told((1817, 1817), known=(1, 2**53)) == [None], "a range that cannot be shuts out nothing"
+    for impossible in ((1, 2**53), (-5, 1818)):
+        assert told((1817, 1817), known=impossible) == [None], "a range that cannot be shuts out nothing"
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 6)), max_size=40))

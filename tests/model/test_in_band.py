@@ -98,8 +98,14 @@ def test_a_window_is_kept_as_the_venue_keeps_it(
             known = list(sync.book.known_levels(wing))  # type: ignore[arg-type]
             assert known == shown
         bids, asks = market.window()
-        low, high = (bids[-1][0] if bids[LEVELS - 1 :] else "0"), (asks[-1][0] if asks[LEVELS - 1 :] else "inf")
-        assert (sync.book.known_low, sync.book.known_high) == (low, high)  # beyond a full window nothing is known
+        low, high = (
+            (bids[-1][0] if bids[LEVELS - 1 :] else "0"),
+            (asks[-1][0] if asks[LEVELS - 1 :] else "inf"),
+        )
+        assert (sync.book.known_low, sync.book.known_high) == (
+            low,
+            high,
+        )  # beyond a full window nothing is known
         sync.book.check()
     assert sync.checksums_ok == sync.checksums_of == len(steps) + 1
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from workers.errors import StateUnreadable
@@ -36,7 +36,11 @@ NUMBERS = st.one_of(
     maker=st.booleans(),
     form=st.sampled_from(list(MEMBERS)),
     event_type=st.sampled_from(["aggTrade", "trade"]),
+    name=st.sampled_from(["", "7f-中"]),
 )
+@example(5, "7", "1", 9, 0, T0, 0, False, "packed", "trade", "")  # a fill of another id than the trade
+@example(5, "7", "1", -1, 0, T0, 0, False, "packed", "aggTrade", "")  # a venue that tells no fills
+@example(5, "7", "1", 5, 0, T0, 0, True, "packed", "trade", "7f-中")
 def test_any_trade_comes_back_from_either_form(
     trade_id: int,
     price: str,
@@ -48,10 +52,13 @@ def test_any_trade_comes_back_from_either_form(
     maker: bool,
     form: Member,
     event_type: EventType,
+    name: str,
 ) -> None:
-    if event_type == "trade" and wide >= 0:
+    if event_type == "trade" and wide > 0:
         first, wide = trade_id, 0
-    trade = Trade("BTCUSDT", trade_id, price, quantity, first, first + wide, time, time + delay, maker)
+    trade = Trade(
+        "BTCUSDT", trade_id, price, quantity, first, first + wide, time, time + delay, maker, name=name
+    )
     row = decode_member(MEMBERS[form](trade, event_type), "BTCUSDT", time)
     assert (trade_of(row), row.event_type) == (trade, event_type)
 

@@ -57,8 +57,8 @@ def test_ids_that_began_anew_are_found_after_whatever_is_delivered_again(
     again = tape[data.draw(st.integers(0, reached)) :]
     latest_ms = max(newest_ms, *(one.trade_time for one in tape))
     anew = [trade(first + n, latest_ms + WENT_ON_MS + n) for n in range(LOWER_CONFIRMING)]
-    run = lower_run([*again, *anew, *anew[:5]], last_id, newest_ms, WENT_ON_MS, 1_000)
-    assert run == LowerRun(len(again), len(again) + 25, LOWER_CONFIRMING, is_over=False)
+    run = lower_run([*again, *anew, anew[-1], *anew[:5]], last_id, newest_ms, WENT_ON_MS, 1_000)
+    assert run == LowerRun(len(again), len(again) + 26, LOWER_CONFIRMING, is_over=False)
     assert lower_run([*again, *anew], last_id, newest_ms, WENT_ON_MS, len(again)) is None
 
 

@@ -40,6 +40,7 @@ def test_patterns_take_what_trades_the_most_traded_first() -> None:
     found = selection.take(listed, {"BUSDT": 3.0, "币安人生USDT": 5.0, "1000SHIBUSDC": 4.0, "AUSDT": 1.0})
     assert found.followed == ["EXACT", "币安人生USDT", "1000SHIBUSDC", "BUSDT"]
     assert found.added == found.followed
+    assert found.left_out == 1
 
 
 def test_who_is_followed_stays_though_another_trades_more() -> None:

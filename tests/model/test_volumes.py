@@ -28,14 +28,15 @@ def test_other_quotes_are_converted_whichever_way_round_their_pair_is_listed() -
 
 
 def test_a_quote_without_a_price_counts_nothing() -> None:
-    symbols = listed(("A", "USDT"), ("B", "USDT"), ("A", "IDR"), ("C", "USDT"))
+    symbols = listed(("A", "USDT"), ("B", "USDT"), ("A", "IDR"), ("C", "USDT"), ("USDT", "EUR"))
     tickers = [
         Ticker("AUSDT", 5.0, 1.0),
         Ticker("BUSDT", 6.0, 0.0),
         Ticker("AIDR", 1e12, 16_000.0),
         Ticker("GONEUSDT", 1e9, 1.0),
+        Ticker("USDTEUR", 7.0, 0.0),
     ]
-    assert comparable_volumes(tickers, symbols) == {"AUSDT": 5.0, "BUSDT": 6.0, "AIDR": 0.0}
+    assert comparable_volumes(tickers, symbols) == {"AUSDT": 5.0, "BUSDT": 6.0, "AIDR": 0.0, "USDTEUR": 0.0}
 
 
 def test_where_all_have_one_quote_nothing_is_converted() -> None:

@@ -48,6 +48,12 @@ def test_an_off_book_fill_without_numbers_is_not_absurd() -> None:
     assert (trade.trade_id, trade.is_market, trade.is_absurd) == (7, False, False)
 
 
-def test_a_plain_trade_is_as_it_was() -> None:
-    trade = venue().trade(event())
-    assert (trade.price, trade.quantity, trade.is_market, trade.is_absurd) == ("60000.0", "1.0", True, False)
+@pytest.mark.parametrize(
+    ("price", "quantity"),
+    [("60000.0", "1.0"), ("0.00000001", "0.00000001"), ("0.0000000001", "0.000000000000000001")],
+)
+def test_a_plain_trade_is_as_it_was(price: str, quantity: str) -> None:
+    trade = venue().trade(event(p=price, q=quantity))
+    assert (trade.price, trade.quantity, trade.is_market, trade.is_absurd) == (price, quantity, True, False)
+    assert venue().trade(event(p="0.0", q="0.0000000001")).is_absurd
+    assert venue().trade(event(p="0.0000000001", q="0")).is_absurd

@@ -29,7 +29,11 @@ def test_snapshot_requests_and_their_weight(market: str, wanted: int, limit: int
 def test_snapshots() -> None:
     body = b'{"lastUpdateId":-1,"bids":[],"asks":[]}'
     empty = venue("spot").snapshot("X", body)
-    assert (empty.last_update_id, empty.bids, empty.limit) == (-1, [], 1000)
+    assert (empty.last_update_id, empty.bids, empty.limit, empty.partial) == (-1, [], 1000, False)
+    request = venue("usdm").snapshot_request("X", 60)
+    assert (request.url[-10:], request.weight) == ("&limit=100", 5)
+    small = venue("usdm").snapshot("X", body, 60)
+    assert (small.limit, small.partial) == (100, True)  # what the exchange was asked for
     with pytest.raises(MalformedFrame):
         venue("spot").snapshot("X", b'{"lastUpdateId":5,"bids":[["1","1"]')
     with pytest.raises(MalformedFrame):
@@ -56,6 +60,7 @@ def test_trades_requests() -> None:
         "historicalTrades?symbol=A&fromId=5&limit=1000"
         in venue("spot", trades="trade").trades_request("A", 5).url
     )
+    assert venue(trades="trade").trades_request("A", 5).url.endswith("/trades?symbol=A&limit=1000")
 
 
 @pytest.mark.parametrize(("market", "hours"), [("spot", 0), ("usdm", 48), ("coinm", 24)])
@@ -168,3 +173,5 @@ def test_tickers() -> None:
 def test_error_bodies() -> None:
     assert venue().error_of(b'{"code":-1121,"msg":"Invalid symbol."}') == (-1121, "Invalid symbol.")
     assert venue().error_of(b"<html>") == (0, "")
+    banned = "Way too many requests; IP banned until 1573770586000. Please use the websocket"
+    assert (venue().banned_until_ms(banned), venue().banned_until_ms("too many")) == (1573770586000, 0)

@@ -54,3 +54,8 @@ def test_the_tightest_limit_of_rest_is_told_as_weight_a_minute(exchange: str) ->
     facts = made(exchange)[1].facts
     assert facts.weight_a_minute > 0
     assert all(facts.weight_a_minute * limit.seconds / 60 <= limit.weight for limit in facts.limits)
+
+
+@pytest.mark.parametrize("exchange", exchanges())
+def test_single_orders_are_followed_where_that_is_asked_for_alone(exchange: str) -> None:
+    assert made(exchange)[1].order_feed is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -10,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers.venues.bitstamp import wire as bitstamp
+from workers.venues.okx import wire as okx
 from workers.venues.wire_values import LONGEST_EXPANDED, milliseconds, number_text, seconds_text_ms
 
 
@@ -61,3 +64,21 @@ def test_times_are_milliseconds_cut_not_rounded():
     for rubbish in ("", "-1", "1e9", "1.2.3", "9" * 12, "١"):
         with pytest.raises(ValueError, match="seconds"):
             seconds_text_ms(rubbish)
+
+
+@pytest.mark.parametrize("code_number", [okx.code_number, bitstamp.code_number])
+@pytest.mark.parametrize(
+    ("code", "number"),
+    [
+        ("50011", 50011),
+        (7, 7),
+        ("999999999", 999999999),
+        ("9999999999", 0),
+        ("", 0),
+        ("API0012", 0),
+        ("\u0667", 0),
+        ("-5", 0),
+    ],
+)
+def test_a_code_is_a_number_or_none(code_number: Callable[[str | int], int], code: str | int, number: int):
+    assert code_number(code) == number

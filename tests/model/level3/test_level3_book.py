@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from workers.errors import BadNumber
 from workers.model.books.order_book import Side
 from workers.model.level3.book import MOST_DOUBTS, Level3Book, Place
+from workers.model.level3.phantoms import agrees
 from workers.venues.bitfinex import orders as bitfinex
 from workers.venues.kraken import orders as kraken
 
@@ -281,3 +282,20 @@ def test_a_book_over_its_bound_says_so_and_drops_nothing():
     book.add("c", "bid", "1", "1")
     assert book.full
     assert len(book) == 3
+
+
+def test_an_order_moved_with_nothing_left_goes() -> None:
+    book = Level3Book()
+    book.add("a", "bid", "9", "1")
+    assert book.move("a", "8", "0.00") is not None
+    assert (len(book), book.counts) == (0, (0, 0))
+
+
+def test_best_levels_agree_only_where_both_have_a_side_or_neither() -> None:
+    book = Level3Book()
+    assert agrees(book, None, None)
+    book.add("a", "bid", "9", "1")
+    assert agrees(book, ("9.0", "1.0"), None)
+    assert not agrees(book, None, None)
+    assert not agrees(book, ("9", "1"), ("10", "1"))
+    assert not agrees(book, ("9", "2"), None)

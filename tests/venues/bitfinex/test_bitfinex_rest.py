@@ -27,6 +27,7 @@ def test_pairs_have_one_canonical_spelling():
     assert info.symbols["DOGE_USD"] == SymbolInfo(
         "DOGE_USD", "listed", "DOGE", "USD", "", "0.00000001", "trading"
     )
+    assert (info.symbols["BTCUSD"].base_asset, info.symbols["BTCUSD"].quote_asset) == ("BTC", "USD")
     assert len(info.bad) == 2
 
 

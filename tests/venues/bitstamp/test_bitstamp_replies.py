@@ -125,9 +125,11 @@ def test_markets_each_by_itself():
 
 
 def test_tickers_in_quote_currency():
-    body = json.dumps([TICKER, {**TICKER, "pair": "ETH/USD", "volume": "nan"}]).encode()
-    found = venue().tickers(body)
-    assert found.rows == [Ticker("BTCUSD", 80000.0, 50000.0)]
+    rows = [TICKER, {**TICKER, "pair": "ETH/USD", "volume": "nan"}, {**TICKER, "pair": "XRP/USD", "vwap": ""}]
+    found = venue().tickers(json.dumps([*rows, {"pair": "NEW/USD"}]).encode())
+    assert found.rows == [
+        Ticker("BTCUSD", 80000.0, 50000.0), Ticker("XRPUSD", 100000.0, 50000.0), Ticker("NEWUSD", 0.0, 0.0),
+    ]  # fmt: skip
     assert [bad.symbol for bad in found.bad] == ["ETH/USD"]
 
 

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from spoiled_json import cut_up, decode, spoiled
 
+from workers.errors import MalformedFrame
 from workers.venues.bybit.session import BybitSession
 from workers.venues.bybit.settings import BybitSettings
 from workers.venues.bybit.venue import Bybit
@@ -206,6 +207,12 @@ def test_repeated_ids_are_dropped_and_ids_that_fell_make_the_stream_stale():
     assert only(feed_book(session, "delta", 7, 103, "ETHUSDT")).kind == "update"
     assert only(feed_book(session, "snapshot", 302, 104)).kind == "restart"
     assert only(feed_book(session, "delta", 303, 105)).kind == "update"
+    assert [only(feed_book(session, "snapshot", at, 106)).kind for at in (303, 310)] == [
+        "snapshot",
+        "snapshot",
+    ]
+    with pytest.raises(MalformedFrame, match="type"):
+        feed_book(session, "whole", 311, 107)
 
 
 def test_a_hole_is_left_to_the_readers_and_without_continuity_nothing_is_numbered():

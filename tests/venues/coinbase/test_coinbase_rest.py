@@ -68,6 +68,19 @@ def test_tickers_are_in_the_quote_asset():
     assert EXCHANGE.tickers_request().url.endswith("/products/stats")
 
 
+def test_what_is_not_traded_yet_has_no_numbers_and_may_not_name_its_assets():
+    new = {"product_id": "NEW-EUR", "price": "", "volume_24h": "", "approximate_quote_24h_volume": "",
+           "is_disabled": True}  # fmt: skip
+    body = json.dumps({"products": [new]}).encode()
+    assert ADVANCED.tickers(body) == ([Ticker("NEW-EUR", 0.0, 0.0)], [])
+    assert ADVANCED.info(body).symbols["NEW-EUR"] == SymbolInfo("NEW-EUR", "", "NEW", "EUR", "", "", "paused")
+    found = EXCHANGE.tickers(
+        b'{"NEW-EUR":{"stats_24hour":{"last":"","volume":""}},"B":{"stats_24hour":{"last":"x"}}}'
+    )
+    assert found.rows == [Ticker("NEW-EUR", 0.0, 0.0)]
+    assert [bad.symbol for bad in found.bad] == ["B"]
+
+
 def test_exchange_pages_hold_the_ids_from_one_on():
     request = EXCHANGE.trades_request("BTC-USD", 500, 0)
     assert request is not None

@@ -265,6 +265,8 @@ def test_a_refusal_names_its_product_and_the_others_are_asked_for_again(market: 
             "BTC-USD"
         }
     left = [stream.stream for stream in venue.endpoints(["BTC-USD"])[0].subscriptions]
+    refused = session.received(packed({"type": "error", "message": "no"}), 0)
+    assert refused == [RefusedStreams(left[: len(left) // len(again)], 0, "no")]
     assert session.received(listed(market, 0, left), 0) == [Accepted(left)]
 
 

@@ -93,7 +93,10 @@ def test_the_older_names_can_be_chosen():
         request = venue.trades_request("BTC-USD", 8, 0)
         assert request is not None
         assert "pair=XBTUSD&since=0&" in request.url
-        venue.info(body(PAIRS))
+        venue.info(body({**PAIRS, "OTHER": {"altname": "OTHERNAME", "wsname": "A/USD"}}))
+    request = venue.trades_request("A-USD", 8, 0)
+    assert request is not None
+    assert "pair=OTHERNAME&" in request.url
 
 
 def test_an_error_comes_with_status_200_and_is_no_page():

@@ -119,6 +119,10 @@ def test_a_refusal_without_a_name_is_of_its_request_or_of_the_oldest():
         RefusedStreams(["books:B-USDT", "books:C-USDT"], 60012, "Illegal request")
     ]
     assert session.received(FRAMES_TEXT[6], 1) == [RefusedStreams(["books:A-USDT"], 60012, "Illegal request")]
+    session.subscribe([depth_stream("D-USDT"), depth_stream("E-USDT"), depth_stream("F-USDT")], 2)
+    session.received(acknowledgement("D-USDT"), 1)
+    session.unsubscribe([depth_stream("E-USDT")], 3)
+    assert session.received(frame, 1) == [RefusedStreams(["books:F-USDT"], 60012, "Illegal request")]
 
 
 def test_a_snapshot_may_come_before_its_answer():

@@ -128,16 +128,6 @@ class HistoryBlock:
         return self.start + (self.parts[-1].last if self.parts else -1)
 
     @property
-    def end(self) -> int:
-        """The last second there is room for."""
-        return self.start + self.length - 1
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing can come any more."""
-        return self.last >= self.end
-
-    @property
     def known_seconds(self) -> int:
         """How many seconds are known."""
         return sum(part.last - part.first + 1 for part in self.parts if isinstance(part, Segment))

@@ -67,7 +67,7 @@ def spelled(word: str, venue: str) -> str:
     prefix, colon, name = word.removeprefix(mark).rpartition(":")
     if colon and prefix.lower() != venue.lower():
         return word
-    return word if not colon and word == EVERYTHING else mark + upper_symbol(name)
+    return word if word == EVERYTHING else mark + upper_symbol(name)
 
 
 class Selected(NamedTuple):

@@ -130,11 +130,9 @@ def data_frame(frame: bytes) -> DataFrame:
             raise ValueError(f"{tag[:20]!r} without its payload")
         payload = elements[rest - 1]
     ends = [_count.decode(element) for element in elements[rest:]]
-    if len(ends) > 2:
-        raise ValueError("more behind the payload than a number and a time")
     time_ms = ends.pop() if ends and ends[-1] >= TIMES_FROM else -1
     if len(ends) > 1 or (ends and not ends[0]):
-        raise ValueError("a frame has one number, from 1 on")
+        raise ValueError("behind the payload are one number, from 1 on, and a time")
     return DataFrame(channel, tag, None if tag == "hb" else payload, ends[0] if ends else 0, time_ms)
 
 

@@ -179,10 +179,8 @@ def code_number(code: Code) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def text_of(sent: Raw | UnsetType) -> str:
+def text_of(sent: Raw) -> str:
     """What is said of an error: a text, or any JSON as it stands."""
-    if sent is UNSET:
-        return ""
     raw = bytes(sent)[:400]
     try:
         return msgspec.json.decode(raw, type=str)
