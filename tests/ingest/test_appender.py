@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import tracemalloc
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -160,6 +163,18 @@ def test_what_is_remembered_of_the_lost_is_small() -> None:
     assert held < 16 * losses.MOST_IDS
 
 
+def test_what_is_lost_while_a_loss_could_not_be_told_is_one_with_it() -> None:
+    earlier, later = (
+        losses.Lost(first, "redis away") for first in (entries(KEY, 7, 1)[0], entries(KEY, 3, 1)[0])
+    )
+    for lost, numbers_lost in ((earlier, (7, 8)), (later, (3, 9))):
+        for number in numbers_lost:
+            lost.add(entries(KEY, number, 1)[0])
+    whole = earlier.and_then(later)
+    assert (list(whole.places), whole.count, whole.last) == ([7, 8, 3, 9], 4, 9)
+    assert (whole.first_ms, whole.last_ms) == (1_000_003, 1_000_009)
+
+
 async def test_what_was_appended_without_a_reply_is_not_told_lost(client: Redis) -> None:
     """The buffer overflows while nobody knows whether a batch arrived; what is dropped was never sent."""
 
@@ -275,6 +290,43 @@ async def test_abandoning_a_buffer_at_the_end_is_bounded(client: Redis) -> None:
     stop.set()
     await asyncio.wait_for(one.run(stop), 10)
     assert one.waiting == 1
+
+
+async def test_a_buffer_is_kept_however_long_redis_is_away(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Back(Away):
+        tries = 0
+
+        async def execute_command(self, *arguments: Any, **options: Any) -> Any:
+            self.tries += 1
+            self.away = self.tries < 3
+            return await super().execute_command(*arguments, **options)
+
+    hours = count(0.0, 3_600.0)
+    monkeypatch.setattr(
+        appender_module, "time", SimpleNamespace(monotonic=lambda: next(hours), time=time.time)
+    )
+    one, stop = appender(Back(client)), asyncio.Event()
+    one.add(entries(KEY, 1, 1)[0])
+    running = asyncio.create_task(one.run(stop))
+    while one.waiting and not running.done():
+        await asyncio.sleep(0.01)
+    stop.set()
+    await running
+    assert (one.appended, one.waiting) == (1, 0)
+
+
+async def test_what_is_dropped_is_told_before_the_end_though_the_other_line_may_have_it(
+    client: Redis,
+) -> None:
+    one, stop = appender(client, buffer_entries=20), asyncio.Event()
+    for entry in [*entries(KEY, 1, 5), *entries(OTHER, 1, 20)]:
+        one.add(entry)
+    stop.set()
+    await one.run(stop)
+    [(_, gap)] = await client.xrange("gaps:{A}")
+    assert (gap[b"from"], gap[b"to"]) == (b"1", b"5")
 
 
 async def test_tickers_make_room_for_what_must_not_be_missed(client: Redis) -> None:

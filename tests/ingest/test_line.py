@@ -116,11 +116,14 @@ def test_a_ticker_without_a_time_takes_that_of_its_arrival(appended: list[RawEnt
 def test_a_break_waits_for_the_other_line_then_passes(line: Line, appended: list[RawEntry]) -> None:
     line.frame(depth(1, 5), NOW_US)
     line.frame(depth(8, 9), NOW_US + 1_000)
+    line.frame(depth(12, 13), NOW_US + 31_000)
     line.tick(NOW_US + 30_000)
     assert [entry.update_id for entry in appended] == [5]
     line.tick(NOW_US + 41_000)
     assert [(entry.update_id, entry.received_us) for entry in appended] == [(5, NOW_US), (9, NOW_US + 1_000)]
-    assert line.breaks == 1
+    line.tick(NOW_US + 71_000)
+    assert [entry.update_id for entry in appended] == [5, 9, 13]
+    assert (line.breaks, line.counts["depth"]) == (1, 3)
 
 
 def test_replies_are_no_entries(line: Line, appended: list[RawEntry]) -> None:
@@ -273,21 +276,43 @@ def test_what_is_held_back_when_the_clock_is_set_back_passes_after_its_grace() -
     assert [entry.update_id for entry in entries] == [2, 6]
 
 
+def only_ordered(microseconds: int) -> bytes:
+    return (
+        b'{"event":"data","channel":"diff_order_book_btcusd","data":{"timestamp":"1","microtimestamp":"%d",'
+        b'"bids":[],"asks":[]}}' % microseconds
+    )
+
+
+def test_where_ids_only_order_a_book_ends_with_its_socket_and_where_it_is_asked_for_anew() -> None:
+    entries: list[RawEntry] = []
+    venue = Bitstamp("bitstamp", BitstampSettings(symbols=["BTCUSD"]))
+    line = Line(venue, Keys(), "a", IngestSettings(), ["BTCUSD"], entries.append)
+    first, second = venue.session(""), venue.session("")
+    for later, session in enumerate((first, second), 1):
+        line.frame(only_ordered(NOW_US + later), NOW_US + 10, session)
+    assert [entry.kind for entry in entries] == ["break", "update"] * 2
+    line.ended(first, NOW_US + 20, succeeded=True)
+    assert len(entries) == 4
+    line.begun_anew(second, [("depth", "BTCUSD")], NOW_US + 30)
+    line.ended(second, NOW_US + 40)
+    assert [(entry.kind, entry.received_us) for entry in entries[4:]] == [
+        ("break", NOW_US + 30), ("break", NOW_US + 40),
+    ]  # fmt: skip
+    line.frame(only_ordered(NOW_US + 50), NOW_US + 50, third := venue.session(""))
+    line.give_up("BTCUSD")
+    known = len(entries)
+    line.ended(third, NOW_US + 60)
+    assert len(entries) == known
+
+
 def test_where_ids_only_order_a_line_cannot_know_what_came_before_it() -> None:
     """Both lines may have been killed, and a book of before goes on with whatever comes."""
     entries: list[RawEntry] = []
-
-    def frame(microseconds: int) -> bytes:
-        return (
-            b'{"event":"data","channel":"diff_order_book_btcusd","data":{"timestamp":"1","microtimestamp":"%d",'
-            b'"bids":[],"asks":[]}}' % microseconds
-        )
-
     venue = Bitstamp("bitstamp", BitstampSettings(symbols=["BTCUSD"]))
     for line in "ab":
         process = Line(venue, Keys(), line, IngestSettings(), ["BTCUSD"], entries.append, joining=line == "b")
         for later in (1, 2, 3):
-            process.frame(frame(NOW_US + later), NOW_US + 10)
+            process.frame(only_ordered(NOW_US + later), NOW_US + 10)
         process.tick(NOW_US + 20, all_held=True)
     assert [entry.kind for entry in entries] == ["break", *["update"] * 3] * 2
     assert all(

@@ -73,11 +73,15 @@ def test_a_refused_stream_is_asked_for_alone_ever_more_rarely_and_told_once() ->
     assert asked == [10, 30, 70, 150, 310, 630]
     assert exchange.told == ["s7@depth"]
     assert refusals.names() == ["S7@depth"]
+    assert streams.accepted == len(WANTED) - 1
     exchange.bad.clear()
     streams.retry(10_000)
     exchange.serve(streams, 10_000)
     assert "s7@depth" in exchange.subscribed
     assert refusals.names() == []
+    assert streams.accepted == len(WANTED)
+    streams.retry(20_000)
+    assert not streams.queued
 
 
 def test_the_next_socket_does_not_ask_for_it_among_the_others() -> None:

@@ -164,6 +164,26 @@ async def test_a_socket_that_is_succeeded_breaks_nothing_and_its_heir_does(clien
     assert await two.log() == ["n1", "n2", "break", "n3"]
 
 
+def test_a_socket_that_ends_loses_what_it_alone_brought_since_it_was_lost() -> None:
+    told: list[RawEntry] = []
+    wholeness = Wholeness(KEYS, "a", told.append)
+    sockets = {symbol: VENUE.session("") for symbol in "XYZ"}
+    for ms, (symbol, socket) in enumerate(sockets.items(), 1_000):
+        wholeness.frame(socket, ms * 1_000)
+        wholeness.trade(socket, symbol, ms, ms * 1_000)
+    wholeness.begun_anew("X")
+    wholeness.frame(sockets["X"], 5_000_000)
+    wholeness.forget("Z")
+    for symbol in "XZ":
+        wholeness.ended(sockets[symbol], 9_000_000, succeeded=False)
+    assert [(e.key, e.event_ms) for e in told if e.kind == "lost"] == [(KEYS.raw("X", TRADES), 1_000)]
+    wholeness.trade(sockets["Y"], "X", 9_100, 9_100_000)
+    assert (told[-1].kind, told[-1].number) == ("break", 1_000)
+    assert (
+        len({entry.name for entry in told if entry.kind == "break"}) == 4
+    )  # or the log took it for a repeat
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
