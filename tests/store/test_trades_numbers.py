@@ -7,8 +7,9 @@ from fractions import Fraction
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 from test_trades import T0, matches, tape, trade, trade_store, unacknowledged
-from test_trades_properties import KEYS, SYMBOL
+from test_trades_properties import KEYS, SYMBOL, contents
 
 from workers.errors import StateUnreadable
 from workers.model.trades.fold import TradesFold
@@ -78,10 +79,34 @@ async def test_a_late_trade_does_not_change_a_bar_of_a_finer_fold(client: Redis)
     ]
 
 
-async def test_a_state_of_decimals_that_nobody_wrote_is_refused(client: Redis) -> None:
-    store = trade_store(client)
+NUMBERS = (
+    *("last_id", "last_trade_time", "hole_next_id", "incomplete_next", "ids_since"),
+    *(
+        f"{name}_count"
+        for name in ("applied", "repeated", "not_market", "missing", "late", "capped", "restarts", "breaks")
+    ),
+)
+WINDOWS = ("100ms", "1m", "1h", "1d")
+
+
+async def test_a_state_that_nobody_wrote_is_refused_by_its_field_and_left_as_it_is(client: Redis) -> None:
+    store, state = trade_store(client), KEYS.trades_state(SYMBOL)
     await store.apply(SYMBOL, unacknowledged(tape(2)))
-    await client.hset(KEYS.trades_state(SYMBOL), "digits", "27")
-    with pytest.raises(StateUnreadable, match="digits are not 18"):
-        await store.apply(SYMBOL, unacknowledged(tape(3)))
-    assert (await store.state(SYMBOL)).last_id == 1
+    rubbish = [(name, text) for name in NUMBERS for text in ("x", "9" * 17)]
+    rubbish += [*((name, "0 0 0") for name in WINDOWS), ("revisions", "1 2 3"), ("digits", "27")]
+    rubbish.append(("long_windows", "0 1|x"))
+    for name, text in rubbish:
+        before = await client.hgetall(state)
+        await client.hset(state, name, text)
+        there = await contents(client)
+        for attempt in (
+            store.apply(SYMBOL, unacknowledged(tape(3))),
+            store.skip(SYMBOL, 2, 3),
+            store.close(SYMBOL, T0 + 10**9, 0),
+        ):
+            with pytest.raises((StateUnreadable, ResponseError), match=f"UNREADABLE {name} |its {name} "):
+                await attempt
+        assert await contents(client) == there
+        await client.delete(state)
+        await client.hset(state, mapping=before)
+    assert (await store.apply(SYMBOL, unacknowledged(tape(3)))).applied == 1
