@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import product
 from typing import Any, get_args
 
 import fakeredis
@@ -294,3 +295,17 @@ def test_a_real_server_holds_what_the_pure_fold_says(
         await client.aclose()
 
     asyncio.run(run())
+
+
+async def test_trades_outside_the_market_end_and_prove_windows_as_the_pure_fold_says(client: Redis) -> None:
+    """In one batch after trades of the market, whose windows the clock may have closed: all ways there are."""
+    times = [-200_000_000, 0, 10, 130, 140, 60_250]
+    for *markets, is_longer, is_closed in product([True, False], repeat=len(times)):
+        tape = [
+            Trade(SYMBOL, number, "1.5", "2", number, number, BASE_MS + ms, BASE_MS + ms, False, is_market)
+            for number, (ms, is_market) in enumerate(zip(times, (True, True, *markets), strict=True), 1)
+        ]
+        closed = [("close", BASE_MS + 200_000_000)] if is_closed else []
+        steps = [("apply", tape[:2]), *closed, ("apply", tape[2 : 6 if is_longer else 5])]
+        await client.flushall()
+        await play(client, steps, (0, 0, "json", True, "no"))
