@@ -10,10 +10,11 @@ from typing import Any
 
 import fakeredis
 import pytest
+from structlog.testing import capture_logs
 
 from workers.books.book import STEADY_S, OwnedBook
 from workers.books.snapshots import SnapshotFetcher
-from workers.errors import LeaseLost, RestUnavailable
+from workers.errors import BadNumber, LeaseLost, RestUnavailable
 from workers.model.books.sync import SyncState
 from workers.model.events import Snapshot
 from workers.runtime.context import venue_contexts
@@ -215,6 +216,28 @@ async def test_a_snapshot_that_was_ahead_of_the_stream_and_agreed_is_no_failure(
         world.events(A=1)  # brings it there
         assert book.unsaved, "the next owner would have to ask again"
         assert book.snapshot_at == 1_001.0
+    await world.fetcher.close()
+
+
+async def test_a_number_that_cannot_be_used_is_named(world: World) -> None:
+    """The book is not shown because of it: whoever looks for the reason must find it."""
+    world.events(A=1)
+    world.rest.body = b'{"lastUpdateId":1,"bids":[["1E-7","1"]],"asks":[["2","1"]]}'
+    with capture_logs() as logs:
+        await world.round()
+        await asyncio.gather(*world.fetcher._tasks)
+    assert [entry["error"] for entry in logs if entry["event"] == "snapshot"] == [
+        str(BadNumber("1E-7", "price"))
+    ]
+    book = world.books["A"]
+    book.sync.on_snapshot(Snapshot("A", world._u, [("1", "1")], [("2", "1")], limit=1000), 0)
+    book.noticed()
+    data = b'{"s":"A","E":1,"U":2,"u":2,"b":[["1","1E5"]],"a":[]}'
+    with capture_logs() as logs:
+        book.take(Delivered(b"1-2", data, 0), 0)
+    assert [entry["error"] for entry in logs if entry["event"] == "sync_lost"] == [
+        str(BadNumber("1E5", "quantity"))
+    ]
     await world.fetcher.close()
 
 

@@ -285,7 +285,8 @@ class OwnedBook:
             # REST answers from a cache that lags the stream: asked at once, it would be older than the gap
             delay_s = self._settings.snapshot_delay_ms / 1000
             self.snapshot_at = now + max(delay_s, self._relapses.lost(now))
-            log.warning("sync_lost", venue=name, symbol=self.claim.symbol, reason=self.sync.reason)
+            why = {"error": str(self.sync.bad_number)} if self.sync.reason == "bad number" else {}
+            log.warning("sync_lost", venue=name, symbol=self.claim.symbol, reason=self.sync.reason, **why)
 
     def borne_out(self) -> None:
         """A snapshot has said what the book says: it is not outdated, and if it was the second one, it may be shown."""

@@ -230,8 +230,9 @@ class SnapshotFetcher:
         book.noticed()
         if outcome in (SnapshotOutcome.REFRESHED, SnapshotOutcome.AGREED):
             book.borne_out()
+        why = {"error": str(sync.bad_number)} if outcome is SnapshotOutcome.UNUSABLE else {}
         log.info("snapshot", venue=venue.name, symbol=symbol, u=snapshot.last_update_id, levels=snapshot.limit,
-                 outcome=outcome.name)  # fmt: skip
+                 outcome=outcome.name, **why)  # fmt: skip
         # whoever reads a kept one takes it for as many levels as are always asked for
         if outcome is not SnapshotOutcome.TOO_OLD and levels is None:
             await self._store.keep_snapshot(symbol, body, time.time_ns() // 1000, self._kept)
