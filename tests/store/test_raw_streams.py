@@ -92,12 +92,16 @@ async def test_update_id_zero_of_a_new_stream_is_taken(client: Redis) -> None:
 
 
 async def test_old_entries_go_and_young_ones_stay(client: Redis) -> None:
-    streams = RawStreams(client, 10_000)
-    await streams.append([entry(i * 1000, i) for i in range(1, 2001)], {KEY: 100_000})
-    kept = await ids(client)
-    assert kept[-1] == "2000000-2000"
-    assert "1900000-1900" in kept
-    assert len(kept) < 400  # trimming is by whole nodes of about a hundred
+    streams, longer = RawStreams(client, 10_000), {KEY: 100_000, OTHER: 300_000}
+    for last in (2000, 4000):  # where nothing is known of the streams, and where the last entries are
+        await streams.append(
+            [entry(i * 1000, i, key) for i in range(last - 1999, last + 1) for key in longer], longer
+        )
+        for key, kept_ms in longer.items():
+            kept = await ids(client, key)
+            assert kept[-1] == f"{last}000-{last}"
+            assert f"{last - kept_ms // 1000}000-{last - kept_ms // 1000}" in kept
+            assert len(kept) < kept_ms // 1000 + 300  # trimming is by whole nodes of about a hundred
 
 
 async def test_a_key_of_another_type_is_refused_and_nothing_is_appended_elsewhere(client: Redis) -> None:
