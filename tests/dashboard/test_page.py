@@ -85,6 +85,18 @@ async def test_a_withheld_book_shows_its_reason_and_no_number(market: Page, api:
     await expect(market.locator("#withheld")).to_be_hidden()
 
 
+async def test_the_reason_of_an_earlier_loss_is_none_for_a_book_in_sync(market: Page, api: ScriptedApi):
+    for state, reason, said in (
+        ("behind", "gap", "has not come to what the exchange sent last"),
+        ("unconfirmed", "gap", "No second snapshot has agreed"),
+        ("stale", "stream dead", "Reason: stream dead. Other streams have gone on"),
+    ):
+        await api.withhold(state, reason)
+        await expect(market.locator("#withheld")).to_contain_text(said)
+        await expect(market.locator("#withheld")).not_to_contain_text("An update is missing")
+        await expect(market.locator("#state")).not_to_contain_text("gap")
+
+
 async def test_without_a_connection_nothing_is_shown_as_live_and_it_comes_back(
     market: Page, api: ScriptedApi, watch: Watch
 ):
@@ -238,7 +250,7 @@ async def test_the_fleet_page_tells_workers_symbols_and_memory(market: Page):
 async def test_open_alerts_are_listed_and_what_others_wrote_is_text(api: ScriptedApi, page: Page):
     api.alerts_owner = None
     await page.goto(f"{api.url}/#fleet")
-    await expect(page.locator("#alerts-note")).to_have_text("no worker looks")
+    await expect(page.locator("#alerts-note")).to_have_text("no rules are set, or no worker looks")
     await expect(page.locator("#alerts tbody")).to_have_text("no alert is open")
     nasty = "<img src=x onerror=document.title='owned'>"
     alert = {"rule": "wide", "severity": "critical", "venue": "usdm", "symbol": nasty, "condition": "spread_bps > 5",

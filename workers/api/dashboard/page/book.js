@@ -5,6 +5,14 @@
  * @typedef {{bids: Level[], asks: Level[], updateId: number, eventMs: number, low: number, high: number}} Levels
  */
 
+/** Books in these states are in sync: the reason that is told beside them is that of an earlier loss. */
+const IN_SYNC = new Set(["unconfirmed", "crossed", "behind", "stale", "beyond range"]);
+
+/** Why a book is withheld now, as far as its owner says; empty: its state says all. @param {string} state @param {string} reason */
+export function reasonOf(state, reason) {
+  return IN_SYNC.has(state) && reason !== "stream dead" ? "" : reason;
+}
+
 export class Book {
   constructor() {
     /** @type {Levels|null} null: nothing that may be shown */

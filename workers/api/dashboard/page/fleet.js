@@ -1,5 +1,6 @@
 /** The fleet page: workers, symbols with their lag, gaps, audits, and the memory of Redis. */
 
+import { reasonOf } from "./book.js";
 import { byId, make, row, setText } from "./dom.js";
 import { bytesText, countText, durationText, momentText } from "./format.js";
 import { get } from "./rest.js";
@@ -90,7 +91,7 @@ export class Fleet {
   /** @param {Record<string, string|number>[]} workers */
   #workers(workers) {
     fill("workers", workers.map((worker) => {
-      const told = Object.entries(worker).filter(([name]) => !OWN.has(name));
+      const told = Object.entries(worker).filter(([name, value]) => !OWN.has(name) && value !== "");
       const doing = told.map(([name, value]) => detailText(name, value)).join(" · ");
       return row([
         make("th", { scope: "row" }, worker.role), String(worker.name), String(worker.pid ?? "–"),
@@ -104,7 +105,8 @@ export class Fleet {
     fill("books", symbols.map((one) => {
       const synced = one.state === "synced";
       const state = make("span", { class: "state", "data-state": synced && one.is_connected ? "synced" : one.state === "waiting" ? "waiting" : "withheld" }, make("b", {}, one.state));
-      if (!synced && one.reason) state.append(make("span", {}, one.reason));
+      const reason = reasonOf(one.state, one.reason);
+      if (!synced && reason) state.append(make("span", {}, reason));
       else if (!one.is_connected) state.append(make("span", {}, "no living sockets"));
       const number = (/** @type {string} */ text) => make("td", { class: "num" }, text);
       return row([
@@ -124,7 +126,7 @@ function showAlerts(alerts) {
   const known = alerts.status === "fulfilled";
   const { owner, open, left_out: more } = known ? alerts.value : { owner: "", open: [], left_out: 0 };
   const count = `${open.length} open${more ? `, and ${more} more without an alert of their own` : ""}`;
-  setText(byId("alerts-note"), known ? (owner ? count : "no worker looks") : messageOf(alerts.reason));
+  setText(byId("alerts-note"), known ? (owner ? count : "no rules are set, or no worker looks") : messageOf(alerts.reason));
   fill("alerts", open.map(alertRow), known ? "no alert is open" : "not known");
 }
 

@@ -10,8 +10,8 @@ export const ROWS = 20;
 const MEANING = {
   gap: "An update is missing. A new snapshot has been asked for.",
   crossed: "The best bid is at or above the best ask, so one of them is wrong.",
-  behind: "Its owner has not read all that the stream brought.",
   stale: "The stream is silent and no line to the exchange lives.",
+  "stream dead": "Other streams have gone on without this one.",
   unconfirmed: "No second snapshot has agreed with the first one yet.",
   "beyond range": "The market has left the prices that the last snapshot proved.",
   "audit mismatch": "An independent snapshot had other quantities.",

@@ -1,7 +1,7 @@
 /** The market page: one symbol, its live channels, and the second of the past that is shown instead. */
 
 import { Analytics } from "./analytics.js";
-import { Book, boundary } from "./book.js";
+import { Book, boundary, reasonOf } from "./book.js";
 import { CandleChart } from "./candles.js";
 import { INTERVALS } from "./candle_series.js";
 import { DepthChart } from "./depth.js";
@@ -169,8 +169,8 @@ export class Market {
     if (outcome === "changed") this.history.reached(message.E);
     if (outcome === "resync") this.#subscribeBook();
     const returns = this.withheld !== null && outcome === "changed";
-    this.withheld =
-      outcome === "changed" ? null : { state: message.state ?? message.title ?? "waiting", reason: message.reason ?? message.detail ?? "" };
+    const state = message.state ?? message.title ?? "waiting";
+    this.withheld = outcome === "changed" ? null : { state, reason: reasonOf(state, message.reason ?? message.detail ?? "") };
     this.#show();
     if (returns) this.#renewDepth();
   }
