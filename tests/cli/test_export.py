@@ -277,6 +277,8 @@ def test_a_venue_of_the_archive_alone_is_exported_by_its_name(
     assert main([*export, "--venue", "bitmex"]) == 0
     assert [row["price"] for row in read_csv(out)] == ["8531.5"]
     assert main([*export, "--symbol", "bitmex:XBTUSD"]) == 0
+    assert main([*export, "--source", "archive"]) == 0
+    assert "of bitmex XBTUSD" in capsys.readouterr().err.splitlines()[-1]
     capsys.readouterr()
     assert main([*export, "--venue", "bitmax"]) == 2
     assert "bitmex" in capsys.readouterr().err

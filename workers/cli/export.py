@@ -29,7 +29,7 @@ def export(
     ],
     symbol: Annotated[str, typer.Option("--symbol", help="Whose: BTCUSDT, spot:BTCUSDT.")],
     venue: Annotated[
-        str, typer.Option("--venue", help="Else the first venue of the settings that has the symbol.")
+        str, typer.Option("--venue", help="Else the first that follows the symbol, or has files of it.")
     ] = "",
     start: Annotated[
         str, typer.Option("--from", metavar="TIME", help="ISO (UTC) or ms since 1970. Else the beginning.")

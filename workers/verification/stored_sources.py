@@ -106,19 +106,19 @@ async def answering_redis(settings: Settings) -> AsyncIterator[Redis]:
 def symbol_meant(effective: Effective, text: str, venue: str) -> tuple[str, str]:
     """Venue and symbol of `--symbol` and `--venue`: `BTCUSDT`, `btcusdt`, or without a venue `spot:BTCUSDT`.
 
-    Without any it is the first venue that follows the symbol, else the first: the archive may hold what nobody follows
-    now. Files of others may be of symbols in small letters, so what is filed as it is written is meant.
+    Without any it is the first venue that follows the symbol, else the first that has files of it, else the first.
+    Files of others may be of symbols in small letters, so what is filed as it is written is meant.
     """
     if not venue:
         venue, _, text = text.rpartition(":")
-    contexts = venue_contexts(effective.settings)
     folded = upper_symbol(text)
-    for context in contexts:
-        if venue and upper_symbol(venue) != upper_symbol(context.name):
+    archive = ArchiveReader(storage_of(effective.settings.archive.url, effective.home))
+    contexts = {context.name: context.symbols for context in venue_contexts(effective.settings)}
+    for name, symbols in contexts.items():
+        if venue and upper_symbol(venue) != upper_symbol(name):
             continue
-        if folded in context.symbols or context.symbols.rule.wants(folded):
-            filed = text != folded and text in ArchiveReader(
-                storage_of(effective.settings.archive.url, effective.home)
-            ).symbols(context.name)
-            return context.name, text if filed else folded
-    return venue or contexts[0].name, text
+        if folded in symbols or symbols.rule.wants(folded):
+            return name, text if text != folded and text in archive.symbols(name) else folded
+    if not venue:
+        venue = next((name for name in [*contexts, *archive.venues()] if text in archive.symbols(name)), "")
+    return venue or next(iter(contexts)), text
