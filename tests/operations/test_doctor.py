@@ -187,6 +187,18 @@ def test_a_server_that_does_not_answer_is_a_problem(doctor: Doctor):
     assert "REDIS_URL" in found["redis"]["do"]
 
 
+@pytest.mark.parametrize("user", ["", "fleet:wrong@"])
+def test_a_server_that_wants_a_password_is_not_away(doctor: Doctor, server: Server, user: str):
+    server.client.config_set("requirepass", "secret")
+    try:
+        code, found = doctor(REDIS_URL=server.url.replace("://", f"://{user}"))
+    finally:
+        server.client.config_set("requirepass", "")
+    assert (code, found["redis"]["level"]) == (1, "problem")
+    assert "refuses the login" in found["redis"]["found"]
+    assert "user:password@" in found["redis"]["do"]
+
+
 def test_before_the_first_start_there_is_no_server_and_no_problem(
     doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ):

@@ -19,6 +19,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as AnsweredLate
 
 from workers.store.connection import connect, connect_reader
+from workers.store.refusals import Refusal, refusal_of
 
 Question = Callable[[Any], Awaitable[Any]]
 
@@ -280,3 +281,17 @@ async def test_more_questions_than_connections_wait_for_their_turn(real_server: 
     await asyncio.gather(*blocked, return_exceptions=True)
     assert await asyncio.gather(*[client.echo("a") for _ in range(300)]) == [b"a"] * 300
     await client.aclose()
+
+
+@pytest.mark.parametrize("user", ["", "somebody:wrong@"])
+async def test_a_login_that_is_refused_is_an_error_and_no_endless_try(spare_server: str, user: str) -> None:
+    owner: Any = Redis.from_url(spare_server)
+    await owner.config_set("requirepass", "secret")
+    client = connect(spare_server.replace("://", f"://{user}"))
+    with pytest.raises(ConnectionLost) as refused:
+        async with asyncio.timeout(60):
+            await client.ping()
+    assert refusal_of(refused.value) is Refusal.NOT_LOGGED_IN
+    await client.aclose()
+    await owner.config_set("requirepass", "")
+    await owner.aclose()

@@ -81,6 +81,7 @@ _CODES: Final = {
 }
 _IN_SCRIPT: Final = re.compile(rf"(?:^|[\s:'\"-])({'|'.join(_CODES)})\s")
 """A script that passes an error on puts words before it in some versions, and so does redis-py for a pipeline."""
+_NO_LOGIN: Final = "invalid username-password pair"  # of a plain ConnectionError, without its code
 _NOT_PERMITTED: Final = ("can't run this command", "can't access at least one of the keys", "no permissions")
 
 
@@ -98,7 +99,7 @@ def refusal_of(error: BaseException) -> Refusal:
     first = text.split(" ", 1)[0]
     if first in _CODES:
         return _CODES[first]
-    if isinstance(error, AuthenticationError):
+    if isinstance(error, AuthenticationError) or _NO_LOGIN in text:
         return Refusal.NOT_LOGGED_IN
     if isinstance(error, OSError | ConnectionLost | AnsweredLate):
         return Refusal.AWAY

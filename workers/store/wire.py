@@ -173,7 +173,8 @@ class Wired(AbstractConnection):
         if not self.is_connected:
             await self.connect_check_health(check_health=False)
         if self._wire is None:  # while it connects
-            await super().send_packed_command(command, check_health)
+            # Where the login is refused, a PING before each command would fail, and connect anew, for ever.
+            await super().send_packed_command(command, check_health=False)
         else:
             self._wire.send(command if isinstance(command, bytes) else b"".join(command))
 

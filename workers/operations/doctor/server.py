@@ -14,6 +14,7 @@ from workers.operations.doctor.findings import Finding, megabytes
 from workers.operations.doctor.memory import Estimate, estimate
 from workers.settings.loading import Effective, redis_url
 from workers.store.connection import connect
+from workers.store.refusals import Refusal, refusal_of
 from workers.store.server import OLDEST, find_server, may_not_ask, server_of, strange_data
 
 MILLION: Final = 1_000_000
@@ -38,10 +39,10 @@ async def server_findings(effective: Effective, *, runs: bool) -> tuple[list[Fin
         await client.aclose()
         if may_not_ask(error):
             return [_not_told(mask(url)), _per_million(effective, "", None), *limits], 0.0
-        away = _away(effective, str(error).rstrip("."), runs=runs)
+        away = _away(effective, error, runs=runs)
         return [away, _per_million(effective, "", None)], 0.0
     except (RedisError, OSError) as error:
-        away = _away(effective, str(error).rstrip("."), runs=runs)
+        away = _away(effective, error, runs=runs)
         return [away, _per_million(effective, "", None)], 0.0
     try:
         needs = await estimate(client, settings)
@@ -59,14 +60,18 @@ async def server_findings(effective: Effective, *, runs: bool) -> tuple[list[Fin
     return findings + clients, needs.total
 
 
-def _away(effective: Effective, error: str, *, runs: bool) -> Finding:
+def _away(effective: Effective, error: Exception, *, runs: bool) -> Finding:
     settings = effective.settings
-    url = mask(redis_url(settings))
+    url, says = mask(redis_url(settings)), str(error).rstrip(".")
+    if refusal_of(error) is Refusal.NOT_LOGGED_IN:
+        found, means = f"{url} refuses the login: {says}", "Nothing can work without it."
+        do = "Name user and password in REDIS_URL, redis://user:password@host:port/db, or set FLEET_REDIS__PASSWORD."
+        return Finding("redis", "problem", found, means, do)
     if settings.redis.url or runs:
         return Finding(
             "redis",
             "problem",
-            f"{url} does not answer: {error}",
+            f"{url} does not answer: {says}",
             "Nothing can work without it; workers wait until it answers.",
             "Start the server, or set REDIS_URL to one that runs."
             if settings.redis.url
