@@ -257,7 +257,7 @@ async def test_where_a_role_is_not_configured_the_channel_is_refused(world: Worl
     with pytest.raises(NotKnown) as refused:
         await world.hub.subscribe(client, Wanted(channel="orders", symbols=[SYMBOL, "usdm:BTCUSDT"]))
     assert refused.value.title == "Single orders of usdm are not followed"
-    assert refused.value.detail == "orders = true in its settings"
+    assert "those of binance are not followed" in refused.value.detail
     off = World(world.client, is_enabled=False)
     with pytest.raises(NotKnown) as refused:
         await off.hub.subscribe(off.hub.enter("ws"), ANALYTICS)

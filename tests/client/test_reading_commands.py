@@ -107,6 +107,11 @@ def fleet(
     return run
 
 
+def test_what_single_orders_would_take(fleet: Callable[..., tuple[int, str, str]]):
+    code, _, told = fleet("orders", S)
+    assert (code, "those of binance are not followed" in told) == (3, True)
+
+
 def test_the_book(fleet: Callable[..., tuple[int, str, str]]):
     code, said, _ = fleet("book", "btcusdt", "--json")
     row = json.loads(said)

@@ -207,6 +207,6 @@ async def test_a_venue_whose_orders_are_not_followed_says_so(real_server: str) -
         async with TestClient(TestServer(api.application.build())) as client:
             response = await client.get("/orders?symbol=BTCUSDT")
             assert response.status == 404
-            assert "orders = true" in await response.text()
+            assert "those of binance are not followed" in await response.text()
         await api.close()
         await process.client.aclose()

@@ -54,9 +54,8 @@ async def _orders(client: Any, context: VenueContext, symbol: str, most: int) ->
     """The orders as Redis has them. Raises: CommandError, where they are withheld or not followed."""
     feed = context.venue.order_feed
     if feed is None:
-        raise CommandError(
-            f"Single orders of {context.name} are not followed: set orders = true in its settings."
-        )
+        wanted = context.settings.orders_wanted
+        raise CommandError(f"Single orders of {context.name} are not followed. It takes {wanted}.")
     decoding = OrderDecoding(feed.rules, feed.by_id, feed.message)
     try:
         return await trusted_orders(client, context.keys, symbol, decoding, most)

@@ -100,6 +100,13 @@ class VenueSettings(Struct, forbid_unknown_fields=True, kw_only=True):
         return False
 
     @property
+    def orders_wanted(self) -> str:
+        """What it takes to follow single orders, to be told where they are not."""
+        if self.tells_orders:
+            return "orders = true in its settings"
+        return f"another exchange: those of {self.exchange} are not followed by this release"
+
+    @property
     def socket_urls(self) -> tuple[str, ...]:
         """The settings that say where its sockets are."""
         return ("websocket_url",)

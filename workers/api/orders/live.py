@@ -115,9 +115,8 @@ def unvouched(said: OrderStatement | StateUnreadable | None, heard_at: float) ->
 def refuse_unfollowed(market: Market, where: str) -> None:
     """Raise NotKnown where single orders of a market's venue are not followed."""
     if market.context.venue.order_feed is None:
-        raise NotKnown(
-            f"Single orders of {market.venue} are not followed", "orders = true in its settings", where
-        )
+        wanted = market.context.settings.orders_wanted
+        raise NotKnown(f"Single orders of {market.venue} are not followed", f"it takes {wanted}", where)
 
 
 class LiveOrders:
