@@ -188,8 +188,7 @@ class BinanceRest:
         """The cached copy: its update id and signed levels, bids descending, then asks ascending."""
         if faults.strike("snapshot_empty") is not None:
             return -1, []
-        stale = faults.strike("snapshot_stale")
-        update_id = feed.snapshot_id(now_ms, stale.value if stale else 0.0)
+        update_id = faults.copy_id(feed, now_ms)
         if faults.strike("snapshot_ahead") is not None:
             update_id = feed.market.last_id
         known = self._snapshots.get(feed)

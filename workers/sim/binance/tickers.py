@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from workers.sim.binance.feed import BinanceFeed
-
-DAY_MS: Final = 86_400_000
+from workers.sim.engine.history import DAY_MS
 
 
 def ticker(feed: BinanceFeed, now_ms: int) -> dict[str, Any]:
     """One symbol's row: spot has the best prices and the previous close besides. A symbol without trades has zeros."""
     wire, spec = feed.wire, feed.spec
-    day = feed.market.tape.day(now_ms - DAY_MS)
+    day = feed.market.tape.day(now_ms)
     decimals = spec.price_decimals + spec.quantity_decimals
 
     def amount(units: int, places: int) -> str:

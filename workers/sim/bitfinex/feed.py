@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from workers.sim.bitfinex.orders import BitfinexOrders, BitfinexWindow
 from workers.sim.bitfinex.wire import BitfinexWire, first_fill, frame, trade_id
-from workers.sim.engine.book_channel import BookChannel, Levels
+from workers.sim.engine.book import Levels
+from workers.sim.engine.book_channel import BookChannel
 from workers.sim.engine.feed import FeedParts, Phase, SymbolFeed
 from workers.sim.engine.fills import fill_row
 from workers.sim.engine.history import Fill

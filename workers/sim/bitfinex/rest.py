@@ -11,14 +11,13 @@ from aiohttp import web
 
 from workers.sim.bitfinex.feed import LENGTHS, BitfinexFeed
 from workers.sim.bitfinex.symbols import pair_name, symbol_of
+from workers.sim.engine.book import sides_of
 from workers.sim.engine.exchange import Exchange
-from workers.sim.engine.limits import Verdict, WeightPool
+from workers.sim.engine.limits import WeightPool
 from workers.sim.engine.rest_faults import STRANGE_NAMES, RestErrors, RestFaults
 from workers.sim.engine.rest_routes import Answer, Query, RestRefusal, RestRoutes, kept, whole
 
 WINDOW_S: Final = 60
-NEVER: Final = 10**9
-DAY_MS: Final = 86_400_000
 KEPT_MS: Final = 5_000
 TRADES: Final = 125
 MOST_TRADES: Final = 10_000
@@ -43,7 +42,6 @@ class BitfinexRest:
             self._exchange.faults,
             self._clock_ms,
             RestErrors(BUSY, FAILED),
-            _too_many,
             lambda _query: "spot",
             "symbol",
             symbol_of,
@@ -58,7 +56,7 @@ class BitfinexRest:
         return [
             routes.route(
                 f"/v2/{path}",
-                WeightPool(limit, WINDOW_S, NEVER, 1.0),
+                WeightPool(limit, WINDOW_S),
                 kept(answer, KEPT_MS, self._clock_ms),
             )
             for path, (limit, answer) in answers.items()
@@ -111,12 +109,9 @@ class BitfinexRest:
         length = whole(query, "len", 25, _invalid("len"))
         if length not in LENGTHS:
             raise _invalid("len")
-        stale = faults.strike("snapshot_stale")
-        update_id = feed.snapshot_id(self._clock_ms(), stale.value if stale else 0.0)
-        ordered = sorted(feed.market.changes.book_at(update_id)[1].items(), reverse=True)
-        bids = [level for level in ordered if level[0] > 0][:length]
-        asks = [(-key, steps) for key, steps in ordered if key < 0][:length]
-        return [msgspec.Raw(row.encode()) for row in feed.wire.rows(bids, asks)]
+        _, levels = feed.market.changes.book_at(faults.copy_id(feed, self._clock_ms()))
+        bids, asks = sides_of(levels.items())
+        return [msgspec.Raw(row.encode()) for row in feed.wire.rows(bids[:length], asks[:length])]
 
     def _trades(self, query: Query, _faults: RestFaults) -> list[Any]:
         """From `start` to `end`, ms, both included; the newest first, or with `sort=1` the oldest."""
@@ -136,7 +131,7 @@ class BitfinexRest:
 def ticker(feed: BitfinexFeed, now_ms: int) -> list[Any]:
     """Bid, ask, change, last price, volume, high and low of a pair's last day."""
     wire = feed.wire
-    day = feed.market.tape.day(now_ms - DAY_MS)
+    day = feed.market.tape.day(now_ms)
     bid, bid_steps, ask, ask_steps = feed.market.book.best()
     texts = [
         wire.price_number(bid), wire.amount_number(bid_steps),
@@ -149,7 +144,3 @@ def ticker(feed: BitfinexFeed, now_ms: int) -> list[Any]:
 
 def _invalid(parameter: str) -> RestRefusal:
     return RestRefusal(500, ["error", 10020, f"{parameter}: invalid"])
-
-
-def _too_many(_verdict: Verdict) -> web.Response:
-    return web.json_response(BUSY, status=429)

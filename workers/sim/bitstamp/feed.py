@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from workers.sim.bitstamp.orders import BitstampOrders
 from workers.sim.bitstamp.wire import BitstampWire
-from workers.sim.engine.book_channel import BookChannel, Levels, TouchedLevels
+from workers.sim.engine.book import Levels
+from workers.sim.engine.book_channel import BookChannel, TouchedLevels
 from workers.sim.engine.feed import FeedParts, Phase, SymbolFeed
 from workers.sim.engine.fills import fill_row
 from workers.sim.engine.history import Fill, TruthTooOldError

@@ -12,17 +12,16 @@ from aiohttp import web
 
 from workers.sim.bitstamp.feed import BitstampFeed
 from workers.sim.bitstamp.symbols import spoken_name, symbol_of
+from workers.sim.engine.book import sides_of
 from workers.sim.engine.exchange import Exchange
-from workers.sim.engine.limits import Verdict, WeightPool
+from workers.sim.engine.limits import WeightPool
 from workers.sim.engine.rest_faults import RestErrors, RestFaults
 from workers.sim.engine.rest_routes import Answer, Query, RestRefusal, RestRoutes, kept
 
 REQUESTS: Final = 400
 WINDOW_S: Final = 1
-NEVER: Final = 10**9
-DAY_MS: Final = 86_400_000
 KEPT_MS: Final = 1_000
-SPANS_MS: Final = {"minute": 60_000, "hour": 3_600_000, "day": DAY_MS}
+SPANS_MS: Final = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 BUSY: Final = {"response_code": "400.002", "response_explanation": "Request rate limit exceeded."}
 FAILED: Final = {"status": "error", "reason": "Internal error.", "code": "API5000"}
 NO_PAGE: Final = "<!DOCTYPE html><html><head><title>Page not found</title></head><body>404</body></html>"
@@ -40,13 +39,12 @@ class BitstampRest:
         routes = RestRoutes(
             self._exchange.faults,
             self._clock_ms,
-            RestErrors(BUSY, FAILED),
-            _too_many,
+            RestErrors(BUSY, FAILED, busy_status=400),
             lambda _query: "all",
             "pair",
             symbol_of,
         )
-        pool = WeightPool(REQUESTS, WINDOW_S, NEVER, 1.0)
+        pool = WeightPool(REQUESTS, WINDOW_S)
         answers: dict[str, Answer] = {
             "order_book/{pair}/": kept(self._book, KEPT_MS, self._clock_ms),
             "transactions/{pair}/": self._transactions,
@@ -70,15 +68,12 @@ class BitstampRest:
             phantom = faults.strike("snapshot_phantom")
             ticks = max(1, int(phantom.value)) if phantom is not None else 0
             return msgspec.Raw(feed.orders.book(feed.market.acted_ms, ticks).encode())
-        stale = faults.strike("snapshot_stale")
-        update_id = feed.snapshot_id(self._clock_ms(), stale.value if stale else 0.0)
+        update_id = faults.copy_id(feed, self._clock_ms())
         if faults.strike("snapshot_ahead") is not None:
             update_id = feed.market.last_id
-        ordered = sorted(feed.market.changes.book_at(update_id)[1].items(), reverse=True)
+        bids, asks = sides_of(feed.market.changes.book_at(update_id)[1].items())
         if faults.strike("snapshot_empty") is not None:
-            ordered = []
-        bids = [level for level in ordered if level[0] > 0]
-        asks = [(-key, steps) for key, steps in ordered if key < 0]
+            bids, asks = [], []
         wrong = faults.strike("snapshot_wrong") if bids else None
         if wrong is not None:
             place = min(int(wrong.value), len(bids) - 1)
@@ -145,7 +140,7 @@ def market(feed: BitstampFeed) -> dict[str, Any]:
 def ticker(feed: BitstampFeed, now_ms: int) -> dict[str, Any]:
     """What a market traded in the last day: volume in the base asset, and its mean price."""
     wire, spec = feed.wire, feed.spec
-    day = feed.market.tape.day(now_ms - DAY_MS)
+    day = feed.market.tape.day(now_ms)
     bid, _, ask, _ = feed.market.book.best()
     mean = Decimal(day.notional) / max(1, day.quantity) * spec.tick_units
     return {
@@ -167,7 +162,3 @@ def ticker(feed: BitstampFeed, now_ms: int) -> dict[str, Any]:
 
 def _struck(faults: RestFaults, feed: BitstampFeed) -> bool:
     return faults.strike("bad_listing", feed.spec.symbol) is not None
-
-
-def _too_many(_verdict: Verdict) -> web.Response:
-    return web.json_response(BUSY, status=400)

@@ -6,7 +6,8 @@ from array import array
 from typing import Any, Final
 
 from workers.sim.bybit.wire import MOST_TRADES, BookIds, BybitWire
-from workers.sim.engine.book_channel import BookChannel, Levels
+from workers.sim.engine.book import Levels
+from workers.sim.engine.book_channel import BookChannel
 from workers.sim.engine.derivatives import Derivative, Quote
 from workers.sim.engine.feed import FeedParts, Phase, SymbolFeed
 from workers.sim.engine.fills import fill_row

@@ -12,14 +12,13 @@ from aiohttp import web
 from workers.sim.bybit.feed import BybitFeed
 from workers.sim.bybit.symbols import MARKETS
 from workers.sim.engine.exchange import Exchange
-from workers.sim.engine.limits import Verdict, WeightPool
+from workers.sim.engine.limits import WeightPool
 from workers.sim.engine.rest_faults import RestErrors, RestFaults
 from workers.sim.engine.rest_routes import Answer, Query, RestRefusal, RestRoutes, whole
 
 REQUESTS: Final = 600
 WINDOW_S: Final = 5
 BAN_S: Final = 600.0
-DAY_MS: Final = 86_400_000
 LAUNCH_MS: Final = 1_584_230_400_000
 SPOT_TRADES: Final = 60
 TRADES: Final = 1000
@@ -44,9 +43,9 @@ class BybitRest:
             self._exchange.faults,
             self._clock_ms,
             RestErrors(BUSY, FAILED),
-            _shut_out,
             lambda query: query.get("category", ""),
             "symbol",
+            refused=_shut_out,
         )
         answers: dict[str, Answer] = {
             "time": self._time,
@@ -163,7 +162,7 @@ def instrument(feed: BybitFeed) -> dict[str, Any]:
 def ticker(feed: BybitFeed, now_ms: int) -> dict[str, str]:
     """What a symbol traded in the last day."""
     wire, spec = feed.wire, feed.spec
-    day = feed.market.tape.day(now_ms - DAY_MS)
+    day = feed.market.tape.day(now_ms)
     bid, bid_steps, ask, ask_steps = feed.market.book.best()
     turnover = Decimal(day.notional * spec.tick_units).scaleb(-spec.price_decimals - spec.quantity_decimals)
     return {
@@ -185,5 +184,5 @@ def _refusal(message: str) -> RestRefusal:
     return RestRefusal(200, {"retCode": 10001, "retMsg": message, "result": {}, "retExtInfo": {}})
 
 
-def _shut_out(_verdict: Verdict) -> web.Response:
+def _shut_out() -> web.Response:
     return web.Response(status=403, text="access too frequent", content_type="text/plain")

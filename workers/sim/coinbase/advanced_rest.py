@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from workers.sim.coinbase.feed import CoinbaseFeed
-from workers.sim.coinbase.rest import DAY_MS, CoinbaseRest
+from workers.sim.coinbase.rest import CoinbaseRest
 from workers.sim.coinbase.symbols import alias_of
 from workers.sim.coinbase.wire import maker_side, matched_at, rfc3339
 from workers.sim.engine.exchange import Exchange
@@ -114,7 +114,7 @@ def trade(feed: CoinbaseFeed, fill: Fill) -> dict[str, str]:
 def product(feed: CoinbaseFeed, now_ms: int) -> dict[str, Any]:
     """A row of `products`, with what was traded in 24 h."""
     wire, spec = feed.wire, feed.spec
-    day = feed.market.tape.day(now_ms - DAY_MS)
+    day = feed.market.tape.day(now_ms)
     places = spec.price_decimals + spec.quantity_decimals
     return {
         "product_id": spec.symbol,

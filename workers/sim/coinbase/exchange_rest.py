@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from workers.sim.coinbase.feed import CoinbaseFeed, ExchangeFeed
-from workers.sim.coinbase.rest import DAY_MS, CoinbaseRest
+from workers.sim.coinbase.rest import CoinbaseRest
 from workers.sim.coinbase.wire import maker_side, matched_at, rfc3339
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.rest_faults import RestFaults
@@ -117,7 +117,7 @@ def product(feed: CoinbaseFeed) -> dict[str, Any]:
 def stats(feed: CoinbaseFeed, now_ms: int) -> dict[str, Any]:
     """What was traded in the last day; as much in 30, as there is no more here."""
     wire = feed.wire
-    day = feed.market.tape.day(now_ms - DAY_MS)
+    day = feed.market.tape.day(now_ms)
     volume = wire.quantity(day.quantity)
     prices = {name: wire.price(getattr(day, name)) for name in ("open", "high", "low")}
     return {

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from workers.sim.coinbase.orders import CoinbaseOrders
 from workers.sim.coinbase.wire import AdvancedWire, CoinbaseWire, ExchangeWire
+from workers.sim.engine.book import Levels, sides_of
 from workers.sim.engine.feed import FeedParts, Phase, Schedule, SymbolFeed
 from workers.sim.engine.fills import fill_row
 from workers.sim.engine.history import Fill
@@ -28,7 +29,7 @@ STATUSES: Final[dict[Phase, str]] = {
     "closed": "delisted",
 }
 
-Sides = tuple[list[tuple[int, int]], list[tuple[int, int]]]
+Sides = tuple[Levels, Levels]
 
 
 class CoinbaseFeed(SymbolFeed):
@@ -68,7 +69,7 @@ class CoinbaseFeed(SymbolFeed):
         return self.phase != "trading"
 
     @abstractmethod
-    def whole(self, bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> str:
+    def whole(self, bids: Levels, asks: Levels) -> str:
         """The text of a snapshot."""
 
     @abstractmethod
@@ -94,10 +95,7 @@ class CoinbaseFeed(SymbolFeed):
         position, self._position = self._position, self.market.changes.position
         if not self._book.subscribers:
             return
-        changes = sorted(self.market.changes.since(position).items(), reverse=True)
-        bids = [level for level in changes if level[0] > 0]
-        asks = [(-key, steps) for key, steps in changes if key < 0]
-        for text in self.update((bids, asks), int(at_ms)):
+        for text in self.update(sides_of(self.market.changes.since(position).items()), int(at_ms)):
             self.counts["book"] += 1
             self._book.publish(text)
 
@@ -134,7 +132,7 @@ class AdvancedFeed(CoinbaseFeed):
         trades.first = self._newest_trades
         self._fills: list[Fill] = []
 
-    def whole(self, bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> str:
+    def whole(self, bids: Levels, asks: Levels) -> str:
         """`type: snapshot`."""
         return self.wire.book("snapshot", bids, asks, self.engine_time, self.engine_time)
 
@@ -187,7 +185,7 @@ class ExchangeFeed(CoinbaseFeed):
         self.orders = CoinbaseOrders(self.wire, self.market, full, settings.seed, self._number)
         schedule(start_ms + HEARTBEAT_MS, self._beat)
 
-    def whole(self, bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> str:
+    def whole(self, bids: Levels, asks: Levels) -> str:
         """`snapshot`."""
         return self.wire.snapshot(bids, asks, self.engine_time)
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from aiohttp import web
-
 from workers.sim.coinbase.feed import CoinbaseFeed
+from workers.sim.engine.book import Levels, sides_of
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.history import Fill
-from workers.sim.engine.limits import Verdict, WeightPool
+from workers.sim.engine.limits import WeightPool
 from workers.sim.engine.rest_faults import RestErrors, RestFaults
 from workers.sim.engine.rest_routes import Query, RestRefusal, RestRoutes
 
-DAY_MS: Final = 86_400_000
-NEVER: Final = 10**9
 WINDOW_S: Final = 1
 BUSY: Final = {"message": "Public rate limit exceeded"}
 FAILED: Final = {"message": "Internal server error"}
@@ -39,10 +36,10 @@ class CoinbaseRest:
     ) -> None:
         self._feeds = exchange.listed(market)
         self.clock_ms = clock_ms
-        self.pool = WeightPool(requests, WINDOW_S, NEVER, 1.0)
+        self.pool = WeightPool(requests, WINDOW_S)
         self._symbol_key = symbol_key
         self.plain = RestRoutes(
-            exchange.faults, clock_ms, RestErrors(BUSY, FAILED), _too_many, lambda _query: market, symbol_key
+            exchange.faults, clock_ms, RestErrors(BUSY, FAILED), lambda _query: market, symbol_key
         )
 
     def feeds(self) -> list[CoinbaseFeed]:
@@ -58,16 +55,13 @@ class CoinbaseRest:
 
     def book(
         self, feed: CoinbaseFeed, faults: RestFaults, count: int
-    ) -> tuple[list[tuple[int, int]], list[tuple[int, int]], int]:
+    ) -> tuple[Levels, Levels, int]:
         """The best bids and asks of the cached copy, best first, and its update id."""
-        stale = faults.strike("snapshot_stale")
-        update_id = feed.snapshot_id(self.clock_ms(), stale.value if stale else 0.0)
-        ordered = sorted(feed.market.changes.book_at(update_id)[1].items(), reverse=True)
-        bids = [level for level in ordered if level[0] > 0][:count]
-        asks = [(-key, steps) for key, steps in ordered if key < 0][:count]
+        update_id = faults.copy_id(feed, self.clock_ms())
+        bids, asks = sides_of(feed.market.changes.book_at(update_id)[1].items())
         if faults.strike("snapshot_empty") is not None:
             return [], [], update_id
-        return bids, asks, update_id
+        return bids[:count], asks[:count], update_id
 
     @staticmethod
     def newest(feed: CoinbaseFeed, end: int, limit: int) -> list[Fill]:
@@ -76,7 +70,3 @@ class CoinbaseRest:
         end = min(end, tape.next_trade_id)
         start = max(tape.first_trade_id, end - limit)
         return tape.trades(start, end - start)[::-1] if end > start else []
-
-
-def _too_many(_verdict: Verdict) -> web.Response:
-    return web.json_response(BUSY, status=429)

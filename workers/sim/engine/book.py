@@ -7,7 +7,16 @@ greater key is a better price and the best one is last.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+Levels = list[tuple[int, int]]
+"""Prices in ticks and quantities in steps."""
+
+
+def sides_of(levels: Iterable[tuple[int, int]]) -> tuple[Levels, Levels]:
+    """Bids and asks, best first, of levels by signed keys."""
+    ordered = sorted(levels, reverse=True)
+    return [level for level in ordered if level[0] > 0], [(-key, steps) for key, steps in ordered if key < 0]
 
 
 class Ladder:
@@ -57,7 +66,7 @@ class MatchingBook:
         yield from self.bids.levels.items()
         yield from self.asks.levels.items()
 
-    def top(self, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    def top(self, count: int) -> tuple[Levels, Levels]:
         """The best `count` bids and asks, best first, as (ticks, steps)."""
         bids = [(key, self.bids.levels[key]) for key in reversed(self.bids.keys[-count:])]
         asks = [(-key, self.asks.levels[key]) for key in reversed(self.asks.keys[-count:])]

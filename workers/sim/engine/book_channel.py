@@ -6,12 +6,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-from workers.sim.engine.book import Ladder, MatchingBook
+from workers.sim.engine.book import Ladder, Levels, MatchingBook, sides_of
 from workers.sim.engine.feed import SymbolFeed
 from workers.sim.engine.market import SymbolMarket
 from workers.sim.engine.topics import Topic
-
-Levels = list[tuple[int, int]]
 
 
 class BookWindow:
@@ -44,11 +42,11 @@ class BookWindow:
                 key for key in gone if key not in (self._book.bids if key > 0 else self._book.asks).levels
             ]
         changed.update(dict.fromkeys(gone, 0))
-        return _sides(changed.items())
+        return sides_of(changed.items())
 
     def levels(self) -> tuple[Levels, Levels]:
         """Bids and asks of the last look, best first."""
-        return _sides(self._levels.items())
+        return sides_of(self._levels.items())
 
 
 class TouchedLevels(BookWindow):
@@ -64,20 +62,15 @@ class TouchedLevels(BookWindow):
         """Bids and asks touched since the last look, best first; a level that is gone has quantity 0."""
         touched = self._log.since(self._position)
         self._position = self._log.position
-        return _sides(touched.items())
+        return sides_of(touched.items())
 
     def levels(self) -> tuple[Levels, Levels]:
         """Bids and asks of this moment, best first."""
-        return _sides(self._book.levels())
+        return sides_of(self._book.levels())
 
 
 def _best_of(side: Ladder, depth: int) -> Iterable[tuple[int, int]]:
     return ((key, side.levels[key]) for key in side.keys[-depth:])
-
-
-def _sides(levels: Iterable[tuple[int, int]]) -> tuple[Levels, Levels]:
-    ordered = sorted(levels, reverse=True)
-    return [level for level in ordered if level[0] > 0], [(-key, steps) for key, steps in ordered if key < 0]
 
 
 class BookChannel(ABC):

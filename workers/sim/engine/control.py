@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from workers.sim.engine.connection import Connection
+from workers.sim.engine.book import sides_of
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.faults import KINDS, ActiveFault, Fault
 from workers.sim.engine.feed import SymbolFeed
@@ -77,13 +78,11 @@ class ControlApi:
             raise _problem(web.HTTPGone, str(error)) from None
         except TruthNotReachedError as error:
             raise _problem(web.HTTPNotFound, str(error)) from None
-        ordered = sorted(levels.items(), reverse=True)
-        bids = [level for level in ordered if level[0] > 0][:depth]
-        asks = [(-key, quantity) for key, quantity in ordered if key < 0][:depth]
+        bids, asks = sides_of(levels.items())
         head = msgspec.json.encode(
             {"market": feed.spec.market, "symbol": feed.spec.symbol, "u": asked, "lastUpdateId": update_id}
         ).decode()
-        text = f'{head[:-1]},"bids":{feed.spelling.levels(bids)},"asks":{feed.spelling.levels(asks)}}}'
+        text = f'{head[:-1]},"bids":{feed.spelling.levels(bids[:depth])},"asks":{feed.spelling.levels(asks[:depth])}}}'
         return web.Response(text=text, content_type="application/json")
 
     async def _truth_trades(self, request: web.Request) -> web.Response:

@@ -169,6 +169,7 @@ class Day(NamedTuple):
     notional: int
 
 
+DAY_MS = 86_400_000
 NO_TRADES = Day(-1, -1, 0, 0, 0, 0, 0, 0, 0, 0)
 CATEGORIES = ("MARKET", "INSURANCE_FUND", "ADL", "NA")
 
@@ -236,9 +237,9 @@ class TradeTape:
             for index in range(start, stop)
         ]
 
-    def day(self, since: float) -> Day:
-        """What was traded later than a time (ms). Cost: O(fills since then)."""
-        start = bisect_right(self._times, since)
+    def day(self, now_ms: float) -> Day:
+        """What was traded in the last 24 hours. Cost: O(fills since then)."""
+        start = bisect_right(self._times, now_ms - DAY_MS)
         prices, quantities = self._prices[start:], self._quantities[start:]
         if not prices:
             return NO_TRADES

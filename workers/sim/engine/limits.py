@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 LONGEST_BAN_S: Final = 3 * 86_400.0
+NEVER: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ class _Account:
 class WeightPool:
     """Request weight of one pool (spot, or USD-M and COIN-M together) per address."""
 
-    def __init__(self, limit: int, window_s: int, ban_after_ignored: int, ban_s: float) -> None:
+    def __init__(
+        self, limit: int, window_s: int, ban_after_ignored: int = NEVER, ban_s: float = 1.0
+    ) -> None:
         self.limit = limit
         self.window_s = window_s
         self._ban_after_ignored = ban_after_ignored

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from workers.sim.engine.faults import Fault, FaultBoard
+from workers.sim.engine.feed import SymbolFeed
 
 FORBIDDEN_PAGE: Final = (
     "<html>\r\n<head><title>{status} {reason}</title></head>\r\n"
@@ -21,10 +22,11 @@ RETRY_AFTER_S: Final = {429: 3, 418: 4}
 
 
 class RestErrors(NamedTuple):
-    """Bodies of an exchange's refusals: too many requests, and something it does not explain."""
+    """Bodies of an exchange's refusals: too many requests, with its status, and something it does not explain."""
 
     busy: object
     failed: object
+    busy_status: int = 429
 
 
 class RestFaults:
@@ -76,6 +78,11 @@ class RestFaults:
             else:
                 found.append(entry)
         return found
+
+    def copy_id(self, feed: SymbolFeed, now_ms: float) -> int:
+        """The update id of the book's copy that REST serves, or of an older one."""
+        stale = self.strike("snapshot_stale")
+        return feed.snapshot_id(now_ms, stale.value if stale else 0.0)
 
     async def before(self) -> None:
         """Make the request wait, or cut its connection."""

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from workers.sim.engine.faults import FaultBoard
-from workers.sim.engine.limits import Verdict, WeightPool
+from workers.sim.engine.limits import WeightPool
 from workers.sim.engine.rest_faults import RestErrors, RestFaults
 
 Query = Mapping[str, str]
@@ -37,10 +37,10 @@ class RestRoutes:
     """Makes routes of answers, which are values to be sent as JSON.
 
     Args:
-        refused: the status and body of a request over the limit.
         market_of: the market a request concerns, empty where it names none.
         symbol_key: the parameter, of the query or the path, that names a symbol.
         symbol_of: the simulator's name of it.
+        refused: the answer to a request over the limit, where it is not what `errors` has.
     """
 
     def __init__(
@@ -48,18 +48,21 @@ class RestRoutes:
         board: FaultBoard,
         clock_ms: Callable[[], float],
         errors: RestErrors,
-        refused: Callable[[Verdict], web.Response],
         market_of: Callable[[Query], str],
         symbol_key: str,
         symbol_of: Callable[[str], str] = str,
+        refused: Callable[[], web.Response] | None = None,
     ) -> None:
         self._board = board
         self._clock_ms = clock_ms
         self._errors = errors
-        self._refused = refused
+        self._refused = refused or self._busy
         self._market_of = market_of
         self._symbol_key = symbol_key
         self._symbol_of = symbol_of
+
+    def _busy(self) -> web.Response:
+        return web.json_response(self._errors.busy, status=self._errors.busy_status)
 
     def route(self, path: str, pool: WeightPool, answer: Answer) -> web.RouteDef:
         """A route on which every request costs one of the pool."""
@@ -90,7 +93,7 @@ class RestRoutes:
             if instead is not None:
                 return instead
             if verdict.status != 200:
-                return self._refused(verdict)
+                return self._refused()
             headers: dict[str, str] = {}
             try:
                 found = answer(query, faults)

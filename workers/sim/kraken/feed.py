@@ -6,7 +6,8 @@ from array import array
 from bisect import bisect_right
 from typing import Any, Final
 
-from workers.sim.engine.book_channel import BookChannel, Levels
+from workers.sim.engine.book import Levels
+from workers.sim.engine.book_channel import BookChannel
 from workers.sim.engine.feed import FeedParts, Phase, SymbolFeed
 from workers.sim.engine.fills import fill_row
 from workers.sim.engine.history import Fill, TruthTooOldError

@@ -6,11 +6,11 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 from aiohttp import web
 
+from workers.sim.engine.book import sides_of
 from workers.sim.engine.exchange import Exchange
-from workers.sim.engine.limits import Verdict, WeightPool
+from workers.sim.engine.limits import WeightPool
 from workers.sim.engine.rest_faults import RestErrors, RestFaults
 from workers.sim.engine.rest_routes import Answer, Query, RestRefusal, RestRoutes, whole
 from workers.sim.kraken.feed import KrakenFeed
@@ -19,8 +19,6 @@ from workers.sim.kraken.tokens import PATH, KrakenTokens
 
 REQUESTS: Final = 15
 WINDOW_S: Final = 15
-NEVER: Final = 10**9
-DAY_MS: Final = 86_400_000
 TRADES: Final = 1000
 DEPTH: Final = 500
 PRICE_PLACES: Final = 5
@@ -41,12 +39,11 @@ class KrakenRest:
 
     def routes(self) -> list[web.RouteDef]:
         """About one request a second for all routes."""
-        pool = WeightPool(REQUESTS, WINDOW_S, NEVER, 1.0)
+        pool = WeightPool(REQUESTS, WINDOW_S)
         routes = RestRoutes(
             self._exchange.faults,
             self._clock_ms,
-            RestErrors(BUSY, FAILED),
-            _too_many,
+            RestErrors(BUSY, FAILED, busy_status=200),
             lambda _query: "spot",
             "pair",
         )
@@ -60,7 +57,7 @@ class KrakenRest:
         public = [
             routes.route(f"/0/public/{name}", pool, _enveloped(answer)) for name, answer in answers.items()
         ]
-        return [*public, routes.posted(PATH, WeightPool(REQUESTS, WINDOW_S, NEVER, 1.0), self._token)]
+        return [*public, routes.posted(PATH, WeightPool(REQUESTS, WINDOW_S), self._token)]
 
     def _token(self, posted: Query, _faults: RestFaults) -> dict[str, Any]:
         return self._tokens.answer(posted, posted["body"], self._clock_ms())
@@ -98,14 +95,11 @@ class KrakenRest:
     def _depth(self, query: Query, faults: RestFaults) -> dict[str, Any]:
         [feed, *_] = self._named(query)
         count = max(1, min(DEPTH, whole(query, "count", 100, BAD_ARGUMENT)))
-        stale = faults.strike("snapshot_stale")
-        update_id = feed.snapshot_id(self._clock_ms(), stale.value if stale else 0.0)
-        ordered = sorted(feed.market.changes.book_at(update_id)[1].items(), reverse=True)
-        bids = [level for level in ordered if level[0] > 0][:count]
-        asks = [(-key, steps) for key, steps in ordered if key < 0][:count]
+        _, levels = feed.market.changes.book_at(faults.copy_id(feed, self._clock_ms()))
+        bids, asks = sides_of(levels.items())
         seconds = int(self._clock_ms() // 1000)
         sides = {
-            side: [[_padded(feed.wire.price(p)), feed.wire.quantity(q), seconds] for p, q in levels]
+            side: [[_padded(feed.wire.price(p)), feed.wire.quantity(q), seconds] for p, q in levels[:count]]
             for side, levels in (("asks", asks), ("bids", bids))
         }
         return {internal_name(feed.spec): sides}
@@ -156,7 +150,7 @@ def pair(feed: KrakenFeed) -> dict[str, Any]:
 def ticker(feed: KrakenFeed, now_ms: int) -> dict[str, Any]:
     """A row of `Ticker`: today and the last 24 hours are the same here."""
     wire = feed.wire
-    day = feed.market.tape.day(now_ms - DAY_MS)
+    day = feed.market.tape.day(now_ms)
     bid, bid_steps, ask, ask_steps = feed.market.book.best()
     volume = wire.quantity(day.quantity)
     return {
@@ -179,7 +173,3 @@ def _padded(price: str) -> str:
 
 def _enveloped(answer: Answer) -> Answer:
     return lambda query, faults: {"error": [], "result": answer(query, faults)}
-
-
-def _too_many(_verdict: Verdict) -> web.Response:
-    return web.Response(body=msgspec.json.encode(BUSY), content_type="application/json")

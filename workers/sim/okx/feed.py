@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from workers.sim.engine.book_channel import BookChannel, Levels
+from workers.sim.engine.book import Levels
+from workers.sim.engine.book_channel import BookChannel
 from workers.sim.engine.derivatives import Derivative, Quote
 from workers.sim.engine.feed import FeedParts, Phase, SymbolFeed
 from workers.sim.engine.fills import fill_row

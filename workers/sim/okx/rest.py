@@ -9,17 +9,16 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from workers.sim.engine.book import sides_of
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.history import Day
-from workers.sim.engine.limits import Verdict, WeightPool
+from workers.sim.engine.limits import WeightPool
 from workers.sim.engine.rest_faults import RestErrors, RestFaults
 from workers.sim.engine.rest_routes import Answer, Query, RestRefusal, RestRoutes, whole
 from workers.sim.okx.feed import OkxFeed
 from workers.sim.okx.symbols import CONTRACT_VALUES, INSTRUMENT_TYPES
 
 WINDOW_S: Final = 2
-DAY_MS: Final = 86_400_000
-NEVER: Final = 10**9
 BUSY: Final = {"code": "50011", "msg": "Too Many Requests", "data": []}
 FAILED: Final = {"code": "50001", "msg": "Service temporarily unavailable. Try again later", "data": []}
 LARGEST_ID: Final = 2**63
@@ -38,7 +37,6 @@ class OkxRest:
             self._exchange.faults,
             self._clock_ms,
             RestErrors(BUSY, FAILED),
-            _too_many,
             self._market_of,
             "instId",
         )
@@ -51,7 +49,7 @@ class OkxRest:
             "market/history-trades": (20, self._history),
         }
         return [
-            routes.route(f"/api/v5/{name}", WeightPool(limit, WINDOW_S, NEVER, 1.0), _enveloped(answer))
+            routes.route(f"/api/v5/{name}", WeightPool(limit, WINDOW_S), _enveloped(answer))
             for name, (limit, answer) in answers.items()
         ]
 
@@ -97,18 +95,14 @@ class OkxRest:
     def _book(self, query: Query, faults: RestFaults) -> list[Any]:
         feed = self._feed(query)
         size = max(1, min(400, whole(query, "sz", 1, _refusal(400, "51000", "Parameter sz error"))))
-        stale = faults.strike("snapshot_stale")
-        update_id = feed.snapshot_id(self._clock_ms(), stale.value if stale else 0.0)
-        _, levels = feed.market.changes.book_at(update_id)
-        ordered = sorted(levels.items(), reverse=True)
-        bids = [level for level in ordered if level[0] > 0][:size]
-        asks = [(-key, steps) for key, steps in ordered if key < 0][:size]
+        _, levels = feed.market.changes.book_at(faults.copy_id(feed, self._clock_ms()))
+        bids, asks = sides_of(levels.items())
         if faults.strike("snapshot_empty") is not None:
             bids = asks = []
         return [
             {
-                "asks": msgspec.Raw(feed.wire.okx_levels(asks).encode()),
-                "bids": msgspec.Raw(feed.wire.okx_levels(bids).encode()),
+                "asks": msgspec.Raw(feed.wire.okx_levels(asks[:size]).encode()),
+                "bids": msgspec.Raw(feed.wire.okx_levels(bids[:size]).encode()),
                 "ts": str(int(self._clock_ms())),
             }
         ]
@@ -135,7 +129,7 @@ class OkxRest:
 def ticker(feed: OkxFeed, now_ms: int) -> dict[str, str]:
     """What an instrument traded in the last day; volumes in contracts and base coins (swap), base and quote (spot)."""
     wire, spec = feed.wire, feed.spec
-    day = feed.market.tape.day(now_ms - DAY_MS)
+    day = feed.market.tape.day(now_ms)
     bid, bid_steps, ask, ask_steps = feed.market.book.best()
     return {
         "instType": INSTRUMENT_TYPES[spec.market],
@@ -176,7 +170,3 @@ def _refusal(status: int, code: str, message: str) -> RestRefusal:
 
 def _enveloped(answer: Answer) -> Answer:
     return lambda query, faults: {"code": "0", "msg": "", "data": answer(query, faults)}
-
-
-def _too_many(_verdict: Verdict) -> web.Response:
-    return web.json_response(BUSY, status=429)
