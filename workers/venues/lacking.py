@@ -1,4 +1,4 @@
-"""What most venues lack: a stream of best levels of its own, and REST books that a stream could go on from."""
+"""What venues lack: a class for each, with the answers of one that lacks it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from workers.errors import MalformedFrame
 from workers.model.events import BookTicker, Snapshot, Trade
 from workers.venues.channels import ExtraChannel
-from workers.venues.interface import Stretch
+from workers.venues.interface import Announcements, Stretch
 from workers.venues.order_feed import OrderFeed
 from workers.venues.requests import RestRequest
 
@@ -22,6 +22,24 @@ class NoOrders:
     """A venue that tells no single orders, or whose orders are not followed."""
 
     order_feed: OrderFeed | None = None
+
+
+class NoAnnouncements:
+    """A venue whose list of symbols is to be asked for: no stream tells its changes."""
+
+    def announcements(self) -> Announcements | None:
+        """None."""
+        return None
+
+
+class NoLimitsTold:
+    """A venue whose replies say neither what weight was used nor until when nothing may be asked."""
+
+    used_weight_header = ""
+
+    def banned_until_ms(self, message: str) -> int:
+        """0: a time is never named."""
+        return 0
 
 
 class NoStretches:

@@ -1,14 +1,23 @@
-"""Values of wires whatever their spelling: numbers as plain text, times as milliseconds."""
+"""Values of wires whatever their spelling: levels, numbers as plain text, times as milliseconds."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
+from workers.model.events import Level
+
+Text = Annotated[str, Meta(min_length=1, max_length=40)]
+"""A price or quantity of a level."""
+Figure = Annotated[str, Meta(max_length=4096)]
+"""A price or quantity of a trade: one that is too long is refused as a number, so that its id still counts."""
+Brief = Annotated[str, Meta(max_length=64)]
+"""What is said of a symbol in a word; it goes into keys and pages."""
 Moment = Annotated[datetime, Meta(tz=True)]
 """An RFC 3339 time as wires send it, to the µs or ns: `2026-08-24T22:21:58.343688Z`."""
 
@@ -21,6 +30,18 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _PLAIN: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?")
 _SECONDS: Final = re.compile(r"[0-9]{1,11}(?:\.[0-9]*)?", re.ASCII)
 _WITH_EXPONENT: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?[eE]([+-]?[0-9]{1,3})")
+
+
+class WireLevel(Struct, array_like=True, gc=False):
+    """A level that may have more after its quantity: `["411.8","10","0","4"]`."""
+
+    price: Text
+    quantity: Text
+
+
+def levels_of(sent: Sequence[WireLevel]) -> list[Level]:
+    """Price and quantity as sent."""
+    return [(level.price, level.quantity) for level in sent]
 
 
 def number_text(raw: msgspec.Raw) -> str:

@@ -18,7 +18,8 @@ import msgspec
 from msgspec import Struct
 
 from workers.model.derivatives.figures import DerivativesUpdate, Liquidation, figures_of
-from workers.venues.binance.wire import Figure, Time
+from workers.venues.binance.wire import Time
+from workers.venues.wire_values import Figure
 from workers.venues.tolerant_json import decode, malformed
 
 

@@ -41,6 +41,7 @@ from workers.venues.messages import (
 from workers.venues.requests import RestRequest
 from workers.venues.session import Event, Session
 from workers.venues.tolerant_json import decode
+from workers.venues.wire_values import WireLevel, levels_of
 
 
 class _Market(NamedTuple):
@@ -116,14 +117,14 @@ _COINM = _USDM._replace(
     trades_horizon_ms=24 * 3_600_000,
 )
 _depth_reply = msgspec.json.Decoder(wire.DepthReply[wire.Pair])
-_long_depth_reply = msgspec.json.Decoder(wire.DepthReply[wire.LongPair])
+_long_depth_reply = msgspec.json.Decoder(wire.DepthReply[WireLevel])
 _MARKETS: Final = {"spot": _SPOT, "usdm": _USDM, "coinm": _COINM}
 
 Decoded = TypeVar("Decoded")
 
 
 def _depth_event(
-    event: wire.DepthUpdate[wire.Pair] | wire.DepthUpdate[wire.LongPair], bids: list[Level], asks: list[Level]
+    event: wire.DepthUpdate[wire.Pair] | wire.DepthUpdate[WireLevel], bids: list[Level], asks: list[Level]
 ) -> DepthEvent:
     sent, matched = milliseconds(event.E), milliseconds(event.T)
     return DepthEvent(event.s, event.U, event.u, event.pu, sent, matched, bids, asks)
@@ -169,7 +170,7 @@ class Binance(NoStretches, NoOrders):
         self._trade_head = msgspec.json.Decoder(wire.TradeHead)
         self._raw_trade_head = msgspec.json.Decoder(wire.RawTradeHead)
         self._depth = msgspec.json.Decoder(wire.DepthUpdate[wire.Pair])
-        self._long_depth = msgspec.json.Decoder(wire.DepthUpdate[wire.LongPair])
+        self._long_depth = msgspec.json.Decoder(wire.DepthUpdate[WireLevel])
         self._trade = msgspec.json.Decoder(wire.AggregateTrade)
         self._raw_trade = msgspec.json.Decoder(wire.RawTrade)
         self._ticker_head = msgspec.json.Decoder(wire.TickerHead)
@@ -263,7 +264,7 @@ class Binance(NoStretches, NoOrders):
             event = self._depth.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             longer = self._decoded(self._long_depth, data, "depth event")
-            return _depth_event(longer, wire.pairs(longer.b), wire.pairs(longer.a))
+            return _depth_event(longer, levels_of(longer.b), levels_of(longer.a))
         return _depth_event(event, event.b, event.a)
 
     def trade(self, data: bytes, symbol: str = "") -> Trade:
@@ -316,7 +317,7 @@ class Binance(NoStretches, NoOrders):
             reply = _depth_reply.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             longer = self._decoded(_long_depth_reply, body, "depth snapshot")
-            bids, asks = wire.pairs(longer.bids), wire.pairs(longer.asks)
+            bids, asks = levels_of(longer.bids), levels_of(longer.asks)
             return Snapshot(symbol, longer.lastUpdateId, bids, asks, milliseconds(longer.E), limit, partial)
         sent_ms = milliseconds(reply.E)
         return Snapshot(symbol, reply.lastUpdateId, reply.bids, reply.asks, sent_ms, limit, partial)

@@ -5,10 +5,11 @@ Unknown keys, any key order, and elements after the known ones of a level (`["1"
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Final, Generic, TypeVar
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from workers.venues.wire_values import Brief, Figure, Text, WireLevel
 
 Id = Annotated[int, Meta(ge=-1, le=2**53 - 1)]
 """Update and trade ids: about 1.2e13 today; from 2^53 on a double no longer holds each of them."""
@@ -16,11 +17,6 @@ Time = Annotated[int, Meta(ge=0, le=2**53)]
 """Milliseconds, or microseconds where the connection asked for them."""
 MICROSECONDS_FROM: Final = 10**14
 """Times this large are microseconds (spot sockets opened with `timeUnit`); as ms they would be the year 5138."""
-Text = Annotated[str, Meta(min_length=1, max_length=40)]
-Figure = Annotated[str, Meta(max_length=4096)]
-"""A price or quantity of a trade: one that is too long is refused as a number, so that its id still counts."""
-Brief = Annotated[str, Meta(max_length=64)]
-"""What is said of a symbol in a word; it goes into keys and pages."""
 Pair = tuple[Text, Text]
 """A level as it arrives today: the form that decodes fastest, but nothing may follow the quantity."""
 
@@ -30,14 +26,8 @@ def milliseconds(time: int) -> int:
     return time // 1000 if time >= MICROSECONDS_FROM else time
 
 
-class LongPair(Struct, array_like=True, gc=False):
-    """A level with more after its quantity: `["4.00","431.0",[]]`, as Binance sent it until 2019."""
-
-    price: Text
-    quantity: Text
-
-
-AnyPair = TypeVar("AnyPair", Pair, LongPair)
+AnyPair = TypeVar("AnyPair", Pair, WireLevel)
+"""Until 2019 Binance sent levels with more after the quantity: `["4.00","431.0",[]]`."""
 
 
 class ErrorBody(Struct, gc=False):
@@ -253,8 +243,3 @@ class RawTradeRow(Struct, gc=False):
     qty: Figure
     time: Time
     isBuyerMaker: bool  # noqa: N815 -- the wire's own key
-
-
-def pairs(levels: Sequence[LongPair]) -> list[Pair]:
-    """What is known of longer levels."""
-    return [(level.price, level.quantity) for level in levels]

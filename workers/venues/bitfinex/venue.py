@@ -24,8 +24,8 @@ from workers.venues.bitfinex.settings import BitfinexSettings
 from workers.venues.bitfinex.symbols import exchange_info, symbol_of, tickers, wire_symbol
 from workers.venues.channels import PATIENCE
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Stretch, Tickers
-from workers.venues.lacking import NoChannels, NoRestBooks
+from workers.venues.interface import Endpoint, ExchangeInfo, Stretch, Tickers
+from workers.venues.lacking import NoAnnouncements, NoChannels, NoLimitsTold, NoRestBooks
 from workers.venues.messages import Subscription
 from workers.venues.order_feed import OrderFeed
 from workers.venues.requests import RestRequest
@@ -44,7 +44,7 @@ _error_list = msgspec.json.Decoder(tuple[str, int, str])
 _error_object = msgspec.json.Decoder(dict[str, str])
 
 
-class Bitfinex(NoRestBooks, NoChannels):
+class Bitfinex(NoAnnouncements, NoChannels, NoLimitsTold, NoRestBooks):
     """One list of Bitfinex's pairs as a `Venue`.
 
     Trade ids rise over all pairs: one that is missing is seen by the numbers of the socket alone.
@@ -55,7 +55,6 @@ class Bitfinex(NoRestBooks, NoChannels):
     """
 
     pool = "bitfinex"
-    used_weight_header = ""
     trades_span = 10_000
     trades_horizon_ms = 0
 
@@ -196,10 +195,6 @@ class Bitfinex(NoRestBooks, NoChannels):
         """Decode the tickers of all pairs. Raises: MalformedFrame."""
         return tickers(decode(self.name, _elements, body, "tickers"))
 
-    def announcements(self) -> Announcements | None:
-        """None: there is no such stream."""
-        return None
-
     def error_of(self, body: bytes) -> tuple[int, str]:
         """`["error",10020,"symbol: invalid"]` or `{"error":"ERR_RATE_LIMIT"}`."""
         try:
@@ -209,10 +204,6 @@ class Bitfinex(NoRestBooks, NoChannels):
         except UNUSABLE:
             return 0, ""
         return (code, message) if word == "error" else (0, "")
-
-    def banned_until_ms(self, message: str) -> int:
-        """0: Bitfinex names no time; it blocks an address for 60 s."""
-        return 0
 
     def _request(self, path: str) -> RestRequest:
         return RestRequest(f"{self._rest}/{path}", 1, self.pool, _MOST_BYTES)

@@ -26,10 +26,11 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from workers.venues.wire_values import Brief
+
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 TradeId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Signed32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
-Name = Annotated[str, Meta(max_length=64)]
 
 TIMES_FROM: Final = 10**12
 
@@ -48,10 +49,10 @@ class Event(Struct, gc=False):
     """A frame that is an object."""
 
     event: str
-    channel: Name = ""
+    channel: Brief = ""
     chanId: Count = 0  # noqa: N815 -- the wire's own key
-    symbol: Name = ""
-    prec: Name = ""
+    symbol: Brief = ""
+    prec: Brief = ""
     code: int = 0
     msg: str = ""
     status: str = ""
@@ -85,7 +86,7 @@ class TickerRow(Struct, array_like=True):
     """One row of `tickers`, of a pair: best bid and ask with their sizes and the change of a day are not looked at,
     nor what follows; the exchange adds to its rows from time to time."""
 
-    symbol: Name
+    symbol: Brief
     bid: Raw
     bid_size: Raw
     ask: Raw
@@ -116,7 +117,7 @@ def data_frame(frame: bytes) -> DataFrame:
     """Take an array apart.
 
     Raises:
-        ValueError: it is none of these; or what msgspec raises for rubbish, see `decoding.UNUSABLE`.
+        ValueError: it is none of these; or what msgspec raises for rubbish, see `tolerant_json.UNUSABLE`.
     """
     elements = _elements.decode(frame)
     if len(elements) < 2:
@@ -140,7 +141,7 @@ def rows(payload: Raw) -> tuple[list[Raw], bool]:
     """The rows of a payload, and whether they stood in a list: `[[…],[…]]` has several, `[…]` is one.
 
     Raises:
-        ValueError: it is no array; or what msgspec raises, see `decoding.UNUSABLE`.
+        ValueError: it is no array; or what msgspec raises, see `tolerant_json.UNUSABLE`.
     """
     if bytes(payload)[:1] != b"[":
         raise ValueError("its payload is no array")

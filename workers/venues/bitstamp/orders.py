@@ -29,7 +29,8 @@ from msgspec import Meta, Struct
 from workers.model.books.order_book import Side
 from workers.model.level3.events import Ending, OrderChange, OrderMessage, OrderSeed
 from workers.model.level3.rules import Beginning, Continuity, OrderRules, Unknown
-from workers.venues.bitstamp.wire import Microseconds, Text
+from workers.venues.bitstamp.wire import Microseconds
+from workers.venues.wire_values import Text
 from workers.venues.tolerant_json import decode, malformed
 
 CHANNEL: Final = "live_orders"

@@ -24,11 +24,12 @@ from workers.venues.bitstamp.symbols import markets, symbol_of, tickers, wire_sy
 from workers.venues.channels import PATIENCE
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Endpoint, ExchangeInfo, Stretch, Tickers
-from workers.venues.lacking import NoBestLevels, NoChannels
+from workers.venues.lacking import NoAnnouncements, NoBestLevels, NoChannels, NoLimitsTold
 from workers.venues.messages import Subscription
 from workers.venues.order_feed import OrderFeed
 from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode
+from workers.venues.wire_values import levels_of
 
 WHOLE_LEVELS: Final = 100
 """Levels a side of `order_book`."""
@@ -62,7 +63,7 @@ def facts_of(settings: BitstampSettings) -> Facts:
     )
 
 
-class Bitstamp(NoBestLevels, NoChannels):
+class Bitstamp(NoAnnouncements, NoBestLevels, NoChannels, NoLimitsTold):
     """Bitstamp as a `Venue`.
 
     Args:
@@ -70,7 +71,6 @@ class Bitstamp(NoBestLevels, NoChannels):
     """
 
     pool = "bitstamp"
-    used_weight_header = ""
     trades_span = 1000
     """Of no consequence: a page is of a time, however many trades it has."""
     trades_horizon_ms = _DAY_MS
@@ -116,7 +116,7 @@ class Bitstamp(NoBestLevels, NoChannels):
         """Decode a book message; its ids are its microtimestamp, as a REST book's is. Raises: MalformedFrame."""
         book = decode(self.name, wire.book_frame_decoder, data, "book").data
         time = book.microtimestamp
-        bids, asks = wire.levels(book.bids), wire.levels(book.asks)
+        bids, asks = levels_of(book.bids), levels_of(book.asks)
         return DepthEvent(symbol, time, time, 0, time // 1000, time // 1000, bids, asks)
 
     def trade(self, data: bytes, symbol: str) -> Trade:
@@ -152,7 +152,7 @@ class Bitstamp(NoBestLevels, NoChannels):
         """Decode its reply. Raises: MalformedFrame."""
         book = decode(self.name, wire.book_decoder, body, "depth snapshot")
         time = book.microtimestamp
-        bids, asks = wire.levels(book.bids), wire.levels(book.asks)
+        bids, asks = levels_of(book.bids), levels_of(book.asks)
         return Snapshot(symbol, time, bids, asks, time // 1000, partial=levels is not None)
 
     def _order_feed(self) -> OrderFeed:
@@ -221,10 +221,6 @@ class Bitstamp(NoBestLevels, NoChannels):
         rows = decode(self.name, wire.elements_decoder, body, "tickers")
         return tickers(rows)
 
-    def announcements(self) -> None:
-        """None: the list is to be asked for."""
-        return
-
     def error_of(self, body: bytes) -> tuple[int, str]:
         """`{"status":"error","reason":"…","code":"API0012"}`, `{"response_code":"400.002",…}`; HTML gives (0, "")."""
         try:
@@ -234,7 +230,3 @@ class Bitstamp(NoBestLevels, NoChannels):
         said = (refusal.reason, refusal.error, refusal.response_explanation)
         message = next((text for sent in said if sent is not UNSET and (text := wire.text_of(sent))), "")
         return wire.code_number(refusal.response_code) or wire.code_number(refusal.code), message
-
-    def banned_until_ms(self, message: str) -> int:
-        """0: it names no time."""
-        return 0

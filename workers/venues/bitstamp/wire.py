@@ -25,13 +25,12 @@ Answers and notices; an error rarely names its channel, and a channel of no mark
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from workers.model.events import Level
+from workers.venues.wire_values import Brief, Figure, WireLevel
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Microseconds = Annotated[int, Meta(ge=0, le=2**53)]
@@ -39,10 +38,6 @@ Microseconds = Annotated[int, Meta(ge=0, le=2**53)]
 Seconds = Annotated[int, Meta(ge=0, le=2**40)]
 Side = Annotated[int, Meta(ge=0, le=1)]
 """0: the taker bought, 1: the taker sold."""
-Text = Annotated[str, Meta(min_length=1, max_length=40)]
-Figure = Annotated[str, Meta(max_length=4096)]
-"""A price or quantity of a trade: one that is too long is refused as a number, so that its id still counts."""
-Brief = Annotated[str, Meta(max_length=64)]
 Decimals = Annotated[int, Meta(ge=0, le=40)]
 Code = str | Annotated[int, Meta(ge=-(10**9), le=10**9)] | None
 
@@ -66,13 +61,6 @@ class BookHead(Struct, gc=False):
     """The time of a book message, the only thing that orders it; its levels are skipped, not decoded."""
 
     microtimestamp: Microseconds
-
-
-class WireLevel(Struct, array_like=True, gc=False):
-    """`["78703.58","0.00000000"]`"""
-
-    price: Text
-    quantity: Text
 
 
 class Book(Struct, gc=False):
@@ -166,11 +154,6 @@ book_frame_decoder = msgspec.json.Decoder(BookFrame, strict=False)
 trade_head_decoder = msgspec.json.Decoder(TradeHead, strict=False)
 trade_frame_decoder = msgspec.json.Decoder(TradeFrame, strict=False)
 transactions_decoder = msgspec.json.Decoder(list[Transaction], strict=False)
-
-
-def levels(sent: Sequence[WireLevel]) -> list[Level]:
-    """Price and quantity as sent."""
-    return [(level.price, level.quantity) for level in sent]
 
 
 def code_number(code: Code) -> int:

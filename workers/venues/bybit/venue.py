@@ -21,10 +21,11 @@ from workers.venues.bybit.settings import BybitSettings
 from workers.venues.bybit.symbols import instruments, tickers
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Endpoint, ExchangeInfo, Stretch, Tickers
-from workers.venues.lacking import NoBestLevels, NoOrders
+from workers.venues.lacking import NoAnnouncements, NoBestLevels, NoLimitsTold, NoOrders
 from workers.venues.messages import Subscription
 from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode, malformed
+from workers.venues.wire_values import levels_of
 
 REST_LEVELS: Final = 1000
 """Levels a side of REST, whose ids are those of the topic of as many."""
@@ -49,7 +50,7 @@ def facts_of(settings: BybitSettings) -> Facts:
     )
 
 
-class Bybit(NoBestLevels, NoOrders):
+class Bybit(NoAnnouncements, NoBestLevels, NoLimitsTold, NoOrders):
     """One Bybit market as a `Venue`.
 
     Args:
@@ -57,7 +58,6 @@ class Bybit(NoBestLevels, NoOrders):
     """
 
     pool = "bybit"
-    used_weight_header = ""
     trades_horizon_ms = 0
 
     def __init__(self, name: str, settings: BybitSettings) -> None:
@@ -95,7 +95,7 @@ class Bybit(NoBestLevels, NoOrders):
         frame = decode(self.name, wire.book_frame_decoder, data, "book")
         book = frame.data
         number, previous = (book.u, -1) if self.facts.continuity.by_id else (0, 0)
-        bids, asks = wire.levels(book.b), wire.levels(book.a)
+        bids, asks = levels_of(book.b), levels_of(book.a)
         return DepthEvent(symbol, number, number, previous, frame.ts, frame.cts, bids, asks)
 
     def trade(self, data: bytes, symbol: str) -> Trade:
@@ -141,7 +141,7 @@ class Bybit(NoBestLevels, NoOrders):
         """Decode its reply. Raises: MalformedFrame."""
         book = decode(self.name, wire.book_decoder, self._result(body, "depth snapshot"), "depth snapshot")
         limit = REST_LEVELS if levels is None else min(levels, REST_LEVELS)
-        bids, asks = wire.levels(book.b), wire.levels(book.a)
+        bids, asks = levels_of(book.b), levels_of(book.a)
         return Snapshot(symbol, book.u, bids, asks, book.ts, limit, levels is not None)
 
     def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest:
@@ -199,10 +199,6 @@ class Bybit(NoBestLevels, NoOrders):
         """Decode them."""
         return tickers(self._listing(body, "tickers").elements, inverse=self._settings.market == "inverse")
 
-    def announcements(self) -> None:
-        """None: the list is to be asked for."""
-        return
-
     def error_of(self, body: bytes) -> tuple[int, str]:
         """`{"retCode":10006,"retMsg":"Too many visits!"}`; a firewall's page, or a 403's, gives (0, "")."""
         try:
@@ -210,7 +206,3 @@ class Bybit(NoBestLevels, NoOrders):
         except UNUSABLE:
             return 0, ""
         return reply.retCode, reply.retMsg if reply.retCode else ""
-
-    def banned_until_ms(self, message: str) -> int:
-        """0: it names no time."""
-        return 0

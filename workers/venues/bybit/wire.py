@@ -28,21 +28,16 @@ Answers; spot leaves `req_id` out, futures send it, empty where none was asked:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from workers.model.events import Level
+from workers.venues.wire_values import Brief, Figure, WireLevel
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Time = Annotated[int, Meta(ge=0, le=2**53)]
 """Milliseconds."""
-Text = Annotated[str, Meta(min_length=1, max_length=40)]
-Figure = Annotated[str, Meta(max_length=4096)]
-"""A price or quantity of a trade: one that is too long is refused as a number, so that its id still counts."""
-Brief = Annotated[str, Meta(max_length=64)]
 TradeName = Annotated[str, Meta(max_length=64, pattern="^[!-~]+$")]
 """A UUID, or digits."""
 Code = Annotated[int, Meta(ge=-(10**9), le=10**9)]
@@ -67,13 +62,6 @@ class BookHead(Struct, gc=False):
 
     u: Id
     seq: Id = 0
-
-
-class WireLevel(Struct, array_like=True, gc=False):
-    """`["78716.8","0.027559"]`"""
-
-    price: Text
-    quantity: Text
 
 
 class Book(Struct, gc=False):
@@ -191,8 +179,3 @@ recent_trade_decoder = msgspec.json.Decoder(RecentTrade, strict=False)
 time_decoder = msgspec.json.Decoder(ServerTime, strict=False)
 instrument_decoder = msgspec.json.Decoder(ListedInstrument)
 ticker_decoder = msgspec.json.Decoder(TickerRow)
-
-
-def levels(sent: Sequence[WireLevel]) -> list[Level]:
-    """Price and quantity as sent."""
-    return [(level.price, level.quantity) for level in sent]

@@ -23,8 +23,8 @@ from workers.venues.coinbase.advanced_session import CHANNELS, AdvancedSession
 from workers.venues.coinbase.exchange_session import ExchangeSession
 from workers.venues.coinbase.settings import CoinbaseSettings
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
-from workers.venues.lacking import NoChannels, NoRestBooks, NoStretches
+from workers.venues.interface import Endpoint, ExchangeInfo, Tickers
+from workers.venues.lacking import NoAnnouncements, NoChannels, NoLimitsTold, NoRestBooks, NoStretches
 from workers.venues.messages import Subscription
 from workers.venues.order_feed import OrderFeed
 from workers.venues.requests import RestRequest
@@ -67,7 +67,7 @@ _by_name = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _error = msgspec.json.Decoder(wire.ErrorBody)
 
 
-class Coinbase(NoRestBooks, NoChannels, NoStretches):
+class Coinbase(NoAnnouncements, NoChannels, NoLimitsTold, NoRestBooks, NoStretches):
     """One of Coinbase's two ways as a `Venue`.
 
     Args:
@@ -75,7 +75,6 @@ class Coinbase(NoRestBooks, NoChannels, NoStretches):
         settings: which way, hosts, and what else may be chosen.
     """
 
-    used_weight_header = ""
     trades_span = 1000
     trades_horizon_ms = 0
 
@@ -212,10 +211,6 @@ class Coinbase(NoRestBooks, NoChannels, NoStretches):
             return listings.advanced_tickers(decode(self.name, _products, body, "tickers").products)
         return listings.exchange_tickers(decode(self.name, _by_name, body, "tickers"))
 
-    def announcements(self) -> Announcements | None:
-        """None: statuses are read from the products."""
-        return None
-
     def error_of(self, body: bytes) -> tuple[int, str]:
         """`{"message":"NotFound"}`; the code is always 0."""
         try:
@@ -223,10 +218,6 @@ class Coinbase(NoRestBooks, NoChannels, NoStretches):
         except UNUSABLE:
             return 0, ""
         return 0, error.message or error.error
-
-    def banned_until_ms(self, message: str) -> int:
-        """0: Coinbase names no time."""
-        return 0
 
     def _order_feed(self) -> OrderFeed:
         return OrderFeed(

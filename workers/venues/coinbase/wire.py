@@ -32,14 +32,11 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from workers.venues.wire_values import Moment
+from workers.venues.wire_values import Brief, Figure, Moment
 
 Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 TradeId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 TradeIdText = Annotated[str, Meta(pattern=r"^[0-9]{1,18}\Z")]
-Text = Annotated[str, Meta(max_length=64)]
-Figure = Annotated[str, Meta(max_length=4096)]
-Name = Annotated[str, Meta(max_length=64)]
 
 
 class Envelope(Struct, gc=False):
@@ -57,15 +54,15 @@ class BookHead(Struct, gc=False):
     """What files an event of `l2_data`; its levels are skipped, not decoded."""
 
     type: str
-    product_id: Name
+    product_id: Brief
 
 
 class Update(Struct, gc=False):
     """One level; its quantity is absolute, zero deletes it."""
 
     side: str
-    price_level: Text
-    new_quantity: Text
+    price_level: Brief
+    new_quantity: Brief
     event_time: Moment | None = None
 
 
@@ -92,7 +89,7 @@ class TradesEvent(Struct, gc=False):
 class TradeHead(Struct, gc=False):
     """What files a trade of either market."""
 
-    product_id: Name
+    product_id: Brief
     trade_id: TradeIdText | TradeId
     time: Moment
 
@@ -124,7 +121,7 @@ class ExchangeFrame(Struct, gc=False):
     """Any frame of Exchange."""
 
     type: str
-    product_id: Name = ""
+    product_id: Brief = ""
     sequence: Sequence | UnsetType = UNSET
     time: Moment | None = None
     message: str | None = ""
@@ -136,15 +133,15 @@ class Change(Struct, array_like=True, gc=False):
     """`["sell","0.00001306","660.5"]`: `buy` is of the bids."""
 
     side: str
-    price: Text
-    size: Text
+    price: Brief
+    size: Brief
 
 
 class Pair(Struct, array_like=True, gc=False):
     """A level of a snapshot."""
 
-    price: Text
-    size: Text
+    price: Brief
+    size: Brief
 
 
 class ExchangeBook(Struct, gc=False):
@@ -183,16 +180,16 @@ class Products(Struct):
 class AdvancedProduct(Struct):
     """`alias` names the product whose book it shares: `BTC-USDC` has that of `BTC-USD`."""
 
-    product_id: Name
-    price_increment: Name = ""
-    base_increment: Name = ""
-    base_currency_id: Name = ""
-    quote_currency_id: Name = ""
-    status: Name = ""
+    product_id: Brief
+    price_increment: Brief = ""
+    base_increment: Brief = ""
+    base_currency_id: Brief = ""
+    quote_currency_id: Brief = ""
+    status: Brief = ""
     product_type: str = "SPOT"
     is_disabled: bool = False
     trading_disabled: bool = False
-    alias: Name = ""
+    alias: Brief = ""
     price: str = ""
     volume_24h: str = ""
     approximate_quote_24h_volume: str = ""
@@ -201,12 +198,12 @@ class AdvancedProduct(Struct):
 class ExchangeProduct(Struct):
     """One of `GET /products`."""
 
-    id: Name
-    base_currency: Name = ""
-    quote_currency: Name = ""
-    quote_increment: Name = ""
-    base_increment: Name = ""
-    status: Name = ""
+    id: Brief
+    base_currency: Brief = ""
+    quote_currency: Brief = ""
+    quote_increment: Brief = ""
+    base_increment: Brief = ""
+    status: Brief = ""
     trading_disabled: bool = False
 
 

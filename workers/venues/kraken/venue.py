@@ -17,7 +17,7 @@ from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.channels import PATIENCE
 from workers.venues.facts import Continuity, Facts, Limit
-from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Tickers
+from workers.venues.interface import Endpoint, ExchangeInfo, Tickers
 from workers.venues.kraken import wire
 from workers.venues.kraken.access import KrakenKey
 from workers.venues.kraken.archive_session import KrakenArchiveSession, book_change
@@ -26,7 +26,7 @@ from workers.venues.kraken.orders import order_message, order_rules
 from workers.venues.kraken.session import KrakenSession
 from workers.venues.kraken.settings import KrakenSettings
 from workers.venues.kraken.symbols import listing, old_wire_symbol, symbol_of, tickers, wire_symbol
-from workers.venues.lacking import NoChannels, NoRestBooks, NoStretches
+from workers.venues.lacking import NoAnnouncements, NoChannels, NoLimitsTold, NoRestBooks, NoStretches
 from workers.venues.messages import Subscription
 from workers.venues.order_feed import OrderFeed
 from workers.venues.requests import RestRequest
@@ -43,7 +43,7 @@ _trades_rows = msgspec.json.Decoder(list[wire.TradesRow])
 _unix_time = msgspec.json.Decoder(int)
 
 
-class Kraken(NoRestBooks, NoChannels, NoStretches):
+class Kraken(NoAnnouncements, NoChannels, NoLimitsTold, NoRestBooks, NoStretches):
     """Kraken spot as a `Venue`.
 
     REST trades go by time, not by id: a page of `trades_request` may begin with trades that are known.
@@ -54,7 +54,6 @@ class Kraken(NoRestBooks, NoChannels, NoStretches):
     """
 
     pool = "kraken"
-    used_weight_header = ""
     trades_span = 1000
     trades_horizon_ms = 0
 
@@ -205,20 +204,12 @@ class Kraken(NoRestBooks, NoChannels, NoStretches):
         """Decode the tickers of the pairs that `info` has named. Raises: MalformedFrame."""
         return tickers(self._result(body, "tickers"), self._by_key)
 
-    def announcements(self) -> Announcements | None:
-        """None: statuses are read from `AssetPairs`."""
-        return None
-
     def error_of(self, body: bytes) -> tuple[int, str]:
         """`{"error":["EGeneral:Too many requests"]}`; the code is always 0."""
         try:
             return 0, "; ".join(_reply.decode(body).error)
         except UNUSABLE:
             return 0, ""
-
-    def banned_until_ms(self, message: str) -> int:
-        """0: Kraken names no time."""
-        return 0
 
     def _request(self, path: str, **query: str | int) -> RestRequest:
         asked = f"?{urlencode(query)}" if query else ""

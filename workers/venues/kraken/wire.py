@@ -29,13 +29,10 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from workers.venues.wire_values import Moment
+from workers.venues.wire_values import Brief, Figure, Moment, Text
 
 TradeId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Crc = Annotated[int, Meta(ge=0, le=2**32 - 1)]
-Text = Annotated[str, Meta(min_length=1, max_length=40)]
-Figure = Annotated[str, Meta(max_length=4096)]
-Brief = Annotated[str, Meta(max_length=64)]
 Decimals = Annotated[int, Meta(ge=0, le=18)]
 
 

@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Struct
 
 from workers.model.derivatives.figures import DerivativesUpdate, Liquidation, figures_of
-from workers.venues.okx.wire import Figure, Time
+from workers.venues.okx.wire import Time
+from workers.venues.wire_values import Figure
 from workers.venues.tolerant_json import decode, malformed
 
 

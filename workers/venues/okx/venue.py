@@ -19,7 +19,7 @@ from workers.model.events import DepthEvent, Kind, Level, Trade
 from workers.model.trades.absurd import marked
 from workers.venues.facts import Continuity, Facts, Limit, TradeIds
 from workers.venues.interface import Announcements, Endpoint, ExchangeInfo, Stretch, Tickers
-from workers.venues.lacking import NoOrders, NoRestBooks
+from workers.venues.lacking import NoLimitsTold, NoOrders, NoRestBooks
 from workers.venues.messages import Subscription
 from workers.venues.okx import wire
 from workers.venues.okx.channels import channels_of, endpoints_of
@@ -28,6 +28,7 @@ from workers.venues.okx.settings import OkxSettings
 from workers.venues.okx.symbols import instruments, tickers
 from workers.venues.requests import RestRequest
 from workers.venues.tolerant_json import UNUSABLE, decode, malformed
+from workers.venues.wire_values import levels_of
 
 CHECKSUM_LEVELS: Final = 25
 _LEVELS: Final = {"books": 400, "books-l2-tbt": 400, "books50-l2-tbt": 50}
@@ -75,7 +76,7 @@ def facts_of(settings: OkxSettings) -> Facts:
     return facts._replace(continuity=Continuity.CHECKSUM, checksum=rule, second_source="checksum")
 
 
-class Okx(NoRestBooks, NoOrders):
+class Okx(NoLimitsTold, NoOrders, NoRestBooks):
     """One OKX market as a `Venue`.
 
     Args:
@@ -83,7 +84,6 @@ class Okx(NoRestBooks, NoOrders):
     """
 
     pool = "okx"
-    used_weight_header = ""
     trades_span = 100
     trades_horizon_ms = 89 * 86_400_000
     """history-trades goes back three months, and these are the shortest."""
@@ -132,7 +132,7 @@ class Okx(NoRestBooks, NoOrders):
         number, previous = (0, 0) if self._settings.legacy else (book.seqId, book.prevSeqId)
         if kind != "update" and not self._settings.legacy:
             previous = -1
-        bids, asks = wire.levels(book.bids), wire.levels(book.asks)
+        bids, asks = levels_of(book.bids), levels_of(book.asks)
         # 0 stands for none since mid-2026
         return DepthEvent(
             symbol, number, number, previous, book.ts, 0, bids, asks, kind, book.checksum or None
@@ -245,7 +245,3 @@ class Okx(NoRestBooks, NoOrders):
         except UNUSABLE:
             return 0, ""
         return wire.code_number(reply.code), reply.msg
-
-    def banned_until_ms(self, message: str) -> int:
-        """0: it names no time; the limits are of 2 s."""
-        return 0

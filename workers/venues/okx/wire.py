@@ -25,22 +25,17 @@ Answers and notices; an error names its argument in `msg` at best:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from workers.model.events import Level
+from workers.venues.wire_values import Brief, Figure, WireLevel
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 PreviousId = Annotated[int, Meta(ge=-1, le=2**63 - 1)]
 Time = Annotated[int, Meta(ge=0, le=2**53)]
 """Milliseconds."""
-Text = Annotated[str, Meta(min_length=1, max_length=40)]
-Figure = Annotated[str, Meta(max_length=4096)]
-"""A price or quantity of a trade: one that is too long is refused as a number, so that its id still counts."""
-Brief = Annotated[str, Meta(max_length=64)]
 Code = str | Annotated[int, Meta(ge=-(10**9), le=10**9)]
 
 
@@ -70,13 +65,6 @@ class BookHead(Struct, gc=False):
     ts: Time
     seqId: Id | UnsetType = UNSET  # noqa: N815 -- the wire's own key
     prevSeqId: PreviousId = -1  # noqa: N815 -- the wire's own key
-
-
-class WireLevel(Struct, array_like=True, gc=False):
-    """`["411.8","10","0","4"]`"""
-
-    price: Text
-    quantity: Text
 
 
 class Book(Struct, gc=False):
@@ -159,11 +147,6 @@ reply_decoder = msgspec.json.Decoder(Reply)
 instrument_decoder = msgspec.json.Decoder(ListedInstrument)
 ticker_decoder = msgspec.json.Decoder(TickerRow)
 time_decoder = msgspec.json.Decoder(TimeRow, strict=False)
-
-
-def levels(sent: Sequence[WireLevel]) -> list[Level]:
-    """Price and quantity as sent."""
-    return [(level.price, level.quantity) for level in sent]
 
 
 def code_number(code: Code) -> int:

@@ -19,7 +19,7 @@ from workers.model.trades.absurd import marked
 from workers.venues.channels import QUIET, ExtraChannel
 from workers.venues.facts import Continuity, Facts, Limit
 from workers.venues.interface import Endpoint, ExchangeInfo, Tickers
-from workers.venues.lacking import NoOrders, NoRestBooks, NoStretches
+from workers.venues.lacking import NoAnnouncements, NoLimitsTold, NoOrders, NoRestBooks, NoStretches
 from workers.venues.messages import Subscription
 from workers.venues.requests import RestRequest
 from workers.venues.tardis import symbols as listings
@@ -41,7 +41,7 @@ _exchange = msgspec.json.Decoder(wire.Exchange)
 _error = msgspec.json.Decoder(wire.ErrorBody)
 
 
-class Tardis(NoRestBooks, NoStretches, NoOrders):
+class Tardis(NoAnnouncements, NoLimitsTold, NoOrders, NoRestBooks, NoStretches):
     """One exchange behind a tardis-machine as a `Venue`.
 
     Args:
@@ -49,7 +49,6 @@ class Tardis(NoRestBooks, NoStretches, NoOrders):
         settings: which exchange, where the machine is, and what else may be chosen.
     """
 
-    used_weight_header = ""
     trades_span = 1
     trades_horizon_ms = 0
 
@@ -188,10 +187,6 @@ class Tardis(NoRestBooks, NoStretches, NoOrders):
         """The symbols, without volumes. Raises: MalformedFrame."""
         return listings.tickers(self.info(body))
 
-    def announcements(self) -> None:
-        """None: the list is to be asked for."""
-        return
-
     def error_of(self, body: bytes) -> tuple[int, str]:
         """`{"code":100,"message":"…"}`."""
         try:
@@ -199,10 +194,6 @@ class Tardis(NoRestBooks, NoStretches, NoOrders):
         except UNUSABLE:
             return 0, ""
         return error.code, error.message
-
-    def banned_until_ms(self, message: str) -> int:
-        """0: Tardis names no time."""
-        return 0
 
 
 def _levels(levels: Sequence[wire.Level]) -> list[Level]:
