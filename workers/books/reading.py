@@ -20,7 +20,7 @@ from workers.runtime.pulse import Breath
 from workers.runtime.quarantine import Quarantine
 from workers.runtime.rounds import NOTHING, Heard
 from workers.runtime.steady_clock import steady_ms
-from workers.runtime.stream_places import ReadStream, StreamPlaces
+from workers.runtime.stream_places import StreamPlaces
 from workers.settings.schema import BookSettings
 from workers.store.log.follower import START
 from workers.store.log.streams import Delivered, GroupReader, goes_on
@@ -99,8 +99,7 @@ class BookReading:
         if not self._places.is_due(time.monotonic()):
             return
         safe = [book for book in self._books.values() if self._ownership.safe(book.claim)]
-        streams = [ReadStream(book.claim, book.key, book.last_stream_id) for book in safe]
-        if not await self._places.look(streams, time.monotonic()):
+        if not await self._places.look(safe, time.monotonic()):
             return
         for book in safe:
             reason = self._places.held_back(book.claim) or self._quarantine.reason(*book.claim, READ)
@@ -280,15 +279,9 @@ class BookReading:
 
     async def _pending(self, book: OwnedBook, after: bytes) -> None:
         """Fold what was delivered and not acknowledged, committing on the way: who goes on after us has less to do."""
-        while entries := await self._reader.pending(book.key, after, PENDING_AT_ONCE):
+        async for entries in self._streams.pending(book, book.token, after, PENDING_AT_ONCE):
             book.delivery.given(entries[-1].stream_id)
             self._fold(book, entries)
-            if goes_on(after, entries[-1].stream_id):
-                self._ownership.progress.made()
-            after = entries[-1].stream_id
-            await self._breath.taken()
-            if not self._ownership.owns(book.claim, book.token):
-                return
             if book.commit_due(time.monotonic()) and self._ownership.safe(book.claim):
                 await self._commit(book)
 
@@ -307,8 +300,7 @@ class BookReading:
             RedisError: it is the server that refuses.
         """
         book.reread = True
-        stream = ReadStream(book.claim, book.key, book.last_stream_id)
-        if await self._streams.cannot_read(stream, error):
+        if await self._streams.cannot_read(book, error):
             book.unreadable = self._quarantine.reason(*book.claim, READ)
             book.withdraw = True
         else:  # what the old group had given stands in no checkpoint yet, and the new one gives it to nobody

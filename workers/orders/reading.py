@@ -13,8 +13,8 @@ from workers.runtime.owned_streams import READ, OwnedStreams
 from workers.runtime.ownership import Ownership
 from workers.runtime.pulse import Breath
 from workers.runtime.quarantine import Quarantine
-from workers.runtime.stream_places import ReadStream, StreamPlaces
-from workers.store.log.streams import Delivered, GroupReader, goes_on
+from workers.runtime.stream_places import StreamPlaces
+from workers.store.log.streams import Delivered, GroupReader
 
 PENDING_AT_ONCE: Final = 500
 
@@ -89,8 +89,7 @@ class OrderReading:
         if not self._places.is_due(time.monotonic()):
             return
         safe = [book for book in self._books.values() if self._ownership.safe(book.claim)]
-        streams = [ReadStream(book.claim, book.key, book.last_stream_id) for book in safe]
-        if not await self._places.look(streams, time.monotonic()):
+        if not await self._places.look(safe, time.monotonic()):
             return
         for book in safe:
             held_back = self._places.held_back(book.claim)
@@ -120,14 +119,8 @@ class OrderReading:
 
     async def _pending(self, book: OwnedOrders, after: bytes) -> None:
         """Fold what was delivered and not acknowledged, committing on the way: who goes on after us has less to do."""
-        while entries := await self._reader.pending(book.key, after, PENDING_AT_ONCE):
+        async for entries in self._streams.pending(book, book.token, after, PENDING_AT_ONCE):
             self._fold(book, entries)
-            if goes_on(after, entries[-1].stream_id):
-                self._ownership.progress.made()
-            after = entries[-1].stream_id
-            await self._breath.taken()
-            if not self._ownership.owns(book.claim, book.token):
-                return
             if book.commit_due(time.monotonic()) and self._ownership.safe(book.claim):
                 await self._commit(book)
 
@@ -146,6 +139,5 @@ class OrderReading:
             RedisError: it is the server that refuses.
         """
         book.reread = True
-        stream = ReadStream(book.claim, book.key, book.last_stream_id)
-        if await self._streams.cannot_read(stream, error):
+        if await self._streams.cannot_read(book, error):
             book.cannot_be_read(self._quarantine.reason(*book.claim, READ))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final, Protocol
 
 import structlog
 from prometheus_client import Counter
@@ -27,12 +27,15 @@ SET_BACK = Counter(
 )
 
 
-class ReadStream(NamedTuple):
+class ReadStream(Protocol):
     """A raw stream as its owner has read it."""
 
     claim: Claim
-    key: str
     last_stream_id: bytes
+
+    @property
+    def key(self) -> str:
+        """Of the stream."""
 
 
 class StreamPlaces:
@@ -71,7 +74,8 @@ class StreamPlaces:
         return True
 
     async def _look(self, streams: list[ReadStream]) -> None:
-        stand, server_ms = await places(self._client, self._group, [stream.key for stream in streams])
+        read = {stream.key: stream.last_stream_id for stream in streams}
+        stand, server_ms = await places(self._client, self._group, list(read))
         now_ms = max(steady_ms(), server_ms)  # either may be wrong; a stream is not for that
         for stream in streams:
             if stream.key in stand and is_far(stand[stream.key].newest, now_ms):
@@ -79,7 +83,6 @@ class StreamPlaces:
                 await self._quarantine.failed(*stream.claim, PLACE, far_ahead(stream.key))
             else:
                 self._quarantine.worked(*stream.claim, PLACE)
-        read = {stream.key: stream.last_stream_id for stream in streams}
         try:
             beyond = await set_back(self._client, self._group, read, stand)
         except ResponseError as error:  # a key has become another since

@@ -14,8 +14,8 @@ from workers.runtime.owned_streams import READ, OwnedStreams
 from workers.runtime.ownership import Ownership
 from workers.runtime.pulse import Breath
 from workers.runtime.quarantine import Quarantine
-from workers.runtime.stream_places import ReadStream, StreamPlaces
-from workers.store.log.streams import GroupReader, goes_on
+from workers.runtime.stream_places import StreamPlaces
+from workers.store.log.streams import GroupReader
 from workers.store.log.trades import missing_in_log
 from workers.trades.tape import OwnedTape
 
@@ -83,9 +83,7 @@ class TapeReading:
         """
         if self._places.is_due(now := time.monotonic()):
             safe = [tape for tape in self._tapes.values() if self._ownership.safe(tape.claim)]
-            await self._places.look(
-                [ReadStream(tape.claim, tape.key, tape.last_stream_id) for tape in safe], now
-            )
+            await self._places.look(safe, now)
         if reread:
             for tape in self._tapes.values():
                 tape.reread = True
@@ -113,8 +111,7 @@ class TapeReading:
             RedisError: it is the server that refuses.
         """
         tape.reread = True
-        stream = ReadStream(tape.claim, tape.key, tape.last_stream_id)
-        await self._streams.cannot_read(stream, error)
+        await self._streams.cannot_read(tape, error)
 
     async def _take_new(self, wanted: Sequence[str]) -> set[str]:
         """Read from streams, and once more from those that have more, as far as the round's share goes."""
@@ -143,14 +140,8 @@ class TapeReading:
         return taken
 
     async def _take_pending(self, tape: OwnedTape, after: bytes) -> None:
-        while entries := await self._reader.pending(tape.key, after, PENDING_AT_ONCE):
+        async for entries in self._streams.pending(tape, int(tape.token), after, PENDING_AT_ONCE):
             tape.take(entries)
-            if goes_on(after, entries[-1].stream_id):
-                self._ownership.progress.made()
-            after = entries[-1].stream_id
-            await self._breath.taken()
-            if not self._ownership.owns(tape.claim, int(tape.token)):
-                return
 
     async def read_elsewhere(self, tape: OwnedTape, hole: Hole) -> bool:
         """Take in missing trades that an earlier owner read and did not apply; whether the first of them was there.
