@@ -14,10 +14,10 @@ import typer
 from typer.models import CommandInfo
 
 from workers import __version__
-from workers.cli.options import Config, Json
-from workers.errors import CommandError, FleetError, SettingsError, SymbolError, WrongArgument
+from workers.cli.options import Config, Json, for_seconds
+from workers.errors import FleetError, SettingsError, SymbolError, WrongArgument
 from workers.terminal.exit_codes import EXIT_FINE, EXIT_INTERRUPTED, EXIT_NOT_STARTED, EXIT_SETTINGS
-from workers.terminal.output import escape_unencodable, note, out, seconds_of
+from workers.terminal.output import escape_unencodable, note, out
 
 REGISTERED: Final = (
     "workers.cli.replay",
@@ -101,10 +101,7 @@ def demo(
     """
     from workers.cli.demo import run_demo  # noqa: PLC0415 -- keeps `fleet --help` quick
 
-    try:
-        seconds = seconds_of(duration) if duration else 30.0 if json else None
-    except CommandError as error:
-        raise typer.BadParameter(str(error), param_hint="--for") from error
+    seconds = for_seconds(duration) if duration else 30.0 if json else None
     raise typer.Exit(run_demo(seconds, config, fault or [], venue or [], as_json=json))
 
 

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.options import Config, Json
-from workers.errors import CommandError
-from workers.terminal.output import seconds_of
+from workers.cli.options import Config, Json, for_seconds
 
 
 def register(app: typer.Typer) -> None:
@@ -56,10 +54,7 @@ def register(app: typer.Typer) -> None:
 
         if against is not None and against not in PEERS:
             raise typer.BadParameter(f"{against!r} is none of: {', '.join(PEERS)}", param_hint="--against")
-        try:
-            seconds = seconds_of(duration)
-        except CommandError as error:
-            raise typer.BadParameter(str(error), param_hint="--for") from error
+        seconds = for_seconds(duration)
         cache = load(config, os.environ).home / "bench"
         plan = Plan(_rates(rates), symbols, seconds, lines, not no_idle, against or "", cache, burst)
         raise typer.Exit(run_bench(plan, as_json=json))

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.options import Config, Json
-from workers.errors import BadNumber, CommandError
+from workers.cli.options import Config, Json, for_seconds
+from workers.errors import BadNumber
 from workers.model.trades.windows import Interval
 from workers.terminal.times import time_ms
 
@@ -54,12 +54,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _seconds(text: str) -> float | None:
-    from workers.terminal.output import seconds_of  # noqa: PLC0415 -- as above
-
-    try:
-        return seconds_of(text) if text else None
-    except CommandError as error:
-        raise typer.BadParameter(str(error), param_hint="--for") from error
+    return for_seconds(text) if text else None
 
 
 def _refuse_no_price(text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +28,7 @@ from workers.settings.loading import Effective, load, redis_url
 from workers.store.connection import connect
 from workers.store.refusals import Refusal, refusal_of
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import note, sentence
+from workers.terminal.output import note, out, sentence
 from workers.terminal.saying import say_json
 
 NOTICES: Final = (Gap, Withheld, Interrupted)
@@ -152,8 +151,7 @@ def run_reading(
         with reaching(effective) as url:
             asyncio.run(_until(reading(url), seconds))
     except BrokenPipeError:
-        # Whoever read has enough; the interpreter must not try to write the rest at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        out.forget()  # whoever read has enough
     return EXIT_FINE
 
 

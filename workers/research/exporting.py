@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -25,7 +24,7 @@ from workers.research.tables import FORMS as TABLE_FORMS
 from workers.research.tables import TableForm, columns_of, table_writer
 from workers.research.tardis_rows import Names, TopCells, TradeCells
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import PLAIN_EVERY_S, note, seconds_of
+from workers.terminal.output import PLAIN_EVERY_S, note, out, seconds_of
 from workers.terminal.row_writers import STDOUT, compressed, whole_file
 from workers.verification.stored_sources import SourceName, symbol_meant
 
@@ -133,8 +132,7 @@ def run_export(request: Request, config: Path | None) -> int:
     try:
         count = asyncio.run(export())
     except BrokenPipeError:
-        # Whoever read our output has enough; python would complain again when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        out.forget()  # whoever read has enough
         return EXIT_FINE
     passed = max(time.monotonic() - started, 1e-3)
     note(f"{count:,} rows of {request.symbol} in {passed:.1f} s ({count / passed:,.0f} a second).")

@@ -20,6 +20,7 @@ import aiohttp
 
 from workers.errors import CommandError, RecordingError, RequestRefused, RestUnavailable, WrongArgument
 from workers.model.pauses import Pauses
+from workers.recordings.tardis.normalised import microseconds
 from workers.recordings.tardis.replayed import DATASET_OF, refusal_in
 
 SCHEMES: Final = {"tardis": "http", "tardis+https": "https"}
@@ -35,7 +36,6 @@ LONGEST_LINE: Final = 64 << 20
 LINES: Final = 1_000
 """Of a reply, that are filed at once."""
 _DAY: Final = timedelta(days=1)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ReplayUrl(NamedTuple):
@@ -142,7 +142,7 @@ class Machine:
     ) -> None:
         pauses = Pauses(0.5, 30.0)
         for left in reversed(range(TRIES)):
-            taker = taker_of(_us(start), _us(end))
+            taker = taker_of(microseconds(start), microseconds(end))
             try:
                 async for lines in self._lines(session, self._url.options(start, end, self._key)):
                     taker.file(lines)
@@ -191,10 +191,6 @@ class Machine:
 def _time(text: str) -> datetime:
     found = datetime.fromisoformat(text)
     return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-def _us(time: datetime) -> int:
-    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def is_replay(text: str) -> bool:

@@ -9,7 +9,7 @@ What is not named here (`apiKey`, `timeoutIntervalMS` …) says nothing to a ser
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -17,12 +17,12 @@ import msgspec
 from workers.errors import BadInput, InvalidSymbol
 from workers.model.symbols.names import fold_symbol
 from workers.recordings.tardis.data_types import BarType, DataType, PlainType, SnapshotType, parse_data_type
+from workers.recordings.tardis.normalised import microseconds
 
 MOST_OBJECTS: Final = 50
 MOST_SYMBOLS: Final = 2_000
 MOST_TYPES: Final = 100
 """Of an object: each is computed for each symbol."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Live(msgspec.Struct, rename="camel"):
@@ -141,4 +141,4 @@ def _time(text: str, name: str) -> int:
         problem = f"{text[:40]!r} is no valid date string"
         raise BadInput(f'Invalid "{name}" argument', problem, name) from None
     time = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    return (time - _EPOCH) // timedelta(microseconds=1)
+    return microseconds(time)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import time
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,7 +13,7 @@ from workers.operations.running import running_fleet
 from workers.runtime.context import VenueContext
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import PLAIN_EVERY_S, note
+from workers.terminal.output import PLAIN_EVERY_S, note, out
 from workers.terminal.row_writers import row_writer
 from workers.terminal.times import LATEST_MS
 from workers.verification.stored_sources import SourceName, held_rows, symbol_meant, venue_held
@@ -56,8 +54,7 @@ def run_export(request: Request, config: Path | None) -> int:
     try:
         rows = asyncio.run(_export(effective, venue, request))
     except BrokenPipeError:
-        # Whoever read our output has enough; python would complain again when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        out.forget()  # whoever read has enough
         return EXIT_FINE
     where = "standard output" if request.output == "-" else request.output
     within = f" {request.interval or request.channel}".rstrip()

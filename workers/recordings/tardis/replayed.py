@@ -9,18 +9,16 @@ another shape: `{"message":"…"}`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
 
 from workers.model.events import Level
 from workers.recordings.tardis.books import BookMessage
+from workers.recordings.tardis.normalised import microseconds
 from workers.recordings.tardis.rows import Dataset, Row, amount_of, name_of, number_of
 from workers.venues.tardis import wire
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 DATASET_OF: Final[dict[str, Dataset]] = {
     "trade": "trades",
     "book_change": "incremental_book_L2",
@@ -47,7 +45,7 @@ class Disconnected(NamedTuple):
 
     local_timestamp: int
     symbols: list[str]
-    """None: of the whole exchange."""
+    """Empty: of the whole exchange."""
 
 
 class Line(NamedTuple):
@@ -77,17 +75,17 @@ def parse_line(line: bytes) -> Line | Disconnected:
         found = _decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ValueError(f"is no message of tardis-machine: {error}") from None
-    local = _us(found.local_timestamp)
+    local = microseconds(found.local_timestamp)
     if isinstance(found, wire.Disconnect):
         return Disconnected(local, found.symbols or [])
     dataset = DATASET_OF[str(found.__struct_config__.tag)]
     names = name_of(found.exchange), name_of(found.symbol)
-    time = _us(found.timestamp)
+    time = microseconds(found.timestamp)
     if isinstance(found, wire.BookChange):
         bids, asks = ([_level(level) for level in side] for side in (found.bids, found.asks))
         return Line(*names, dataset, local, BookMessage(0, time, local, found.is_snapshot, bids, asks))
     if isinstance(found, wire.DerivativeTicker):
-        funding = None if found.funding_timestamp is None else _us(found.funding_timestamp)
+        funding = None if found.funding_timestamp is None else microseconds(found.funding_timestamp)
         figures = [_figure(getattr(found, name)) for name in _FIGURES]
         return Line(*names, dataset, local, (*names, time, local, funding, *figures))
     if found.side not in ("buy", "sell", "unknown"):
@@ -123,7 +121,3 @@ def _required(number: msgspec.Raw) -> str:
 def _figure(number: msgspec.Raw) -> str | None:
     text = _text(number)
     return None if text == "null" else number_of(text)
-
-
-def _us(time: datetime) -> int:
-    return (time - _EPOCH) // _MICROSECOND
