@@ -10,8 +10,7 @@ from workers.api.http.alert_types import event_of, with_comment
 from workers.api.http.markets import Market
 from workers.api.live import messages
 from workers.api.live.messages import Channel, encode
-from workers.api.live.outlet import Outlet
-from workers.api.live.topics import Topic
+from workers.api.live.topics import NewestTopic, Topic
 from workers.model.alerts.records import Alert
 from workers.model.alerts.rules import BEYOND_LIMIT, Target
 from workers.store.alerts.book import AlertBook, AlertEntry, OpenAlert, alert_entries
@@ -22,7 +21,7 @@ OPENED_S: Final = 1.0
 """How often those that are open are read."""
 
 
-class AlertsTopic(Topic):
+class AlertsTopic(NewestTopic):
     """The alerts of one market: the open ones as a whole each time they change, and what was told one by one."""
 
     channel: Channel = "alerts"
@@ -30,26 +29,16 @@ class AlertsTopic(Topic):
     def __init__(self, market: Market) -> None:
         super().__init__(market)
         self._targets = {Target(market.venue, market.symbol), Target(market.venue), Target(), BEYOND_LIMIT}
-        self._message = b""
         self._concerned: set[str] = set()
         """Alerts that were seen to be of these targets: a comment says the alert's id alone."""
-
-    def join(self, outlet: Outlet) -> None:
-        """A client subscribes: it gets those that are open."""
-        super().join(outlet)
-        if self._message:
-            outlet.put_latest(self, self.channel, self._message)
 
     def opened(self, alerts: Sequence[OpenAlert]) -> None:
         """Take all alerts that are open now; send those of the market if they are others than before."""
         ours = [with_comment(one) for one in alerts if one.alert.target in self._targets]
         self._concerned = {one.alert.id for one in ours}
         message = encode(messages.OpenAlerts(self.market.venue, self.market.symbol, ours))
-        if message == self._message:
-            return
-        self._message = message
-        for outlet in self.subscribers:
-            outlet.put_latest(self, self.channel, message)
+        if message != self._message:
+            self.show(message)
 
     def send(self, entries: Sequence[AlertEntry]) -> None:
         """Send on what became of the market's alerts."""
@@ -61,9 +50,7 @@ class AlertsTopic(Topic):
                 self._concerned.add(record.id)
             elif record.alert not in self._concerned:
                 continue
-            message = encode(messages.AlertTold(self.market.venue, self.market.symbol, event_of(entry)))
-            for outlet in self.subscribers:
-                outlet.put(self.source, message)
+            self.tell(encode(messages.AlertTold(self.market.venue, self.market.symbol, event_of(entry))))
 
 
 class AlertTopics:

@@ -12,8 +12,7 @@ from workers.api.http.analytics_types import event_record, served
 from workers.api.http.markets import Market
 from workers.api.live import messages
 from workers.api.live.messages import Channel, encode
-from workers.api.live.outlet import Outlet
-from workers.api.live.topics import Topic
+from workers.api.live.topics import NewestTopic, Topic
 from workers.errors import NotKnown, StateUnreadable
 from workers.store.analytics.reading import AnalyticsNow, analytics_now, events_in
 from workers.store.books.watch import Entry
@@ -21,7 +20,7 @@ from workers.store.books.watch import Entry
 Reading = AnalyticsNow | StateUnreadable
 
 
-class AnalyticsTopic(Topic):
+class AnalyticsTopic(NewestTopic):
     """The analytics of one market: of figures the newest, of events each."""
 
     channel: Channel = "analytics"
@@ -30,29 +29,18 @@ class AnalyticsTopic(Topic):
         super().__init__(market)
         self._newest: Reading | None = None
         self._shown: AnalyticsNow | Withheld | None = None
-        self._message = b""
-        """Of what is shown."""
 
     @property
     def key(self) -> str:
         """Its stream of events."""
         return self.market.context.keys.analytics_events(self.market.symbol)
 
-    def join(self, outlet: Outlet) -> None:
-        """A client subscribes: it gets the figures the others have."""
-        super().join(outlet)
-        if self._message:
-            outlet.put_latest(self, self.channel, self._message)
-
     def take(self, entries: Sequence[Entry]) -> None:
         """Send events on; what others wrote among them is left out."""
         for _, fields in entries:
             for event in events_in(fields):
-                message = encode(
-                    messages.AnalyticsTold(self.market.venue, self.market.symbol, event_record(event))
-                )
-                for outlet in self.subscribers:
-                    outlet.put(self.source, message)
+                told = messages.AnalyticsTold(self.market.venue, self.market.symbol, event_record(event))
+                self.tell(encode(told))
 
     def read(self, newest: Reading) -> None:
         """Take what the hash holds now."""
@@ -64,9 +52,7 @@ class AnalyticsTopic(Topic):
         if shown is None or shown == self._shown:
             return
         self._shown = shown
-        self._message = self._encoded(shown)
-        for outlet in self.subscribers:
-            outlet.put_latest(self, self.channel, self._message)
+        self.show(self._encoded(shown))
 
     def _now(self, heard_at: float) -> AnalyticsNow | Withheld | None:
         if time.monotonic() - heard_at > SILENT_S:

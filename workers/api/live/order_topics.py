@@ -18,8 +18,7 @@ from workers.api.http.markets import Market
 from workers.api.http.order_types import OrderLevel, RestingOrder
 from workers.api.live import messages
 from workers.api.live.messages import Channel, encode
-from workers.api.live.outlet import Outlet
-from workers.api.live.topics import PATIENCE_S, Topic
+from workers.api.live.topics import PATIENCE_S, NewestTopic, Topic
 from workers.api.orders.live import refuse_unfollowed, unvouched
 from workers.errors import StateUnreadable
 from workers.model.level3.top import OrdersTop, TopLevel, TopOrder, decode_orders_top
@@ -32,7 +31,7 @@ STATEMENTS_S: Final = 1.0
 _WARMING: Final = ("unknown", "waiting")
 
 
-class OrdersTopic(Topic):
+class OrdersTopic(NewestTopic):
     """The single orders of a market: the newest publication, or why there is none to be trusted."""
 
     channel: Channel = "orders"
@@ -43,19 +42,11 @@ class OrdersTopic(Topic):
         self._said: OrderStatement | StateUnreadable | None = None
         self._since = time.monotonic()
         self._shown: OrdersTop | Withheld | None = None
-        self._message = b""
-        """Of what is shown."""
 
     @property
     def key(self) -> str:
         """Its stream."""
         return self.market.context.keys.orders_top(self.market.symbol)
-
-    def join(self, outlet: Outlet) -> None:
-        """A client subscribes: it gets the state the others have."""
-        super().join(outlet)
-        if self._message:
-            outlet.put_latest(self, self.channel, self._message)
 
     def take(self, entries: Sequence[Entry]) -> bool:
         """Take the newest of some publications; whether it withdraws the orders. O(one of them)."""
@@ -77,9 +68,7 @@ class OrdersTopic(Topic):
         if shown == self._shown or (is_warming and time.monotonic() - self._since < PATIENCE_S):
             return
         self._shown = shown
-        self._message = self._encoded(shown)
-        for outlet in self.subscribers:
-            outlet.put_latest(self, self.channel, self._message)
+        self.show(self._encoded(shown))
 
     def _now(self, heard_at: float) -> OrdersTop | Withheld:
         said = self._said

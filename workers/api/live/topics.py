@@ -69,6 +69,32 @@ class Topic:
         self.subscribers.pop(outlet, None)
         outlet.withdraw(self)
 
+    def tell(self, message: bytes, count: int = 1) -> None:
+        """Send a message that no later one replaces; `count`: how many things it tells."""
+        for outlet in self.subscribers:
+            outlet.put(self.source, message, count)
+
+
+class NewestTopic(Topic):
+    """One of which clients need the newest message alone."""
+
+    def __init__(self, market: Market) -> None:
+        super().__init__(market)
+        self._message = b""
+        """Empty while there is none."""
+
+    def join(self, outlet: Outlet) -> None:
+        """A client subscribes: it gets what the others have."""
+        super().join(outlet)
+        if self._message:
+            outlet.put_latest(self, self.channel, self._message)
+
+    def show(self, message: bytes) -> None:
+        """Send a message in place of the last."""
+        self._message = message
+        for outlet in self.subscribers:
+            outlet.put_latest(self, self.channel, message)
+
 
 class _Shown(NamedTuple):
     """What was published last of a book."""
@@ -304,9 +330,9 @@ class TradesTopic(Topic):
             )
             for trade in trades
         ]
-        message = encode(messages.Trades(self.market.venue, self.market.symbol, records, repaired))
-        for outlet in self.subscribers:
-            outlet.put(self.source, message, len(records))
+        self.tell(
+            encode(messages.Trades(self.market.venue, self.market.symbol, records, repaired)), len(records)
+        )
 
     def tell_missing(self, first: int, last: int, reason: str, *, is_counted: bool = True) -> None:
         """Say that ids will not be sent; not counted: nobody knows how many trades that are."""
@@ -314,11 +340,10 @@ class TradesTopic(Topic):
         message = encode(
             messages.TradesMissing(self.market.venue, self.market.symbol, first, last, count, reason)
         )
-        for outlet in self.subscribers:
-            outlet.put(self.source, message, count or 1)
+        self.tell(message, count or 1)
 
 
-class WindowTopic(Topic):
+class WindowTopic(NewestTopic):
     """The newest window of an interval: `stats` as it changes, `bars` also each time one is closed."""
 
     def __init__(self, channel: Channel, market: Market, interval: str) -> None:
@@ -326,13 +351,6 @@ class WindowTopic(Topic):
         super().__init__(market)
         self.interval = interval
         self._newest: Mapping[str, str] = {}
-        self._message = b""
-
-    def join(self, outlet: Outlet) -> None:
-        """A client subscribes: it gets the newest window if one is known."""
-        super().join(outlet)
-        if self._message:
-            outlet.put_latest(self, self.channel, self._message)
 
     def changed(self, fields: Mapping[str, str]) -> None:
         """Take what `stats:{S}:*` holds now; send it if it is new."""
@@ -342,9 +360,7 @@ class WindowTopic(Topic):
         if self.channel == "bars" and fields.get("closed") == "1":
             return  # its bar comes by the stream
         if message := self._encoded(fields, "the newest"):
-            self._message = message
-            for outlet in self.subscribers:
-                outlet.put_latest(self, self.channel, message)
+            self.show(message)
 
     def take(self, entries: Sequence[Entry]) -> None:
         """Send closed windows on."""
@@ -353,8 +369,7 @@ class WindowTopic(Topic):
             message = self._encoded(fields, stream_id.decode())
             if not message:
                 continue
-            for outlet in self.subscribers:
-                outlet.put(self.source, message)
+            self.tell(message)
             if self._newest.get("start") == fields["start"]:
                 self._message = b""
                 for outlet in self.subscribers:
@@ -374,23 +389,11 @@ class WindowTopic(Topic):
         return encode(messages.Bar(venue, symbol, self.interval, bar.closed, bar))
 
 
-class StatusTopic(Topic):
+class StatusTopic(NewestTopic):
     """The state of a market, as `/status` tells it."""
 
     channel: Channel = "status"
 
-    def __init__(self, market: Market) -> None:
-        super().__init__(market)
-        self._message = b""
-
-    def join(self, outlet: Outlet) -> None:
-        """A client subscribes: it gets the state read last."""
-        super().join(outlet)
-        if self._message:
-            outlet.put_latest(self, self.channel, self._message)
-
     def read(self, state: SymbolState) -> None:
         """Send a state."""
-        self._message = encode(messages.Status(self.market.venue, self.market.symbol, state))
-        for outlet in self.subscribers:
-            outlet.put_latest(self, self.channel, self._message)
+        self.show(encode(messages.Status(self.market.venue, self.market.symbol, state)))
