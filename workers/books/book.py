@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import islice
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -16,7 +15,7 @@ from workers.model.books.audit import BestLevelCheck
 from workers.model.books.checkpoint import encode_checkpoint
 from workers.model.books.freshness import Freshness
 from workers.model.books.sync import BookSync, Outcome, SequenceRule, SyncState
-from workers.model.books.top_of_book import TOP_LEVELS, Pace, TopOfBook, encode_top
+from workers.model.books.top_of_book import Pace
 from workers.model.events import DepthEvent, Level
 from workers.model.history.recorder import HistoryRecorder
 from workers.model.pauses import Pauses, Relapses
@@ -358,33 +357,6 @@ class OwnedBook:
     def beyond_range(self) -> bool:
         """Whether the market has left the known range: the best levels held may miss better ones."""
         return self.sync.book.edge_distance() <= 0.0
-
-    def proven_top(self) -> tuple[list[Level], list[Level]]:
-        """The best levels that are known; fewer than `TOP_LEVELS` where the known range ends before."""
-        book = self.sync.book
-        if min(book.known_counts) >= TOP_LEVELS:
-            return book.top(TOP_LEVELS)
-        return (
-            list(islice(book.known_levels("bid"), TOP_LEVELS)),
-            list(islice(book.known_levels("ask"), TOP_LEVELS)),
-        )
-
-    def top(self) -> bytes:
-        """The payload to publish now."""
-        bids, asks = self.proven_top()
-        return encode_top(
-            TopOfBook(
-                s=self.claim.symbol,
-                b=bids,
-                a=asks,
-                u=self.sync.last_update_id,
-                E=self.sync.last_event_time,
-                T=self.transaction_time,
-                synced_at=self.sync.synced_at,
-                received=self.received_us,
-                published=time.time_ns() // 1000,
-            )
-        )
 
     def commit_due(self, now: float) -> bool:
         """Whether a checkpoint is due (monotonic seconds)."""

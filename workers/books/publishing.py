@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from workers.books.book import OwnedBook
 from workers.books.status import status_fields
 from workers.errors import StateUnreadable
+from workers.model.books.top_of_book import TOP_LEVELS, TopOfBook, encode_top
 from workers.runtime.backoff import Backoff
 from workers.runtime.context import VenueContext
 from workers.runtime.ownership import Claim, Ownership
@@ -111,7 +112,7 @@ class BookPublishing:
         due = showable and (book.pace.due(now * 1000) or (last and book.pace.waiting))
         if not (due or status_due or book.withdraw):
             return None
-        payload = book.top() if due else None
+        payload = _payload(book) if due else None
         status = status_fields(book, owner) if status_due or book.withdraw else {}
         withdraw = book.withdraw and not showable
         return book, Publication(
@@ -164,3 +165,21 @@ class BookPublishing:
             book.withdraw = book.withdraw and not withdrawn and not book.showable
             if told:
                 book.status_at = now
+
+
+def _payload(book: OwnedBook) -> bytes:
+    sync = book.sync
+    bids, asks = sync.book.known_top(TOP_LEVELS)
+    return encode_top(
+        TopOfBook(
+            s=book.claim.symbol,
+            b=bids,
+            a=asks,
+            u=sync.last_update_id,
+            E=sync.last_event_time,
+            T=book.transaction_time,
+            synced_at=sync.synced_at,
+            received=book.received_us,
+            published=time.time_ns() // 1000,
+        )
+    )

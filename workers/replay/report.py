@@ -20,6 +20,7 @@ from workers.ingest.appender import Appender
 from workers.model.books.checkpoint import Checkpoint
 from workers.model.books.in_band import InBandSync
 from workers.model.books.sync import BookSync, SyncState
+from workers.model.books.top_of_book import TOP_LEVELS
 from workers.model.events import Level
 from workers.model.trades.windows import INTERVALS_MS
 from workers.orders.book import OwnedOrders
@@ -32,7 +33,6 @@ from workers.store.keys import DEPTH, TRADES
 from workers.trades.tape import OddTrades
 from workers.verification.stored import Book, FleetReader
 
-TOP: Final = 10
 GAPS_TOLD: Final = 3
 ODD: Final = {
     "absurd": "trade(s) with a price or quantity that is none: the ids count, the volume does not",
@@ -67,7 +67,7 @@ class BookOutcome(NamedTuple):
             sync.reason,
             sync.gap_count,
             sync.sync_count - synced - (sync.replaced if isinstance(sync, InBandSync) else 0),
-            owned.proven_top() if owned.showable else None,
+            sync.book.known_top(TOP_LEVELS) if owned.showable else None,
             synced and owned.beyond_range,
             checksums_of(sync),
         )
@@ -244,8 +244,8 @@ async def _add_book(
         return
     found["books"][name] = {
         "u": stored.last_update_id,
-        "bids": [list(level) for level in stored.bids[:TOP]],
-        "asks": [list(level) for level in stored.asks[:TOP]],
+        "bids": [list(level) for level in stored.bids[:TOP_LEVELS]],
+        "asks": [list(level) for level in stored.asks[:TOP_LEVELS]],
         "levels": [len(stored.bids), len(stored.asks)],
     }
     problems += await _disagreements(client, reader, book, outcome, stored)

@@ -6,10 +6,10 @@ that very sync or it is nothing: after a resync, for whatever reason, the number
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -145,8 +145,7 @@ class Replica:
         return changed
 
     def _differs(self, shown: TopOfBook) -> bool:
-        for side, levels in (("bid", shown.b), ("ask", shown.a)):
-            mine = list(islice(self.book.known_levels("bid" if side == "bid" else "ask"), TOP_LEVELS))
+        for mine, levels in zip(self.book.known_top(TOP_LEVELS), (shown.b, shown.a), strict=True):
             n = min(len(mine), len(levels))  # the known ranges may differ for a moment
             if mine[:n] != levels[:n] and _values(mine[:n]) != _values(levels[:n]):
                 return True
@@ -196,11 +195,7 @@ class Replica:
 
     def top(self, depth: int) -> tuple[list[Level], list[Level]]:
         """The best levels that are known; 0 for all of them."""
-        book = self.book
-        if depth and min(book.known_counts) >= depth:
-            return book.top(depth)
-        stop = depth or None
-        return list(islice(book.known_levels("bid"), stop)), list(islice(book.known_levels("ask"), stop))
+        return self.book.known_top(depth or sys.maxsize)
 
     def rendered(self, depth: int, numbers: bool = False) -> Rendered:
         """The book as `/orderbook` gives it; rendered once per depth and update id."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
 from typing import Final, Literal
 
 from workers.conformance.adapters.adapter import Sides
@@ -81,8 +80,7 @@ class SyncedBook:
 
     def top(self, count: int) -> Sides:
         """The best levels that are known."""
-        book = self.sync.book
-        return list(islice(book.known_levels("bid"), count)), list(islice(book.known_levels("ask"), count))
+        return self.sync.book.known_top(count)
 
     def levels(self) -> Sides:
         """The levels inside the known range."""

@@ -12,6 +12,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import islice
 from typing import NamedTuple
 
 from workers.model.books.book_side import BookSide, Side
@@ -72,7 +73,7 @@ class OrderBook:
     What is known: `known_levels`, `known_counts`, `quantity_at`, `nearest_level`, and of the range itself
     `known_low`, `known_high`, `covers`, `edge_distance`.
 
-    The top n is proven while `known_counts` is at least n on both sides. A new or cleared book knows nothing.
+    `known_top` is proven whole while `known_counts` is at least n on both sides. A new or cleared book knows nothing.
     Beyond `max_levels` on a side the farthest are dropped, and the known range shrinks to what is complete.
 
     Runtime, n levels a side: `apply` O(log n) a change, `top(k)` O(k), best, `crossed` and `quantity_at`
@@ -193,6 +194,12 @@ class OrderBook:
         """The levels of a side inside the known range, best first. The book must not change meanwhile."""
         one = self._bids if side == "bid" else self._asks
         return one.from_best(one.known_start())
+
+    def known_top(self, n: int) -> tuple[list[Level], list[Level]]:
+        """The best `n` bids and asks that are known: fewer where the known range ends before."""
+        if min(self.known_counts) >= n:
+            return self.top(n)
+        return list(islice(self.known_levels("bid"), n)), list(islice(self.known_levels("ask"), n))
 
     def covers(self, price: str) -> bool:
         """Whether a price lies within `known_low..known_high`. Raises BadNumber."""
