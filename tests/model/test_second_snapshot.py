@@ -7,7 +7,15 @@ from chained_rules import CHAINED
 
 from workers.model.books.checkpoint import decode_checkpoint, encode_checkpoint
 from workers.model.books.reference import Reference
-from workers.model.books.sync import SAME_ID_MS, BookSync, Outcome, SequenceRule, SnapshotOutcome, SyncState
+from workers.model.books.sync import (
+    CONFIRM_AFTER_MS,
+    SAME_ID_MS,
+    BookSync,
+    Outcome,
+    SequenceRule,
+    SnapshotOutcome,
+    SyncState,
+)
 from workers.model.events import DepthEvent, Level, Snapshot
 
 S = "BNBBTC"
@@ -91,7 +99,7 @@ def test_one_that_the_events_do_not_reach_is_given_up() -> None:
     assert sync.on_snapshot(snapshot(9, levels=2, partial=True), 20) is SnapshotOutcome.HELD
     sync.tick(5_000)
     assert not sync.wants_comparison
-    sync.tick(20 + sync.confirm_after_ms)
+    sync.tick(20 + CONFIRM_AFTER_MS)
     assert sync.wants_comparison
 
 

@@ -265,16 +265,16 @@ class TestSnapshotAhead:
         assert sync.on_event(futures(10, 36, 40), 11_003) is Outcome.GAP
 
     def test_silence_counts_from_the_last_event(self):
-        sync = machine(SPOT, spot(1, 10), confirm_after_ms=100)
+        sync = machine(SPOT, spot(1, 10))
         sync.on_snapshot(snapshot(25), 0)
-        sync.on_event(spot(11, 12), 90)
-        assert sync.tick(150) is None
-        assert sync.tick(190) is Outcome.SYNCED
-        assert sync.on_event(spot(14, 26), 200) is Outcome.APPLIED
-        sync = machine(SPOT, spot(1, 10), confirm_after_ms=100)
+        sync.on_event(spot(11, 12), 9_000)
+        assert sync.tick(18_999) is None
+        assert sync.tick(19_000) is Outcome.SYNCED
+        assert sync.on_event(spot(14, 26), 19_001) is Outcome.APPLIED
+        sync = machine(SPOT, spot(1, 10))
         sync.on_snapshot(snapshot(25), 0)
-        sync.tick(100)
-        assert sync.on_event(spot(27, 30), 101) is Outcome.GAP, "a hole after the snapshot is found"
+        sync.tick(10_000)
+        assert sync.on_event(spot(27, 30), 10_001) is Outcome.GAP, "a hole after the snapshot is found"
 
     def test_silence_of_a_stream_never_heard_proves_nothing(self):
         sync = machine(SPOT)

@@ -23,6 +23,10 @@ __all__ = ["REWIND_MS", "BookSync", "Gap", "Outcome", "SequenceRule", "SnapshotO
 
 REWIND_MS = 5_000
 """An old update id with an event time this much later is no duplicate: the venue has restarted its ids."""
+CONFIRM_AFTER_MS = 10_000
+"""Silence of the stream after which a snapshot that is ahead of it is taken to be where it stands."""
+HOLD_LIMIT_MS = 60_000
+"""How long such a snapshot is kept at most."""
 SAME_ID_MS = 1_000
 """Age from which a snapshot of the same update id is another one: REST caches live under a second."""
 
@@ -42,21 +46,17 @@ class BookSync:
         *,
         max_levels: int = DEFAULT_MAX_LEVELS,
         buffer_limit: int = 500,
-        confirm_after_ms: int = 10_000,
         crossed_limit_ms: int = 1_500,
-        hold_limit_ms: int = 60_000,
         two_snapshots: bool = False,
     ) -> None:
         self.symbol, self.rule = symbol, rule
         self.book = OrderBook(max_levels)
         self.buffer_limit, self.two_snapshots = buffer_limit, two_snapshots
-        self.confirm_after_ms, self.crossed_limit_ms = confirm_after_ms, crossed_limit_ms
-        self.hold_limit_ms, self.state = hold_limit_ms, SyncState.WAITING
+        self.crossed_limit_ms, self.state = crossed_limit_ms, SyncState.WAITING
         self.reason = ""
         """Why a book or snapshot was last lost: "gap", "crossed", "bad number", "buffer full",
         "ids restarted", "snapshot too old", "snapshot ahead", "snapshot mismatch", or what `lose` got."""
         self.gap: Gap | None = None
-        self.bad_number: BadNumber | None = None
         self.differences: list[Difference] = []
         self.sync_count, self.gap_count, self.last_update_id = 0, 0, -1
         self.last_event_time = 0
@@ -179,15 +179,15 @@ class BookSync:
             if self.crossed_since_ms is not None and now_ms - self.crossed_since_ms >= self.crossed_limit_ms:
                 self.lose("crossed", now_ms)
                 return Outcome.LOST
-            limit_ms = self.confirm_after_ms if self.single_source else self.hold_limit_ms
+            limit_ms = CONFIRM_AFTER_MS if self.single_source else HOLD_LIMIT_MS
             self._held = self._held if now_ms - self._held_ms < limit_ms else None
         elif self._held is not None and self._heard and self._run.end is not None:
-            if now_ms - max(self._heard_ms, self._held_ms) >= self.confirm_after_ms:
+            if now_ms - max(self._heard_ms, self._held_ms) >= CONFIRM_AFTER_MS:
                 self.unconfirmed = self._enter(self._held, now_ms) is SnapshotOutcome.ACCEPTED
                 return Outcome.SYNCED if self.unconfirmed else Outcome.LOST
-            if now_ms - self._held_ms >= self.hold_limit_ms:
+            if now_ms - self._held_ms >= HOLD_LIMIT_MS:
                 self._give_up("snapshot ahead")
-            elif now_ms - self._held_ms >= self.confirm_after_ms and self._doubted is not self._held:
+            elif now_ms - self._held_ms >= CONFIRM_AFTER_MS and self._doubted is not self._held:
                 self._doubted, self._asks_again = self._held, True
         return None
 
@@ -305,8 +305,7 @@ class BookSync:
         """Load a snapshot, apply the run's events after it, be synced."""
         try:
             self.book.load(snapshot)
-        except BadNumber as error:
-            self.bad_number = error
+        except BadNumber:
             self._give_up("bad number")
             return SnapshotOutcome.UNUSABLE
         self.last_update_id = snapshot.last_update_id
@@ -356,8 +355,7 @@ class BookSync:
         later = self.rule.not_contained(run.events, snapshot.last_update_id)
         try:
             newer.load(snapshot)
-        except BadNumber as error:
-            self.bad_number = error
+        except BadNumber:
             return SnapshotOutcome.UNUSABLE
         return self._compare(newer, later, now_ms, partial=snapshot.partial)
 
@@ -383,8 +381,7 @@ class BookSync:
         """Change the book, or lose it at an event that spoils it: only a snapshot after it helps."""
         try:
             self.book.apply(event.bids, event.asks)
-        except BadNumber as error:
-            self.bad_number = error
+        except BadNumber:
             return self._spoiled("bad number", event, now_ms)
         self.last_update_id, self.last_event_time = event.last_id, event.event_time
         self.unconfirmed = False

@@ -39,7 +39,7 @@ class SnapshotOutcome(Enum):
     ACCEPTED = "accepted"
     HELD = "held"  # ahead of the stream; kept until the events reach it
     TOO_OLD = "too old"  # an event it would need is gone; a newer one is needed
-    UNUSABLE = "unusable"  # contains something that is no number; `BookSync.bad_number` says what
+    UNUSABLE = "unusable"  # contains something that is no number
     SAME = "same"  # the one the book began with, once more: no second opinion
     AGREED = "agreed"  # says what the book says where both know; its range is too small to be taken over
     REFRESHED = "refreshed"  # the synced book took over its range
