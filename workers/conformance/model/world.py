@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from workers.conformance.adapters.adapter import BookAdapter, Levels
 from workers.conformance.model.market import ModelMarket, WireEvent
+from workers.conformance.problems import Problems
 
 TOP: Final = 10
-MOST_PROBLEMS: Final = 5
 ANSWER_AFTER: Final = 3
 """Events between a request for a snapshot and its answer, and between one answer and the next request."""
 FINAL_EVENTS: Final = 40
@@ -22,7 +22,7 @@ Numbers = tuple[Decimal | int, Decimal | int]
 """A level: price in hundredths, quantity in thousandths."""
 
 
-class ModelWorld:
+class ModelWorld(Problems):
     """Feeds one book, and after every message compares all it shows with the truth at the same update id.
 
     `answers` are what the next requests for a snapshot get instead of a good one.
@@ -33,8 +33,8 @@ class ModelWorld:
 
     def __init__(self, book: BookAdapter, market: ModelMarket, limit: int) -> None:
         self.book, self.market, self.limit = book, market, limit
+        super().__init__(market.rule)
         self.rule = market.rule
-        self.problems: list[str] = []
         self.answers: list[Answer] = []
         self.asked = 0
         """Requests for a snapshot that were answered."""
@@ -47,16 +47,6 @@ class ModelWorld:
         self._was_in_sync = False
         self._until_answer = ANSWER_AFTER
         self._delivered_id = self.market.event_id
-
-    def problem(self, sentence: str) -> None:
-        """Note what differs."""
-        if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(f"{self.rule}: {sentence}")
-
-    def expect(self, held: bool, sentence: str) -> None:
-        """Note a problem unless something holds."""
-        if not held:
-            self.problem(sentence)
 
     def expect_asked(self, most: int) -> None:
         """At most so many requests for snapshots so far, the first one included."""

@@ -106,7 +106,7 @@ def old_token(world: OrdersWorld) -> None:
     world.fault("old_token", of_orders=False)
     world.fault("lose count=1")
     world.back()
-    world.expect(not world.refused, f"{world.refused} were refused.")
+    world.expect(not world.refusals.names(), f"{world.refusals.names()} were refused.")
 
 
 def windowed(world: OrdersWorld) -> None:

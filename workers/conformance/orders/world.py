@@ -1,111 +1,74 @@
-"""Single orders of a simulated market and who follows them, in one process: every order is compared as it comes.
+"""Single orders of a simulated market as a fleet would have them, each compared with the truth as it comes.
 
-The frames are the exchange's, and go the way they go in a fleet: session, line, decoder, sync. Two lines, Redis and
-processes are left to the tests of the role.
+Two lines, Redis and processes are left to the tests of the role.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
-from workers.conformance.venues.places import Place, root_of
-from workers.conformance.venues.rest import ModelRest
+from workers.conformance.venues.market_world import MarketWorld, first_difference
+from workers.conformance.venues.places import Place
 from workers.conformance.venues.socket import ModelSocket
 from workers.errors import MalformedFrame
-from workers.ingest.line import Line
-from workers.ingest.subscriptions import Refusals
 from workers.model.events import Level
 from workers.model.level3.checkpoint import decode_orders, encode_orders
 from workers.model.level3.rules import Beginning
 from workers.model.level3.sync import OrderSync
-from workers.settings.schema import IngestSettings
 from workers.settings.signed import key_of
-from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.faults import Fault
-from workers.sim.flavours import FLAVOURS
-from workers.sim.settings import SimSettings
 from workers.store.keys import ORDERS, Keys
 from workers.store.log.streams import RawEntry
-from workers.venues.interface import Endpoint
 from workers.venues.messages import Message
 from workers.venues.session import Event
 
-BEGIN_MS: Final = 1_700_000_000_000
-STEP_MS: Final = 40
-LONGEST_S: Final = 12.0
-"""Of the market's time."""
 ASK_S: Final = 1.5
 """Pause before a seed, or the whole book, is asked for."""
-MOST_PROBLEMS: Final = 5
 LEVELS: Final = 50
 
 
-class OrdersWorld:
+class OrdersWorld(MarketWorld):
     """The single orders of one market of one exchange, followed; `symbol` is the one that suffers.
 
     Args:
         settings: of the venue, besides what every test has.
     """
 
+    longest_s = 12.0
+
     def __init__(self, place: Place, **settings: Any) -> None:
-        self.place = place
         self.symbol = place.symbols[0]
-        self.settings = place.settings()
-        self.settings.orders = True
+        chosen = place.settings()
+        chosen.orders = True
         for name, value in settings.items():
-            setattr(self.settings, name, value)
-        self.venue = place.venue(self.settings)
+            setattr(chosen, name, value)
+        super().__init__(
+            f"{place.name}, orders", place, chosen, [self.symbol], levels_per_side=LEVELS, key=key_of(chosen)
+        )
         assert self.venue.order_feed is not None
         self.feed = self.venue.order_feed
-        simulated = SimSettings(
-            flavour=place.exchange,
-            symbols={place.market: (self.symbol,)},
-            levels_per_side=LEVELS,
-            rate_scale=2.0,
-            jump_every_s=0,
-            burst_every_s=0,
-            key=key_of(self.settings),
-        )
-        self.exchange: Exchange[Any] = Exchange(FLAVOURS[place.exchange](simulated), simulated, BEGIN_MS)
-        self._rest = ModelRest(self.exchange)
         self.sync = OrderSync(self.symbol, self.feed.rules)
-        self.line = Line(
-            self.venue, Keys(), "a", IngestSettings(), [self.symbol], self._append, recorded=True
-        )
         self._key = Keys().raw(self.symbol, ORDERS)
         self.stream = ""
         """What the exchange calls the stream of the orders, once it was heard."""
-        self.compared = self.malformed = self.entries = 0
+        self.entries = 0
         self.reasons: list[str] = []
         """For which the book left sync."""
-        self.problems: list[str] = []
         self.compares_level2 = self.feed.rules.beginning is Beginning.REST
         """Whether the best prices are held against those of the levels, as the role does."""
         self._ask_at_s, self._compared_at = 0.0, 0
-        self._refusals = Refusals(2.0)
-        self.sockets: list[ModelSocket] = []
         for endpoint in self.venue.endpoints([self.symbol]):
             if any(stream.channel == ORDERS for stream in endpoint.subscriptions):
-                self._open(endpoint)
-
-    def _open(self, endpoint: Endpoint) -> None:
-        root = root_of(self.exchange.flavour, self.place.market, endpoint.url)
-        assert root is not None
-        socket = ModelSocket(self.exchange, root, self.venue, self.settings, endpoint, self._refusals, self)
-        self.sockets.append(socket)
-
-    @property
-    def _now_us(self) -> int:
-        return int(self.exchange.now_ms * 1000)
+                self.open(endpoint)
 
     @property
     def _simulated(self) -> Any:
-        return self.exchange.listed(self.place.market)[self.symbol]
+        return self.listed(self.symbol)
 
     def frame(self, socket: ModelSocket, payload: bytes, stream: str) -> Iterable[Event]:
         """Take in a frame."""
-        events = self.line.frame(payload, self._now_us, socket.session)
+        events = self.line.frame(payload, self.now_us, socket.session)
         if events is None:
             self.malformed += 1
             return ()
@@ -126,14 +89,6 @@ class OrdersWorld:
         if self._compared_at != self.entries:
             self.compare()
         self._compared_at = self.entries
-
-    def torn(self, socket: ModelSocket, names: list[tuple[str, str]]) -> None:
-        """Something is missing in streams."""
-        self.line.torn(socket.session, names, self._now_us)
-
-    def begun_anew(self, socket: ModelSocket, names: list[tuple[str, str]]) -> None:
-        """Streams that were asked for anew begin now."""
-        self.line.begun_anew(socket.session, names, self._now_us)
 
     def _append(self, entry: RawEntry) -> None:
         if entry.key != self._key:
@@ -156,28 +111,21 @@ class OrdersWorld:
         if was_synced and not self.sync.synced:
             self.reasons.append(self.sync.reason)
 
-    def run(self, seconds: float) -> None:
-        """Let so much of the market's time pass."""
-        end_ms = self.exchange.now_ms + seconds * 1000
-        while self.exchange.now_ms < end_ms:
-            self.exchange.advance(min(end_ms, self.exchange.now_ms + STEP_MS))
-            self._step()
-
     def _step(self) -> None:
         for socket in list(self.sockets):
             socket.tick()
             if socket.over:
                 socket.end()
                 self.sockets.remove(socket)
-                self.line.ended(socket.session, self._now_us)
-                self._open(socket.endpoint)
-        self.line.tick(self._now_us)
+                self.line.ended(socket.session, self.now_us)
+                self.open(socket.endpoint)
+        self.line.tick(self.now_us)
         if self.feed.by_id:
             self._compare_changed()
         self._consider(self.exchange.now_ms / 1000)
         if self.sync.synced and self.sync.book.whole and self.compares_level2:
             bid, ask = self._best("bids"), self._best("asks")
-            self.sync.on_level2_top(bid, ask, self._now_us)
+            self.sync.on_level2_top(bid, ask, self.now_us)
             self._note(was_synced=True)
 
     def _best(self, side: str) -> Level | None:
@@ -199,14 +147,9 @@ class OrdersWorld:
                 for socket in self.sockets:
                     socket.streams.renew([(ORDERS, self.symbol)])
             elif self.sync.needs_seed:
-                body = self._rest.get(self.feed.seed_request(self.symbol).url)
+                body = self.rest.get(self.feed.seed_request(self.symbol).url)
                 if body is not None:
                     self.sync.on_seed(self.feed.seed(body))
-
-    @property
-    def refused(self) -> list[str]:
-        """The streams that the exchange refuses."""
-        return self._refusals.names()
 
     def fault(self, text: str, *, of_orders: bool = True) -> int:
         """Switch a fault on, of the stream of the orders alone if wanted; its number."""
@@ -214,10 +157,6 @@ class OrdersWorld:
         if of_orders:
             scope += f" stream={self.stream}"
         return self.exchange.set_fault(Fault.parse(text + scope)).number
-
-    def remove(self) -> None:
-        """Take all faults back."""
-        self.exchange.remove_faults(None)
 
     def wrong_ages(self, most_ms: int) -> list[str]:
         """The orders that have an age, and were placed longer before than so many ms."""
@@ -236,22 +175,12 @@ class OrdersWorld:
         """Another owner goes on from the checkpoint."""
         self.sync, _ = decode_orders(encode_orders(self.sync, "0-0"), self.feed.rules)
 
-    def until(self, what: str, condition: Callable[[], bool], longest_s: float = LONGEST_S) -> bool:
-        """Let time pass until something is so; a problem when it does not come."""
-        end_ms = self.exchange.now_ms + longest_s * 1000
-        while not condition():
-            if self.exchange.now_ms >= end_ms:
-                self.problem(f"in {longest_s:g} s it did not come true that {what}.")
-                return False
-            self.run(STEP_MS / 1000)
-        return True
-
     def start(self) -> None:
         """Let the book come into sync."""
         self.until("the book is in sync", lambda: self.sync.trusted)
         self.run(1.0)
 
-    def back(self, longest_s: float = LONGEST_S) -> bool:
+    def back(self, longest_s: float | None = None) -> bool:
         """Let the book leave sync and come back."""
         before = self.sync.counts["syncs"]
         return self.until(
@@ -259,16 +188,6 @@ class OrdersWorld:
             lambda: self.sync.trusted and self.sync.counts["syncs"] > before,
             longest_s,
         )
-
-    def problem(self, sentence: str) -> None:
-        """Note what differs."""
-        if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(f"{self.place.name}, orders: {sentence}")
-
-    def expect(self, held: bool, sentence: str) -> None:
-        """Note a problem unless something holds."""
-        if not held:
-            self.problem(sentence)
 
     def compare(self) -> None:
         """Where the book stands at what the exchange told last, it has every order of it, in its place."""
@@ -286,14 +205,7 @@ class OrdersWorld:
                 for order in queue
             ]
             if held != truth[name]:
-                at = next(
-                    (
-                        place
-                        for place, pair in enumerate(zip(held, truth[name], strict=False))
-                        if pair[0] != pair[1]
-                    ),
-                    min(len(held), len(truth[name])),
-                )
+                at = first_difference(held, truth[name])
                 ours, really = held[at : at + 1], truth[name][at : at + 1]
                 self.problem(
                     f"{side} {at + 1} is {ours}, really {really} (after {truth['event_id'] or 'an event'})."
@@ -306,9 +218,7 @@ class OrdersWorld:
         self.remove()
         self.until("the book is in sync in the end", lambda: self.sync.trusted)
         self.run(1.0)
-        self.exchange.pause()
-        self._step()
-        self.line.tick(self._now_us, all_held=True)
+        self.stop()
         before = self.compared
         self.compare()
         self.expect(self.compared > before, "the book does not stand where the exchange does in the end.")
