@@ -44,7 +44,7 @@ class BadListing(NamedTuple):
     """One element of a list of symbols that cannot be used; the others can."""
 
     symbol: str
-    """Its name as the exchange spells it, so not to be trusted; empty where none can be read."""
+    """In our spelling, or as the exchange has it where that is none, so not to be trusted; empty: it cannot be read."""
     problem: str
 
 

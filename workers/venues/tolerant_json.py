@@ -9,8 +9,9 @@ from typing import Final, TypeVar
 import msgspec
 
 from workers.errors import MalformedFrame
+from workers.model.symbols.info import SymbolInfo
 from workers.model.symbols.names import symbol_problem
-from workers.venues.interface import BadListing
+from workers.venues.interface import BadListing, ExchangeInfo
 from workers.venues.messages import Message
 from workers.venues.session import Event, Unusable
 
@@ -68,12 +69,14 @@ def each(
     decoder: msgspec.json.Decoder[Decoded],
     name_key: str,
     row_of: Callable[[Decoded], Row],
+    symbol_of: Callable[[str], str] = str,
 ) -> tuple[list[Row], list[BadListing]]:
     """What the elements of a list hold, and those that cannot be used, which cost no other. O(elements).
 
     Args:
         name_key: the key under which an element says which symbol it is of.
         row_of: makes a row of an element; raises ValueError where that cannot be.
+        symbol_of: our spelling of what stands there; raises ValueError where it has none.
     """
     rows: list[Row] = []
     bad: list[BadListing] = []
@@ -81,15 +84,33 @@ def each(
         try:
             rows.append(row_of(decoder.decode(element)))
         except (*UNUSABLE, ValueError) as error:
-            bad.append(BadListing(_name(element, name_key), str(error)))
+            bad.append(BadListing(name_in(element, name_key, symbol_of), str(error)))
     return rows, bad
 
 
-def _name(element: msgspec.Raw, key: str) -> str:
+def name_in(element: msgspec.Raw, key: str, symbol_of: Callable[[str], str]) -> str:
+    """Which symbol an element is of that cannot be used: in our spelling, for it may be followed; as it stands there
+    where it has none; empty where there is none."""
     try:
-        return _text.decode(_members.decode(element)[key])
+        name = _text.decode(_members.decode(element)[key])
     except (*UNUSABLE, KeyError):
         return ""
+    try:
+        return symbol_of(name)
+    except ValueError:
+        return name
+
+
+def listing(
+    elements: Iterable[msgspec.Raw],
+    decoder: msgspec.json.Decoder[Decoded],
+    name_key: str,
+    info_of: Callable[[Decoded], SymbolInfo | None],
+    symbol_of: Callable[[str], str] = str,
+) -> ExchangeInfo:
+    """A list of symbols, as `each` has it; `info_of` gives None for what is not to be followed at all."""
+    rows, bad = each(elements, decoder, name_key, info_of, symbol_of)
+    return ExchangeInfo({row.symbol: row for row in rows if row is not None}, 0, bad)
 
 
 def checked_symbol(symbol: str) -> str:

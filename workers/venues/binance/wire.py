@@ -210,12 +210,6 @@ class ExchangeInfoReply(Struct):
     """Of `RateLimit`."""
 
 
-class Named(Struct):
-    """Any element of a list that says which symbol it is of."""
-
-    symbol: str
-
-
 class TickerRow(Struct):
     """One row of `ticker/24hr`; COIN-M says `baseVolume`, the others `quoteVolume`."""
 

@@ -6,7 +6,6 @@ A pair that is delisted goes from the list.
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Final
 
 import msgspec
@@ -16,8 +15,8 @@ from workers.model.symbols.names import symbol_problem
 from workers.model.symbols.volumes import Ticker
 from workers.plain_text import plain
 from workers.venues.bitfinex import wire
-from workers.venues.interface import BadListing, ExchangeInfo, Tickers
-from workers.venues.tolerant_json import UNUSABLE
+from workers.venues.interface import ExchangeInfo, Tickers
+from workers.venues.tolerant_json import each, finite, listing
 
 STEP: Final = "0.00000001"
 _SHORT_PAIR: Final = 6
@@ -46,17 +45,11 @@ def wire_symbol(symbol: str) -> str:
 
 def exchange_info(pairs: list[msgspec.Raw]) -> ExchangeInfo:
     """The whole list; an element that cannot be used is told apart and costs no other. O(elements)."""
-    found = ExchangeInfo({}, 0, [])
-    for element in pairs:
-        try:
-            name = _text.decode(element)
-            symbol = symbol_of(f"t{name}")
-            base, quote = _assets(name)
-        except (*UNUSABLE, ValueError) as error:
-            found.bad.append(BadListing("", str(error)))
-            continue
-        found.symbols[symbol] = SymbolInfo(symbol, "listed", base, quote, "", STEP)
-    return found
+    return listing(pairs, _text, "", _info)
+
+
+def _info(pair: str) -> SymbolInfo:
+    return SymbolInfo(symbol_of(f"t{pair}"), "listed", *_assets(pair), "", STEP)
 
 
 def _assets(pair: str) -> tuple[str, str]:
@@ -70,17 +63,9 @@ def _assets(pair: str) -> tuple[str, str]:
 
 def tickers(rows: list[msgspec.Raw]) -> Tickers:
     """The rows of `tickers` that are of pairs, not of funding: `["tBTCUSD",…,last price,volume,high,low]`."""
-    found = Tickers([], [])
-    for element in rows:
-        if bytes(element)[:2] == b'["' and bytes(element)[2:3] != b"t":
-            continue
-        try:
-            row = _row.decode(element)
-            symbol, value = symbol_of(row.symbol), row.last * row.volume
-            if not (isfinite(value) and isfinite(row.last)):
-                raise ValueError(f"{symbol} has a number that is not finite")
-        except (*UNUSABLE, ValueError) as error:
-            found.bad.append(BadListing("", str(error)))
-            continue
-        found.rows.append(Ticker(symbol, value, row.last))
-    return found
+    of_pairs = [row for row in rows if bytes(row)[:2] != b'["' or bytes(row)[2:3] == b"t"]
+    return Tickers(*each(of_pairs, _row, "", _ticker))
+
+
+def _ticker(row: wire.TickerRow) -> Ticker:
+    return Ticker(symbol_of(row.symbol), finite(row.last * row.volume), finite(row.last))

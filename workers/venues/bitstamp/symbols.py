@@ -12,7 +12,7 @@ from workers.model.symbols.volumes import Ticker
 from workers.plain_text import plain
 from workers.venues.bitstamp import wire
 from workers.venues.interface import ExchangeInfo, Tickers
-from workers.venues.tolerant_json import checked_symbol, each, finite
+from workers.venues.tolerant_json import checked_symbol, each, finite, listing
 
 _PERPETUAL = "-PERP"
 
@@ -61,8 +61,7 @@ def _step(decimals: int | UnsetType) -> str:
 
 def markets(elements: Iterable[Raw]) -> ExchangeInfo:
     """The whole list. O(elements)."""
-    rows, bad = each(elements, wire.market_decoder, "market_symbol", symbol_info)
-    return ExchangeInfo({row.symbol: row for row in rows}, 0, bad)
+    return listing(elements, wire.market_decoder, "market_symbol", symbol_info, symbol_of)
 
 
 def tickers(elements: Iterable[Raw]) -> Tickers:

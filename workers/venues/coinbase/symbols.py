@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import isfinite
 
 import msgspec
 
@@ -13,7 +12,7 @@ from workers.model.symbols.volumes import Ticker
 from workers.plain_text import plain
 from workers.venues.coinbase import wire
 from workers.venues.interface import BadListing, ExchangeInfo, Tickers
-from workers.venues.tolerant_json import UNUSABLE
+from workers.venues.tolerant_json import UNUSABLE, each, finite, listing
 
 _advanced = msgspec.json.Decoder(wire.AdvancedProduct)
 _exchange = msgspec.json.Decoder(wire.ExchangeProduct)
@@ -37,50 +36,41 @@ def advanced_info(products: list[msgspec.Raw]) -> ExchangeInfo:
 
     A product with an alias has the book of another one, under whose name it comes: it is not to be followed.
     """
-    found = ExchangeInfo({}, 0, [])
-    for element in products:
-        try:
-            product = _advanced.decode(element)
-            symbol = symbol_of(product.product_id)
-        except (*UNUSABLE, ValueError) as error:
-            found.bad.append(BadListing("", str(error)))
-            continue
-        if product.product_type != "SPOT":
-            continue
-        status = f"alias of {product.alias}" if product.alias else product.status
-        closed = bool(product.is_disabled or product.trading_disabled or product.alias)
-        found.symbols[symbol] = SymbolInfo(
-            symbol,
-            plain(status),
-            plain(product.base_currency_id or symbol.partition("-")[0]),
-            plain(product.quote_currency_id or symbol.partition("-")[2]),
-            plain(product.price_increment),
-            plain(product.base_increment),
-            _phase(product.status, closed),
-        )
-    return found
+    return listing(products, _advanced, "product_id", _advanced_product)
+
+
+def _advanced_product(product: wire.AdvancedProduct) -> SymbolInfo | None:
+    symbol = symbol_of(product.product_id)
+    if product.product_type != "SPOT":
+        return None
+    status = f"alias of {product.alias}" if product.alias else product.status
+    closed = bool(product.is_disabled or product.trading_disabled or product.alias)
+    return SymbolInfo(
+        symbol,
+        plain(status),
+        plain(product.base_currency_id or symbol.partition("-")[0]),
+        plain(product.quote_currency_id or symbol.partition("-")[2]),
+        plain(product.price_increment),
+        plain(product.base_increment),
+        _phase(product.status, closed),
+    )
 
 
 def exchange_info(products: list[msgspec.Raw]) -> ExchangeInfo:
     """Products of Exchange, in the same way."""
-    found = ExchangeInfo({}, 0, [])
-    for element in products:
-        try:
-            product = _exchange.decode(element)
-            symbol = symbol_of(product.id)
-        except (*UNUSABLE, ValueError) as error:
-            found.bad.append(BadListing("", str(error)))
-            continue
-        found.symbols[symbol] = SymbolInfo(
-            symbol,
-            plain(product.status),
-            plain(product.base_currency),
-            plain(product.quote_currency),
-            plain(product.quote_increment),
-            plain(product.base_increment),
-            _phase(product.status, product.trading_disabled),
-        )
-    return found
+    return listing(products, _exchange, "id", _exchange_product)
+
+
+def _exchange_product(product: wire.ExchangeProduct) -> SymbolInfo:
+    return SymbolInfo(
+        symbol_of(product.id),
+        plain(product.status),
+        plain(product.base_currency),
+        plain(product.quote_currency),
+        plain(product.quote_increment),
+        plain(product.base_increment),
+        _phase(product.status, product.trading_disabled),
+    )
 
 
 def _phase(status: str, closed: bool) -> Phase:
@@ -91,16 +81,13 @@ def _phase(status: str, closed: bool) -> Phase:
 
 def advanced_tickers(products: list[msgspec.Raw]) -> Tickers:
     """What the list of products says of the last 24 h."""
-    found = Tickers([], [])
-    for element in products:
-        try:
-            product = _advanced.decode(element)
-            symbol, price = symbol_of(product.product_id), float(product.price or 0)
-            value = float(product.approximate_quote_24h_volume or 0) or float(product.volume_24h or 0) * price
-            found.rows.append(_ticker(symbol, value, price))
-        except (*UNUSABLE, ValueError) as error:
-            found.bad.append(BadListing("", str(error)))
-    return found
+    return Tickers(*each(products, _advanced, "product_id", _advanced_ticker))
+
+
+def _advanced_ticker(product: wire.AdvancedProduct) -> Ticker:
+    price = finite(product.price)
+    value = finite(product.approximate_quote_24h_volume) or finite(finite(product.volume_24h) * price)
+    return Ticker(symbol_of(product.product_id), value, price)
 
 
 def exchange_tickers(products: dict[str, msgspec.Raw]) -> Tickers:
@@ -109,14 +96,8 @@ def exchange_tickers(products: dict[str, msgspec.Raw]) -> Tickers:
     for name, element in products.items():
         try:
             day = _stats.decode(element).stats_24hour
-            price = float(day.last or 0)
-            found.rows.append(_ticker(symbol_of(name), float(day.volume or 0) * price, price))
+            price = finite(day.last)
+            found.rows.append(Ticker(symbol_of(name), finite(finite(day.volume) * price), price))
         except (*UNUSABLE, ValueError) as error:
             found.bad.append(BadListing(plain(name, 64), str(error)))
     return found
-
-
-def _ticker(symbol: str, value: float, price: float) -> Ticker:
-    if not (isfinite(value) and isfinite(price)):
-        raise ValueError(f"{symbol} has a number that is not finite")
-    return Ticker(symbol, value, price)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from math import isfinite
 from typing import Final
 
 import msgspec
@@ -22,7 +21,7 @@ from workers.model.symbols.volumes import Ticker
 from workers.plain_text import plain
 from workers.venues.interface import BadListing, ExchangeInfo, Tickers
 from workers.venues.kraken import wire
-from workers.venues.tolerant_json import UNUSABLE
+from workers.venues.tolerant_json import UNUSABLE, finite, name_in
 
 _OLD_NAMES: Final = {"XBT": "BTC", "XDG": "DOGE"}
 _NEW_NAMES: Final = {new: old for old, new in _OLD_NAMES.items()}
@@ -85,7 +84,7 @@ def listing(pairs: Mapping[str, msgspec.Raw]) -> Listing:
                 continue
             symbol = symbol_of(pair.wsname)
         except (*UNUSABLE, ValueError) as error:
-            found.info.bad.append(BadListing(plain(key, 64), str(error)))
+            found.info.bad.append(BadListing(name_in(element, "wsname", symbol_of), f"{plain(key, 64)}: {error}"))
             continue
         base, quote = symbol.split("-")
         tick = pair.tick_size or _unit(pair.pair_decimals)
@@ -113,9 +112,7 @@ def tickers(rows: Mapping[str, msgspec.Raw], by_key: Mapping[str, str]) -> Ticke
     for key, element in rows.items():
         try:
             row = _pair_ticker.decode(element)
-            value, price = float(row.v[1]) * float(row.p[1]), float(row.c[0])
-            if not (isfinite(value) and isfinite(price)):
-                raise ValueError(f"{plain(key, 64)} has a number that is not finite")
+            value, price = finite(finite(row.v[1]) * finite(row.p[1])), finite(row.c[0])
         except (*UNUSABLE, ValueError, IndexError) as error:
             found.bad.append(BadListing(plain(by_key.get(key, key), 64), str(error)))
             continue

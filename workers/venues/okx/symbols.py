@@ -15,7 +15,7 @@ from workers.model.symbols.volumes import Ticker
 from workers.plain_text import plain
 from workers.venues.interface import ExchangeInfo, Tickers
 from workers.venues.okx import wire
-from workers.venues.tolerant_json import checked_symbol, each, finite
+from workers.venues.tolerant_json import checked_symbol, each, finite, listing
 
 
 def phase_of(state: str) -> Phase:
@@ -41,8 +41,7 @@ def symbol_info(listed: wire.ListedInstrument) -> SymbolInfo:
 
 def instruments(elements: Iterable[Raw]) -> ExchangeInfo:
     """The whole list. O(elements)."""
-    rows, bad = each(elements, wire.instrument_decoder, "instId", symbol_info)
-    return ExchangeInfo({row.symbol: row for row in rows}, 0, bad)
+    return listing(elements, wire.instrument_decoder, "instId", symbol_info)
 
 
 def tickers(elements: Iterable[Raw], *, spot: bool) -> Tickers:

@@ -6,6 +6,7 @@ Kraken's `BTC/USD` is `BTC-USD`, Bitfinex' `DOGE:USD` is `DOGE_USD`, as where th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 from msgspec import Raw
@@ -17,7 +18,7 @@ from workers.model.symbols.volumes import Ticker
 from workers.plain_text import plain
 from workers.venues.interface import ExchangeInfo, Tickers
 from workers.venues.tardis.wire import ListedSymbol
-from workers.venues.tolerant_json import checked_symbol, each
+from workers.venues.tolerant_json import checked_symbol, listing
 
 SIGNS: Final = {
     "kraken": ("/", "-"), "bitfinex": (":", "_"), "bitfinex-derivatives": (":", "_"), "ftx": ("/", "."),
@@ -47,8 +48,7 @@ def _info(exchange: str, listed: ListedSymbol) -> SymbolInfo:
 
 def info(exchange: str, elements: Iterable[Raw]) -> ExchangeInfo:
     """The whole list; Tardis says nothing of assets and steps without a key. O(elements)."""
-    rows, bad = each(elements, _listed, "id", lambda listed: _info(exchange, listed))
-    return ExchangeInfo({row.symbol: row for row in rows}, 0, bad)
+    return listing(elements, _listed, "id", partial(_info, exchange), partial(symbol_of, exchange))
 
 
 def tickers(listed: ExchangeInfo) -> Tickers:
