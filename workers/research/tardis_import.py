@@ -29,9 +29,8 @@ from workers.recordings.tardis.normalised import ORIGIN, encode_change, iso_us
 from workers.recordings.tardis.rows import Row, line_of
 from workers.research.filing import Filing, bound
 from workers.research.outcome import Imported
+from workers.venues.tardis.settings import CONSECUTIVE
 
-CONSECUTIVE: Final = frozenset({"binance", "binance-futures", "binance-delivery", "binance-us", "coinbase"})
-"""Exchanges of Tardis whose trade ids count one by one."""
 MOST_LEVELS: Final = 100_000
 MOST_RECENT: Final = 100_000
 """Trades after which the name of one is forgotten: a recorder that came back tells the last ones again."""
