@@ -24,8 +24,9 @@ from workers.research.tables import FORMS as TABLE_FORMS
 from workers.research.tables import TableForm, columns_of, table_writer
 from workers.research.tardis_rows import Names, TopCells, TradeCells
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import PLAIN_EVERY_S, note, out, seconds_of
+from workers.terminal.output import note, out, seconds_of
 from workers.terminal.row_writers import STDOUT, compressed, whole_file
+from workers.terminal.saying import SoFar
 from workers.verification.stored_sources import SourceName, symbol_meant
 
 Form = Literal["tardis-csv", "hftbacktest", "nautilus", "csv", "parquet", "arrow"]
@@ -88,16 +89,6 @@ class Request(NamedTuple):
         return found
 
 
-class _Progress:
-    def __init__(self) -> None:
-        self._said = time.monotonic()
-
-    def __call__(self, count: int) -> None:
-        if time.monotonic() - self._said >= PLAIN_EVERY_S:
-            self._said = time.monotonic()
-            note(f"fleet: {count:,} rows so far")
-
-
 def run_export(request: Request, config: Path | None) -> int:
     """Export; the exit code."""
     if request.form == "hftbacktest" and (request.kind != "depth" or request.output == STDOUT):
@@ -141,7 +132,7 @@ def run_export(request: Request, config: Path | None) -> int:
 
 async def _lines(data: SymbolData, request: Request) -> int:
     """Write a dataset; how many rows."""
-    count, shown = 0, _Progress()
+    count, shown = 0, SoFar()
     with _output(request.output) as file:
         writer = RowLines(file, request.dataset)
         async for rows in _rows(data, request):
@@ -154,7 +145,7 @@ async def _lines(data: SymbolData, request: Request) -> int:
 
 async def _table(data: SymbolData, request: Request) -> int:
     """Write a table; how many rows."""
-    count, shown = 0, _Progress()
+    count, shown = 0, SoFar()
     with _output(request.output, packed=request.table_form == "csv") as file:
         writer = table_writer(file, columns_of(request.kind, request.depth), request.table_form)
         with closing(writer):
@@ -193,7 +184,7 @@ async def _rows(data: SymbolData, request: Request) -> AsyncIterator[list[Row]]:
 async def _catalog(data: SymbolData, request: Request) -> int:
     """Write a file into a catalog of NautilusTrader; how many rows."""
     instrument = request.instrument or f"{request.symbol}.{data.venue.upper()}"
-    shown, listing = _Progress(), await data.listing()
+    shown, listing = SoFar(), await data.listing()
     contract = contract_of(data.market, listing) if listing is not None else None
     path = Path(request.output)
     try:
@@ -234,7 +225,7 @@ def _instrument(path: Path, name: str, contract: Contract | None, precision: tup
 
 async def _events(data: SymbolData, request: Request) -> int:
     """Write an event array; how many events."""
-    events, shown = EventArray(), _Progress()
+    events, shown = EventArray(), SoFar()
     cells = TradeCells(Names(data.venue, request.symbol))
     trades = _each(data, cells, request)
     trade = await anext(trades, None)

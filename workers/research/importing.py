@@ -26,7 +26,8 @@ from workers.research.tardis_machine import is_replay
 from workers.research.tardis_replay import import_replay
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE
-from workers.terminal.output import PLAIN_EVERY_S, note, out
+from workers.terminal.output import note, out
+from workers.terminal.saying import SoFar
 from workers.verification.archive import refuse_other_ids, venue_of_file
 
 
@@ -37,19 +38,6 @@ class Request(NamedTuple):
     venue: str
     symbol: str
     market: Market | None
-
-
-class _Progress:
-    """A line now and then."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._said = time.monotonic()
-
-    def __call__(self, rows: int) -> None:
-        if time.monotonic() - self._said >= PLAIN_EVERY_S:
-            self._said = time.monotonic()
-            note(f"fleet: {self._name}: {rows:,} rows so far")
 
 
 def run_import(request: Request, config: Path | None, *, as_json: bool) -> int:
@@ -78,7 +66,7 @@ def run_import(request: Request, config: Path | None, *, as_json: bool) -> int:
 
 def _import(name: str, request: Request, effective: Effective, storage: Storage, level: int) -> Imported:
     if is_replay(name):
-        shown = _Progress(name)
+        shown = SoFar(of=name)
         return import_replay(name, storage, level, request.venue, os.environ, shown)
     if not is_url(name):
         return _import_file(Path(name), request, effective, storage, level)
@@ -95,7 +83,7 @@ def _import(name: str, request: Request, effective: Effective, storage: Storage,
 def _import_file(
     path: Path, request: Request, effective: Effective, storage: Storage, level: int
 ) -> Imported:
-    shown = _Progress(str(path))
+    shown = SoFar(of=str(path))
     if path.suffix != ".zip" and dataset_of(path) is not None:
         return TardisImport(TardisFile(path), storage, level, request.venue, shown).run()
     official = OfficialFile(path)

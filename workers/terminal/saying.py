@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from workers.terminal.output import json_line, note, visible
+from workers.terminal.output import PLAIN_EVERY_S, json_line, note, visible
 from workers.terminal.times import clock_text
 
 
@@ -27,3 +27,22 @@ def say(line: str) -> None:
 def say_json(row: Any) -> None:
     """One JSON object of the answer, at once."""
     say(json_line(row).rstrip("\n"))
+
+
+class SoFar:
+    """Says now and then, on standard error, how far something has come.
+
+    Args:
+        what: is counted, such as `rows so far`.
+        of: begins the line.
+    """
+
+    def __init__(self, what: str = "rows so far", of: str = "") -> None:
+        self._what = what
+        self._of = f"{of}: " if of else ""
+        self._said = time.monotonic()
+
+    def __call__(self, count: int) -> None:
+        if time.monotonic() - self._said >= PLAIN_EVERY_S:
+            self._said = time.monotonic()
+            note(f"fleet: {self._of}{count:,} {self._what}")

@@ -25,7 +25,8 @@ from workers.recordings.sorting import TradeSorter
 from workers.runtime.context import VenueContext, venue_contexts
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_DISAGREEMENT, EXIT_FINE, EXIT_SETTINGS
-from workers.terminal.output import PLAIN_EVERY_S, err, note, out
+from workers.terminal.output import note, out
+from workers.terminal.saying import SoFar
 from workers.verification.klines import verify_klines
 from workers.verification.stored_sources import SourceName, held_rows, venue_named
 
@@ -154,7 +155,7 @@ async def _verify_trades(official: OfficialFile, context: VenueContext, held: He
     rows = TradeSorter()
     rows.put(official.trades())
     oddities = official.oddities
-    ours, said = TradeSorter(), time.monotonic()
+    ours, so_far = TradeSorter(), SoFar("trades read")
     undecoded, trade_id = POSITIONS["trades"]["undecoded"], POSITIONS["trades"]["agg_trade_id"]
     count = 0
     async for batch in held.rows(source, *stretch):
@@ -165,9 +166,7 @@ async def _verify_trades(official: OfficialFile, context: VenueContext, held: He
         ]
         ours.put(decoded)
         count += len(decoded)
-        if time.monotonic() - said >= PLAIN_EVERY_S:
-            said = time.monotonic()
-            err.print(f"fleet: {count:,} trades read", highlight=False)
+        so_far(count)
     comparison = Comparison(rows.in_order(), claim, min(ids), max(ids))
     for trade in ours.in_order():
         comparison.held(trade)

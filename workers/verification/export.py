@@ -13,8 +13,9 @@ from workers.operations.running import running_fleet
 from workers.runtime.context import VenueContext
 from workers.settings.loading import Effective
 from workers.terminal.exit_codes import EXIT_FINE
-from workers.terminal.output import PLAIN_EVERY_S, note, out
+from workers.terminal.output import note, out
 from workers.terminal.row_writers import row_writer
+from workers.terminal.saying import SoFar
 from workers.terminal.times import LATEST_MS
 from workers.verification.stored_sources import SourceName, held_rows, symbol_meant, venue_held
 
@@ -67,7 +68,7 @@ def run_export(request: Request, config: Path | None) -> int:
 async def _export(effective: Effective, venue: VenueContext | str, request: Request) -> int:
     name = venue if isinstance(venue, str) else venue.name
     source = Source(name, request.symbol, request.kind, request.interval, request.channel)
-    count, said = 0, time.monotonic()
+    count, so_far = 0, SoFar()
     with row_writer(request.output, request.format, source) as writer:
         async with held_rows(effective, venue, request.source) as held:
             newest = request.kind == "bars" and request.versions == "newest"
@@ -75,9 +76,7 @@ async def _export(effective: Effective, venue: VenueContext | str, request: Requ
             async for rows in read(source, request.from_ms, request.to_ms):
                 writer.rows(rows)
                 count += len(rows)
-                if time.monotonic() - said >= PLAIN_EVERY_S:
-                    said = time.monotonic()
-                    note(f"fleet: {count:,} rows so far")
+                so_far(count)
         if not count:
             since = f" from {iso_text(request.from_ms)}" if request.from_ms else ""
             until = f" until {iso_text(request.to_ms)}" if request.to_ms < LATEST_MS else ""
