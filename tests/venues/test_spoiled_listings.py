@@ -1,4 +1,4 @@
-"""An element of a list that cannot be used is told by our spelling: its symbol is followed on, and not taken for gone."""
+"""What cannot be used of a list is told by our spelling: its symbol is followed on, and not taken for gone."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ from workers.recordings.tardis.messages import Message
 from workers.recordings.tardis.rows import Row
 from workers.research.contract_rows import contract_rows
 from workers.research.symbol_data import LATE_MS
-from workers.venues.tardis.settings import CONSECUTIVE
 from workers.research.tardis_rows import Names, TradeCells
 from workers.tardis.holdings import Holdings, Part
 from workers.tardis.tickers import past_tickers
+from workers.venues.tardis.settings import CONSECUTIVE
 
 _AT: Final = POSITIONS["trades"]
 Messages = AsyncIterator[Message]

@@ -12,8 +12,8 @@ from typing import Final
 
 from workers.books.whole_books import FIRST_S, PACE_MS
 from workers.conformance.venues.books import VenueBook, VenueTrades
-from workers.conformance.venues.needs import in_band
 from workers.conformance.venues.market_world import STEP_MS, MarketWorld, first_difference
+from workers.conformance.venues.needs import in_band
 from workers.conformance.venues.places import Place
 from workers.conformance.venues.socket import ModelSocket
 from workers.model.events import Trade
@@ -265,7 +265,9 @@ class VenueWorld(MarketWorld):
         self.stop()
         findings = Findings()
         for symbol, book in self.books.items():
-            told = self._difference(book, self.listed(symbol).market.last_id) if book.shown else "is not shown"
+            told = (
+                self._difference(book, self.listed(symbol).market.last_id) if book.shown else "is not shown"
+            )
             self.expect(not told, f"{symbol} {told} (in the end).")
             rows = self.listed(symbol).truth_trades(0, 10**9)["trades"]
             self.trades[symbol].compare(rows, findings)

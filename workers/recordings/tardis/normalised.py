@@ -87,7 +87,9 @@ def decode_change(data: bytes) -> BookMessage:
         [(bytes(level.price).decode(), bytes(level.amount).decode()) for level in side]
         for side in (found.bids, found.asks)
     )
-    return BookMessage(0, microseconds(found.timestamp), microseconds(found.local_timestamp), found.is_snapshot, bids, asks)
+    return BookMessage(
+        0, microseconds(found.timestamp), microseconds(found.local_timestamp), found.is_snapshot, bids, asks
+    )
 
 
 def microseconds(time: datetime) -> int:

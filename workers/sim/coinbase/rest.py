@@ -53,9 +53,7 @@ class CoinbaseRest:
             raise refusal
         return feed
 
-    def book(
-        self, feed: CoinbaseFeed, faults: RestFaults, count: int
-    ) -> tuple[Levels, Levels, int]:
+    def book(self, feed: CoinbaseFeed, faults: RestFaults, count: int) -> tuple[Levels, Levels, int]:
         """The best bids and asks of the cached copy, best first, and its update id."""
         update_id = faults.copy_id(feed, self.clock_ms())
         bids, asks = sides_of(feed.market.changes.book_at(update_id)[1].items())

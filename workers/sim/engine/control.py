@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from workers.sim.engine.connection import Connection
 from workers.sim.engine.book import sides_of
+from workers.sim.engine.connection import Connection
 from workers.sim.engine.exchange import Exchange
 from workers.sim.engine.faults import KINDS, ActiveFault, Fault
 from workers.sim.engine.feed import SymbolFeed

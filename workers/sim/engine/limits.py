@@ -38,9 +38,7 @@ class _Account:
 class WeightPool:
     """Request weight of one pool (spot, or USD-M and COIN-M together) per address."""
 
-    def __init__(
-        self, limit: int, window_s: int, ban_after_ignored: int = NEVER, ban_s: float = 1.0
-    ) -> None:
+    def __init__(self, limit: int, window_s: int, ban_after_ignored: int = NEVER, ban_s: float = 1.0) -> None:
         self.limit = limit
         self.window_s = window_s
         self._ban_after_ignored = ban_after_ignored

@@ -30,8 +30,8 @@ from workers.model.books.order_book import Side
 from workers.model.level3.events import Ending, OrderChange, OrderMessage, OrderSeed
 from workers.model.level3.rules import Beginning, Continuity, OrderRules, Unknown
 from workers.venues.bitstamp.wire import Microseconds
-from workers.venues.wire_values import Text
 from workers.venues.tolerant_json import decode, malformed
+from workers.venues.wire_values import Text
 
 CHANNEL: Final = "live_orders"
 EVENTS: Final = frozenset({"order_created", "order_changed", "order_deleted"})

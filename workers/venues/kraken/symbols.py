@@ -84,7 +84,9 @@ def listing(pairs: Mapping[str, msgspec.Raw]) -> Listing:
                 continue
             symbol = symbol_of(pair.wsname)
         except (*UNUSABLE, ValueError) as error:
-            found.info.bad.append(BadListing(name_in(element, "wsname", symbol_of), f"{plain(key, 64)}: {error}"))
+            found.info.bad.append(
+                BadListing(name_in(element, "wsname", symbol_of), f"{plain(key, 64)}: {error}")
+            )
             continue
         base, quote = symbol.split("-")
         tick = pair.tick_size or _unit(pair.pair_decimals)

@@ -21,8 +21,8 @@ from msgspec import Struct
 
 from workers.model.derivatives.figures import DerivativesUpdate, Liquidation, figures_of
 from workers.venues.okx.wire import Time
-from workers.venues.wire_values import Figure
 from workers.venues.tolerant_json import decode, malformed
+from workers.venues.wire_values import Figure
 
 
 class Element(Struct, gc=False):
