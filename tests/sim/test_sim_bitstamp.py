@@ -25,7 +25,10 @@ def copied(exchange, symbol: str, **query) -> dict:
     """The reply of REST at this moment."""
     rest = exchange.flavour.rest(exchange, lambda: exchange.now_ms)
 
-    class Faults:
+    class Faults(RestFaults):
+        def __init__(self):
+            """Of no request."""
+
         def strike(self, kind, symbol=""):
             return exchange.faults.strike(kind, "all", symbol, "", "")
 

@@ -44,21 +44,15 @@ def _user() -> dict[str, Any]:
 
 
 class PostgresServer:
-    """A server that can be killed and started again.
+    """A server that can be killed and started again. It is kept in memory where it can be: syncing is quick there."""
 
-    Args:
-        on_disk: keep it where a kill of the machine would too; else in memory, where syncing is quick.
-    """
-
-    def __init__(self, *, on_disk: bool = False) -> None:
+    def __init__(self) -> None:
         initdb, server = find_program("initdb"), find_program("postgres")
         if initdb is None or server is None:
             raise CommandError("There is no PostgreSQL server on this machine (Debian: postgresql).")
         self._server = server
         self._as = _user()
-        self.folder = Path(
-            tempfile.mkdtemp(prefix="fleet-pg-", dir=MEMORY if MEMORY.is_dir() and not on_disk else None)
-        )
+        self.folder = Path(tempfile.mkdtemp(prefix="fleet-pg-", dir=MEMORY if MEMORY.is_dir() else None))
         if self._as:
             os.chown(self.folder, self._as["user"], self._as["group"])
         self._data = self.folder / "data"

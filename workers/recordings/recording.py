@@ -86,7 +86,6 @@ class Recording:
         self.snapshots: Counter[str] = Counter()
         self.snapshot_limit = 0
         """The least number of levels a snapshot was asked for; 0 without snapshots."""
-        self.records_found = 0
         self.partial = PartialBooks()
         self._urls: dict[str, int] = {}
         self._shown: dict[bool, Market] = {}
@@ -147,7 +146,6 @@ class Recording:
         self.market = section_of(self.settings)
         sockets, streams = self.sockets(), dict[tuple[str, str], Stream]()
         for record in self._records():
-            self.records_found += 1
             if isinstance(record, Opened):
                 sockets.opened(record)
             elif isinstance(record, RecordedSnapshot):
@@ -192,7 +190,6 @@ class Recording:
         raise RecordingError(str(self.path), 1, problem)
 
     def _look_at(self, record: Record) -> None:
-        self.records_found += 1
         if isinstance(record, Received):
             stream = stream_of(record.frame)
             if stream is not None:

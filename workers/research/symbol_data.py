@@ -43,6 +43,7 @@ from workers.verification.stored_sources import SourceName, answering_redis
 
 _AT: Final = POSITIONS["trades"]
 _PAGE: Final = 8_192
+AT_ONCE: Final = 500
 LEAD_MS: Final = 2_000
 """So long before a stretch its whole book is looked for in the history."""
 LATE_MS: Final = 600_000
@@ -50,10 +51,10 @@ LATE_MS: Final = 600_000
 _Item = TypeVar("_Item")
 
 
-async def paged(items: Iterable[_Item], size: int = 500) -> AsyncIterator[_Item]:
+async def paged(items: Iterable[_Item]) -> AsyncIterator[_Item]:
     """Items of an iterator that reads files, in a thread of its own, so that nothing else waits meanwhile."""
     iterator = iter(items)
-    while page := await asyncio.to_thread(list, islice(iterator, size)):
+    while page := await asyncio.to_thread(list, islice(iterator, AT_ONCE)):
         for item in page:
             yield item
 

@@ -94,8 +94,7 @@ async def set_back(
     return beyond
 
 
-async def far_streams(client: Redis, keys: Sequence[str], now_ms: int = 0) -> list[StateUnreadable]:
-    """Those of some streams whose newest id is far ahead of every clock. Cost: as of `places`."""
-    found, server_ms = await places(client, "", keys)
-    now_ms = max(now_ms, server_ms)
+async def far_streams(client: Redis, keys: Sequence[str]) -> list[StateUnreadable]:
+    """Those of some streams whose newest id is far ahead of the server's clock. Cost: as of `places`."""
+    found, now_ms = await places(client, "", keys)
     return [far_ahead(key) for key, place in found.items() if is_far(place.newest, now_ms)]

@@ -135,7 +135,7 @@ def whole_file(output: str) -> Iterator[BinaryIO]:
 
 
 def _writing(file: BinaryIO, form: str, source: Source) -> Iterator[RowWriter]:
-    writer: RowWriter = CsvWriter(file, source) if form == "csv" else ExportWriter(file, source, form=form)
+    writer: RowWriter = CsvWriter(file, source) if form == "csv" else ExportWriter(file, source, form)
     try:
         yield writer
     finally:

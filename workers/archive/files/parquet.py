@@ -31,6 +31,8 @@ _DELTA: Final[Mapping[ColumnType, str]] = {
 }
 _PRECISION: Final = (38, 18)
 _BATCH_ROWS: Final = 8_192
+EXPORT_LEVEL: Final = 3
+"""Of the compression of what is given out."""
 
 
 def is_installed() -> bool:
@@ -241,7 +243,7 @@ class ExportWriter:
         form: `parquet` or `arrow`.
     """
 
-    def __init__(self, file: BinaryIO, source: Source, level: int = 3, form: str = "parquet") -> None:
+    def __init__(self, file: BinaryIO, source: Source, form: str) -> None:
         pa, _ = _arrow()
         self._kind = source.kind
         self._named = {"symbol": source.symbol, **dict(source.within)}
@@ -252,7 +254,7 @@ class ExportWriter:
         self._writer: TableFile = (
             ArrowFile(file, self._schema)
             if form == "arrow"
-            else Writer(file, self._kind, self._schema, level)
+            else Writer(file, self._kind, self._schema, EXPORT_LEVEL)
         )
 
     def rows(self, rows: Sequence[Values]) -> None:

@@ -211,18 +211,17 @@ class FleetRun:
             lambda: self.shown() and all(self.syncs(book) >= times for book in self.books),
         )
 
-    async def one_gap_resynced(self, most_requests: int = 1, gaps: int = 1) -> None:
+    async def one_gap_resynced(self, most_requests: int = 1) -> None:
         """A gap has been made: expect it seen, the book withdrawn, and resynced with few snapshots.
 
         Each sync asks for one more than that, to compare the first one with.
         """
-        most_requests += gaps
-        if not await self.resynced(gaps):
+        if not await self.resynced(1):
             return
         for book in self.books:
-            self.expect(self.gaps(book) == gaps, f"{book.name} counts {self.gaps(book)} gaps, not {gaps}.")
+            self.expect(self.gaps(book) == 1, f"{book.name} counts {self.gaps(book)} gaps, not 1.")
             self.withdrawn(book, "out of sync")
-            await self.few_snapshots(book, most_requests)
+            await self.few_snapshots(book, most_requests + 1)
             recorded = await self.world.reader.gaps(book)
             self.expect(recorded > 0, f"The gap of {book.name} is not in its gaps stream.")
         self.facts["snapshots"] = {book.name: await self.requests(book) for book in self.books}

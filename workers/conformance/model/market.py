@@ -17,7 +17,6 @@ RULES: Final[tuple[Rule, ...]] = ("spot", "futures")
 """How events chain: contiguous ids, or ids with holes and `pu`."""
 
 Ticks = dict[int, int]
-Changes = list[list[str]]
 
 BEGIN_MS: Final = 1_700_000_000_000
 EVENT_MS: Final = 100

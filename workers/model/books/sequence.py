@@ -59,8 +59,6 @@ class Gap(NamedTuple):
     got: int
     after_ms: int
     """Event time of the last event before the hole, 0 if there was none."""
-    until_ms: int
-    """Event time of the first event after it."""
 
 
 class Run:

@@ -401,7 +401,7 @@ class BookSync:
 
     def _note_gap(self, expected: int, event: DepthEvent) -> Outcome:
         """Record a hole; the event after it becomes the first one of the next attempt."""
-        self.gap = Gap(expected, self.rule.start_of(event), self.last_event_time, event.event_time)
+        self.gap = Gap(expected, self.rule.start_of(event), self.last_event_time)
         self.gap_count += 1
         self._restart(event)
         return Outcome.GAP

@@ -12,8 +12,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from msgspec import Raw, Struct
 
 from workers.venues.wire_values import Moment
@@ -119,6 +117,3 @@ class ErrorBody(Struct):
 
     code: int = 0
     message: str = ""
-
-
-Break = Literal["disconnect", "error"]
