@@ -8,6 +8,7 @@ import pytest
 from sim_sockets import ModelSocket, SideBook, exchange_of, run, true_book
 
 from workers.sim.engine.faults import Fault
+from workers.sim.engine.rest_faults import RestFaults
 
 LISTS = {"symbols": {"all": ("BTCUSD", "XRPUSD", "BTCUSD-PERP")}}
 

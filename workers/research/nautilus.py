@@ -177,7 +177,7 @@ class CatalogFile:
             ]
         )
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._file = tempfile.NamedTemporaryFile(dir=self._folder, prefix=".part-", delete=False)  # noqa: SIM115
+        self._file = tempfile.NamedTemporaryFile(dir=self._folder, prefix=".part-", delete=False)  # noqa: SIM115 -- closed by `close`
         self._writer = parquet.PlainParquet(cast(BinaryIO, self._file), self._schema)
         self._waiting: list[tuple[Any, ...]] = []
         self._first = self._last = 0

@@ -67,7 +67,7 @@ def _settings(exchange: str, market: str, symbols: Sequence[str], websocket: str
         setattr(made, name, KEY)
     if exchange in ORDERS_PATHS:
         parts = urlsplit(websocket)
-        made.orders_url = f"{parts.scheme}://{parts.netloc}{ORDERS_PATHS[exchange]}"  # type: ignore[attr-defined]
+        made.orders_url = f"{parts.scheme}://{parts.netloc}{ORDERS_PATHS[exchange]}"  # type: ignore[attr-defined]  # of Kraken
     return made
 
 

@@ -49,8 +49,9 @@ class OrderRuns:
         linked = self._linked.get(event.order_id)
         if linked is not None:
             return linked
-        seen = self._since_us is not None and event.age_us >= 0
-        return Origin.FRESH if seen and event.time_us - event.age_us >= self._since_us else Origin.UNKNOWN  # type: ignore[operator]
+        if self._since_us is None or event.age_us < 0:
+            return Origin.UNKNOWN
+        return Origin.FRESH if event.time_us - event.age_us >= self._since_us else Origin.UNKNOWN
 
     def on_added(self, event: OrderEvent) -> None:
         trail, limit = (event.side, event.quantity), event.time_us - RUN_US

@@ -43,7 +43,7 @@ class Column(NamedTuple):
 
 def _columns(**kinds: CellKind) -> tuple[Column, ...]:
     common = {"exchange": "name", "symbol": "name", "timestamp": "us", "local_timestamp": "us"}
-    return tuple(Column(name, kind) for name, kind in {**common, **kinds}.items())  # type: ignore[arg-type]
+    return tuple(Column(name, kind) for name, kind in {**common, **kinds}.items())  # type: ignore[arg-type]  # kinds of cells
 
 
 def level_columns(depth: int) -> tuple[Column, ...]:

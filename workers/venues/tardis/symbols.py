@@ -43,7 +43,7 @@ def symbol_of(exchange: str, wire_name: str) -> str:
 def _info(exchange: str, listed: ListedSymbol) -> SymbolInfo:
     is_ended = listed.available_to is not None
     status, phase = ("ENDED", "ended") if is_ended else ("TRADING", "trading")
-    return SymbolInfo(symbol_of(exchange, plain(listed.id)), status, "", "", "", "", phase)  # type: ignore[arg-type]
+    return SymbolInfo(symbol_of(exchange, plain(listed.id)), status, "", "", "", "", phase)  # type: ignore[arg-type]  # a Phase
 
 
 def info(exchange: str, elements: Iterable[Raw]) -> ExchangeInfo:

@@ -151,7 +151,7 @@ class Tardis(NoAnnouncements, NoLimitsTold, NoOrders, NoRestBooks, NoStretches):
         if row.side not in ("buy", "sell"):
             raise malformed(self.name, "liquidation", f"its side is {row.side[:40]!r}", data)
         side, name = row.side, row.id or ""
-        liquidation = Liquidation(side, price, quantity, time_ms, time_ms, name=name)  # type: ignore[arg-type]
+        liquidation = Liquidation(side, price, quantity, time_ms, time_ms, name=name)  # type: ignore[arg-type]  # a side, as was looked at
         return DerivativesUpdate(liquidations=(liquidation,))
 
     def trades_request(self, symbol: str, from_id: int | None, from_ms: int = 0) -> RestRequest | None:
