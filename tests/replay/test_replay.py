@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,6 @@ from replay_captures import Capture, replayed
 
 from workers.errors import CommandError, FleetError
 from workers.replay.server import PrivateServer
-
-
-@pytest.fixture
-def server() -> Iterator[PrivateServer]:
-    private = PrivateServer(keep=False)
-    private.start()
-    yield private
-    private.stop()
 
 
 @pytest.fixture

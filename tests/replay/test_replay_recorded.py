@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,6 @@ from replay_captures import replayed
 from workers.replay.server import PrivateServer
 
 pytestmark = pytest.mark.recorded
-
-
-@pytest.fixture
-def server() -> Iterator[PrivateServer]:
-    private = PrivateServer(keep=False)
-    private.start()
-    yield private
-    private.stop()
 
 
 def nothing_lost(found: dict[str, Any]) -> None:

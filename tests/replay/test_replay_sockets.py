@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from replay_captures import replayed
 
 from workers.replay.server import PrivateServer
 
 START = 1_756_074_116
-
-
-@pytest.fixture
-def server() -> Iterator[PrivateServer]:
-    private = PrivateServer(keep=False)
-    private.start()
-    yield private
-    private.stop()
 
 
 class JsonLines:

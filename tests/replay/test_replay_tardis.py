@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,6 @@ from workers.research.tardis_spool import spool
 
 BASE = 1_585_699_200_000_000
 S = "XBT-USD"
-
-
-@pytest.fixture
-def server() -> Iterator[PrivateServer]:
-    private = PrivateServer(keep=False)
-    private.start()
-    yield private
-    private.stop()
 
 
 def change(local: int, snapshot: bool, side: str, price: str, amount: str, exchange: str = "kraken") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,6 @@ from workers.replay.server import PrivateServer
 from workers.venues.session import Event
 
 pytestmark = pytest.mark.recorded
-
-
-@pytest.fixture
-def server() -> Iterator[PrivateServer]:
-    private = PrivateServer(keep=False)
-    private.start()
-    yield private
-    private.stop()
 
 
 def nothing_lost(found: dict[str, Any]) -> None:
