@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import fakeredis
@@ -95,11 +95,24 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
         yield fake
         await fake.aclose()
         return
-    url = request.getfixturevalue("real_server")
+    async with empty(request.getfixturevalue("real_server")) as real:
+        yield real
+
+
+@asynccontextmanager
+async def empty(url: str) -> AsyncIterator[Redis]:
+    """A client of a server that is made empty."""
     real = Redis.from_url(url, protocol=2)
     await real.flushall()  # the server is this test process's own
     yield real
     await real.aclose()
+
+
+@pytest.fixture
+async def real_client(real_server: str) -> AsyncIterator[Redis]:
+    """An empty database of the real server."""
+    async with empty(real_server) as real:
+        yield real
 
 
 def pytest_configure(config: pytest.Config) -> None:

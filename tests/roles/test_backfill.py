@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from named_trades_venue import MadeUp, frame
 from redis.asyncio import Redis
-from test_odd_trades import Owner
+from trades_owners import Owner, two_owners
 
 from workers.api.http.markets import Markets
 from workers.api.live.outlet import Outlet
@@ -24,8 +24,6 @@ from workers.ingest.wholeness import lost
 from workers.model import events
 from workers.model.trades.latest import decode_member
 from workers.model.trades.numbering import BREAK_ROOM
-from workers.runtime.process import Process
-from workers.runtime.proxies import Sessions
 from workers.settings.schema import Settings, TradeSettings
 from workers.store.books.watch import Watch
 from workers.store.keys import TRADES, Keys
@@ -33,7 +31,6 @@ from workers.store.log.numbered import NumberedStreams
 from workers.store.log.streams import RawEntry
 from workers.store.log.stretches import Stretches
 from workers.trades import backfill
-from workers.trades.worker import TradeWorker
 from workers.venues import registry
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.facts import TradeIds
@@ -74,11 +71,8 @@ def ids(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Trad
 
 
 @pytest.fixture
-async def client(real_server: str) -> AsyncIterator[Redis]:
-    client = Redis.from_url(real_server, protocol=2)
-    await client.flushall()  # the server is this test process's own
-    yield client
-    await client.aclose()
+def client(real_client: Redis) -> Redis:
+    return real_client
 
 
 def fleet_settings() -> Settings:
@@ -113,17 +107,10 @@ def rest(ids: TradeIds) -> Rest:
 @pytest.fixture
 async def owners(rest: Rest, client: Redis, real_server: str) -> AsyncIterator[list[Owner]]:
     """Two workers, of which the second can take over from the first."""
-    processes = [Process("trades", fleet_settings(), 0, real_server) for _ in range(2)]
-    async with Sessions() as session:
-        made = [Owner(TradeWorker(process, session)) for process in processes]
+    async with two_owners(fleet_settings(), real_server) as made:
         for owner in made:
             owner.worker._venues["usdm"].log_holes._backfill._rest = rest  # type: ignore[assignment]
         yield made
-        for owner in made:
-            owner.worker.forget(owner.claim)
-            await owner.worker._reader_client.aclose()
-    for process in processes:
-        await process.client.aclose()
 
 
 def entry(ids: TradeIds, number: int, line: str = "a") -> RawEntry:
@@ -148,15 +135,6 @@ async def stretch(client: Redis, ids: TradeIds) -> None:
     await log(client, *(entry(ids, number) for number in range(1, 21)))
     await log(client, returned(30, 20))
     await log(client, entry(ids, 30), entry(ids, 31))
-
-
-async def settle(owner: Owner) -> None:
-    for _ in range(3_000):
-        await owner.worker.step()
-        if owner.worker.settled:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("the worker did not come to rest")
 
 
 async def held(client: Redis, ids: TradeIds) -> list[int]:
@@ -188,9 +166,9 @@ async def test_what_rest_has_stands_at_its_place_and_nothing_is_called_missing(
     await owners[0].take_over(client)
     await stretch(client, ids)
     rest.numbers = range(5, 35)
-    await settle(owners[0])
+    await owners[0].settle()
     await log(client, *(entry(ids, number) for number in (25, 32, 33)))  # 25 is late, and known by now
-    await settle(owners[0])
+    await owners[0].settle()
     assert await held(client, ids) == list(range(1, 34))
     assert await gaps(client) == [("connection", "9 over REST")]
     assert set((await reasons(client)).values()) == {"began", "not provable"}
@@ -204,7 +182,7 @@ async def test_what_rest_does_not_reach_is_missing(
     await owners[0].take_over(client)
     await stretch(client, ids)
     rest.numbers = range(26, 35)
-    await settle(owners[0])
+    await owners[0].settle()
     assert await held(client, ids) == [*range(1, 21), *range(26, 32)]
     assert await gaps(client) == [("connection", "4 over REST, which does not reach back to the beginning")]
     why = await reasons(client)
@@ -217,10 +195,10 @@ async def test_a_rest_that_fails_or_lags_leaves_them_missing(
     await owners[0].take_over(client)
     await stretch(client, ids)
     rest.error = RestUnavailable("http://nowhere.test/", 500, "no answer")
-    await settle(owners[0])
+    await owners[0].settle()
     await log(client, lost(RAW, T0 + 3_100, "a"), returned(40, 31, "b"), entry(ids, 40, "b"))
     rest.error, rest.numbers = None, range(5, 31)  # 40 is not there yet
-    await settle(owners[0])
+    await owners[0].settle()
     assert await held(client, ids) == [*range(1, 21), 30, 31, 40]
     [(first, no), (second, again)] = await gaps(client)
     assert "500" in first
@@ -237,7 +215,7 @@ async def test_a_break_at_which_nothing_was_traded_marks_nothing(
     await owners[0].take_over(client)
     await stretch(client, ids)
     rest.numbers = [*range(1, 21), 30, 31]
-    await settle(owners[0])
+    await owners[0].settle()
     assert await gaps(client) == [("connection", "0 over REST")]
     assert "missing" not in (await reasons(client)).values()
 
@@ -248,12 +226,12 @@ async def test_numbers_that_a_break_leaves_free_are_no_loss_to_an_earlier_owner(
     first, second = owners
     await first.take_over(client)
     await log(client, *(entry(ids, number) for number in range(1, 4)))
-    await settle(first)
+    await first.settle()
     first.worker.forget(first.claim)
     await second.take_over(client)
     await stretch(client, ids)
     rest.numbers = range(5, 35)
-    await settle(second)
+    await second.settle()
     second.worker.forget(second.claim)
     await first.take_over(client)
     await asyncio.gather(*first.worker._lost_data._recording)
@@ -303,7 +281,7 @@ async def test_whoever_is_killed_in_the_middle_each_trade_is_there_once(
     first.worker.forget(first.claim)
     rest.numbers = range(28, 35)  # the page has moved on
     await second.take_over(client)
-    await settle(second)
+    await second.settle()
     assert await held(client, ids) == ([*range(1, 21), 28, 29, 30, 31] if calls == 0 else list(range(1, 32)))
     assert len(await gaps(client)) == 1
 
@@ -317,7 +295,7 @@ async def test_live_clients_get_what_was_filled_in_and_no_free_number_is_called_
     topic, outlet = TradesTopic(Markets(fleet_settings()).named(S)), Outlet(100)
     topic.join(outlet)
     topic.take(await client.xrange(RAW))
-    await settle(owners[0])
+    await owners[0].settle()
     holes = TradeHoles(client, Watch(client))
     await holes.fill([topic])
     messages = [msgspec.json.decode(message) for message in await outlet.take()]
@@ -333,7 +311,7 @@ async def test_the_client_gets_them_in_order(
     await owners[0].take_over(client)
     await stretch(client, ids)
     rest.numbers = range(5, 35)
-    await settle(owners[0])
+    await owners[0].settle()
     feed = TradeFeed(lambda: Redis.from_url(real_server, protocol=2), [S], from_ms=T0 - 1)
     feed._decoders[""] = WireDecoder(kinds=[owners[0].claim.context.venue])  # type: ignore[list-item]
     got: list[Any] = []

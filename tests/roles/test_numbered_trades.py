@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from named_trades_venue import frame, made_up
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
-from test_odd_trades import Owner
+from trades_owners import Owner, two_owners
 
 from workers.api.http.markets import Markets
 from workers.api.http.routes.trades import trade_record
@@ -28,14 +28,11 @@ from workers.client.trades import TradeFeed
 from workers.errors import MalformedFrame
 from workers.model.trades.latest import MEMBERS, LatestTrade, decode_member
 from workers.runtime.context import venue_contexts
-from workers.runtime.process import Process
-from workers.runtime.proxies import Sessions
 from workers.settings.schema import Settings
 from workers.store.keys import TRADES, Keys
 from workers.store.log.ranges import Ranges
 from workers.store.log.streams import Delivered
 from workers.store.trades.state import TradesState, read_state
-from workers.trades.worker import TradeWorker
 from workers.venues import registry
 from workers.venues.binance.settings import BinanceSettings
 from workers.venues.entries import trade_of as trade_of_entry
@@ -61,11 +58,8 @@ def ids(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Trad
 
 
 @pytest.fixture
-async def client(real_server: str) -> AsyncIterator[Redis]:
-    client = Redis.from_url(real_server, protocol=2)
-    await client.flushall()  # the server is this test process's own
-    yield client
-    await client.aclose()
+def client(real_client: Redis) -> Redis:
+    return real_client
 
 
 def fleet_settings() -> Settings:
@@ -75,15 +69,8 @@ def fleet_settings() -> Settings:
 @pytest.fixture
 async def owners(ids: TradeIds, client: Redis, real_server: str) -> AsyncIterator[list[Owner]]:
     """Two workers, of which the second can take over from the first."""
-    processes = [Process("trades", fleet_settings(), 0, real_server) for _ in range(2)]
-    async with Sessions() as session:
-        made = [Owner(TradeWorker(process, session)) for process in processes]
+    async with two_owners(fleet_settings(), real_server) as made:
         yield made
-        for owner in made:
-            owner.worker.forget(owner.claim)
-            await owner.worker._reader_client.aclose()
-    for process in processes:
-        await process.client.aclose()
 
 
 async def append(client: Redis, ids: TradeIds, number: int, ms: int, data: bytes | None = None) -> None:
@@ -122,15 +109,6 @@ async def gaps(client: Redis) -> list[tuple[int, int, str, str]]:
     ]
 
 
-async def settle(owner: Owner) -> None:
-    for _ in range(3_000):
-        await owner.worker.step()
-        if owner.worker.settled:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("the worker did not come to rest")
-
-
 async def pending(client: Redis) -> int:
     return int((await client.xpending(RAW, "trades"))["pending"])
 
@@ -142,15 +120,15 @@ async def test_trades_go_by_the_numbers_of_the_log_and_keep_their_own_ids(
     for number in range(1, 6):
         await append(client, ids, number, T0 + 40_000 * number)
     await first.take_over(client)
-    await settle(first)
+    await first.settle()
     for number in range(6, 9):
         await append(client, ids, number, T0 + 40_000 * number)
     await first.worker._reading.read(reread=False)  # read, and given to nobody else
     first.worker.forget(first.claim)
     await second.take_over(client)
-    await settle(second)
+    await second.settle()
     await append(client, ids, 9, T0 + 360_000)
-    await settle(second)
+    await second.settle()
     rows = await held(client)
     assert [row.agg_trade_id for row in rows] == list(range(1, 10))
     assert [row.venue_trade_id for row in rows] == [str(NAMES[ids](number)) for number in range(1, 10)]
@@ -172,7 +150,7 @@ async def test_a_break_is_a_hole_of_unknown_size(ids: TradeIds, client: Redis, o
     for number in range(1, 4):
         await append(client, ids, number, T0 + 60_000 * number)
     await append_break(client, 4, T0 + 200_000)
-    await settle(first)
+    await first.settle()
     assert await pending(client) == 1  # nothing came after it yet
     first.worker.forget(first.claim)
     await second.take_over(client)
@@ -180,7 +158,7 @@ async def test_a_break_is_a_hole_of_unknown_size(ids: TradeIds, client: Redis, o
     await append(client, ids, 6, T0 + 360_000)
     await append(client, ids, 7, T0 + 420_000)
     before = REGISTRY.get_sample_value("fleet_trades_breaks_total", {"venue": "usdm"}) or 0
-    await settle(second)
+    await second.settle()
     await second.worker.step()
     assert await versions(client) == {
         T0 + 60_000: ("0", "began", 1),
@@ -207,7 +185,7 @@ async def test_what_the_log_does_not_have_is_missing(
     await append(client, ids, 4, T0 + 3)
     await append_break(client, 5, T0 + 4)
     await append(client, ids, 8, T0 + 120_000)
-    await settle(owner)
+    await owner.settle()
     assert [row.agg_trade_id for row in await held(client)] == [1, 4, 8]
     lacks = "the log does not have them"
     assert await gaps(client) == [(2, 3, lacks, "no"), (5, 5, "connection", "no"), (6, 7, lacks, "no")]
@@ -222,12 +200,12 @@ async def test_a_log_that_was_lost_is_followed_without_asking_anybody(
     await owner.take_over(client)
     for number in range(1, 40):
         await append(client, ids, number, T0 + number)
-    await settle(owner)
+    await owner.settle()
     await client.delete(RAW)
     await client.xgroup_create(RAW, "trades", id="0", mkstream=True)
     for number in range(1, 30):
         await append(client, ids, number, T0 + 1000 + number)
-    await settle(owner)
+    await owner.settle()
     rows = await held(client)
     assert [(row.agg_trade_id, row.trade_time) for row in rows] == [
         *((number, T0 + number) for number in range(1, 40)),
@@ -251,12 +229,12 @@ async def test_entries_that_an_earlier_owner_read_are_in_the_log_however_long(
     owner = owners[0]
     await owner.take_over(client)
     await append(client, ids, 1, T0)
-    await settle(owner)
+    await owner.settle()
     for number in range(2, 7):
         await append(client, ids, number, T0 + number, b"rubbish" if number == useless else None)
     await client.xreadgroup("trades", "owner", {RAW: ">"})
     await append(client, ids, 7, T0 + 600_000)
-    await settle(owner)
+    await owner.settle()
     await owner.worker.step()
     expected = [number for number in range(1, 8) if number != useless]
     assert [row.agg_trade_id for row in await held(client)] == expected
@@ -274,17 +252,17 @@ async def test_a_server_that_lost_its_end_is_followed_from_where_it_stands(
     await owner.take_over(client)
     for number in range(1, 31):
         await append(client, ids, number, T0 + number)
-    await settle(owner)
+    await owner.settle()
     replicated = {key: await client.dump(key) for key in await client.keys("*")}
     for number in range(31, 41):
         await append(client, ids, number, T0 + number)
-    await settle(owner)
+    await owner.settle()
     await client.flushall()
     for key, value in replicated.items():
         await client.restore(key, 0, value)
     for number in range(31, 31 + since):
         await append(client, ids, number, T0 + 1000 + number)
-    await settle(owner)
+    await owner.settle()
     await asyncio.gather(*owner.worker._lost_data._recording)
     assert [(row.agg_trade_id, row.trade_time) for row in await held(client)] == [
         *((number, T0 + number) for number in range(1, 31)),
@@ -302,7 +280,7 @@ async def test_fills_and_lower_ids_of_the_venue_say_nothing(
     for number, name in enumerate([9_000_000_000_000_000, 5, 5, 1], 1):
         data = frame(name if ids == "rising" else str(name), T0 + 100_000 * number)
         await append(client, ids, number, T0 + 100_000 * number, data)
-    await settle(owner)
+    await owner.settle()
     assert [row.venue_trade_id for row in await held(client)] == ["9000000000000000", "5", "5", "1"]
     assert owner.tape.odd.fills_repeated == owner.tape.odd.fills_impossible == 0
     assert await gaps(client) == []
@@ -345,7 +323,7 @@ async def test_live_clients_get_the_ids_as_text_and_are_told_of_a_break(ids: Tra
 async def test_the_api_gives_the_id_as_text(ids: TradeIds, client: Redis, owners: list[Owner]) -> None:
     await owners[0].take_over(client)
     await append(client, ids, 1, T0)
-    await settle(owners[0])
+    await owners[0].settle()
     [row] = await held(client)
     record = msgspec.to_builtins(trade_record(row, numbers=False))
     assert (record["id"], record["venue_trade_id"]) == (1, str(NAMES[ids](1)))
@@ -377,7 +355,7 @@ async def test_an_export_of_what_redis_holds_has_the_ids(
 ) -> None:
     await owners[0].take_over(client)
     await append(client, ids, 1, T0)
-    await settle(owners[0])
+    await owners[0].settle()
     [context] = venue_contexts(fleet_settings())
     held_rows = HeldRows(context, Ranges(client, Keys()), None)
     source = Source("usdm", S, "trades")

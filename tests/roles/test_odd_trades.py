@@ -8,19 +8,14 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
+from trades_owners import KEYS, SYMBOL, Owner, two_owners
 
-from workers.runtime.ownership import Claim
-from workers.runtime.process import Process
-from workers.runtime.proxies import Sessions
 from workers.settings.schema import Settings
-from workers.store.keys import TRADES, Keys
+from workers.store.keys import TRADES
 from workers.store.log.streams import Delivered
-from workers.trades.tape import OddTrades, OwnedTape
-from workers.trades.worker import TradeWorker
+from workers.trades.tape import OddTrades
 from workers.venues.binance.settings import BinanceSettings
 
-KEYS = Keys()
-SYMBOL = "BTCUSDT"
 T0 = 1_782_777_660_000
 GAPS = KEYS.gaps(SYMBOL)
 
@@ -30,48 +25,16 @@ def counted(what: str) -> float:
 
 
 @pytest.fixture
-async def client(real_server: str) -> AsyncIterator[Redis]:
-    client = Redis.from_url(real_server, protocol=2)
-    await client.flushall()  # the server is this test process's own
-    yield client
-    await client.aclose()
-
-
-class Owner:
-    """A worker that owns the symbol, and no other thing happens than its rounds."""
-
-    def __init__(self, worker: TradeWorker) -> None:
-        self.worker = worker
-        self.claim = Claim(worker._contexts[0], SYMBOL)
-        worker.ownership.safe = lambda claim: True  # type: ignore[method-assign]
-        worker.ownership.owns = lambda claim, token: True  # type: ignore[method-assign]
-
-    @property
-    def tape(self) -> OwnedTape:
-        return self.worker.tapes[KEYS.raw(SYMBOL, TRADES)]
-
-    async def take_over(self, client: Redis) -> None:
-        await client.hset(KEYS.lease("trades", SYMBOL), "token", 7)
-        await self.worker.recover(self.claim, 7)
-
-    async def rounds(self) -> None:
-        for _ in range(2):
-            await self.worker.step()
+def client(real_client: Redis) -> Redis:
+    return real_client
 
 
 @pytest.fixture
 async def owners(client: Redis, real_server: str) -> AsyncIterator[list[Owner]]:
     """Two workers, of which the second can take over from the first."""
     settings = Settings(venues={"usdm": BinanceSettings(market="usdm", symbols=[SYMBOL])})
-    processes = [Process("trades", settings, 0, real_server) for _ in range(2)]
-    async with Sessions() as session:
-        made = [Owner(TradeWorker(process, session)) for process in processes]
+    async with two_owners(settings, real_server) as made:
         yield made
-        for owner in made:
-            owner.worker.forget(owner.claim)
-            await owner.worker._reader_client.aclose()
-    for process in processes:
-        await process.client.aclose()
 
 
 def entry(number: int, fills: tuple[int, int], price: str = "11498.75") -> dict[str, str | int]:

@@ -27,11 +27,8 @@ CLAIM = Claim(venue_contexts(SETTINGS)[0], SYMBOL)
 
 
 @pytest.fixture
-async def client(real_server: str) -> AsyncIterator[Redis]:
-    found = Redis.from_url(real_server, protocol=2)
-    await found.flushall()  # the server is this test process's own
-    yield found
-    await found.aclose()
+def client(real_client: Redis) -> Redis:
+    return real_client
 
 
 @pytest.fixture
