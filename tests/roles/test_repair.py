@@ -182,7 +182,7 @@ async def test_a_passing_refusal_is_not_the_truth(
     make: Make, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     monkeypatch.setattr(SETTINGS.trades, "repair_for_s", 600)
-    monkeypatch.setattr("test_repair.AGE_MS", 0)
+    monkeypatch.setattr("repair_world.AGE_MS", 0)
     world = make(trades(300, 40))
     world.exchange.refusals = [status] * 7
     await world.cut(99, 110)
@@ -194,7 +194,7 @@ async def test_a_passing_refusal_is_not_the_truth(
 async def test_a_refusal_for_age_of_trades_that_are_young_is_not_believed(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("test_repair.AGE_MS", 0)
+    monkeypatch.setattr("repair_world.AGE_MS", 0)
     world = make(trades(300, 40))
     world.exchange.oldest = FIRST + 150
     await world.cut(99, 200)
