@@ -57,6 +57,7 @@ class BookSync:
         """Why a book or snapshot was last lost: "gap", "crossed", "bad number", "buffer full",
         "ids restarted", "snapshot too old", "snapshot ahead", "snapshot mismatch", or what `lose` got."""
         self.gap: Gap | None = None
+        self.bad_number: BadNumber | None = None
         self.differences: list[Difference] = []
         self.sync_count, self.gap_count, self.last_update_id = 0, 0, -1
         self.last_event_time = 0
@@ -305,7 +306,8 @@ class BookSync:
         """Load a snapshot, apply the run's events after it, be synced."""
         try:
             self.book.load(snapshot)
-        except BadNumber:
+        except BadNumber as error:
+            self.bad_number = error
             self._give_up("bad number")
             return SnapshotOutcome.UNUSABLE
         self.last_update_id = snapshot.last_update_id
@@ -355,7 +357,8 @@ class BookSync:
         later = self.rule.not_contained(run.events, snapshot.last_update_id)
         try:
             newer.load(snapshot)
-        except BadNumber:
+        except BadNumber as error:
+            self.bad_number = error
             return SnapshotOutcome.UNUSABLE
         return self._compare(newer, later, now_ms, partial=snapshot.partial)
 
@@ -381,7 +384,8 @@ class BookSync:
         """Change the book, or lose it at an event that spoils it: only a snapshot after it helps."""
         try:
             self.book.apply(event.bids, event.asks)
-        except BadNumber:
+        except BadNumber as error:
+            self.bad_number = error
             return self._spoiled("bad number", event, now_ms)
         self.last_update_id, self.last_event_time = event.last_id, event.event_time
         self.unconfirmed = False
