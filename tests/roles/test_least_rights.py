@@ -37,7 +37,7 @@ from workers.store.alerts.book import AlertBook
 from workers.store.connection import connect
 from workers.store.fleet.symbols import SymbolStore
 from workers.store.keys import ALERTS, OPEN_ALERTS, Keys
-from workers.store.server import check_version, memory_of
+from workers.store.server import Memory, check_version, memory_of
 from workers.venues.bitstamp.settings import BitstampSettings
 
 BITSTAMP = SimSettings(
@@ -227,7 +227,7 @@ async def test_a_user_without_info_and_config_can_start_and_is_told_what_is_not_
         began = time.monotonic()
         await process.wait_for_redis()
         assert time.monotonic() - began < 60
-        assert await memory_of(process.client) == (0, 0)
+        assert await memory_of(process.client) == Memory()
         assert await check_version(process.client, "here")  # HELLO tells it
         findings, needed = await server_findings(Effective(fleet.settings), runs=True)
         assert findings[0][:2] == ("redis", "warning")
@@ -245,7 +245,7 @@ async def test_a_server_that_tells_nothing_of_itself_is_used_all_the_same() -> N
             raise ResponseError("unknown command 'HELLO'")
 
     assert await check_version(Silent(), "here") == ""  # type: ignore[arg-type]
-    assert await memory_of(Silent()) == (0, 0)  # type: ignore[arg-type]
+    assert await memory_of(Silent()) == Memory()  # type: ignore[arg-type]
 
 
 async def test_every_key_of_a_symbol_is_among_the_rights(spare_server: str) -> None:

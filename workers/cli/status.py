@@ -57,6 +57,11 @@ def run_status(config: Path | None, *, as_json: bool) -> int:
         for table in (_workers_table(found["workers"]), symbols_table(found["symbols"])):
             out.print(table)
         for worker in found["workers"]:
+            if worker.get("redis_evicts") == "1":
+                note(
+                    "When its memory is full Redis deletes keys of its choice, and nothing tells which: "
+                    "redis-cli CONFIG SET maxmemory-policy noeviction"
+                )
             if worker.get("disk_low") == "1":
                 note(
                     f"The disk of {found['home']} is filling: {worker['disk_free_mb']} MB are free. "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 from workers.keeper.announcements import AnnouncementReader
@@ -19,6 +19,7 @@ from workers.keeper.derivatives import DerivativesFold
 from workers.keeper.disk import DiskWatch
 from workers.keeper.given_up import GivenUpVenues
 from workers.keeper.listings import Listings
+from workers.keeper.memory import MemoryWatch
 from workers.keeper.open_interest import OpenInterest
 from workers.keeper.tapes import TapeWatch
 from workers.runtime.backoff import Backoff
@@ -27,17 +28,12 @@ from workers.runtime.process import Process
 from workers.runtime.proxies import Sessions
 from workers.runtime.rest import RestClient
 from workers.runtime.tasks import end
-from workers.store.server import memory_of
 from workers.venues.messages import ContractNotice
 
 log = structlog.get_logger()
 
 STEP_S: Final = 1.0
-MEMORY_EVERY: Final = 5
-"""Rounds between two looks at the memory of Redis: telling it costs both sides more than the rest of a round."""
 
-MEMORY = Gauge("fleet_redis_memory_bytes", "Memory Redis uses for data")
-MEMORY_LIMIT = Gauge("fleet_redis_memory_limit_bytes", "maxmemory; 0: none")
 STUMBLED = Counter("fleet_keeper_stumbled_total", "Rounds over which the keeper's own code failed")
 _told: Final[set[str]] = set()
 """Errors of its own code that the log has already."""
@@ -64,6 +60,7 @@ class Keeper:
             context.name: OpenInterest(process, context, rest[context.name]) for context in self._contexts
         }
         self._given_up = GivenUpVenues(process)
+        self._memory = MemoryWatch(process.client)
         self._disk = DiskWatch(Path(process.settings.fleet.home), process.settings.keeper.disk_low_mb)
 
     def _announcements(self, context: VenueContext) -> AnnouncementReader | None:
@@ -92,20 +89,16 @@ class Keeper:
 
     async def _watch(self) -> None:
         """Keep what changes every second, and look after Redis."""
-        waits, rounds, used = Backoff("watch"), 0, 0
+        waits = Backoff("watch")
         while True:
             with _redis_may_fail(waits):
                 for context in self._contexts:
                     await self._listings[context.name].keep_keys()
                 await self._given_up.step()
-                if rounds % MEMORY_EVERY == 0:
-                    used, limit = await memory_of(self._process.client)
-                    MEMORY.set(used)
-                    MEMORY_LIMIT.set(limit)
-                rounds += 1
+                memory = await self._memory.look()
                 self._process.details = {
                     "symbols": sum(len(context.symbols) for context in self._contexts),
-                    "redis_memory_bytes": used,
+                    **memory,
                     **self._auditor.details,
                     **self._disk.look(),
                 }

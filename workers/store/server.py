@@ -18,6 +18,7 @@ from workers.store.refusals import Refusal, refusal_of
 OLDEST = (7, 0)
 OTHER_FORMATS: Final = (7, 4)
 """The first Redis whose data Valkey cannot read."""
+KEEPS_ALL: Final = "noeviction"
 HEAD: Final = 256
 """Bytes of a data file in which it says who wrote it."""
 
@@ -144,12 +145,24 @@ async def check_version(client: Redis, where: str) -> str:
     return version
 
 
-async def memory_of(client: Redis) -> tuple[int, int]:
-    """(bytes used for data, maxmemory in bytes or 0 for none); (0, 0) where this user may not ask."""
+class Memory(NamedTuple):
+    """What a server says of its memory."""
+
+    used: int = 0
+    """Bytes for data."""
+    limit: int = 0
+    """`maxmemory` in bytes; 0: none."""
+    evicts: str = ""
+    """The policy by which keys are deleted when the limit is reached; empty: none are, and writes are refused."""
+
+
+async def memory_of(client: Redis) -> Memory:
+    """What the server says of its memory; nothing where this user may not ask."""
     try:
-        information = await client.info("memory")
+        found = await client.info("memory")
     except ResponseError as error:
         if not may_not_ask(error):
             raise
-        return 0, 0
-    return int(information.get("used_memory", 0)), int(information.get("maxmemory", 0))
+        return Memory()
+    limit, policy = int(found.get("maxmemory", 0)), str(found.get("maxmemory_policy", KEEPS_ALL))
+    return Memory(int(found.get("used_memory", 0)), limit, policy if limit and policy != KEEPS_ALL else "")
