@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from workers.errors import ScriptUnreadable
 from workers.settings.paths import data_folder
-from workers.store.scripts import joined, source
+from workers.store.scripts import CALLS_AT_ONCE, MOST_TRIPS, Scripts, joined, source
 
 LUA = Path(data_folder()) / "lua"
 
@@ -59,3 +61,32 @@ def test_every_script_can_be_joined_and_every_part_is_used() -> None:
     assert parts
     for part in parts:
         assert part.read_text(encoding="utf-8") in whole
+
+
+@pytest.mark.parametrize("number", [0, 1, CALLS_AT_ONCE, CALLS_AT_ONCE + 1, 200, 203])
+async def test_many_calls_go_a_few_at_a_time_so_that_others_are_answered_between(
+    client: Redis, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr("workers.store.scripts.source", lambda _: "return {KEYS[1], ARGV[1]}")
+    together: list[int] = []
+    pipeline = client.pipeline
+
+    def counted(*, transaction: bool) -> Any:
+        together.append(0)
+        made: Any = pipeline(transaction=transaction)
+        execute = made.execute_command
+
+        def added(*command: Any) -> Any:
+            together[-1] += 1
+            return execute(*command)
+
+        made.execute_command = added
+        return made
+
+    monkeypatch.setattr(client, "pipeline", counted)
+    calls = [([f"k{place}"], [place]) for place in range(number)]
+    replies = await Scripts(client).run_many("echo", calls)
+    assert replies == [[b"k%d" % place, b"%d" % place] for place in range(number)]
+    assert sum(together) == number
+    assert len(together) <= MOST_TRIPS
+    assert max(together, default=0) <= max(CALLS_AT_ONCE, -(-number // MOST_TRIPS))

@@ -131,7 +131,7 @@ class TradeStore:
     async def apply_many(
         self, batches: Mapping[str, Batch], tokens: Mapping[str, str] | None = None
     ) -> dict[str, Applied | Exception]:
-        """Apply the batches of many symbols in one round trip.
+        """Apply the batches of many symbols, several in a round trip.
 
         Returns each symbol's result, or the exception that befell that symbol alone.
         """
@@ -248,7 +248,7 @@ class TradeStore:
     async def close_many(
         self, symbols: Iterable[str], now_ms: int, grace_ms: int, tokens: Mapping[str, str] | None = None
     ) -> dict[str, Closed | Exception]:
-        """Close the ended windows of many symbols in one round trip.
+        """Close the ended windows of many symbols, several in a round trip.
 
         Returns each symbol's result, or the exception that befell that symbol alone.
         """
