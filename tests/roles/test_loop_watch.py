@@ -58,14 +58,14 @@ def run(url: str, work: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("work", ["stuck", "contained"])
-def test_a_loop_that_never_awaits_is_told_and_ended(real_server: str, work: str) -> None:
-    done = run(real_server, work)
+def test_a_loop_that_never_awaits_is_told_and_ended(spare_server: str, work: str) -> None:
+    done = run(spare_server, work)
     assert done.returncode == 1
     assert '"loop_stuck"' in done.stderr
     assert "<string>:" in done.stderr
 
 
-def test_one_that_takes_long_is_left_alone(real_server: str) -> None:
-    done = run(real_server, "slow")
+def test_one_that_takes_long_is_left_alone(spare_server: str) -> None:
+    done = run(spare_server, "slow")
     assert done.returncode == 0, done.stderr
     assert "loop_stuck" not in done.stderr
