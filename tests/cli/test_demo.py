@@ -196,7 +196,7 @@ def test_a_server_that_does_not_start_ends_the_demo_with_the_end_of_its_log(flee
     broken = folder / "bin" / "redis-server"
     broken.parent.mkdir()
     broken.write_text(
-        "#!/bin/sh\necho 'Redis version 7.2.0 v=7.2.0'; [ \"$1\" = --version ] || { echo no such luck; exit 1; }\n"
+        "#!/bin/sh\necho 'Redis server v=7.2.0 sha=0'; [ \"$1\" = --version ] || { echo no such luck; exit 1; }\n"
     )
     broken.chmod(0o755)
     done = fleet("demo", "--for", "5s", timeout=80, PATH=f"{broken.parent}:{os.environ['PATH']}")

@@ -17,7 +17,8 @@ from workers.recordings.tardis import file as tardis_file
 from workers.recordings.tardis.books import BookMessages
 from workers.recordings.tardis.file import TardisFile
 from workers.recordings.tardis.rows import COLUMNS, DATASETS, header_of, line_of, parse_row
-from workers.recordings.tardis.writing import RowLines, compressed
+from workers.recordings.tardis.writing import RowLines
+from workers.terminal.row_writers import compressed
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 L2 = "incremental_book_L2"
