@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from prometheus_client import Counter, Gauge
 
-from workers.books.delivery import Delivery, filed_ms_of
+from workers.books.delivery import Delivery, date_by_entry
 from workers.books.overtaking import Overtaking, same_level
 from workers.errors import BadNumber, MalformedFrame
 from workers.model.books.audit import BestLevelCheck
@@ -130,7 +130,7 @@ class OwnedBook:
             return None
         try:
             event = depth_of(self.claim.context.venue, self.claim.symbol, entry)
-            filed_ms = filed_ms_of(event, entry)
+            filed_ms = date_by_entry(event, entry)
             if self.recorder is not None:
                 self.recorder.before(event, filed_ms)
             compared = self.sync.refreshing

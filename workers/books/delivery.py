@@ -14,8 +14,11 @@ PATIENCE: Final = 5
 """Times the usual pause, after which it is."""
 
 
-def filed_ms_of(event: DepthEvent, entry: Delivered) -> int:
-    """The ms an entry is filed under. Its event gets a time no later than it came, and that ms where it has none."""
+def date_by_entry(event: DepthEvent, entry: Delivered) -> int:
+    """Give an event a time no later than its entry came, and that which it is filed under where it has none.
+
+    Returns the ms it is filed under.
+    """
     filed_ms = int(entry.stream_id.partition(b"-")[0])
     # a time ahead of every clock would pass for fresh, and for the exchange's ids going on
     latest_ms = max(filed_ms, entry.received_us // 1000)

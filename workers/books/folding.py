@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from workers.books.book import OwnedBook
-from workers.books.delivery import filed_ms_of
+from workers.books.delivery import date_by_entry
 from workers.errors import BadNumber, MalformedFrame
 from workers.model.books.several import fold_several
 from workers.model.events import DepthEvent
@@ -71,6 +71,6 @@ def _changes(book: OwnedBook, entries: Sequence[Delivered]) -> list[DepthEvent]:
             event = depth_of(venue, symbol, entry)
         except (MalformedFrame, BadNumber):
             break
-        filed_ms_of(event, entry)
+        date_by_entry(event, entry)
         events.append(event)
     return events
