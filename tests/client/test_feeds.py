@@ -251,6 +251,21 @@ async def test_what_nobody_has_any_more_is_a_gap(world: World, fleet: FleetClien
         assert ids == [10, 11, 12, 18, 19, 20, 21]
 
 
+@pytest.mark.parametrize("key", [KEYS.trades_latest(S), KEYS.trades_state(S)])
+async def test_a_hole_is_given_up_where_a_key_of_another_type_has_what_was_repaired(
+    real_server: str, key: str
+):
+    world = World(Redis.from_url(real_server, protocol=2))
+    await world.redis.flushall()  # the server is this test process's own
+    async with FleetClient(real_server) as fleet, fleet.trades([S], from_ms=T0, repair_wait_s=0.8) as feed:
+        await world.stream(10, 14)
+        await world.redis.set(key, "neither set nor hash")
+        first, gap, after = await take(feed, 3)
+        assert (first.trade_id, after.trade_id) == (10, 14)
+        assert (gap.reason, gap.first, gap.last) == ("ids jump", "11", "13")
+    await world.redis.aclose()
+
+
 async def test_a_hole_is_not_waited_for_longer_than_asked(world: World, fleet: FleetClient):
     async with fleet.trades([S], from_ms=T0, repair_wait_s=0.2) as feed:
         await world.stream(10, 13)

@@ -140,10 +140,7 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
             await self._read(self._block_ms())
             await self._look()
             self._pauses.reset()
-        except ResponseError as error:
-            if refusal_of(error) is not Refusal.WRONG_TYPE or not await self._set_aside():
-                raise
-        except AuthenticationError:
+        except (AuthenticationError, ResponseError):
             raise
         except AWAY as error:
             if self._closed:
@@ -160,27 +157,28 @@ class Feed(AsyncIterator["Record | Notice"], Generic[Record]):
         now = time.monotonic()
         for key in [key for key, (_, since) in self._aside.items() if now - since >= ASIDE_S]:
             self._follower.positions[key] = self._aside.pop(key)[0]
-        followed = await self._follower.read(block_ms, self._wanted())
+        try:
+            followed = await self._follower.read(block_ms, self._wanted())
+        except ResponseError as error:
+            if refusal_of(error) is not Refusal.WRONG_TYPE:
+                raise
+            await self._set_aside(self._follower.positions)
+            return
         for lost in followed.lost:
             self._lost(self._name_of[lost.key], lost)
         for key, entries in followed.entries.items():
             self._spoiled.discard(key)
             self._take(self._name_of[key], entries)
 
-    async def _set_aside(self) -> bool:
-        """Leave keys that are no streams alone for a while: each fails the read of all. Whether there are some."""
-        if self._follower is None:
-            return False
-        positions = self._follower.positions
-        bad = await not_streams(self._client, list(positions))
-        for key in bad:
+    async def _set_aside(self, positions: dict[str, str]) -> None:
+        """Leave keys that are no streams alone for a while: each fails the read of all."""
+        for key in await not_streams(self._client, list(positions)):
             position = positions.pop(key)
             self._aside[key] = position, time.monotonic()
             if key not in self._spoiled:
                 self._spoiled.add(key)
                 name = self._name_of[key]
                 self._put(name, None, Gap(name, self.channel, "no stream", position, "", None))
-        return bool(bad)
 
     async def _start(self) -> StreamFollower:
         """Find where to begin."""

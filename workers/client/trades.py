@@ -41,6 +41,10 @@ WAITING: Final = 20_000
 """Trades of a symbol held behind a hole; then its stream is not read until the hole is done."""
 
 
+def _is_wrong_type(error: BaseException) -> bool:
+    return isinstance(error, ResponseError) and refusal_of(error) is Refusal.WRONG_TYPE
+
+
 class _Break(NamedTuple):
     """The word that trades are missing at its place, nobody knows how many."""
 
@@ -130,7 +134,7 @@ class TradeFeed(Feed[Trade]):
             try:
                 first = await self._client.xrange(state.keys.raw(state.symbol, TRADES), count=1)
             except ResponseError as error:
-                if refusal_of(error) is not Refusal.WRONG_TYPE:
+                if not _is_wrong_type(error):
                     raise
                 continue  # the reading sets it aside
             ms, trade_id = entry_id(first[0][0]) if first else (0, 0)
@@ -210,17 +214,24 @@ class TradeFeed(Feed[Trade]):
         """Whether the fold has passed the hole, or has had its time."""
         if hole.pages is not None or hole.first is None or time.monotonic() >= hole.deadline:
             return True
-        reached = await self._client.hget(state.keys.trades_state(state.symbol), "last_id")
-        return reached is not None and int(reached) >= hole.last
+        try:
+            reached = await self._client.hget(state.keys.trades_state(state.symbol), "last_id")
+        except ResponseError as error:
+            if not _is_wrong_type(error):
+                raise
+            return False
+        return reached is not None and reached.isdigit() and int(reached) >= hole.last
 
     async def _read_page(self, name: str, state: _State, hole: _Hole) -> None:
         if hole.pages is None:
             hole.pages = Ranges(self._client, state.keys).trades(state.symbol, hole.from_ms, hole.to_ms)
         try:
             page = await anext(hole.pages, None)
-        except BaseException:  # what was not given out yet is read again
+        except BaseException as error:  # what was not given out yet is read again
             hole.pages, hole.order = None, _in_order()
-            raise
+            if not _is_wrong_type(error):
+                raise
+            page = None  # nothing can be had
         within = [row for row in page or () if (hole.first or 0) <= row.trade_id <= hole.last]
         for row in hole.order.put(within):
             self._repaired(name, state, hole, row)
